@@ -1,0 +1,40 @@
+# Everything a user or contributor types.  The first use sets up .venv with pinned dependencies.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && { echo $$p; break; }; done)
+BIN := .venv/bin
+READY := .venv/.ready
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: run test claims paper faults bench docs check clean
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+run: $(READY)  ## the first life: real digits, seven arms, a table and figures
+	$(BIN)/cls-sim experiment=digits
+
+test: $(READY)  ## the fast tests
+	$(BIN)/python -m pytest -m "not claims" -n 2
+
+claims: $(READY)  ## every claim at size=small, the notebooks, the wheel
+	$(BIN)/python -m pytest -m claims -n 2
+
+paper: $(READY)  ## every experiment at full size (hours); finished ones are kept, a rerun does what is missing
+	$(BIN)/python -m benchmarks.paper
+
+faults: $(READY)  ## the fault tests at full count
+	CLS_SIM_FAULTS=full $(BIN)/python -m pytest -n 2 tests/test_checkpoint.py tests/test_resume.py
+
+bench: $(READY)  ## speed, as ratios against a hand-written loop in the same run
+	$(BIN)/python -m benchmarks
+
+docs: $(READY)  ## every example in docstrings and docs runs, every link between pages leads somewhere
+	$(BIN)/python -m pytest -q tests/test_docs.py
+
+check: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+
+clean:
+	rm -rf .venv outputs multirun dist

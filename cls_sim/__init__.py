@@ -1,0 +1,101 @@
+"""cls_sim: a laboratory for complementary learning systems.
+
+The public vocabulary is the table below (name → module); a name is imported when it is first used, so that
+`cls-sim --help` needs no torch.  A new tenant adds its line here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+ROOMS = ("world", "rhythm", "plasticity", "neocortex", "hippocampus", "replay", "consolidation", "readout")
+"""The rooms of a life, in the order in which their tenants begin."""
+
+VOCABULARY = {
+    # life
+    "Life": "life",
+    "run": "runs",
+    "build": "configs",
+    "figures": "figures",
+    "statistics": "statistics",
+    "theory": "theory",
+    "Batch": "batch",
+    "Spec": "part",
+    "Refused": "errors",
+    # worlds
+    "World": "world.base",
+    "Digits": "world.digits",
+    "Mnist": "world.mnist",
+    "Arrays": "world.arrays",
+    "Teacher": "world.teacher",
+    # hippocampi
+    "Hippocampus": "hippocampus.base",
+    "Sparse": "hippocampus.sparse",
+    "Store": "hippocampus.store",
+    "NoHippocampus": "hippocampus.none",
+    "Lesion": "hippocampus.wraps",
+    "Frozen": "hippocampus.wraps",
+    # neocortices
+    "Neocortex": "neocortex.base",
+    "Linear": "neocortex.mlp",
+    "Mlp": "neocortex.mlp",
+    "Module": "neocortex.module",
+    # plasticity
+    "Plasticity": "plasticity",
+    "Constant": "plasticity",
+    "Exponential": "plasticity",
+    "PowerLaw": "plasticity",
+    "CriticalPeriod": "plasticity",
+    "WakeNight": "plasticity",
+    # rhythm
+    "Rhythm": "rhythm",
+    "Sleepless": "rhythm",
+    "Nights": "rhythm",
+    "ContextNights": "rhythm",
+    "Naps": "rhythm",
+    # replay
+    "Replay": "replay.base",
+    "Uniform": "replay.stored",
+    "Recent": "replay.stored",
+    "OldNew": "replay.stored",
+    "Everything": "replay.stored",
+    "Shuffled": "replay.wraps",
+    "Interleaved": "replay.wraps",
+    # consolidation
+    "Consolidation": "consolidation.base",
+    "Descent": "consolidation.descent",
+    "Sgd": "consolidation.optimisers",
+    "Momentum": "consolidation.optimisers",
+    "Adam": "consolidation.optimisers",
+    "Label": "consolidation.objectives",
+    "Distil": "consolidation.objectives",
+    # readout
+    "Readout": "readout.base",
+    "Cortex": "readout.systems",
+    "Memory": "readout.systems",
+    "Both": "readout.systems",
+    # probes
+    "Probe": "probes.base",
+    "Accuracy": "probes.accuracy",
+    "Dependence": "probes.accuracy",
+    "RehearsalGap": "probes.accuracy",
+    "Error": "probes.accuracy",
+    "Dose": "probes.night",
+    "NightContent": "probes.night",
+}
+
+__all__ = ["ROOMS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in VOCABULARY:
+        raise AttributeError(f"module 'cls_sim' has no attribute {name!r}")
+    module = import_module(f"cls_sim.{VOCABULARY[name]}")
+    return module if VOCABULARY[name] == name else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,80 @@
+"""A batch of experience, and where each of its rows came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+LIVED, STORED, DREAMED = 0, 1, 2
+SOURCES = ("lived", "stored", "dreamed")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """`b` rows of experience for each of `s` subjects.
+
+    x        [s, b, *inputs]  float, the input
+    y        [s, b]           int64 label, or [s, b, o] float target (regression)
+    context  [s, b]           int64, the context a row comes from; -1: not known
+    born     [s, b]           int64, the experience (count) at which the row was lived; -1: never
+    item     [s, b]           int64, its number in the world's training data; -1: none (a dream)
+    source   [s, b]           uint8, LIVED, STORED or DREAMED
+    weight   [s, b]           float or None (all rows equal); 0 is a row that is not there
+    scores   [s, b, o]        soft targets that come with the row (distillation), or None
+    slot     [s, b]           int64, the trace of the hippocampus that it came from, or None
+
+    >>> b = Batch.lived(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
+    >>> b.subjects, b.rows
+    (2, 3)
+    """
+
+    x: Tensor
+    y: Tensor
+    context: Tensor
+    born: Tensor
+    item: Tensor
+    source: Tensor
+    weight: Tensor | None = None
+    scores: Tensor | None = None
+    slot: Tensor | None = None
+
+    @property
+    def subjects(self) -> int:
+        return self.x.shape[0]
+
+    @property
+    def rows(self) -> int:
+        return self.x.shape[1]
+
+    @staticmethod
+    def lived(x: Tensor, y: Tensor, **others: Tensor) -> Batch:
+        """A batch of which only x and y are known; the rest is filled in."""
+        unknown = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
+        source = torch.full(x.shape[:2], LIVED, dtype=torch.uint8, device=x.device)
+        return replace(Batch(x, y, unknown, unknown, unknown, source), **others)
+
+    def present(self) -> Tensor:
+        """Which rows are there: bool [s, b]."""
+        if self.weight is None:
+            return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device)
+        return self.weight > 0
+
+    def weights(self) -> Tensor:
+        """The rows' weights [s, b], ones where none were given."""
+        return torch.ones(self.x.shape[:2], device=self.x.device) if self.weight is None else self.weight
+
+    def with_(self, **changes: Tensor | None) -> Batch:
+        """This batch with some of its fields replaced."""
+        return replace(self, **changes)
+
+    def join(self, other: Batch) -> Batch:
+        """The rows of both, one after the other; what only one of them has is lost."""
+        if self.weight is not None or other.weight is not None:
+            self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
+        both = {}
+        for field in fields(self):
+            mine, its = getattr(self, field.name), getattr(other, field.name)
+            both[field.name] = None if mine is None or its is None else torch.cat((mine, its), 1)
+        return Batch(**both)

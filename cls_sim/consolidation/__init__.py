@@ -1,0 +1,1 @@
+"""Consolidation: in which direction do weights move, which are held?"""

@@ -1,0 +1,28 @@
+"""The room of consolidation: in which direction do weights move, and which are held?"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Part, View
+
+
+class Consolidation(Part):
+    """Moves the cortex' weights."""
+
+    @abstractmethod
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        """One step on this batch at each subject's rate [s]; nothing of a subject moves at rate 0 or without rows."""
+
+    @abstractmethod
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        """How wrong the cortex is on each row: [s, b], without gradient."""
+
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        """A tick has passed: what moves when nothing is learnt (synapses with inner variables)."""

@@ -1,0 +1,120 @@
+"""What the program refuses, and the checks that every part makes of its settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+
+class Refused(ValueError):
+    """Bad input: one line, exit code 2.  `key` is a config key or a path.
+
+    >>> print(Refused("hippocampus.capacity", "is -3", "give a whole number from 1"))
+    hippocampus.capacity: is -3; give a whole number from 1
+    """
+
+    exit_code = 2
+
+    def __init__(self, key: str, reason: str, remedy: str):
+        super().__init__(f"{key}: {reason}; {remedy}")
+        self.key, self.reason, self.remedy = key, reason, remedy
+
+    def under(self, prefix: str) -> Refused:
+        """The same refusal, its key told from further up: `capacity` becomes `hippocampus.capacity`."""
+        return type(self)(f"{prefix}.{self.key}" if self.key else prefix, self.reason, self.remedy)
+
+
+class Broken(Refused):
+    """Input or output failed (disk full, read-only, quota): exit code 3."""
+
+    exit_code = 3
+
+
+class Diverged(Refused):
+    """A number is no longer finite: exit code 4."""
+
+    exit_code = 4
+
+
+def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
+    """`value` as an int within [low, high]; True, 2.0 and "2" are no ints.
+
+    >>> whole("batch", 32)
+    32
+    """
+    span = f"from {low}" if high is None else f"from {low} to {high}"
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise Refused(key, f"{value!r} is not a whole number", f"give a whole number {span}")
+    number = value.__index__()
+    if number < low or (high is not None and number > high):
+        raise Refused(key, f"{number} is out of range", f"give a whole number {span}")
+    return number
+
+
+def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
+    """`value` as a finite float within [low, high] (low excluded with open_low).
+
+    >>> real("rate", 0.1, 0.0)
+    0.1
+    """
+    span = f"a finite number {'above' if open_low else 'from'} {low:g}" + (f" to {high:g}" if high < math.inf else "")
+    if low == -math.inf:
+        span = "a finite number" + (f" up to {high:g}" if high < math.inf else "")
+    if (
+        isinstance(value, (bool, str))
+        or not hasattr(value, "__float__")
+        or getattr(value, "shape", ()) not in ((), None)
+    ):
+        raise Refused(key, f"{value!r} is not a number", f"give {span}")
+    number = float(value)
+    if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
+        raise Refused(key, f"{number} is out of range", f"give {span}")
+    return number
+
+
+def reals(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> Any:
+    """A number, or one number for each subject `[s]` (a list, a tuple, an array, a tensor).
+
+    >>> reals("tau_days", [1, 2.5], 0.0)
+    [1.0, 2.5]
+    """
+    if getattr(value, "shape", None):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
+        if not len(value):
+            raise Refused(key, "is an empty list", "give one number, or one for each subject")
+        return [real(f"{key}[{i}]", v, low, high, open_low=open_low) for i, v in enumerate(value)]
+    return real(key, value, low, high, open_low=open_low)
+
+
+def choice(key: str, value: Any, allowed: Iterable[str]) -> str:
+    """`value`, if it is one of the allowed words.
+
+    >>> choice("keep", "ring", ["ring", "reservoir"])
+    'ring'
+    """
+    words = list(allowed)
+    if not isinstance(value, str) or value not in words:
+        raise Refused(key, f"{value!r} is none of {', '.join(words)}", suggest(str(value), words))
+    return value
+
+
+def flag(key: str, value: Any) -> bool:
+    """`value`, if it is True or False."""
+    if not isinstance(value, bool):
+        raise Refused(key, f"{value!r} is neither true nor false", "give true or false")
+    return value
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """What to do about an unknown word: the nearest known one, or the list of all.
+
+    >>> suggest("capcity", ["capacity", "keep"])
+    'did you mean capacity?'
+    """
+    import difflib
+
+    known = sorted(known)
+    near = difflib.get_close_matches(word, known, 1, 0.6)
+    return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}" if known else "remove it"

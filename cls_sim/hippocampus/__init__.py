@@ -1,0 +1,1 @@
+"""Hippocampi: fast, sparse memories of episodes."""

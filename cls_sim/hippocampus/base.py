@@ -1,0 +1,106 @@
+"""The room of hippocampi: what stores an episode in one exposure, and recalls it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+from cls_sim.part import Part, Spec, View
+
+
+@dataclass(frozen=True)
+class Recall:
+    """What a cue brings back.
+
+    scores    [s, b, o]  the answer it votes for (class scores or a target), zeros where nothing is stored
+    x         [s, b, …]  the completed input
+    match     [s, b]     in [0, 1], how well the best trace fits the cue; 1 - match is novelty
+    slot      [s, b]     int64, the trace that answered, -1 where nothing is stored
+    """
+
+    scores: Tensor
+    x: Tensor
+    match: Tensor
+    slot: Tensor
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The list of what is stored, a column a trace, [s, n] each: what a replay policy may choose by.
+
+    alive     bool, whether the slot holds a trace
+    y         int64 label (or [s, n, o] target)
+    context   int64
+    born      int64, the experience at which it was lived
+    item      int64, its number in the world's data
+    strength  float, 1 when fresh
+    """
+
+    alive: Tensor
+    y: Tensor
+    context: Tensor
+    born: Tensor
+    item: Tensor
+    strength: Tensor
+
+
+class Hippocampus(Part):
+    """Stores in one exposure, recalls by content, and hands traces to replay."""
+
+    changed: int = 0
+    """Counts changes of what is stored, so that a policy can keep its plan of a night."""
+
+    spec: Spec
+    """What `begin` was told; a wrap put round a hippocampus in mid-life reads it."""
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        return spec
+
+    @abstractmethod
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        """Store the rows of a lived batch, once, for the subjects `who` (bool [s]; None: all)."""
+
+    @abstractmethod
+    def recall(self, x: Tensor) -> Recall:
+        """What each cue [s, b, …] brings back."""
+
+    @abstractmethod
+    def traces(self) -> Traces:
+        """What is stored."""
+
+    @abstractmethod
+    def fetch(self, slot: Tensor) -> Batch:
+        """The episodes in these slots [s, b], as they are stored."""
+
+    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
+        """One replay step has passed for the subjects `who`, this batch was replayed."""
+
+    def silence(self, slots: Tensor) -> None:
+        """A lesion: from now on the traces in these slots (bool [s, n]) can be neither recalled nor replayed."""
+        raise Refused("fraction", f"{type(self).__name__} has no traces to lose one by one", "give 1.0")
+
+    @abstractmethod
+    def stored_bytes(self) -> Tensor:
+        """Bytes that the memories of one subject take when full: int64 [s] (fixed wiring is not counted)."""
+
+
+def nothing(x: Tensor, outputs: int) -> Recall:
+    """The recall of an empty memory.
+
+    >>> nothing(torch.ones(1, 2, 3), 10).match.tolist()
+    [[0.0, 0.0]]
+    """
+    shape = x.shape[:2]
+    return Recall(
+        torch.zeros(*shape, outputs, device=x.device),
+        torch.zeros_like(x),
+        torch.zeros(shape, device=x.device),
+        torch.full(shape, -1, dtype=torch.int64, device=x.device),
+    )

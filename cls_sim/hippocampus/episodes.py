@@ -1,0 +1,210 @@
+"""What the hippocampi that keep episodes have in common: the columns in which traces lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cls_sim.batch import STORED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
+from cls_sim.hippocampus.slots import Slots
+from cls_sim.part import Spec, State
+
+WORK = 2**24  # numbers held at once while a cue is compared with what is stored
+
+
+class Episodic(Hippocampus):
+    """`capacity` slots a subject, each an episode: its input, answer, context, and when it was lived.
+
+    content  [s, n + 1, x]  uint8 levels where inputs are whole multiples of a quantum, else float32
+    what     [s, n + 1, 2]  int16: label, context
+    mark     [s, n + 1, 3]  int32: born (-1: an empty slot), item, key (see Slots)
+    target   [s, n + 1, o]  float32, in regression
+
+    The row n + 1 is a bin for what is not stored, so that writing needs no choice of rows; it is not state.
+    """
+
+    derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent"})
+    columns: tuple[str, ...] = ("content", "what", "mark", "target")
+
+    def __init__(self, capacity: int, keep: str):
+        self._slots = Slots(capacity, keep)
+        self.capacity, self.keep = self._slots.capacity, self._slots.keep
+
+    def begin(self, spec: Spec) -> Spec:
+        if max(spec.outputs, spec.contexts) > 2**15:
+            raise Refused("capacity", "labels and contexts are kept in 16 bits", "use up to 32768 of each")
+        self._slots.begin(spec)
+        lots = (spec.subjects, self.capacity + 1)
+        kind = torch.uint8 if self._exact(spec) else torch.float32
+        width = int(torch.Size(spec.inputs).numel())
+        self.content = torch.zeros(*lots, width, dtype=kind, device=spec.device)
+        self.what = torch.full((*lots, 2), -1, dtype=torch.int16, device=spec.device)
+        self.mark = torch.full((*lots, 3), -1, dtype=torch.int32, device=spec.device)
+        if spec.regression:
+            self.target = torch.zeros(*lots, spec.outputs, device=spec.device)
+        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
+        self._silent: Tensor | None = None
+        return super().begin(spec)
+
+    def _exact(self, spec: Spec) -> bool:
+        """Whether the content can be kept as levels of a quantum."""
+        return spec.quantum is not None
+
+    # -- what is stored ---------------------------------------------------------------------------------
+
+    def traces(self) -> Traces:
+        n = self.capacity
+        y, context, mark = self._y()[:, :n], self.what[:, :n, 1], self.mark[:, :n].long()
+        y = y if self.spec.regression else y.long()
+        return Traces(self._heard(), y, context.long(), mark[..., 0], mark[..., 1], self._strength())
+
+    def fetch(self, slot: Tensor) -> Batch:
+        at = self._at(slot)
+        what, mark = _rows_of(self.what, at).long(), _rows_of(self.mark, at).long()
+        there = _rows_of(self._alive_all(), at)
+        if self._silent is not None:
+            there = there & ~self._silent.gather(1, slot)
+        return Batch(
+            x=self._input(_rows_of(self.content, at)),
+            y=_rows_of(self.target, at) if self.spec.regression else what[..., 0],
+            context=what[..., 1],
+            born=mark[..., 0],
+            item=mark[..., 1],
+            source=torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
+            weight=there.float(),
+            slot=slot,
+        )
+
+    def stored_bytes(self) -> Tensor:
+        episode = sum(column[0, 0].nbytes for column in self._columns().values())
+        return torch.full((self.spec.subjects,), episode * self.capacity, dtype=torch.int64)
+
+    def silence(self, slots: Tensor) -> None:
+        self._silent = slots if self._silent is None else self._silent | slots
+        self.changed += 1
+
+    def _alive_all(self) -> Tensor:
+        """Which slots hold a trace: bool [s, n + 1]."""
+        return self.mark[..., 0] >= 0
+
+    def _alive(self) -> Tensor:
+        """Which slots hold a trace, read or not: bool [s, n]."""
+        return self._alive_all()[:, : self.capacity]
+
+    def _heard(self) -> Tensor:
+        """Which slots hold a trace that can be read: bool [s, n]."""
+        return self._alive() if self._silent is None else self._alive() & ~self._silent
+
+    def _strength(self) -> Tensor:
+        """The strength of each trace: float [s, n]."""
+        return self._alive().float()
+
+    # -- writing and reading ----------------------------------------------------------------------------
+
+    def _fresh(self, batch: Batch, who: Tensor | None) -> Tensor:
+        """The rows that are there, of subjects who encode: bool [s, b]."""
+        return batch.present() if who is None else batch.present() & who[:, None]
+
+    def _choose(self, batch: Batch, fresh: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+        """The slot and the key of each row [s, b]."""
+        n, alive = self.capacity, self._alive()
+        balanced = self.keep == "balanced"  # else nobody asks for labels, and in regression there are none
+        label, kept = (batch.y, self._y()[:, :n].long()) if balanced else (fresh, alive)
+        return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock)
+
+    def _write(self, slot: Tensor, key: Tensor, x: Tensor, batch: Batch, clock: Clock) -> None:
+        """Lay the rows of a batch, with contents x [s, b, x], into their slots; `capacity` is the bin."""
+        now = torch.from_numpy(clock.experience).to(slot.device)[:, None].expand_as(slot)
+        label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
+        self.content[self._rows, slot] = x if self.content.dtype == x.dtype else self._levels(x)
+        self.what[self._rows, slot] = torch.stack((label, batch.context), -1).to(torch.int16)
+        self.mark[self._rows, slot] = torch.stack((now, batch.item, key), -1).to(torch.int32)
+        if self.spec.regression:
+            self.target[self._rows, slot] = batch.y.to(self.target.dtype)
+        self.changed += 1
+
+    def _levels(self, x: Tensor) -> Tensor:
+        """Inputs as levels of the quantum: uint8."""
+        return (x * (1 / (self.spec.quantum or 1))).round_().to(torch.uint8)
+
+    def _input(self, content: Tensor) -> Tensor:
+        """Contents [s, b, x] as inputs [s, b, *inputs], bit for bit as they were lived."""
+        return self._plain(content).view(*content.shape[:2], *self.spec.inputs)
+
+    def _plain(self, content: Tensor) -> Tensor:
+        """Contents as float32."""
+        return content if content.is_floating_point() else content.float().mul_(self.spec.quantum or 1)
+
+    def _at(self, slot: Tensor) -> Tensor:
+        """Slots [s, b] as rows of the columns laid end to end."""
+        return slot + self._rows * (self.capacity + 1)
+
+    def _chunks(self, rows: int, width: int) -> Iterator[slice]:
+        """The slots a chunk at a time, so that `rows` cues [s] of a width take bounded room."""
+        size = max(64, WORK // (self.spec.subjects * max(rows, width, 1)))
+        return (slice(i, min(i + size, self.capacity)) for i in range(0, self.capacity, size))
+
+    def _nearest(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The cosine (-2: none) and slot (-1) of the trace most like each cue [s, b, …], of label y [s, b] if given."""
+        cue, label, heard = normalize(x.flatten(2), dim=2), self._y(), self._heard()[:, None]
+        match = torch.full(x.shape[:2], -2.0, device=x.device)
+        slot = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
+        for chunk in self._chunks(*cue.shape[1:]):
+            trace = self._plain(self.content[:, chunk])
+            length = torch.linalg.vector_norm(trace, dim=2).clamp_(min=1e-12)
+            like = (cue @ trace.mT).div_(length[:, None])  # [s, b, c]
+            fits = heard[..., chunk] if y is None else heard[..., chunk] & (label[:, None, chunk] == y[..., None])
+            best, where = torch.where(fits, like, -2.0).max(2)
+            slot = torch.where(best > match, where + chunk.start, slot)
+            match = torch.maximum(match, best)
+        return match, slot
+
+    def _votes(self, y: Tensor) -> Tensor:
+        """What traces with these labels [s, c], or targets, answer: float [s, c, o]."""
+        if self.spec.regression:
+            return y
+        return (y[..., None] == torch.arange(self.spec.outputs, device=y.device)).float()
+
+    def _recalled(self, x: Tensor, match: Tensor, slot: Tensor, scores: Tensor | None = None) -> Recall:
+        """The recall of the best traces [s, b] (nothing where slot is -1), and their answer if there are no scores."""
+        found, at = slot >= 0, self._at(slot.clamp(min=0))
+        if scores is None:
+            scores = self._votes(_rows_of(self._y(), at))
+        best = self._input(_rows_of(self.content, at))
+        there = found.view(*found.shape, *[1] * (x.ndim - 2))
+        return Recall(scores * found[..., None], best * there, match * found, slot)
+
+    def _y(self) -> Tensor:
+        """The label int16 [s, n + 1], or target, of each slot."""
+        return self.target if self.spec.regression else self.what[..., 0]
+
+    # -- state: the columns without the bin -------------------------------------------------------------
+
+    def _columns(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name)[:, : self.capacity] for name in self.columns if name in vars(self)}
+
+    def state(self) -> State:
+        return super().state() | {name: column.contiguous() for name, column in self._columns().items()}
+
+    def load(self, tree: State) -> None:
+        for name in self._columns():
+            if name in tree and tree[name].shape[1] != self.capacity:
+                held = tree[name].shape[1]
+                raise Refused("capacity", f"is {self.capacity}, and the saved memory has {held}", f"give {held}")
+        super().load(tree)
+        for name in self.columns:
+            if name in vars(self):
+                column = getattr(self, name)
+                setattr(self, name, torch.cat((column, column[:, -1:]), 1))
+        self.changed += 1
+
+
+def _rows_of(column: Tensor, at: Tensor) -> Tensor:
+    """The rows `at` [s, b] of a column [s, n, …] laid end to end: [s, b, …]."""
+    return column.flatten(0, 1).index_select(0, at.reshape(-1)).view(*at.shape, *column.shape[2:])

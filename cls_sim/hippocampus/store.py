@@ -1,0 +1,46 @@
+"""A hippocampus that keeps exact episodes: the buffer of continual learning."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.part import View
+
+
+class Store(Episodic):
+    """Keeps episodes as they were lived, and recalls the one most like the cue.
+
+        match(x) = max over traces t of  max(0, x·t / (|x| |t|))
+
+    capacity  episodes a subject can hold, from 1
+    keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest) or balanced
+              (equal numbers of every class met so far; not in regression); see Slots
+
+    Inputs that are whole multiples of a quantum are kept in a byte a number and come back bit for bit (at most
+    784 + 16 bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot)
+    or the target of the most similar trace.  Refuses keep=balanced in regression.
+
+    Source: the episodic buffer of Robins 1995 (rehearsal); Vitter 1985; nearest neighbours as hippocampal
+    one-shot memory, Blundell et al. 2016.
+
+    >>> from cls_sim.part import Spec
+    >>> store = Store(capacity=5)
+    >>> spec = store.begin(Spec(seeds=(0,), inputs=(3,), outputs=2))
+    >>> int(store.traces().alive.sum())
+    0
+    """
+
+    def __init__(self, *, capacity: int = 500, keep: str = "reservoir"):
+        super().__init__(capacity, keep)
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        slot, key = self._choose(batch, self._fresh(batch, who), clock)
+        self._write(slot, key, batch.x.flatten(2), batch, clock)
+
+    def recall(self, x: Tensor) -> Recall:
+        match, slot = self._nearest(x)
+        return self._recalled(x, match.clamp(0, 1), slot)

@@ -1,0 +1,236 @@
+"""The whole life of a cohort.  Read this page first.
+
+By day a subject lives experiences: its hippocampus encodes each in one shot, its cortex learns a little, or
+nothing.  By night the hippocampus replays, and the cortex learns slowly, at a plasticity that decays with age.
+Probes look at named moments and change nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim import ROOMS
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock, Moment
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.errors import Refused, real, whole
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.ledger import Ledger
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Part, Spec, State, View
+from cls_sim.plasticity import Plasticity
+from cls_sim.probes.base import Probe
+from cls_sim.readout.base import Readout
+from cls_sim.replay.base import Replay
+from cls_sim.rhythm import Rhythm
+from cls_sim.world.base import World
+
+
+class Life:
+    """One life of a cohort: the parts, the clock, and how they meet in a tick.
+
+    subjects  how many; subject i has seed `seed + i`, and its life does not depend on who else is simulated
+    probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end)
+
+    `life.step()` makes one tick; `life.live(days=…)` makes many and yields the moments it passes.
+    """
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        neocortex: Neocortex,
+        hippocampus: Hippocampus,
+        rhythm: Rhythm,
+        plasticity: Plasticity,
+        replay: Replay,
+        consolidation: Consolidation,
+        readout: Readout,
+        probes: Mapping[str, Probe | Callable[[Life], Tensor]] | None = None,
+        subjects: int = 1,
+        seed: int = 0,
+        device: str = "cpu",
+    ):
+        self.world, self.rhythm, self.plasticity = world, rhythm, plasticity
+        self.neocortex, self.hippocampus = neocortex, hippocampus
+        self.replay, self.consolidation, self.readout = replay, consolidation, readout
+        self.probes = dict(probes or {})
+        first = whole("seed", seed, 0, 2**63)
+        self.seeds = tuple(range(first, first + whole("subjects", subjects)))
+
+        spec = Spec(seeds=self.seeds, device=torch.device(device))
+        for room in ROOMS:
+            try:
+                spec = getattr(self, room).begin(spec)
+            except Refused as refused:
+                raise refused.under(room) from None
+        self.spec = spec
+        self.clock = Clock(spec.subjects, spec.per_day)
+        self.ledger = Ledger(spec.subjects)
+        self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
+        self._look_around()
+
+    def _look_around(self) -> None:
+        """Introduce the parts to one another."""
+        self.view = View(
+            scores=lambda x, context=None: self.neocortex.scores(x, context).detach(),
+            features=lambda x: self.neocortex.features(x).detach(),
+            loss=lambda batch: self.consolidation.loss(self.neocortex, batch),
+            recall=self.hippocampus.recall,
+            revisit=self._revisit,
+            neocortex=self.neocortex,
+        )
+
+    # -- one tick ---------------------------------------------------------------------------------------
+
+    def step(self) -> list[Moment]:
+        """One tick of the clock: those awake live an experience, those asleep replay.  Returns what it ended."""
+        if self.clock.tick == 0:
+            self.clock.asleep = self.rhythm.asleep(self.clock, self.view)
+        asleep = self.clock.asleep
+        awake = ~asleep & ~self._ended()
+        rate = self.plasticity.rate(self.clock)
+        if awake.any():
+            self._wake(awake, rate * awake)
+        if asleep.any():
+            self._sleep(asleep, rate * asleep)
+        self.consolidation.elapse(self.neocortex, self.clock)
+        self.clock.advance(awake, asleep)
+        return self._moments(awake, asleep)
+
+    def _wake(self, awake: np.ndarray, rate: np.ndarray) -> None:
+        """By day: encode in one shot; learn slowly, often not at all."""
+        lived = self.world.next(self.clock)
+        self.ledger.add("lived", lived.rows, awake)
+        if rate.any():
+            lesson = self.replay.lesson(lived, self.hippocampus, self.neocortex, self.view, self.clock)
+            self.consolidation.step(self.neocortex, lesson, rate, self.view)
+            self.ledger.add("wake_passes", lesson.rows, rate > 0)
+            self.ledger.add("wake_dose", rate)
+        self.hippocampus.encode(lived, self.view, self.clock, self._some(awake))
+
+    def _sleep(self, asleep: np.ndarray, rate: np.ndarray) -> None:
+        """By night: replay to the cortex; the hippocampus fades, or dreams itself into shape."""
+        batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
+        if rate.any():
+            self.consolidation.step(self.neocortex, batch, rate, self.view)
+            self.ledger.add("night_passes", batch.rows, rate > 0)
+            self.ledger.add("night_dose", rate)
+        self.hippocampus.sleep(batch, self.clock, self._some(asleep))
+
+    def _moments(self, awake: np.ndarray, asleep: np.ndarray) -> list[Moment]:
+        """What this tick has ended.  A context ends when the nights that follow its last experience are over."""
+        clock = self.clock
+        clock.asleep = self.rhythm.asleep(clock, self.view)
+        fell_asleep = clock.asleep & ~asleep
+        clock.night += fell_asleep
+        up_next = ~clock.asleep & (awake | asleep)
+        moments = [
+            Moment("day.end", awake & (clock.experience % clock.per_day == 0)),
+            Moment("night.end", asleep & ~clock.asleep),
+            Moment("context.end", up_next & np.isin(clock.experience, self.world.ends)),
+        ]
+        if self.spec.ends and moments[2].who.any():
+            for room in ROOMS:
+                getattr(self, room).context_end(self.view, clock)
+        return [moment for moment in moments if moment.who.any()]
+
+    def _ended(self) -> np.ndarray:
+        """Who has lived all there is to live: bool [s]."""
+        return np.zeros(len(self.seeds), bool) if self.horizon is None else self.clock.experience >= self.horizon
+
+    def _some(self, who: np.ndarray) -> Tensor | None:
+        """`who` for the device, or None when it is everybody."""
+        return None if who.all() else torch.from_numpy(who).to(self.spec.device)
+
+    def _revisit(self, size: int) -> Iterator[Batch]:
+        """The data of the context that ended last; every pass is counted."""
+        for batch in self.world.revisit(self.clock, size):
+            self.ledger.add("revisited", batch.rows)
+            yield batch
+
+    # -- many ticks -------------------------------------------------------------------------------------
+
+    def live(self, days: float | None = None) -> Iterator[Moment]:
+        """Live until `days` of age (None: until the world ends), yielding every moment as it passes.
+
+        Stops between two ticks, so that a life broken off goes on where it was.
+        """
+        everybody = np.ones(len(self.seeds), bool)
+        self.horizon = self.until(days)
+        if self.clock.tick == 0:
+            yield Moment("life.begin", everybody)
+        while not self.over:
+            yield from self.step()
+        yield Moment("life.end", everybody)
+
+    @property
+    def over(self) -> bool:
+        """Whether everybody has lived to the horizon and slept the night after."""
+        return self.clock.tick > 0 and bool((self._ended() & ~self.clock.asleep).all())
+
+    def until(self, days: float | None) -> int:
+        """The experience at which a life of `days` ends."""
+        length = self.world.length
+        if days is None:
+            if length is None:
+                raise Refused("days", "is not given and this world never ends", "give a number of days")
+            return length
+        end = round(real("days", days, 0.0) * self.clock.per_day)
+        if length is not None and end > length:
+            raise Refused(
+                "days", f"{days:g} is more than this world has", f"give up to {length / self.clock.per_day:g}"
+            )
+        return end
+
+    # -- looking, leaving, coming back ------------------------------------------------------------------
+
+    @torch.no_grad()
+    def measure(self, moment: Moment) -> dict[str, Tensor]:
+        """What the probes that look at this moment read: name → [s] or [s, k]."""
+        return {
+            name: (probe.measure(self) if isinstance(probe, Probe) else torch.as_tensor(probe(self)))
+            for name, probe in self.probes.items()
+            if moment.name in (probe.at if isinstance(probe, Probe) else ("night.end", "life.end"))
+        }
+
+    def told(self, batch: Batch) -> Tensor | None:
+        """The contexts of a batch, where this world tells them."""
+        return batch.context if self.spec.context_told else None
+
+    def state(self) -> State:
+        """The whole life as one tree of tensors."""
+        tree = {room: getattr(self, room).state() for room in ROOMS}
+        return tree | {"clock": self.clock.state(), "ledger": self.ledger.state()}
+
+    def load(self, tree: State) -> None:
+        """Go on from a state saved by a life of the same parts."""
+        for room in ROOMS:
+            getattr(self, room).load(tree.get(room, {}))
+        self.clock.load(tree["clock"])
+        self.ledger.load(tree["ledger"])
+
+    def twin(self, **changes: Any) -> Life:
+        """A life with the same past and, from now on, other parts.
+
+        A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).
+        """
+        twin = copy.copy(self)
+        for name in (*ROOMS, "clock", "ledger", "probes"):
+            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        for room, change in changes.items():
+            if room not in ROOMS:
+                raise Refused(room, "is no part of a life", f"change one of {', '.join(ROOMS)}")
+            if isinstance(change, Part):
+                change.begin(self.spec)
+                setattr(twin, room, change)
+            else:
+                setattr(twin, room, change(getattr(twin, room)))
+        twin._look_around()
+        return twin

@@ -1,0 +1,1 @@
+"""Neocortices: slow learners, stacked over subjects."""

@@ -1,0 +1,38 @@
+"""The room of neocortices: slow learners whose weights carry a leading subject axis."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+
+from cls_sim.part import Part, Spec
+
+
+class Neocortex(Part):
+    """Weights are a dict name → leaf tensor [s, …]; answers are computed for the whole cohort at once."""
+
+    weights: dict[str, Tensor]
+    heads: Tensor | None = None
+    derived = frozenset({"heads"})
+
+    @abstractmethod
+    def begin(self, spec: Spec) -> Spec:
+        """Draw each subject's first weights from its seed; return the spec with `features` and `weights`."""
+
+    @abstractmethod
+    def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """The last hidden layer [s, b, f] for x [s, b, …] (context [s, b] for gated cortices), or of other weights."""
+
+    @abstractmethod
+    def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Scores [s, b, o] (logits, or predictions in regression) from the last hidden layer."""
+
+    def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
+        """Scores [s, b, o]; where the context [s, b] is told, only the outputs of its head compete."""
+        scores = self.answer(self.features(x, context, weights), weights)
+        if context is None or self.heads is None:
+            return scores
+        rows = torch.arange(len(context), device=context.device)[:, None]
+        return scores.masked_fill(~self.heads[rows, context.clamp(min=0)], -1e9)

@@ -1,0 +1,170 @@
+"""What every part of a subject is: settings in, behaviour out, its state a tree of tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The sizes of a cohort, told once to every part by `begin`.
+
+    The world adds what it sends (from `inputs` to `quantum`), the cortex what it is made of (`features`,
+    `weights`), the rhythm the length of its day.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    device: torch.device = torch.device("cpu")
+    inputs: tuple[int, ...] = ()  # shape of one input
+    outputs: int = 0  # units that answer
+    regression: bool = False  # targets are numbers, not labels
+    batch: int = 1  # rows of one experience
+    contexts: int = 1
+    ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
+    context_told: bool = False  # the context is told at learning and at exams (task-incremental)
+    heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told
+    quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
+    per_day: int = 1  # experiences a day
+    features: int = 0  # width of the cortex' last hidden layer
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
+
+    @property
+    def subjects(self) -> int:
+        return len(self.seeds)
+
+
+class Part:
+    """A part takes keyword-only numbers, is sized by `begin`, and keeps its state in tensor attributes.
+
+    Every attribute that is a tensor, an array, a part, or a dict or list of these is state, saved and restored
+    by name, except those named in `derived`, which `begin` can make again (data, draws, tables).
+    """
+
+    derived: ClassVar[frozenset[str]] = frozenset()
+
+    def begin(self, spec: Spec) -> Spec:
+        """Take your sizes; return the spec, richer if others need to know yours."""
+        return spec
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        """A context has just ended (only called where the subject is told)."""
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The parts inside this one, by attribute name."""
+        for name, value in vars(self).items():
+            if isinstance(value, Part):
+                yield name, value
+
+    def state(self) -> State:
+        """The state as a tree: dicts of tensors (leaf or detached), arrays and further trees."""
+        return {
+            k: v for k, v in ((k, _tree(v)) for k, v in vars(self).items() if k not in self.derived) if v is not None
+        }
+
+    def load(self, tree: State) -> None:
+        """Take over a state made by `state`; sizes may differ, names may not."""
+        mine = self.state()
+        if set(mine) != set(tree):
+            odd = sorted(set(mine) ^ set(tree))
+            raise Refused(
+                type(self).__name__, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts"
+            )
+        for name, value in tree.items():
+            setattr(self, name, _restored(getattr(self, name), value))
+
+    def __deepcopy__(self, memo: dict) -> Part:
+        """A twin: state copied, derived tables shared (they are never written)."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        for name, value in vars(self).items():
+            setattr(twin, name, value if name in self.derived else _copied(value, memo))
+        return twin
+
+    def __repr__(self) -> str:
+        settings = {
+            k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple, Part)) and k[0] != "_"
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+
+
+def _tree(value: Any) -> Any:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.detach() if isinstance(value, Tensor) else value
+    if isinstance(value, Part):
+        return value.state() or None
+    if isinstance(value, (list, tuple)):
+        value = {str(i): v for i, v in enumerate(value)}
+    if isinstance(value, dict):
+        return {k: v for k, v in ((str(k), _tree(v)) for k, v in value.items()) if v is not None} or None
+    return None
+
+
+def _restored(mine: Any, saved: Any) -> Any:
+    if isinstance(mine, Part):
+        mine.load(saved)
+        return mine
+    if isinstance(mine, dict):
+        return {k: _restored(v, saved[str(k)]) if str(k) in saved else v for k, v in mine.items()}
+    if isinstance(mine, (list, tuple)):
+        return type(mine)(_restored(v, saved[str(i)]) if str(i) in saved else v for i, v in enumerate(mine))
+    if isinstance(mine, np.ndarray):
+        return np.array(saved.cpu() if isinstance(saved, Tensor) else saved).astype(mine.dtype)
+    value = torch.as_tensor(saved).to(device=mine.device, dtype=mine.dtype, copy=True)
+    return value.requires_grad_(mine.requires_grad)
+
+
+def _copied(value: Any, memo: dict) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if isinstance(value, dict):
+        return {k: _copied(v, memo) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_copied(v, memo) for v in value)
+    if isinstance(value, Spec):
+        return value
+    return copy.deepcopy(value, memo)
+
+
+def per_subject(key: str, value: float | list[float], spec: Spec) -> np.ndarray:
+    """A number, or one for each subject, as float64 [s].
+
+    >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()
+    [3.0, 3.0]
+    """
+    numbers = np.asarray(value, np.float64)
+    if numbers.ndim and numbers.shape != (spec.subjects,):
+        raise Refused(key, f"has {numbers.size} numbers for {spec.subjects} subjects", "give one, or one a subject")
+    return np.broadcast_to(numbers, (spec.subjects,)).copy()
+
+
+@dataclass(frozen=True)
+class View:
+    """What parts may see of one another, read-only; life introduces them.
+
+    scores(x, context)  [s, b, o]  what the cortex answers now
+    features(x)         [s, b, f]  its last hidden layer
+    loss(batch)         [s, b]     how wrong it is on each row
+    recall(x)                      what the hippocampus recalls (see hippocampus.Recall)
+    revisit(size)                  the data of the context that has just ended, in batches; every pass is counted
+    neocortex                      the cortex itself, for gradients; consolidation alone may write to it
+    """
+
+    scores: Callable[[Tensor, Tensor | None], Tensor]
+    features: Callable[[Tensor], Tensor]
+    loss: Callable[[Batch], Tensor]
+    recall: Callable[[Tensor], Any]
+    revisit: Callable[[int], Iterator[Batch]]
+    neocortex: Any = None

@@ -1,0 +1,1 @@
+"""Probes: raw numbers for each subject, at named moments."""

@@ -1,0 +1,28 @@
+"""The room of probes: what is measured, and when."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from torch import Tensor
+
+from cls_sim.errors import choice
+from cls_sim.part import Part
+
+MOMENTS = ("life.begin", "day.end", "night.end", "context.end", "life.end")
+
+
+class Probe(Part):
+    """Measures a life without changing it, at the moments named by `at`.
+
+    A probe in a notebook can be a plain function life → [s]; it looks at night.end and life.end.
+    """
+
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = ("context.end", "life.end")):
+        moments = (at,) if isinstance(at, str) else tuple(at)
+        self.at = tuple(choice("at", moment, MOMENTS) for moment in moments)
+
+    @abstractmethod
+    def measure(self, life: Any) -> Tensor:
+        """One number a subject [s], or one for each subject and context [s, k]; NaN where undefined."""

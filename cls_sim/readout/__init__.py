@@ -1,0 +1,1 @@
+"""Readouts: who answers the exam?"""

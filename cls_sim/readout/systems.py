@@ -1,0 +1,98 @@
+"""Readouts that ask the cortex, the hippocampus, or both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.errors import Refused, real
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec
+from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
+
+
+class Cortex(Readout):
+    """The cortex alone answers.
+
+    novelty = 1 - max softmax(scores); 0 in regression.
+
+    >>> Cortex().begin(Spec()).subjects
+    1
+    """
+
+    derived = frozenset({"_regression"})
+
+    def begin(self, spec: Spec) -> Spec:
+        self._regression = spec.regression
+        return spec
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        scores = neocortex.scores(x, context)
+        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
+        novelty = torch.zeros(x.shape[:2], device=x.device) if self._regression else 1 - _confidence(scores)
+        return Answer(scores, source, novelty)
+
+
+class Memory(Readout):
+    """The hippocampus alone answers, by what the question makes it recall.
+
+    novelty = 1 - match.
+
+    >>> Memory().begin(Spec()).subjects
+    1
+    """
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        recall = hippocampus.recall(x)
+        source = torch.full(x.shape[:2], HIPPOCAMPUS, dtype=torch.int64, device=x.device)
+        return Answer(_within(recall.scores, context, neocortex), source, 1 - recall.match)
+
+
+class Both(Readout):
+    """Each question is answered by one system, the hippocampus where
+
+        match ≥ threshold,   or, without a threshold,   match > max softmax(cortical scores).
+
+    threshold  in [0, 1], or null: the more confident system answers (not in regression, where the cortex states no
+               confidence)
+
+    novelty = 1 - match.  Scores of the two systems have different scales: compare them within a question only.
+
+    Source: competition of the two systems, McClelland, McNaughton & O'Reilly 1995; the choice by novelty,
+    Kemker & Kanan 2018.
+
+    >>> Both(threshold=0.8)
+    Both(threshold=0.8)
+    """
+
+    def __init__(self, *, threshold: float | None = None):
+        self.threshold = None if threshold is None else real("threshold", threshold, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression and self.threshold is None:
+            raise Refused("threshold", "is null, and in regression the cortex states no confidence", "give a number")
+        return spec
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        recall, cortical = hippocampus.recall(x), neocortex.scores(x, context)
+        if self.threshold is None:
+            remembered = recall.match > _confidence(cortical)
+        else:
+            remembered = (recall.match >= self.threshold) & (recall.slot >= 0)
+        scores = torch.where(remembered[..., None], _within(recall.scores, context, neocortex), cortical)
+        source = torch.where(remembered, HIPPOCAMPUS, CORTEX)
+        return Answer(scores, source, 1 - recall.match)
+
+
+def _confidence(scores: Tensor) -> Tensor:
+    """The largest softmax probability [s, b]."""
+    return scores.softmax(2).amax(2)
+
+
+def _within(scores: Tensor, context: Tensor | None, neocortex: Neocortex) -> Tensor:
+    """Scores of which, where the context is told, only those of its head compete (as in the cortex)."""
+    if context is None or neocortex.heads is None:
+        return scores
+    rows = torch.arange(len(context), device=context.device)[:, None]
+    return scores.masked_fill(~neocortex.heads[rows, context.clamp(min=0)], -1e9)

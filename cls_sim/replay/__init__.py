@@ -1,0 +1,1 @@
+"""Replay policies: which episodes tonight, in what proportion?"""

@@ -1,0 +1,23 @@
+"""The room of replay: which episodes tonight?  Stored, dreamed or mixed, in what proportion?"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Part, View
+
+
+class Replay(Part):
+    """Draws what sleep replays, and says whether the day's lesson is mixed with memories."""
+
+    @abstractmethod
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        """One replay step for each subject: [s, b, …], weight 0 where it has nothing to replay."""
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        """What the cortex learns from awake: the lived batch, unless a policy interleaves memories."""
+        return lived

@@ -1,0 +1,136 @@
+"""Policies round other policies: a control, and replay awake."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import LIVED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, flag, real
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.replay.base import Replay
+from cls_sim.replay.stored import Stored
+from cls_sim.subjects import Draws
+
+
+class Shuffled(Replay):
+    """A control: the same replay with the relation of inputs and answers broken.
+
+    policy  the policy whose rows are replayed
+
+    In every step the answers (y and scores) of a subject's replayed rows are permuted among these rows: the same
+    inputs, the same answers, as many of each.  What is lived is never touched.
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Shuffled(Uniform(batch=8)).begin(Spec()).subjects
+    1
+    """
+
+    derived = frozenset({"_spec", "_draws"})
+
+    def __init__(self, policy: Replay):
+        self.policy = policy
+
+    def begin(self, spec: Spec) -> Spec:
+        self._spec, self._draws = spec, {}
+        return self.policy.begin(spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        return self._shuffled(batch, "night", clock.replay)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+        return batch if batch is lived else self._shuffled(batch, "day", clock.experience)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)
+
+    def _shuffled(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
+        if (part, batch.rows) not in self._draws:
+            purpose = f"replay.shuffled.{part}"
+            self._draws[part, batch.rows] = Draws(self._spec.seeds, purpose, (batch.rows,), device=self._spec.device)
+        moves = batch.present() & (batch.source != LIVED)
+        stay = torch.arange(1.0, batch.rows + 1, dtype=torch.float64, device=moves.device)
+        # Both orders list the rows that move first (by place, by lot), then those that stay in one order.
+        place = torch.where(moves, stay - batch.rows - 1, stay).argsort(1)
+        lot = torch.where(moves, self._draws[part, batch.rows].at(ticks) - 1, stay).argsort(1)
+        source = torch.empty_like(place).scatter_(1, place, lot)  # [s, b]: whose answer each row gets
+        rows = torch.arange(len(source), device=source.device)[:, None]
+        scores = None if batch.scores is None else batch.scores[rows, source]
+        return batch.with_(y=batch.y[rows, source], scores=scores)
+
+
+class Interleaved(Replay):
+    """Experience replay awake: what is lived is learnt together with memories.
+
+        loss = share · (mean over the lived rows) + (1 - share) · (mean over the remembered rows)
+
+    policy    which memories: a policy over stored traces; at night it is asked as ever
+    share     contexts: 1/k in the k-th context (van de Ven et al. 2022), so that all contexts count alike;
+              or a number in [0, 1]
+    only_old  remember only what was lived before the present context began
+
+    Who has nothing to remember learns from the lived rows alone.  Weights are scaled to a mean of 1 over the rows
+    that are there.  share=contexts and only_old ask for a world that tells where contexts end; else refused.
+
+    Source: van de Ven, Tuytelaars & Tolias 2022; experience replay, Chaudhry et al. 2019.
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Interleaved(Uniform(batch=8), share=0.5, only_old=False).begin(Spec()).subjects
+    1
+    """
+
+    derived = frozenset({"_starts", "_device"})
+
+    def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
+        if not isinstance(policy, Stored):
+            raise Refused(
+                "policy", f"{type(policy).__name__} cannot be asked by day", "give a policy over stored traces"
+            )
+        if isinstance(share, str) and share != "contexts":
+            raise Refused("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
+        self.policy: Stored = policy
+        self.share = share if isinstance(share, str) else real("share", share, 0.0, 1.0)
+        self.only_old = flag("only_old", only_old)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.ends and self.only_old:
+            raise Refused("only_old", "needs to be told where contexts end", "give only_old=false")
+        if not spec.ends and self.share == "contexts":
+            raise Refused("share", "counts contexts, and is not told where they end", "give a number from 0 to 1")
+        self._starts = np.array([0, *spec.ends], np.int64)
+        self._device = spec.device
+        return self.policy.begin(spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.policy.draw(hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        context = np.searchsorted(self._starts, clock.experience, side="right")  # [s], from 1
+        share = 1 / context if isinstance(self.share, str) else np.full(len(context), self.share)
+        share = np.where(context == 1, 1.0, share) if self.only_old else share
+        if (share == 1).all():
+            return lived
+        before = self._starts[context - 1] if self.only_old else None
+        old = self.policy.awake(hippocampus, clock, before)
+        return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
+
+
+def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
+    """Both batches, weighing `share` [s, 1] and 1 - share in all."""
+    new_w, old_w = lived.weights().double(), old.weights().double()
+    new_sum, old_sum = new_w.sum(1, keepdim=True), old_w.sum(1, keepdim=True)
+    share = torch.where(old_sum > 0, share, 1.0)
+    weight = torch.cat(
+        (new_w * (share / new_sum.clamp(min=1e-300)), old_w * ((1 - share) / old_sum.clamp(min=1e-300))), 1
+    )
+    there = (weight > 0).sum(1, keepdim=True)
+    return lived.join(old).with_(weight=(weight * there).float())

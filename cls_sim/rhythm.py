@@ -1,0 +1,136 @@
+"""The room of rhythm: when does sleep come, and how long is a night?"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, whole
+from cls_sim.part import Part, Spec, View
+
+UNASKED = np.iinfo(np.int64).min
+
+
+class Rhythm(Part):
+    """Says of each subject whether its next tick is one of sleep."""
+
+    @abstractmethod
+    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+        """bool [s]; asked once before every tick, and free to depend on state (sleep pressure)."""
+
+
+class Counted(Rhythm):
+    """Sleep that is owed by experience: asleep while fewer replay steps were slept than `due` says.
+
+    What an earlier rhythm of the same subject left (a twin that begins to sleep on day 30) is neither made up for
+    nor counted: `offset` [s] holds the replay steps slept beyond what was due before this rhythm was first asked.
+    """
+
+    offset: np.ndarray
+
+    def __init__(self, *, wake: int):
+        self.wake = whole("wake", wake)
+
+    @abstractmethod
+    def due(self, experience: np.ndarray) -> np.ndarray:
+        """Replay steps owed to so many experiences: int64 [s], rising from 0."""
+
+    def begin(self, spec: Spec) -> Spec:
+        self.offset = np.full(spec.subjects, UNASKED)
+        return replace(spec, per_day=self.wake)
+
+    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+        if self.offset[0] == UNASKED:  # before the latest experience, whose night is still this rhythm's
+            self.offset = clock.replay - self.due(np.maximum(clock.experience - 1, 0))
+        return clock.replay - self.offset < self.due(clock.experience)
+
+
+class Sleepless(Rhythm):
+    """Days without nights; a day is `wake` experiences, so that ages mean the same as in lives that sleep.
+
+    wake  from 1, experiences a day
+
+    >>> rhythm = Sleepless(wake=10)
+    >>> rhythm.begin(Spec()).per_day
+    10
+    """
+
+    def __init__(self, *, wake: int = 100):
+        self.wake = whole("wake", wake)
+
+    def begin(self, spec: Spec) -> Spec:
+        return replace(spec, per_day=self.wake)
+
+    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+        return np.zeros(clock.subjects, bool)
+
+
+class Nights(Counted):
+    """A night of `night` replay steps after every `wake` experiences: due(e) = night · ⌊e / wake⌋.
+
+    wake   from 1, experiences a day
+    night  from 0, replay steps a night
+
+    >>> Nights(wake=10, night=40).due(np.array([9, 10, 25])).tolist()
+    [0, 40, 80]
+    """
+
+    def __init__(self, *, wake: int = 100, night: int = 400):
+        super().__init__(wake=wake)
+        self.night = whole("night", night, 0)
+
+    def due(self, experience: np.ndarray) -> np.ndarray:
+        return experience // self.wake * self.night
+
+
+class ContextNights(Counted):
+    """A night of `night` replay steps after each context: due(e) = night · #{ends ≤ e}.
+
+    Refused where the ends of contexts are not told.  Days are `wake` experiences long, as ever.
+
+    wake   from 1, experiences a day
+    night  from 0, replay steps a night
+
+    >>> rhythm = ContextNights(wake=10, night=40)
+    >>> _ = rhythm.begin(Spec(ends=(50, 100)))
+    >>> rhythm.due(np.array([49, 50, 100])).tolist()
+    [0, 40, 80]
+    """
+
+    derived = frozenset({"_ends"})
+
+    def __init__(self, *, wake: int = 100, night: int = 400):
+        super().__init__(wake=wake)
+        self.night = whole("night", night, 0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.ends:
+            reason = "sleeps at the ends of contexts, and this world does not tell them"
+            raise Refused("", reason, "tell the boundaries, or use nights or naps")
+        self._ends = np.sort(np.asarray(spec.ends, np.int64))
+        return super().begin(spec)
+
+    def due(self, experience: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._ends, experience, side="right") * self.night
+
+
+class Naps(Counted):
+    """A nap of `nap` replay steps after every `every` experiences: due(e) = nap · ⌊e / every⌋.
+
+    wake   from 1, experiences a day (ages are in days; naps do not end them)
+    every  from 1, experiences between naps
+    nap    from 0, replay steps a nap
+
+    >>> Naps(wake=100, every=5, nap=2).due(np.array([4, 5, 11])).tolist()
+    [0, 2, 4]
+    """
+
+    def __init__(self, *, wake: int = 100, every: int = 10, nap: int = 40):
+        super().__init__(wake=wake)
+        self.every, self.nap = whole("every", every), whole("nap", nap, 0)
+
+    def due(self, experience: np.ndarray) -> np.ndarray:
+        return experience // self.every * self.nap

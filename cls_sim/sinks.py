@@ -1,0 +1,296 @@
+"""What listens to a life as it passes: the terminal's bar and lines, and the summary at the end.
+
+The trace is the result; a sink only shows it, and a sink that fails never stops a life.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import numpy as np
+
+from cls_sim.clock import Clock
+
+EVERY = 0.1  # seconds between two drawings of a bar
+WIDTH = 100  # columns of a summary that is not printed to a terminal
+MARKS = {True: ("✓", "+"), False: ("✗", "x"), None: ("-", "-")}  # in Unicode, in ASCII
+COLOURS = {True: "green", False: "red", None: "dim"}
+
+
+class Sink(ABC):
+    """Listens to one life: `start` once, `moment` for every row of its trace, `end` once."""
+
+    @abstractmethod
+    def start(self, info: Mapping[str, Any]) -> None:
+        """A life begins, or goes on: its name, group, tags and configuration."""
+
+    @abstractmethod
+    def moment(self, row: Mapping[str, Any]) -> None:
+        """A row of the trace (see `trace.Trace`)."""
+
+    @abstractmethod
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """The life is over; what it came to."""
+
+
+class Fenced(Sink):
+    """A sink behind a fence: the first time it raises, it is dropped with one warning, and the life goes on.
+
+    dropped  why it was dropped, None while it works
+
+    >>> sink = Fenced(Console(quiet=True))
+    >>> sink.start({"name": "cls"}), sink.dropped
+    (None, None)
+    """
+
+    def __init__(self, sink: Sink):
+        self.sink = sink
+        self.dropped: str | None = None
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        self._call("start", info)
+
+    def moment(self, row: Mapping[str, Any]) -> None:
+        self._call("moment", row)
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        self._call("end", summary)
+
+    def _call(self, name: str, told: Mapping[str, Any]) -> None:
+        if self.dropped is not None:
+            return
+        try:
+            getattr(self.sink, name)(told)
+        except Exception as error:
+            self.dropped = f"{type(error).__name__}: {error}"
+            warnings.warn(f"{type(self.sink).__name__} is dropped ({self.dropped}); the life goes on", stacklevel=3)
+
+
+class Console(Sink):
+    """One plain line for every context's end and at the life's end: the day, and the means over subjects.
+
+    out    a text stream, by default standard error
+    quiet  None: silent unless `out` is a terminal
+    """
+
+    def __init__(self, *, out: TextIO | None = None, quiet: bool | None = None):
+        self.out = sys.stderr if out is None else out
+        self.quiet = not self.out.isatty() if quiet is None else quiet
+        self._name = ""
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        self._name = str(info.get("name", ""))
+
+    def moment(self, row: Mapping[str, Any]) -> None:
+        if row["moment"] in ("context.end", "life.end"):
+            means = (f"{name} {_mean(values)}" for name, values in row["readings"].items())
+            day = float(np.mean(row["day"]))
+            self._say("  ".join([f"{self._name:<12} day {day:<7.1f} {row['moment']:<12}", *means]))
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        self._say(f"{self._name:<12} done")
+
+    def _say(self, line: str) -> None:
+        if self.quiet:
+            return
+        bars = sys.modules.get("tqdm")
+        if bars is None:
+            print(line.rstrip(), file=self.out, flush=True)
+        else:
+            bars.tqdm.write(line.rstrip(), file=self.out)  # above the bar, not through it
+
+
+class Progress:
+    """A bar of experiences lived, with the time left, the day, the night and the phase.
+
+    Silent without a terminal (a notebook counts as one), under pytest, or when `quiet`.  `update` is cheap: it draws
+    at most ten times a second.
+
+    >>> with Progress(1000, "cls") as bar:
+    ...     bar.update(Clock(subjects=2, per_day=10))
+    """
+
+    def __init__(self, total: int | None, label: str, *, quiet: bool | None = None):
+        self._next = 0.0
+        self._clock: Clock | None = None
+        hidden = not _watched() if quiet is None else quiet
+        self._bar = None if hidden else _bar(total, label)
+
+    def update(self, clock: Clock) -> None:
+        """Show where the cohort is."""
+        if self._bar is None:
+            return
+        self._clock = clock
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + EVERY
+            self._draw(clock)
+
+    def close(self) -> None:
+        """Draw the last state, and leave the bar."""
+        if self._bar is not None:
+            if self._clock is not None:
+                self._draw(self._clock)
+            self._bar.close()
+            self._bar = None
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _draw(self, clock: Clock) -> None:
+        assert self._bar is not None
+        asleep = "asleep" if clock.asleep.all() else "some asleep" if clock.asleep.any() else "awake"
+        self._bar.n = round(float(clock.experience.mean()))
+        self._bar.set_postfix_str(f"day {clock.day.mean():.1f}, night {clock.night.max()}, {asleep}", refresh=True)
+
+
+def progress(life: Any, days: float | None = None, label: str = "life", *, quiet: bool | None = None) -> Progress:
+    """A bar for a life of `days` (None: until its world ends): call `update(life.clock)` and, at last, `close()`."""
+    return Progress(life.until(days), label, quiet=quiet)
+
+
+def _watched() -> bool:
+    """Whether somebody looks: a terminal or a notebook, and no test."""
+    if "PYTEST_CURRENT_TEST" in os.environ:
+        return False
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return "IPKernelApp" in getattr(shell, "config", {}) or bool(getattr(sys.stderr, "isatty", lambda: False)())
+
+
+def _bar(total: int | None, label: str) -> Any:
+    with warnings.catch_warnings():  # a notebook without ipywidgets gets the plain bar, and no lecture
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+
+    class Bar(tqdm):
+        monitor_interval = 0  # no thread of its own: `Progress` draws
+
+    form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]" if total else None
+    return Bar(total=total, desc=label, unit="exp", bar_format=form, dynamic_ncols=True, mininterval=0, leave=True)
+
+
+# -- the summary --------------------------------------------------------------------------------------------
+
+
+def table(summary: Mapping[str, Any]) -> Any:
+    """The rich table of a run's summary: arm, reading, mean, 95 % interval, n, difference to the first arm.
+
+    Of each arm the main reading, or all where there is none.  The difference is the arm's minus the first arm's,
+    within subjects, with its interval, and p by sign flips.
+    """
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    first = next(iter(summary["arms"]), None)
+    found = Table(box=SIMPLE_HEAD, pad_edge=False)
+    compared = len(summary["arms"]) > 1 and bool(summary.get("paired"))
+    heads = ["arm", "reading", "mean", "95 % interval", "n", *([f"difference to {first}", "p"] if compared else [])]
+    for head in heads:
+        found.add_column(head, justify="left" if head in ("arm", "reading") else "right", overflow="fold")
+    for arm, told in summary["arms"].items():
+        main = told.get("main")
+        for reading, e in told["readings"].items():
+            if main in (None, reading):
+                row = [arm, reading, _number(e["mean"]), _interval(e["ci95"]), str(e["n"])]
+                found.add_row(*row, *(_difference(summary["paired"], first, arm, reading) if compared else ()))
+    return found
+
+
+def print_summary(summary: Mapping[str, Any], out: TextIO | None = None) -> None:
+    """Print a run's summary: the title, the table, then every claim with ✓, ✗ or - (undecided).
+
+    100 columns and no colour where `out` (standard output) is no terminal; ASCII where it cannot say more.
+    """
+    from rich.console import Console as Rich
+    from rich.table import Table
+    from rich.text import Text
+
+    stream: Any = sys.stdout if out is None else out
+    plain = not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
+    terminal = stream.isatty()
+    page = stream if terminal else _Page(plain)
+    rich = Rich(file=page, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
+    claims = Table.grid(padding=(0, 1))
+    for claim in summary.get("claims") or []:
+        mark, colour = MARKS[claim.get("passed")][plain], COLOURS[claim.get("passed")]
+        claims.add_row(Text(mark, style=colour), Text(_said(claim)))
+    for part in (Text(summary.get("title") or "", style="bold"), table(summary), claims):
+        rich.print(part)
+    if not terminal:
+        lines = [line.rstrip() for line in page.getvalue().splitlines()]
+        text = "\n".join(lines).strip("\n") + "\n"
+        stream.write(text.encode("ascii", "replace").decode() if plain else text)
+        stream.flush()
+
+
+class _Page(io.StringIO):
+    """A page to print on that says which letters it can hold."""
+
+    def __init__(self, plain: bool):
+        super().__init__()
+        self.plain = plain
+
+    @property
+    def encoding(self) -> str:
+        return "ascii" if self.plain else "utf-8"
+
+
+def _said(claim: Mapping[str, Any]) -> str:
+    text = claim.get("says") or str(claim["name"]).replace("_", " ")
+    found = [f"found {_brief(claim['value'])}"] if claim.get("value") is not None else ["not run"]
+    if claim.get("expected") is not None:
+        found.append(f"expected {_brief(claim['expected'])}")
+    if claim.get("tolerance"):
+        found.append(f"within {_brief(claim['tolerance'])}")
+    if claim.get("passed") is None and claim.get("value") is not None:
+        found.append("not judged")
+    source = f" [{claim['source']}]" if claim.get("source") else ""
+    missed = f" Known to miss: {claim['missed']}." if claim.get("missed") else ""
+    return f"{text}: {', '.join(found)}{source}{missed}"
+
+
+def _difference(paired: Sequence[Mapping[str, Any]], first: str | None, arm: str, reading: str) -> tuple[str, str]:
+    """The paired difference arm - first, from an entry a - b of either direction."""
+    for entry in paired:
+        if entry["reading"] == reading and {entry["a"], entry["b"]} == {first, arm} and arm != first:
+            mean, (low, high) = entry["mean"], entry["ci95"]
+            if entry["a"] == first:
+                mean, low, high = (None if v is None else -v for v in (mean, high, low))
+            return f"{_number(mean, '+')} {_interval((low, high), '+')}".rstrip(), _p(entry.get("p"))
+    return "", ""
+
+
+def _nothing(value: Any) -> bool:
+    return value is None or value != value
+
+
+def _number(value: Any, sign: str = "") -> str:
+    return "n/a" if _nothing(value) else f"{value:{sign}.4g}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
+
+
+def _interval(ends: Sequence[Any], sign: str = "") -> str:
+    low, high = ends
+    return "" if _nothing(low) or _nothing(high) else f"[{_number(low, sign)}, {_number(high, sign)}]"
+
+
+def _p(value: Any) -> str:
+    return "" if _nothing(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _mean(values: Any) -> str:
+    present = np.asarray(values)[~np.isnan(values)]
+    return f"{present.mean():.3f}" if present.size else "n/a"

@@ -1,0 +1,200 @@
+"""Curves that theory has in closed form, to be drawn and tested beside simulations.  Numpy only.
+
+Go-CLS (Sun, Advani, Spruston, Saxe & Fitzgerald 2023): a linear student w(0) = 0 learns P noisy examples of a linear
+teacher in N dimensions by gradient descent on the *sum* of squares, w ← w + ε Xᵀ(y - Xw).
+
+load  α = P / N, above 0
+snr   from 0 to infinity; teacher variance σw² = SNR / (1 + SNR), label noise σe² = 1 / (1 + SNR), so Var(y) = 1
+s     the dose, the sum of the learning rates ε over the steps made (time of the gradient flow)
+
+Errors are mean squared errors and 1 at s = 0.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cls_sim.errors import real, whole
+
+NODES = 800
+LONGEST = 1e9  # a best dose beyond this is called infinite
+
+
+def spectrum(load: float, nodes: int = NODES) -> tuple[np.ndarray, np.ndarray, float]:
+    """Eigenvalues of XᵀX under Marchenko-Pastur, as a quadrature: nodes l, their weights, and the mass at zero.
+
+    ρ(l) = √((l₊ - l)(l - l₋)) / 2πl on l± = (√α ± 1)², and a mass 1 - α at 0 if α < 1.  The midpoint rule in θ,
+    l = middle + half · cos θ, has no trouble at the ends, not even at α = 1 where ρ diverges at 0.
+
+    >>> l, weight, zero = spectrum(0.5)
+    >>> round(float(weight.sum() + zero), 6), round(float(weight @ l), 6), round(float(weight @ l**2), 6)
+    (1.0, 0.5, 0.75)
+    """
+    load = real("load", load, 0.0, open_low=True)
+    theta = (np.arange(nodes) + 0.5) * math.pi / nodes
+    half = 2.0 * math.sqrt(load)
+    # 1 + α + 2√α cos θ, written so that it stays exact and above 0 where α = 1 and cos θ → -1
+    eigenvalues = (math.sqrt(load) - 1.0) ** 2 + 2.0 * half * np.cos(theta / 2) ** 2
+    weights = (half * np.sin(theta)) ** 2 / (2.0 * math.pi * eigenvalues) * (math.pi / nodes)
+    return eigenvalues, weights, max(0.0, 1.0 - load)
+
+
+def variances(snr: float) -> tuple[float, float]:
+    """Teacher variance and label noise (σw², σe²), which sum to 1.
+
+    >>> variances(4.0), variances(math.inf)
+    ((0.8, 0.2), (1.0, 0.0))
+    """
+    if snr == math.inf:
+        return 1.0, 0.0
+    snr = real("snr", snr, 0.0)
+    return snr / (1.0 + snr), 1.0 / (1.0 + snr)
+
+
+def _unlearnt(s: ArrayLike, eigenvalues: np.ndarray, rate: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of each mode after dose s, and what is learnt: e^(-ls) and 1 - e^(-ls), each [*s, nodes]."""
+    dose = np.asarray(s, np.float64)[..., None]
+    if rate is None:
+        learnt = -np.expm1(-dose * eigenvalues)
+        return 1.0 - learnt, learnt
+    steps = np.rint(dose / real("rate", rate, 0.0, open_low=True))
+    left = (1.0 - rate * eigenvalues) ** steps
+    return left, 1.0 - left
+
+
+def go_cls_train(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> np.ndarray:
+    """Error on the examples stored, after dose s.
+
+    E_t(s) = (1/α) ∫ρ (σw² l + σe²) e^(-2ls) dl + max(0, 1 - 1/α) σe²; with a `rate` ε, gradient descent in steps,
+    (1 - εl)^(s/ε) for e^(-ls).
+
+    >>> go_cls_train([0.0, 0.68, 10.0], snr=1.0, load=1.0).round(3).tolist()
+    [1.0, 0.304, 0.064]
+    """
+    teacher, noise = variances(snr)
+    eigenvalues, weights, _ = spectrum(load)
+    left, _ = _unlearnt(s, eigenvalues, rate)
+    return left**2 @ (weights * (teacher * eigenvalues + noise)) / load + max(0.0, 1.0 - 1.0 / load) * noise
+
+
+def go_cls_generalise(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> np.ndarray:
+    """Error on new questions (their labels as noisy as the stored ones), after dose s.
+
+    E_g(s) = σw² [∫ρ e^(-2ls) dl + max(0, 1 - α)] + σe² [∫ρ (1 - e^(-ls))² / l dl + 1]; with a `rate` in steps, as
+    in `go_cls_train`.
+
+    >>> go_cls_generalise([0.0, 0.68, 10.0], snr=1.0, load=1.0).round(3).tolist()
+    [1.0, 0.812, 1.372]
+    """
+    teacher, noise = variances(snr)
+    eigenvalues, weights, zero = spectrum(load)
+    left, learnt = _unlearnt(s, eigenvalues, rate)
+    return teacher * (left**2 @ weights + zero) + noise * (learnt**2 @ (weights / eigenvalues) + 1.0)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Ends and first slopes of the two errors: E(∞), and dE/ds at s = 0."""
+
+    train: float
+    generalise: float
+    train_slope: float
+    generalise_slope: float
+
+
+def go_cls_limits(snr: float, load: float) -> Limits:
+    """Where the two curves begin and end, in closed form.
+
+    E_t(∞) = max(0, 1 - 1/α) σe²; E_g(∞) = σw² (1 - α) + σe² / (1 - α) for α < 1, σe² α / (α - 1) for α > 1, and
+    at α = 1 it diverges (double descent) unless there is no noise.
+
+    >>> go_cls_limits(snr=1.0, load=0.5)
+    Limits(train=0.0, generalise=1.25, train_slope=-2.5, generalise_slope=-0.5)
+    """
+    teacher, noise = variances(snr)
+    load = real("load", load, 0.0, open_low=True)
+    if load == 1.0:
+        end = math.inf if noise else 0.0
+    else:
+        end = teacher * (1.0 - load) + noise / (1.0 - load) if load < 1.0 else noise * load / (load - 1.0)
+    train = max(0.0, 1.0 - 1.0 / load) * noise
+    return Limits(train, end, -2.0 * (teacher * (1.0 + load) + noise), -2.0 * load * teacher)
+
+
+def bayes_bound(snr: float, load: float) -> float:
+    """The error on new questions of the best estimator there is, ridge regression with penalty σe² / σw².
+
+    E_r = ∫ρ σe² σw² / (σe² + l σw²) dl + max(0, 1 - α) σw² + σe²
+
+    >>> round(bayes_bound(snr=1.0, load=1.0), 3)
+    0.809
+    """
+    teacher, noise = variances(snr)
+    eigenvalues, weights, zero = spectrum(load)
+    return float(weights @ (noise * teacher / (noise + eigenvalues * teacher)) + zero * teacher + noise)
+
+
+def best_dose(snr: float, load: float) -> float:
+    """The dose s* after which more consolidation harms new questions: the minimum of E_g(s).
+
+    Solves ∫ρ e^(-ls) [σe² (1 - e^(-ls)) - σw² l e^(-ls)] dl = 0 by bisection; 0 without a signal, infinity
+    without noise.
+
+    >>> round(best_dose(snr=1.0, load=1.0), 2)
+    0.68
+    """
+    teacher, noise = variances(snr)
+    if teacher == 0.0 or noise == 0.0:
+        return math.inf if teacher else 0.0
+    eigenvalues, weights, _ = spectrum(load, 4 * NODES)  # great doses look closely at the smallest eigenvalues
+
+    def rises(dose: float) -> bool:
+        left = np.exp(-dose * eigenvalues)
+        return bool(weights @ (left * (noise * (1.0 - left) - teacher * eigenvalues * left)) > 0.0)
+
+    high = 1.0
+    while not rises(high):
+        high *= 2.0
+        if high > LONGEST:
+            return math.inf
+    low = 0.0
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (low, middle) if rises(middle) else (middle, high)
+    return high
+
+
+def notebook_error(items: int, units: int) -> float:
+    """Error of recalling `items` patterns from a sparse attractor of `units`, in units of Var(y): (P - 1) / (M - 1).
+
+    It does not depend on the sparseness of the patterns; patterns have a fixed number of ones.
+
+    >>> round(notebook_error(items=100, units=2000), 4)
+    0.0495
+    """
+    return (whole("items", items) - 1) / (whole("units", units, 2) - 1)
+
+
+def overlap_after_winners(rho: float, activity: float) -> float:
+    """Share of winners that two inputs of correlation rho have in common: Φ₂(-θ, -θ; ρ) / a, θ = Φ⁻¹(1 - a).
+
+    Gaussian inputs, random Gaussian weights, the share a of the units with the highest input winning (pattern
+    separation: O'Reilly & McClelland 1994).  Φ₂ by Plackett's integral, a² + ∫₀^asin ρ exp(-θ² / (1 + sin t)) dt / 2π.
+
+    >>> round(overlap_after_winners(0.5, activity=0.05), 3)
+    0.244
+    """
+    top = math.asin(real("rho", rho, -1.0, 1.0))
+    activity = real("activity", activity, 0.0, 1.0, open_low=True)
+    if activity == 1.0:
+        return 1.0
+    threshold = NormalDist().inv_cdf(1.0 - activity)
+    node, weight = np.polynomial.legendre.leggauss(64)
+    t = 0.5 * top * (node + 1.0)
+    joint = activity**2 + 0.5 * top * float(weight @ np.exp(-(threshold**2) / (1.0 + np.sin(t)))) / (2.0 * math.pi)
+    return joint / activity

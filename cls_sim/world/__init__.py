@@ -1,0 +1,1 @@
+"""Worlds: what sends experience, and exams."""

@@ -1,0 +1,38 @@
+"""The room of worlds: what sends experience and sets exams."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.part import Part, Spec
+
+
+class World(Part):
+    """A world is a function of the clock: it keeps no cursor, so a life stops and resumes at any tick.
+
+    After `begin`:
+    ends    experiences (counts) at which a context ends, told to the subject or not
+    length  experiences until the world ends, or None if it never does
+    """
+
+    ends: tuple[int, ...] = ()
+    length: int | None = None
+
+    @abstractmethod
+    def begin(self, spec: Spec) -> Spec:
+        """Draw this cohort's worlds; return the spec with what the world sends."""
+
+    @abstractmethod
+    def next(self, clock: Clock) -> Batch:
+        """The experience of each subject at its `clock.experience`: [s, b, …]."""
+
+    @abstractmethod
+    def exam(self, context: int) -> Batch:
+        """Questions of one context, never lived: [s, n, …], weight 0 where a subject has fewer."""
+
+    @abstractmethod
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """The training data of the context that ended last, once, in batches of `size`; None of it is new."""

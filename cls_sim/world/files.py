@@ -1,0 +1,119 @@
+"""Reading data files with suspicion: every fault is one line that names the file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+import zipfile
+import zlib
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim.errors import Refused
+
+CAP = 2**27  # bytes that a compressed file may hold
+
+
+class FileRefused(Refused):
+    """A file is refused; its key is its path, whoever asked for it."""
+
+    def under(self, prefix: str) -> FileRefused:
+        return self
+
+
+def read_bytes(path: Path, remedy: str) -> bytes:
+    """The content of a file, unpacked if its name ends in .gz."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise FileRefused(str(path), f"cannot be read ({error.strerror})", remedy) from None
+    return gunzip(path, raw, remedy) if path.suffix == ".gz" else raw
+
+
+def gunzip(path: Path, raw: bytes, remedy: str) -> bytes:
+    """Unpack gzip, whole and with a right check sum, or refuse."""
+    unpack = zlib.decompressobj(31)
+    try:
+        content = unpack.decompress(raw, CAP)
+    except zlib.error:
+        what = "is a web page" if raw.lstrip()[:1] == b"<" else "is no sound gzip file"
+        raise FileRefused(str(path), what, remedy) from None
+    if not unpack.eof:
+        long = len(content) == CAP
+        raise FileRefused(str(path), f"unpacks to more than {CAP} bytes" if long else "is cut short", remedy)
+    return content
+
+
+def read_idx(path: Path, dims: tuple[int, ...], md5: str, remedy: str) -> np.ndarray:
+    """A uint8 array from an IDX file of these dimensions and this md5 (of the unpacked content).
+
+    IDX: two zero bytes, the type (8: uint8), the number of dimensions, each as a big-endian uint32, the payload.
+    """
+    content = read_bytes(path, remedy)
+    head = 4 + 4 * len(dims)
+    if content[:4] != bytes((0, 0, 8, len(dims))) or len(content) < head:
+        magic = f"000008{len(dims):02x} and {len(dims)} sizes"
+        reason = f"is no such IDX file (it starts with {content[:4].hex() or 'nothing'}, not {magic})"
+        raise FileRefused(str(path), reason, remedy)
+    told = tuple(np.frombuffer(content[4:head], ">u4").tolist())
+    if math.prod(told) != len(content) - head:
+        reason = f"tells of {' x '.join(map(str, told))} bytes and holds {len(content) - head}"
+        raise FileRefused(str(path), reason, remedy)
+    if told != dims:
+        reason = f"has dimensions {' x '.join(map(str, told))}, not {' x '.join(map(str, dims))}"
+        raise FileRefused(str(path), reason, remedy)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise FileRefused(str(path), f"has content of md5 {found}, expected {md5}", remedy)
+    return np.frombuffer(content, np.uint8, offset=head).reshape(dims).copy()
+
+
+def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
+    """An array from .npy, from .npz (its array called `key`, or its only one), or numbers from .csv."""
+    path = Path(path).expanduser()
+    remedy = "give a readable .npy, .npz or .csv file of numbers"
+    readers: dict[str, Any] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
+    if path.suffix not in readers:
+        raise FileRefused(str(path), "is none of .npy, .npz, .csv", remedy)
+    try:
+        return readers[path.suffix](key, path)
+    except OSError as error:
+        raise FileRefused(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
+    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise FileRefused(str(path), str(error).strip("'\"").splitlines()[0] or type(error).__name__, remedy) from None
+
+
+def _read_npy(key: str, path: Path) -> np.ndarray:
+    with path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_npz(key: str, path: Path) -> np.ndarray:
+    with np.load(path, allow_pickle=False) as arrays:
+        if key not in arrays and len(arrays.files) != 1:
+            raise KeyError(f"holds no array called {key}, but {', '.join(arrays.files) or 'nothing'}")
+        return arrays[key if key in arrays else arrays.files[0]]
+
+
+def _read_csv(key: str, path: Path) -> np.ndarray:
+    """Columns of numbers under an optional line of names; whole numbers stay whole, one column is a list."""
+    lines = path.read_text().splitlines()
+    if lines and not _is_numbers(lines[0]):
+        lines = lines[1:]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty file: refused by whoever counts the rows
+        table = np.loadtxt(lines, delimiter=",", ndmin=2)
+    if not any(set(line) & set(".eEnNiI") for line in lines) and np.abs(table).max(initial=0) < 2**53:
+        table = table.astype(np.int64)
+    return table[:, 0] if table.shape[1] == 1 and key != "x" and key != "x_test" else table
+
+
+def _is_numbers(line: str) -> bool:
+    try:
+        return bool([float(cell) for cell in line.split(",")])
+    except ValueError:
+        return False

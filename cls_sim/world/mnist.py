@@ -1,0 +1,99 @@
+"""MNIST, read from its four IDX files and fetched when they are not at hand."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from cls_sim.world.files import FileRefused, read_idx
+from cls_sim.world.stream import Stream
+from cls_sim.world.table import Data
+
+MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
+FILES = {  # name → (dimensions, md5 of the content, md5 of the public .gz)
+    "train-images-idx3-ubyte": (
+        (60000, 28, 28),
+        "6bbc9ace898e44ae57da46a324031adb",
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    ),
+    "train-labels-idx1-ubyte": ((60000,), "a25bea736e30d166cdddb491f175f624", "d53e105ee54ea40749a09fcbcd1e9432"),
+    "t10k-images-idx3-ubyte": ((10000, 28, 28), "2646ac647ad5339dbf082846283269ea", "9fb629c4189551a2d022fa330f9573f3"),
+    "t10k-labels-idx1-ubyte": ((10000,), "27ae3e4e09519cfbb04c329615203637", "ec29112dd5afa0611ce80d1b7f02629c"),
+}
+
+
+class Mnist(Stream):
+    """60,000 images of handwritten digits to learn, 10,000 to be examined on; 28 x 28 pixels of 0 to 255.
+
+    Inputs are raw/255 in [0, 1], 784 in a row.  Settings as in Stream, without `test`: the test set is MNIST's own.
+    The files (.gz or not) are looked for in the folder mnist/ of $CLS_SIM_DATA_DIR, then in the user's cache, else
+    downloaded there; their content is checked.
+
+    Source: LeCun, Cortes & Burges, The MNIST database of handwritten digits; CC BY-SA 3.0.
+
+    >>> Mnist(per_context=2000, batch=128).batch
+    128
+    """
+
+    def data(self) -> Data:
+        images, labels, test_images, test_labels = (_read(name) for name in FILES)
+        tests = _data(test_images, test_labels, None)
+        return _data(images, labels, tests)
+
+
+def _data(images: np.ndarray, labels: np.ndarray, tests: Data | None) -> Data:
+    return Data(x=images.reshape(len(images), -1), y=labels.astype(np.int64), tests=tests, quantum=1 / 255)
+
+
+def _read(name: str) -> np.ndarray:
+    dims, content, _ = FILES[name]
+    path = _found(_folder(), name) or _found(_cache(), name) or _fetched(name)
+    array = read_idx(path, dims, content, "delete it to have it downloaded again, or put the original file there")
+    if len(dims) == 1 and array.max() > 9:
+        raise FileRefused(str(path), f"holds the label {array.max()}", "put the original file there")
+    return array
+
+
+def _folder() -> Path | None:
+    """The user's own folder of data, if there is one."""
+    named = os.environ.get("CLS_SIM_DATA_DIR")
+    return Path(named).expanduser() / "mnist" if named else None
+
+
+def _cache() -> Path:
+    """The folder that downloads go to."""
+    import pooch
+
+    return Path(pooch.os_cache("cls_sim")) / "mnist"
+
+
+def _found(folder: Path | None, name: str) -> Path | None:
+    """The file of this name, packed or not."""
+    paths = [folder / f"{name}.gz", folder / name] if folder else []
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _fetched(name: str) -> Path:
+    """Download a file into the cache; it appears there whole and checked, or not at all."""
+    import pooch
+
+    path = _cache() / f"{name}.gz"
+    pooch.get_logger().setLevel("WARNING")  # parts do not talk
+    remedy = f"put {path.name} there, or into the folder mnist/ of a folder named by CLS_SIM_DATA_DIR"
+    try:
+        pooch.retrieve(
+            MIRROR + path.name,
+            known_hash=f"md5:{FILES[name][2]}",
+            fname=path.name,
+            path=path.parent,
+            downloader=pooch.HTTPDownloader(timeout=TIMEOUT),  # pyright: ignore[reportArgumentType]
+        )
+    except (OSError, ValueError) as error:  # what requests raises is an OSError; a wrong md5 a ValueError
+        reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
+        raise FileRefused(
+            str(path), f"is not there and cannot be downloaded from {MIRROR} ({reason})", remedy
+        ) from None
+    return path

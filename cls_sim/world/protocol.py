@@ -1,0 +1,133 @@
+"""Who learns which classes when, under which labels: what one subject's share of a data set is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from cls_sim.errors import Refused
+from cls_sim.subjects import generator
+from cls_sim.world import plan
+from cls_sim.world.table import Data
+
+SCENARIOS = ("class", "domain", "task")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A data set as one subject sees it.
+
+    lists, labels          the classes of each context, and how each is answered
+    y, context, split      [n] of the training data: labels (with noise), contexts, TRAIN, VALIDATION or TEST
+    y_test, context_test   [n] of the data's own test set (empty where it has none)
+    """
+
+    lists: list[np.ndarray]
+    labels: list[np.ndarray]
+    y: np.ndarray
+    context: np.ndarray
+    split: np.ndarray
+    y_test: np.ndarray
+    context_test: np.ndarray
+
+    def items(self, split: int, context: int) -> np.ndarray:
+        """The items of one split of one context, in order."""
+        return np.flatnonzero((self.split == split) & (self.context == context))
+
+    def questions(self, context: int) -> np.ndarray:
+        """The items of one context in the data's own test set."""
+        return np.flatnonzero(self.context_test == context)
+
+    def told(self, context: int) -> str:
+        """One context in words."""
+        pairs = zip(self.lists[context], self.labels[context], strict=True)
+        classes = ", ".join(f"{c} as {y}" for c, y in pairs)
+        train, kept = (len(self.items(split, context)) for split in (plan.TRAIN, plan.VALIDATION))
+        return f"context {context}: {f'classes {classes}' if classes else 'numbers'}; train {train}, validation {kept}"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The settings of a stream that decide on classes, labels and splits (see Stream)."""
+
+    scenario: str
+    contexts: int
+    shuffle_classes: bool
+    label_noise: float
+    validation: float
+    test: float
+
+    @property
+    def varied(self) -> bool:
+        """Whether subjects differ in labels or contexts."""
+        return self.shuffle_classes or self.label_noise > 0
+
+    def check(self, data: Data) -> None:
+        """Refuse settings that make no sense for this data."""
+        if not data.split_by_class and self.shuffle_classes:
+            raise Refused("shuffle_classes", "is true, but the contexts are not made of classes", "leave it false")
+        if data.regression and self.label_noise:
+            raise Refused("label_noise", "is for labels, and these targets are numbers", "leave it 0")
+        if data.split_by_class and data.classes % self.contexts:
+            fit = ", ".join(str(k) for k in range(1, data.classes + 1) if data.classes % k == 0)
+            raise Refused(
+                "contexts", f"{data.classes} classes do not split evenly into {self.contexts}", f"give one of {fit}"
+            )
+        lists = self.lists(data)
+        if self.label_noise and min(map(len, lists)) < 2:
+            raise Refused("label_noise", "needs two classes in every context", "use fewer contexts, or no noise")
+        apart = self.contexts > 1 and len(np.unique(np.concatenate(lists))) == sum(map(len, lists))
+        if self.scenario == "domain" and apart and not data.split_by_class and not data.regression:
+            raise Refused("scenario", "is domain, but no two contexts have a class in common", "use class or task")
+
+    def outputs(self, data: Data) -> int:
+        """Units that answer."""
+        if data.regression:
+            return data.y.shape[1]
+        return data.classes // self.contexts if self.scenario == "domain" and data.split_by_class else data.classes
+
+    def lists(self, data: Data, seed: int | None = None) -> list[np.ndarray]:
+        """The classes of each context, as drawn for the subject with this seed."""
+        if data.regression:
+            return [np.zeros(0, np.int64)] * self.contexts
+        if data.context is not None:
+            return [np.unique(data.y[data.context == k]) for k in range(self.contexts)]
+        source = generator(seed, "world.classes") if self.shuffle_classes and seed is not None else None
+        return list(plan.class_lists(source, data.classes, self.contexts))
+
+    def share(self, data: Data, seed: int) -> Share:
+        """One subject's share; a function of its seed."""
+        source = partial(generator, seed)
+        lists = self.lists(data, seed)
+        y, context = self._seen(data, lists, data.y)
+        strata = context if data.regression else data.y + data.classes * context
+        split = plan.held_out(source("world.split"), strata, self.validation, self.test)
+        if self.label_noise:
+            trained = np.flatnonzero(split == plan.TRAIN)
+            wrong = plan.mislabelled(source("world.noise"), data.y, context, trained, lists, self.label_noise)
+            y, _ = self._seen(data, lists, wrong)
+        none = np.zeros(0, np.int64)
+        asked = (none, none) if data.tests is None else self._seen(data.tests, lists, data.tests.y)
+        labels = [self._seen(data, lists, classes)[0] for classes in lists]
+        return Share(lists, labels, y, context, split, *asked)
+
+    def _seen(self, data: Data, lists: list[np.ndarray], y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and contexts [n] that these lists of classes make of the classes y."""
+        if not data.split_by_class:
+            return y, np.zeros(len(y), np.int64) if data.context is None else data.context
+        label, home = np.arange(sum(map(len, lists))), np.zeros(sum(map(len, lists)), np.int64)
+        for k, classes in enumerate(lists):
+            home[classes] = k
+            if self.scenario == "domain":
+                label[classes] = np.arange(len(classes))
+        return label[y], home[y]
+
+    def heads(self, shares: list[Share], outputs: int) -> np.ndarray:
+        """The outputs of each context's head: bool [s, k, o]."""
+        heads = np.zeros((len(shares), self.contexts, outputs), bool)
+        for i, share in enumerate(shares):
+            for k, labels in enumerate(share.labels):
+                heads[i, k, labels] = True
+        return heads

@@ -1,0 +1,260 @@
+"""A resident data set turned into a stream of contexts."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import LIVED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, flag, real, whole
+from cls_sim.part import Spec
+from cls_sim.subjects import generator
+from cls_sim.world import plan
+from cls_sim.world.base import World
+from cls_sim.world.protocol import SCENARIOS, Protocol, Share
+from cls_sim.world.table import Data, Table, table
+
+HELD_OUT = 0.15  # the part of every class kept for the exam where the data has no test set
+
+
+class Stream(World):
+    """Data in contexts, one after another or otherwise; Digits, Mnist and Arrays only supply the data.
+
+    scenario         what is asked.  `class`: which of all classes, the context not told; `task`: the same, but the
+                     context is told and only its classes compete; `domain`: which of the context's classes (its
+                     place in the context), the context not told.  Where contexts come with the data (`context` of
+                     Arrays), labels stay as they are.
+    contexts         the classes are split evenly into so many
+    shuffle_classes  which classes go together is drawn for each subject (else 0, 1, … in order)
+    order            `sharp`: context after context; `fuzzy`: so, but around a boundary a row comes from the next
+                     context with linearly rising probability; `recurring`: the sharp sequence `cycles` times, each
+                     visit per_context / cycles long; `iid`: all data mixed (joint training, the upper bound);
+                     `cumulative`: in context k's stretch, the data of contexts 0 … k mixed
+    per_context      experiences a context; a life is contexts · per_context long in every order
+    batch            rows an experience
+    told             the subject is told when a context (a visit) ends; never so in fuzzy and iid orders
+    fuzziness        0 to 1, the width of a fuzzy boundary in contexts
+    cycles           visits to each context in the recurring order
+    label_noise      0 to 1, the part of the training labels replaced by another class of the same context
+    validation       0 to 1, the part of each class of the training data kept apart for choosing settings
+    test             the same for the exam (None: .15), for data without a test set of its own
+    examined         `test` or `validation`: what exams ask
+
+    Within a context items come without replacement, epoch by epoch.  Classes, splits, noise and order are drawn
+    once from the subject's seed, and its whole life is planned in `begin`.
+
+    Source: van de Ven, Tuytelaars & Tolias (2022), Three types of incremental learning.
+    """
+
+    derived = frozenset({"_spec", "_visits", "_shares", "_learnt", "_asked", "_exams", "_plan", "_rows", "_source"})
+
+    def __init__(
+        self,
+        *,
+        scenario: str = "class",
+        contexts: int = 5,
+        shuffle_classes: bool = False,
+        order: str = "sharp",
+        per_context: int = 100,
+        batch: int = 32,
+        told: bool = True,
+        fuzziness: float = 0.2,
+        cycles: int = 2,
+        label_noise: float = 0.0,
+        validation: float = 0.0,
+        test: float | None = None,
+        examined: str = "test",
+    ):
+        self.scenario = choice("scenario", scenario, SCENARIOS)
+        self.contexts = whole("contexts", contexts)
+        self.shuffle_classes = flag("shuffle_classes", shuffle_classes)
+        self.order = choice("order", order, plan.ORDERS)
+        self.per_context, self.batch = whole("per_context", per_context), whole("batch", batch)
+        self.told = flag("told", told)
+        self.fuzziness, self.cycles = real("fuzziness", fuzziness, 0.0, 1.0), whole("cycles", cycles)
+        self.label_noise = real("label_noise", label_noise, 0.0, 1.0)
+        self.validation = real("validation", validation, 0.0, 1.0)
+        self.test = None if test is None else real("test", test, 0.0, 1.0)
+        self.examined = choice("examined", examined, ("test", "validation"))
+        if self.order == "recurring" and self.per_context % self.cycles:
+            raise Refused("per_context", f"{per_context} is no multiple of the {cycles} cycles", "give a multiple")
+        if self.examined == "validation" and not self.validation:
+            raise Refused(
+                "examined", "is validation, but nothing is kept for it", "give validation a part, such as 0.1"
+            )
+
+    @abstractmethod
+    def data(self) -> Data:
+        """The data set, the same for all subjects."""
+
+    # -- the beginning: everything is drawn and planned ---------------------------------------------------
+
+    def begin(self, spec: Spec) -> Spec:
+        data = self.data()
+        protocol = self._protocol(data)
+        protocol.check(data)
+        self._visits = plan.visits(self.order, self.contexts, self.cycles)
+        self.length = self.per_context * self.contexts
+        span = self.length // len(self._visits)
+        self.ends = tuple(range(span, self.length + 1, span))
+        self._shares = [protocol.share(data, seed) for seed in spec.seeds]
+        self._spec = spec = self._told(spec, data, protocol)
+        self._fill(data, protocol.varied)
+        return spec
+
+    def _protocol(self, data: Data) -> Protocol:
+        if data.tests is not None and self.test is not None:
+            raise Refused("test", "is given, but this data has a test set of its own", "leave it out (null)")
+        held_out = 0.0 if data.tests is not None else HELD_OUT if self.test is None else self.test
+        if self.validation + held_out >= 1:
+            raise Refused("validation", "and test leave nothing to learn from", "give less than 1 in all")
+        return Protocol(self.scenario, self.contexts, self.shuffle_classes, self.label_noise, self.validation, held_out)
+
+    def _told(self, spec: Spec, data: Data, protocol: Protocol) -> Spec:
+        """The spec with what the world sends."""
+        outputs, heads = protocol.outputs(data), None
+        if self.scenario == "task" and not data.regression:
+            heads = torch.from_numpy(protocol.heads(self._shares, outputs)).to(spec.device)
+        return replace(
+            spec,
+            inputs=data.x.shape[1:],
+            outputs=outputs,
+            regression=data.regression,
+            batch=self.batch,
+            contexts=self.contexts,
+            ends=self.ends if self.told and self.order not in ("fuzzy", "iid") else (),
+            context_told=self.scenario == "task",
+            heads=heads,
+            quantum=data.quantum,
+        )
+
+    def _fill(self, data: Data, varied: bool) -> None:
+        """Put data, plans and exams on the device."""
+        seeds, device = self._spec.seeds, self._spec.device
+        shares = self._shares if varied else self._shares[:1]
+        self._learnt = self._asked = table(data, [(one.y, one.context) for one in shares], len(seeds), device)
+        tests = data.tests if self.examined == "test" else None
+        if tests is not None:
+            self._asked = table(tests, [(one.y_test, one.context_test) for one in shares], len(seeds), device)
+        kept = plan.VALIDATION if self.examined == "validation" else plan.TEST
+        self._exams = []
+        for k in range(self.contexts):
+            rows = [share.items(kept, k) if tests is None else share.questions(k) for share in self._shares]
+            self._enough(self.examined if tests is None else "x_test", f"leaves nothing to ask of context {k}", rows)
+            self._exams.append(plan.padded(rows))
+        plans = [self._items(seed, share) for seed, share in zip(seeds, self._shares, strict=True)]
+        self._plan = torch.from_numpy(np.stack(plans)).to(device)
+        self._rows = torch.arange(len(seeds), device=device)
+        self._source = torch.full((1, 1), LIVED, dtype=torch.uint8, device=device)
+
+    def _items(self, seed: int, share: Share) -> np.ndarray:
+        """One subject's life: the item of each row, int [e, b]."""
+        pools = [share.items(plan.TRAIN, k) for k in range(self.contexts)]
+        for k, pool in enumerate(pools):
+            self._enough("validation", f"and test leave nothing to learn of context {k}", [pool])
+        source, times = partial(generator, seed), (self.per_context, self.batch, self.cycles, self.fuzziness)
+        small = np.int16 if len(share.y) < 2**15 else np.int32
+        return plan.item_plan(source, self.order, pools, *times).astype(small)
+
+    @staticmethod
+    def _enough(key: str, reason: str, rows: list[np.ndarray]) -> None:
+        if not all(map(len, rows)):
+            raise Refused(key, reason, "give more data or another part")
+
+    # -- life ---------------------------------------------------------------------------------------------
+
+    def next(self, clock: Clock) -> Batch:
+        """The experience of each subject at its `clock.experience` (its last one, if its world has ended)."""
+        now = np.minimum(clock.experience, self._plan.shape[1] - 1)
+        first = int(now[0])
+        if (now == first).all():
+            items = self._plan[:, first].long()
+        else:
+            items = self._plan[self._rows, torch.from_numpy(now).to(self._rows.device)].long()
+        born = torch.from_numpy(now).to(items.device)[:, None].expand(items.shape)
+        return self._batch(self._learnt, items, born)
+
+    def _batch(
+        self, data: Table, items: Tensor, born: Tensor, weight: Tensor | None = None, known: bool = True
+    ) -> Batch:
+        """The rows of a table, items [r, b] with r = 1 where all subjects share them."""
+        shape = (len(self._rows), items.shape[1])
+        x, items = data.inputs_of(items), items.expand(shape)
+        return Batch(
+            x=x.expand(shape + x.shape[2:]),
+            y=data.answers_to(items),
+            context=data.contexts_of(items),
+            born=born.expand(shape),
+            item=items if known else torch.full_like(items, -1),
+            source=self._source.expand(shape),
+            weight=weight,
+        )
+
+    def _of(self, data: Table, rows: tuple[np.ndarray, np.ndarray | None], born: np.ndarray | None = None) -> Batch:
+        """A batch of padded lists of items."""
+        device = self._rows.device
+        items = torch.from_numpy(rows[0]).to(device)
+        weight = None if rows[1] is None else torch.from_numpy(rows[1]).to(device)
+        never = torch.full((1, 1), -1, device=device) if born is None else torch.from_numpy(born).to(device)
+        return self._batch(data, items, never, weight, known=data is self._learnt)
+
+    def exam(self, context: int) -> Batch:
+        """The questions of one context, never lived: [s, n, …], weight 0 where a subject has fewer.
+
+        `item` numbers rows of the training data where questions were held out from it, and is -1 for an own test set.
+        """
+        return self._of(self._asked, self._exams[whole("context", context, 0, self.contexts - 1)])
+
+    def train(self, context: int = 0) -> Batch:
+        """Everything there is to learn in one context, with the subject's labels (to examine memorisation)."""
+        context = whole("context", context, 0, self.contexts - 1)
+        return self._of(self._learnt, plan.padded([one.items(plan.TRAIN, context) for one in self._shares]))
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """What each subject has lived of the context that ended last, each item once, in order, in batches of `size`.
+
+        In the iid and cumulative orders: of all contexts so far.  `born` is when an item was lived last.
+        """
+        size = whole("size", size)
+        ended = np.minimum(clock.experience, self._plan.shape[1]) // self.ends[0]
+        born = [self._lived(i, int(count)) for i, count in enumerate(ended)]
+        items, weight = plan.padded([np.flatnonzero(when >= 0) for when in born])
+        born = np.take_along_axis(np.stack(born), np.broadcast_to(items, (len(born), items.shape[1])), 1)
+        for start in range(0, items.shape[1], size):
+            part = slice(start, start + size)
+            rows = (items[:, part], None if weight is None else weight[:, part])
+            yield self._of(self._learnt, rows, born[:, part])
+
+    def _lived(self, subject: int, ended: int) -> np.ndarray:
+        """When each item of the stretch that ended last was lived last: int64 [n], -1: never."""
+        share = self._shares[subject]
+        end = ended * self.ends[0]
+        born = np.full(len(share.split), -1, np.int64)
+        born[self._plan[subject, :end].cpu().numpy().ravel()] = np.repeat(np.arange(end), self.batch)
+        if ended and self.order not in ("iid", "cumulative"):
+            born[share.context != self._visits[ended - 1]] = -1
+        return born
+
+    # -- words --------------------------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """The protocol in a few lines: contexts, classes and labels of subject 0, outputs, scaling, order, splits."""
+        spec = self._spec
+        scale = "as given" if spec.quantum is None else f"raw/{1 / spec.quantum:.0f}"
+        lines = [
+            f"{type(self).__name__}: {'regression' if spec.regression else f'{self.scenario}-incremental'}, "
+            f"{self.order} order, {self.length} experiences of {self.batch} rows; "
+            f"contexts {'told' if spec.context_told else 'not told'}, ends {'told' if spec.ends else 'not told'}",
+            f"inputs {'x'.join(map(str, spec.inputs))} {scale}, no normalisation; {spec.outputs} outputs, "
+            f"{'the head of the context competes' if spec.heads is not None else 'all compete from the start'}; "
+            f"label noise {self.label_noise:g}; exams ask the {self.examined} part",
+        ]
+        asked = (items.shape[1] if weight is None else int(weight[0].sum()) for items, weight in self._exams)
+        return "\n".join(lines + [f"{self._shares[0].told(k)}, asked {n}" for k, n in enumerate(asked)])

@@ -1,0 +1,138 @@
+"""A noisy linear teacher: the world of Go-CLS."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, reals, whole
+from cls_sim.part import Spec, per_subject
+from cls_sim.subjects import each, generator
+from cls_sim.world.base import World
+
+
+class Teacher(World):
+    """Endless lessons of a linear teacher with noise: regression with one output and a variance of 1.
+
+        y = x·w + ε,  x ~ N(0, I/N),  w ~ N(0, σ_w² I),  ε ~ N(0, σ_ε²),  σ_w² = SNR/(1+SNR),  σ_ε² = 1/(1+SNR)
+
+    items     P, the training pairs; presented over and over, so that each further pass is a repetition
+    features  N, the inputs
+    snr       SNR from 0, `inf` for no noise; a number, or one for each subject
+    test      pairs of the exam; their targets are noisy too
+    batch     rows an experience, up to P (None: all P)
+
+    Teachers, pairs and noise are drawn for each subject; they are the same, but for scale, at any SNR.
+    Attributes after `begin`: `weights` [s, N], the teachers.
+
+    Source: Sun, Advani, Spruston, Saxe & Fitzgerald (2023), Organizing memories for generalization.
+
+    >>> world = Teacher(items=4, features=3)
+    >>> world.begin(Spec(seeds=(0, 1))).inputs
+    (3,)
+    >>> world.exam(0).y.shape
+    torch.Size([2, 1000, 1])
+    """
+
+    derived = frozenset({"weights", "_x", "_y", "_exam", "_rows"})
+
+    def __init__(
+        self, *, items: int = 100, features: int = 100, snr: Any = 4.0, test: int = 1000, batch: int | None = None
+    ):
+        self.items, self.features, self.test = whole("items", items), whole("features", features), whole("test", test)
+        self.snr = _ratio(snr)
+        self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
+
+    def begin(self, spec: Spec) -> Spec:
+        snr = per_subject("snr", self.snr, spec)
+        signal = np.where(np.isinf(snr), 1.0, snr / (1 + np.where(np.isinf(snr), 0.0, snr)))
+        draws = each(spec.seeds, "teacher.weights", lambda g: g.standard_normal(self.features))
+        weights = np.sqrt(signal)[:, None] * draws.numpy()
+        self._x, self._y = self._pairs(spec, "train", self.items, weights, np.sqrt(1 - signal))
+        x, y = self._pairs(spec, "test", self.test, weights, np.sqrt(1 - signal))
+        self._exam = Batch.lived(x, y, context=torch.zeros(x.shape[:2], dtype=torch.int64, device=spec.device))
+        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
+        self.weights = torch.from_numpy(weights.astype(np.float32)).to(spec.device)
+        return replace(
+            spec,
+            inputs=(self.features,),
+            outputs=1,
+            regression=True,
+            batch=self.batch,
+            contexts=1,
+            ends=(),
+            context_told=False,
+            heads=None,
+            quantum=None,
+        )
+
+    def _pairs(
+        self, spec: Spec, part: str, count: int, weights: np.ndarray, spread: np.ndarray
+    ) -> tuple[Tensor, Tensor]:
+        """Inputs [s, count, N] and noisy targets [s, count, 1] of every subject's teacher."""
+        x = np.empty((spec.subjects, count, self.features), np.float32)
+        y = np.empty((spec.subjects, count, 1), np.float32)
+        for i, seed in enumerate(spec.seeds):
+            x[i] = generator(seed, f"teacher.{part}.x").standard_normal((count, self.features), np.float32)
+            x[i] /= math.sqrt(self.features)
+            noise = generator(seed, f"teacher.{part}.noise").standard_normal(count)
+            # summed, not matmul: bits must not depend on where in a cohort's memory the subject lies
+            y[i, :, 0] = (x[i] * weights[i]).sum(1) + spread[i] * noise
+        return torch.from_numpy(x).to(spec.device), torch.from_numpy(y).to(spec.device)
+
+    def next(self, clock: Clock) -> Batch:
+        """Pairs experience · batch … of each subject's list, round and round."""
+        born = torch.from_numpy(clock.experience.copy()).to(self._rows.device)[:, None]
+        if self.batch == self.items:
+            return self._batch(slice(None), torch.arange(self.items, device=born.device), born)
+        first = int(clock.experience[0]) * self.batch % self.items
+        if (clock.experience == clock.experience[0]).all() and first + self.batch <= self.items:
+            return self._batch(slice(first, first + self.batch), self._items(first), born)
+        return self._batch(None, (born * self.batch + self._items(0)) % self.items, born)
+
+    def _items(self, first: int) -> Tensor:
+        return torch.arange(first, first + self.batch, device=self._rows.device)
+
+    def _batch(self, part: slice | None, items: Tensor, born: Tensor) -> Batch:
+        """The pairs of a slice (the same for all), or of items [s, b]."""
+        x, y = (
+            (self._x[self._rows, items], self._y[self._rows, items])
+            if part is None
+            else (self._x[:, part], self._y[:, part])
+        )
+        shape = x.shape[:2]
+        context = torch.zeros((1, 1), dtype=torch.int64, device=x.device)
+        return Batch.lived(x, y, item=items.expand(shape), born=born.expand(shape), context=context.expand(shape))
+
+    def exam(self, context: int = 0) -> Batch:
+        """The test pairs: [s, test, N]."""
+        whole("context", context, 0, 0)
+        return self._exam
+
+    def train(self, context: int = 0) -> Batch:
+        """All training pairs, to examine memorisation: [s, P, N]."""
+        never = torch.full((1, 1), -1, dtype=torch.int64, device=self._x.device)
+        return self._batch(slice(None), torch.arange(self.items, device=self._x.device), never)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """Nothing: no context ever ends."""
+        return iter(())
+
+
+def _ratio(value: Any) -> Any:
+    """A signal-to-noise ratio from 0, infinity allowed, or one for each subject."""
+    if getattr(value, "shape", None):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
+        if not len(value):
+            raise Refused("snr", "is an empty list", "give one number, or one for each subject")
+        return [_ratio(one) for one in value]
+    return math.inf if isinstance(value, float) and value == math.inf else reals("snr", value, 0.0)

@@ -1,0 +1,27 @@
+"""Shared by all tests: one thread, and data sets found, skipped or demanded."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    import torch
+
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of data sets; without it a test is skipped, except in CI, where that is a failure."""
+    folder = os.environ.get("CLS_SIM_DATA_DIR")
+    if folder and Path(folder).is_dir():
+        return Path(folder)
+    reason = "CLS_SIM_DATA_DIR names no folder of data sets"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)

@@ -1,0 +1,135 @@
+"""The console door, as a user meets it: processes, exit codes, one line of error, a run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "debug=true"]
+
+
+def cls_sim(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cls_sim", *args],
+        cwd=cwd,
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    folder = tmp_path_factory.mktemp("cli")
+    return folder / "run", cls_sim(*TINY, "arms=[cls,sleepless,lesioned,buffer_only]", "out=run", cwd=folder)
+
+
+def test_a_run_leaves_a_directory_and_says_where(lived):
+    folder, done = lived
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "run: run"
+    for name in ("config.yaml", "environment.json", "run.json", "summary.json"):
+        assert (folder / name).is_file(), name
+    assert {f.suffix for f in (folder / "figures").iterdir()} == {".png", ".pdf", ".csv"}
+    assert len(list((folder / "trace").glob("*.jsonl"))) == 4
+
+
+def test_the_summary_keeps_to_its_schema(lived):
+    folder, _ = lived
+    summary = json.loads((folder / "summary.json").read_text())
+    jsonschema.validate(summary, json.loads((ROOT / "docs" / "summary.schema.json").read_text()))
+    assert set(summary["arms"]) == {"cls", "sleepless", "lesioned", "buffer_only"}
+    for arm in summary["arms"].values():
+        assert arm["main"] == "accuracy"
+        assert len(arm["readings"]["accuracy"]["per_subject"]) == 2
+        assert arm["readings"]["accuracy"]["ci95"] == [None, None], "two subjects are too few for an interval"
+    assert summary["seed"] == 1000
+
+
+def test_nothing_is_drawn_to_a_pipe_but_the_table(lived):
+    _, done = lived
+    assert "\r" not in done.stdout and "\x1b" not in done.stdout
+    assert "cls" in done.stdout and "accuracy" in done.stdout
+
+
+def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(tmp_path: Path):
+    for args in (["subjcts=3"], ["hippocampus.capacity=-1"], ["experiment=nope"], ["resume=nowhere"], ["--config-dir"]):
+        done = cls_sim(*args, cwd=tmp_path)
+        assert done.returncode == 2, args
+        assert done.stderr.startswith("cls-sim: error: ") and done.stderr.count("\n") == 1, done.stderr
+        assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_not_written_over(lived):
+    folder, _ = lived
+    done = cls_sim(*TINY[:-1], "out=run", cwd=folder.parent)
+    assert done.returncode == 2 and "out" in done.stderr
+
+
+def test_a_finished_run_resumes_to_the_same_summary(lived):
+    folder, _ = lived
+    before = json.loads((folder / "summary.json").read_text())
+    done = cls_sim("resume=run", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().splitlines()[-1] == "run: run"
+    assert json.loads((folder / "summary.json").read_text()) == before
+
+
+def test_a_resumed_run_may_not_change_what_decides_its_results(lived):
+    folder, _ = lived
+    done = cls_sim("resume=run", "hippocampus.capacity=9", cwd=folder.parent)
+    assert done.returncode == 2 and "hippocampus.capacity" in done.stderr
+
+
+def test_help_is_light_and_names_the_rooms(tmp_path: Path):
+    done = cls_sim("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    for word in (
+        "world",
+        "hippocampus",
+        "neocortex",
+        "plasticity",
+        "rhythm",
+        "replay",
+        "experiment",
+        "sparse",
+        "resume",
+    ):
+        assert word in done.stdout, word
+    code = "import sys; from cls_sim.__main__ import main; sys.argv = ['cls-sim', '--help']; main(); assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False).returncode == 0
+
+
+def test_a_sweep_puts_each_job_into_its_folder(tmp_path: Path):
+    done = cls_sim("-m", *TINY, "arms=[cls]", "hippocampus.capacity=10,20", "out=sweep", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = sorted(tmp_path.glob("sweep/**/summary.json"))
+    assert len(found) == 2 and all("hippocampus.capacity=" in str(f) for f in found)
+
+
+def test_workers_and_chunks_give_the_same_bits(tmp_path: Path):
+    args = [*TINY, "subjects=4", "chunk=2", "arms=[cls]"]
+    for workers in ("1", "2"):
+        done = cls_sim(*args, f"workers={workers}", f"out=w{workers}", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    reports = [sorted((tmp_path / f"w{w}" / "jobs").glob("*.json")) for w in "12"]
+    prints = [[json.loads(f.read_text())["fingerprint"] for f in files] for files in reports]
+    assert prints[0] == prints[1] and len(prints[0]) == 2
+
+
+def test_completion_offers_groups(tmp_path: Path):
+    console = Path(sys.executable).parent / "cls-sim"
+    if not console.exists():
+        pytest.skip("the console script is not installed")
+    done = subprocess.run([console, "-sc", "install=bash"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0 and "complete" in done.stdout

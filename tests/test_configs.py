@@ -1,0 +1,148 @@
+"""Configurations: every file composes and builds, mistakes are named in one line, nothing but parts is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cls_sim as cls
+from cls_sim import configs
+from cls_sim.errors import Refused
+
+CONF = configs.conf_dir()
+EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))
+METHODS = sorted(file.stem for file in (CONF / "method").glob("*.yaml"))
+TENANTS = [(room, file.stem) for room in configs.ROOMS for file in sorted((CONF / room).glob("*.yaml"))]
+NEEDS = {"mnist": "mnist", "split_mnist": "mnist"}  # experiments and worlds that need a data set
+
+
+@pytest.mark.parametrize("size", ["paper", "small"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_composes_and_every_arm_is_made(name: str, size: str):
+    experiment = configs.read([f"experiment={name}", f"size={size}"])
+    assert experiment.arms
+    for arm in experiment.arms.values():
+        for room in configs.ROOMS:
+            configs.make(room, arm.cfg[room], wrapping=True)
+        for probe, cfg in arm.cfg["probes"].items():
+            if cfg:
+                configs.make(probe, cfg)
+
+
+@pytest.mark.parametrize("room, name", TENANTS)
+def test_every_tenant_is_made_from_its_file(room: str, name: str):
+    cfg = configs.read([f"{room}={name}", "arms=[cls]"]).cfg[room]
+    if room == "world" and name == "arrays":
+        with pytest.raises(Refused, match=r"world\.x"):
+            configs.make(room, cfg)
+        return
+    configs.make(room, cfg, wrapping=True)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_composes(name: str):
+    experiment = configs.read(["experiment=split_mnist", f"method={name}"])
+    assert list(experiment.arms) == [name]
+
+
+def test_every_public_tenant_has_a_file_and_the_reverse():
+    """A class that no file names cannot be chosen; its settings in the file are those of its signature."""
+    import inspect
+
+    from omegaconf import OmegaConf
+
+    for room in configs.ROOMS:
+        for file in (CONF / room).glob("*.yaml"):
+            cfg = OmegaConf.to_container(OmegaConf.load(file))
+            assert isinstance(cfg, dict)
+            cls_ = getattr(cls, str(cfg.pop("_target_")).split(".")[-1])
+            parameters = inspect.signature(cls_).parameters
+            assert set(cfg) <= set(parameters), file
+            missing = {n for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY} - set(cfg)
+            assert not missing, f"{file} does not show {missing}"
+
+
+@pytest.mark.parametrize(
+    "override, key, hint",
+    [
+        ("subjcts=3", "subjcts", "subjects"),
+        ("+subjcts=3", "subjcts", "subjects"),
+        ("hippocampus.capcity=3", "hippocampus.capcity", "capacity"),
+        ("+hippocampus.capcity=3", "hippocampus.capcity", "capacity"),
+        ("hippocampus=stor", "hippocampus", "store"),
+        ("experiment=digts", "experiment", "digits"),
+        ("hippocampus.capacity=abc", "hippocampus.capacity", "whole number"),
+        ("hippocampus.capacity=-1", "hippocampus.capacity", "whole number"),
+        ("hippocampus.capacity=true", "hippocampus.capacity", "whole number"),
+        ("plasticity.night=nan", "plasticity", ""),
+        ("subjects=0", "subjects", "whole number"),
+        ("subjects=1.5", "subjects", "whole number"),
+        ("size=tiny", "size", "small"),
+        ("device=tpu", "device", "cuda"),
+        ("arms=[clss]", "arms", "cls"),
+        ("scenario=class", "scenario", ""),
+        ("label_noise=.3", "label_noise", ""),
+        ("days=-1", "days", ""),
+        ("hydra.run.dir=/", "hydra.run.dir", ""),
+        ("hippocampus._target_=os.system", "hippocampus._target_", "vocabulary"),
+        ("replay._target_=builtins.open", "replay._target_", "vocabulary"),
+        ("world.scenario=clas", "world.scenario", "class"),
+        ("gibberish", "gibberish", "key=value"),
+    ],
+)
+def test_mistakes_are_named_in_one_line(override: str, key: str, hint: str):
+    with pytest.raises(Refused) as caught:
+        experiment = configs.read([override])
+        configs.make_life(experiment.arms["cls"].cfg, 1)
+    line = str(caught.value)
+    assert key in line and hint in line and "\n" not in line
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.text(min_size=1, max_size=20))
+def test_whatever_is_typed_is_read_or_refused(text: str):
+    try:
+        configs.read([text])
+    except Refused as refused:
+        assert "\n" not in " ".join(str(refused).split())
+
+
+def test_an_arm_that_swaps_a_room_ignores_settings_of_that_room():
+    experiment = configs.read(["hippocampus.capacity=33"])
+    assert experiment.arms["cls"].cfg["hippocampus"]["capacity"] == 33
+    assert "capacity" not in experiment.arms["sleepless"].cfg["hippocampus"]
+
+
+def test_yours_win_over_small_and_the_arm_wins_over_yours():
+    experiment = configs.read(["size=small", "subjects=7", "rhythm.night=9"])
+    assert experiment.cfg["subjects"] == 7
+    assert experiment.arms["cls"].cfg["rhythm"]["night"] == 9
+
+
+def test_build_gives_a_life_as_a_notebook_would():
+    life = cls.build("experiment=digits", "size=small", "subjects=2")
+    assert life.spec.subjects == 2 and isinstance(life.hippocampus, cls.Hippocampus)
+    sleepless = cls.build("experiment=digits", "size=small", "subjects=2", "arms=[sleepless]")
+    assert isinstance(sleepless.rhythm, cls.Sleepless)
+
+
+def test_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\nsubjects: 3\narm: {only: []}\n")
+    with pytest.raises(Refused, match="mine"):
+        configs.read(["experiment=mine"])
+    assert configs.read(["experiment=mine"], [str(tmp_path / "conf")]).cfg["subjects"] == 3
+    monkeypatch.chdir(tmp_path)
+    assert list(configs.read(["experiment=mine"]).arms) == ["only"]
+
+
+def test_a_class_from_outside_must_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "my_parts.py").write_text("import cls_sim\nclass Mine(cls_sim.Replay):\n    def draw(self, *_): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Refused, match="--allow"):
+        configs.make("replay", {"_target_": "my_parts.Mine"})
+    monkeypatch.setenv("CLS_SIM_ALLOW", "my_parts")
+    assert type(configs.make("replay", {"_target_": "my_parts.Mine"})).__name__ == "Mine"

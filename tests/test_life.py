@@ -1,0 +1,156 @@
+"""A life: its order, its independence of company, its resumption, its twins."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from lives import live, small
+
+import cls_sim as cls
+from cls_sim.runs import fingerprint
+
+PROBES = {
+    "accuracy": lambda: cls.Accuracy(at=["life.begin", "day.end", "night.end", "context.end", "life.end"]),
+    "both": lambda: cls.Accuracy(readout=cls.Both(), at=["day.end"]),
+    "memory": lambda: cls.Accuracy(readout=cls.Memory(), at=["day.end"]),
+    "dependence": lambda: cls.Dependence(at=["night.end"]),
+    "gap": lambda: cls.RehearsalGap(at=["night.end"]),
+    "content": lambda: cls.NightContent(of="entropy", at=["day.end", "night.end"]),
+    "dose": lambda: cls.Dose(at=["night.end"]),
+}
+
+
+def leaves(tree: dict, prefix: str = "") -> dict[str, np.ndarray]:
+    flat: dict[str, np.ndarray] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat |= leaves(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = np.asarray(value.cpu() if isinstance(value, torch.Tensor) else value)
+    return flat
+
+
+def test_a_day_a_night_and_the_next_day():
+    life = small(1)
+    names = [moment.name for moment in life.live()]
+    assert names[0] == "life.begin" and names[-1] == "life.end"
+    assert names.count("day.end") == names.count("night.end") == 10
+    assert names.count("context.end") == 5
+    first = names.index("context.end")
+    assert names[first - 1] == "night.end", "a context ends after the night that follows it"
+    assert life.clock.experience.tolist() == [60] and life.clock.replay.tolist() == [50]
+    assert life.clock.night.tolist() == [10]
+
+
+def test_learning_needs_sleep_and_a_hippocampus():
+    """Direction and size: sleep with memories learns ten digits, the sleepless only the last two."""
+    world = {"per_context": 60, "batch": 10}
+    schedule = {"plasticity": cls.WakeNight(wake=0.0, night=0.005), "rhythm": cls.Nights(wake=15, night=60)}
+    asleep = live(small(3, world=cls.Digits(**world), hippocampus=cls.Store(capacity=60, keep="balanced"), **schedule))
+    awake = live(
+        small(
+            3,
+            world=cls.Digits(**world),
+            hippocampus=cls.NoHippocampus(),
+            plasticity=cls.WakeNight(wake=0.005, night=0.0),
+            rhythm=cls.Sleepless(wake=15),
+        )
+    )
+    probe = cls.Accuracy()
+    with torch.no_grad():
+        rested, tired = probe.measure(asleep).mean(1), probe.measure(awake)
+    assert (rested > 0.6).all()
+    assert (tired.mean(1) < 0.35).all() and (tired[:, -1] > 0.8).all()
+
+
+def test_alone_or_in_company_the_same_draws_and_nearly_the_same_weights():
+    """Sixteen in one cohort against sixteen alone: draws and data bit for bit, weights within 1e-5 over 50 steps."""
+    ticks = 50
+    together = live(small(16, seed=40), ticks)
+    for i in range(16):
+        alone = live(small(1, seed=40 + i), ticks)
+        a, b = leaves(alone.hippocampus.state()), leaves(together.hippocampus.state())
+        for name, value in a.items():
+            if np.issubdtype(value.dtype, np.integer) and value.ndim and len(value) == 1:
+                assert (value[0] == b[name][i]).all(), name
+        assert (alone.world.next(alone.clock).x[0] == together.world.next(together.clock).x[i]).all()
+        drawn = [
+            life.replay.draw(life.hippocampus, life.neocortex, life.view, life.clock) for life in (alone, together)
+        ]
+        assert (drawn[0].item[0] == drawn[1].item[i]).all()
+        for name, weight in alone.neocortex.weights.items():
+            torch.testing.assert_close(weight[0], together.neocortex.weights[name][i], rtol=1e-5, atol=1e-6)
+
+
+def test_measuring_changes_nothing():
+    plain, probed = small(2), small(2, probes={name: make() for name, make in PROBES.items()})
+    live(plain)
+    trace = cls.run(probed, progress=False)
+    assert set(trace.names()) == set(PROBES)
+    assert fingerprint(plain.state()) == fingerprint(probed.state())
+
+
+@pytest.mark.parametrize("tick", [0, 1, 5, 6, 8, 11, 12, 37, 70])
+def test_stopped_at_any_tick_it_goes_on_bit_for_bit(tick: int):
+    whole = live(small(2))
+    first = live(small(2), tick)
+    saved = copy.deepcopy(first.state())
+    second = small(2)
+    second.load(saved)
+    assert fingerprint(live(second).state()) == fingerprint(whole.state())
+
+
+def test_a_twin_shares_the_past_and_nothing_else():
+    life = live(small(2), 40)
+    before = fingerprint(life.state())
+    twin = life.twin()
+    assert fingerprint(twin.state()) == before
+    live(twin)
+    assert fingerprint(life.state()) == before, "the twin's future is its own"
+    assert fingerprint(live(life).state()) == fingerprint(twin.state())
+
+
+def test_a_lesion_spares_what_sleep_has_taught_and_prevents_the_new():
+    life = small(
+        3,
+        world=cls.Digits(per_context=60, batch=10),
+        hippocampus=cls.Store(capacity=60, keep="balanced"),
+        plasticity=cls.WakeNight(wake=0.0, night=0.005),
+        rhythm=cls.Nights(wake=15, night=60),
+    )
+    cls.run(life, days=12, progress=False)
+    probe = cls.Accuracy()
+    with torch.no_grad():
+        before = probe.measure(life)
+        patient = live(life.twin(hippocampus=cls.Lesion))
+        after = probe.measure(patient)
+    torch.testing.assert_close(before, after)
+    assert (after[:, :3].mean(1) > 0.6).all() and (after[:, 3:] < 0.2).all()
+
+
+def test_global_random_state_is_left_alone():
+    torch.manual_seed(1)
+    before, numpy_before = torch.get_rng_state().clone(), np.random.get_state()[1].copy()
+    live(small(1), 30)
+    assert (torch.get_rng_state() == before).all()
+    assert (np.random.get_state()[1] == numpy_before).all()
+
+
+def test_a_life_goes_on_where_it_was_broken_off():
+    life = small(1, probes={"accuracy": cls.Accuracy(at=["day.end"])})
+    trace = cls.run(life, days=3, progress=False)
+    cls.run(life, days=5, trace=trace, progress=False)
+    days, _ = trace.reading("accuracy")
+    assert np.allclose(np.asarray(days).reshape(len(trace.rows), -1)[:, 0], [1, 2, 3, 4, 5])
+
+
+def test_bad_settings_name_their_key():
+    with pytest.raises(cls.Refused, match="per_context"):
+        cls.Digits(per_context=7, order="recurring")
+    with pytest.raises(cls.Refused, match="plasticity"):
+        small(3, plasticity=cls.Constant(rate=[0.1, 0.2]))
+    with pytest.raises(cls.Refused, match="days: 99"):
+        cls.run(small(1), days=99)

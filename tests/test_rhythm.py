@@ -1,0 +1,176 @@
+"""Rhythm: when sleep comes and how long it lasts, followed tick by tick on a clock."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cls_sim as cls
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+from cls_sim.part import View
+from cls_sim.rhythm import Rhythm
+
+TENANTS = [name for name, module in cls.VOCABULARY.items() if module == "rhythm" and name != "Rhythm"]
+VIEW = View(*(lambda *_: None,) * 5)  # type: ignore[arg-type]
+
+
+def begun(rhythm: Rhythm, ends: tuple[int, ...] = (150, 300), subjects: int = 1) -> Clock:
+    """The clock of a cohort that lives by this rhythm."""
+    return Clock(subjects, rhythm.begin(cls.Spec(seeds=tuple(range(subjects)), ends=ends)).per_day)
+
+
+def lived(rhythm: Rhythm, clock: Clock, experiences: int) -> str:
+    """What subject 0 does tick by tick until so many experiences and the sleep after: w(ake), z(leep)."""
+    story = ""
+    clock.asleep = rhythm.asleep(clock, VIEW) if clock.tick == 0 else clock.asleep
+    while clock.experience[0] < experiences or clock.asleep[0]:
+        story += "z" if clock.asleep[0] else "w"
+        clock.advance(~clock.asleep, clock.asleep)
+        clock.asleep = rhythm.asleep(clock, VIEW)
+        assert len(story) < 100_000
+    return story
+
+
+def spans(story: str) -> list[tuple[str, int]]:
+    return [(kind, len(list(ticks))) for kind, ticks in groupby(story)]
+
+
+# -- the contract, for every tenant ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TENANTS)
+def test_it_sets_the_day_and_answers_for_each_subject(name: str):
+    rhythm = getattr(cls, name)(wake=25)
+    clock = begun(rhythm, subjects=3)
+    assert clock.per_day == 25
+    asleep = rhythm.asleep(clock, VIEW)
+    assert asleep.dtype == bool and asleep.shape == (3,) and not asleep.any(), "a life begins awake"
+
+
+@pytest.mark.parametrize("name", TENANTS)
+def test_asking_twice_changes_nothing_and_sleep_ends(name: str):
+    rhythm = getattr(cls, name)(wake=25)
+    clock = begun(rhythm)
+    lived(rhythm, clock, 160)
+    before = {k: v.copy() for k, v in rhythm.state().items()}
+    assert (rhythm.asleep(clock, VIEW) == rhythm.asleep(clock, VIEW)).all()
+    assert all((before[k] == v).all() for k, v in rhythm.state().items())
+    assert clock.experience[0] == 160 and not clock.asleep[0]
+
+
+@pytest.mark.parametrize("name", TENANTS)
+def test_a_saved_rhythm_goes_on(name: str):
+    whole, first, second = (getattr(cls, name)(wake=25) for _ in range(3))
+    clock, other, resumed = begun(whole), begun(first), begun(second)
+    story = lived(whole, clock, 330)
+    early = lived(first, other, 151)
+    second.load(first.state())
+    resumed.load(other.state())
+    assert early + lived(second, resumed, 330) == story
+
+
+@pytest.mark.parametrize("name", TENANTS)
+def test_subjects_in_different_phases_sleep_at_their_own_time(name: str):
+    """A cohort whose subjects are at different ticks does what each would do alone."""
+    rng = np.random.default_rng(0)
+    experience, replay = rng.integers(0, 400, 50), rng.integers(0, 2000, 50)
+    rhythm = getattr(cls, name)(wake=25)
+    clock = begun(rhythm, subjects=50)
+    rhythm.asleep(clock, VIEW)
+    clock.experience, clock.replay = experience, replay
+    together = rhythm.asleep(clock, VIEW)
+    for i in range(50):
+        alone = getattr(cls, name)(wake=25)
+        own = begun(alone)
+        alone.asleep(own, VIEW)
+        own.experience, own.replay = experience[i : i + 1], replay[i : i + 1]
+        assert alone.asleep(own, VIEW)[0] == together[i]
+
+
+# -- when ------------------------------------------------------------------------------------------------------
+
+
+def test_the_sleepless_never_sleep():
+    rhythm = cls.Sleepless(wake=10)
+    assert spans(lived(rhythm, begun(rhythm), 95)) == [("w", 95)]
+
+
+@given(st.integers(1, 12), st.integers(0, 7), st.integers(1, 6))
+def test_a_night_after_every_day(wake: int, night: int, days: int):
+    rhythm = cls.Nights(wake=wake, night=night)
+    clock = begun(rhythm)
+    assert lived(rhythm, clock, wake * days) == ("w" * wake + "z" * night) * days
+    assert clock.day.tolist() == [days], "by night age stands still"
+    assert lived(rhythm, clock, wake * days + wake // 2) == "w" * (wake // 2), "half a day has no night"
+
+
+def test_nights_after_contexts():
+    rhythm = cls.ContextNights(wake=50, night=7)
+    clock = begun(rhythm, ends=(30, 40, 100))
+    assert spans(lived(rhythm, clock, 100)) == [("w", 30), ("z", 7), ("w", 10), ("z", 7), ("w", 60), ("z", 7)]
+    assert clock.day.tolist() == [2.0]
+
+
+def test_nights_after_contexts_need_to_know_them():
+    with pytest.raises(Refused, match="does not tell"):
+        cls.ContextNights().begin(cls.Spec(ends=()))
+
+
+def test_naps_do_not_end_the_day():
+    rhythm = cls.Naps(wake=10, every=4, nap=3)
+    clock = begun(rhythm)
+    assert spans(lived(rhythm, clock, 10)) == [("w", 4), ("z", 3), ("w", 4), ("z", 3), ("w", 2)]
+    assert clock.day.tolist() == [1.0]
+
+
+def test_naps_and_nights_can_replay_alike():
+    """The matched control: the same replay steps a day, all at once or spread over the day."""
+    nights, naps = cls.Nights(wake=20, night=40), cls.Naps(wake=20, every=5, nap=10)
+    stories = [lived(rhythm, begun(rhythm), 100) for rhythm in (nights, naps)]
+    assert stories[0].count("z") == stories[1].count("z") == 200
+
+
+# -- a twin takes up another rhythm ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "then"),
+    [
+        (cls.Sleepless(wake=10), cls.Nights(wake=10, night=4), "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4),
+        (cls.Nights(wake=10, night=9), cls.Nights(wake=10, night=4), "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4),
+        (cls.Nights(wake=10, night=4), cls.Sleepless(wake=10), "w" * 20),
+        (cls.Naps(wake=10, every=1, nap=9), cls.Nights(wake=10, night=4), "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4),
+        (cls.Sleepless(wake=10), cls.Naps(wake=10, every=1, nap=2), "wzz" * 20),
+    ],
+)
+def test_a_new_rhythm_neither_makes_up_for_the_past_nor_counts_it(before: Rhythm, after: Rhythm, then: str):
+    clock = begun(before)
+    lived(before, clock, 30)
+    begun(after)
+    assert lived(after, clock, 50) == then
+
+
+# -- refusals --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: cls.Sleepless(wake=0), "wake"),
+        (lambda: cls.Nights(wake=1.0), "wake"),
+        (lambda: cls.Nights(night=-1), "night"),
+        (lambda: cls.Nights(night=True), "night"),
+        (lambda: cls.ContextNights(night="long"), "night"),
+        (lambda: cls.Naps(every=0), "every"),
+        (lambda: cls.Naps(nap=-1), "nap"),
+    ],
+)
+def test_refusals_name_the_setting(make, key: str):
+    with pytest.raises(Refused) as refused:
+        make()
+    assert refused.value.key == key
