@@ -71,8 +71,8 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     return rest, values
 
 
-def _one(overrides: list[str], folders: list[str]) -> None:
-    """One run in this process."""
+def _one(overrides: list[str], folders: list[str], out: str | None = None) -> None:
+    """One run in this process (in the folder `out`, if it is a job of a sweep)."""
     from cls_sim.configs import read
 
     if any(o.startswith("resume=") for o in overrides):
@@ -80,6 +80,8 @@ def _one(overrides: list[str], folders: list[str]) -> None:
 
         overrides = resumed(overrides)
     experiment = read(overrides, folders)
+    if out:
+        experiment.cfg["out"] = out
     from cls_sim import sinks
     from cls_sim.runs import perform
 
@@ -93,16 +95,19 @@ def _hydra(args: list[str], folders: list[str]) -> int:
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
+    from cls_sim import screen
     from cls_sim.configs import conf_dir, search_path
 
+    screen.arguments(args)
+    screen.guard()
     sweep = any(arg in ("-m", "--multirun") for arg in args)
     out = [arg.split("=", 1)[1] for arg in args if arg.startswith("out=")]
     args = [arg for arg in args if not (sweep and arg.startswith("out="))]
     if out and sweep:
-        args.append(f"hydra.sweep.dir={out[-1]}")
+        args.append(screen.setting("hydra.sweep.dir", screen.path("out", out[-1])))
     path = search_path(folders)
     if path:
-        args.append(f"hydra.searchpath=[{','.join(path)}]")
+        args.append(screen.setting("hydra.searchpath", *path))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its complaints to us instead of printing them
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
@@ -112,7 +117,7 @@ def _hydra(args: list[str], folders: list[str]) -> int:
         settings = HydraConfig.get()
         overrides = [o for o in OmegaConf.to_container(settings.overrides.task) or [] if isinstance(o, str)]
         folder = os.path.join(settings.sweep.dir, settings.sweep.subdir)
-        _one([*overrides, f"out={folder}"], folders)
+        _one(overrides, folders, folder)
 
     sys.argv = [sys.argv[0], *args]
     try:

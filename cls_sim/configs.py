@@ -46,12 +46,14 @@ def conf_dir() -> Path:
 
 def search_path(extra: Sequence[str] = ()) -> list[str]:
     """Further folders of configurations: those given, then ./conf of the user."""
-    folders = [Path(folder).resolve() for folder in extra]
+    from cls_sim import screen
+
+    folders = [Path(screen.path("--config-dir", folder)).resolve() for folder in extra]
     mine = Path.cwd() / "conf"
     if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
         folders.append(mine.resolve())
     for folder in folders:
-        if not folder.is_dir():
+        if "${" in str(folder) or not folder.is_dir():
             raise Refused(str(folder), "is no folder", "give --config-dir an existing folder")
     return [f"file://{folder}" for folder in folders]
 
@@ -62,23 +64,37 @@ class _Composer:
     def __init__(self, compose: Any, folders: Sequence[Path]):
         self._compose, self._folders = compose, [conf_dir(), *folders]
         self._own: dict[str, str] | None = None
+        self._composed: dict[tuple[str, ...], Any] = {}
 
-    def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
-        """One composition; whatever is wrong with it is said in one line."""
-        from hydra.errors import HydraException
+    def __call__(self, overrides: Sequence[str], numbers: Sequence[str] = ()) -> dict[str, Any]:
+        """One composition, with further overrides that choose no tenant (so that nothing needs composing again)."""
+        import copy
+
+        from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf, open_dict
-        from omegaconf.errors import OmegaConfBaseException
 
+        from cls_sim import screen
+
+        screen.overrides([*overrides, *numbers])
         try:
-            cfg = self._compose(overrides)
-            choices = dict(cfg.hydra.runtime.choices)
-            with open_dict(cfg):
-                del cfg["hydra"]
+            if tuple(overrides) not in self._composed:
+                cfg = self._compose(overrides)
+                choices = dict(cfg.hydra.runtime.choices)
+                with open_dict(cfg):
+                    del cfg["hydra"]
+                self._composed[tuple(overrides)] = cfg, choices
+            cfg, choices = self._composed[tuple(overrides)]
+            cfg = copy.deepcopy(cfg) if numbers else cfg
+            for override in OverridesParser.create().parse_overrides(list(numbers)):
+                OmegaConf.update(cfg, override.key_or_group, override.value())
+            screen.composed(OmegaConf.to_container(cfg))
             tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise refusal(error) from None
+        except Refused:
+            raise
+        except Exception as error:
+            raise refusal(error) from error
         assert isinstance(tree, dict)
-        return self._moved_in({str(key): value for key, value in tree.items()}, choices, overrides)
+        return self._moved_in({str(key): value for key, value in tree.items()}, choices, [*overrides, *numbers])
 
     def _moved_in(self, cfg: dict[str, Any], choices: dict[str, str], overrides: Sequence[str]) -> dict[str, Any]:
         """Where another tenant than the experiment's own moved into a room, the experiment's settings that the new
@@ -116,12 +132,15 @@ def _composer(folders: Sequence[str]) -> Iterator[_Composer]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
 
+    from cls_sim import screen
+
     path = search_path(folders)
     before = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
+        screen.guard()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            add = [f"hydra.searchpath=[{','.join(path)}]"] if path else []
+            add = [screen.setting("hydra.searchpath", *path)] if path else []
             yield _Composer(
                 lambda overrides: compose("config", [*overrides, *add], return_hydra_config=True),
                 [Path(folder.removeprefix("file://")) for folder in path],
@@ -204,7 +223,6 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = ()) -> Experime
     Raises Refused for whatever is unknown, contradictory or out of range.
     """
     mine = [str(override) for override in overrides]
-    _refuse_hydra(mine)
     with _composer(folders) as compose:
         base = compose(mine)
         small = _texts("small", base["small"]) if choice("size", base["size"], ("paper", "small")) == "small" else []
@@ -221,15 +239,6 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = ()) -> Experime
 def _name(overrides: Sequence[str]) -> str:
     chosen = [o.split("=", 1)[1] for o in overrides if o.startswith("experiment=")]
     return chosen[-1] if chosen else "digits"
-
-
-def _refuse_hydra(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0]
-        if key.startswith("hydra.") or key.startswith("hydra/") or key == "hydra":
-            raise Refused(key, "is not a key of cls-sim", "see cls-sim --help")
-        if "=" not in override and not override.startswith("~"):
-            raise Refused(override, "is no override", "write key=value")
 
 
 def _texts(key: str, value: Any) -> list[str]:
@@ -322,7 +331,8 @@ def _treated(compose: _Composer, key: str, own: list[str], settled: list[str], b
     if not own:
         return base
     try:
-        cfg = compose([*kept, *own])
+        plain = all("." in o.split("=")[0] or o.split("=")[0] in DECLARED for o in own) and not any(o[0] in "+~" for o in own)
+        cfg = compose(kept, own) if plain else compose([*kept, *own])
     except Refused as refused:
         raise refused.under(key) from None
     _check_top(cfg)

@@ -71,6 +71,12 @@ class Life:
             except Refused as refused:
                 raise refused.under(room) from None
         self.spec = spec
+        for name, probe in self.probes.items():
+            if isinstance(probe, Probe):
+                try:
+                    probe.begin(spec)
+                except Refused as refused:
+                    raise refused.under(f"probes.{name}") from None
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier

@@ -444,7 +444,10 @@ def draw(experiment: Experiment, folder: Path) -> list[Path]:
     lived = traces(experiment, folder)
     values = {name: readings(trace) for name, trace in lived.items()}
     made = []
-    for name, wish in (experiment.cfg["figures"] or {}).items():
+    for name, given in (experiment.cfg["figures"] or {}).items():
+        wish = dict(given)
+        if wish.pop("scenario", experiment.cfg.get("scenario")) != experiment.cfg.get("scenario"):
+            continue
         figure, data = figures.draw(name, wish, lived, values)
         made.append(figures.save(figure, data, folder / "figures" / name))
     return made

@@ -143,14 +143,14 @@ def peer(cortex: Neocortex, i: int) -> nn.Module:
     """The same network as subject i's, in PyTorch."""
     net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
     for layer, number in ((net[0], 0), (net[2], 1)):
-        layer.weight.data = cortex.weights[f"weight{number}"].detach()[i].T.clone()  # pyright: ignore
-        layer.bias.data = cortex.weights[f"bias{number}"].detach()[i, 0].clone()  # pyright: ignore
+        layer.weight.data = cortex.weights[f"weight{number}"].detach()[i].clone()  # pyright: ignore
+        layer.bias.data = cortex.weights[f"bias{number}"].detach()[i, :, 0].clone()  # pyright: ignore
     return net
 
 
 def assert_same(cortex: Neocortex, i: int, net: nn.Module) -> None:
     for mine, its in zip(cortex.weights.values(), net.parameters(), strict=True):
-        mine = mine[i].T if its.dim() == 2 else mine[i, 0]
+        mine = mine[i] if its.dim() == 2 else mine[i, :, 0]
         assert torch.allclose(mine, its, rtol=2e-5, atol=2e-6), (mine - its).abs().max()
 
 
@@ -243,7 +243,7 @@ def test_the_sum_loss_makes_the_step_of_go_cls():
     for _ in range(20):
         step(cortex, descent, cls.Batch.lived(x, y), 0.01, 0.02)
         w = w + torch.tensor([0.01, 0.02])[:, None, None] * x.mT @ (y - x @ w)
-    assert torch.allclose(cortex.weights["weight0"], w, atol=1e-6)
+    assert torch.allclose(cortex.weights["weight0"].mT, w, atol=1e-6)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -288,7 +288,7 @@ def test_a_context_counts_only_where_it_is_told():
     assert (told[1].loss(told[0], batch) < untold[1].loss(untold[0], batch)).all()
     before = values(told[0])["weight1"]
     step(*told, batch, 0.1)
-    moved = (values(told[0])["weight1"] != before).any(1)[0]
+    moved = (values(told[0])["weight1"] != before).any(2)[0]
     assert moved.tolist() == [True, True, False, False]
 
 
@@ -339,12 +339,12 @@ def test_a_module_learns_as_the_same_mlp_does():
 
     module, its = settled(0, 1, cortex=cls.Module(module=network))
     for layer, name in enumerate(("0", "2")):
-        module.weights[f"{name}.weight"].data = mlp.weights[f"weight{layer}"].detach().mT.contiguous()
-        module.weights[f"{name}.bias"].data = mlp.weights[f"bias{layer}"].detach()[:, 0].clone()
+        module.weights[f"{name}.weight"].data = mlp.weights[f"weight{layer}"].detach().clone()
+        module.weights[f"{name}.bias"].data = mlp.weights[f"bias{layer}"].detach()[:, :, 0].clone()
     learn(mlp, descent, (0, 1), range(50), 0.01)
     learn(module, its, (0, 1), range(50), 0.01)
     for layer, name in enumerate(("0", "2")):
-        w = module.weights[f"{name}.weight"].mT
+        w = module.weights[f"{name}.weight"]
         assert torch.allclose(w, mlp.weights[f"weight{layer}"], rtol=2e-5, atol=2e-6)
 
 

@@ -53,10 +53,10 @@ def test_learning_needs_sleep_and_a_hippocampus():
     awake = live(
         small(
             3,
-            world=cls.Digits(**world),
+            world=cls.Digits(per_context=240, batch=10),
             hippocampus=cls.NoHippocampus(),
             plasticity=cls.WakeNight(wake=0.005, night=0.0),
-            rhythm=cls.Sleepless(wake=15),
+            rhythm=cls.Sleepless(wake=60),
         )
     )
     probe = cls.Accuracy()

@@ -142,15 +142,15 @@ def test_mlp_is_pytorchs(activation: str, bias: bool):
     for i in range(2):
         layers = [nn.Linear(n, m, bias=bias) for n, m in ((6, 5), (5, 3), (3, 4))]
         for number, layer in enumerate(layers):
-            layer.weight.data = cortex.weights[f"weight{number}"].detach()[i].T.clone()
+            layer.weight.data = cortex.weights[f"weight{number}"].detach()[i].clone()
             if bias:
-                layer.bias.data = cortex.weights[f"bias{number}"].detach()[i, 0].clone()
+                layer.bias.data = cortex.weights[f"bias{number}"].detach()[i, :, 0].clone()
         scores = nn.Sequential(nn.Flatten(), layers[0], act(), layers[1], act(), layers[2])(x[i])
         assert torch.allclose(cortex.scores(x)[i], scores, atol=1e-6)
         scores.square().sum().backward()
         theirs = [p.grad for layer in layers for p in layer.parameters()]
         for mine, its in zip(gradients, theirs, strict=True):
-            assert its is not None and torch.allclose(mine[i].T if its.dim() == 2 else mine[i, 0], its, atol=1e-5)
+            assert its is not None and torch.allclose(mine[i] if its.dim() == 2 else mine[i, :, 0], its, atol=1e-5)
 
 
 @settings(max_examples=20, deadline=None)
@@ -197,11 +197,11 @@ def test_init_is_the_spread_of_the_first_weights():
 
 
 def test_a_module_is_the_same_network_as_an_mlp():
-    """Same weights, same scores, features and gradients, in the layout of PyTorch."""
+    """Same weights, same scores, features and gradients."""
     mlp, module, x = begun(cls.Mlp(hidden=[5]), 0, 1), begun(cls.Module(module=network), 0, 1), inputs(2)
     for layer, name in enumerate(("1", "3")):
-        module.weights[f"{name}.weight"].data = mlp.weights[f"weight{layer}"].detach().mT.clone()
-        module.weights[f"{name}.bias"].data = mlp.weights[f"bias{layer}"].detach()[:, 0].clone()
+        module.weights[f"{name}.weight"].data = mlp.weights[f"weight{layer}"].detach().clone()
+        module.weights[f"{name}.bias"].data = mlp.weights[f"bias{layer}"].detach()[:, :, 0].clone()
     assert torch.allclose(module.scores(x), mlp.scores(x), atol=1e-6)
     assert torch.allclose(module.features(x), mlp.features(x), atol=1e-6)
     mine, its = (
@@ -211,7 +211,7 @@ def test_a_module_is_the_same_network_as_an_mlp():
             (mlp, [mlp.weights[n] for n in ("weight0", "weight1")]),
         )
     )
-    assert all(torch.allclose(a.mT, b, atol=1e-5) for a, b in zip(mine, its, strict=True))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(mine, its, strict=True))
 
 
 def test_a_modules_first_weights_are_those_of_its_seed():

@@ -21,7 +21,7 @@ TENANTS = [name for name, module in cls.VOCABULARY.items() if module.startswith(
 CHOICES: dict[str, list[dict[str, Any]]] = {
     "Accuracy": [{}, {"readout": cls.Both(threshold=0.5)}, {"readout": cls.Memory()}],
     "Dependence": [{}, {"control": cls.Both(threshold=0.5)}],
-    "Error": [{"on": "exam"}, {"on": "train"}],
+    "Error": [{"of": "exam"}, {"of": "train"}],
     "NightContent": [{"of": of} for of in ("entropy", "age_days", "old_share")],
 }
 EVERY = [(name, settings) for name in TENANTS for settings in CHOICES.get(name, [{}])]
@@ -132,7 +132,7 @@ def tokens(classes: int = 6, **changes: Any) -> cls.Life:
 
 def knows(life: cls.Life, table: np.ndarray) -> None:
     """Set every cortex' weights to this table input → score."""
-    life.neocortex.weights["weight0"] = torch.from_numpy(table).float().repeat(life.spec.subjects, 1, 1)
+    life.neocortex.weights["weight0"] = torch.from_numpy(table.T).float().repeat(life.spec.subjects, 1, 1)
 
 
 def test_right_wrong_and_half_right():
@@ -221,14 +221,14 @@ def test_in_regression_it_is_the_explained_variance():
         neocortex=cls.Linear(bias=True),
         hippocampus=cls.Store(capacity=9, keep="ring"),
     )
-    life.neocortex.weights["weight0"] = torch.from_numpy(w).float().repeat(2, 1, 1)
-    life.neocortex.weights["bias0"] = torch.tensor([[[0.5, -2.0]], [[1.0, -2.0]]])
+    life.neocortex.weights["weight0"] = torch.from_numpy(w.T).float().repeat(2, 1, 1)
+    life.neocortex.weights["bias0"] = torch.tensor([[[0.5], [-2.0]], [[1.0], [-2.0]]])
     measured = read(cls.Accuracy(), life)[:, 0].tolist()
     for i, bias in enumerate(([0.5, -2.0], [1.0, -2.0])):
         rest, spread = y[:50] - x[:50] @ w - bias, y[:50] - y[:50].mean(0)
         assert measured[i] == pytest.approx(1 - (rest**2).sum() / (spread**2).sum(), rel=1e-5)
     life.neocortex.weights["weight0"] *= 0
-    life.neocortex.weights["bias0"] = torch.from_numpy(y[:50].mean(0)).float().repeat(2, 1, 1)
+    life.neocortex.weights["bias0"] = torch.from_numpy(y[:50].mean(0)[:, None]).float().repeat(2, 1, 1)
     assert read(cls.Accuracy(), life) == pytest.approx(np.zeros((2, 1)), abs=1e-5), "the mean explains nothing"
 
 
@@ -309,7 +309,7 @@ def test_learning_noise_by_heart_is_a_gap_and_knowing_the_rule_is_none():
     traces = life.hippocampus.traces()
     stored = life.hippocampus.fetch(torch.arange(30).expand(2, -1)).x
     answers = torch.nn.functional.one_hot(traces.y, 2).float()
-    life.neocortex.weights["weight0"] = torch.linalg.pinv(stored) @ answers  # 30 episodes, 40 inputs: all by heart
+    life.neocortex.weights["weight0"] = (torch.linalg.pinv(stored) @ answers).mT  # 30 episodes, 40 inputs: all by heart
     gap = read(cls.RehearsalGap(), life)
     unseen = read(cls.Accuracy(), life)[:, 0]
     assert gap == pytest.approx(1 - unseen.numpy()) and (gap > 0.2).all()
@@ -345,12 +345,12 @@ def test_no_hippocampus_no_gap():
 
 def test_errors_by_hand():
     life = live(lessons(3), 9)
-    w = life.neocortex.weights["weight0"].detach()
-    for on, batch in (("exam", life.world.exam(0)), ("train", life.world.train())):
+    w = life.neocortex.weights["weight0"].detach().mT
+    for of, batch in (("exam", life.world.exam(0)), ("train", life.world.train())):
         by_hand = ((batch.x @ w - batch.y) ** 2).mean((1, 2))
-        torch.testing.assert_close(read(cls.Error(on=on), life).float(), by_hand)
+        torch.testing.assert_close(read(cls.Error(of=of), life).float(), by_hand)
     fresh = lessons(3)
-    assert read(cls.Error(on="train"), fresh).numpy() == pytest.approx(
+    assert read(cls.Error(of="train"), fresh).numpy() == pytest.approx(
         fresh.world.train().y.square().mean((1, 2)).numpy(), rel=1e-5
     )
 
@@ -358,17 +358,17 @@ def test_errors_by_hand():
 def test_consolidation_lowers_the_training_error_more_than_the_other():
     life = lessons(20, world=cls.Teacher(items=20, features=20, snr=0.5, test=200), plasticity=cls.Constant(rate=0.1))
     life.horizon = 40
-    before = [read(cls.Error(on=on), life).mean() for on in ("train", "exam")]
+    before = [read(cls.Error(of=of), life).mean() for of in ("train", "exam")]
     live(life)
-    after = [read(cls.Error(on=on), life).mean() for on in ("train", "exam")]
+    after = [read(cls.Error(of=of), life).mean() for of in ("train", "exam")]
     assert after[0] < 0.5 * before[0] and after[1] > after[0] + 0.3
 
 
 def test_an_error_needs_numbers():
     with pytest.raises(Refused, match="asks for labels"):
         read(cls.Error(), small(1))
-    with pytest.raises(Refused, match=r"^on: "):
-        cls.Error(on="test")
+    with pytest.raises(Refused, match=r"^of: "):
+        cls.Error(of="test")
 
 
 def test_the_dose_is_the_sum_of_the_rates():

@@ -57,7 +57,7 @@ def test_readings_of_one_kind_of_moment():
     trace.append(Moment("life.end", ALL), clock_at(40), {"gist": np.zeros(3)})
     assert trace.reading("gist", "life.end")[1].tolist() == [[0.0, 0.0, 0.0]]
     assert len(trace.reading("gist")[0]) == 5
-    with pytest.raises(Refused, match="did you mean life.end"):
+    with pytest.raises(Refused, match=r"did you mean life\.end"):
         trace.reading("gist", "life.ends")
     with pytest.raises(Refused, match="did you mean accuracy"):
         trace.reading("acuracy")

@@ -104,19 +104,19 @@ class RehearsalGap(Probe):
 class Error(Probe):
     """The mean squared error of the cortex [s], of regression.
 
-    on = "exam" is the generalisation error E_g of Go-CLS (new questions of context 0), on = "train" its training
+    of = "exam" is the generalisation error E_g of Go-CLS (new questions of context 0), of = "train" its training
     error E_t (all there is to learn in context 0, with the subject's own labels); Sun et al. 2023.
 
-    on  exam or train
+    of  exam or train
     at  moments
 
-    >>> Error(on="train").on
+    >>> Error(of="train").of
     'train'
     """
 
-    def __init__(self, *, on: str = "exam", at: str | list[str] | tuple[str, ...] = ("night.end", "life.end")):
+    def __init__(self, *, of: str = "exam", at: str | list[str] | tuple[str, ...] = ("night.end", "life.end")):
         super().__init__(at=at)
-        self.on = choice("on", on, ("exam", "train"))
+        self.of = choice("of", of, ("exam", "train"))
 
     def begin(self, spec: Spec) -> Spec:
         if not spec.regression:
@@ -125,7 +125,7 @@ class Error(Probe):
 
     def measure(self, life: Any) -> Tensor:
         self.begin(life.spec)
-        batch = life.world.exam(0) if self.on == "exam" else life.world.train()
+        batch = life.world.exam(0) if self.of == "exam" else life.world.train()
         error = (answers(life, batch, life.neocortex.scores) - batch.y).double().square().mean(-1)
         weights = batch.weights().double()
         return (error * weights).sum(1) / weights.sum(1)

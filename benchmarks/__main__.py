@@ -1,0 +1,45 @@
+"""`python -m benchmarks`: one table.  A figure is good when its ratio is not above its target.
+
+python -m benchmarks            a few minutes
+python -m benchmarks --full     whole runs of 5 x 500 steps instead of 5 x 100
+python -m benchmarks --steps    only what a step costs
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true", help="whole runs of 5 x 500 steps")
+    parser.add_argument("--steps", action="store_true", help="only what a step costs")
+    options = parser.parse_args()
+    import torch
+
+    from benchmarks.steps import step_figures
+    from benchmarks.whole import memory_figure, whole_figures
+    from benchmarks.work import at_hand
+
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, one thread, CPU time, ours and the limit in turns, medians")
+    if not at_hand():
+        print("MNIST is not at hand (CLS_SIM_DATA_DIR): random images of its shape instead")
+    figures = step_figures()
+    if not options.steps:
+        figures += [*whole_figures(500 if options.full else 100), memory_figure()]
+    width = max(len(figure.name) for figure in figures)
+    print(f"{'figure':{width}}  {'ours':>10}  {'limit':>10}  {'ratio':>6}  {'target':>6}")
+    for f in figures:
+        verdict = "" if f.ratio <= f.target else "  above"
+        ours, limit = (f"{value:.4g} {f.unit}" for value in (f.ours, f.limit))
+        print(f"{f.name:{width}}  {ours:>10}  {limit:>10}  {f.ratio:6.3f}  {f.target:6.3f}{verdict}")
+
+
+if __name__ == "__main__":
+    main()

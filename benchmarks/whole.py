@@ -1,0 +1,70 @@
+"""What a whole process costs: Split MNIST from start to exit, the way to the first step, the bytes of a memory."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Sequence
+from statistics import median
+
+from benchmarks.steps import Figure
+from benchmarks.work import works
+
+LIMIT = """
+import torch; torch.set_num_threads(1)
+from benchmarks.limit import Loop
+from benchmarks.work import works
+loop = Loop(works()["w1"], {steps})
+for _ in range(5):
+    for _ in range({steps}): loop.step()
+    print(loop.accuracy())
+"""
+OURS = """
+import torch; torch.set_num_threads(1)
+import cls_sim as cls
+from benchmarks.work import works
+life = works()["w1"].life({steps}, probes={{"accuracy": cls.Accuracy(at="context.end")}})
+print(cls.run(life, progress=False).last("accuracy"))
+"""
+IMPORTS = "import torch, hydra"
+FIRST_STEP = """
+from cls_sim.configs import build
+build("experiment=digits", "subjects=1").step()
+"""
+
+
+def whole_figures(steps: int, repetitions: int = 3) -> list[Figure]:
+    """A whole run of Split MNIST, `steps` a context, evaluation after each; and the way to the first step."""
+    scripts = {"ours": OURS.format(steps=steps), "limit": LIMIT.format(steps=steps)}
+    name = f"a whole run of {works()['w1'].name}, 5 x {steps} steps"
+    return [
+        _figure(name, scripts, repetitions, 1.25),
+        _figure("start to first step / import torch, hydra", {"ours": FIRST_STEP, "limit": IMPORTS}, 5, 1.3),
+    ]
+
+
+def memory_figure() -> Figure:
+    """Bytes of one stored MNIST episode, as a subject counts them, against the image itself."""
+    life = works()["w1"].life(10)
+    own = life.hippocampus.stored_bytes().item() / works()["w1"].capacity
+    tensors = sum(t.nbytes for t in life.hippocampus.state().values() if t.dim() > 1) / works()["w1"].capacity
+    bytes_ = max(own, tensors)
+    return Figure("a stored MNIST episode", "B", bytes_, 784, bytes_ / 784, 800 / 784)
+
+
+def _figure(name: str, scripts: dict[str, str], repetitions: int, target: float) -> Figure:
+    times: dict[str, list[float]] = {who: [] for who in scripts}
+    for turn in range(repetitions):
+        for who in list(scripts) if turn % 2 else list(scripts)[::-1]:
+            times[who].append(_cpu([sys.executable, "-c", scripts[who]]))
+    ratio = median(a / b for a, b in zip(times["ours"], times["limit"], strict=True))
+    return Figure(name, "s", median(times["ours"]), median(times["limit"]), ratio, target)
+
+
+def _cpu(command: Sequence[str]) -> float:
+    """CPU seconds of a process, user and system."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -1,0 +1,88 @@
+"""The work that is timed: what is learnt, by how large a net, in batches of what size; and our life doing it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+import cls_sim as cls
+from cls_sim.world.stream import Stream
+from cls_sim.world.table import Data
+
+CONTEXTS = 5
+
+
+@dataclass(frozen=True)
+class Work:
+    """Digits two by two, class-incremental, Adam .001: `new` lived and `old` replayed rows a step.
+
+    steps   steps of one repetition
+    target  ours / limit, at most
+    """
+
+    name: str
+    world: Callable[..., Stream]
+    hidden: tuple[int, ...]
+    new: int
+    old: int
+    subjects: int
+    steps: int
+    target: float
+    capacity: int = 1000
+    rate: float = 1e-3
+
+    def data(self) -> Data:
+        return self.world().data()
+
+    def life(self, per_context: int, **others) -> cls.Life:
+        """Experience replay awake, half new and half old, out of a reservoir."""
+        return cls.Life(
+            subjects=self.subjects,
+            world=self.world(per_context=per_context, batch=self.new),
+            neocortex=cls.Mlp(hidden=self.hidden),
+            hippocampus=cls.Store(capacity=self.capacity, keep="reservoir"),
+            rhythm=cls.Sleepless(wake=100),
+            plasticity=cls.Constant(rate=self.rate),
+            replay=cls.Interleaved(cls.Uniform(batch=self.old), share=0.5, only_old=False),
+            consolidation=cls.Descent(rule=cls.Adam()),
+            readout=cls.Cortex(),
+            **others,
+        )
+
+
+class Noise(Stream):
+    """Random images of MNIST's shape, where MNIST itself is not at hand: the same work, nothing to learn."""
+
+    def data(self) -> Data:
+        draw = np.random.default_rng(0)
+
+        def images(n: int, tests: Data | None) -> Data:
+            x = draw.integers(0, 256, (n, 784), np.uint8) * (draw.random((n, 784)) < 0.2)
+            return Data(x=x.astype(np.uint8), y=np.arange(n) % 10, tests=tests, quantum=1 / 255)
+
+        return images(60000, images(10000, None))
+
+
+def at_hand() -> bool:
+    """Whether MNIST can be read without a download."""
+    folder = os.environ.get("CLS_SIM_DATA_DIR")
+    return bool(folder) and any(os.scandir(os.path.join(folder, "mnist"))) if _is_dir(folder) else False
+
+
+def _is_dir(folder: str | None) -> bool:
+    return folder is not None and os.path.isdir(os.path.join(folder, "mnist"))
+
+
+@cache
+def works() -> dict[str, Work]:
+    """The works by name, on MNIST or on its stand-in."""
+    mnist = cls.Mnist if at_hand() else Noise
+    return {
+        "w1": Work("784-400-400-10, 128 + 128", mnist, (400, 400), 128, 128, subjects=1, steps=60, target=1.15),
+        "narrow": Work("784-100-100-10, 10 + 10", mnist, (100, 100), 10, 10, subjects=32, steps=60, target=1 / 2),
+        "small": Work("64-64-10, 16 + 16", cls.Digits, (64,), 16, 16, subjects=32, steps=150, target=1 / 8),
+    }

@@ -1,0 +1,151 @@
+"""Readouts: who answers, and with what right."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import cls_sim as cls
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec
+from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Readout
+from cls_sim.subjects import each
+
+HEADS = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]], dtype=torch.bool).expand(2, -1, -1)
+
+
+class Fixed(Neocortex):
+    """A cortex that always says the same: class 1, with a confidence of choice."""
+
+    def __init__(self, confidence: float, heads: Tensor | None = None):
+        rest = (1 - confidence) / 3
+        self.said = torch.tensor([rest, confidence, rest, rest]).log()
+        self.heads = heads
+
+    def features(self, x, context=None, weights=None):
+        return x.flatten(2)
+
+    def answer(self, features, weights=None):
+        return self.said.expand(*features.shape[:2], -1)
+
+
+def spec_of(**changes) -> Spec:
+    return Spec(**{"seeds": (0, 1), "inputs": (16,), "outputs": 4, "batch": 6, "quantum": 1 / 16} | changes)
+
+
+def questions(spec: Spec, name: str = "x") -> Tensor:
+    return each(spec.seeds, name, lambda g: g.integers(0, 17, (6, 16))).float() / 16
+
+
+def remembering(spec: Spec, y: Tensor):
+    store = cls.Store(capacity=10)
+    store.begin(spec)
+    store.encode(Batch.lived(questions(spec), y), None, Clock(2, 1))  # pyright: ignore[reportArgumentType]
+    return store
+
+
+def unfinished(tenant: type) -> bool:
+    return any(getattr(getattr(tenant, name), "__isabstractmethod__", False) for name in dir(tenant))
+
+
+def tenants() -> dict:
+    classes = [getattr(cls, name) for name in cls.VOCABULARY if cls.VOCABULARY[name].startswith("readout")]
+    return {c.__name__: c for c in classes if not unfinished(c)} | {"by threshold": lambda: cls.Both(threshold=0.9)}
+
+
+TENANTS = tenants()
+tenant = pytest.mark.parametrize("make", TENANTS.values(), ids=TENANTS)
+Y = torch.tensor([[0, 1, 2, 3, 0, 2], [3, 3, 2, 2, 0, 0]])
+
+
+def begun(readout: Readout, spec: Spec) -> Readout:
+    readout.begin(spec)
+    return readout
+
+
+def test_the_room_has_tenants():
+    assert {"Cortex", "Memory", "Both"} <= set(TENANTS)
+
+
+@tenant
+@pytest.mark.parametrize("told", [False, True])
+def test_every_question_gets_an_answer_within_the_head(make, told):
+    spec = spec_of()
+    context = torch.tensor([[0, 1] * 3] * 2) if told else None
+    store, cortex = remembering(spec, Y), Fixed(0.7, HEADS)
+    answer = begun(make(), spec).answer(questions(spec, "other"), context, store, cortex)
+    assert answer.scores.shape == (2, 6, 4) and torch.isfinite(answer.scores).all()
+    assert ((answer.source == CORTEX) | (answer.source == HIPPOCAMPUS)).all()
+    assert ((answer.novelty >= 0) & (answer.novelty <= 1)).all()
+    if context is not None:
+        assert torch.equal(answer.scores.argmax(2) // 2, context)
+
+
+@tenant
+def test_answering_changes_nothing(make):
+    spec = spec_of()
+    store, readout = remembering(spec, Y), begun(make(), spec)
+    before = {name: value.clone() for name, value in store.state().items()}
+    readout.answer(questions(spec), None, store, Fixed(0.7))
+    assert all(torch.equal(before[name], value) for name, value in store.state().items())
+    assert readout.state() == {}
+
+
+def test_the_cortex_says_what_it_says():
+    spec = spec_of()
+    answer = begun(cls.Cortex(), spec).answer(questions(spec), None, remembering(spec, Y), Fixed(0.7))
+    assert (answer.scores.argmax(2) == 1).all() and (answer.source == CORTEX).all()
+    assert torch.allclose(answer.novelty, torch.full((2, 6), 0.3))
+    regression = spec_of(regression=True)
+    assert (
+        not begun(cls.Cortex(), regression).answer(questions(spec), None, cls.NoHippocampus(), Fixed(0.7)).novelty.any()
+    )
+
+
+def test_memory_answers_with_what_it_recalls():
+    spec = spec_of()
+    store, readout = remembering(spec, Y), begun(cls.Memory(), spec)
+    answer = readout.answer(questions(spec), None, store, Fixed(0.9))
+    assert torch.equal(answer.scores.argmax(2), Y) and (answer.source == HIPPOCAMPUS).all()
+    assert torch.allclose(answer.novelty, torch.zeros(2, 6), atol=1e-5)
+    new = readout.answer(questions(spec, "other"), None, store, Fixed(0.9))
+    assert torch.allclose(new.novelty, 1 - store.recall(questions(spec, "other")).match)
+    assert (new.novelty > 0.01).all()
+
+
+def test_the_more_confident_of_both_answers():
+    spec = spec_of()
+    store, readout = remembering(spec, Y), begun(cls.Both(), spec)
+    x = torch.cat((questions(spec), questions(spec, "other")), 1)
+    match = store.recall(x).match
+    between = float(match[:, 6:].max()) / 2 + 0.5
+    for confidence in (0.3, between, 0.99999):
+        answer = readout.answer(x, None, store, Fixed(confidence))
+        assert torch.equal(answer.source == HIPPOCAMPUS, match > confidence)
+    familiar = readout.answer(x, None, store, Fixed(between))
+    assert torch.equal(familiar.scores[:, :6].argmax(2), Y) and (familiar.scores[:, 6:].argmax(2) == 1).all()
+
+
+def test_a_threshold_of_match_decides_also_in_regression():
+    spec = spec_of(regression=True)
+    target = each(spec.seeds, "y", lambda g: g.standard_normal((6, 4))).float()
+    store, readout = remembering(spec, target), begun(cls.Both(threshold=0.999), spec)
+    x = torch.cat((questions(spec), questions(spec, "other")), 1)
+    answer = readout.answer(x, None, store, Fixed(0.7))
+    assert torch.equal(answer.scores[:, :6], target) and torch.equal(
+        answer.scores[:, 6:], Fixed(0.7).said.expand(2, 6, -1)
+    )
+    none = cls.NoHippocampus()
+    none.begin(spec)
+    for threshold in (0.0, 0.5):
+        assert (begun(cls.Both(threshold=threshold), spec).answer(x, None, none, Fixed(0.7)).source == CORTEX).all()
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(cls.Refused, match=r"^threshold: "):
+        cls.Both(threshold=1.5)
+    with pytest.raises(cls.Refused, match=r"^threshold: "):
+        cls.Both().begin(spec_of(regression=True))
