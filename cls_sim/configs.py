@@ -27,6 +27,7 @@ TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
     *("debug", "arm", "small", "claims", "figures", "title", "cite", "probes", "method"),
 )
+RESERVED = re.compile(r"_\w*_")  # keys that mean something to Hydra; we know _target_ alone
 DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
 FREE = ("days", "workers", "engine", "wandb", "device", "debug")  # may differ when a run is resumed
 
@@ -88,7 +89,7 @@ class _Composer:
             for override in OverridesParser.create().parse_overrides(list(numbers)):
                 OmegaConf.update(cfg, override.key_or_group, override.value())
             screen.composed(OmegaConf.to_container(cfg))
-            tree = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+            tree = OmegaConf.to_container(cfg, resolve=True)
         except Refused:
             raise
         except Exception as error:
@@ -248,14 +249,24 @@ def _texts(key: str, value: Any) -> list[str]:
 
 
 def _method(method: Any) -> list[str]:
-    return _texts("method.do", method.get("do", [])) if isinstance(method, Mapping) else []
+    from cls_sim import screen
+
+    if not method:
+        return []
+    screen.name("method.name", _mapping("method", method).get("name"))
+    return _texts("method.do", method.get("do", []))
 
 
 def _check_top(cfg: Mapping[str, Any]) -> None:
+    from cls_sim import screen
+
     known = {*ROOMS, *TOP, *DECLARED}
     for key in cfg:
         if key not in known:
             raise Refused(key, "is an unknown key", suggest(key, known))
+    for key in (*ROOMS, *TOP[:-1]):
+        if key not in cfg:
+            raise Refused(key, "is missing", "leave it in")
     whole("subjects", cfg["subjects"], 1, 1_000_000)
     whole("seed", cfg["seed"], 0, 2**62)
     whole("workers", cfg["workers"], 1, 1024)
@@ -265,12 +276,36 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
     if cfg["days"] is not None:
-        real("days", cfg["days"], 0.0)
+        real("days", cfg["days"], 0.0, 1e9)
     if not isinstance(cfg["device"], str) or not re.fullmatch(r"cpu|cuda(:\d+)?", cfg["device"]):
         raise Refused("device", f"{cfg['device']!r} is no device", "give cpu or cuda")
     for key in ("out", "resume"):
+        if cfg[key] is not None:
+            screen.path(key, cfg[key])
+    for key in ("title", "cite"):
         if cfg[key] is not None and not isinstance(cfg[key], str):
-            raise Refused(key, f"{cfg[key]!r} is no path", "give a folder")
+            raise Refused(key, f"{cfg[key]!r} is no text", "put it into quotes")
+    for key in ("arm", "claims", "figures", "probes"):
+        for name in _mapping(key, cfg[key]):
+            screen.name(f"{key}.{name}", name)
+    for key in ("claims", "figures"):  # data; nothing in them is ever made
+        for name, told in _mapping(key, cfg[key]).items():
+            _no_parts(f"{key}.{name}", _mapping(f"{key}.{name}", told))
+
+
+def _mapping(key: str, value: Any) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise Refused(key, f"{value!r} is no mapping", "write {name: ...}")
+    return value or {}
+
+
+def _no_parts(key: str, value: Any) -> None:
+    for name in value if isinstance(value, Mapping) else ():
+        if RESERVED.fullmatch(name):
+            raise Refused(f"{key}.{name}", "is not a key of cls-sim", "remove it")
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for name, one in items:
+        _no_parts(f"{key}.{name}", one)
 
 
 def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -286,7 +321,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
     if wanted is None:
         return arms
     wanted = [wanted] if isinstance(wanted, str) else wanted
-    if not isinstance(wanted, list) or not wanted:
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
         if name not in arms:
@@ -303,12 +338,12 @@ def _arm(
         return Arm(name, _treated(compose, key, _texts(key, given), settled, base))
     if not isinstance(given, dict) or not set(given) <= {"from", "at", "keep", "do"} or "from" not in given:
         raise Refused(key, "is neither a list of overrides nor {from, at, keep, do}", "see docs/concepts.md")
-    origin = arms.get(given["from"])
+    origin = arms.get(str(given["from"]))
     if origin is None:
         raise Refused(f"{key}.from", f"there is no arm {given['from']!r} before it", "name an earlier arm")
     own = base["arm"][origin.name]
     inherited = _texts(key, own) if isinstance(own, list) else []
-    keep = tuple(given.get("keep") or ())
+    keep = tuple(_texts(f"{key}.keep", given.get("keep") or []))
     for room in keep:
         choice(f"{key}.keep", room, ROOMS)
     cfg = _treated(compose, key, [*inherited, *_texts(key, given.get("do", []))], settled, base)
@@ -318,7 +353,7 @@ def _arm(
 def _age(key: str, at: Any) -> float | None:
     if at == "end":
         return None
-    if isinstance(at, str) and re.fullmatch(r"[0-9.]+d", at):
+    if isinstance(at, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?d", at):
         at = float(at[:-1])
     return real(key, at, 0.0)
 
@@ -357,7 +392,11 @@ def allowed() -> tuple[str, ...]:
     return tuple(name for name in os.environ.get("CLS_SIM_ALLOW", "").split(",") if name)
 
 
-def _find(key: str, target: Any) -> Any:
+def _is_allowed(module: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in allowed())
+
+
+def _find(key: str, target: Any, kind: str | None) -> Any:
     if not isinstance(target, str):
         raise Refused(f"{key}._target_", f"{target!r} is no name", "write cls_sim.Name")
     module, _, name = target.rpartition(".")
@@ -365,40 +404,80 @@ def _find(key: str, target: Any) -> Any:
         import cls_sim
 
         found = getattr(cls_sim, name)
-    elif module and module.split(".")[0] in allowed():
+    elif _is_allowed(module):
         try:
             found = getattr(import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise Refused(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from None
+        except Exception as error:
+            raise Refused(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
     else:
         remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else "allow its package with --allow PACKAGE"
         raise Refused(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
-    if not inspect.isclass(found):
-        raise Refused(f"{key}._target_", f"{target} is no class", "name a class")
+    ours = module == "cls_sim"
+    if not inspect.isclass(found) or inspect.isabstract(found) or (ours and not issubclass(found, _base("Part"))):
+        raise Refused(f"{key}._target_", f"{target} is no part that can be made", "name a class of a room")
+    if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
+        raise Refused(f"{key}._target_", f"{target} comes from {found.__module__}", "name a class of an allowed package")
+    if kind and not issubclass(found, _base(kind)):
+        raise Refused(f"{key}._target_", f"{target} is no {kind}", f"name a class of the room {kind.lower()}")
     return found
 
 
-def make(key: str, cfg: Any, *, wrapping: bool = False) -> Any:
+def _base(name: str) -> type:
+    """The base class of a room (or of all parts)."""
+    import cls_sim
+    from cls_sim.part import Part
+
+    return Part if name == "Part" else getattr(cls_sim, name)
+
+
+def _fitting(key: str, cls: type, settings: Mapping[str, Any]) -> None:
+    """Refuse a part in the wrong place: a setting whose type is a kind of part takes only that kind."""
+    from types import UnionType
+    from typing import Union, get_args, get_origin, get_type_hints
+
+    try:
+        hints = get_type_hints(cls.__init__)
+    except (NameError, TypeError, AttributeError):  # a stranger's class may say what it likes
+        return
+    for name in settings.keys() & hints.keys():
+        hint, value = hints[name], settings[name]
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        parts = tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _base("Part")))
+        other = [kind for kind in kinds if kind not in parts and not (kind is type(None) and value is not None)]
+        if parts and not isinstance(value, parts) and (isinstance(value, _base("Part")) or not other):
+            wanted = " or ".join(kind.__name__ for kind in parts)
+            raise Refused(f"{key}.{name}", f"{value!r} is no {wanted}", "write {_target_: cls_sim.Name, ...}")
+
+
+def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None) -> Any:
     """The object that a configuration names, or the plain value.
 
     With `wrapping`, a class whose first argument is a part (a wrap such as Lesion) and is not given becomes a
-    function part → wrapped part.
+    function part → wrapped part.  A room gets a tenant of its own kind; `kind` names another base class to ask for.
 
     >>> make("plasticity", {"_target_": "cls_sim.Constant", "rate": 0.1})
     Constant(value=0.1)
     """
-    if isinstance(cfg, list):
+    kind = key.capitalize() if key in ROOMS else kind
+    if isinstance(cfg, list) and not kind:
         return [make(f"{key}[{i}]", value) for i, value in enumerate(cfg)]
-    if not isinstance(cfg, dict):
-        return cfg
-    if "_target_" not in cfg:
-        return {name: make(f"{key}.{name}", value) for name, value in cfg.items()}
-    cls = _find(key, cfg["_target_"])
+    if cfg == "???":
+        raise Refused(key, "is not given", "give a value")
+    if isinstance(cfg, dict):
+        for name in cfg:
+            if name != "_target_" and RESERVED.fullmatch(str(name)):
+                raise Refused(f"{key}.{name}", "is not a key of cls-sim", "remove it")
+    if not isinstance(cfg, dict) or "_target_" not in cfg:
+        if kind:
+            raise Refused(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
+        return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
+    cls = _find(key, cfg["_target_"], kind)
     settings = {name: make(f"{key}.{name}", value) for name, value in cfg.items() if name != "_target_"}
     parameters = inspect.signature(cls).parameters
     for name in settings:
         if name not in parameters:
             raise Refused(f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, parameters))
+    _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
     if wrapping and needed and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
         return functools.partial(cls, **settings)
@@ -408,6 +487,8 @@ def make(key: str, cfg: Any, *, wrapping: bool = False) -> Any:
         return cls(**settings)
     except Refused as refused:
         raise refused.under(key) from None
+    except Exception as error:
+        raise Refused(key, f"{cls.__name__} cannot be made ({error})", "check its settings") from error
 
 
 def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | None = None) -> Life:
@@ -422,14 +503,18 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
         if not torch.cuda.is_available():
             raise Refused("device", "this machine has no CUDA device", "give device=cpu")
     parts = {room: make(room, cfg[room]) for room in ROOMS}
-    probes = {name: make(f"probes.{name}", probe) for name, probe in (cfg["probes"] or {}).items() if probe}
-    return Life(
-        **parts,
-        probes=probes,
-        subjects=cfg["subjects"] if subjects is None else subjects,
-        seed=cfg["seed"] if seed is None else seed,
-        device=device,
-    )
+    given = {name: probe for name, probe in (cfg["probes"] or {}).items() if probe is not None}
+    probes = {name: make(f"probes.{name}", probe, kind="Probe") for name, probe in given.items()}
+    try:
+        return Life(
+            **parts,
+            probes=probes,
+            subjects=cfg["subjects"] if subjects is None else subjects,
+            seed=cfg["seed"] if seed is None else seed,
+            device=device,
+        )
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        raise Refused("life", f"cannot begin ({error})", "make it smaller, or check its settings") from error
 
 
 def build(*overrides: str, folders: Sequence[str] = ()) -> Life:

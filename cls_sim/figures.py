@@ -254,15 +254,19 @@ def sweep(
 ) -> Any:
     """A reading [n_x, s] against a number swept, a line a world; a diamond marks the best mean.
 
+    x     an infinite place is drawn one step behind the last
     best  "max" or "min"
     """
     pick = {"max": np.nanargmax, "min": np.nanargmin}[choice("best", best, ("max", "min"))]
-    places = np.asarray(x, np.float64)
+    swept = np.asarray(x, np.float64)
+    places = _finite_places(swept, log)
     figure, (axes,) = _page(SINGLE, 2.5)
     if log:
         axes.set_xscale("log")
-        shown = places[:: -(-len(places) // 9)]
-        axes.set_xticks(shown, [f"{place:g}" for place in shown])
+    if log or not np.isfinite(swept).all():
+        shown = slice(None, None, -(-len(places) // 9))
+        labels = ["∞" if np.isinf(place) else f"{place:g}" for place in swept]
+        axes.set_xticks(places[shown], labels[shown])
         axes.minorticks_off()
     rows: list[Row] = []
     for number, (world, given) in enumerate(worlds.items()):
@@ -271,7 +275,7 @@ def sweep(
             raise Refused(world, f"has shape {values.shape} for {len(places)} places", "give [places, subjects]")
         e, ink = _estimated(values), _ink(number)
         optimum = int(pick(e.mean))
-        rows += _told(e, values, world=world, x=places, best=np.arange(len(places)) == optimum)
+        rows += _told(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)
         _line(axes, places, e, ink, world)
         if values.shape[1] <= FEW:
             axes.plot(places, values, ls="", marker=".", ms=2, mew=0, alpha=0.35, color=ink["color"])
@@ -338,8 +342,8 @@ def draw(
 ) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses or sweep; `arms` chooses among the arms
-    and their order (by default all), the rest are that figure's own settings.  Arms that were not run are left out.
+    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses or sweep; `arms` chooses among the
+    arms and their order (by default all), the rest are that figure's own settings.  Arms not run are left out.
 
     traces    arm → trace
     readings  arm → name → [s], the last of each
@@ -397,7 +401,11 @@ def _draw_doses(
 
 
 def _draw_sweep(
-    traces: Mapping[str, Any], readings: Any, worlds: Mapping[str, Sequence[str]], reading: str = "accuracy", **settings: Any
+    traces: Mapping[str, Any],
+    readings: Any,
+    worlds: Mapping[str, Sequence[str]],
+    reading: str = "accuracy",
+    **settings: Any,
 ) -> Any:
     """A reading of arms that differ in one number, a line a world; worlds that were not run whole are left out."""
     whole = {world: arms for world, arms in worlds.items() if set(arms) <= set(readings)}
@@ -490,6 +498,15 @@ def _latest(values: np.ndarray) -> np.ndarray:
     there = ~np.isnan(values)
     last = len(values) - 1 - there[::-1].argmax(0)
     return np.take_along_axis(values, last[None], 0)[0]
+
+
+def _finite_places(x: np.ndarray, log: bool) -> np.ndarray:
+    """Where swept numbers stand on an axis: infinity one step behind the last finite one."""
+    finite = np.sort(x[np.isfinite(x)])
+    if len(finite) < 2 or len(finite) == len(x):
+        return x
+    last, step = finite[-1], finite[-1] / finite[-2] if log else finite[-1] - finite[-2]
+    return np.where(np.isfinite(x), x, last * step if log else last + step)
 
 
 def _subjects(arm: str, values: ArrayLike) -> np.ndarray:

@@ -158,6 +158,8 @@ def test_forgetting_joins_the_first_context_over_life_and_the_end_of_all():
     assert legend(figure) == ["cls", "sleepless", "published"]
     panels = {row["panel"] for row in figure.data()}
     assert panels == {"first contexts", "all contexts, end of life"}
+    one = figures.forgetting(ARMS, lines=["sleepless"])
+    assert list(lines(one.axes[0])) == ["sleepless"] and len(one.axes[1].get_yticklabels()) == 2
 
 
 def test_arms_shows_mean_interval_subjects_and_published_band():
@@ -205,6 +207,10 @@ def test_sweep_marks_the_best_mean():
     assert [row["x"] for row in figure.data() if row["best"]] == [4.0, 1.0]
     low = figures.sweep(x, {"a": values}, xlabel="x", best="min")
     assert [row["x"] for row in low.data() if row["best"]] == [1.0]
+    constant = figures.sweep([1, 2, 4, math.inf], {"a": values}, xlabel="x", log=True)
+    assert constant.axes[0].get_xticks().tolist() == [1.0, 2.0, 4.0, 8.0]
+    assert [t.get_text() for t in constant.axes[0].get_xticklabels()] == ["1", "2", "4", "∞"]
+    assert constant.data()[3]["x"] == math.inf
     with pytest.raises(Refused):
         figures.sweep(x, {"a": values[:2]}, xlabel="x")
     with pytest.raises(Refused):
@@ -248,6 +254,8 @@ READINGS = {arm: {"accuracy": trace.last("accuracy").mean(1)} for arm, trace in 
             {"title": "a", "arm": "cls", "readings": ["train", "generalise"], "snr": 1, "load": 0.5},
             {"title": "b", "arm": "never run", "readings": ["train"], "snr": 1, "load": 0.5},
         ]}, 1),
+        ({"kind": "sweep", "x": [1, math.inf], "xlabel": "x", "worlds": {"a": ["cls", "sleepless"], "b": ["no"]}}, 1),
+        ({"kind": "sweep", "x": [1], "xlabel": "x", "worlds": {"b": ["never run"]}}, 1),
         ({"kind": "over_days", "reading": "gist", "arms": ["never run"]}, 1),
     ],
 )  # fmt: skip
