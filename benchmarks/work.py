@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -69,12 +70,8 @@ class Noise(Stream):
 
 def at_hand() -> bool:
     """Whether MNIST can be read without a download."""
-    folder = os.environ.get("CLS_SIM_DATA_DIR")
-    return bool(folder) and any(os.scandir(os.path.join(folder, "mnist"))) if _is_dir(folder) else False
-
-
-def _is_dir(folder: str | None) -> bool:
-    return folder is not None and os.path.isdir(os.path.join(folder, "mnist"))
+    folder = Path(os.environ.get("CLS_SIM_DATA_DIR", "")) / "mnist"
+    return "CLS_SIM_DATA_DIR" in os.environ and any(folder.glob("train-images*"))
 
 
 @cache

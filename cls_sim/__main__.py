@@ -22,8 +22,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("cls-sim: interrupted; go on with resume=<the run directory>", file=sys.stderr)
         return 130
     except Exception as error:
-        from cls_sim.errors import Refused
+        from cls_sim.errors import Broken, Refused
 
+        if isinstance(error, OSError):
+            error = Broken(str(error.filename or "the disk"), error.strerror or str(error), "make room, then resume")
         if debug or not isinstance(error, Refused):
             raise
         print(f"cls-sim: error: {_line(str(error))}", file=sys.stderr)
@@ -35,16 +37,24 @@ def _line(text: str) -> str:
 
 
 def _door(args: list[str]) -> int:
+    from cls_sim.errors import Refused
+
     args, folders = _taken(args, "--config-dir", "-cd")
     args, packages = _taken(args, "--allow")
+    for package in packages:
+        if not all(part.isidentifier() for part in package.split(".")):
+            raise Refused("--allow", f"{package!r} is no package", "name a package that Python can import")
     if packages:
         os.environ["CLS_SIM_ALLOW"] = ",".join([*packages, *filter(None, [os.environ.get("CLS_SIM_ALLOW")])])
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())  # last: nothing here hides what is installed
     if "--version" in args:
         from cls_sim import __version__
 
         print(f"cls-sim {__version__}")
         return 0
+    from cls_sim import screen
+
+    screen.arguments(args)
     if any(arg.split("=")[0] in HYDRA for arg in args):
         return _hydra(args, folders)
     _one(args, folders)
@@ -75,9 +85,12 @@ def _one(overrides: list[str], folders: list[str], out: str | None = None) -> No
     """One run in this process (in the folder `out`, if it is a job of a sweep)."""
     from cls_sim.configs import read
 
-    if any(o.startswith("resume=") for o in overrides):
+    named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
+    if named:
+        from cls_sim import screen
         from cls_sim.runs import resumed
 
+        screen.path("resume", named[-1])
         overrides = resumed(overrides)
     experiment = read(overrides, folders)
     if out:
@@ -98,7 +111,6 @@ def _hydra(args: list[str], folders: list[str]) -> int:
     from cls_sim import screen
     from cls_sim.configs import conf_dir, search_path
 
-    screen.arguments(args)
     screen.guard()
     sweep = any(arg in ("-m", "--multirun") for arg in args)
     out = [arg.split("=", 1)[1] for arg in args if arg.startswith("out=")]
@@ -130,7 +142,7 @@ def _hydra(args: list[str], folders: list[str]) -> int:
 
         from cls_sim.configs import refusal
 
-        if isinstance(error, (HydraException, OmegaConfBaseException)):
+        if isinstance(error, (HydraException, OmegaConfBaseException, RecursionError)):
             raise refusal(error) from None
         raise
     return 0

@@ -27,7 +27,6 @@ TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
     *("debug", "arm", "small", "claims", "figures", "title", "cite", "probes", "method"),
 )
-RESERVED = re.compile(r"_\w*_")  # keys that mean something to Hydra; we know _target_ alone
 DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
 FREE = ("days", "workers", "engine", "wandb", "device", "debug")  # may differ when a run is resumed
 
@@ -253,7 +252,7 @@ def _method(method: Any) -> list[str]:
 
     if not method:
         return []
-    screen.name("method.name", _mapping("method", method).get("name"))
+    screen.name("method.name", screen.mapping("method", method).get("name"))
     return _texts("method.do", method.get("do", []))
 
 
@@ -279,33 +278,7 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
         real("days", cfg["days"], 0.0, 1e9)
     if not isinstance(cfg["device"], str) or not re.fullmatch(r"cpu|cuda(:\d+)?", cfg["device"]):
         raise Refused("device", f"{cfg['device']!r} is no device", "give cpu or cuda")
-    for key in ("out", "resume"):
-        if cfg[key] is not None:
-            screen.path(key, cfg[key])
-    for key in ("title", "cite"):
-        if cfg[key] is not None and not isinstance(cfg[key], str):
-            raise Refused(key, f"{cfg[key]!r} is no text", "put it into quotes")
-    for key in ("arm", "claims", "figures", "probes"):
-        for name in _mapping(key, cfg[key]):
-            screen.name(f"{key}.{name}", name)
-    for key in ("claims", "figures"):  # data; nothing in them is ever made
-        for name, told in _mapping(key, cfg[key]).items():
-            _no_parts(f"{key}.{name}", _mapping(f"{key}.{name}", told))
-
-
-def _mapping(key: str, value: Any) -> Mapping[str, Any]:
-    if value is not None and not isinstance(value, Mapping):
-        raise Refused(key, f"{value!r} is no mapping", "write {name: ...}")
-    return value or {}
-
-
-def _no_parts(key: str, value: Any) -> None:
-    for name in value if isinstance(value, Mapping) else ():
-        if RESERVED.fullmatch(name):
-            raise Refused(f"{key}.{name}", "is not a key of cls-sim", "remove it")
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-    for name, one in items:
-        _no_parts(f"{key}.{name}", one)
+    screen.told(cfg)
 
 
 def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
@@ -416,7 +389,7 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
     if not inspect.isclass(found) or inspect.isabstract(found) or (ours and not issubclass(found, _base("Part"))):
         raise Refused(f"{key}._target_", f"{target} is no part that can be made", "name a class of a room")
     if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
-        raise Refused(f"{key}._target_", f"{target} comes from {found.__module__}", "name a class of an allowed package")
+        raise Refused(f"{key}._target_", f"{target} is of {found.__module__}", "name a class of an allowed package")
     if kind and not issubclass(found, _base(kind)):
         raise Refused(f"{key}._target_", f"{target} is no {kind}", f"name a class of the room {kind.lower()}")
     return found
@@ -461,11 +434,9 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
     kind = key.capitalize() if key in ROOMS else kind
     if isinstance(cfg, list) and not kind:
         return [make(f"{key}[{i}]", value) for i, value in enumerate(cfg)]
-    if cfg == "???":
-        raise Refused(key, "is not given", "give a value")
     if isinstance(cfg, dict):
         for name in cfg:
-            if name != "_target_" and RESERVED.fullmatch(str(name)):
+            if name != "_target_" and re.fullmatch(r"_\w*_", str(name)):  # they mean something to Hydra
                 raise Refused(f"{key}.{name}", "is not a key of cls-sim", "remove it")
     if not isinstance(cfg, dict) or "_target_" not in cfg:
         if kind:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+LARGEST = 2**31 - 1  # the largest size or count that a setting may have, if nothing else is said
+
 
 class Refused(ValueError):
     """Bad input: one line, exit code 2.  `key` is a config key or a path.
@@ -17,7 +19,7 @@ class Refused(ValueError):
     exit_code = 2
 
     def __init__(self, key: str, reason: str, remedy: str):
-        super().__init__(f"{key}: {reason}; {remedy}")
+        super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy)}")
         self.key, self.reason, self.remedy = key, reason, remedy
 
     def under(self, prefix: str) -> Refused:
@@ -37,8 +39,15 @@ class Diverged(Refused):
     exit_code = 4
 
 
+def _plain(text: str, most: int = 1000) -> str:
+    """One line that a terminal can be shown, whatever a stranger wrote into it."""
+    line = " ".join(text[: 2 * most].split())
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
+    return line if len(line) <= most else f"{line[:most]}…"
+
+
 def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
-    """`value` as an int within [low, high]; True, 2.0 and "2" are no ints.
+    """`value` as an int within [low, high] (without high: up to 2³¹ - 1); True, 2.0 and "2" are no ints.
 
     >>> whole("batch", 32)
     32
@@ -47,7 +56,7 @@ def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise Refused(key, f"{value!r} is not a whole number", f"give a whole number {span}")
     number = value.__index__()
-    if number < low or (high is not None and number > high):
+    if number < low or number > (LARGEST if high is None else high):
         raise Refused(key, f"{number} is out of range", f"give a whole number {span}")
     return number
 
@@ -67,7 +76,10 @@ def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *
         or getattr(value, "shape", ()) not in ((), None)
     ):
         raise Refused(key, f"{value!r} is not a number", f"give {span}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an int beyond all floats
+        number = math.inf
     if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
         raise Refused(key, f"{number} is out of range", f"give {span}")
     return number

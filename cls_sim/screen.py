@@ -278,9 +278,41 @@ def _texts(key: str, node: Any) -> None:
 # -- what came of it --------------------------------------------------------------------------------------
 
 
-def composed(tree: dict[Any, Any]) -> None:
-    """Refuse a composed configuration (a plain dict, interpolations as text) that refers to itself, has keys that are
-    no text, or would grow beyond measure when its interpolations are resolved."""
+def told(cfg: Mapping[str, Any]) -> None:
+    """Refuse what a resolved configuration says at its top, if it cannot name a file, or would be a part and is not."""
+    for key in ("out", "resume"):
+        if cfg[key] is not None:
+            path(key, cfg[key])
+    for key in ("title", "cite"):
+        if not isinstance(cfg[key], str | None):
+            raise Refused(key, f"{cfg[key]!r} is no text", "put it into quotes")
+    for key in ("arm", "probes", "claims", "figures"):
+        for one, said in mapping(key, cfg[key]).items():
+            name(f"{key}.{one}", one)
+            if key in ("claims", "figures"):
+                _data(f"{key}.{one}", mapping(f"{key}.{one}", said))
+
+
+def mapping(key: str, value: Any) -> Mapping[str, Any]:
+    """`value`, if it is a mapping; an empty one for null."""
+    if not isinstance(value, Mapping | None):
+        raise Refused(key, f"{value!r} is no mapping", "write {name: ...}")
+    return value or {}
+
+
+def _data(key: str, node: Any) -> None:
+    """Nothing in claims and figures is ever made."""
+    for one, said in node.items() if isinstance(node, Mapping) else ():
+        if re.fullmatch(r"_\w*_", one):
+            raise Refused(f"{key}.{one}", "is not a key of cls-sim", "remove it")
+        _data(f"{key}.{one}", said)
+    for i, said in enumerate(node if isinstance(node, list) else ()):
+        _data(f"{key}[{i}]", said)
+
+
+def composed(tree: Any) -> None:
+    """Refuse a composed configuration (a plain dict, interpolations as text) that lacks a value, refers to itself, has
+    keys that are no text, or would grow beyond measure when its interpolations are resolved."""
     sizes: dict[tuple[str, ...], int] = {}  # by path; 0 while it is being measured
 
     def size(where: tuple[str, ...], node: Any) -> int:
@@ -299,6 +331,8 @@ def composed(tree: dict[Any, Any]) -> None:
             total += sum(size((*where, name), value) for name, value in node.items())
         elif isinstance(node, list):
             total += sum(size((*where, str(i)), value) for i, value in enumerate(node))
+        elif node == "???":
+            raise Refused(key, "is not given", "give a value")
         elif isinstance(node, str):
             text(key, node)
             there = [_found(tree, where, reference) for reference in REFERENCE.findall(node) if reference]

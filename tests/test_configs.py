@@ -29,7 +29,7 @@ def test_every_experiment_composes_and_every_arm_is_made(name: str, size: str):
             configs.make(room, arm.cfg[room], wrapping=True)
         for probe, cfg in arm.cfg["probes"].items():
             if cfg:
-                configs.make(probe, cfg)
+                configs.make(f"probes.{probe}", cfg, kind="Probe")
 
 
 @pytest.mark.parametrize("room, name", TENANTS)

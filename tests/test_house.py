@@ -18,7 +18,7 @@ FLOORS = [
     {"replay", "consolidation", "readout", "probes"},
     {"life"},
     {"trace", "checkpoint", "statistics", "theory", "claims", "figures", "sinks"},
-    {"configs", "runs", "__main__"},
+    {"screen", "configs", "runs", "__main__"},
 ]
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -55,7 +55,7 @@ def test_learning_needs_sleep_and_a_hippocampus():
             3,
             world=cls.Digits(per_context=240, batch=10),
             hippocampus=cls.NoHippocampus(),
-            plasticity=cls.WakeNight(wake=0.005, night=0.0),
+            plasticity=cls.WakeNight(wake=0.001, night=0.0),
             rhythm=cls.Sleepless(wake=60),
         )
     )

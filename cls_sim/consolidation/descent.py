@@ -59,8 +59,9 @@ class Descent(Consolidation):
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
         """The gradient of each subject's loss in its own weights, name → [s, …]."""
         names, weights = zip(*neocortex.weights.items(), strict=True)
-        loss = self._reduced(self._rows(neocortex, batch), batch.weight)
-        return dict(zip(names, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
+        rows = self._rows(neocortex, batch)
+        found = torch.autograd.grad(rows, weights, self._share(rows, batch), materialize_grads=True)
+        return dict(zip(names, found, strict=True))
 
     @torch.no_grad()
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
@@ -71,14 +72,13 @@ class Descent(Consolidation):
         told = batch.context if self.spec.context_told else None
         return self.objective.rows(neocortex.scores(batch.x, told), batch)
 
-    def _reduced(self, rows: Tensor, weight: Tensor | None) -> Tensor:
-        """The subjects' losses, summed: they share no weights, so each gets the gradient of its own."""
-        if weight is None:
-            return rows.sum() / (rows.shape[1] if self.reduction == "mean" else 1)
-        weighted = torch.where(weight > 0, rows * weight, 0.0)  # a row that is not there may hold anything
+    def _share(self, rows: Tensor, batch: Batch) -> Tensor:
+        """What each row counts in its subject's loss: [s, b]; the reduction's derivative, told to autograd at once."""
+        if batch.weight is None:
+            return torch.full_like(rows, 1.0 if self.reduction == "sum" else 1 / batch.rows)
         if self.reduction == "sum":
-            return weighted.sum()
-        return (weighted.sum(1) / weight.sum(1).clamp_min(torch.finfo(weight.dtype).tiny)).sum()
+            return batch.weight
+        return batch.weight / batch.weight.sum(1, keepdim=True).clamp_min_(torch.finfo(batch.weight.dtype).tiny)
 
 
 def _kind(key: str, given: Any, kind: type, default: type) -> Any:

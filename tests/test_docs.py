@@ -1,0 +1,44 @@
+"""Docstrings and pages: every example runs, every link between pages leads somewhere, nothing public is undescribed."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import cls_sim
+
+ROOT = Path(__file__).resolve().parent.parent
+MODULES = sorted(m.name for m in pkgutil.walk_packages(cls_sim.__path__, "cls_sim.") if not m.name.endswith("__main__"))
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples_in_docstrings(name: str):
+    module = importlib.import_module(name)
+    found = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert not found.failed
+
+
+@pytest.mark.parametrize("name", [n for n in cls_sim.VOCABULARY if n[0].isupper()])
+def test_public_classes_say_what_they_are(name: str):
+    assert len(inspect.getdoc(getattr(cls_sim, name)) or "") > 20
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+        if not target.startswith(("http", "mailto:")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_experiments_that_pages_name_exist(page: Path):
+    known = {file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml")} | {"mine", "NAME"}
+    named = set(re.findall(r"experiment=([A-Za-z0-9_]+)", page.read_text()))
+    assert named <= known, f"{page.name} names {named - known}"

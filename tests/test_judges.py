@@ -1,0 +1,109 @@
+"""The kinds of claim: each passes on what it should, fails on what it should not, and says by how much."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cls_sim import claims
+from cls_sim.clock import Clock, Moment
+from cls_sim.errors import Refused
+from cls_sim.theory import best_dose, go_cls_generalise
+from cls_sim.trace import Trace
+
+CFG = {"size": "paper", "seed": 1000}
+NOISE = np.random.default_rng(0).normal(0, 0.01, 12)
+
+
+def verdict(claim: dict, readings: dict | None = None, traces: dict | None = None, **cfg) -> dict:
+    readings = {arm: {"accuracy": np.asarray(v, float)} for arm, v in (readings or {}).items()}
+    (found,) = claims.judge({"it": claim}, traces or dict.fromkeys(readings), readings, CFG | cfg)
+    return found
+
+
+def test_a_mean_against_a_number():
+    low = {"is": "at_most", "arm": "a", "value": 0.3}
+    assert verdict(low, {"a": 0.25 + NOISE})["passed"] is True
+    assert verdict(low, {"a": 0.35 + NOISE})["passed"] is False
+    high = {"is": "at_least", "arm": "a", "value": 0.3}
+    assert verdict(high, {"a": 0.25 + NOISE})["passed"] is False
+    assert verdict(high, {"a": 0.35 + NOISE})["value"] == pytest.approx(0.35, abs=0.01)
+
+
+def test_better_needs_an_interval_above_zero():
+    claim = {"is": "better", "arm": "a", "than": "b"}
+    other = np.random.default_rng(1).normal(0, 0.01, 12)
+    assert verdict(claim, {"a": 0.5 + NOISE, "b": 0.45 + other})["passed"] is True
+    assert verdict(claim, {"a": 0.45 + NOISE, "b": 0.5 + other})["passed"] is False
+    assert verdict(claim, {"a": other - other.mean(), "b": NOISE - NOISE.mean()})["passed"] is False
+    assert verdict(claim | {"by": 0.1}, {"a": 0.5 + NOISE, "b": 0.45 + other})["passed"] is False
+
+
+@pytest.mark.parametrize("ours, passed", [(0.90, True), (0.914, True), (0.93, False), (0.88, False)])
+def test_a_published_band_is_at_least_a_point_and_a_half(ours: float, passed: bool):
+    claim = {"is": "published", "arm": "a", "value": 90.0, "sem": 0.1}
+    assert verdict(claim, {"a": ours + NOISE * 0.01})["passed"] is passed
+
+
+def test_a_published_band_widens_with_both_errors():
+    found = verdict({"is": "published", "arm": "a", "value": 90.0, "sem": 2.0}, {"a": 0.9 + NOISE})
+    ours = 100 * NOISE.std(ddof=1) / np.sqrt(12)
+    assert found["tolerance"] == pytest.approx(3 * np.hypot(2.0, ours))
+
+
+def test_an_optimum_inside_and_no_decay_better_than_none():
+    arms = {"x1": 0.3 + NOISE, "x2": 0.8 + NOISE[::-1], "x3": 0.6 + NOISE}
+    inside = {"is": "interior", "arms": ["x1", "x2", "x3"]}
+    assert verdict(inside, arms)["passed"] is True and verdict(inside, arms)["value"] == "x2"
+    assert verdict(inside | {"arms": ["x1", "x3", "x2"]}, arms)["passed"] is False
+    last = {"is": "best_last", "arms": ["x1", "x3", "x2"]}
+    assert verdict(last, arms)["passed"] is True
+    assert verdict(last | {"arms": ["x1", "x2", "x3"]}, arms)["passed"] is False
+
+
+def curve(scale: float = 1.0, steps: int = 50, snr: float = 1.0) -> Trace:
+    """A cohort that follows the theory, times `scale`."""
+    trace, clock = Trace(), Clock(4, 1)
+    for dose in np.linspace(0, 10, steps):
+        error = np.full(4, scale * go_cls_generalise(np.array([dose]), snr, 1.0)[0])
+        trace.append(Moment("night.end", np.ones(4, bool)), clock, {"dose": np.full(4, dose), "generalise": error})
+        clock.advance(np.ones(4, bool), np.zeros(4, bool))
+    return trace
+
+
+def test_a_curve_against_theory_fails_by_the_worst_cell():
+    claim = {
+        "is": "curve", "cells": {"a": 1.0, "b": 1.0}, "load": 1.0,
+        "reading": "generalise", "law": "generalise", "tolerance": 0.04,
+    }  # fmt: skip
+    good = verdict(claim, traces={"a": curve(), "b": curve(1.02)})
+    assert good["passed"] and good["worst"] == "b" and good["value"] == pytest.approx(0.02, abs=1e-6)
+    assert not verdict(claim, traces={"a": curve(), "b": curve(1.05)})["passed"]
+    assert not verdict(claim | {"cells": {"a": 8.0}}, traces={"a": curve()})["passed"], "another teacher's curve"
+
+
+def test_schedules_at_equal_dose():
+    claim = {"is": "same_dose", "arm": "a", "than": "b", "reading": "generalise", "tolerance": 0.005}
+    assert verdict(claim, traces={"a": curve(steps=200), "b": curve(steps=37)})["passed"]
+    assert not verdict(claim, traces={"a": curve(steps=200), "b": curve(1.01, steps=37)})["passed"]
+
+
+def test_the_best_dose():
+    claim = {"is": "optimum", "cells": {"a": 1.0}, "load": 1.0, "reading": "generalise", "tolerance": 0.02}
+    assert verdict(claim, traces={"a": curve(steps=400)})["passed"]
+    assert not verdict(claim | {"cells": {"a": 30.0}}, traces={"a": curve(steps=400)})["passed"]
+    assert 0.6 < best_dose(1.0, 1.0) < 0.8
+
+
+def test_below_seed_1000_nothing_is_decided_and_other_sizes_are_left_out():
+    claim = {"is": "at_most", "arm": "a", "value": 0.3}
+    assert verdict(claim, {"a": NOISE}, seed=999)["passed"] is None
+    assert claims.judge({"it": claim | {"size": "small"}}, {}, {}, CFG) == []
+    assert verdict(claim | {"arm": "missing"}, {"a": NOISE})["passed"] is None
+
+
+def test_a_claim_with_an_unknown_key_or_kind_is_refused():
+    with pytest.raises(Refused, match="vale"):
+        verdict({"is": "at_most", "arm": "a", "vale": 0.3}, {"a": NOISE})
+    with pytest.raises(Refused, match=r"claims\.it\.is"):
+        verdict({"is": "at_mos", "arm": "a", "value": 0.3}, {"a": NOISE})
