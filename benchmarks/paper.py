@@ -90,7 +90,9 @@ def _section(summary: dict[str, Any], command: str) -> list[str]:
     lines += ["| arm | reading | mean | 95 % interval | SEM | n |", "|---|---|---|---|---|---|"]
     for name, arm in summary["arms"].items():
         for reading, e in arm["readings"].items():
-            lines.append(f"| {name} | {reading} | {_n(e['mean'])} | {_interval(e['ci95'])} | {_n(e['sem'])} | {e['n']} |")
+            lines.append(
+                f"| {name} | {reading} | {_n(e['mean'])} | {_interval(e['ci95'])} | {_n(e['sem'])} | {e['n']} |"
+            )
     lines += ["", "| claim | expected | tolerance | found | holds | source |", "|---|---|---|---|---|---|"]
     for claim in summary["claims"]:
         says = claim.get("says") or claim["name"].replace("_", " ")

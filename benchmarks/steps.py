@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
 from benchmarks.limit import Loop, Products
@@ -36,12 +36,16 @@ def _figures(work: Work, repetitions: int) -> list[Figure]:
     contestants: dict[str, Callable[[], object]] = {"ours": life.step, "limit": loop.step}
     if work.subjects == 1:
         contestants["products"] = Products(work).step
+    else:
+        contestants["alone"] = replace(work, subjects=1).life(per_context).step
     times = _in_turns(contestants, work.steps, repetitions)
     ours = [t / work.subjects for t in times["ours"]]
     company = f", {work.subjects} subjects in company" if work.subjects > 1 else ""
     figures = [_figure(f"a step of {work.name}{company}", ours, times["limit"], work.target)]
     if "products" in times:
-        figures.append(_figure("the same against its matrix products", ours, times["products"], 1.4))
+        figures.append(_figure("  against its matrix products", ours, times["products"], 1.4))
+    else:
+        figures.append(_figure("  against our own, subject by subject", ours, times["alone"], work.target))
     return figures
 
 

@@ -82,7 +82,8 @@ VOCABULARY = {
     "Accuracy": "probes.accuracy",
     "Dependence": "probes.accuracy",
     "RehearsalGap": "probes.accuracy",
-    "Error": "probes.accuracy",
+    "Generalisation": "probes.accuracy",
+    "Memorisation": "probes.accuracy",
     "Dose": "probes.night",
     "NightContent": "probes.night",
 }

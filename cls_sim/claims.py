@@ -152,7 +152,7 @@ def _worst(values: dict[str, float], tolerance: float) -> Verdict:
 def same_dose(
     traces: Mapping[str, Trace], readings: Any, arm: str, than: str, reading: str, tolerance: float
 ) -> Verdict:
-    """Two schedules agree at equal dose, subject by subject: relative L2 distance of one interpolated at the other's."""
+    """Two schedules agree at equal dose, subject by subject: relative L2 distance, one read at the other's."""
     (dose, ours), (other, theirs) = _dose(traces[arm], reading), _dose(traces[than], reading)
     inside = other <= dose.max()
     aligned = np.stack([np.interp(other[inside], dose, ours[:, i]) for i in range(ours.shape[1])], 1)

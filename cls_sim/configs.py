@@ -339,7 +339,9 @@ def _treated(compose: _Composer, key: str, own: list[str], settled: list[str], b
     if not own:
         return base
     try:
-        plain = all("." in o.split("=")[0] or o.split("=")[0] in DECLARED for o in own) and not any(o[0] in "+~" for o in own)
+        plain = all("." in o.split("=")[0] or o.split("=")[0] in DECLARED for o in own) and not any(
+            o[0] in "+~" for o in own
+        )
         cfg = compose(kept, own) if plain else compose([*kept, *own])
     except Refused as refused:
         raise refused.under(key) from None

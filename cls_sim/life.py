@@ -19,6 +19,7 @@ from cls_sim import ROOMS
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock, Moment
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.descent import Descent
 from cls_sim.errors import Refused, real, whole
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.ledger import Ledger
@@ -27,6 +28,7 @@ from cls_sim.part import Part, Spec, State, View
 from cls_sim.plasticity import Plasticity
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
+from cls_sim.readout.systems import Cortex
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm import Rhythm
 from cls_sim.world.base import World
@@ -36,6 +38,7 @@ class Life:
     """One life of a cohort: the parts, the clock, and how they meet in a tick.
 
     subjects  how many; subject i has seed `seed + i`, and its life does not depend on who else is simulated
+    consolidation, readout  where not given: gradient descent by Adam on labels; the cortex answers
     probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end)
 
     `life.step()` makes one tick; `life.live(days=…)` makes many and yields the moments it passes.
@@ -50,8 +53,8 @@ class Life:
         rhythm: Rhythm,
         plasticity: Plasticity,
         replay: Replay,
-        consolidation: Consolidation,
-        readout: Readout,
+        consolidation: Consolidation | None = None,
+        readout: Readout | None = None,
         probes: Mapping[str, Probe | Callable[[Life], Tensor]] | None = None,
         subjects: int = 1,
         seed: int = 0,
@@ -59,7 +62,7 @@ class Life:
     ):
         self.world, self.rhythm, self.plasticity = world, rhythm, plasticity
         self.neocortex, self.hippocampus = neocortex, hippocampus
-        self.replay, self.consolidation, self.readout = replay, consolidation, readout
+        self.replay, self.consolidation, self.readout = replay, consolidation or Descent(), readout or Cortex()
         self.probes = dict(probes or {})
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))

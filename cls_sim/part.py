@@ -27,7 +27,7 @@ class Spec:
     """
 
     seeds: tuple[int, ...] = (0,)
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     inputs: tuple[int, ...] = ()  # shape of one input
     outputs: int = 0  # units that answer
     regression: bool = False  # targets are numbers, not labels

@@ -59,7 +59,7 @@ class Draws:
         block = ticks // self.length
         stale = np.flatnonzero(block != self._block)
         if len(stale):
-            fresh = torch.from_numpy(np.stack([self._draw(i, int(block[i])) for i in stale])).to(self.device)
+            fresh = torch.from_numpy(np.stack([self._draw(int(i), int(block[i])) for i in stale])).to(self.device)
             if self._numbers is None or len(stale) == len(self.seeds):
                 self._numbers = fresh
             else:

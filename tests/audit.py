@@ -19,6 +19,8 @@ FORBIDDEN = (
 )
 LAZY = {"hydra_plugins", "difflib", "mmap", "zipfile", "readline"}  # what the program itself may import late
 
+OURS = (b"HYDRA_FULL_ERROR", b"CLS_SIM_ALLOW")  # what the console door itself sets
+
 noted: list[str] | None = None
 known: set[str] = set()
 spared: tuple[str, ...] = ()
@@ -28,6 +30,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     if noted is None:
         return
     if event in FORBIDDEN:
+        if event == "os.putenv" and args[0] in OURS:
+            return
         if not (spared and args and isinstance(args[0], (str, os.PathLike)) and str(args[0]).startswith(spared)):
             noted.append(f"{event}{args!r}"[:300])
     elif event == "open":

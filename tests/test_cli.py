@@ -106,7 +106,7 @@ def test_help_is_light_and_names_the_rooms(tmp_path: Path):
         "resume",
     ):
         assert word in done.stdout, word
-    code = "import sys; from cls_sim.__main__ import main; sys.argv = ['cls-sim', '--help']; main(); assert 'torch' not in sys.modules"
+    code = "import sys; from cls_sim.__main__ import main; main(['--help']); assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False).returncode == 0
 
 

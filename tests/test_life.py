@@ -154,3 +154,22 @@ def test_bad_settings_name_their_key():
         small(3, plasticity=cls.Constant(rate=[0.1, 0.2]))
     with pytest.raises(cls.Refused, match="days: 99"):
         cls.run(small(1), days=99)
+
+
+def test_the_notebook_page_of_the_design_runs_as_written():
+    life = cls.Life(
+        subjects=16,
+        seed=0,
+        world=cls.Teacher(items=100, snr=4.0),
+        hippocampus=cls.Store(capacity=100),
+        neocortex=cls.Linear(),
+        replay=cls.Uniform(),
+        plasticity=cls.Exponential(start=0.1, tau_days=8),
+        rhythm=cls.Nights(wake=4, night=20),
+        probes={"gist": cls.Generalisation(at="night.end")},
+    )
+    trace = cls.run(life, days=3, progress=False)
+    assert [moment.name for moment in life.live(days=4)][-2:] == ["night.end", "life.end"]
+    assert life.twin(hippocampus=cls.Lesion).hippocampus is not life.hippocampus
+    assert trace.last("gist").shape == (16,)
+    assert cls.figures.over_days(trace, "gist").axes

@@ -21,7 +21,8 @@ TENANTS = [name for name, module in cls.VOCABULARY.items() if module.startswith(
 CHOICES: dict[str, list[dict[str, Any]]] = {
     "Accuracy": [{}, {"readout": cls.Both(threshold=0.5)}, {"readout": cls.Memory()}],
     "Dependence": [{}, {"control": cls.Both(threshold=0.5)}],
-    "Error": [{"of": "exam"}, {"of": "train"}],
+    "Generalisation": [{}],
+    "Memorisation": [{}],
     "NightContent": [{"of": of} for of in ("entropy", "age_days", "old_share")],
 }
 EVERY = [(name, settings) for name in TENANTS for settings in CHOICES.get(name, [{}])]
@@ -57,7 +58,7 @@ def lessons(subjects: int = 2, **changes: Any) -> cls.Life:
 
 
 def of_kind(name: str, subjects: int = 2) -> cls.Life:
-    return lessons(subjects) if name == "Error" else small(subjects)
+    return lessons(subjects) if name in ("Generalisation", "Memorisation") else small(subjects)
 
 
 def read(probe: cls.Probe, life: cls.Life) -> Tensor:
@@ -101,11 +102,14 @@ def test_measuring_never_changes_the_measured(name: str, settings: dict):
 @pytest.mark.parametrize(("name", "settings"), EVERY, ids=str)
 def test_company_does_not_matter(name: str, settings: dict):
     """Measured on memories and first weights, which are the same alone and in company."""
-    make = lessons if name == "Error" else small
-    probe, together = getattr(cls, name)(**settings), show(make(3, seed=5), 7 if name == "Error" else 30)
+    make = lessons if name in ("Generalisation", "Memorisation") else small
+    probe, together = (
+        getattr(cls, name)(**settings),
+        show(make(3, seed=5), 7 if name in ("Generalisation", "Memorisation") else 30),
+    )
     company = read(probe, together)
     for i in range(3):
-        alone = read(probe, show(make(1, seed=5 + i), 7 if name == "Error" else 30))
+        alone = read(probe, show(make(1, seed=5 + i), 7 if name in ("Generalisation", "Memorisation") else 30))
         torch.testing.assert_close(alone[0], company[i], equal_nan=True, rtol=1e-5, atol=1e-6)
 
 
@@ -348,9 +352,11 @@ def test_errors_by_hand():
     w = life.neocortex.weights["weight0"].detach().mT
     for of, batch in (("exam", life.world.exam(0)), ("train", life.world.train())):
         by_hand = ((batch.x @ w - batch.y) ** 2).mean((1, 2))
-        torch.testing.assert_close(read(cls.Error(of=of), life).float(), by_hand)
+        torch.testing.assert_close(
+            read((cls.Generalisation if of == "exam" else cls.Memorisation)(), life).float(), by_hand
+        )
     fresh = lessons(3)
-    assert read(cls.Error(of="train"), fresh).numpy() == pytest.approx(
+    assert read(cls.Memorisation(), fresh).numpy() == pytest.approx(
         fresh.world.train().y.square().mean((1, 2)).numpy(), rel=1e-5
     )
 
@@ -358,17 +364,19 @@ def test_errors_by_hand():
 def test_consolidation_lowers_the_training_error_more_than_the_other():
     life = lessons(20, world=cls.Teacher(items=20, features=20, snr=0.5, test=200), plasticity=cls.Constant(rate=0.1))
     life.horizon = 40
-    before = [read(cls.Error(of=of), life).mean() for of in ("train", "exam")]
+    before = [
+        read((cls.Generalisation if of == "exam" else cls.Memorisation)(), life).mean() for of in ("train", "exam")
+    ]
     live(life)
-    after = [read(cls.Error(of=of), life).mean() for of in ("train", "exam")]
+    after = [
+        read((cls.Generalisation if of == "exam" else cls.Memorisation)(), life).mean() for of in ("train", "exam")
+    ]
     assert after[0] < 0.5 * before[0] and after[1] > after[0] + 0.3
 
 
 def test_an_error_needs_numbers():
     with pytest.raises(Refused, match="asks for labels"):
-        read(cls.Error(), small(1))
-    with pytest.raises(Refused, match=r"^of: "):
-        cls.Error(of="test")
+        read(cls.Generalisation(), small(1))
 
 
 def test_the_dose_is_the_sum_of_the_rates():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.batch import Batch
-from cls_sim.errors import Refused, choice
+from cls_sim.errors import Refused
 from cls_sim.part import Spec
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
@@ -101,34 +102,53 @@ class RehearsalGap(Probe):
         return _mean(stored - exams(life, cortex), ~stored.isnan())
 
 
-class Error(Probe):
-    """The mean squared error of the cortex [s], of regression.
+class _Error(Probe):
+    """The mean squared error of the cortex [s], of regression; its two kinds differ in what they ask."""
 
-    of = "exam" is the generalisation error E_g of Go-CLS (new questions of context 0), of = "train" its training
-    error E_t (all there is to learn in context 0, with the subject's own labels); Sun et al. 2023.
-
-    of  exam or train
-    at  moments
-
-    >>> Error(of="train").of
-    'train'
-    """
-
-    def __init__(self, *, of: str = "exam", at: str | list[str] | tuple[str, ...] = ("night.end", "life.end")):
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = ("night.end", "life.end")):
         super().__init__(at=at)
-        self.of = choice("of", of, ("exam", "train"))
 
     def begin(self, spec: Spec) -> Spec:
         if not spec.regression:
             raise Refused("", "is a squared error, and this world asks for labels", "measure accuracy")
         return spec
 
+    @abstractmethod
+    def questions(self, life: Any) -> Batch:
+        """What is asked: [s, n, …]."""
+
     def measure(self, life: Any) -> Tensor:
         self.begin(life.spec)
-        batch = life.world.exam(0) if self.of == "exam" else life.world.train()
+        batch = self.questions(life)
         error = (answers(life, batch, life.neocortex.scores) - batch.y).double().square().mean(-1)
         weights = batch.weights().double()
         return (error * weights).sum(1) / weights.sum(1)
+
+
+class Generalisation(_Error):
+    """The generalisation error E_g [s]: mean squared error of the cortex on new questions (Sun et al. 2023).
+
+    at  moments
+
+    >>> Generalisation().at
+    ('night.end', 'life.end')
+    """
+
+    def questions(self, life: Any) -> Batch:
+        return life.world.exam(0)
+
+
+class Memorisation(_Error):
+    """The training error E_t [s]: mean squared error of the cortex on all there is to learn (Sun et al. 2023).
+
+    at  moments
+
+    >>> Memorisation(at="life.end").at
+    ('life.end',)
+    """
+
+    def questions(self, life: Any) -> Batch:
+        return life.world.train()
 
 
 # -- the means ------------------------------------------------------------------------------------------------
