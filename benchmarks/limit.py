@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, relu
 
 from benchmarks.work import CONTEXTS, Work
+from cls_sim.world.table import Data
 
 
 class Loop:
@@ -18,8 +19,7 @@ class Loop:
         data = work.data()
         self.work, self.per_context, self.done, self.seen = work, per_context, 0, 0
         self.draw = torch.Generator().manual_seed(seed)
-        self.x = torch.from_numpy(data.x).float().mul_(data.quantum or 1.0)
-        self.y = torch.from_numpy(data.y)
+        (self.x, self.y), (self.test_x, self.test_y) = _tensors(data), _tensors(data.tests or data)
         self.pools = [torch.nonzero(self.y // 2 == k).flatten() for k in range(CONTEXTS)]
         self.kept_x = torch.zeros(work.capacity, self.x.shape[1])
         self.kept_y = torch.zeros(work.capacity, dtype=torch.int64)
@@ -63,11 +63,12 @@ class Loop:
     @torch.no_grad()
     def accuracy(self) -> list[float]:
         """On the test images of each context."""
-        tests = self.work.data().tests
-        assert tests is not None
-        x, y = torch.from_numpy(tests.x).float().mul_(tests.quantum or 1.0), torch.from_numpy(tests.y)
-        right = self.scores(x).argmax(1) == y
-        return [right[y // 2 == k].float().mean().item() for k in range(CONTEXTS)]
+        right = self.scores(self.test_x).argmax(1) == self.test_y
+        return [right[self.test_y // 2 == k].float().mean().item() for k in range(CONTEXTS)]
+
+
+def _tensors(data: Data) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(data.x).float().mul_(data.quantum or 1.0), torch.from_numpy(data.y)
 
 
 class Products:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -60,6 +61,10 @@ class Batch:
         if self.weight is None:
             return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device)
         return self.weight > 0
+
+    def count(self) -> int | np.ndarray:
+        """How many rows are there: one number, or one for each subject [s]."""
+        return self.rows if self.weight is None else (self.weight > 0).sum(1).cpu().numpy()
 
     def weights(self) -> Tensor:
         """The rows' weights [s, b], ones where none were given."""

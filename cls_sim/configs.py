@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -270,7 +271,8 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     whole("seed", cfg["seed"], 0, 2**62)
     whole("workers", cfg["workers"], 1, 1024)
     flag("debug", cfg["debug"])
-    choice("engine", cfg["engine"], ("local",))
+    if choice("engine", cfg["engine"], ("local", "ray")) == "ray" and find_spec("ray") is None:
+        raise Refused("engine", "ray is not installed", "pip install 'cls-sim[ray]'")
     choice("wandb", cfg["wandb"], ("off",))
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
@@ -299,7 +301,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for name in wanted:
         if name not in arms:
             raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
-    origins = {arms[n]["from"] for n in wanted if isinstance(arms[n], dict) and "from" in arms[n]}
+    origins = {str(arms[n]["from"]) for n in wanted if isinstance(arms[n], dict) and "from" in arms[n]}
     return {name: given for name, given in arms.items() if name in wanted or name in origins}
 
 
@@ -388,7 +390,8 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else "allow its package with --allow PACKAGE"
         raise Refused(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
-    if not inspect.isclass(found) or inspect.isabstract(found) or (ours and not issubclass(found, _base("Part"))):
+    abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
+    if not inspect.isclass(found) or abstract or (ours and not issubclass(found, _base("Part"))):
         raise Refused(f"{key}._target_", f"{target} is no part that can be made", "name a class of a room")
     if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
         raise Refused(f"{key}._target_", f"{target} is of {found.__module__}", "name a class of an allowed package")

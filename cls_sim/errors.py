@@ -22,6 +22,9 @@ class Refused(ValueError):
         super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy)}")
         self.key, self.reason, self.remedy = key, reason, remedy
 
+    def __reduce__(self) -> tuple:  # so that it can come home from another process
+        return type(self), (self.key, self.reason, self.remedy)
+
     def under(self, prefix: str) -> Refused:
         """The same refusal, its key told from further up: `capacity` becomes `hippocampus.capacity`."""
         return type(self)(f"{prefix}.{self.key}" if self.key else prefix, self.reason, self.remedy)

@@ -120,7 +120,7 @@ class Life:
         if rate.any():
             lesson = self.replay.lesson(lived, self.hippocampus, self.neocortex, self.view, self.clock)
             self.consolidation.step(self.neocortex, lesson, rate, self.view)
-            self.ledger.add("wake_passes", lesson.rows, rate > 0)
+            self.ledger.add("wake_passes", lesson.count(), rate > 0)
             self.ledger.add("wake_dose", rate)
         self.hippocampus.encode(lived, self.view, self.clock, self._some(awake))
 
@@ -129,7 +129,7 @@ class Life:
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
         if rate.any():
             self.consolidation.step(self.neocortex, batch, rate, self.view)
-            self.ledger.add("night_passes", batch.rows, rate > 0)
+            self.ledger.add("night_passes", batch.count(), rate > 0)
             self.ledger.add("night_dose", rate)
         self.hippocampus.sleep(batch, self.clock, self._some(asleep))
 
@@ -161,7 +161,7 @@ class Life:
     def _revisit(self, size: int) -> Iterator[Batch]:
         """The data of the context that ended last; every pass is counted."""
         for batch in self.world.revisit(self.clock, size):
-            self.ledger.add("revisited", batch.rows)
+            self.ledger.add("revisited", batch.count())
             yield batch
 
     # -- many ticks -------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 import yaml
 
-from cls_sim import __version__, checkpoint, claims, configs, sinks, statistics
+from cls_sim import __version__, checkpoint, claims, configs, engines, sinks, statistics
 from cls_sim.clock import Moment
 from cls_sim.configs import Arm, Experiment
 from cls_sim.errors import Broken, Refused
@@ -234,27 +234,17 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
             if job.first == 0 and job.origin is None:
                 configs.make_life(job.arm.cfg, 1, job.arm.cfg["seed"]).until(job.arm.cfg["days"])
     folder = _open(experiment)
-    show = not quiet and cfg["workers"] == 1
-    for wave in jobs(experiment):
-        if cfg["workers"] == 1:
-            for job in wave:
-                live(job, folder, show)
-        else:
-            _spread(wave, folder, cfg["workers"])
+    show = not quiet
+    everything = [job for wave in jobs(experiment) for job in wave]
+    if cfg["workers"] > 1 or cfg["engine"] != "local":
+        engines.engine(cfg).spread(everything, folder)
+    else:
+        for job in everything:
+            live(job, folder, show)
     summary = summarise(experiment, folder)
     write(folder / "summary.json", summary)
     draw(experiment, folder)
     return folder, summary
-
-
-def _spread(wave: list[Job], folder: Path, workers: int) -> None:
-    """A wave's jobs over processes of one thread each."""
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        for done in [pool.submit(live, job, folder) for job in wave]:
-            done.result()
 
 
 def _open(experiment: Experiment) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from audit import watched
+from hydra._internal.sources_registry import SourcesRegistry
 
 import cls_sim
 from cls_sim import configs, screen
@@ -317,11 +318,11 @@ PATHS = {
     "arm_dot": "+arm={.: []}",
     "arm_number": "+arm={1: []}",
     "arm_bidi": "+arm={'a\u202eb': []}",
-    "arm_hydra": "+arm.x=['hydra.run.dir=/tmp/x']",
-    "arm_env": "+arm.x=['title=${oc.env:CLS_SECRET}']",
-    "arm_target": "+arm.x=['hippocampus._target_=os.system']",
-    "arm_from": "+arm.x={from: [cls], do: []}",
-    "small_hydra": "small=['hydra.run.dir=/tmp/x']",
+    "arm_hydra": "arms=[x]&+arm.x=['hydra.run.dir=/tmp/x']",
+    "arm_env": "arms=[x]&+arm.x=['title=${oc.env:CLS_SECRET}']",
+    "arm_target": "arms=[x]&+arm.x=['hippocampus._target_=os.system']",
+    "arm_from": "arms=[x]&+arm.x={from: [cls], do: []}",
+    "small_hydra": "size=small&small=['hydra.run.dir=/tmp/x']",
     "figure_up": "+figures={'../../x': {kind: life}}",
     "probe_up": "+probes={'../../x': {_target_: cls_sim.Dose}}",
     "claim_up": "+claims={'../x': {is: at_most}}",
@@ -487,10 +488,10 @@ ARGV = {
     "config_dir_reference": ["--config-dir", "${oc.env:CLS_SECRET}"],
     "allow_path": ["--allow", "../evil", "subjects=2"],
     "allow_nothing": ["--allow"],
-    "allow_other": ["--allow", "json", "hippocampus._target_=os.system"],
-    "allow_through": ["--allow", "json", "hippocampus._target_=json.codecs.open"],
-    "allow_ours": ["--allow", "cls_sim", "hippocampus._target_=cls_sim.configs.os.system"],
-    "allow_ours_imported": ["--allow", "cls_sim", "hippocampus._target_=cls_sim.configs.Path"],
+    "allow_other": ["--allow", "json", "arms=[cls]", "hippocampus._target_=os.system"],
+    "allow_through": ["--allow", "json", "arms=[cls]", "hippocampus._target_=json.codecs.open"],
+    "allow_ours": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.configs.os.system"],
+    "allow_ours_imported": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.configs.Path"],
     "dashes": ["--"],
     "dash": ["-"],
     "shell": ["; touch MARK"],
@@ -500,11 +501,11 @@ ARGV = {
 }
 
 CASES = [
-    *(Case(f"wrong_{key}", [f"{key}._target_=cls_sim.{name}"]) for key, name in WRONG.items()),
-    *(Case(f"place_{name}", [override]) for name, override in PLACES.items()),
-    *(Case(f"hydra_{i}_{override[:20]}", [override]) for i, override in enumerate(HYDRA_KEYS)),
-    *(Case(f"env_{name}", [override]) for name, override in ENVIRONMENT.items()),
-    *(Case(f"path_{name}", [override]) for name, override in PATHS.items()),
+    *(Case(f"wrong_{key}", ["arms=[cls]", f"{key}._target_=cls_sim.{name}"]) for key, name in WRONG.items()),
+    *(Case(f"place_{name}", ["arms=[cls]", override]) for name, override in PLACES.items()),
+    *(Case(f"hydra_{i}_{override[:20]}", ["arms=[cls]", override]) for i, override in enumerate(HYDRA_KEYS)),
+    *(Case(f"env_{name}", ["arms=[cls]", override]) for name, override in ENVIRONMENT.items()),
+    *(Case(f"path_{name}", override.split("&")) for name, override in PATHS.items()),
     *FILES,
     *(Case(f"argv_{name}", argv=argv) for name, argv in ARGV.items()),
 ]
@@ -534,9 +535,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.mkfifo(folder / "fifo.npy")
     for name in cls_sim.VOCABULARY:
         getattr(cls_sim, name)
-    for overrides in (["size=small"], ["experiment=sun_2023_go_cls", "size=small", "arms=[half_snr1]"]):
+    for overrides in (["arms=[cls]"], ["experiment=sun_2023_go_cls", "arms=[half_snr1]"]):
         for arm in configs.read(overrides).arms.values():
-            configs.make_life(arm.cfg, 1) if arm.origin is None else None
+            configs.make_life(arm.cfg, 1)
     return folder
 
 
@@ -565,6 +566,7 @@ def test_refused_in_one_line_and_nothing_done(case: Case, scene: Path, tmp_path:
         (tmp_path / "theirs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "theirs" / name).write_text(filled(content, scene))
     folders = [str(tmp_path / "theirs")] if case.files else []
+    monkeypatch.setattr(SourcesRegistry.instance(), "types", dict(SourcesRegistry.instance().types))
     before, there = set(tmp_path.rglob("*")), set(scene.iterdir())
     with watched() as done:
         if case.argv is None:
@@ -686,9 +688,9 @@ def test_anchors_defaults_and_nested_tenants_work(tmp_path: Path):
     (tmp_path / "experiment").mkdir()
     content = """
 defaults:
+  - /replay@replay.policy: recent
   - override /hippocampus: store
   - override /replay: interleaved
-  - /replay@replay.policy: recent
 arm: {a: &one [hippocampus.capacity=7], b: *one}
 claims: {x: {is: at_most, arm: a, value: 1.0}}
 """
@@ -709,13 +711,11 @@ def test_launchers_and_their_numbers_may_be_given_in_a_sweep():
 
 
 def test_hydra_is_left_as_it_was():
-    from hydra._internal.core_plugins.file_config_source import FileConfigSource
-    from hydra._internal.sources_registry import SourcesRegistry
     from hydra.core.plugins import Plugins
 
     Plugins.instance()
     configs.read(["arms=[cls]"])
-    assert SourcesRegistry.instance().types["file"] is FileConfigSource
+    assert SourcesRegistry.instance().types["file"].__module__.startswith("hydra.")
 
 
 def test_refusing_a_bomb_takes_no_time_and_no_memory(tmp_path: Path):

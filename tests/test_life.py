@@ -173,3 +173,17 @@ def test_the_notebook_page_of_the_design_runs_as_written():
     assert life.twin(hippocampus=cls.Lesion).hippocampus is not life.hippocampus
     assert trace.last("gist").shape == (16,)
     assert cls.figures.over_days(trace, "gist").axes
+
+
+def test_the_budget_counts_what_was_there():
+    """Sixteen rows a replay step and eight a day's experience; an empty memory replays nothing."""
+    life = live(small(2))
+    totals = life.ledger.totals()
+    assert totals["lived"].tolist() == [480, 480]
+    assert totals["wake_passes"].tolist() == [480, 480] and totals["night_passes"].tolist() == [800, 800]
+    assert totals["passes"].tolist() == [1280, 1280]
+    nobody = live(small(2, hippocampus=cls.NoHippocampus()))
+    assert nobody.ledger.totals()["night_passes"].tolist() == [0, 0]
+    wake = 60 * 0.002
+    ages = np.repeat(np.arange(1, 11), 5)
+    assert totals["dose"] == pytest.approx(wake + (0.01 * np.exp(-ages / 10)).sum())

@@ -13,6 +13,7 @@ import pytest
 from cls_sim import sinks
 from cls_sim.clock import Clock
 from cls_sim.sinks import Console, Fenced, Progress, Sink
+from cls_sim.sinks.bar import _watched
 
 
 class Terminal(io.StringIO):
@@ -158,11 +159,11 @@ def test_the_bar_is_silent_without_anybody_to_look(monkeypatch, capsys):
             bar.update(clock)
         assert terminal.getvalue() == ""
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
-    assert sinks._watched()
+    assert _watched()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert not sinks._watched()
+    assert not _watched()
     monkeypatch.setattr(sys, "stderr", None)
-    assert not sinks._watched()
+    assert not _watched()
 
 
 def test_a_notebook_is_watched_without_a_terminal(monkeypatch):
@@ -175,7 +176,7 @@ def test_a_notebook_is_watched_without_a_terminal(monkeypatch):
     monkeypatch.delenv("PYTEST_CURRENT_TEST")
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setitem(sys.modules, "IPython", IPython)
-    assert sinks._watched()
+    assert _watched()
 
 
 def test_the_bar_leaves_no_thread_behind(monkeypatch):

@@ -79,6 +79,8 @@ def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
     readers: dict[str, Any] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     if path.suffix not in readers:
         raise FileRefused(str(path), "is none of .npy, .npz, .csv", remedy)
+    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+        raise FileRefused(str(path), "is no plain file", remedy)
     try:
         return readers[path.suffix](key, path)
     except OSError as error:

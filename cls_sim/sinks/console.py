@@ -1,76 +1,19 @@
-"""What listens to a life as it passes: the terminal's bar and lines, and the summary at the end.
-
-The trace is the result; a sink only shows it, and a sink that fails never stops a life.
-"""
+"""The terminal: a line at every context's end, and the summary of a run."""
 
 from __future__ import annotations
 
 import io
-import os
 import sys
-import time
-import warnings
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 import numpy as np
 
-from cls_sim.clock import Clock
+from cls_sim.sinks.base import Sink
 
-EVERY = 0.1  # seconds between two drawings of a bar
 WIDTH = 100  # columns of a summary that is not printed to a terminal
 MARKS = {True: ("✓", "+"), False: ("✗", "x"), None: ("-", "-")}  # in Unicode, in ASCII
 COLOURS = {True: "green", False: "red", None: "dim"}
-
-
-class Sink(ABC):
-    """Listens to one life: `start` once, `moment` for every row of its trace, `end` once."""
-
-    @abstractmethod
-    def start(self, info: Mapping[str, Any]) -> None:
-        """A life begins, or goes on: its name, group, tags and configuration."""
-
-    @abstractmethod
-    def moment(self, row: Mapping[str, Any]) -> None:
-        """A row of the trace (see `trace.Trace`)."""
-
-    @abstractmethod
-    def end(self, summary: Mapping[str, Any]) -> None:
-        """The life is over; what it came to."""
-
-
-class Fenced(Sink):
-    """A sink behind a fence: the first time it raises, it is dropped with one warning, and the life goes on.
-
-    dropped  why it was dropped, None while it works
-
-    >>> sink = Fenced(Console(quiet=True))
-    >>> sink.start({"name": "cls"}), sink.dropped
-    (None, None)
-    """
-
-    def __init__(self, sink: Sink):
-        self.sink = sink
-        self.dropped: str | None = None
-
-    def start(self, info: Mapping[str, Any]) -> None:
-        self._call("start", info)
-
-    def moment(self, row: Mapping[str, Any]) -> None:
-        self._call("moment", row)
-
-    def end(self, summary: Mapping[str, Any]) -> None:
-        self._call("end", summary)
-
-    def _call(self, name: str, told: Mapping[str, Any]) -> None:
-        if self.dropped is not None:
-            return
-        try:
-            getattr(self.sink, name)(told)
-        except Exception as error:
-            self.dropped = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{type(self.sink).__name__} is dropped ({self.dropped}); the life goes on", stacklevel=3)
 
 
 class Console(Sink):
@@ -105,78 +48,6 @@ class Console(Sink):
             print(line.rstrip(), file=self.out, flush=True)
         else:
             bars.tqdm.write(line.rstrip(), file=self.out)  # above the bar, not through it
-
-
-class Progress:
-    """A bar of experiences lived, with the time left, the day, the night and the phase.
-
-    Silent without a terminal (a notebook counts as one), under pytest, or when `quiet`.  `update` is cheap: it draws
-    at most ten times a second.
-
-    >>> with Progress(1000, "cls") as bar:
-    ...     bar.update(Clock(subjects=2, per_day=10))
-    """
-
-    def __init__(self, total: int | None, label: str, *, quiet: bool | None = None):
-        self._next = 0.0
-        self._clock: Clock | None = None
-        hidden = not _watched() if quiet is None else quiet
-        self._bar = None if hidden else _bar(total, label)
-
-    def update(self, clock: Clock) -> None:
-        """Show where the cohort is."""
-        if self._bar is None:
-            return
-        self._clock = clock
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + EVERY
-            self._draw(clock)
-
-    def close(self) -> None:
-        """Draw the last state, and leave the bar."""
-        if self._bar is not None:
-            if self._clock is not None:
-                self._draw(self._clock)
-            self._bar.close()
-            self._bar = None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _draw(self, clock: Clock) -> None:
-        assert self._bar is not None
-        asleep = "asleep" if clock.asleep.all() else "some asleep" if clock.asleep.any() else "awake"
-        self._bar.n = round(float(clock.experience.mean()))
-        self._bar.set_postfix_str(f"day {clock.day.mean():.1f}, night {clock.night.max()}, {asleep}", refresh=True)
-
-
-def progress(life: Any, days: float | None = None, label: str = "life", *, quiet: bool | None = None) -> Progress:
-    """A bar for a life of `days` (None: until its world ends): call `update(life.clock)` and, at last, `close()`."""
-    return Progress(life.until(days), label, quiet=quiet)
-
-
-def _watched() -> bool:
-    """Whether somebody looks: a terminal or a notebook, and no test."""
-    if "PYTEST_CURRENT_TEST" in os.environ:
-        return False
-    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    return "IPKernelApp" in getattr(shell, "config", {}) or bool(getattr(sys.stderr, "isatty", lambda: False)())
-
-
-def _bar(total: int | None, label: str) -> Any:
-    with warnings.catch_warnings():  # a notebook without ipywidgets gets the plain bar, and no lecture
-        warnings.simplefilter("ignore")
-        from tqdm.auto import tqdm
-
-    class Bar(tqdm):
-        monitor_interval = 0  # no thread of its own: `Progress` draws
-
-    form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]" if total else None
-    return Bar(total=total, desc=label, unit="exp", bar_format=form, dynamic_ncols=True, mininterval=0, leave=True)
 
 
 # -- the summary --------------------------------------------------------------------------------------------

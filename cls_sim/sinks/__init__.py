@@ -1,0 +1,14 @@
+"""What listens to a life as it passes: the terminal's bar and lines, the summary at the end, and W&B.
+
+The trace is the result; a sink only shows it, and a sink that fails never stops a life.
+"""
+
+from __future__ import annotations
+
+from cls_sim.sinks.bar import Progress, progress
+from cls_sim.sinks.base import Fenced, Sink
+from cls_sim.sinks.console import Console, print_summary, table
+from cls_sim.sinks.curves import costs, curves
+from cls_sim.sinks.wandb import Wandb
+
+__all__ = ["Console", "Fenced", "Progress", "Sink", "Wandb", "costs", "curves", "print_summary", "progress", "table"]

@@ -1,0 +1,58 @@
+"""What every sink is, and the fence around it."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+
+class Sink(ABC):
+    """Listens to one life: `start` once, `moment` for every row of its trace, `end` once."""
+
+    @abstractmethod
+    def start(self, info: Mapping[str, Any]) -> None:
+        """A life begins, or goes on: its name, group, tags and configuration."""
+
+    @abstractmethod
+    def moment(self, row: Mapping[str, Any]) -> None:
+        """A row of the trace (see `trace.Trace`)."""
+
+    @abstractmethod
+    def end(self, summary: Mapping[str, Any]) -> None:
+        """The life is over; what it came to."""
+
+
+class Fenced(Sink):
+    """A sink behind a fence: the first time it raises, it is dropped with one warning, and the life goes on.
+
+    dropped  why it was dropped, None while it works
+
+    >>> from cls_sim.sinks import Console
+    >>> sink = Fenced(Console(quiet=True))
+    >>> sink.start({"name": "cls"}), sink.dropped
+    (None, None)
+    """
+
+    def __init__(self, sink: Sink):
+        self.sink = sink
+        self.dropped: str | None = None
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        self._call("start", info)
+
+    def moment(self, row: Mapping[str, Any]) -> None:
+        self._call("moment", row)
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        self._call("end", summary)
+
+    def _call(self, name: str, told: Mapping[str, Any]) -> None:
+        if self.dropped is not None:
+            return
+        try:
+            getattr(self.sink, name)(told)
+        except Exception as error:
+            self.dropped = f"{type(error).__name__}: {error}"
+            warnings.warn(f"{type(self.sink).__name__} is dropped ({self.dropped}); the life goes on", stacklevel=3)

@@ -1,0 +1,303 @@
+"""Weights & Biases, at arm's length: rows go into a bounded queue, and a process that can be killed does the rest.
+
+The life's process never imports wandb.  A thread hands the rows on to `cls_sim.sinks.service`, a process of its own
+without a terminal, so that nothing can be asked; whatever happens to it, the life goes on, and what W&B did not get is
+counted in `<run>/wandb.json`.  Every row is kept in `<run>/wandb/<job>.jsonl` first, so that a resumed or late
+sending can tell all of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import queue
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import cls_sim
+from cls_sim.sinks.base import Sink
+from cls_sim.sinks.curves import curves
+
+ROOM = 1000  # rows that may wait
+DEADLINE = 30.0  # seconds that `end` may take
+HURRY = 5.0  # the same, when a life was interrupted
+PASSED_ON = ("API_KEY", "BASE_URL", "ENTITY", "PROJECT", "IDENTITY_TOKEN_FILE", "HTTP_TIMEOUT", "INSECURE_DISABLE_SSL")
+OUT_OF_REACH: dict[Path, str] = {}  # run directories whose online runs became offline ones, and why
+SAID: set[str] = set()
+
+Row = Mapping[str, Any]
+
+
+class Wandb(Sink):
+    """One job's run at W&B.
+
+    mode      offline or online; online becomes offline (and says so) without a login or a server
+    folder    the run directory; nothing is written elsewhere
+    job       its name there
+    fresh     True: a new run at W&B, even if this job has had one
+    deadline  seconds that `end` may take, then W&B is given up
+    room      rows that may wait; when there are more, the oldest are dropped and counted
+
+    `start` is told {"rows": the trace's rows so far, "name", "group", "job_type", "tags", "notes", "config"};
+    `end` {"outcome": "finished", "failed" or "interrupted", "summary", "tables", "images", "artifact"}.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        folder: str | Path,
+        *,
+        job: str = "life",
+        fresh: bool = False,
+        deadline: float = DEADLINE,
+        room: int = ROOM,
+    ):
+        self.mode, self.folder, self.job, self.deadline = mode, Path(folder).absolute(), job, deadline
+        self.record: dict[str, Any] = {"id": secrets.token_hex(4), "state": "open", "rows": 0, "dropped": 0}
+        self._fresh = fresh
+        self._told = 0  # rows of the trace
+        self._there = 0  # of them, those that W&B has
+        self._reason: str | None = None  # why W&B is down
+        self._queue: queue.Queue[dict[str, Any]] = queue.Queue(room)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._threads: list[threading.Thread] = []
+
+    # -- a sink ---------------------------------------------------------------------------------------------
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        if not installed():
+            self._down("wandb is not installed")
+            say("wandb is not installed; pip install wandb, or wandb=off")
+            return
+        (self.folder / "wandb").mkdir(exist_ok=True)
+        if self.folder in OUT_OF_REACH:
+            self.mode = "offline"
+        self._go_on()
+        first = {**info, "start": self.record["id"], "mode": self.mode, "folder": str(self.folder)}
+        first["record"] = str(self._file)
+        rows = self._kept(first.pop("rows", ()))
+        unsent = rows[self.record["rows"] :]
+        self._told, self._there = len(rows), len(rows) - len(unsent)
+        self.record |= {"mode": self.mode, "told": self._told}
+        write(self._file, self.record)
+        self._process = _service(self.folder / "wandb")
+        self._thread(self._hand_on, [first, *unsent])
+        self._thread(self._listen)
+
+    def moment(self, row: Row) -> None:
+        told = {"n": self._told, **curves(row)}
+        self._told += 1
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError), self._rows.open("a") as file:
+            file.write(json.dumps(told) + "\n")
+        if told["n"] < self.record["rows"]:  # a resumed life makes again what W&B has
+            self._there += 1
+        elif self._reason is None:
+            self._put(told)
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        outcome = summary.get("outcome", "finished")
+        if self._process is None:
+            return
+        self._put({"end": dict(summary)})
+        self._wait(time.monotonic() + (HURRY if outcome == "interrupted" else self.deadline))
+        lost = self._told - self._there
+        state = "down" if self._reason else outcome
+        self.record |= {"state": state, "told": self._told, "lost": lost, "reason": self._reason}
+        write(self._file, self.record)
+        collect(self.folder)
+        if self._reason or lost:
+            missing = f"{lost} of {self._told} rows are lost there" if lost else "it may lack the last rows"
+            remedy = f"send all of it with cls-sim-dashboard {self.folder} --send"
+            say(f"{self.job}: {self._reason or 'W&B did not keep up'}: {missing}; {remedy}")
+
+    # -- the queue and the process --------------------------------------------------------------------------
+
+    def _put(self, message: dict[str, Any]) -> None:
+        while True:
+            try:
+                self._queue.put_nowait(message)
+                return
+            except queue.Full:
+                with contextlib.suppress(queue.Empty):
+                    self._queue.get_nowait()
+                    self.record["dropped"] += 1
+                say(f"{self.job}: W&B does not keep up; the oldest of {self._queue.maxsize} waiting rows are dropped")
+
+    def _thread(self, target: Any, *args: Any) -> None:
+        self._threads.append(threading.Thread(target=target, args=args, name=f"wandb {self.job}", daemon=True))
+        self._threads[-1].start()
+
+    def _hand_on(self, first: list[dict[str, Any]]) -> None:
+        """The thread that writes to the process: what there is, then what comes."""
+        assert self._process is not None and self._process.stdin is not None
+        try:
+            with self._process.stdin as pipe:
+                for message in self._messages(first):
+                    pipe.write(json.dumps(message, default=str).encode() + b"\n")
+                    pipe.flush()
+        except (OSError, ValueError):
+            self._down("the process that talks to W&B died")
+
+    def _messages(self, first: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        yield from first
+        while True:
+            message = self._queue.get()
+            yield message
+            if "end" in message:
+                return
+
+    def _listen(self) -> None:
+        """The thread that hears what the process answers."""
+        assert self._process is not None and self._process.stdout is not None
+        closed = False
+        for line in self._process.stdout:
+            with contextlib.suppress(ValueError):
+                answer = json.loads(line)
+                closed |= bool(answer.pop("closed", False))
+                self._there += "rows" in answer
+                if "fell_back" in answer:
+                    OUT_OF_REACH[self.folder] = answer["fell_back"]
+                    say(f"{answer['fell_back']}; the run is logged offline: wandb sync {self.folder}/wandb/offline-run-*")
+                if "down" in answer:
+                    self._down(answer.pop("down"))
+                self.record |= answer
+        if not closed:
+            self._down("the process that talks to W&B died")
+
+    def _wait(self, until: float) -> None:
+        """Until the process is done, or `until`; then neither it nor a child of its is left."""
+        assert self._process is not None
+        try:
+            self._process.wait(max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            self._down("W&B was not done in time")
+            _kill(self._process)
+        for thread in self._threads:
+            thread.join(1.0)
+        if self._reason:
+            _kill(self._process)
+
+    def _down(self, reason: str) -> None:
+        self._reason = self._reason or reason
+
+    # -- what is kept in the run directory ------------------------------------------------------------------
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "wandb" / f"{self.job}.json"
+
+    @property
+    def _rows(self) -> Path:
+        return self.folder / "wandb" / f"{self.job}.jsonl"
+
+    def _go_on(self) -> None:
+        """With the run at W&B that this job had before, if it had one: online after its rows, offline from the first
+        (what is written offline is sent as a whole)."""
+        if self._fresh:
+            return
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            old = json.loads(self._file.read_text())
+            if re.fullmatch(r"[0-9a-f]{8}", old["id"]) and not self._superseded(old["id"]):
+                online = old["mode"] == self.mode == "online"
+                self.record |= {"id": old["id"], "rows": int(old["rows"]) if online else 0}
+
+    def _superseded(self, run: str) -> bool:
+        """Whether what was written offline before was sent already; if not, it goes, for it is written again."""
+        for old in (self.folder / "wandb").glob(f"offline-run-*-{run}"):
+            if any(old.glob("*.synced")):
+                return True
+            shutil.rmtree(old, ignore_errors=True)
+        return False
+
+    def _kept(self, rows: Iterable[Row]) -> list[dict[str, Any]]:
+        """The trace's rows, with what they had cost where this was told before; the file is cut to them."""
+        old: dict[tuple[int, int], dict[str, Any]] = {}
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            for line in self._rows.read_text().splitlines():
+                told = json.loads(line)
+                old[told["n"], told["tick"]] = told
+        found = [{"n": n, **curves(row)} for n, row in enumerate(rows)]
+        found = [{**old.get((row["n"], row["tick"]), {}), **row} for row in found]
+        self._rows.write_text("".join(json.dumps(row) + "\n" for row in found))
+        return found
+
+
+def installed() -> bool:
+    """Whether there is a package wandb (a folder of that name is none)."""
+    with contextlib.suppress(ValueError, ImportError):
+        spec = importlib.util.find_spec("wandb")
+        return spec is not None and spec.origin is not None
+    return False
+
+
+def _service(folder: Path) -> subprocess.Popen[bytes]:
+    """The process that talks to W&B: its own session, no terminal, W&B's files in `folder`, few of our variables."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    ours |= {name: os.environ[name] for name in (f"WANDB_{one}" for one in PASSED_ON) if name in os.environ}
+    ours |= {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_ERROR_REPORTING": "false"}
+    places = [str(Path(cls_sim.__file__).parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    ours["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places if place)
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "cls_sim.sinks.service"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=ours,
+        cwd=os.path.abspath(os.sep),  # W&B reads settings in the folder where it starts
+        start_new_session=True,
+    )
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """A process and its children, even those that are suspended."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(5.0)
+
+
+def collect(folder: Path) -> None:
+    """`<run>/wandb.json`: of every job its run at W&B, how many rows got there, and what was lost."""
+    found = {}
+    for file in sorted((folder / "wandb").glob("*.json")):
+        with contextlib.suppress(OSError, ValueError):
+            found[file.stem] = json.loads(file.read_text())
+    write(folder / "wandb.json", found)
+
+
+def write(path: Path, content: Any) -> None:
+    """JSON, written aside and renamed; nothing happens where it cannot be written."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):
+        aside.write_text(json.dumps(content, indent=1) + "\n")
+        os.replace(aside, path)
+
+
+def say(text: str | None) -> None:
+    """One line to standard error, above a bar and not through it; the same line once in a process."""
+    line = f"cls-sim: wandb: {text}"
+    if line in SAID:
+        return
+    SAID.add(line)
+    bars = sys.modules.get("tqdm")
+    with contextlib.suppress(OSError, ValueError):
+        if bars is None:
+            print(line, file=sys.stderr, flush=True)
+        else:
+            bars.tqdm.write(line, file=sys.stderr)

@@ -1,0 +1,47 @@
+"""Benchmarks: the limit does the same work as ours, and the table can be made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import cls_sim as cls
+from benchmarks.limit import Loop, Products
+from benchmarks.steps import _figures
+from benchmarks.work import Work
+
+SMALL = Work("small", cls.Digits, (32,), 16, 16, subjects=2, steps=2, target=1.0, capacity=500, rate=3e-3)
+
+
+def test_ours_and_the_limit_learn_alike():
+    """Ten digits in pairs with experience replay: five subjects here and five loops, on the mean."""
+    work = replace(SMALL, subjects=5)
+    life, right = work.life(60), []
+    while not life.over:
+        life.step()
+    for seed in range(5):
+        torch.manual_seed(seed)
+        loop = Loop(work, 60, seed)
+        for _ in range(300):
+            loop.step()
+        with torch.no_grad():
+            right.append((loop.scores(loop.x).argmax(1) == loop.y).float().mean().item())
+    assert loop.seen == life.ledger.totals()["lived"][0] == 4800
+    ours, limit = cls.Accuracy().measure(life).mean().item(), sum(right) / 5
+    assert ours > 0.4 and abs(ours - limit) < 0.15
+
+
+def test_a_table_can_be_made():
+    company, alone = _figures(SMALL, 2)
+    assert company.ours > 0 and company.limit > 0 and alone.ratio > 0
+    _, products = _figures(replace(SMALL, subjects=1), 2)
+    assert products.target == 1.4
+
+
+def test_products_are_those_of_a_step():
+    """Forward, and twice backward, save for what would reach the input."""
+    work = replace(SMALL, hidden=(32, 16))
+    flops = sum(2 * a.shape[0] * a.shape[1] * b.shape[1] for a, b in Products(work, inputs=64).pairs)
+    assert flops == pytest.approx(2 * 32 * (2 * 64 * 32 + 3 * 32 * 16 + 3 * 16 * 10))
