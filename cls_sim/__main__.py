@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-HYDRA = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i", "-sc", "--shell-completion")
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for; the exit code is 0, or 2 for bad input (one line says what)."""
+    """Run what the command line asks for.
+
+    The exit code is 0 or, with one line that says why: 2 bad input or checkpoint, 3 the disk failed, 4 a number is
+    no longer finite, 130 Ctrl-C, 143 SIGTERM or SIGUSR1.
+    """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "debug=true" in args
     try:
@@ -18,9 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except KeyboardInterrupt:
-        print("cls-sim: interrupted; go on with resume=<the run directory>", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:  # by a signal: it says how to go on
+        print(f"cls-sim: {str(stop) or 'stopped before anything was lived'}", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
     except Exception as error:
         from cls_sim.errors import Broken, Refused
 
@@ -41,6 +43,7 @@ def _door(args: list[str]) -> int:
 
     args, folders = _taken(args, "--config-dir", "-cd")
     args, packages = _taken(args, "--allow")
+    args, into = _taken(args, "--into")
     for package in packages:
         if not all(part.isidentifier() for part in package.split(".")):
             raise Refused("--allow", f"{package!r} is no package", "name a package that Python can import")
@@ -55,9 +58,14 @@ def _door(args: list[str]) -> int:
     from cls_sim import screen
 
     screen.arguments(args)
-    if any(arg.split("=")[0] in HYDRA for arg in args):
+    options = {arg.split("=")[0] for arg in args if arg.startswith("-")}
+    if options and options <= {"-m", "--multirun"}:
+        from cls_sim.sweeps import sweep
+
+        return sweep(args, folders)
+    if options:
         return _hydra(args, folders)
-    _one(args, folders)
+    _one(args, folders, *into[-1:])
     return 0
 
 
@@ -81,20 +89,28 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     return rest, values
 
 
-def _one(overrides: list[str], folders: list[str], out: str | None = None) -> None:
-    """One run in this process (in the folder `out`, if it is a job of a sweep)."""
+def _one(overrides: list[str], folders: list[str], into: str | None = None) -> None:
+    """One run in this process; with `into`, begin it in that folder, or go on with it there, or leave it if done."""
+    from cls_sim import screen
     from cls_sim.configs import read
 
     named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if named:
-        from cls_sim import screen
-        from cls_sim.runs import resumed
+        from cls_sim.folder import resumed
 
         screen.path("resume", named[-1])
         overrides = resumed(overrides)
     experiment = read(overrides, folders)
-    if out:
-        experiment.cfg["out"] = out
+    if into is not None:
+        from pathlib import Path
+
+        from cls_sim.sweeps import done
+
+        folder = Path(screen.path("--into", into))
+        if done(experiment, folder):
+            print(f"done before\nrun: {folder}", flush=True)
+            return
+        experiment.cfg["resume" if (folder / "run.json").is_file() else "out"] = into
     from cls_sim import sinks
     from cls_sim.runs import perform
 
@@ -104,36 +120,25 @@ def _one(overrides: list[str], folders: list[str], out: str | None = None) -> No
 
 
 def _hydra(args: list[str], folders: list[str]) -> int:
-    """Help, completion and sweeps are Hydra's; every job of a sweep is a run of ours in its own folder."""
+    """Help, completion and what would be run are Hydra's to show."""
     import hydra
-    from hydra.core.hydra_config import HydraConfig
 
     from cls_sim import screen
     from cls_sim.configs import conf_dir, search_path
 
     screen.guard()
-    sweep = any(arg in ("-m", "--multirun") for arg in args)
-    out = [arg.split("=", 1)[1] for arg in args if arg.startswith("out=")]
-    args = [arg for arg in args if not (sweep and arg.startswith("out="))]
-    if out and sweep:
-        args.append(screen.setting("hydra.sweep.dir", screen.path("out", out[-1])))
     path = search_path(folders)
     if path:
-        args.append(screen.setting("hydra.searchpath", *path))
+        args = [*args, screen.setting("hydra.searchpath", *path)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its complaints to us instead of printing them
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
-    def job(_: object) -> None:
-        from omegaconf import OmegaConf
-
-        settings = HydraConfig.get()
-        overrides = [o for o in OmegaConf.to_container(settings.overrides.task) or [] if isinstance(o, str)]
-        folder = os.path.join(settings.sweep.dir, settings.sweep.subdir)
-        _one(overrides, folders, folder)
+    def shown(_: object) -> None:
+        """Nothing is run."""
 
     sys.argv = [sys.argv[0], *args]
     try:
-        job()
+        shown()
     except SystemExit as left:
         return int(left.code or 0)
     except Exception as error:

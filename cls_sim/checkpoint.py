@@ -31,8 +31,8 @@ from cls_sim.errors import Broken, Refused
 SCHEMA = 1
 KEEP = 2
 STATE, MANIFEST = "state.safetensors", "manifest.json"
-LARGEST_MANIFEST = 64 * 2**20
-LARGEST_HEADER = 64 * 2**20
+LARGEST_MANIFEST = 2**24  # bytes; JSON can take twenty times as much in memory
+LARGEST_HEADER = 2**24
 FINISHED = re.compile(r"tick-(\d{9,18})(?:-(\d+))?")  # -1, -2, …: saved again at the same tick
 UNFINISHED = re.compile(r"\.tmp-(\d+)-[0-9a-f]+")
 SEAL = ',"sha256":"%s"}\n'  # ends the manifest: the hash of what is before
@@ -228,7 +228,7 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
     if data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode():
         raise _Damaged(f"{MANIFEST} fails its hash")
     try:
-        manifest = json.loads(body)
+        manifest = json.loads(body, parse_constant=_no_number)
         if manifest["schema"] != SCHEMA:
             reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
             raise Refused(str(path), reason, "use that version")
@@ -238,6 +238,10 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _Damaged(f"{MANIFEST} is no manifest") from None
     return manifest
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 def _check(manifest: Any) -> None:
@@ -286,6 +290,8 @@ def _bytes(path: Path, most: int) -> bytes:
             raise _Damaged(f"{path.name} is larger than it should be")
         with open(file, "rb", closefd=False) as stream:
             return stream.read(found.st_size + 1)
+    except MemoryError:
+        raise Broken(str(path), "does not fit into memory", "resume on a larger machine") from None
     finally:
         os.close(file)
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cls_sim.errors import Refused
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -67,6 +69,8 @@ class Clock:
         }
 
     def load(self, tree: dict) -> None:
+        if any((tree[name] < 0).any() for name in ("experience", "replay", "night", "tick")):
+            raise Refused("clock", "has counted below 0", "use another checkpoint")
         for name in ("experience", "replay", "night", "asleep"):
             setattr(self, name, np.array(tree[name]))
         self.tick = int(tree["tick"])

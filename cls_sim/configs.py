@@ -66,17 +66,19 @@ class _Composer:
         self._compose, self._folders = compose, [conf_dir(), *folders]
         self._own: dict[str, str] | None = None
         self._composed: dict[tuple[str, ...], Any] = {}
+        self._files: dict[tuple[str, str], Any] = {}
 
-    def __call__(self, overrides: Sequence[str], numbers: Sequence[str] = ()) -> dict[str, Any]:
-        """One composition, with further overrides that choose no tenant (so that nothing needs composing again)."""
+    def __call__(self, overrides: Sequence[str], own: Sequence[str] = ()) -> dict[str, Any]:
+        """One composition, with an arm's own overrides on top (where they are simple, nothing is composed again)."""
         import copy
 
-        from hydra.core.override_parser.overrides_parser import OverridesParser
         from omegaconf import OmegaConf, open_dict
 
         from cls_sim import screen
 
-        screen.overrides([*overrides, *numbers])
+        screen.overrides([*overrides, *own])
+        if own and not self._simple(own):
+            return self([*overrides, *own])
         try:
             if tuple(overrides) not in self._composed:
                 cfg = self._compose(overrides)
@@ -85,9 +87,9 @@ class _Composer:
                     del cfg["hydra"]
                 self._composed[tuple(overrides)] = cfg, choices
             cfg, choices = self._composed[tuple(overrides)]
-            cfg = copy.deepcopy(cfg) if numbers else cfg
-            for override in OverridesParser.create().parse_overrides(list(numbers)):
-                OmegaConf.update(cfg, override.key_or_group, override.value())
+            if own:
+                cfg = copy.deepcopy(cfg)
+                self._treat(cfg, overrides, own)
             screen.composed(OmegaConf.to_container(cfg))
             tree = OmegaConf.to_container(cfg, resolve=True)
         except Refused:
@@ -95,7 +97,51 @@ class _Composer:
         except Exception as error:
             raise refusal(error) from error
         assert isinstance(tree, dict)
-        return self._moved_in({str(key): value for key, value in tree.items()}, choices, [*overrides, *numbers])
+        return self._moved_in({str(key): value for key, value in tree.items()}, choices, overrides)
+
+    def _simple(self, own: Sequence[str]) -> bool:
+        """Whether overrides only choose tenants with plain files, and numbers."""
+        keys = [o.split("=")[0] for o in own]
+        plain = all("." in key or key in DECLARED or key in ROOMS for key in keys)
+        files = [self._file(*o.split("=", 1)) for o, key in zip(own, keys, strict=True) if key in ROOMS]
+        return plain and not any(key[0] in "+~" for key in keys) and all(f and "defaults" not in f for f in files)
+
+    def _treat(self, cfg: Any, overrides: Sequence[str], own: Sequence[str]) -> None:
+        """Apply simple overrides: first tenants move in, then numbers are set."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from omegaconf import OmegaConf
+
+        for room, tenant in [o.split("=", 1) for o in own if o.split("=")[0] in ROOMS]:
+            file = self._file(room, tenant)
+            written = self._written(overrides).get(room) or {}
+            mine = tenant == self._owned(overrides).get(room)
+            cfg[room] = OmegaConf.merge(file, {k: v for k, v in written.items() if mine or k in file})
+        numbers = [o for o in own if o.split("=")[0] not in ROOMS]
+        for override in OverridesParser.create().parse_overrides(numbers):
+            OmegaConf.update(cfg, override.key_or_group, override.value())
+
+    def _file(self, group: str, name: str) -> Any:
+        """A file of conf/ or of the user's folders, None where there is none."""
+        from omegaconf import OmegaConf
+
+        if (group, name) not in self._files:
+            paths = [folder / group / f"{name}.yaml" for folder in self._folders]
+            found = next((path for path in paths if path.is_file()), None)
+            self._files[group, name] = OmegaConf.load(found) if found else None
+        return self._files[group, name]
+
+    def method(self, name: str, settled: Sequence[str]) -> Any:
+        """A published learner's delta: its file, if it is plain."""
+        from omegaconf import OmegaConf
+
+        file = self._file("method", name)
+        if file is None or "defaults" in file:
+            return self([*settled, f"method={name}"]).get("method")
+        return OmegaConf.to_container(file)
+
+    def _written(self, overrides: Sequence[str]) -> Any:
+        """What the experiment's file itself sets (it inherits from no other: a test holds it to that)."""
+        return self._file("experiment", _name(overrides)) or {}
 
     def _moved_in(self, cfg: dict[str, Any], choices: dict[str, str], overrides: Sequence[str]) -> dict[str, Any]:
         """Where another tenant than the experiment's own moved into a room, the experiment's settings that the new
@@ -117,13 +163,7 @@ class _Composer:
 
     def _settings(self, room: str, tenant: str) -> list[str]:
         """The settings that a tenant's file shows (a test holds files to signatures)."""
-        from omegaconf import OmegaConf
-
-        for folder in self._folders:
-            file = folder / room / f"{tenant}.yaml"
-            if file.is_file():
-                return [str(key) for key in OmegaConf.load(file)]
-        return []
+        return [str(key) for key in self._file(room, tenant) or ()]
 
 
 @contextmanager
@@ -152,6 +192,8 @@ def _composer(folders: Sequence[str]) -> Iterator[_Composer]:
 
 def refusal(error: BaseException) -> Refused:
     """Hydra's complaint in one line of ours."""
+    if isinstance(error, RecursionError):
+        return Refused("defaults", "choose one another in a circle, or are too deep", "check the lists of defaults")
     causes, cause = [], error
     while cause is not None and len(causes) < 5:
         causes.append(str(cause))
@@ -216,8 +258,8 @@ class Experiment:
     overrides: list[str] = field(default_factory=list)
 
 
-def read(overrides: Sequence[str] = (), folders: Sequence[str] = ()) -> Experiment:
-    """Compose an experiment and all its arms from overrides such as `subjects=4`.
+def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: bool = False) -> Experiment:
+    """Compose an experiment and all its arms (with `one`, only what its first arm needs) from overrides.
 
     Later overrides win over earlier ones: the file, `size=small`, the method, yours, the arm's own.  An arm that
     puts another tenant into a room ignores your settings of that room.
@@ -232,7 +274,8 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = ()) -> Experime
         cfg = compose(settled) if small or method else base
         _check_top(cfg)
         arms: dict[str, Arm] = {}
-        for name, given in _asked(cfg).items():
+        asked = _asked(cfg)
+        for name, given in list(asked.items())[: 1 if one and cfg["arms"] is None else None]:
             arms[name] = _arm(compose, name, given, settled, arms, cfg)
     return Experiment(_name(mine), cfg, arms, mine)
 
@@ -273,7 +316,7 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     flag("debug", cfg["debug"])
     if choice("engine", cfg["engine"], ("local", "ray")) == "ray" and find_spec("ray") is None:
         raise Refused("engine", "ray is not installed", "pip install 'cls-sim[ray]'")
-    choice("wandb", cfg["wandb"], ("off",))
+    choice("wandb", cfg["wandb"], ("off", "offline", "online"))
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
     if cfg["days"] is not None:
@@ -341,10 +384,7 @@ def _treated(compose: _Composer, key: str, own: list[str], settled: list[str], b
     if not own:
         return base
     try:
-        plain = all("." in o.split("=")[0] or o.split("=")[0] in DECLARED for o in own) and not any(
-            o[0] in "+~" for o in own
-        )
-        cfg = compose(kept, own) if plain else compose([*kept, *own])
+        cfg = compose(kept, own)
     except Refused as refused:
         raise refused.under(key) from None
     _check_top(cfg)
@@ -356,9 +396,8 @@ def _is_choice(override: str) -> bool:
 
 
 def _spelled(compose: _Composer, override: str, settled: list[str]) -> list[str]:
-    if not override.startswith("method="):
-        return [override]
-    return _method(compose([*settled, override]).get("method"))
+    key, _, name = override.partition("=")
+    return _method(compose.method(name, settled)) if key == "method" else [override]
 
 
 # -- building ---------------------------------------------------------------------------------------------
@@ -387,7 +426,8 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         except Exception as error:
             raise Refused(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
     else:
-        remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else "allow its package with --allow PACKAGE"
+        remedy = "name a class of cls_sim, or of a package of yours that you allow with --allow PACKAGE"
+        remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else remedy
         raise Refused(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
     abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
@@ -499,6 +539,6 @@ def build(*overrides: str, folders: Sequence[str] = ()) -> Life:
     >>> build("experiment=digits", "subjects=2").spec.subjects  # doctest: +SKIP
     2
     """
-    experiment = read(overrides, folders)
+    experiment = read(overrides, folders, one=True)
     arm = list(experiment.arms.values())[-1 if any(o.startswith("arms=") for o in overrides) else 0]
     return make_life(arm.cfg)

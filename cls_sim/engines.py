@@ -28,15 +28,17 @@ from cls_sim import interrupts
 from cls_sim.errors import Broken, Refused
 
 if TYPE_CHECKING:
-    from cls_sim.runs import Job
+    from cls_sim.jobs import Job
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-PASSED = ("CLS_SIM_DATA_DIR", "CLS_SIM_ALLOW")  # what a process elsewhere must know of this one
+PASSED = ("CLS_SIM_DATA_DIR", "CLS_SIM_ALLOW", "CLS_SIM_SAVE_EVERY")  # what a process elsewhere must know of this one
 PATIENCE = interrupts.GRACE - 1.0  # seconds that jobs have to save when they are told to leave
 POLL = 0.2  # seconds between two looks at what has happened
 WATCH = 1.0  # seconds between two looks at who lives a job
 RETRIES = 20  # nodes and processes that a job may lose on Ray
 STORE = 128 * 2**20  # bytes of Ray's object store on this machine; jobs are small, their results are on the disk
+
+OVER = "over"  # in place of an owner
 
 Failure = BaseException | None
 
@@ -135,7 +137,7 @@ def _died(name: str, how: str, folder: Path) -> Broken:
 
 def _lived(job: Job, folder: Path) -> Failure:
     """Live a job here; what went wrong, in a form that can travel."""
-    from cls_sim.runs import live
+    from cls_sim.jobs import live
 
     try:
         live(job, folder)
@@ -259,7 +261,7 @@ def _how(code: int | None) -> str:
 
 def _work(line: Any) -> None:
     """In a process of its own: live the jobs that come along the line, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the first one passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to every process of a terminal; the first passes it on
     threading.Thread(target=_orphaned, daemon=True).start()
     while True:
         try:
@@ -405,14 +407,10 @@ def sole(job: str, folder: Path, **about: Any) -> Iterator[None]:
 
     book, me = folder / "jobs" / f"{job}.where.jsonl", secrets.token_hex(8)
     saved = checkpoint.found(folder / "checkpoints" / job)
-    others = book.is_file()
+    others = book.is_file() and owner(book) != OVER
     line = {"id": me, "host": socket.gethostname(), "process": os.getpid(), **about}
     line["tick"] = int(saved[0].name.split("-")[1]) if saved else 0
-    try:
-        with book.open("a") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:
-        raise Broken(str(book), f"cannot be written ({error.strerror})", f"go on with resume={folder}") from None
+    _note(book, line)
     if others:
         time.sleep(3 * WATCH)  # until the one before has seen it
     over = threading.Event()
@@ -427,6 +425,15 @@ def sole(job: str, folder: Path, **about: Any) -> Iterator[None]:
         yield
     finally:
         over.set()
+        _note(book, {"id": OVER})
+
+
+def _note(book: Path, line: Mapping[str, Any]) -> None:
+    try:
+        with book.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:
+        raise Broken(str(book), f"cannot be written ({error.strerror})", "make room, then resume") from None
 
 
 def owner(book: Path) -> str | None:

@@ -12,6 +12,7 @@ import os
 import platform
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -204,14 +205,20 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold a lock file, which says who holds it; whoever else asks is refused.  It is free when its process is gone."""
+def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock file, which says who holds it; whoever else asks is refused after so many seconds.
+
+    The lock is the system's: when its process is gone, it is free.
+    """
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
         raise _broken(path, error) from None
     try:
-        if not _locked(file):
+        end = time.monotonic() + patience
+        while not (mine := _locked(file)) and time.monotonic() < end:
+            time.sleep(0.1)
+        if not mine:
             who = os.read(file, 500).decode(errors="replace").strip() or "another process"
             raise Refused(str(path.parent), f"is in use by {who}", "wait for it, or stop it")
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
@@ -253,10 +260,24 @@ def put(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
+        raise _broken(path, error) from None
+    renamed(aside, path)
+
+
+def renamed(aside: Path, path: Path) -> None:
+    """Give a file its name, for good."""
+    try:
+        os.replace(aside, path)
+        if os.name != "nt":  # folders cannot be synced there
+            names = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(names)
+            finally:
+                os.close(names)
+    except OSError as error:
         raise _broken(path, error) from None
 
 

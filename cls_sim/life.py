@@ -24,7 +24,7 @@ from cls_sim.errors import Refused, real, whole
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.ledger import Ledger
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part, Spec, State, View
+from cls_sim.part import Part, Spec, State, View, agree
 from cls_sim.plasticity import Plasticity
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
@@ -220,8 +220,9 @@ class Life:
 
     def load(self, tree: State) -> None:
         """Go on from a state saved by a life of the same parts."""
+        agree("checkpoint", self.state(), tree)
         for room in ROOMS:
-            getattr(self, room).load(tree.get(room, {}))
+            getattr(self, room).load(tree[room])
         self.clock.load(tree["clock"])
         self.ledger.load(tree["ledger"])
 

@@ -172,24 +172,19 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
         [e["b"], e["a"], e["reading"], *(_number(v) for v in (e["mean"], *e["ci95"], e["p"]))]
         for e in summary.get("paired") or []
     ]
-    claims = [
-        [c["name"], c.get("says"), *(_text(c.get(k)) for k in ("value", "expected", "tolerance", "passed")), c["source"]]
-        for c in summary.get("claims") or []
-    ]
+    told = ("name", "says", "value", "expected", "tolerance", "passed", "source")
+    claims = [[_text(claim.get(key)) for key in told] for claim in summary.get("claims") or []]
     found = {
         "arms": {"columns": ["arm", "reading", "mean", "low", "high", "n"], "data": arms},
         "paired": {"columns": ["arm", "than", "reading", "difference", "low", "high", "p"], "data": paired},
-        "claims": {
-            "columns": ["claim", "says", "value", "expected", "tolerance", "passed", "source"],
-            "data": claims,
-        },
+        "claims": {"columns": ["claim", *told[1:]], "data": claims},
     }
     return {f"tables/{name}": table for name, table in found.items() if table["data"]}
 
 
 def artifact(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
     """The run directory without its checkpoints: small files first, as many as there is room for."""
-    files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".")]
+    files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".") and _plain(file)]
     names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
     kept = sorted((size, name) for name, size in names.items() if name.split("/")[0] not in SKIPPED)
     return {
@@ -198,6 +193,14 @@ def artifact(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
         "root": str(folder.absolute()),
         "files": [name for _, name in kept if name != "wandb.json"],
     }
+
+
+def _plain(file: Path) -> bool:
+    """Whether a file says nothing of the environment (a configuration may have taken a value from there)."""
+    if file.suffix not in (".json", ".yaml"):
+        return True
+    text = file.read_text(errors="replace")
+    return without_environment(text) == text
 
 
 def _number(value: Any) -> float | None:

@@ -75,13 +75,8 @@ class Part:
         }
 
     def load(self, tree: State) -> None:
-        """Take over a state made by `state`; sizes may differ, names may not."""
-        mine = self.state()
-        if set(mine) != set(tree):
-            odd = sorted(set(mine) ^ set(tree))
-            raise Refused(
-                type(self).__name__, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts"
-            )
+        """Take over a state made by `state`: of the same names, types and sizes, whoever wrote it."""
+        agree(type(self).__name__, self.state(), tree)
         for name, value in tree.items():
             setattr(self, name, _restored(getattr(self, name), value))
 
@@ -98,6 +93,18 @@ class Part:
             k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple, Part)) and k[0] != "_"
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+
+
+def agree(key: str, mine: Any, saved: Any) -> None:
+    """Refuse a saved state that is not of the names, types and sizes of mine."""
+    if isinstance(mine, Mapping) and isinstance(saved, Mapping):
+        if odd := sorted(set(mine) ^ set(saved)):
+            raise Refused(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
+        for name, value in mine.items():
+            agree(f"{key}.{name}", value, saved[name])
+    elif type(mine) is not type(saved) or mine.dtype != saved.dtype or mine.shape != saved.shape:
+        told = [f"{one.dtype} {list(one.shape)}" if hasattr(one, "shape") else "a tree" for one in (saved, mine)]
+        raise Refused(key, f"state is {told[0]}, not {told[1]}", "use a checkpoint of the same parts")
 
 
 def _tree(value: Any) -> Any:

@@ -114,7 +114,8 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
         if "hydra" in re.split(r"[./@:]", found[1]) and not (sweep and _launches(found[1], value)):
             raise Refused(key, "is not a key of cls-sim", "see cls-sim --help")
         text(key, value)
-        chooses = "." not in found[1].split("@")[0] and found[1] not in ("out", "resume", "title", "cite")
+        free = found[1] in ("out", "resume", "title", "cite") or value.startswith("{")
+        chooses = not free and "." not in found[1].split("@")[0]  # or may choose: a group of the user's
         if ".." in key or (chooses and (".." in value or "$" in value)):
             raise Refused(key, f"cannot be {value[:100]!r}", "name a tenant of the room")
         if value.count("$") != len(REFERENCE.findall(value)):  # `$\\{` becomes `${` when it is read
@@ -263,7 +264,8 @@ def _file(where: str, tree: Any, header: Mapping[str, str | None]) -> None:
         for group, choice in entries.items():
             chosen = choice if isinstance(choice, list) else [choice]
             plain = isinstance(group, str) and DEFAULT.fullmatch(group)
-            if not plain or "hydra" in re.split(r"[ ./@:]", group) or any("$" in str(one) for one in chosen):
+            words = re.split(r"[ ./@:]", " ".join(str(one) for one in (group, *chosen)))
+            if not plain or "hydra" in words or any("$" in str(one) for one in chosen):
                 raise Refused(f"{where}: defaults", f"cannot choose {item!r}", "write room: tenant, names in full")
     _texts(where, tree)
 

@@ -209,7 +209,7 @@ class Trace:
         assert self.path is not None
         if self._file is None:
             try:
-                self._file = FileIO(self.path, mode)
+                self._file = FileIO(self.path, mode, opener=_unlinked)
                 self._shorten(self._file)
             except OSError as error:
                 self._broken(error)
@@ -235,6 +235,8 @@ class Trace:
     def _read(self, most: int | None) -> None:
         assert self.path is not None
         try:
+            if not self.path.is_file():  # a pipe would keep us waiting
+                raise Refused(str(self.path), "is no plain file", "name a run's trace")
             data = self.path.read_bytes()
         except OSError as error:
             raise Broken(str(self.path), f"cannot be read ({error.strerror})", "check the disk") from None
@@ -256,6 +258,11 @@ class Trace:
         raise Broken(where, reason, "make room or choose another folder, then resume") from error
 
 
+def _unlinked(path: str, flags: int) -> int:
+    """Open a file itself, never what a link of its name leads to."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
 def _line(row: Row) -> bytes:
     """A row as a line: compact strict JSON that ends with the checksum of what is before."""
     who = {"who": row["who"].tolist()} if "who" in row else {}
@@ -271,14 +278,31 @@ def _parsed(line: bytes) -> Row | None:
     if line != b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)):
         return None
     try:
-        row = json.loads(body)
+        row = json.loads(body, parse_constant=_no_number)
         found: Row = {"moment": str(row["moment"]), "day": np.array(row["day"], np.float64), "tick": int(row["tick"])}
         found["readings"] = {name: np.array(value, np.float64) for name, value in row["readings"].items()}
         if "who" in row:
             found["who"] = np.array(row["who"], bool)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
-    return found
+    return found if _is_sound(found) else None
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _is_sound(row: Row) -> bool:
+    """Whether the parts of a row fit together, and its names are such as a terminal can be shown."""
+    columns = [*row["readings"].values(), *([row["who"]] if "who" in row else [])]
+    names = [row["moment"], *row["readings"]]
+    return (
+        row["day"].ndim == 1
+        and all(column.ndim in (1, 2) and len(column) == len(row["day"]) for column in columns)
+        and ("who" not in row or row["who"].ndim == 1)
+        and all(name.isprintable() for name in names)
+        and row["tick"] >= 0
+    )
 
 
 def _plain(values: np.ndarray) -> Any:

@@ -191,6 +191,8 @@ WRONG = {  # a tenant of another room: key → target
     "consolidation.objective": "Sgd",
 }
 
+SGD = ["consolidation=sgd"]  # its rule has no settings
+
 PLACES = {  # where a target may hide from a check of rooms
     "probe": "+probes.x={_target_: os.system, command: 'touch MARK'}",
     "probe_list": "+probes.x=[{_target_: os.system, command: 'touch MARK'}]",
@@ -198,9 +200,9 @@ PLACES = {  # where a target may hide from a check of rooms
     "deep_list": "neocortex.hidden=[[[{_target_: builtins.open, file: MARK, mode: w}]]]",
     "setting": "hippocampus.capacity={_target_: builtins.open, file: MARK, mode: w}",
     "rule": "consolidation.rule._target_=builtins.eval",
-    "objective": "consolidation.objective={_target_: os.system, command: 'touch MARK'}",
+    "objective": "+consolidation.objective={_target_: os.system, command: 'touch MARK'}",
     "night": "plasticity.night={_target_: os.system, command: 'touch MARK'}",
-    "readout": "probes.hippocampus.readout={_target_: os.system, command: 'touch MARK'}",
+    "readout": "+probes.x={_target_: cls_sim.Accuracy, readout: {_target_: os.system, command: 'touch MARK'}}",
     "claim": "+claims.x={_target_: os.system, command: 'touch MARK'}",
     "claim_deep": "+claims.x={is: at_most, cells: {a: {_target_: os.system}}}",
     "figure": "+figures.x={_target_: os.system, command: 'touch MARK'}",
@@ -275,7 +277,7 @@ HYDRA_KEYS = [
 ENVIRONMENT = {
     "env": "title=${oc.env:CLS_SECRET}",
     "env_quoted": "title='${oc.env:CLS_SECRET}'",
-    "env_default": "title=${oc.env:NOT_THERE,x}",
+    "env_default": "title=${oc.env:NOT_GIVEN,x}",
     "env_in_default": "title=${oc.env:SLURM_JOB_ID,${oc.env:CLS_SECRET}}",
     "env_escaped": r"title=$\{oc.env:CLS_SECRET\}",
     "env_spaces": "title='${ oc.env: CLS_SECRET }'",
@@ -308,7 +310,7 @@ PATHS = {
     "key_up": "+hippocampus/../../../tmp=evil",
     "at_up": "+replay@../x=uniform",
     "glob": "hippocampus=glob(*)",
-    "arm_up": "+arm={'../../x': []}",
+    "arm_up": "+arm={../../x: []}",
     "arm_slash": "+arm={a/b: []}",
     "arm_absolute": "+arm={/tmp/x: []}",
     "arm_nul": "+arm={'a\0b': []}",
@@ -323,9 +325,9 @@ PATHS = {
     "arm_target": "arms=[x]&+arm.x=['hippocampus._target_=os.system']",
     "arm_from": "arms=[x]&+arm.x={from: [cls], do: []}",
     "small_hydra": "size=small&small=['hydra.run.dir=/tmp/x']",
-    "figure_up": "+figures={'../../x': {kind: life}}",
-    "probe_up": "+probes={'../../x': {_target_: cls_sim.Dose}}",
-    "claim_up": "+claims={'../x': {is: at_most}}",
+    "figure_up": "+figures={../../x: {kind: life}}",
+    "probe_up": "+probes={../../x: {_target_: cls_sim.Dose}}",
+    "claim_up": "+claims={../x: {is: at_most}}",
     "method_up": "++method={name: ../../x, do: []}",
     "method_hydra": "++method={name: x, do: ['hydra.run.dir=/tmp/x']}",
     "out_nul": "out='a\0b'",
@@ -429,6 +431,11 @@ FILES = [
     mine("file_arm_number", GLOBAL + "arm: {1: []}\n"),
     mine("file_arm_true", GLOBAL + "arm: {on: []}\n"),
     mine("file_arm_list_key", GLOBAL + "arm: {[a]: []}\n"),
+    mine("file_arm_line", GLOBAL + 'arm: {"a\\nb": []}\n'),
+    mine("file_arm_empty", GLOBAL + 'arm: {"": []}\n'),
+    mine("file_arm_space", GLOBAL + "arm: {a b: []}\n"),
+    mine("file_package_group", ONE, "hippocampus=x", **{"hippocampus__x": "# @package _group_.hydra\nx: 1\n"}),
+    mine("file_defaults_value", GLOBAL + "defaults:\n  - /_global_: hydra/x\n", _global___hydra__x="verbose: true\n"),
     mine("file_arm_up", GLOBAL + "arm: {../../../x: []}\n"),
     mine("file_huge_number", GLOBAL + "subjects: " + "9" * 5_000 + "\n"),
     mine("file_sixty", GLOBAL + "subjects: 1:30\n", "subjects=1:30"),
@@ -501,7 +508,7 @@ ARGV = {
 }
 
 CASES = [
-    *(Case(f"wrong_{key}", ["arms=[cls]", f"{key}._target_=cls_sim.{name}"]) for key, name in WRONG.items()),
+    *(Case(f"wrong_{key}", ["arms=[cls]", *SGD, f"{key}._target_=cls_sim.{name}"]) for key, name in WRONG.items()),
     *(Case(f"place_{name}", ["arms=[cls]", override]) for name, override in PLACES.items()),
     *(Case(f"hydra_{i}_{override[:20]}", ["arms=[cls]", override]) for i, override in enumerate(HYDRA_KEYS)),
     *(Case(f"env_{name}", ["arms=[cls]", override]) for name, override in ENVIRONMENT.items()),

@@ -17,8 +17,8 @@ FLOORS = [
     {"world", "hippocampus", "neocortex", "plasticity", "rhythm"},
     {"replay", "consolidation", "readout", "probes"},
     {"life"},
-    {"trace", "checkpoint", "statistics", "theory", "claims", "figures", "sinks"},
-    {"screen", "configs", "runs", "engines", "sweeps", "compare", "__main__"},
+    {"trace", "checkpoint", "statistics", "theory", "claims", "figures", "sinks", "vitals"},
+    {"screen", "configs", "interrupts", "folder", "mirror", "jobs", "runs", "engines", "sweeps", "compare", "dashboard", "__main__"},
 ]
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 

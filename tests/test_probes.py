@@ -312,7 +312,7 @@ def test_learning_noise_by_heart_is_a_gap_and_knowing_the_rule_is_none():
     show(life, 5)
     traces = life.hippocampus.traces()
     stored = life.hippocampus.fetch(torch.arange(30).expand(2, -1)).x
-    answers = torch.nn.functional.one_hot(traces.y, 2).float()
+    answers = torch.nn.functional.one_hot(traces.y.long(), 2).float()
     life.neocortex.weights["weight0"] = (torch.linalg.pinv(stored) @ answers).mT  # 30 episodes, 40 inputs: all by heart
     gap = read(cls.RehearsalGap(), life)
     unseen = read(cls.Accuracy(), life)[:, 0]

@@ -35,10 +35,10 @@ class Traces:
     """The list of what is stored, a column a trace, [s, n] each: what a replay policy may choose by.
 
     alive     bool, whether the slot holds a trace
-    y         int64 label (or [s, n, o] target)
-    context   int64
-    born      int64, the experience at which it was lived
-    item      int64, its number in the world's data
+    y         label, of any integer type (or [s, n, o] target)
+    context   of any integer type, as are the next two
+    born      the experience at which it was lived
+    item      its number in the world's data
     strength  float, 1 when fresh
     """
 

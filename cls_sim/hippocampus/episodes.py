@@ -60,9 +60,8 @@ class Episodic(Hippocampus):
 
     def traces(self) -> Traces:
         n = self.capacity
-        y, context, mark = self._y()[:, :n], self.what[:, :n, 1], self.mark[:, :n].long()
-        y = y if self.spec.regression else y.long()
-        return Traces(self._heard(), y, context.long(), mark[..., 0], mark[..., 1], self._strength())
+        what, mark = self.what[:, :n], self.mark[:, :n]  # as they are stored: this is asked for in every tick
+        return Traces(self._heard(), self._y()[:, :n], what[..., 1], mark[..., 0], mark[..., 1], self._strength())
 
     def fetch(self, slot: Tensor) -> Batch:
         at = self._at(slot)

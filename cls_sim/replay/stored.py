@@ -51,8 +51,8 @@ def allowed(traces: Traces, before: np.ndarray | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """How slots are drawn: a cumulated distribution of each group of rows [s, g, n]; weight [s, b] is 0 for subjects
-    with nothing to replay."""
+    """How slots are drawn: cumulated weights of each group of rows [s, g, n]; weight [s, b] is 0 for subjects with
+    nothing to replay."""
 
     cumulated: Tensor
     weight: Tensor
@@ -71,8 +71,11 @@ class Sampled(Stored):
         self._groups = groups
 
     @abstractmethod
-    def weights(self, traces: Traces, clock: Clock) -> Tensor:
-        """How much each trace wants to be replayed: float64 [s, g, n] (those not alive are left out anyway)."""
+    def weights(self, traces: Traces, clock: Clock) -> Tensor | None:
+        """How much each trace wants to be replayed: float64 [s, g, n] (those not alive are left out anyway).
+
+        None: all alike.
+        """
 
     def begin(self, spec: Spec) -> Spec:
         self._spec = spec
@@ -98,22 +101,27 @@ class Sampled(Stored):
 
     def _plan(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Plan:
         traces = hippocampus.traces()
-        weights = self.weights(traces, clock) * allowed(traces, before)[:, None]
-        empty = weights.sum(2, keepdim=True) == 0
-        cumulated = torch.where(empty, weights.sum(1, keepdim=True), weights).cumsum(2)
-        total = cumulated[:, :, -1:]
-        weight = (total[:, 0] > 0).float().expand(-1, sum(self._groups))
-        return Plan(cumulated / total.clamp(min=1e-300), weight)
+        there, weights = allowed(traces, before), self.weights(traces, clock)
+        if weights is None:
+            cumulated = there.cumsum(1, dtype=torch.float64)[:, None]
+        else:
+            weights = weights * there[:, None]
+            empty = weights.sum(2, keepdim=True) == 0
+            cumulated = torch.where(empty, weights.sum(1, keepdim=True), weights).cumsum(2)
+        return Plan(cumulated, (cumulated[:, 0, -1:] > 0).float().expand(-1, sum(self._groups)))
 
 
 def _drawn(plan: Plan, draws: Tensor, groups: tuple[int, ...]) -> Tensor:
     """The slots [s, b] where draws [s, b] in [0, 1) fall; traces of weight 0 are never met."""
     last = plan.cumulated.shape[2] - 1
-    slots = [
-        torch.searchsorted(plan.cumulated[:, g].contiguous(), some.contiguous(), right=True)
-        for g, some in enumerate(draws.split(groups, 1))
-    ]
-    return torch.cat(slots, 1).clamp_(max=last)
+    slots = []
+    for g, some in enumerate(draws.split(groups, 1)):
+        cumulated = plan.cumulated[:, g].contiguous()
+        # The largest number below the total keeps what rounds up to it from falling behind the last trace.
+        total = cumulated[:, -1:]
+        places = torch.minimum(some * total, total.nextafter(torch.zeros_like(total)))
+        slots.append(torch.searchsorted(cumulated, places.contiguous(), right=True))
+    return (slots[0] if len(slots) == 1 else torch.cat(slots, 1)).clamp_(max=last)
 
 
 class Uniform(Sampled):
@@ -131,8 +139,8 @@ class Uniform(Sampled):
         self.batch = whole("batch", batch)
         super().__init__(self.batch)
 
-    def weights(self, traces: Traces, clock: Clock) -> Tensor:
-        return torch.ones_like(traces.born, dtype=torch.float64)[:, None]
+    def weights(self, traces: Traces, clock: Clock) -> None:
+        return None
 
 
 class Recent(Sampled):

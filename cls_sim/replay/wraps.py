@@ -125,12 +125,10 @@ class Interleaved(Replay):
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
-    """Both batches, weighing `share` [s, 1] and 1 - share in all."""
-    new_w, old_w = lived.weights().double(), old.weights().double()
+    """Both batches, weighing `share` [s, 1] and 1 - share in all; rows that are there weigh 1 in the mean."""
+    new_w, old_w = lived.weights(), old.weights()
     new_sum, old_sum = new_w.sum(1, keepdim=True), old_w.sum(1, keepdim=True)
-    share = torch.where(old_sum > 0, share, 1.0)
-    weight = torch.cat(
-        (new_w * (share / new_sum.clamp(min=1e-300)), old_w * ((1 - share) / old_sum.clamp(min=1e-300))), 1
-    )
-    there = (weight > 0).sum(1, keepdim=True)
-    return lived.join(old).with_(weight=(weight * there).float())
+    share = torch.where(old_sum > 0, share.to(new_w.dtype), 1.0)
+    there = new_sum + old_sum
+    weight = torch.cat((new_w * (there * share / new_sum), old_w * (there * (1 - share) / old_sum.clamp(min=1))), 1)
+    return lived.join(old).with_(weight=weight)

@@ -103,63 +103,62 @@ class Service:
         self.answer({"files": place, "url": None if self.run.offline else self.run.url})
 
     def row(self, row: dict[str, Any]) -> None:
-        assert self.run is not None
         number = row.pop("n")
-        self.run.log(row)
+        self._open.log(row)
         self.rows = number + 1
         self.answer({"rows": self.rows})
 
     def finish(self, told: Mapping[str, Any]) -> None:
-        assert self.run is not None
         outcome = told.get("outcome", "finished")
-        for say in (self._summary, self._tables, self._images, self._artifact):
-            with contextlib.suppress(Exception):
-                say(told)
+        missing = {}
+        for name in ("summary", "tables", "images", "artifact"):
+            try:
+                if told.get(name):
+                    getattr(self, f"_{name}")(told[name])
+            except Exception as error:  # the rest may go
+                missing[name] = _brief(error)
+        if missing:
+            self.answer({"missing": missing})
         if outcome == "interrupted":
-            self.run.mark_preempting()
-        self.run.finish(exit_code=0 if outcome == "finished" else 1)
+            self._open.mark_preempting()
+        self._open.finish(exit_code=0 if outcome == "finished" else 1)
         self.answer({"closed": True})
 
     def _summary(self, told: Mapping[str, Any]) -> None:
-        assert self.run is not None
-        self.run.summary.update(told.get("summary") or {})
+        self._open.summary.update(dict(told))
 
     def _tables(self, told: Mapping[str, Any]) -> None:
         import wandb
 
-        assert self.run is not None
-        tables = {name: wandb.Table(**table) for name, table in (told.get("tables") or {}).items()}
-        if tables:
-            self.run.log(tables)
+        self._open.log({name: wandb.Table(**table) for name, table in told.items()})
 
     def _images(self, told: Mapping[str, Any]) -> None:
         import wandb
 
-        assert self.run is not None
-        images = {name: wandb.Image(path) for name, path in (told.get("images") or {}).items()}
-        if images:
-            self.run.log(images)
+        self._open.log({name: wandb.Image(path) for name, path in told.items()})
 
     def _artifact(self, told: Mapping[str, Any]) -> None:
         """The run directory's files, as long as there is room; they stay where they are."""
         import wandb
 
-        assert self.run is not None
-        given = told.get("artifact")
-        if not given:
-            return
-        artifact = wandb.Artifact(given["name"], given["type"], metadata=given.get("metadata"))
-        room = FILES
-        for name in given["files"]:
-            file = Path(given["root"], name)
+        artifact, room = wandb.Artifact(told["name"], told["type"]), FILES
+        for name in told["files"]:
+            file = Path(told["root"], name)
             room -= file.stat().st_size
             if room < 0:
                 break
             artifact.add_file(str(file), name=name, skip_cache=True, policy="immutable")
-        self.run.log_artifact(artifact)
+        self._open.log_artifact(artifact)
+
+    @property
+    def _open(self) -> Any:
+        assert self.run is not None
+        return self.run
 
 
 def _brief(error: BaseException) -> str:
+    if isinstance(error, ConnectionError) or type(error).__name__ in ("HandleAbandonedError", "MailboxClosedError"):
+        return "W&B's service died"
     text = " ".join(str(error).split())[:200]
     return f"{text or type(error).__name__}".rstrip(".")
 
@@ -182,7 +181,7 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for shown in (1, 2):
         os.dup2(nowhere, shown)  # what W&B prints is not for us
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):  # a scheduler sends them to all; the life tells us when to go
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):  # schedulers send them to all; we go when the life goes
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     subprocess.Popen = Tied

@@ -31,12 +31,13 @@ from cls_sim.sinks.curves import curves
 
 ROOM = 1000  # rows that may wait
 DEADLINE = 30.0  # seconds that `end` may take
-HURRY = 5.0  # the same, when a life was interrupted
+HURRY = 3.0  # the same, when a life was interrupted and has seconds to leave
 PASSED_ON = ("API_KEY", "BASE_URL", "ENTITY", "PROJECT", "IDENTITY_TOKEN_FILE", "HTTP_TIMEOUT", "INSECURE_DISABLE_SSL")
 OUT_OF_REACH: dict[Path, str] = {}  # run directories whose online runs became offline ones, and why
 SAID: set[str] = set()
 
 Row = Mapping[str, Any]
+Place = tuple[int, int, str]
 
 
 class Wandb(Sink):
@@ -68,6 +69,7 @@ class Wandb(Sink):
         self._fresh = fresh
         self._told = 0  # rows of the trace
         self._there = 0  # of them, those that W&B has
+        self._had: set[Place] = set()  # what it had before
         self._reason: str | None = None  # why W&B is down
         self._queue: queue.Queue[dict[str, Any]] = queue.Queue(room)
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,18 +78,18 @@ class Wandb(Sink):
     # -- a sink ---------------------------------------------------------------------------------------------
 
     def start(self, info: Mapping[str, Any]) -> None:
+        (self.folder / "wandb").mkdir(exist_ok=True)
         if not installed():
             self._down("wandb is not installed")
-            say("wandb is not installed; pip install wandb, or wandb=off")
+            say("it is not installed, and nothing is logged; pip install wandb, or give wandb=off")
             return
-        (self.folder / "wandb").mkdir(exist_ok=True)
         if self.folder in OUT_OF_REACH:
             self.mode = "offline"
         self._go_on()
         first = {**info, "start": self.record["id"], "mode": self.mode, "folder": str(self.folder)}
         first["record"] = str(self._file)
         rows = self._kept(first.pop("rows", ()))
-        unsent = rows[self.record["rows"] :]
+        unsent = [row for row in rows if _place(row) not in self._had]
         self._told, self._there = len(rows), len(rows) - len(unsent)
         self.record |= {"mode": self.mode, "told": self._told}
         write(self._file, self.record)
@@ -102,23 +104,24 @@ class Wandb(Sink):
             return
         with contextlib.suppress(OSError), self._rows.open("a") as file:
             file.write(json.dumps(told) + "\n")
-        if told["n"] < self.record["rows"]:  # a resumed life makes again what W&B has
+        if _place(told) in self._had:  # a resumed life makes again what W&B has
             self._there += 1
         elif self._reason is None:
             self._put(told)
 
     def end(self, summary: Mapping[str, Any]) -> None:
         outcome = summary.get("outcome", "finished")
-        if self._process is None:
-            return
-        self._put({"end": dict(summary)})
-        self._wait(time.monotonic() + (HURRY if outcome == "interrupted" else self.deadline))
+        if self._process is not None:
+            self._put({"end": dict(summary)})
+            self._wait(time.monotonic() + (HURRY if outcome == "interrupted" else self.deadline))
         lost = self._told - self._there
         state = "down" if self._reason else outcome
         self.record |= {"state": state, "told": self._told, "lost": lost, "reason": self._reason}
+        if self._reason:  # what arrived of this life is not sure: when it goes on, it is told again
+            self.record["rows"] = len(self._had)
         write(self._file, self.record)
         collect(self.folder)
-        if self._reason or lost:
+        if self._process is not None and (self._reason or lost):
             missing = f"{lost} of {self._told} rows are lost there" if lost else "it may lack the last rows"
             remedy = f"send all of it with cls-sim-dashboard {self.folder} --send"
             say(f"{self.job}: {self._reason or 'W&B did not keep up'}: {missing}; {remedy}")
@@ -169,8 +172,8 @@ class Wandb(Sink):
                 closed |= bool(answer.pop("closed", False))
                 self._there += "rows" in answer
                 if "fell_back" in answer:
-                    OUT_OF_REACH[self.folder] = answer["fell_back"]
-                    say(f"{answer['fell_back']}; the run is logged offline: wandb sync {self.folder}/wandb/offline-run-*")
+                    OUT_OF_REACH[self.folder] = why = answer["fell_back"]
+                    say(f"{why}; logged offline instead; to send it: wandb sync {self.folder}/wandb/offline-run-*")
                 if "down" in answer:
                     self._down(answer.pop("down"))
                 self.record |= answer
@@ -224,15 +227,21 @@ class Wandb(Sink):
 
     def _kept(self, rows: Iterable[Row]) -> list[dict[str, Any]]:
         """The trace's rows, with what they had cost where this was told before; the file is cut to them."""
-        old: dict[tuple[int, int], dict[str, Any]] = {}
+        old: dict[Place, dict[str, Any]] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             for line in self._rows.read_text().splitlines():
                 told = json.loads(line)
-                old[told["n"], told["tick"]] = told
+                old[_place(told)] = told
+        self._had = {place for place in old if place[0] < self.record["rows"]}
         found = [{"n": n, **curves(row)} for n, row in enumerate(rows)]
-        found = [{**old.get((row["n"], row["tick"]), {}), **row} for row in found]
+        found = [{**old.get(_place(row), {}), **row} for row in found]
         self._rows.write_text("".join(json.dumps(row) + "\n" for row in found))
         return found
+
+
+def _place(row: Row) -> Place:
+    """What a row is known by: its number in the trace, its tick, its moment."""
+    return int(row["n"]), int(row["tick"]), str(row["moment"])
 
 
 def installed() -> bool:
