@@ -288,12 +288,22 @@ def _bytes(path: Path, most: int) -> bytes:
             raise _Damaged(f"{path.name} is no plain file")
         if found.st_size > most:
             raise _Damaged(f"{path.name} is larger than it should be")
+        if found.st_size > _memory():
+            raise MemoryError
         with open(file, "rb", closefd=False) as stream:
             return stream.read(found.st_size + 1)
     except MemoryError:
         raise Broken(str(path), "does not fit into memory", "resume on a larger machine") from None
     finally:
         os.close(file)
+
+
+def _memory() -> float:
+    """The bytes of memory that this machine has (where the system tells)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -268,7 +268,8 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     mine = [str(override) for override in overrides]
     with _composer(folders) as compose:
         base = compose(mine)
-        small = _texts("small", base["small"]) if choice("size", base["size"], ("paper", "small")) == "small" else []
+        size, small = choice("size", base["size"], ("paper", "small")), _texts("small", base["small"])
+        small = small if size == "small" else []
         method = _method(base.get("method"))
         settled = [*small, *method, *mine]
         cfg = compose(settled) if small or method else base

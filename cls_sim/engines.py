@@ -315,11 +315,12 @@ class Ray(Engine):
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = os.environ.get("RAY_ADDRESS")
         try:
-            if address:
-                ray.init(address=address, **quiet)
-            else:
-                own = {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": STORE}
-                ray.init(address="local", **own, **quiet)
+            with _signals_kept():
+                if address:
+                    ray.init(address=address, **quiet)
+                else:
+                    own = {"num_cpus": self.workers, "include_dashboard": False, "object_store_memory": STORE}
+                    ray.init(address="local", **own, **quiet)
         except Exception as error:
             where = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
             first = str(error).strip().split("\n")[0][:200]
@@ -367,6 +368,22 @@ def _ray() -> Any:
     except ImportError:
         raise Refused("engine", "ray is not installed", "pip install 'cls-sim[ray]'") from None
     return ray
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray would listen to them in our place."""
+    mine = threading.current_thread() is threading.main_thread()
+    before = {number: signal.getsignal(number) for number in map(_number, interrupts.CODES) if number and mine}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _number(name: str) -> Any:
+    return getattr(signal, name, None)
 
 
 def _here(folder: Path) -> dict[str, Any]:

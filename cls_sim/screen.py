@@ -41,6 +41,7 @@ LAUNCHER = (
 KEY = re.compile(r"(?:\+\+?|~)?([A-Za-z_][\w./-]*(?:@[\w.:-]*)?)", re.ASCII)
 PACKAGE = re.compile(r"[\w.]+", re.ASCII)
 DEFAULT = re.compile(r"(?:optional +)?(?:override +)?/?[\w./-]+(?:@[\w.:-]*)?", re.ASCII)
+TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
 NAME = re.compile(r"\w[\w.+=-]{0,63}")
 # control characters, marks that turn the direction of text, halves of characters: they lie to terminals and files
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -238,6 +239,8 @@ def _measure(where: str, content: str) -> None:
                 raise Refused(where, f"*{event.anchor} refers to itself, or to nothing", "give it an anchor before")
             size = sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
+            if event.implicit[0] and TRAP.fullmatch(event.value):
+                raise Refused(where, f"{event.value} is no such number in YAML", "rewrite it, or put it into quotes")
             size = 1
             sizes |= {event.anchor: 1} if event.anchor else {}
         else:
