@@ -97,6 +97,9 @@ class _Composer:
         except Exception as error:
             raise refusal(error) from error
         assert isinstance(tree, dict)
+        for key in (*ROOMS, *TOP[:-1]):
+            if key not in tree:
+                raise Refused(key, "is missing", "leave it in")
         return self._moved_in({str(key): value for key, value in tree.items()}, choices, overrides)
 
     def _simple(self, own: Sequence[str]) -> bool:
@@ -308,9 +311,6 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     for key in cfg:
         if key not in known:
             raise Refused(key, "is an unknown key", suggest(key, known))
-    for key in (*ROOMS, *TOP[:-1]):
-        if key not in cfg:
-            raise Refused(key, "is missing", "leave it in")
     whole("subjects", cfg["subjects"], 1, 1_000_000)
     whole("seed", cfg["seed"], 0, 2**62)
     whole("workers", cfg["workers"], 1, 1024)

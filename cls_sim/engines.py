@@ -77,6 +77,7 @@ class Engine(ABC):
                             waiting = _without(name, waiting)
             except BaseException:
                 self.leave()
+                ear.check()  # Ray forgets which signal it was
                 raise
         if failed:
             raise _told(failed, folder)

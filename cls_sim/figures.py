@@ -208,6 +208,48 @@ def arms(
 
 
 @_styled
+def compared(
+    readings: Mapping[str, ArrayLike],
+    differences: Mapping[str, statistics.Estimate | None],
+    *,
+    groups: Sequence[int] | None = None,
+    ylabel: str = "accuracy",
+    against: str = "the first",
+) -> Any:
+    """One reading [s] of every row, and beside it by how much the row differs within subjects, with intervals.
+
+    groups  the number of each row's colour; None: the row's own
+    """
+    values = {name: _subjects(name, v) for name, v in readings.items()}
+    figure, (left, right) = _page(DOUBLE, 0.75 + 0.26 * len(values), 1, 2, width_ratios=(1.35, 1))
+    inks = list(groups or range(len(values)))
+    rows = _in_rows(left, values, None, inks=inks)
+    right.axvline(0.0, color=GREY, lw=0.7, zorder=0)
+    for number, (row, ink) in enumerate(zip(rows, inks, strict=True)):
+        e, colour = differences.get(row["arm"]), _ink(ink)["color"]
+        if e is None:
+            continue
+        if e.high >= e.low:
+            right.barh(number, e.high - e.low, left=e.low, height=0.5, color=colour, alpha=0.35, zorder=3)
+        stroke = {"lw": 1.6, "color": colour, "zorder": 4, "solid_capstyle": "butt"}
+        right.plot([e.mean, e.mean], [number - 0.25, number + 0.25], **stroke)
+        row |= {"difference": e.mean, "difference_low": e.low, "difference_high": e.high, "pairs": e.n, "p": e.p}
+    left.set_yticks(range(len(values)), list(values))
+    right.set_yticks([])
+    right.set_ylim(left.get_ylim())
+    right.spines["left"].set_visible(False)
+    left.set_xlabel(ylabel)
+    right.set_xlabel("difference within subjects")
+    right.use_sticky_edges = False
+    right.margins(x=0.08)
+    right.autoscale(axis="x")
+    _whole_unit(left, rows, axis="x")
+    short = against if len(against) <= 60 else f"{against[:59]}…"
+    _note(figure, rows, f"differences to {short}" if differences else "")
+    return _done(figure, rows)
+
+
+@_styled
 def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
     """Accuracy of every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such.
 
@@ -595,11 +637,13 @@ def _thin(x: np.ndarray, log: bool) -> np.ndarray:
     return np.unique(np.abs(places[:, None] - wanted).argmin(0))
 
 
-def _in_rows(axes: Any, values: Mapping[str, np.ndarray], bands: Any, **places: Any) -> list[Row]:
+def _in_rows(
+    axes: Any, values: Mapping[str, np.ndarray], bands: Any, inks: Sequence[int] | None = None, **places: Any
+) -> list[Row]:
     """A row an arm: published band, subjects, interval as a box, mean as a stroke and in figures at the right."""
     rows: list[Row] = []
     for number, (arm, numbers) in enumerate(values.items()):
-        e, ink = statistics.estimate(numbers), _ink(number)["color"]
+        e, ink = statistics.estimate(numbers), _ink(inks[number] if inks else number)["color"]
         band = (bands or {}).get(arm)
         if band is not None:
             label = None if any("published_low" in row for row in rows) else "published"

@@ -40,6 +40,7 @@ def opened(experiment: Experiment) -> Iterator[Path]:
     if cfg["resume"]:
         folder = Path(cfg["resume"])
         old = record(folder)
+        _all_here(folder)
     else:
         folder, old = _named(experiment), None
         _unused(folder)
@@ -53,11 +54,24 @@ def opened(experiment: Experiment) -> Iterator[Path]:
         yield folder
 
 
+def _all_here(folder: Path) -> None:
+    """Refuse a run directory of which a part is a link: what is written there would land elsewhere."""
+    for above, names, files in os.walk(folder):
+        if Path(above) == folder:
+            names[:] = [name for name in names if name in ROOMS]  # W&B links within its own
+            files = [*files, *(name for name in ROOMS if os.path.islink(folder / name))]
+        for name in (*names, *files):
+            if os.path.islink(os.path.join(above, name)):
+                raise Refused(os.path.join(above, name), "is a link", "put there what it leads to")
+
+
 def record(folder: Path) -> dict[str, Any]:
     """run.json of a run directory."""
     if not (folder / "run.json").is_file():
         raise Refused("resume", f"{folder} is no run directory", "name the folder printed as `run:`")
     found = read(folder / "run.json")
+    if type(found.get("resumed", 0)) is not int:
+        raise Refused("resume", f"{folder}/run.json is damaged", "restore it from a copy")
     if found.get("schema", SCHEMA) != SCHEMA:
         made = f"was made by cls_sim {found.get('version')} (schema {found['schema']})"
         raise Refused("resume", f"{folder} {made}", "use that version")
@@ -256,7 +270,8 @@ def put(path: Path, data: bytes) -> None:
     """Write a file aside, sync it, and rename it."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with open(aside, "wb") as file:
+        aside.unlink(missing_ok=True)
+        with open(aside, "xb") as file:  # never through a link
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -77,7 +77,6 @@ TOP = {
     "debug": FLAG,
     "arms": Kind(lambda r: "[cls]", "nope", "[nope]", "[cls,nope]", "[cls,null]", "5", "true", "Cls", "[cls,[cls]]", null=True),
     "out": Kind(lambda r: "null", "5", "true", "1.5", "[a]", "'a\tb\nc'", "x" * 4000, null=True),
-    "title": Kind(lambda r: "text", "5", "true", "[a]", null=True),
     "small": Kind(lambda r: "[subjects=2]", "5", "abc", "true", several=True),
     "probes": Kind(lambda r: "classification", "5", "abc", "true", "[1]", "Classification"),
     "world": Kind(lambda r: "digits", "digit", "sparse", "5", "true", "Digits"),
@@ -137,6 +136,7 @@ TEACHER = {
     "neocortex.bias": FLAG,
     "neocortex.init": rates(0, 1),
 }
+DAYS = Kind(lambda r: r.choice(("8.0", ".5", "[3]")), "0", "-1", "nan", "abc", "true", "-inf", "[0]", "[1,2]", several=True)
 BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
     "sparse": (["arms=[cls]"], SPARSE | TOP),
     "store": (["arms=[cls]", "hippocampus=store"], STORE),
@@ -145,7 +145,7 @@ BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
     "naps": (["arms=[cls]", "rhythm=naps"], {"rhythm.every": whole(1, 9), "rhythm.nap": whole(0, 9)}),
     "fading": (
         ["arms=[cls]", "plasticity=exponential"],
-        {"plasticity.start": rates(0, 1), "plasticity.tau_days": Kind(lambda r: "8.0", "0", "-1", "nan", "abc", "true", "-inf")},
+        {"plasticity.start": rates(0, 1), "plasticity.tau_days": DAYS},
     ),
     "closing": (
         ["arms=[cls]", "plasticity=critical_period"],
@@ -156,7 +156,7 @@ BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
         {"consolidation.objective.temperature": real(1, 4, above=True), "consolidation.objective.share": real(0, 1, 0, 1)},
     ),
     "momentum": (["arms=[cls]", "consolidation=momentum"], {"consolidation.rule.momentum": real(0, 1, 0.0, 1.0)}),
-    "teacher": (["experiment=sun_2023_go_cls", "arms=[half_snr1]"], TEACHER),
+    "teacher": (["experiment=sun_2023_go_cls", "+arm.mine=[]", "arms=[mine]"], TEACHER),
 }
 
 CONTRADICTIONS = [  # each part is sound, together they are not

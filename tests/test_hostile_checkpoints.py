@@ -28,7 +28,9 @@ from audit import watched
 from lives import small
 
 from cls_sim import checkpoint
+from cls_sim.configs import read
 from cls_sim.errors import Broken, Refused
+from cls_sim.folder import opened, resumed
 from cls_sim.trace import Trace
 
 resource = pytest.importorskip("resource")
@@ -472,6 +474,62 @@ def test_a_trace_is_a_plain_file_and_no_link(tmp_path: Path):
             Trace(tmp_path / "dangling")
     assert done == []
     assert (tmp_path / "mine").read_bytes() == line(RAW) and not (tmp_path / "nowhere").exists()
+
+
+# -- run directories ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    with opened(read(["arms=[cls]", "out=run"])) as folder:
+        (folder / "figures" / "life.png").write_bytes(b"png")
+    return tmp_path / "run"
+
+
+def gone_on(folder: Path) -> None:
+    with opened(read(resumed([f"resume={folder}"]))):
+        pass
+
+
+RECORDS = {
+    "pickle": EVIL,
+    "nothing": b"",
+    "list": b"[1]",
+    "deep": b"[" * 100_000,
+    "digits": b'{"schema": ' + b"9" * 5000 + b"}",
+    "other_schema": b'{"schema": 7, "version": "9.9"}',
+    "no_overrides": b'{"overrides": {"a": 1}}',
+    "overrides_numbers": b'{"overrides": [1]}',
+    "overrides_hydra": b'{"overrides": ["hydra.run.dir=/tmp/x"]}',
+    "overrides_target": b'{"overrides": ["arms=[cls]", "title={_target_: os.system}"]}',
+    "overrides_up": b'{"overrides": ["experiment=../../../../tmp/evil"]}',
+    "overrides_environment": b'{"overrides": ["title=${oc.env:HOME}"]}',
+    "overrides_other": b'{"overrides": ["arms=[cls]", "seed=5"], "config_sha256": "0"}',
+    "arms_odd": b'{"overrides": ["arms=[cls]"], "arms": {"cls": 5}}',
+    "count_odd": b'{"overrides": ["arms=[cls]"], "resumed": "x"}',
+    "escape": b'{"schema": "\\u001b[2J", "version": "\\u001b]0;owned\\u0007"}',
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_that_nobody_wrote_is_refused(name: str, run: Path):
+    gone_on(run)
+    (run / "run.json").write_bytes(RECORDS[name])
+    with watched(run / ".lock") as done, pytest.raises(Refused) as caught:
+        gone_on(run)
+    assert done == [] and caught.value.exit_code == 2 and str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["trace", "jobs", "figures", "figures/life.png", "config.yaml", "environment.json", ".lock"])
+def test_a_run_directory_that_leads_elsewhere_is_refused(name: str, run: Path, tmp_path: Path):
+    outside = tmp_path / "outside"
+    (run / name).rename(outside)
+    (run / name).symlink_to(outside)
+    before = [path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))]
+    with watched() as done, pytest.raises(Refused) as caught:
+        gone_on(run)
+    assert done == [] and str(run / name) in str(caught.value)
+    assert before == [path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))]
 
 
 def test_there_are_enough_of_them():

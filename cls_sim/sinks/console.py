@@ -72,7 +72,7 @@ def table(summary: Mapping[str, Any]) -> Any:
         main = told.get("main")
         for reading, e in told["readings"].items():
             if main in (None, reading):
-                row = [arm, reading, _number(e["mean"]), _interval(e["ci95"]), str(e["n"])]
+                row = [arm, reading, number(e["mean"]), interval(e["ci95"]), str(e["n"])]
                 found.add_row(*row, *(_difference(summary["paired"], first, arm, reading) if compared else ()))
     return found
 
@@ -82,26 +82,36 @@ def print_summary(summary: Mapping[str, Any], out: TextIO | None = None) -> None
 
     100 columns and no colour where `out` (standard output) is no terminal; ASCII where it cannot say more.
     """
-    from rich.console import Console as Rich
     from rich.table import Table
     from rich.text import Text
 
     stream: Any = sys.stdout if out is None else out
-    plain = not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
-    terminal = stream.isatty()
-    page = stream if terminal else _Page(plain)
-    rich = Rich(file=page, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
     claims = Table.grid(padding=(0, 1))
     for claim in summary.get("claims") or []:
-        mark, colour = MARKS[claim.get("passed")][plain], COLOURS[claim.get("passed")]
+        mark, colour = MARKS[claim.get("passed")][_plain(stream)], COLOURS[claim.get("passed")]
         claims.add_row(Text(mark, style=colour), Text(_said(claim)))
-    for part in (Text(summary.get("title") or "", style="bold"), table(summary), claims):
+    show([Text(summary.get("title") or "", style="bold"), table(summary), claims], stream)
+
+
+def show(parts: Sequence[Any], stream: Any) -> None:
+    """Print what rich can print: in full on a terminal, elsewhere in 100 columns without colour."""
+    from rich.console import Console as Rich
+
+    plain, terminal = _plain(stream), stream.isatty()
+    page = stream if terminal else _Page(plain)
+    rich = Rich(file=page, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
+    for part in parts:
         rich.print(part)
     if not terminal:
         lines = [line.rstrip() for line in page.getvalue().splitlines()]
         text = "\n".join(lines).strip("\n") + "\n"
         stream.write(text.encode("ascii", "replace").decode() if plain else text)
         stream.flush()
+
+
+def _plain(stream: Any) -> bool:
+    """Whether a stream knows ASCII only."""
+    return not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
 class _Page(io.StringIO):
@@ -137,7 +147,7 @@ def _difference(paired: Sequence[Mapping[str, Any]], first: str | None, arm: str
             mean, (low, high) = entry["mean"], entry["ci95"]
             if entry["a"] == first:
                 mean, low, high = (None if v is None else -v for v in (mean, high, low))
-            return f"{_number(mean, '+')} {_interval((low, high), '+')}".rstrip(), _p(entry.get("p"))
+            return f"{number(mean, '+')} {interval((low, high), '+')}".rstrip(), p_value(entry.get("p"))
     return "", ""
 
 
@@ -145,16 +155,19 @@ def _nothing(value: Any) -> bool:
     return value is None or value != value
 
 
-def _number(value: Any, sign: str = "") -> str:
+def number(value: Any, sign: str = "") -> str:
+    """A number for a table."""
     return "n/a" if _nothing(value) else f"{value:{sign}.4g}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
 
 
-def _interval(ends: Sequence[Any], sign: str = "") -> str:
+def interval(ends: Sequence[Any], sign: str = "") -> str:
+    """An interval for a table."""
     low, high = ends
-    return "" if _nothing(low) or _nothing(high) else f"[{_number(low, sign)}, {_number(high, sign)}]"
+    return "" if _nothing(low) or _nothing(high) else f"[{number(low, sign)}, {number(high, sign)}]"
 
 
-def _p(value: Any) -> str:
+def p_value(value: Any) -> str:
+    """A p-value for a table."""
     return "" if _nothing(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -94,6 +94,7 @@ class Service:
         except Exception as error:
             if told["mode"] != "online":
                 raise
+            wandb.teardown()  # the service holds the name of the run that could not begin
             self.run = init("offline")
             self.answer({"fell_back": _brief(error), "mode": "offline"})
         self.run.define_metric("day")
