@@ -1,14 +1,19 @@
-"""What W&B costs a life: CPU seconds between the first and the last step, offline against off, in turns.
+"""What W&B costs a life: CPU seconds between the first and the last step, with wandb=offline against wandb=off.
 
 `python -m benchmarks.wandb_cost` prints two figures: the life's own process, and all processes (with the one that
-talks to W&B, and W&B's service).  W&B's start and its finish are told apart.
+talks to W&B, and W&B's service).  W&B's start and its finish are not counted.
+
+The two lives of a pair take turns in one process, a few ticks each, so that whatever else the machine does meets both
+alike: two threads with one baton, each with its own clock of CPU time.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -19,48 +24,79 @@ from benchmarks.steps import Figure
 
 PAIRS = 15
 TARGET = 1.02
+TICKS = 20  # of a turn
 RUN = ("experiment=digits", "size=small", "arms=[cls]")
 
 
 def wandb_figures(pairs: int = PAIRS) -> list[Figure]:
-    """Median over pairs of the ratio of CPU seconds."""
-    seconds: dict[str, list[dict[str, float]]] = {"off": [], "offline": []}
-    for pair in range(-1, pairs):  # the first warms up
-        for mode in ("off", "offline") if pair % 2 else ("offline", "off"):
-            told = lived(mode)
-            if pair >= 0:
-                seconds[mode].append(told)
+    """Medians over pairs, and of the ratios."""
+    told = [pair(offline_first=bool(number % 2)) for number in range(pairs)]
     figures = []
     for name, which in (("W&B offline, the life's process", "life"), ("W&B offline, all processes", "all")):
-        ours, limit = ([one[which] for one in seconds[mode]] for mode in ("offline", "off"))
-        ratio = median(a / b for a, b in zip(ours, limit, strict=True))
-        figures.append(Figure(name, "s", median(ours), median(limit), ratio, TARGET))
+        ratio = median(one[which] / one["off"] for one in told)
+        ours, limit = (median(one[key] for one in told) for key in (which, "off"))
+        figures.append(Figure(name, "s", ours, limit, ratio, TARGET))
     return figures
 
 
-def lived(mode: str) -> dict[str, float]:
-    """CPU seconds of one life with W&B `mode`: of its process, and of all."""
+class Baton:
+    """What a life shows its bar's place to: after so many ticks it waits until the other has made as many."""
+
+    def __init__(self) -> None:
+        self.turn, self.ticks, self.other = threading.Semaphore(0), 0, self
+
+    def update(self, _: Any) -> None:
+        self.ticks += 1
+        if self.ticks % TICKS == 0:
+            self.other.turn.release()
+            self.turn.acquire()
+
+    def close(self) -> None:
+        """The life is over: the other goes on alone."""
+        for _ in range(10_000):
+            self.other.turn.release()
+
+
+def pair(offline_first: bool = False) -> dict[str, float]:
+    """CPU seconds of two equal lives: `off` without W&B; with it `life`, its own process, and `all`."""
     from cls_sim import configs, interrupts, jobs
     from cls_sim.folder import opened
     from cls_sim.mirror import Mirror
 
-    with tempfile.TemporaryDirectory() as place:
-        experiment = configs.read([*RUN, f"wandb={mode}", f"out={place}/run"])
-        (job,) = jobs.jobs(experiment)[0]
-        with opened(experiment) as folder, jobs._one_thread():
-            kept = jobs.Kept(job, folder, interrupts.Ear())
-            with Mirror(mode, folder, job.name, job.arm.cfg, kept.trace) as kept.mirror:
-                children = _started(kept.mirror)
-                before = _spent(children)
-                kept.live()
-                after = _spent(children)
-    return {name: after[name] - before[name] for name in after}
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as place, jobs._one_thread(), ExitStack() as stack:
+        lives: dict[str, Any] = {}
+        for mode in ("off", "offline"):
+            experiment = configs.read([*RUN, f"wandb={mode}", f"out={place}/{mode}"])
+            (job,) = jobs.jobs(experiment)[0]
+            folder = stack.enter_context(opened(experiment))
+            lives[mode] = kept = jobs.Kept(job, folder, interrupts.Ear())
+            kept.mirror = stack.enter_context(Mirror(mode, folder, job.name, job.arm.cfg, kept.trace))
+        children = _started(lives["offline"].mirror)
+        batons = {mode: Baton() for mode in lives}
+        batons["off"].other, batons["offline"].other = batons["offline"], batons["off"]
+
+        def live(mode: str) -> None:
+            batons[mode].turn.acquire()
+            start = time.thread_time()
+            lives[mode].live(batons[mode])
+            seconds[mode] = time.thread_time() - start
+            batons[mode].close()
+
+        threads = [threading.Thread(target=live, args=(mode,)) for mode in lives]
+        before, whole = _spent(children), time.process_time()
+        for thread in threads:
+            thread.start()
+        batons["offline" if offline_first else "off"].turn.release()
+        for thread in threads:
+            thread.join()
+        others = time.process_time() - whole - seconds["off"] - seconds["offline"]  # threads that hand rows on
+        life = seconds["offline"] + max(0.0, others)
+        return {"off": seconds["off"], "life": life, "all": life + _spent(children) - before}
 
 
 def _started(mirror: Any) -> list[int]:
-    """The processes of W&B, once it has started; none without it."""
-    if mirror.sink is None:
-        return []
+    """The processes of W&B, once it has started."""
     wandb = mirror.sink.sink.wandb
     until = time.monotonic() + 60
     while "files" not in wandb.record and time.monotonic() < until:
@@ -78,10 +114,10 @@ def _stat(pid: int) -> list[str]:
         return []
 
 
-def _spent(children: list[int]) -> dict[str, float]:
-    own = time.process_time()
-    theirs = sum(int(stat[11]) + int(stat[12]) for pid in children if (stat := _stat(pid)))
-    return {"life": own, "all": own + theirs / os.sysconf("SC_CLK_TCK")}
+def _spent(children: list[int]) -> float:
+    """CPU seconds of other processes."""
+    ticks = sum(int(stat[11]) + int(stat[12]) for pid in children if (stat := _stat(pid)))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:

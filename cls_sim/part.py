@@ -102,9 +102,16 @@ def agree(key: str, mine: Any, saved: Any) -> None:
             raise Refused(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
         for name, value in mine.items():
             agree(f"{key}.{name}", value, saved[name])
-    elif type(mine) is not type(saved) or mine.dtype != saved.dtype or mine.shape != saved.shape:
-        told = [f"{one.dtype} {list(one.shape)}" if hasattr(one, "shape") else "a tree" for one in (saved, mine)]
-        raise Refused(key, f"state is {told[0]}, not {told[1]}", "use a checkpoint of the same parts")
+        return
+    if _kind(mine) != _kind(saved):
+        raise Refused(key, f"state is {_kind(saved)}, not {_kind(mine)}", "use a checkpoint of the same parts")
+
+
+def _kind(value: Any) -> str:
+    """What a branch or leaf of a state is: a tree, or its class, type and size."""
+    if isinstance(value, Mapping):
+        return "a tree"
+    return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
 
 
 def _tree(value: Any) -> Any:

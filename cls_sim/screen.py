@@ -1,4 +1,5 @@
-"""What a configuration may not say: command lines, overrides and YAML files are screened before Hydra acts on them.
+"""What a configuration may not say: command lines and overrides are screened before Hydra acts on them (its YAML files
+by sources.py), and what came of them before anything is made.
 
 Hydra is no sandbox: keys below `hydra` start callbacks, log handlers and launchers before a program sees them,
 resolvers read the environment, and a page of YAML can stand for a billion values.  So nothing below `hydra` may be set
@@ -7,22 +8,13 @@ resolvers read the environment, and a page of YAML can stand for a billion value
 
 from __future__ import annotations
 
-import io
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
-from hydra._internal.core_plugins import file_config_source
-from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import OmegaConf
 
 from cls_sim.errors import Refused, suggest
 
-LARGEST = 2**18  # bytes of a file
-MOST = 10_000  # values of a file, its aliases written out
 RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
 DEEPEST = 24  # lists and mappings inside one another
 LONGEST = 20_000  # characters of an override
@@ -39,9 +31,6 @@ LAUNCHER = (
 )
 
 KEY = re.compile(r"(?:\+\+?|~)?([A-Za-z_][\w./-]*(?:@[\w.:-]*)?)", re.ASCII)
-PACKAGE = re.compile(r"[\w.]+", re.ASCII)
-DEFAULT = re.compile(r"(?:optional +)?(?:override +)?/?[\w./-]+(?:@[\w.:-]*)?", re.ASCII)
-TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
 NAME = re.compile(r"\w[\w.+=-]{0,63}")
 # control characters, marks that turn the direction of text, halves of characters: they lie to terminals and files
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -154,130 +143,15 @@ def setting(key: str, *paths: str) -> str:
     return f"{key}=[{','.join(quoted)}]" if key == "hydra.searchpath" else f"{key}={quoted[0]}"
 
 
-# -- files ------------------------------------------------------------------------------------------------
-
-
-class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's reader of YAML files, with suspicion (of the same name, because Hydra's registry goes by names)."""
-
-    def is_group(self, config_path: str) -> bool:
-        return self._inside(config_path) and super().is_group(config_path)
-
-    def is_config(self, config_path: str) -> bool:
-        return self._inside(config_path) and super().is_config(config_path)
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        if self._ours():
-            return super().load_config(config_path)
-        file = Path(self.path) / self._normalize_file_name(config_path)
-        content = _content(file)
-        try:
-            _measure(str(file), content)
-            header = ConfigSource._get_header_dict(content[:512])
-            config = OmegaConf.load(io.StringIO(content))
-        except Refused:
-            raise
-        except yaml.MarkedYAMLError as error:
-            line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-            raise Refused(str(file), f"is no sound YAML ({line}{error.problem})", "check the file") from None
-        except Exception as error:
-            raise Refused(str(file), f"is no configuration ({error})", "check the file") from None
-        _file(str(file), OmegaConf.to_container(config), header)
-        return ConfigResult(config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header)
-
-    def _ours(self) -> bool:
-        from cls_sim.configs import conf_dir
-
-        return Path(self.path) == conf_dir()
-
-    def _inside(self, config_path: str) -> bool:
-        """Whether a path may be looked for here; never outside, nor among Hydra's own."""
-        parts = re.split(r"[/\\]", config_path)
-        if ".." in parts or "\0" in config_path or (config_path and not parts[0]):
-            raise Refused(config_path, "leads out of the folder of configurations", "name a file inside")
-        return len(parts) <= 8 and (self._ours() or parts[0].removesuffix(".yaml") not in ("hydra", "config"))
-
-
 def guard() -> None:
     """From now on Hydra reads files through our reader."""
     from hydra._internal.sources_registry import SourcesRegistry
     from hydra.core.plugins import Plugins
 
+    from cls_sim.sources import FileConfigSource
+
     Plugins.instance()  # registers Hydra's own
     SourcesRegistry.instance().types["file"] = FileConfigSource
-
-
-def _content(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(LARGEST + 1)
-    except OSError as error:
-        raise Refused(str(file), f"cannot be read ({error.strerror or error})", "check the file") from None
-    if len(data) > LARGEST:
-        raise Refused(str(file), f"has more than {LARGEST} bytes", "keep data in files of data")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError:
-        raise Refused(str(file), "is not UTF-8", "save it as UTF-8") from None
-
-
-def _measure(where: str, content: str) -> None:
-    """Refuse YAML that is too deep, or too large once its aliases are written out, before it is built."""
-    sizes: dict[str, int] = {}  # of what bears an anchor
-    open_: list[tuple[str | None, int]] = [(None, 0)]
-    for event in yaml.parse(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-        if getattr(event, "tag", None):
-            raise Refused(where, f"uses the tag {event.tag}", "write plain values")
-        if isinstance(event, yaml.CollectionStartEvent):
-            open_.append((event.anchor, 1))
-            size = 0
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, size = open_.pop()
-            sizes |= {anchor: size} if anchor else {}
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:
-                raise Refused(where, f"*{event.anchor} refers to itself, or to nothing", "give it an anchor before")
-            size = sizes[event.anchor]
-        elif isinstance(event, yaml.ScalarEvent):
-            if event.implicit[0] and TRAP.fullmatch(event.value):
-                raise Refused(where, f"{event.value} is no such number in YAML", "rewrite it, or put it into quotes")
-            size = 1
-            sizes |= {event.anchor: 1} if event.anchor else {}
-        else:
-            continue
-        anchor, sofar = open_[-1]
-        open_[-1] = anchor, sofar + size
-        if len(open_) > DEEPEST or sofar + size > MOST:
-            raise Refused(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")
-
-
-def _file(where: str, tree: Any, header: Mapping[str, str | None]) -> None:
-    """Refuse a file that reaches for `hydra`: by its keys, its package or its list of defaults."""
-    if not isinstance(tree, dict):
-        raise Refused(where, "is no mapping", "write key: value")
-    package = header.get("package")
-    if package is not None and (not PACKAGE.fullmatch(package) or "hydra" in package.split(".")):
-        raise Refused(where, f"cannot go to the package {package}", "leave out the line, or write _global_")
-    for key in tree:
-        if not isinstance(key, str) or key.split(".")[0].strip() == "hydra":
-            raise Refused(f"{where}: {key}", "is not a key of cls-sim", "remove it")
-    defaults = tree.get("defaults", [])
-    for item in defaults if isinstance(defaults, list) else [defaults]:
-        entries = item if isinstance(item, dict) else {item: None}
-        for group, choice in entries.items():
-            chosen = choice if isinstance(choice, list) else [choice]
-            plain = isinstance(group, str) and DEFAULT.fullmatch(group)
-            words = re.split(r"[ ./@:]", " ".join(str(one) for one in (group, *chosen)))
-            if not plain or "hydra" in words or any("$" in str(one) for one in chosen):
-                raise Refused(f"{where}: defaults", f"cannot choose {item!r}", "write room: tenant, names in full")
-    _texts(where, tree)
-
-
-def _texts(key: str, node: Any) -> None:
-    if isinstance(node, str):
-        text(key, node)
-    for one in [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _texts(key, one)
 
 
 # -- what came of it --------------------------------------------------------------------------------------

@@ -30,8 +30,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
     if noted is None:
         return
     if event in FORBIDDEN:
-        if event == "os.putenv" and args[0] in OURS:
-            return
+        if (event == "os.putenv" and args[0] in OURS) or (event == "os.truncate" and isinstance(args[0], int)):
+            return  # what is truncated by number was opened before, and noted then
         if not (spared and args and isinstance(args[0], (str, os.PathLike)) and str(args[0]).startswith(spared)):
             noted.append(f"{event}{args!r}"[:300])
     elif event == "open":

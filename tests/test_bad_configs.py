@@ -31,7 +31,24 @@ class Kind:
         self.bad = [*bad, *everywhere, *([] if null else ["null", ""]), *([] if several else ["[1]", "[1,2]", "[]"])]
 
 
-WORDS = ("abc", "nan", "inf", "-inf", "true", "on", "yes", "'1'", "0x10", "1:30", "010", "1e999", "1,5", "1.2.3", "--1", "٣")
+WORDS = (
+    "abc",
+    "nan",
+    "inf",
+    "-inf",
+    "true",
+    "on",
+    "yes",
+    "'1'",
+    "0x10",
+    "1:30",
+    "010",
+    "1e999",
+    "1,5",
+    "1.2.3",
+    "--1",
+    "٣",
+)
 
 
 def whole(low: int, high: int, **how: bool) -> Kind:
@@ -54,7 +71,14 @@ def rates(low: float, high: float, above: bool = False) -> Kind:
 
 
 def choice(*words: str) -> Kind:
-    bad = [*(w[:-1] for w in words), *(w.upper() for w in words), *(w + "s" for w in words), "1", "true", "no-such-word"]
+    bad = [
+        *(w[:-1] for w in words),
+        *(w.upper() for w in words),
+        *(w + "s" for w in words),
+        "1",
+        "true",
+        "no-such-word",
+    ]
     return Kind(lambda r: r.choice(words), *(b for b in bad if b not in words))
 
 
@@ -75,7 +99,9 @@ TOP = {
     "device": Kind(lambda r: "cpu", "tpu", "CPU", "cuda:x", "cpu:0:0", "1", "true", "'cpu '"),
     "engine": Kind(lambda r: "local", "Local", "slurm", "1", "true"),
     "debug": FLAG,
-    "arms": Kind(lambda r: "[cls]", "nope", "[nope]", "[cls,nope]", "[cls,null]", "5", "true", "Cls", "[cls,[cls]]", null=True),
+    "arms": Kind(
+        lambda r: "[cls]", "nope", "[nope]", "[cls,nope]", "[cls,null]", "5", "true", "Cls", "[cls,[cls]]", null=True
+    ),
     "out": Kind(lambda r: "null", "5", "true", "1.5", "[a]", "'a\tb\nc'", "x" * 4000, null=True),
     "small": Kind(lambda r: "[subjects=2]", "5", "abc", "true", several=True),
     "probes": Kind(lambda r: "classification", "5", "abc", "true", "[1]", "Classification"),
@@ -112,7 +138,13 @@ DIGITS = {
     "consolidation.rule.eps": real(1e-3, 1, above=True),
     "hippocampus.capacity": whole(1, 40),
     "probes.accuracy.at": Kind(
-        lambda r: r.choice(("day.end", "[day.end,life.end]")), "days.end", "[day.end,x]", "1", "[1]", "true", several=True
+        lambda r: r.choice(("day.end", "[day.end,life.end]")),
+        "days.end",
+        "[day.end,x]",
+        "1",
+        "[1]",
+        "true",
+        several=True,
     ),
 }
 SPARSE = DIGITS | {
@@ -136,7 +168,9 @@ TEACHER = {
     "neocortex.bias": FLAG,
     "neocortex.init": rates(0, 1),
 }
-DAYS = Kind(lambda r: r.choice(("8.0", ".5", "[3]")), "0", "-1", "nan", "abc", "true", "-inf", "[0]", "[1,2]", several=True)
+DAYS = Kind(
+    lambda r: r.choice(("8.0", ".5", "[3]")), "0", "-1", "nan", "abc", "true", "-inf", "[0]", "[1,2]", several=True
+)
 BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
     "sparse": (["arms=[cls]"], SPARSE | TOP),
     "store": (["arms=[cls]", "hippocampus=store"], STORE),
@@ -149,11 +183,18 @@ BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
     ),
     "closing": (
         ["arms=[cls]", "plasticity=critical_period"],
-        {"plasticity.closes": rates(0, 9), "plasticity.width": rates(1, 2, above=True), "plasticity.floor": real(0, 1, 0, 1)},
+        {
+            "plasticity.closes": rates(0, 9),
+            "plasticity.width": rates(1, 2, above=True),
+            "plasticity.floor": real(0, 1, 0, 1),
+        },
     ),
     "distil": (
         ["arms=[cls]", "consolidation=distil"],
-        {"consolidation.objective.temperature": real(1, 4, above=True), "consolidation.objective.share": real(0, 1, 0, 1)},
+        {
+            "consolidation.objective.temperature": real(1, 4, above=True),
+            "consolidation.objective.share": real(0, 1, 0, 1),
+        },
     ),
     "momentum": (["arms=[cls]", "consolidation=momentum"], {"consolidation.rule.momentum": real(0, 1, 0.0, 1.0)}),
     "teacher": (["experiment=sun_2023_go_cls", "+arm.mine=[]", "arms=[mine]"], TEACHER),
@@ -297,8 +338,20 @@ def bad(r: random.Random) -> tuple[list[str], str | None]:
         return [*base, f"{r.choice(('', '', '+', '++', '~'))}{typo(r, key)}={kind.good(r)}"], None
     if way == 13:  # an override that is none
         text = f"{key}={kind.good(r)}"
-        odd = [text.replace("=", " "), text.replace("=", ":"), "=" + text, f"+~{text}", f"-{text}", f"--{text}", f"{key}", ""]
-        return [*base, r.choice([*odd, f" {text}", f"{key}.={kind.good(r)}", f".{text}", f"'{text}'", f"{key} = 1", "[]"])], None
+        odd = [
+            text.replace("=", " "),
+            text.replace("=", ":"),
+            "=" + text,
+            f"+~{text}",
+            f"-{text}",
+            f"--{text}",
+            f"{key}",
+            "",
+        ]
+        return [
+            *base,
+            r.choice([*odd, f" {text}", f"{key}.={kind.good(r)}", f".{text}", f"'{text}'", f"{key} = 1", "[]"]),
+        ], None
     if way == 14:  # something taken away that must be there
         gone = r.choice(("world", "rhythm", "replay", "readout", "subjects", "seed", "days", "probes", "arm", "size"))
         return [*base, f"~{gone}"], None
@@ -312,7 +365,12 @@ def bad(r: random.Random) -> tuple[list[str], str | None]:
     if way == 17:  # deep, long or odd
         depth = r.randint(30, 300)
         forms = [f"{key}={'[' * depth}{']' * depth}", f"{key}={{{'a: {' * depth}{'}' * depth}}}", f"{key}={'9' * 6000}"]
-        forms += [f"{key}='{chr(r.choice((0, 7, 27, 0x202E, 0xD800)))}'", f"{key}={'x' * 30_000}", f"{key}=[1", f"{key}={{a"]
+        forms += [
+            f"{key}='{chr(r.choice((0, 7, 27, 0x202E, 0xD800)))}'",
+            f"{key}={'x' * 30_000}",
+            f"{key}=[1",
+            f"{key}={{a",
+        ]
         return [*base, r.choice(forms)], None
     page = r.choice(PAGES)
     return ["experiment=mine"], page if way == 18 else f"{page}\ntitle: number {r.randrange(10**6)}"

@@ -110,23 +110,6 @@ def test_help_is_light_and_names_the_rooms(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False).returncode == 0
 
 
-def test_a_sweep_puts_each_job_into_its_folder(tmp_path: Path):
-    done = cls_sim("-m", *TINY, "arms=[cls]", "hippocampus.capacity=10,20", "out=sweep", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr + done.stdout
-    found = sorted(tmp_path.glob("sweep/**/summary.json"))
-    assert len(found) == 2 and all("hippocampus.capacity=" in str(f) for f in found)
-
-
-def test_workers_and_chunks_give_the_same_bits(tmp_path: Path):
-    args = [*TINY, "subjects=4", "chunk=2", "arms=[cls]"]
-    for workers in ("1", "2"):
-        done = cls_sim(*args, f"workers={workers}", f"out=w{workers}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    reports = [sorted((tmp_path / f"w{w}" / "jobs").glob("*.json")) for w in "12"]
-    prints = [[json.loads(f.read_text())["fingerprint"] for f in files] for files in reports]
-    assert prints[0] == prints[1] and len(prints[0]) == 2
-
-
 def test_completion_offers_groups(tmp_path: Path):
     console = Path(sys.executable).parent / "cls-sim"
     if not console.exists():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,58 +17,50 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim import configs, engines
+from cls_sim import configs, engines, folder
 from cls_sim.errors import Broken, Diverged, Refused
 from cls_sim.interrupts import Interrupted
-from cls_sim.jobs import Job
+from cls_sim.jobs import Job, live
+from cls_sim.jobs import jobs as every
 
 ROOT = Path(__file__).resolve().parent.parent
-CHUNKS = ["subjects=6", "chunk=2", "size=small", "arms=[cls,lesioned]", "debug=true"]
-SHORT = ["world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "arm.lesioned.at=4d"]
+CHUNKS = ["subjects=6", "chunk=2", "size=small", "arms=[cls,lesioned]", "arm.lesioned.at=4d", "world.per_context=60"]
+SHORT = [*CHUNKS, "world.per_context=20", "rhythm.wake=10", "rhythm.night=10"]
 
 
-def started(*args: str, cwd: Path, **env: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cls_sim", *args],
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def lived(*args: str, cwd: Path, **env: str) -> None:
-    process = started(*args, cwd=cwd, **env)
-    _, said = process.communicate(timeout=240)
-    assert process.returncode == 0, said
+def spread(path: Path, *overrides: str) -> Path:
+    """Live the jobs of a run, without its summary."""
+    experiment = configs.read([*overrides, f"{'resume' if path.exists() else 'out'}={path}"])
+    with folder.opened(experiment) as run:
+        jobs = [job for wave in every(experiment) for job in wave]
+        if experiment.cfg["workers"] > 1:
+            engines.engine(experiment.cfg).spread(jobs, run)
+        else:
+            for job in jobs:
+                live(job, run)
+    return path
 
 
 def bits(run: Path) -> dict[str, str]:
     """Every trace, and the fingerprint of every state."""
     traces = {file.name: file.read_text() for file in (run / "trace").glob("*.jsonl")}
     prints = {file.name: json.loads(file.read_text())["fingerprint"] for file in (run / "jobs").glob("*.json")}
-    assert len(traces) == len(prints) > 0
+    assert len(traces) == len(prints) == 6, "three chunks of two arms"
     return traces | prints
 
 
-def until(what, seconds: float = 90.0):
+def until(what, seconds: float = 120.0):
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.05)
     return found
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[int]:
-    """The processes that live jobs (multiprocessing has helpers of its own)."""
-    found = []
-    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-        if "spawn_main" in Path(f"/proc/{child}/cmdline").read_text():
-            found.append(int(child))
-    return found
+def begun(run: Path) -> bool:
+    """Whether two lives have been saved after their birth."""
+    names = [path.name for path in run.glob("checkpoints/*/tick-*")]
+    return len([name for name in names if int(name.split("-")[1])]) >= 2
 
 
 # -- the order of jobs, without lives -----------------------------------------------------------------------
@@ -198,33 +192,57 @@ def test_a_process_that_has_lost_its_job_to_another_dies(tmp_path: Path, monkeyp
 
 
 @pytest.mark.claims
-def test_a_worker_that_is_killed_takes_no_other_job_with_it(tmp_path: Path):
-    lived(*CHUNKS, "out=whole", cwd=tmp_path)
-    process = started(*CHUNKS[:-1], "workers=2", "out=run", cwd=tmp_path)
-    until(lambda: len(list(tmp_path.glob("run/checkpoints/*/tick-*"))) >= 2)
-    os.kill(workers_of(process)[0], signal.SIGKILL)
-    out, said = process.communicate(timeout=240)
-    assert process.returncode == 3 and out == ""
-    assert said.count("\n") == 1 and said.startswith("cls-sim: error: chunk cls-00000"), said
-    assert "signal 9" in said and f"resume={tmp_path / 'run'}" in said
-    assert len(list((tmp_path / "run" / "jobs").glob("*.json"))) == 4, "two chunks of both arms"
-    lived("resume=run", "workers=2", cwd=tmp_path)
-    assert bits(tmp_path / "run") == bits(tmp_path / "whole")
+def test_results_are_the_same_bits_for_any_number_of_workers(tmp_path: Path):
+    alone = bits(spread(tmp_path / "1", *SHORT, "workers=1"))
+    for workers in (2, 3):
+        assert bits(spread(tmp_path / f"{workers}", *SHORT, f"workers={workers}")) == alone
+
+
+@pytest.mark.claims
+def test_a_worker_that_is_killed_takes_no_other_job_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CLS_SIM_SAVE_EVERY", "0.2")
+    run, killed = tmp_path / "run", []
+
+    def kill() -> None:
+        until(lambda: begun(run))
+        killed.append(multiprocessing.active_children()[0].pid)
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(Broken) as caught:
+        spread(run, *CHUNKS, "workers=2")
+    thread.join()
+    assert str(caught.value).startswith("chunk cls-00000") and "signal 9" in str(caught.value)
+    assert f"resume={run}" in str(caught.value) and "\n" not in str(caught.value)
+    assert len(list((run / "jobs").glob("*.json"))) == 4, "the other two chunks of both arms"
+    assert not multiprocessing.active_children()
+    assert bits(spread(run, *CHUNKS)) == bits(spread(tmp_path / "whole", *CHUNKS))
 
 
 @pytest.mark.claims
 def test_workers_save_and_leave_when_asked_and_die_with_who_started_them(tmp_path: Path):
-    lived(*CHUNKS, "out=whole", cwd=tmp_path)
-    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGKILL, -9)):
-        process = started(*CHUNKS[:-1], "workers=2", *(["out=run"] if code == 143 else ["resume=run"]), cwd=tmp_path)
-        until(lambda p=process: p.poll() is None and len(workers_of(p)) == 2)
-        time.sleep(4.0)
-        workers = workers_of(process)
-        (os.killpg if code == 130 else os.kill)(process.pid, number)  # Ctrl-C comes to all of them
-        _, said = process.communicate(timeout=30)
-        assert process.returncode == code, said
-        until(lambda w=workers: not any(Path(f"/proc/{pid}/task").is_dir() for pid in w), 10)
-        if code > 0:
-            assert "resume=run" in said
-    lived("resume=run", cwd=tmp_path)
-    assert bits(tmp_path / "run") == bits(tmp_path / "whole")
+    run = tmp_path / "run"
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        args = [*CHUNKS, "workers=2", "resume=run" if run.exists() else "out=run"]
+        before = len(list(run.glob("checkpoints/*/tick-*")))
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cls_sim", *args],
+            cwd=tmp_path,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "CLS_SIM_SAVE_EVERY": "0.2"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            until(lambda n=before: begun(run) and len(list(run.glob("checkpoints/*/tick-*"))) > n)
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            process.send_signal(number)
+            _, said = process.communicate(timeout=60)
+            assert process.returncode == code, said
+            assert code < 0 or said == "cls-sim: stopped by SIGTERM; go on with resume=run\n"
+            until(lambda w=workers: not any(Path(f"/proc/{pid}/task").is_dir() for pid in w))
+        finally:
+            process.kill()
+    assert bits(spread(run, *CHUNKS)) == bits(spread(tmp_path / "whole", *CHUNKS))

@@ -113,7 +113,9 @@ def tensors(header: Any, data: bytes = b"", length: int | None = None) -> bytes:
 def one(dtype: Any = "F32", shape: Any = (2, 3), offsets: Any = (0, 24), data: bytes = b"\0" * 24) -> bytes:
     """The state's two leaves, `w` as told."""
     tick = {"dtype": "I64", "shape": [], "data_offsets": [len(data), len(data) + 8]}
-    return tensors({"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}, "clock.tick": tick}, data + b"\0" * 8)
+    return tensors(
+        {"w": {"dtype": dtype, "shape": shape, "data_offsets": offsets}, "clock.tick": tick}, data + b"\0" * 8
+    )
 
 
 EVIL = pickle.dumps(Reduced())
@@ -151,7 +153,9 @@ STATES: dict[str, Callable[[], bytes]] = {
     "header_deep": lambda: tensors(b'{"w":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
     "header_not_utf8": lambda: tensors(b'{"\xff\xfe": 1}'),
     "header_nan": lambda: tensors(b'{"w":{"dtype":"F32","shape":[NaN],"data_offsets":[0,4]}}', b"\0" * 4),
-    "header_many": lambda: tensors({str(i): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}),
+    "header_many": lambda: tensors(
+        {str(i): {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}
+    ),
     "header_metadata": lambda: tensors({"__metadata__": {"format": ["pickle"]}}),
     "header_metadata_alone": lambda: tensors({"__metadata__": {"_target_": "os.system"}}),
     "dtype_unknown": lambda: one(dtype="O"),
@@ -175,7 +179,9 @@ STATES: dict[str, Callable[[], bytes]] = {
     "offsets_three": lambda: one(offsets=[0, 24, 48]),
     "name_twice": lambda: tensors(b'{"w":1,' + json.dumps({"w": 2}).encode()[1:]),
     "name_up": lambda: tensors({f"../../{MARK}": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
-    "name_absolute": lambda: tensors({f"/tmp/{MARK}": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
+    "name_absolute": lambda: tensors(
+        {f"/tmp/{MARK}": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4
+    ),
     "name_nul": lambda: tensors({"w\0": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
     "name_alike": lambda: GOOD.replace(b'"w"', '"ｗ"'.encode()),
 }
@@ -269,7 +275,10 @@ FOLDERS: dict[str, Callable[[Path], Any]] = {
     "folder_a_pickle": lambda p: (p.rename(p.with_name("gone")), p.write_bytes(EVIL)),
     "state_of_a_terabyte": lambda p: os.truncate(p / checkpoint.STATE, 2**40),
     "manifest_of_a_terabyte": lambda p: os.truncate(p / checkpoint.MANIFEST, 2**40),
-    "both_say_a_terabyte": lambda p: (forged(p, at(*FILE, "size", value=2**40)), os.truncate(p / checkpoint.STATE, 2**40)),
+    "both_say_a_terabyte": lambda p: (
+        forged(p, at(*FILE, "size", value=2**40)),
+        os.truncate(p / checkpoint.STATE, 2**40),
+    ),
     "all_pickles": lambda p: [(p / name).write_bytes(EVIL) for name in (checkpoint.STATE, checkpoint.MANIFEST)],
 }
 
@@ -331,7 +340,15 @@ def test_what_lies_beside_is_not_looked_at(folder: Path):
     for other in others:
         (path / other).write_bytes(EVIL)
         (folder / other).write_bytes(EVIL)
-    names = ["tick-2", "tick-", "tick-000000003.tmp", ".tmp-1-00", "tick-000000009\n", "TICK-000000009", "tick-00000000x"]
+    names = [
+        "tick-2",
+        "tick-",
+        "tick-000000003.tmp",
+        ".tmp-1-00",
+        "tick-000000009\n",
+        "TICK-000000009",
+        "tick-00000000x",
+    ]
     for other in names:
         (folder / other).mkdir()
     with watched() as done:
@@ -520,7 +537,9 @@ def test_a_record_that_nobody_wrote_is_refused(name: str, run: Path):
     assert done == [] and caught.value.exit_code == 2 and str(caught.value).isprintable()
 
 
-@pytest.mark.parametrize("name", ["trace", "jobs", "figures", "figures/life.png", "config.yaml", "environment.json", ".lock"])
+@pytest.mark.parametrize(
+    "name", ["trace", "jobs", "figures", "figures/life.png", "config.yaml", "environment.json", ".lock"]
+)
 def test_a_run_directory_that_leads_elsewhere_is_refused(name: str, run: Path, tmp_path: Path):
     outside = tmp_path / "outside"
     (run / name).rename(outside)

@@ -16,7 +16,7 @@ from audit import watched
 from hydra._internal.sources_registry import SourcesRegistry
 
 import cls_sim
-from cls_sim import configs, screen
+from cls_sim import configs, screen, sources
 from cls_sim.__main__ import main
 from cls_sim.errors import Refused
 
@@ -434,7 +434,7 @@ FILES = [
     mine("file_arm_line", GLOBAL + 'arm: {"a\\nb": []}\n'),
     mine("file_arm_empty", GLOBAL + 'arm: {"": []}\n'),
     mine("file_arm_space", GLOBAL + "arm: {a b: []}\n"),
-    mine("file_package_group", ONE, "hippocampus=x", **{"hippocampus__x": "# @package _group_.hydra\nx: 1\n"}),
+    mine("file_package_group", ONE, "hippocampus=x", hippocampus__x="# @package _group_.hydra\nx: 1\n"),
     mine("file_defaults_value", GLOBAL + "defaults:\n  - /_global_: hydra/x\n", _global___hydra__x="verbose: true\n"),
     mine("file_arm_up", GLOBAL + "arm: {../../../x: []}\n"),
     mine("file_huge_number", GLOBAL + "subjects: " + "9" * 5_000 + "\n"),
@@ -741,5 +741,5 @@ def test_refusing_a_bomb_takes_no_time_and_no_memory(tmp_path: Path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yaml, "parse", counted)
         with pytest.raises(Refused, match="larger"):
-            screen._measure("bomb.yaml", bomb(30))
+            sources._measure("bomb.yaml", bomb(30))
     assert seen < 200

@@ -18,7 +18,21 @@ FLOORS = [
     {"replay", "consolidation", "readout", "probes"},
     {"life"},
     {"trace", "checkpoint", "statistics", "theory", "claims", "figures", "sinks", "vitals"},
-    {"screen", "configs", "interrupts", "folder", "mirror", "jobs", "runs", "engines", "sweeps", "compare", "dashboard", "__main__"},
+    {
+        "screen",
+        "sources",
+        "configs",
+        "interrupts",
+        "folder",
+        "mirror",
+        "jobs",
+        "runs",
+        "engines",
+        "sweeps",
+        "compare",
+        "dashboard",
+        "__main__",
+    },
 ]
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
 

@@ -164,7 +164,9 @@ def test_everything_told_arrives(tmp_path, monkeypatch):
 def test_a_queue_that_is_full_drops_the_oldest_and_counts(tmp_path, monkeypatch, capsys):
     Dummy(monkeypatch, "time.sleep(60)")
     sink = sinks.Wandb("offline", tmp_path, job="cls-000000", room=5, deadline=0.3)
-    monkeypatch.setattr(arm, "curves", lambda row: sinks.curves(row) | {"much": "x" * 200_000})  # more than a pipe holds
+    monkeypatch.setattr(
+        arm, "curves", lambda row: sinks.curves(row) | {"much": "x" * 200_000}
+    )  # more than a pipe holds
     start = time.monotonic()
     record = tell(sink, range(30))
     assert time.monotonic() - start < 10

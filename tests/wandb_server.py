@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self._body()
-        if KEY != self.server.key:
+        if self.server.key != KEY:
             self._answer({"errors": [{"message": "no such key"}]}, 401)
         elif self.path == "/graphql":
             told = json.loads(body)

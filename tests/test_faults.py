@@ -1,0 +1,447 @@
+"""What goes wrong around a run: full, failing and vanishing disks, crowds, numbers that are none, odd places."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from disk import Disk
+from faults import TWO, came_to, count, forked, into, newest, scratch, tiny
+from lives import small
+
+import cls_sim as cls
+from cls_sim import checkpoint, folder, jobs, runs, trace
+from cls_sim.errors import Broken, Diverged, Refused
+from cls_sim.interrupts import Interrupted
+from cls_sim.life import Life
+from cls_sim.trace import Trace
+from cls_sim.vitals import Vitals
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")
+
+
+@pytest.fixture(scope="module")
+def two():
+    return tiny(*TWO)
+
+
+@pytest.fixture
+def home():
+    with scratch() as where:
+        yield where
+
+
+@pytest.fixture(scope="module")
+def whole(two) -> dict[str, Any]:
+    with scratch() as where:
+        runs.perform(into(two, where / "whole"), quiet=True)
+        return came_to(where / "whole")
+
+
+def begun(two, out: Path) -> dict[str, int]:
+    """A run that was left in mid-life."""
+
+    def work(say) -> None:
+        step = Life.step
+        Life.step = lambda life: (
+            os.kill(os.getpid(), signal.SIGTERM) or step(life) if life.clock.tick == 20 else step(life)
+        )
+        runs.perform(into(two, out), quiet=True)
+
+    assert forked(work, out.parent / "log").ends() == 143
+    return newest(out)
+
+
+def good(out: Path, before: dict[str, int]) -> None:
+    """No checkpoint that was there is lost, nor any that is there damaged; nothing half-made bears a name."""
+    for job, tick in before.items():
+        tree, _ = checkpoint.load(out / "checkpoints" / job)
+        assert int(tree["clock"]["tick"]) >= tick
+    assert not list(out.rglob(".corrupt-*"))
+
+
+# -- full and failing disks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limits", [6, pytest.param(count(10, 50), marks=pytest.mark.claims)])
+def test_a_full_disk_is_exit_3_and_loses_nothing(two, whole, home, limits: int):
+    """No file may grow beyond a limit, which lies anywhere; then there is room again."""
+    codes = set()
+    for i, limit in enumerate(np.geomspace(300, 30_000, limits).astype(int).tolist()):
+        out = home / f"run{i}"
+        before = begun(two, out) if i % 2 else {}
+
+        def work(say, limit=limit, out=out) -> None:
+            os.environ["CLS_SIM_SAVE_EVERY"] = "0"
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            runs.perform(into(two, out), quiet=True)
+
+        log = home / "log"
+        child = forked(work, log)
+        code, said = child.ends(), child.errors()
+        codes.add(code)
+        assert code in (0, 3), said
+        if code:
+            assert said.startswith("cls-sim: error: ") and str(out) in said and said.count("\n") == 1, said
+        good(out, before)
+        runs.perform(into(two, out), quiet=True)
+        assert came_to(out) == whole
+    assert 3 in codes
+
+
+def failing(after: int, code: int) -> list[int]:
+    """From now on, the call to the disk that is the so-many-th, and all that follow, fail; counts them."""
+    left = [after]
+
+    def wrapped(real: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(code, os.strerror(code), str(args[0]))
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in ("open", "write", "fsync", "mkdir", "rename", "replace"):
+        setattr(os, name, wrapped(getattr(os, name)))
+
+    class File(trace.FileIO):
+        write = wrapped(trace.FileIO.write)
+
+    trace.FileIO = File
+    return left
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_fails_at_any_call(two, whole, home, code: int):
+    chance = random.Random(code)
+    for i in range(count(2, 15)):
+        out = home / f"run{i}"
+        before = begun(two, out)
+
+        def work(say, out=out) -> None:
+            os.environ["CLS_SIM_SAVE_EVERY"] = "0"
+            failing(chance.randrange(300), code)
+            runs.perform(into(two, out), quiet=True)
+
+        child = forked(work, home / "log")
+        assert child.ends() == 3, child.errors()
+        said = child.errors()
+        assert said.startswith("cls-sim: error: ") and os.strerror(code) in said and said.count("\n") == 1, said
+        good(out, before)
+        runs.perform(into(two, out), quiet=True)
+        assert came_to(out) == whole
+
+
+def test_a_folder_that_vanishes_is_exit_3(two, home, monkeypatch):
+    monkeypatch.setenv("CLS_SIM_SAVE_EVERY", "0")
+    step = Life.step
+    for i, gone in enumerate(("", "trace")):
+        out = home / str(i)
+
+        def stepping(life: Life, out=out, gone=gone) -> Any:
+            if life.clock.tick == 20:
+                shutil.rmtree(out / gone, ignore_errors=True)
+            return step(life)
+
+        with monkeypatch.context() as patch, pytest.raises(Broken) as caught:
+            patch.setattr(Life, "step", stepping)
+            runs.perform(into(two, out), quiet=True)
+        assert caught.value.exit_code == 3 and str(out) in str(caught.value)
+
+
+def test_a_folder_that_may_not_be_written_to_is_refused_before_the_first_step(two, home):
+    shut = home / "shut"
+    shut.mkdir()
+    mine = home / "mine"
+    before = begun(two, mine)
+    os.chmod(home, 0o755)
+
+    def work(say, out: Path) -> None:
+        Life.step = lambda _: os._exit(77)
+        if os.getuid() == 0:
+            os.setuid(65534)  # root may write anywhere
+        runs.perform(into(two, out), quiet=True)
+
+    for path in [shut, *mine.rglob("*"), mine]:
+        os.chmod(path, 0o555 if path.is_dir() else 0o444)
+    try:
+        for out in (shut / "run", mine):
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.close(writer)
+            log = home / f"log-{out.name}"
+            log.touch()
+            os.chmod(log, 0o666)
+            child = forked(lambda say, out=out: work(say, out), log)
+            assert child.ends() == 3 and str(out) in child.errors(), child.errors()
+    finally:
+        for path in [mine, *mine.rglob("*")]:
+            os.chmod(path, 0o755)
+    good(mine, before)
+
+
+def test_what_was_not_synced_may_be_lost(two, home, monkeypatch):
+    """Power fails at any call: of what was not synced any part is lost, and what is left is a run that can go on."""
+    monkeypatch.setenv("CLS_SIM_SAVE_EVERY", "0")
+    out = home / "run"
+    runs.perform(into(tiny("arms=[cls]", "days=1"), out), quiet=True)
+    experiment = into(tiny("arms=[cls]", "days=2"), out)
+    disk = Disk(home)
+    with monkeypatch.context() as patch:
+        disk.watch(patch)
+        runs.perform(experiment, quiet=True)
+    assert len(disk.log) > 100
+    seen, chance = set(), random.Random(0)
+    for when in range(0, len(disk.log), max(1, len(disk.log) // count(60, 600))):
+        for keep in (lambda: False, lambda: True, lambda: chance.random() < 0.5):
+            state = disk.after(when, keep, home / "state")
+            left = state / "run" / "checkpoints" / "cls-000000"
+            path = state / "run" / "trace" / "cls-000000.jsonl"
+            tree, meta = checkpoint.load(left)
+            kept = Trace.read(path, rows=meta["rows"])
+            assert len(kept) == meta["rows"]
+            assert folder.record(state / "run")["schema"] == 1
+            seen.add(int(tree["clock"]["tick"]))
+            shutil.rmtree(state)
+    assert len(seen) > 5
+
+
+# -- crowds -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("crowd, rounds", [(6, 2), pytest.param(20, count(2, 20), marks=pytest.mark.claims)])
+def test_of_many_jobs_in_one_folder_one_proceeds(two, home, crowd: int, rounds: int):
+    for turn in range(rounds):
+        out = home / f"run{turn}"
+        if turn % 2:
+            begun(two, out)
+        gate, opener = os.pipe()
+
+        def work(say, out=out, gate=gate, opener=opener) -> None:
+            os.close(opener)
+
+            def waiting(life: Life) -> None:
+                say("alone")
+                signal.pause()
+
+            Life.step = waiting
+            experiment = into(two, out)
+            say("ready")
+            os.read(gate, 1)
+            runs.perform(experiment, quiet=True)
+
+        children = [forked(work, home / f"log{i}") for i in range(crowd)]
+        for child in children:
+            child.hears(1)
+        os.close(gate)
+        os.close(opener)
+        end = time.monotonic() + 60
+        while sum(_gone(child) for child in children) < crowd - 1 and time.monotonic() < end:
+            time.sleep(0.01)
+        living = [child for child in children if not _gone(child)]
+        assert len(living) == 1 and living[0].hears(2) == ["ready", "alone"]
+        for child in children:
+            if child not in living:
+                assert child.ends() == 2
+                assert f"is in use by process {living[0].pid} on {socket.gethostname()}" in child.errors()
+                assert child.errors().count("\n") == 1
+        living[0].signal(signal.SIGKILL)  # its lock is stale
+        living[0].ends()
+        with folder.claimed(out / ".lock"), folder.claimed(out / "jobs" / ".cls-000000.lock"):
+            pass
+
+
+def _gone(child: Any) -> bool:
+    return child.code is not None or os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def test_a_lock_says_who_and_waits_if_asked(tmp_path):
+    path = tmp_path / ".lock"
+    with folder.claimed(path):
+        with pytest.raises(Refused, match=f"process {os.getpid()}"), folder.claimed(path):
+            pass
+        assert path.read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
+    held = folder.claimed(path)
+    held.__enter__()
+    timer = threading.Timer(0.3, held.__exit__, (None, None, None))
+    timer.start()
+    with folder.claimed(path, patience=10.0):
+        pass
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Broken), folder.claimed(path):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
+# -- numbers that are none ----------------------------------------------------------------------------------
+
+PLACES = ["neocortex.weights", "consolidation.rule.mean", "consolidation.rule.square", "hippocampus.strength"]
+
+
+@pytest.mark.parametrize("times", [8, pytest.param(count(10, 50), marks=pytest.mark.claims)])
+def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, monkeypatch, times: int):
+    chance, lags = random.Random(times), []
+    step = Life.step
+    runs.perform(into(two, home / "whole"), quiet=True)
+    rows = (home / "whole" / "trace" / "cls-000000.jsonl").read_bytes()
+    for i in range(times):
+        out, at = home / f"run{i}", chance.randrange(1, 58)
+        place, subject = chance.choice(PLACES), chance.randrange(2)
+        value = chance.choice([np.nan, np.nan, np.inf, -np.inf])
+
+        def stepping(life: Life, at=at, place=place, subject=subject, value=value) -> Any:
+            if life.clock.tick == at:
+                found: Any = life
+                for name in place.split("."):
+                    found = getattr(found, name)
+                tensor = chance.choice(list(found.values())) if isinstance(found, dict) else found
+                with torch.no_grad():
+                    flat = tensor[subject].view(-1)
+                    flat[chance.randrange(len(flat))] = value
+            return step(life)
+
+        monkeypatch.setenv("CLS_SIM_SAVE_EVERY", chance.choice(["0", "60"]))
+        with monkeypatch.context() as patch, pytest.raises(Diverged) as caught:
+            patch.setattr(Life, "step", stepping)
+            runs.perform(into(two, out), quiet=True)
+        said = str(caught.value)
+        assert caught.value.exit_code == 4 and f"subject {subject} (seed {1000 + subject}) of arm cls" in said, said
+        assert said.split(".")[0] in (place.split(".")[0], "neocortex", "consolidation"), said
+        lag = int(said.split("at tick ")[1].split(",")[0]) - at
+        if "weights" in place or "rule" in place:
+            lags.append(lag)
+            assert lag <= 1 or not np.isnan(value), said
+        tree, _ = checkpoint.load(out / "checkpoints" / "cls-000000")
+        life = small(2)
+        Vitals(life).examine({room: tree[room] for room in ("neocortex", "consolidation", "hippocampus")})
+        assert rows.startswith((out / "trace" / "cls-000000.jsonl").read_bytes()), "what was read before is good"
+        monkeypatch.delenv("CLS_SIM_SAVE_EVERY")
+        runs.perform(into(two, out), quiet=True)
+        assert came_to(out) == whole, "the last good checkpoint is kept"
+    print(f"{times} injections, ticks until they were found: {sorted(lags)}")
+
+
+def test_a_life_that_learns_too_fast_diverges(home):
+    experiment = tiny("arms=[cls]", "plasticity.wake=1e6", "consolidation=sgd", "neocortex=linear")
+    with pytest.raises(Diverged, match=r"(neocortex|consolidation)\..* is not finite in subject \d"):
+        runs.perform(into(experiment, home / "run"), quiet=True)
+    with pytest.raises(Diverged, match="neocortex"):
+        rate = {"plasticity": cls.Constant(rate=1e30), "consolidation": cls.Descent(rule=cls.Sgd())}
+        cls.run(small(1, neocortex=cls.Linear(), **rate), progress=False)
+
+
+def test_an_infinite_reading_is_divergence_and_nan_is_not():
+    def infinite(life: Any) -> torch.Tensor:
+        return torch.tensor([1.0, float("inf") if life.clock.tick > 20 else float("nan")])
+
+    life = small(2, probes={"odd": infinite})
+    with pytest.raises(Diverged, match=r"probes\.odd: is not finite in subject 1 \(seed 1\)"):
+        vitals = Vitals(life)
+        for moment in life.live():
+            vitals.read(life.measure(moment))
+    assert life.clock.tick > 20
+
+
+def test_chunks_that_need_not_the_one_that_diverged_are_lived(home, monkeypatch):
+    """Of two chunks and two arms: the sound chunk is lived in both arms, what needs the other is left."""
+    experiment = tiny(*TWO, "chunk=1")
+    step, sound = Life.step, home / "sound"
+    runs.perform(into(experiment, sound), quiet=True)
+
+    def stepping(life: Life) -> Any:
+        if life.spec.seeds == (1000,) and life.clock.tick == 30:
+            life.neocortex.weights["bias0"].data.fill_(float("nan"))
+        return step(life)
+
+    monkeypatch.setattr(Life, "step", stepping)
+    with pytest.raises(Diverged, match=r"seed 1000\) of arm cls"):
+        runs.perform(into(experiment, home / "run"), quiet=True)
+    for job in ("cls-000001", "lesioned-000001"):
+        mine, its = (json.loads((where / "jobs" / f"{job}.json").read_text()) for where in (home / "run", sound))
+        assert mine["fingerprint"] == its["fingerprint"]
+        paths = [where / "trace" / f"{job}.jsonl" for where in (home / "run", sound)]
+        assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert not (home / "run" / "trace" / "lesioned-000000.jsonl").exists()
+
+
+# -- odd places, long lives ---------------------------------------------------------------------------------
+
+ODD = ["with space", "ünïcødé 海馬", "x" * 200, "a'b\"c$d", "-dash", "link", "umask", "clock", "deep/er/still"]
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_odd_places_make_no_difference(home, monkeypatch, name: str):
+    experiment = tiny("arms=[cls]", "days=1")
+    runs.perform(into(experiment, home / "plain"), quiet=True)
+    expected, out = came_to(home / "plain"), home / name
+    if name == "link":
+        (home / "real").mkdir()
+        out.symlink_to(home / "real", target_is_directory=True)
+    if name == "clock":  # it is set back by an hour at every look
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: (clock.append(1), now - 3600 * len(clock))[1])
+        clock: list[int] = []
+    old = os.umask(0o077 if name == "umask" else 0o022)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs.Kept, "_fork", _stop_once())
+            with pytest.raises(Interrupted):
+                runs.perform(into(experiment, out), quiet=True)
+        runs.perform(into(experiment, out), quiet=True)
+    finally:
+        os.umask(old)
+    assert came_to(out) == expected
+
+
+def _stop_once() -> Any:
+    def fork(kept: jobs.Kept, ended: bool = False) -> None:
+        if kept.life.clock.tick == 5:
+            raise Interrupted("SIGTERM")
+
+    return fork
+
+
+@pytest.mark.claims
+def test_a_long_life_does_not_grow():
+    """Memory, open files and threads, over ticks and over runs in one process."""
+    ticks, runs_ = count(3000, 20_000), count(10, 100)
+    life = small(1, world=cls.Digits(per_context=ticks, batch=4), rhythm=cls.Nights(wake=10, night=10))
+    for _ in range(500):
+        life.step()
+    before = _memory()
+    for _ in range(ticks):
+        life.step()
+    slope = (_memory() - before) / ticks
+    print(f"{slope:.0f} bytes a tick over {ticks} ticks")
+    assert slope < 1024
+    with scratch() as home:
+        experiment = tiny("arms=[cls]", "days=1")
+        runs.perform(into(experiment, home / "first"), quiet=True)
+        open_, threads, memory = len(os.listdir("/proc/self/fd")), threading.active_count(), _memory()
+        for i in range(runs_):
+            runs.perform(into(experiment, home / f"run{i}"), quiet=True)
+        assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (open_, threads)
+        print(f"{(_memory() - memory) / runs_ / 1024:.0f} KiB a run over {runs_} runs")
+        assert _memory() - memory < 64 * 2**20
+
+
+def _memory() -> int:
+    if not os.path.exists("/proc/self/statm"):
+        pytest.skip("this system does not tell how large a process is")
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
