@@ -67,12 +67,12 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
         os.mkdir(aside)
-        _write(aside / STATE, state)
-        _write(aside / MANIFEST, manifest)
-        _sync(aside)
+        written(aside / STATE, state)
+        written(aside / MANIFEST, manifest)
+        synced(aside)
         path = _free(folder, tick)
         os.rename(aside, path)
-        _sync(folder)
+        synced(folder)
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError):
@@ -306,7 +306,7 @@ def _memory() -> float:
         return float("inf")
 
 
-def _write(path: Path, data: bytes) -> None:
+def written(path: Path, data: bytes) -> None:
     """A new file with this content, on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     file = os.open(path, flags, 0o666)
@@ -319,7 +319,7 @@ def _write(path: Path, data: bytes) -> None:
         os.close(file)
 
 
-def _sync(folder: Path) -> None:
+def synced(folder: Path) -> None:
     """Make the names in a folder durable."""
     if os.name == "nt":  # folders cannot be synced there
         return

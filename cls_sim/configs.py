@@ -345,7 +345,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for name in wanted:
         if name not in arms:
             raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
-    origins = {str(arms[n]["from"]) for n in wanted if isinstance(arms[n], dict) and "from" in arms[n]}
+    origins = {str(own["from"]) for own in map(arms.get, wanted) if isinstance(own, dict) and "from" in own}
     return {name: given for name, given in arms.items() if name in wanted or name in origins}
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 import yaml
 
-from cls_sim import __version__, configs
+from cls_sim import __version__, checkpoint, configs
 from cls_sim.configs import Experiment
 from cls_sim.errors import Broken, Refused
 
@@ -271,10 +271,7 @@ def put(path: Path, data: bytes) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         aside.unlink(missing_ok=True)
-        with open(aside, "xb") as file:  # never through a link
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        checkpoint.written(aside, data)  # never through a link
     except OSError as error:
         with contextlib.suppress(OSError):
             aside.unlink()
@@ -286,12 +283,7 @@ def renamed(aside: Path, path: Path) -> None:
     """Give a file its name, for good."""
     try:
         os.replace(aside, path)
-        if os.name != "nt":  # folders cannot be synced there
-            names = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(names)
-            finally:
-                os.close(names)
+        checkpoint.synced(path.parent)
     except OSError as error:
         raise _broken(path, error) from None
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from hydra._internal.core_plugins import file_config_source
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 
@@ -50,6 +51,9 @@ class FileConfigSource(file_config_source.FileConfigSource):
             raise Refused(str(file), f"is no configuration ({error})", "check the file") from None
         _file(str(file), OmegaConf.to_container(config), header)
         return ConfigResult(config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header)
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return [name for name in super().list(config_path, results_filter) if name.isprintable()]
 
     def _ours(self) -> bool:
         from cls_sim.configs import conf_dir

@@ -70,10 +70,6 @@ class Disk:
             patch.setattr(os, name, self._noted(name, getattr(os, name)))
 
         class File(trace.FileIO):
-            def __init__(self, path: Any, mode: str):
-                super().__init__(path, mode)
-                note(("create", (str(path), False)))
-
             def write(self, data: Any) -> int:
                 done = super().write(data)
                 note(("append", (str(self.name), bytes(data)[:done])))
