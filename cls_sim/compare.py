@@ -17,7 +17,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,7 @@ class Row:
     against: Row | None = None
     estimate: Any = None
     difference: Any = None  # within subjects, None where no subject is in both
-    name: str = field(default="")
+    name: str = ""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,16 +104,17 @@ def collect(folders: Sequence[str | Path]) -> list[Run]:
     """Every finished run in or below these folders, in their order and, within, in that of their names."""
     found: list[Path] = []
     for folder in map(Path, folders):
-        below = [path for path in sorted(_runs(folder), key=_naturally) if path.resolve() not in _resolved(found)]
+        below = [path.resolve() for path in sorted(_runs(folder), key=_naturally)]
         if not below:
             raise Refused(str(folder), "holds no finished run (no summary.json)", "name a run or a sweep")
-        found += below
-    common = Path(os.path.commonpath([path.resolve().parent for path in found]))
-    return [_run(path, str(path.resolve().relative_to(common))) for path in found]
+        found += [path for path in below if path not in found]
+    common = Path(os.path.commonpath([path.parent for path in found]))
+    return [_run(path, _shown(str(path.relative_to(common)))) for path in found]
 
 
-def _resolved(paths: Sequence[Path]) -> set[Path]:
-    return {path.resolve() for path in paths}
+def _shown(name: str) -> str:
+    """A name that a terminal can be shown."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _runs(folder: Path) -> Iterator[Path]:
@@ -141,7 +142,7 @@ def _run(folder: Path, label: str) -> Run:
         record = _json(folder / "run.json")
     try:
         arms = {
-            str(arm): {str(name): [_number(v) for v in e["per_subject"]] for name, e in told["readings"].items()}
+            _shown(arm): {str(name): [_number(v) for v in e["per_subject"]] for name, e in told["readings"].items()}
             for arm, told in summary["arms"].items()
         }
         told = record.get("arms", {})
@@ -207,7 +208,9 @@ def compared(runs: Sequence[Run], reading: str) -> list[Row]:
     arms = list(dict.fromkeys(arm for run in runs for arm in run.arms))
     rows = [Row(run, arm, np.array(run.arms[arm][reading])) for arm in arms for run in runs if arm in run.arms]
     for row in rows:
-        row.name = row.arm if len(runs) == 1 else row.run.label if len(arms) == 1 else f"{row.arm} {row.run.label}"
+        name = row.arm if len(runs) == 1 else row.run.label if len(arms) == 1 else f"{row.arm} {row.run.label}"
+        again = sum(other.name.rstrip("'") == name for other in rows)  # two that look the same
+        row.name = name + "'" * again
         row.estimate = statistics.estimate(row.values)
         mine = next((other for other in rows if other.run is first and other.arm == row.arm), rows[0])
         row.against = rows[0] if mine is row and row is not rows[0] else mine if mine is not row else None
@@ -258,7 +261,7 @@ def _cells(rows: Sequence[Row], reading: str) -> list[list[str]]:
             cells += ["" if row.against is None else "no common seed", "", ""]
         else:
             cells += [f"{number(d.mean, '+')} {interval((d.low, d.high), '+')}".rstrip(), str(d.n), p_value(d.p)]
-        table.append(["".join(c if c.isprintable() else "?" for c in cell) for cell in cells])
+        table.append(cells)
     same = [i for i in (0, 1) if len({line[i] for line in table[1:]}) == 1 and len(rows) > 1]
     return [[cell for i, cell in enumerate(line) if i not in same] for line in table]
 
@@ -298,10 +301,11 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
         raise Broken(str(folder), f"cannot be written ({error.strerror})", "name another folder with out=") from None
     arms = list(dict.fromkeys(row.arm for row in rows))
     groups = [arms.index(row.arm) for row in rows] if len(arms) < len(rows) else None
-    values = {row.name: row.values for row in rows}
-    differences = {row.name: row.difference for row in rows}
-    label = reading.replace("_", " ").replace(".", ", ")
-    figure = figures.compared(values, differences, groups=groups, ylabel=label, against=_reference(rows))
+    names = [row.name.replace("$", r"\$") for row in rows]  # matplotlib would set mathematics
+    values = {name: row.values for name, row in zip(names, rows, strict=True)}
+    differences = {name: row.difference for name, row in zip(names, rows, strict=True)}
+    against, label = _reference(rows).replace("$", r"\$"), reading.replace("_", " ").replace(".", ", ")
+    figure = figures.compared(values, differences, groups=groups, ylabel=label, against=against)
     print(f"figure: {figures.save(figure, None, folder / 'figure')}", flush=True)
 
 

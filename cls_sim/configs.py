@@ -151,8 +151,8 @@ class _Composer:
         one does not have are dropped (those given on purpose stay, and are refused when it is made)."""
         given = {o.lstrip("+").split("=")[0] for o in overrides}
         for room in [room for room in ROOMS if room in given and isinstance(cfg[room], dict)]:
-            if choices[room] != self._owned(overrides).get(room):
-                has = {"_target_", *self._settings(room, choices[room])}
+            if choices.get(room) != self._owned(overrides).get(room):
+                has = {"_target_", *self._settings(room, choices.get(room, ""))}
                 asked = {key.split(".")[1] for key in given if key.startswith(f"{room}.")}
                 cfg[room] = {key: value for key, value in cfg[room].items() if key in has | asked}
         return cfg

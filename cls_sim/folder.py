@@ -43,7 +43,11 @@ def opened(experiment: Experiment) -> Iterator[Path]:
         _all_here(folder)
     else:
         folder, old = _named(experiment), None
-        _unused(folder)
+        try:
+            _unused(folder)
+        except Refused:
+            if not (folder / ".lock").exists():  # else its owner is named below, if it lives
+                raise
         _made(folder)
     with claimed(folder / ".lock"):
         if old is None:
@@ -268,7 +272,7 @@ def write(path: Path, content: Any) -> None:
 
 def put(path: Path, data: bytes) -> None:
     """Write a file aside, sync it, and rename it."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside = path.with_name(f".{path.name}.new")  # who holds the lock is alone
     try:
         aside.unlink(missing_ok=True)
         checkpoint.written(aside, data)  # never through a link

@@ -132,7 +132,7 @@ class Kept:
         self.unseen: list[Moment] = []  # moments of this tick that no probe has looked at yet
         self.spent = {"wall": 0.0, "cpu": 0.0}  # seconds, by processes that are gone
         self.began = {"wall": time.monotonic(), "cpu": time.process_time()}
-        self.every = _every()
+        self.every = save_every()
         self.saved, self.cost = time.monotonic(), 0.0
         saved = _whole(self.here) if self.path.is_file() else None
         if saved and self.left not in (None, saved[1].get("left")):  # the life that it left was lived on: another past
@@ -142,10 +142,11 @@ class Kept:
         self.life, self.trace = self._go_on(*saved) if saved else self._be_born()
         self.vitals = Vitals(self.life, job.arm.name)
         self.mirror: Mirror | None = None  # W&B
+        self.leaving = {name: at for name, at in job.forks if not checkpoint.found(self.here / f"fork-{name}")}
 
     def _go_on(self, tree: dict[str, Any], meta: Mapping[str, Any]) -> tuple[Life, Trace]:
         life = _made(self.job)
-        try:
+        with _fitting(self.here):
             life.load(tree)
             if life.clock.subjects != self.job.subjects:
                 raise ValueError(f"it has {life.clock.subjects} subjects")
@@ -153,8 +154,6 @@ class Kept:
             self.unseen = [Moment(str(name), who | np.array(reached, bool)) for name, reached in meta["unseen"]]
             self.left = meta["left"]
             self.spent = {name: float(meta["seconds"][name]) for name in self.spent}
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-            raise Refused(str(self.here), f"does not fit this life ({error})", "restore it from a copy") from error
         self._age(life)
         trace = Trace(self.path, rows=rows)
         trace.cut(rows)
@@ -170,16 +169,17 @@ class Kept:
             life = _made(self.job)
         else:
             tree, meta = _whole(_fork(self.job, self.folder))
-            life = _made(self.job, tree)
+            with _fitting(_fork(self.job, self.folder)):
+                life, rows = _made(self.job, tree), whole("rows", meta["rows"], 0)
             if not self.job.arm.keep:
-                past = Trace.read(self.folder / "trace" / f"{self.job.of(origin.name)}.jsonl", rows=meta["rows"]).rows
+                past = Trace.read(self.folder / "trace" / f"{self.job.of(origin.name)}.jsonl", rows=rows).rows
         if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
             raise Refused(str(self.path), "is gone", f"restore it, or remove {self.here} to live this life anew")
         self._age(life)
         if life.clock.tick == 0 and not past:
             self.unseen = [Moment("life.begin", np.ones(self.job.subjects, bool))]
         checkpoint.save(self.here, life.state(), self._meta(len(past)))
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        aside = self.path.with_name(f".{self.path.name}.new")
         with suppress(OSError):
             aside.unlink()
         trace = Trace(aside)
@@ -200,18 +200,19 @@ class Kept:
 
     def live(self, bar: sinks.Progress | None = None) -> None:
         """Live to the end.  Between any two ticks, and between moments, the life can stop and go on later."""
-        while True:
-            ended = [moment.name for moment in self.unseen]
-            self._look()
-            self._fork()
-            if self.life.over:
-                break
-            self._save_in_time("night.end" in ended or "context.end" in ended)
-            self.ear.check()
-            self.unseen = self.life.step()
-            self.vitals.pulse()
-            if bar:
-                bar.update(self.life.clock)
+        with self.vitals:
+            while True:
+                ended = [moment.name for moment in self.unseen]
+                self._look()
+                self._fork()
+                if self.life.over:
+                    break
+                self._save_in_time("night.end" in ended or "context.end" in ended)
+                self.ear.check()
+                self.unseen = self.life.step()
+                self.vitals.pulse()
+                if bar:
+                    bar.update(self.life.clock)
         self._fork(ended=True)
         self.save()  # before the last look, so that a longer life can go on from here
         self.unseen = [Moment("life.end", np.ones(self.job.subjects, bool))]
@@ -234,13 +235,12 @@ class Kept:
 
     def _fork(self, ended: bool = False) -> None:
         """Leave this past to the arms that now go another way."""
-        if self.life.clock.asleep.any():
+        if not self.leaving or self.life.clock.asleep.any():
             return
         age = float(self.life.clock.day.min())
-        for name, at in self.job.forks:
-            there = self.here / f"fork-{name}"
-            if (ended or (at is not None and age >= at)) and not checkpoint.found(there):
-                checkpoint.save(there, self._examined(), {"rows": len(self.trace)})
+        for name in [name for name, at in self.leaving.items() if ended or (at is not None and age >= at)]:
+            checkpoint.save(self.here / f"fork-{name}", self._examined(), {"rows": len(self.trace)})
+            del self.leaving[name]
 
     # -- saving -----------------------------------------------------------------------------------------
 
@@ -292,6 +292,15 @@ def _made(job: Job, past: State | None = None) -> Life:
     return life.twin(**changes)
 
 
+@contextmanager
+def _fitting(folder: Path) -> Iterator[None]:
+    """Refuse a checkpoint that is whole, and not of this life."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise Refused(str(folder), f"does not fit this life ({error})", "restore it from a copy") from error
+
+
 def _fork(job: Job, folder: Path) -> Path:
     """Where the origin of a job left it its past."""
     assert job.origin is not None
@@ -321,7 +330,8 @@ def _tick(path: Path) -> int:
     return int(path.name.split("-")[1])
 
 
-def _every() -> float:
+def save_every() -> float:
+    """Seconds between checkpoints: CLS_SIM_SAVE_EVERY, or a minute."""
     text = os.environ.get("CLS_SIM_SAVE_EVERY", "")
     try:
         return real("CLS_SIM_SAVE_EVERY", float(text), 0.0) if text else SAVE_EVERY

@@ -15,7 +15,7 @@ from cls_sim.configs import Experiment
 from cls_sim.errors import Diverged
 from cls_sim.folder import config_hash, write
 from cls_sim.interrupts import Ear, Interrupted, heeded
-from cls_sim.jobs import Job, fingerprint, jobs, live
+from cls_sim.jobs import Job, fingerprint, jobs, live, save_every
 from cls_sim.life import Life
 from cls_sim.mirror import show
 from cls_sim.trace import Trace
@@ -45,7 +45,7 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
 
     bar = sinks.progress(life, days, "life") if progress else None
     try:
-        with heeded("SIGINT", leaves=False) as ear:
+        with heeded("SIGINT", leaves=False) as ear, vitals:
             if life.clock.tick == 0:
                 look(Moment("life.begin", everybody))
             while not life.over:
@@ -72,6 +72,7 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
     Asked to stop by a signal, it saves and raises Interrupted; `resume=` goes on from there.
     """
     everything = [job for wave in jobs(experiment) for job in wave]
+    save_every()
     for job in everything:  # whatever is contradictory is refused before anything is written
         if job.first == 0 and job.origin is None:
             configs.make_life(job.arm.cfg, 1, job.arm.cfg["seed"]).until(job.arm.cfg["days"])

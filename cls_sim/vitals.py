@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ class Vitals:
 
     `pulse` is for every tick and costs about a microsecond: where one number of a cortex is not finite, the step that
     learns with it spoils all of them, so that a few tell.  `examine` looks at the whole state: before it is saved, or
-    read by probes.
+    read by probes.  Within `with`, numpy does not complain of what is found.
     """
 
     def __init__(self, life: Life, arm: str = ""):
@@ -33,6 +34,15 @@ class Vitals:
         self._name = min(weights, key=lambda name: weights[name].numel(), default="")
         self._weights: Tensor | None = None
         self._few = np.zeros(0, np.float32)
+
+    def __enter__(self) -> Vitals:
+        self._complaints = warnings.catch_warnings()
+        self._complaints.__enter__()
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered in dot", RuntimeWarning)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._complaints.__exit__(None, None, None)
 
     def pulse(self) -> None:
         """A look at a few weights of each subject, and at everything if they are not finite.
@@ -89,4 +99,7 @@ def _few(weights: Tensor | None) -> np.ndarray:
 
 def _finite(numbers: Any) -> bool:
     """Whether the sum is finite, and so every number; the sum of very large ones need not be."""
-    return math.isfinite(numbers.detach().sum().item() if isinstance(numbers, Tensor) else numbers.sum().item())
+    if isinstance(numbers, Tensor):
+        return math.isfinite(numbers.detach().sum().item())
+    with np.errstate(all="ignore"):
+        return math.isfinite(numbers.sum().item())

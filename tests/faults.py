@@ -20,6 +20,7 @@ from typing import Any
 
 from cls_sim import checkpoint, configs, jobs, runs
 from cls_sim.configs import Experiment
+from cls_sim.errors import Refused
 from cls_sim.life import Life
 
 FULL = os.environ.get("CLS_SIM_FAULTS") == "full"
@@ -205,12 +206,12 @@ def wait_in_save(say: Callable[[str], None], call: int) -> None:
 # -- what a run came to -------------------------------------------------------------------------------------
 
 
-def came_to(out: Path) -> dict[str, Any]:
-    """All that must not depend on how often a run was interrupted."""
+def came_to(out: Path, loads: bool = True) -> dict[str, Any]:
+    """All that must not depend on how often a run was interrupted (the last checkpoint, if it `loads`, as well)."""
     found: dict[str, Any] = {}
     for trace in sorted((out / "trace").glob("*.jsonl")):
         job = trace.stem
-        tree, meta = checkpoint.load(out / "checkpoints" / job)
+        tree, meta = checkpoint.load(out / "checkpoints" / job) if loads else ({}, {"rows": 0})
         report = json.loads((out / "jobs" / f"{job}.json").read_text())
         found[job] = {
             "trace": hashlib.sha256(trace.read_bytes()).hexdigest(),
@@ -243,6 +244,7 @@ class Campaign:
     seed: int
     change: Callable[[], None] = lambda: None  # what is made worse in every child
     every: tuple[float, ...] = (0.0, 0.03)
+    loads: bool = True  # whether its last checkpoint is one
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -255,25 +257,31 @@ class Campaign:
         child = self._child(self.home / "told", None, 60.0, unchanged=True)
         assert child.ends() == 0, child.errors()
         self.words = len(child.said.splitlines())
-        return came_to(self.home / "whole")
+        return came_to(self.home / "whole", self.loads)
 
     def run(self, kills: int, each: int = 5, enough: int = 5) -> None:
         """Kill a run up to `each` times, let it end, compare; until so many kills have landed, or enough went wrong."""
         expected, number = self.whole(), 0
         while len(self.where) < kills and len(self.wrong) < enough:
             out, number = self.home / f"run{number}", number + 1
-            landed = 0
-            while landed < each and self._killed(out, len(self.where) % 3 == 2):
-                landed += 1
-            before = newest(out)
-            child = self._child(out, None, 60.0)
-            if child.ends() != 0:
-                self.wrong.append(f"resume failed: {child.errors()[-300:]}")
-                continue
-            self._from_zero(child, before)
-            if came_to(out) != expected:
-                self.wrong.append(f"another result after {self.where[-each:]}")
-            shutil.rmtree(out)
+            try:
+                fault = self._fault(out, expected, each)
+            except Refused as refused:  # what was left cannot even be looked at
+                fault = str(refused)
+            self.wrong += [fault] if fault else []
+            shutil.rmtree(out, ignore_errors=True)
+
+    def _fault(self, out: Path, expected: dict[str, Any], each: int) -> str | None:
+        """Kill one run up to `each` times, let it end; what is wrong with what it came to."""
+        landed = 0
+        while landed < each and self._killed(out, len(self.where) % 3 == 2):
+            landed += 1
+        before = newest(out)
+        child = self._child(out, None, 60.0)
+        if child.ends() != 0:
+            return f"resume failed: {child.errors()[-300:]}"
+        self._from_zero(child, before)
+        return None if came_to(out, self.loads) == expected else f"another result after {self.where[-each:]}"
 
     def _child(self, out: Path, call: int | None, every: float, unchanged: bool = False) -> Child:
         def work(say: Callable[[str], None]) -> None:

@@ -59,7 +59,7 @@ def whole(low: int, high: int, **how: bool) -> Kind:
 
 def real(low: float, high: float, least: float = 0.0, most: float | None = None, above: bool = False) -> Kind:
     bad = [str(least - 0.001), "-1e300", "-5", *WORDS] + ([str(least)] if above else [])
-    bad += [] if most is None else [str(most + 0.001), "1e300", "7"]
+    bad += [] if most is None else [str(most + 0.001), "1e300", str(most + 7)]
     return Kind(lambda r: f"{r.uniform(low, high):.4f}", *bad)
 
 

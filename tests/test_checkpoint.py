@@ -14,6 +14,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from faults import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -189,27 +190,31 @@ def damaged(tmp_path, harm, rounds: int):
         shutil.rmtree(folder)
 
 
+def somewhere(size: int, i: int) -> int:
+    """A place in a file: near its beginning, near its end, or anywhere."""
+    chance = random.Random(i)
+    return [chance.randrange(32), size - 1 - chance.randrange(100), chance.randrange(size)][i % 3]
+
+
 @pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.MANIFEST])
 def test_flipped_bits_never_load(tmp_path, name):
     def flip(path, i):
         data = bytearray((path / name).read_bytes())
-        random.seed(i)
-        at = i if i < 30 else len(data) - i if i < 100 else random.randrange(len(data))
-        data[at] ^= 1 << random.randrange(8)
+        data[somewhere(len(data), i)] ^= 1 << i % 8
         (path / name).write_bytes(data)
 
-    damaged(tmp_path, flip, 200)
+    damaged(tmp_path, flip, count(25, 250))
 
 
 @pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.MANIFEST])
 def test_truncations_and_zero_tails_never_load(tmp_path, name):
     def cut(path, i):
         data = (path / name).read_bytes()
-        at = i if i < 20 else len(data) - i + 19 if i < 40 else random.Random(i).randrange(len(data))
-        tail = b"" if i % 2 else b"\0" * (len(data) - at)
-        (path / name).write_bytes(data[:at] + (tail or b"") if data[:at] + tail != data else data[:-1])
+        at = somewhere(len(data), i)
+        rest = data[:at] + (b"" if i % 2 else b"\0" * (len(data) - at))
+        (path / name).write_bytes(rest if rest != data else data[:-1])
 
-    damaged(tmp_path, cut, 100)
+    damaged(tmp_path, cut, count(25, 250))
 
 
 def test_missing_swapped_linked_and_oversized_files_never_load(tmp_path):

@@ -76,6 +76,7 @@ def good(out: Path, before: dict[str, int]) -> None:
 # -- full and failing disks ---------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("limits", [6, pytest.param(count(10, 50), marks=pytest.mark.claims)])
 def test_a_full_disk_is_exit_3_and_loses_nothing(two, whole, home, limits: int):
     """No file may grow beyond a limit, which lies anywhere; then there is room again."""
@@ -125,6 +126,7 @@ def failing(after: int, code: int) -> list[int]:
     return left
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT])
 def test_a_disk_that_fails_at_any_call(two, whole, home, code: int):
     chance = random.Random(code)
@@ -220,6 +222,7 @@ def test_what_was_not_synced_may_be_lost(two, home, monkeypatch):
 # -- crowds -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("crowd, rounds", [(6, 2), pytest.param(20, count(2, 20), marks=pytest.mark.claims)])
 def test_of_many_jobs_in_one_folder_one_proceeds(two, home, crowd: int, rounds: int):
     for turn in range(rounds):
@@ -254,8 +257,10 @@ def test_of_many_jobs_in_one_folder_one_proceeds(two, home, crowd: int, rounds: 
         for child in children:
             if child not in living:
                 assert child.ends() == 2
-                assert f"is in use by process {living[0].pid} on {socket.gethostname()}" in child.errors()
-                assert child.errors().count("\n") == 1
+                said = child.errors()
+                held = f"is in use by process {living[0].pid} on {socket.gethostname()}" in said
+                assert held or f"out: {out} exists and is not empty" in said  # who comes late need not ask for the lock
+                assert said.count("\n") == 1 and str(out) in said
         living[0].signal(signal.SIGKILL)  # its lock is stale
         living[0].ends()
         with folder.claimed(out / ".lock"), folder.claimed(out / "jobs" / ".cls-000000.lock"):
@@ -287,9 +292,10 @@ def test_a_lock_says_who_and_waits_if_asked(tmp_path):
 
 # -- numbers that are none ----------------------------------------------------------------------------------
 
-PLACES = ["neocortex.weights", "consolidation.rule.mean", "consolidation.rule.square", "hippocampus.strength"]
+PLACES = ["neocortex.weights", "consolidation.rule.mean", "consolidation.rule.square"]
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("times", [8, pytest.param(count(10, 50), marks=pytest.mark.claims)])
 def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, monkeypatch, times: int):
     chance, lags = random.Random(times), []
@@ -306,9 +312,8 @@ def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, mo
                 found: Any = life
                 for name in place.split("."):
                     found = getattr(found, name)
-                tensor = chance.choice(list(found.values())) if isinstance(found, dict) else found
                 with torch.no_grad():
-                    flat = tensor[subject].view(-1)
+                    flat = chance.choice(list(found.values()))[subject].view(-1)
                     flat[chance.randrange(len(flat))] = value
             return step(life)
 
@@ -318,11 +323,9 @@ def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, mo
             runs.perform(into(two, out), quiet=True)
         said = str(caught.value)
         assert caught.value.exit_code == 4 and f"subject {subject} (seed {1000 + subject}) of arm cls" in said, said
-        assert said.split(".")[0] in (place.split(".")[0], "neocortex", "consolidation"), said
-        lag = int(said.split("at tick ")[1].split(",")[0]) - at
-        if "weights" in place or "rule" in place:
-            lags.append(lag)
-            assert lag <= 1 or not np.isnan(value), said
+        assert said.startswith(("neocortex.weights.", "consolidation.rule.")), said
+        lags.append(int(said.split("at tick ")[1].split(",")[0]) - at)
+        assert lags[-1] <= 1 or np.isinf(value), said
         tree, _ = checkpoint.load(out / "checkpoints" / "cls-000000")
         life = small(2)
         Vitals(life).examine({room: tree[room] for room in ("neocortex", "consolidation", "hippocampus")})
@@ -333,11 +336,32 @@ def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, mo
     print(f"{times} injections, ticks until they were found: {sorted(lags)}")
 
 
+def test_what_is_not_finite_is_not_saved(two, home, monkeypatch):
+    """A memory that is no number is used by nobody yet; the save finds it."""
+    monkeypatch.setenv("CLS_SIM_SAVE_EVERY", "0")
+    step = Life.step
+
+    def stepping(life: Life) -> Any:
+        found = step(life)
+        if life.clock.tick == 9:
+            life.hippocampus.strength[1, 2] = float("nan")
+        return found
+
+    monkeypatch.setattr(Life, "step", stepping)
+    with pytest.raises(
+        Diverged, match=r"hippocampus\.strength: is not finite in subject 1 \(seed 1001\) .* at tick 9,"
+    ):
+        runs.perform(into(two, home / "run"), quiet=True)
+    assert newest(home / "run")["cls-000000"] == 8
+
+
 def test_a_life_that_learns_too_fast_diverges():
     rate = {"plasticity": cls.Constant(rate=[0.01, 1e6]), "consolidation": cls.Descent(rule=cls.Sgd())}
     others = {"neocortex": cls.Linear(), "hippocampus": cls.NoHippocampus(), "rhythm": cls.Sleepless(wake=10)}
     life = small(2, world=cls.Teacher(items=5, features=10), **rate, **others)
-    with pytest.raises(Diverged, match=r"neocortex\.weights\.weight0: is not finite in subject 1 \(seed 1\) at tick \d,"):
+    with pytest.raises(
+        Diverged, match=r"neocortex\.weights\.weight0: is not finite in subject 1 \(seed 1\) at tick \d,"
+    ):
         cls.run(life, days=5, progress=False)
     assert torch.isfinite(life.neocortex.weights["weight0"][0]).all(), "others are unharmed"
 
@@ -413,6 +437,7 @@ def _stop_once() -> Any:
     return fork
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.claims
 def test_a_long_life_does_not_grow():
     """Memory, open files and threads, over ticks and over runs in one process."""

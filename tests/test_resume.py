@@ -65,6 +65,7 @@ def gone_on(experiment: configs.Experiment, out: Path) -> dict[str, Any]:
 
 
 @forks
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("kills", [6, pytest.param(count(20, 200), marks=pytest.mark.claims)])
 def test_killed_anywhere_it_comes_to_the_same_bits(two, home, kills: int):
     """State, trace, reports and summary after kill -9, a third of the kills within a save, as if nothing had been."""
@@ -120,9 +121,10 @@ def leave_rows() -> None:
 
 
 @forks
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("worse", [write_in_place, forget_the_rule, leave_rows])
 def test_the_kills_find_a_naive_saver(two, home, worse):
-    campaign = Campaign(two, home, seed=1, change=worse)
+    campaign = Campaign(two, home, seed=1, change=worse, loads=worse is not write_in_place)
     campaign.run(count(30, 60), each=3, enough=1)
     assert campaign.wrong, f"{len(campaign.where)} kills found nothing: {campaign.where}"
 

@@ -66,6 +66,7 @@ def sent(two, out: Path, number: int, chance: random.Random) -> tuple[str, int, 
     return before, code, took, child.errors(), max(ticks, default=-1)
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("signals", [6, pytest.param(count(12, 100), marks=pytest.mark.claims)])
 def test_a_signal_anywhere_saves_and_leaves_and_the_life_goes_on(two, whole, home, signals: int):
     chance, places, left, longest = random.Random(signals), set(), 0, 0.0
@@ -372,6 +373,7 @@ def test_in_a_notebook_a_second_ctrl_c_does_not_wait():
 
 
 @pytest.mark.claims
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_console_and_its_workers_leave_and_go_on(tmp_path: Path, workers: int, number: int):

@@ -225,6 +225,17 @@ def test_without_the_package_one_line_says_so(tmp_path, monkeypatch, capsys):
     assert len(said) == 1 and "pip install wandb" in said[0] and record["lost"] == 3
 
 
+def test_a_folder_that_cannot_be_written_stops_no_life(tmp_path):
+    (tmp_path / "wandb").write_text("in the way")
+    (tmp_path / "run.json").write_text('{"overrides": []}')
+    trace = Trace()
+    with pytest.warns(UserWarning, match="is dropped .*; the life goes on"):  # noqa: SIM117
+        with mirror.Mirror("offline", tmp_path, "cls-000000", {}, trace) as mirrored:
+            mirrored.moment(row(1), None)
+    with mirror.Mirror("off", tmp_path, "cls-000000", {}, trace) as mirrored:
+        mirrored.moment(row(1), None)
+
+
 def test_a_breaker_after_errors_one_after_another():
     class Run:
         def __init__(self) -> None:

@@ -32,6 +32,9 @@ class Server(ThreadingHTTPServer):
     def environment(self, **others: str) -> dict[str, str]:
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, **others}
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is killed breaks its connections; that is the point."""
+
     # -- GraphQL ------------------------------------------------------------------------------------------
 
     def query(self, name: str, told: dict[str, Any]) -> dict[str, Any]:
@@ -89,6 +92,10 @@ class Server(ThreadingHTTPServer):
 
     def _CommitArtifact(self, _: Any) -> dict[str, Any]:
         return {"commitArtifact": {"artifact": {"id": "a", "digest": "x"}}}
+
+    def _UpsertView2(self, told: dict[str, Any]) -> dict[str, Any]:
+        self.saved.append(told)
+        return {"upsertView": {"view": {"id": "w", "name": told["name"]}, "inserted": True}}
 
     # -- what a run streams -------------------------------------------------------------------------------
 
