@@ -25,7 +25,7 @@ paper: $(READY)  ## every experiment at full size (hours); finished ones are kep
 	$(BIN)/python -m benchmarks.paper
 
 faults: $(READY)  ## the fault tests at full count
-	CLS_SIM_FAULTS=full $(BIN)/python -m pytest -n 2 --timeout 3600 tests/test_checkpoint.py tests/test_resume.py tests/test_faults.py tests/test_signals.py
+	CLS_SIM_FAULTS=full $(BIN)/python -m pytest -n 2 --timeout 3600 tests/test_checkpoint.py tests/test_resume.py tests/test_faults.py tests/test_signals.py tests/test_bad_configs.py
 
 bench: $(READY)  ## speed, as ratios against a hand-written loop in the same run
 	$(BIN)/python -m benchmarks
