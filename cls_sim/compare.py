@@ -242,8 +242,8 @@ def _table(rows: Sequence[Row], reading: str) -> Any:
     found = Table(box=SIMPLE_HEAD, pad_edge=False)
     heads, *lines = _cells(rows, reading)
     for head in heads:
-        left = head in ("arm", "run")
-        found.add_column(head, justify="left" if left else "right", overflow="fold", no_wrap=not left)
+        number = head in ("n", "pairs", "p") or head.endswith("[95 %]")
+        found.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for cells in lines:
         found.add_row(*cells)
     return found
@@ -253,10 +253,14 @@ def _cells(rows: Sequence[Row], reading: str) -> list[list[str]]:
     """The table as text, its heads first; a column of names that are all the same is left out."""
     from cls_sim.sinks.console import interval, number, p_value
 
-    table = [["arm", "run", f"{reading} [95 %]", "n", "difference [95 %]", "pairs", "p"]]
+    swept = {re.sub(r"=[^,=]*$", "=", row.run.label) for row in rows}
+    key = swept.pop() if len(swept) == 1 else ""  # all runs differ in one setting: it is the head
+    key = key if key.endswith("=") and "," not in key else ""
+    table = [["arm", key.rstrip("=") or "run", f"{reading} [95 %]", "n", "difference [95 %]", "pairs", "p"]]
     for row in rows:
         e, d = row.estimate, row.difference
-        cells = [row.arm, row.run.label, f"{number(e.mean)} {interval((e.low, e.high))}".rstrip(), str(e.n)]
+        mean = f"{number(e.mean)} {interval((e.low, e.high))}".rstrip()
+        cells = [row.arm, row.run.label.removeprefix(key), mean, str(e.n)]
         if d is None:
             cells += ["" if row.against is None else "no common seed", "", ""]
         else:

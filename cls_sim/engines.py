@@ -36,6 +36,7 @@ PATIENCE = interrupts.GRACE - 1.0  # seconds that jobs have to save when they ar
 POLL = 0.2  # seconds between two looks at what has happened
 WATCH = 1.0  # seconds between two looks at who lives a job
 RETRIES = 20  # nodes and processes that a job may lose on Ray
+KNOCK = 10.0  # seconds that a cluster has to answer
 STORE = 128 * 2**20  # bytes of Ray's object store on this machine; jobs are small, their results are on the disk
 
 OVER = "over"  # in place of an owner
@@ -60,8 +61,11 @@ class Engine(ABC):
 
         Where a job fails, those that do not need it go on; when they are over, its failure is raised.
         """
-        waiting, undone = list(jobs), {job.name for job in jobs}
+        waiting = _missing(jobs, folder)
+        undone = {job.name for job in waiting}
         failed: dict[str, BaseException] = {}
+        if not waiting:
+            return
         with interrupts.heeded() as ear, self.opened(folder.resolve()):
             try:
                 while waiting or self.busy():
@@ -105,6 +109,17 @@ class Engine(ABC):
     @abstractmethod
     def leave(self) -> None:
         """Have all jobs save, and leave."""
+
+
+def _missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """The jobs that are not done, or come from one that is not."""
+    from cls_sim.jobs import is_done
+
+    missing: list[Job] = []
+    for job in jobs:
+        if _needs(job) & {other.name for other in missing} or not is_done(job, folder):
+            missing.append(job)
+    return missing
 
 
 def _needs(job: Job) -> set[str]:
@@ -316,6 +331,7 @@ class Ray(Engine):
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = os.environ.get("RAY_ADDRESS")
         try:
+            _knock(address or "")  # Ray would knock for minutes
             with _signals_kept():
                 if address:
                     ray.init(address=address, **quiet)
@@ -369,6 +385,13 @@ def _ray() -> Any:
     except ImportError:
         raise Refused("engine", "ray is not installed", "pip install 'cls-sim[ray]'") from None
     return ray
+
+
+def _knock(address: str) -> None:
+    """Raise OSError if an address host:port does not answer."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK).close()
 
 
 @contextmanager

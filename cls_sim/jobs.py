@@ -82,7 +82,7 @@ def jobs(experiment: Experiment) -> list[list[Job]]:
 def live(job: Job, folder: Path, show: bool = False) -> None:
     """Live a job's life to its end, from where it was last saved: trace, checkpoints, forks, and a report when done."""
     report = folder / "jobs" / f"{job.name}.json"
-    if _is_done(job, folder, report):
+    if is_done(job, folder):
         return
     with heeded() as ear, _one_thread(), claimed(folder / "jobs" / f".{job.name}.lock", PATIENCE), ExitStack() as stack:
         kept = Kept(job, folder, ear)
@@ -102,8 +102,9 @@ def live(job: Job, folder: Path, show: bool = False) -> None:
         write(report, done | {"fingerprint": fingerprint(kept.life.state())})
 
 
-def _is_done(job: Job, folder: Path, report: Path) -> bool:
+def is_done(job: Job, folder: Path) -> bool:
     """Whether this life, of this past, was lived to the age asked for."""
+    report = folder / "jobs" / f"{job.name}.json"
     try:
         told = read(report) if report.is_file() else {}
     except Refused:

@@ -29,8 +29,9 @@ POLL = 0.2  # seconds between two looks at a job
 EXTRAS = {"joblib": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 KINDS = {2: Refused, 3: Broken, 4: Diverged}
 ERROR = "cls-sim: error: "
-CODE = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv.pop(1)); sys.argv[0] = 'cls-sim'; "
+CODE = (  # SIGUSR2 is submitit's way to say that time is short; it is for the one who attends
+    "import json, signal, sys; getattr(signal, 'SIGUSR2', 0) and signal.signal(signal.SIGUSR2, signal.SIG_IGN); "
+    "sys.path[:] = json.loads(sys.argv.pop(1)); sys.argv[0] = 'cls-sim'; "
     "from cls_sim.__main__ import main; sys.exit(main())"
 )
 Said = dict[str, Any]  # of a job: its name, its exit code, why it failed, whether it was done before

@@ -368,6 +368,28 @@ def test_a_life_that_learns_too_fast_diverges():
     assert torch.isfinite(life.neocortex.weights["weight0"][0]).all(), "others are unharmed"
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
+def test_on_a_gpu_it_is_found_when_probes_look_and_a_run_goes_on_there(two, home, monkeypatch, capsys):
+    out = home / "run"
+    before = begun(two, out)
+    gpu = tiny(*TWO, "device=cuda")
+    step = Life.step
+
+    def stepping(life: Life) -> Any:
+        found = step(life)
+        if life.clock.tick == 25:
+            life.neocortex.weights["bias0"].data[0] = float("nan")
+        return found
+
+    with monkeypatch.context() as patch, pytest.raises(Diverged, match=r"neocortex\.weights\.\w+: .* in subject 0 "):
+        patch.setattr(Life, "step", stepping)
+        runs.perform(into(gpu, out), quiet=True)
+    assert "device was cpu and is cuda" in capsys.readouterr().err
+    good(out, before)
+    runs.perform(into(gpu, out), quiet=True)
+    assert (out / "summary.json").is_file()
+
+
 def test_an_infinite_reading_is_divergence_and_nan_is_not():
     def infinite(life: Any) -> torch.Tensor:
         return torch.tensor([1.0, float("inf") if life.clock.tick > 20 else float("nan")])

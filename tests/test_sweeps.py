@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -36,15 +37,42 @@ os.makedirs(folder)
 """
 
 
+# in place of SLURM: a machine that begins every task of an array at once
+SBATCH = """#!{python}
+import os, pathlib, re, subprocess, sys
+script = pathlib.Path(sys.argv[-1]).read_text()
+options = dict(re.findall(r"^#SBATCH --([\\w-]+)=(.*)$", script, re.M))
+pathlib.Path(os.environ["ASKED"]).write_text(repr(options))
+first, last = re.match(r"(\\d+)-(\\d+)", options["array"]).groups()
+for task in range(int(first), int(last) + 1):
+    own = dict(SLURM_JOB_ID=str(100 + task), SLURM_ARRAY_JOB_ID="77", SLURM_ARRAY_TASK_ID=str(task), SLURM_PROCID="0")
+    own |= dict(SLURM_JOB_NODELIST="here", SLURM_JOB_NUM_NODES="1", SLURM_NTASKS="1", SLURM_LOCALID="0", SLURM_NODEID="0")
+    subprocess.Popen(["bash", sys.argv[-1]], env=os.environ | own, stdout=-3, stderr=-3, start_new_session=True)
+print("Submitted batch job 77")
+"""
+SRUN = """#!{python}
+import os, sys
+args = sys.argv[1:]
+while args[0].startswith("-"):
+    option = args.pop(0)
+    if option in ("--output", "--error"):
+        args.pop(0)
+os.execvp(args[0], args)
+"""
+SACCT = """#!/bin/sh
+echo "JobID|State|NodeList"; echo "77_0|RUNNING|here"; echo "77_1|RUNNING|here"
+"""
+
+
 def begun(home: Path) -> list[str]:
     return (home / "begun").read_text().split()
 
 
-def called(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def called(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cls_sim", *args],
         cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)} | env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -212,3 +240,33 @@ def test_joblib_jobs_die_alone_and_go_on(tmp_path: Path):
     assert "3 of 3 jobs are done, 2 of them were before" in done.stdout
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     assert json.loads((lock.parent / "run.json").read_text())["resumed"] == 1
+
+
+@pytest.mark.claims
+def test_slurm_is_asked_by_its_documented_interface(tmp_path: Path):
+    """A stand-in takes the place of sbatch, srun and sacct; a real cluster was never at hand."""
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("submitit")
+    for name, script in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT)):
+        (tmp_path / name).write_text(script.replace("{python}", sys.executable))
+        (tmp_path / name).chmod(0o755)
+    asked = tmp_path / "asked"
+    settings = ["partition=long", "timeout_min=600", "mem_gb=2", "cpus_per_task=1"]
+    done = called(
+        *("-m", *TINY, "hydra/launcher=submitit_slurm", *(f"hydra.launcher.{setting}" for setting in settings)),
+        *("hippocampus.capacity=10,20", "out=sweep"),
+        cwd=tmp_path,
+        PATH=f"{tmp_path}:{os.environ['PATH']}",
+        ASKED=str(asked),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 of 2 jobs are done" in done.stdout
+    assert len(list(tmp_path.glob("sweep/*/summary.json"))) == 2
+    options = ast.literal_eval(asked.read_text())
+    wanted = {"partition": "long", "time": "600", "mem": "2GB", "cpus-per-task": "1", "job-name": "cls-sim"}
+    assert wanted.items() <= options.items() and options["array"].startswith("0-1")
+
+
+def test_a_job_does_not_die_of_the_signal_that_is_for_submitit(tmp_path: Path):
+    code = sweeps.CODE.split("sys.path")[0] + "import os; os.kill(os.getpid(), signal.SIGUSR2); print('alive')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "alive\n"

@@ -30,6 +30,7 @@ from cls_sim.sinks.base import Sink
 from cls_sim.sinks.curves import curves
 
 ROOM = 1000  # rows that may wait
+GATHER = 1.0  # seconds in which rows are gathered: waking three processes for each would cost more than the rows
 DEADLINE = 30.0  # seconds that `end` may take
 HURRY = 3.0  # the same, when a life was interrupted and has seconds to leave
 PASSED_ON = ("API_KEY", "BASE_URL", "ENTITY", "PROJECT", "IDENTITY_TOKEN_FILE", "HTTP_TIMEOUT", "INSECURE_DISABLE_SSL")
@@ -72,6 +73,7 @@ class Wandb(Sink):
         self._had: set[Place] = set()  # what it had before
         self._reason: str | None = None  # why W&B is down
         self._queue: queue.Queue[dict[str, Any]] = queue.Queue(room)
+        self._last = threading.Event()  # nothing more will come
         self._process: subprocess.Popen[bytes] | None = None
         self._threads: list[threading.Thread] = []
 
@@ -113,6 +115,7 @@ class Wandb(Sink):
         outcome = summary.get("outcome", "finished")
         if self._process is not None:
             self._put({"end": dict(summary)})
+            self._last.set()
             self._wait(time.monotonic() + (HURRY if outcome == "interrupted" else self.deadline))
         lost = self._told - self._there
         state = "down" if self._reason else outcome
@@ -148,18 +151,22 @@ class Wandb(Sink):
         assert self._process is not None and self._process.stdin is not None
         try:
             with self._process.stdin as pipe:
-                for message in self._messages(first):
-                    pipe.write(json.dumps(message, default=str).encode() + b"\n")
+                for messages in self._messages(first):
+                    pipe.write(b"".join(json.dumps(message, default=str).encode() + b"\n" for message in messages))
                     pipe.flush()
         except (OSError, ValueError):
             self._down("the process that talks to W&B died")
 
-    def _messages(self, first: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        yield from first
+    def _messages(self, first: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+        yield first
         while True:
-            message = self._queue.get()
-            yield message
-            if "end" in message:
+            messages = [self._queue.get()]
+            self._last.wait(GATHER)
+            with contextlib.suppress(queue.Empty):
+                while "end" not in messages[-1]:
+                    messages.append(self._queue.get_nowait())
+            yield messages
+            if "end" in messages[-1]:
                 return
 
     def _listen(self) -> None:
