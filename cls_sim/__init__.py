@@ -62,6 +62,7 @@ VOCABULARY = {
     "Recent": "replay.stored",
     "OldNew": "replay.stored",
     "Everything": "replay.stored",
+    "Dreamed": "replay.dreamed",
     "Shuffled": "replay.wraps",
     "Interleaved": "replay.wraps",
     # consolidation

@@ -40,6 +40,7 @@ class Spec:
     per_day: int = 1  # experiences a day
     features: int = 0  # width of the cortex' last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
+    dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
 
     @property
     def subjects(self) -> int:

@@ -15,6 +15,7 @@ from scipy import stats
 import cls_sim as cls
 from cls_sim.batch import LIVED, STORED, Batch
 from cls_sim.clock import Clock
+from cls_sim.errors import Refused
 from cls_sim.part import Spec
 from cls_sim.replay.base import Replay
 from cls_sim.subjects import each
@@ -80,7 +81,8 @@ def made(tenant: type) -> Replay:
 
 def tenants() -> dict:
     classes = [getattr(cls, name) for name in cls.VOCABULARY if cls.VOCABULARY[name].startswith("replay")]
-    return {c.__name__: (lambda c=c: made(c)) for c in classes if not unfinished(c)} | {
+    stored = [c for c in classes if not unfinished(c) and c is not cls.Dreamed]  # a store cannot dream
+    return {c.__name__: (lambda c=c: made(c)) for c in stored} | {
         "all old": lambda: cls.OldNew(old=1.0),
         "all new": lambda: cls.OldNew(old=0.0),
         "shuffled everything": lambda: cls.Shuffled(cls.Everything()),
@@ -366,3 +368,20 @@ def test_bad_settings_are_refused(make, key):
     with pytest.raises(cls.Refused) as refused:
         make()
     assert refused.value.key == key
+
+
+# -- dreams ---------------------------------------------------------------------------------------------------
+
+
+def test_who_cannot_dream_is_refused_before_life_begins():
+    store = cls.Store(capacity=5)
+    with pytest.raises(Refused, match="hippocampus cannot dream"):
+        cls.Dreamed().begin(store.begin(spec_of()))
+    with pytest.raises(Refused, match="neocortex cannot dream"):
+        cls.Dreamed(dreamer="neocortex").begin(spec_of(dreams=("hippocampus",)))
+
+
+def test_nobody_dreams_where_there_is_no_hippocampus():
+    spec, none = spec_of(), cls.NoHippocampus()
+    batch = draw(begun(cls.Dreamed(batch=7), none.begin(spec)), none, clock_at(spec))
+    assert batch.rows == 7 and not batch.present().any()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -60,8 +60,9 @@ class Hippocampus(Part):
     """What `begin` was told; a wrap put round a hippocampus in mid-life reads it."""
 
     def begin(self, spec: Spec) -> Spec:
-        self.spec = spec
-        return spec
+        dreams = type(self).dream is not Hippocampus.dream and "hippocampus" not in spec.dreams
+        self.spec = replace(spec, dreams=(*spec.dreams, "hippocampus")) if dreams else spec
+        return self.spec
 
     @abstractmethod
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
@@ -81,6 +82,13 @@ class Hippocampus(Part):
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
         """One replay step has passed for the subjects `who`, this batch was replayed."""
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.
+
+        A function of (seed, clock.replay) and of what was learnt.  Who does not write this cannot dream.
+        """
+        raise Refused("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
 
     def silence(self, slots: Tensor) -> None:
         """A lesion: from now on the traces in these slots (bool [s, n]) can be neither recalled nor replayed."""

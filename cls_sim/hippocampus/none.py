@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import STORED, Batch
+from cls_sim.batch import DREAMED, STORED, Batch
 from cls_sim.clock import Clock
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 from cls_sim.part import View
@@ -39,6 +39,10 @@ class NoHippocampus(Hippocampus):
         y = torch.zeros(*slot.shape, self.spec.outputs, device=slot.device) if self.spec.regression else slot * 0
         source = torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device)
         return Batch.lived(x, y, source=source, weight=torch.zeros_like(slot, dtype=torch.float32), slot=slot)
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        nobody = self.fetch(torch.zeros(self.spec.subjects, n, dtype=torch.int64, device=self.spec.device))
+        return nobody.with_(source=torch.full_like(nobody.source, DREAMED), slot=None)
 
     def stored_bytes(self) -> Tensor:
         return torch.zeros(self.spec.subjects, dtype=torch.int64)

@@ -26,7 +26,8 @@ class Wrapped(Hippocampus):
             self.spec = hippocampus.spec
 
     def begin(self, spec: Spec) -> Spec:
-        return super().begin(self.hippocampus.begin(spec))
+        self.spec = self.hippocampus.begin(spec)
+        return self.spec
 
     @property
     def changed(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -46,6 +47,9 @@ class Wrapped(Hippocampus):
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
         self.hippocampus.sleep(batch, clock, who)
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        return self.hippocampus.dream(n, clock, view)
 
     def silence(self, slots: Tensor) -> None:
         self.hippocampus.silence(slots)
@@ -120,6 +124,10 @@ class Lesion(Wrapped):
 
     def fetch(self, slot: Tensor) -> Batch:
         batch = super().fetch(slot)
+        return batch if self.fraction < 1 else batch.with_(weight=torch.zeros_like(batch.weights()))
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        batch = super().dream(n, clock, view)
         return batch if self.fraction < 1 else batch.with_(weight=torch.zeros_like(batch.weights()))
 
     def context_end(self, view: View, clock: Clock) -> None:

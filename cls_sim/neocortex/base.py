@@ -7,7 +7,10 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from cls_sim.part import Part, Spec
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+from cls_sim.part import Part, Spec, View
 
 
 class Neocortex(Part):
@@ -36,3 +39,11 @@ class Neocortex(Part):
             return scores
         rows = torch.arange(len(context), device=context.device)[:, None]
         return scores.masked_fill(~self.heads[rows, context.clamp(min=0)], -1e9)
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.
+
+        A function of (seed, clock.replay) and of what was learnt.  Whoever writes this adds "neocortex" to the
+        spec's `dreams` in `begin`; the others cannot dream.
+        """
+        raise Refused("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")

@@ -1,0 +1,40 @@
+"""Nights of what nobody stored: somebody dreams, and the cortex learns from that."""
+
+from __future__ import annotations
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, whole
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.replay.base import Replay
+
+
+class Dreamed(Replay):
+    """Replays what a hippocampus, or a cortex, makes up: `dream(n, clock, view)`, asked anew in every step.
+
+    batch    rows a replay step, from 1
+    dreamer  who dreams: hippocampus (spontaneous reactivation, a generative memory) or neocortex (replay through
+             feedback)
+
+    Refused where the dreamer cannot dream.
+
+    Source: spontaneous reactivation, Sun et al. 2023; generative replay, Shin et al. 2017; van de Ven et al. 2020.
+
+    >>> Dreamed(batch=32).begin(Spec(dreams=("hippocampus",))).subjects
+    1
+    """
+
+    def __init__(self, *, batch: int = 32, dreamer: str = "hippocampus"):
+        self.batch = whole("batch", batch)
+        self.dreamer = choice("dreamer", dreamer, ("hippocampus", "neocortex"))
+
+    def begin(self, spec: Spec) -> Spec:
+        if self.dreamer not in spec.dreams:
+            able = " or ".join(spec.dreams) or f"a {self.dreamer} that can"
+            raise Refused("dreamer", f"this {self.dreamer} cannot dream", f"choose {able}")
+        return spec
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return (hippocampus if self.dreamer == "hippocampus" else neocortex).dream(self.batch, clock, view)
