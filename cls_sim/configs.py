@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *("debug", "arm", "small", "claims", "figures", "title", "cite", "probes", "method"),
+    *("debug", "arm", "small", "claims", "off", "figures", "title", "cite", "probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
 FREE = ("days", "workers", "engine", "wandb", "device", "debug")  # may differ when a run is resumed

@@ -126,13 +126,13 @@ def traces(experiment: Experiment, folder: Path) -> dict[str, Trace]:
 def readings(trace: Trace) -> dict[str, np.ndarray]:
     """The last reading of every probe [s], contexts averaged, and what follows from a reading by context.
 
-    From a matrix [s, k] taken at context ends: NAME.forgetting, NAME.backward, NAME.forward.
+    From a matrix [s, k] taken at context ends (its k are contexts): NAME.forgetting, NAME.backward, NAME.forward.
     """
     found: dict[str, np.ndarray] = {}
     for name in trace.names():
         last = trace.last(name)
         found[name] = last if last.ndim == 1 else np.nanmean(last, 1)
-        if last.ndim == 2:
+        if last.ndim == 2 and trace.is_taken(name, "context.end"):
             found |= {f"{name}.{k}": v for k, v in statistics.transfer(trace.matrix(name)).items() if k != "final"}
     return found
 

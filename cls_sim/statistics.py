@@ -136,6 +136,25 @@ def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, np
     }
 
 
+def spearman(a: ArrayLike, b: ArrayLike) -> float:
+    """Spearman's rank correlation of two lists of numbers, ties sharing their mean rank; NaN for a constant list.
+
+    >>> spearman([1, 2, 3], [10, 20, 15])
+    0.5
+    """
+    ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
+    if len(ranks[0]) != len(ranks[1]) or len(ranks[0]) < 2:
+        raise Refused("values", f"are {len(ranks[0])} and {len(ranks[1])}", "give two lists of one length from 2")
+    x, y = (r - r.mean() for r in ranks)
+    spread = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / spread if spread else float("nan")
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
 # -- inside -------------------------------------------------------------------------------------------------
 
 

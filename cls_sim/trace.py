@@ -174,6 +174,10 @@ class Trace:
             open_ &= ~mine
         return found
 
+    def is_taken(self, name: str, moment: str) -> bool:
+        """Whether a reading was taken at such a moment."""
+        return any(name in row["readings"] and row["moment"] == moment for row in self.rows)
+
     def matrix(self, name: str) -> np.ndarray:
         """A reading by context [s, k] as the matrix [s, t, k] of `statistics.transfer`.
 

@@ -14,6 +14,7 @@ import pytest
 from cls_sim import figures, statistics, theory
 from cls_sim.clock import Clock, Moment
 from cls_sim.errors import Broken, Refused
+from cls_sim.figures import page
 from cls_sim.trace import Trace
 
 
@@ -117,12 +118,12 @@ def test_theory_is_a_line_and_simulation_points_with_error_bars():
 
 def test_points_are_thinned_evenly():
     x = np.linspace(0.0, 10.0, 1001)
-    chosen = x[figures._thin(x, log=False)]
+    chosen = x[page.thinned(x, log=False)]
     assert len(chosen) == figures.THIN and np.allclose(np.diff(chosen), np.diff(chosen)[0], atol=0.02)
     x = np.geomspace(0.01, 100, 1001)
-    ratios = np.diff(np.log(x[figures._thin(x, log=True)]))
+    ratios = np.diff(np.log(x[page.thinned(x, log=True)]))
     assert np.allclose(ratios, ratios[0], rtol=0.05)
-    assert len(figures._thin(np.concatenate([[0.0], x]), log=True)) == figures.THIN
+    assert len(page.thinned(np.concatenate([[0.0], x]), log=True)) == figures.THIN
 
 
 def test_contexts_over_days_is_a_panel_an_arm_and_a_line_a_context():
@@ -299,7 +300,7 @@ def test_save_writes_png_pdf_and_csv_with_the_data(tmp_path):
     assert path == tmp_path / "sub" / "gist.v1.png"
     assert path.read_bytes()[:4] == b"\x89PNG" and path.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"
     width = int.from_bytes(path.read_bytes()[16:20], "big")
-    assert width == round(figures.SINGLE * 200)
+    assert width == round(page.SINGLE * 200)
     with path.with_suffix(".csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     e = statistics.estimate(ARMS["cls"].reading("gist")[1].T)

@@ -107,3 +107,62 @@ def test_a_claim_with_an_unknown_key_or_kind_is_refused():
         verdict({"is": "at_most", "arm": "a", "vale": 0.3}, {"a": NOISE})
     with pytest.raises(Refused, match=r"claims\.it\.is"):
         verdict({"is": "at_mos", "arm": "a", "value": 0.3}, {"a": NOISE})
+
+
+# -- the general kinds --------------------------------------------------------------------------------------
+
+
+def profiled(**arms: np.ndarray) -> dict[str, Trace]:
+    """Traces whose one row, at the end of life, holds a profile [s, k] called `p`."""
+    found = {}
+    for name, values in arms.items():
+        found[name] = Trace()
+        found[name].append(Moment("life.end", np.ones(len(values), bool)), Clock(len(values), 1), {"p": values})
+    return found
+
+
+def judged(claim: dict, **arms: np.ndarray) -> dict:
+    (found,) = claims.judge({"it": claim}, profiled(**arms), {arm: {} for arm in arms}, CFG)
+    return found
+
+
+def test_near_holds_within_its_tolerance_only():
+    cells = {"is": "near", "cells": {"a": 0.5, "b": 1.0}, "tolerance": 0.05}
+    assert verdict(cells, {"a": 0.48 + NOISE, "b": 1.03 + NOISE})["passed"] is True
+    assert verdict(cells, {"a": 0.48 + NOISE, "b": 1.1 + NOISE})["worst"] == "b"
+    share = {"is": "near", "arm": "a", "value": 10.0, "tolerance": 0.12, "relative": True}
+    assert verdict(share, {"a": 11.0 + NOISE})["passed"] is True
+    assert verdict(share, {"a": 11.5 + NOISE})["passed"] is False
+
+
+def test_a_ratio_is_of_means_or_of_each():
+    claim = {"is": "ratio", "arm": "a", "than": "b", "at_most": 0.5}
+    a, b = np.full(12, 0.45), np.ones(12)
+    assert verdict(claim, {"a": a, "b": b})["passed"] is True
+    a[3] = 0.6
+    assert verdict(claim, {"a": a, "b": b})["passed"] is True
+    assert verdict(claim | {"each": True}, {"a": a, "b": b})["value"] == pytest.approx(0.6)
+
+
+def test_a_trend_is_of_means_in_order():
+    claim = {"is": "trend", "arms": ["a", "b", "c"], "at_least": 1.0}
+    assert verdict(claim, {"a": NOISE, "b": 1 + NOISE, "c": 2 + NOISE})["passed"] is True
+    assert verdict(claim, {"a": NOISE, "c": 1 + NOISE, "b": 2 + NOISE})["passed"] is False
+
+
+def test_a_profile_against_a_law_a_slope_and_its_order():
+    x = [0.1, 0.5, 1.0, 3.0]
+    right = np.tile(go_cls_generalise(np.array(x), snr=1.0, load=1.0), (12, 1)) + NOISE[:, None]
+    law = {"is": "law", "arm": "a", "reading": "p", "x": x, "law": "go_cls_generalise", "tolerance": 0.02}
+    law["settings"] = {"snr": 1.0, "load": 1.0}
+    assert judged(law, a=right)["passed"] is True
+    assert judged(law, a=right + 0.03)["passed"] is False
+    assert judged(law | {"norm": "l2"}, a=right + 0.03)["value"] == pytest.approx(0.03, abs=0.01)
+    power = np.tile(np.array(x) ** -0.5, (12, 1))
+    slope = {"is": "slope", "arm": "a", "reading": "p", "x": x, "low": -0.53, "high": -0.46}
+    assert judged(slope, a=power)["value"] == pytest.approx(-0.5)
+    assert judged(slope, a=power**2)["passed"] is False
+    assert judged({"is": "along", "arm": "a", "reading": "p", "at_most": -1}, a=power)["passed"] is True
+    assert judged({"is": "at_most", "arm": "a", "reading": "p[3]", "value": 0.6}, a=power)["passed"] is True
+    with pytest.raises(Refused, match="law"):
+        judged(law | {"law": "go_cls"}, a=right)

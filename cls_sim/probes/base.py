@@ -25,4 +25,8 @@ class Probe(Part):
 
     @abstractmethod
     def measure(self, life: Any) -> Tensor:
-        """One number a subject [s], or one for each subject and context [s, k]; NaN where undefined."""
+        """One number a subject [s], or several [s, k]; NaN where undefined.
+
+        Read at context ends, the k are contexts (forgetting and transfer follow); else a profile over an axis of the
+        probe's own, such as age or correlation.
+        """

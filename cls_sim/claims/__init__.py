@@ -1,0 +1,58 @@
+"""What an experiment claims, held against what it measured.
+
+A claim in an experiment's file says `is:` (one of the kinds below), its numbers, its `source`, and `size:` (paper or
+small) or `scenario:` if it is meant for that one only.  Every kind returns (value, expected, tolerance, passed).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cls_sim.claims import arms, go_cls, profiles
+from cls_sim.claims.values import Readings, Verdict
+from cls_sim.errors import Refused, choice, suggest
+from cls_sim.trace import Trace
+
+ABOUT = ("is", "source", "size", "scenario", "missed", "off", "says")  # what a claim says of itself
+KINDS: dict[str, Callable[..., Verdict]] = {
+    kind.__name__: kind for room in (arms, profiles, go_cls) for kind in room.KINDS
+}
+
+
+def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Readings, cfg: Mapping[str, Any]) -> list:
+    """Every claim of this size with its value; `passed` is null below seed 1000 or where an arm was not run.
+
+    Seeds below 1000 are for choosing, so a run with one decides nothing.
+    """
+    found = []
+    for name, claim in claims.items():
+        if any(claim.get(key, cfg.get(key)) != cfg.get(key) for key in ("size", "scenario")):
+            continue
+        kind = KINDS[choice(f"claims.{name}.is", claim.get("is"), KINDS)]
+        settings = {k: v for k, v in claim.items() if k not in ABOUT}
+        verdict: Verdict = {"name": name, "says": claim.get("says"), "source": claim.get("source")}
+        if not _arms(settings) <= set(traces):
+            found.append(verdict | {"expected": None, "tolerance": None, "value": None, "passed": None})
+            continue
+        _check(name, kind, settings)
+        verdict |= kind(traces, readings, **settings)
+        if cfg["seed"] < 1000:
+            verdict["passed"] = None
+        if "missed" in claim:
+            verdict["missed"] = claim["missed"]
+        found.append(verdict)
+    return found
+
+
+def _arms(settings: Mapping[str, Any]) -> set[str]:
+    named = [settings[key] for key in ("arm", "than") if key in settings]
+    return {*named, *settings.get("arms", []), *settings.get("cells", {})}
+
+
+def _check(name: str, kind: Callable, settings: Mapping[str, Any]) -> None:
+    known = list(inspect.signature(kind).parameters)[2:]
+    for key in settings:
+        if key not in known:
+            raise Refused(f"claims.{name}.{key}", "is unknown", suggest(key, known))

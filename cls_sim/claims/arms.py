@@ -1,0 +1,123 @@
+"""Kinds of claims on the mean of an arm, and on arms beside one another."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cls_sim import statistics
+from cls_sim.claims.values import Readings, Traces, Verdict, bounded, values, worst
+from cls_sim.errors import Refused
+
+
+def at_most(traces: Traces, readings: Readings, arm: str, value: float, reading: str = "accuracy") -> Verdict:
+    """The mean over subjects is at most `value`."""
+    mean = float(np.nanmean(values(traces, readings, arm, reading)))
+    return {"expected": f"<= {value}", "tolerance": 0, "value": mean, "passed": mean <= value}
+
+
+def at_least(traces: Traces, readings: Readings, arm: str, value: float, reading: str = "accuracy") -> Verdict:
+    """The mean over subjects is at least `value`."""
+    mean = float(np.nanmean(values(traces, readings, arm, reading)))
+    return {"expected": f">= {value}", "tolerance": 0, "value": mean, "passed": mean >= value}
+
+
+def published(
+    traces: Traces, readings: Readings, arm: str, value: float, sem: float, reading: str = "accuracy"
+) -> Verdict:
+    """|ours - published| <= max(1.5, 3·sqrt(SEM_published² + SEM_ours²)), all in percentage points."""
+    ours = statistics.estimate(100 * values(traces, readings, arm, reading))
+    tolerance = max(1.5, 3 * math.hypot(sem, ours.sem if math.isfinite(ours.sem) else 0.0))
+    passed = abs(ours.mean - value) <= tolerance
+    return {"expected": value, "tolerance": tolerance, "value": ours.mean, "sem": ours.sem, "passed": passed}
+
+
+def better(
+    traces: Traces, readings: Readings, arm: str, than: str, reading: str = "accuracy", by: float = 0.0
+) -> Verdict:
+    """The paired 95 % interval of arm - than lies above `by`."""
+    e = statistics.paired(values(traces, readings, arm, reading), values(traces, readings, than, reading))
+    verdict = {"expected": f"interval above {by}", "tolerance": 0, "value": e.mean, "interval": [e.low, e.high]}
+    return verdict | {"passed": bool(e.low > by)}
+
+
+def interior(traces: Traces, readings: Readings, arms: list[str], reading: str = "accuracy") -> Verdict:
+    """Of arms in order, the best is neither the first nor the last, and beats both (paired 95 % intervals above 0)."""
+    found = [values(traces, readings, arm, reading) for arm in arms]
+    best = int(np.argmax([v.mean() for v in found]))
+    lows = [statistics.paired(found[best], found[end]).low for end in (0, -1)]
+    passed = 0 < best < len(arms) - 1 and min(lows) > 0
+    return {"expected": "an optimum inside", "tolerance": 0, "value": arms[best], "interval": lows, "passed": passed}
+
+
+def best_last(
+    traces: Traces, readings: Readings, arms: list[str], reading: str = "accuracy", by: float = 0.0
+) -> Verdict:
+    """Of arms in order the last has no better: no earlier arm's paired interval against it lies above `by`."""
+    last = values(traces, readings, arms[-1], reading)
+    gains = {arm: statistics.paired(values(traces, readings, arm, reading), last) for arm in arms[:-1]}
+    worst = max(gains, key=lambda arm: gains[arm].low)
+    verdict = {"expected": f"none above {arms[-1]}", "tolerance": by, "value": gains[worst].mean, "nearest": worst}
+    return verdict | {"interval": [gains[worst].low, gains[worst].high], "passed": gains[worst].low <= by}
+
+
+def near(
+    traces: Traces,
+    readings: Readings,
+    tolerance: float,
+    arm: str | None = None,
+    value: float | None = None,
+    cells: dict[str, float] | None = None,
+    reading: str = "accuracy",
+    relative: bool = False,
+) -> Verdict:
+    """The mean over subjects is within the tolerance of `value`, or of each of `cells` (arm: value).
+
+    relative: the tolerance is a share of the expected value.
+    """
+    expected = {arm: value} if cells is None and arm is not None and value is not None else cells
+    if not expected:
+        raise Refused("claims", "near claims nothing", "give arm and value, or cells")
+    off, means = {}, {}
+    for name, wanted in expected.items():
+        means[name] = float(np.nanmean(values(traces, readings, name, reading)))
+        off[name] = abs(means[name] - wanted) / (abs(wanted) if relative else 1.0)
+    if arm is None:
+        return worst(off, tolerance) | {"cells": means}
+    return {"expected": value, "tolerance": tolerance, "value": means[arm], "passed": bool(off[arm] <= tolerance)}
+
+
+def ratio(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    than: str,
+    reading: str = "accuracy",
+    at_least: float | None = None,
+    at_most: float | None = None,
+    each: bool = False,
+) -> Verdict:
+    """The mean of one arm over that of another lies within bounds; `each`: subject by subject (the worst is given)."""
+    ours, theirs = (values(traces, readings, name, reading) for name in (arm, than))
+    if not each:
+        return bounded(float(np.nanmean(ours) / np.nanmean(theirs)), at_least, at_most)
+    ratios = ours / theirs
+    found = [bounded(float(end), at_least, at_most) for end in (ratios.min(), ratios.max())]
+    return next((v for v in found if not v["passed"]), found[0] if at_least is not None else found[1])
+
+
+def trend(
+    traces: Traces,
+    readings: Readings,
+    arms: list[str],
+    reading: str = "accuracy",
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Verdict:
+    """Spearman's correlation of the arms' means with their order lies within bounds (1: rises all the way)."""
+    means = [float(np.nanmean(values(traces, readings, arm, reading))) for arm in arms]
+    return bounded(statistics.spearman(range(len(arms)), means), at_least, at_most)
+
+
+KINDS = (at_most, at_least, published, better, interior, best_last, near, ratio, trend)

@@ -1,0 +1,76 @@
+"""Kinds of claims on profiles: a reading with an axis of its own, [s, k]."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cls_sim import statistics, theory
+from cls_sim.claims.values import Readings, Traces, Verdict, bounded, profile, relative, worst
+from cls_sim.errors import Refused, choice
+
+
+def law(
+    traces: Traces,
+    readings: Readings,
+    reading: str,
+    law: str,
+    x: Sequence[float],
+    tolerance: float,
+    arms: list[str] | dict[str, dict[str, Any]] | None = None,
+    arm: str | None = None,
+    settings: dict[str, Any] | None = None,
+    norm: str = "max",
+) -> Verdict:
+    """The mean profile agrees with a law of cls_sim.theory at x: in the largest difference (max), or relative L2 (l2).
+
+    arms may map each arm to its own settings of the law.
+    """
+    choice("norm", norm, ("max", "l2"))
+    curve = theory.law("claims.law", law)
+    own = arms if isinstance(arms, dict) else {name: {} for name in (arms or [str(arm)])}
+    off = {}
+    for name, special in own.items():
+        mean = np.nanmean(profile(traces, name, reading), 0)
+        at = np.asarray(x, np.float64)
+        if len(at) != len(mean):
+            raise Refused("claims.x", f"has {len(at)} places and {reading} has {len(mean)}", "give as many")
+        wanted = np.asarray(curve(at, **{**(settings or {}), **special}), np.float64)
+        off[name] = relative(mean, wanted) if norm == "l2" else float(np.abs(mean - wanted).max())
+    return worst(off, tolerance)
+
+
+def slope(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    reading: str,
+    x: Sequence[float],
+    low: float,
+    high: float,
+    start: float | None = None,
+    end: float | None = None,
+) -> Verdict:
+    """The exponent of the mean profile over x (least squares of logarithms, start <= x <= end) lies in [low, high]."""
+    at, mean = np.asarray(x, np.float64), np.nanmean(profile(traces, arm, reading), 0)
+    inside = (at >= (at.min() if start is None else start)) & (at <= (at.max() if end is None else end))
+    found = float(np.polyfit(np.log(at[inside]), np.log(mean[inside]), 1)[0])
+    return {"expected": f"{low} to {high}", "tolerance": 0, "value": found, "passed": bool(low <= found <= high)}
+
+
+def along(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    reading: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Verdict:
+    """Spearman's correlation of the mean profile with its order lies within bounds (1: rises all the way)."""
+    mean = np.nanmean(profile(traces, arm, reading), 0)
+    return bounded(statistics.spearman(range(len(mean)), mean), at_least, at_most)
+
+
+KINDS = (law, slope, along)

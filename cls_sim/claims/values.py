@@ -1,0 +1,55 @@
+"""What claims ask of traces and readings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cls_sim.errors import Refused, suggest
+from cls_sim.trace import Trace
+
+Traces = Mapping[str, Trace]
+Readings = Mapping[str, Mapping[str, np.ndarray]]
+Verdict = dict[str, Any]
+
+
+def values(traces: Traces, readings: Readings, arm: str, reading: str) -> np.ndarray:
+    """The last reading of an arm [s]; `name[3]` is one place of a profile."""
+    name, _, place = reading.partition("[")
+    if place and re.fullmatch(r"-?\d+\]", place):
+        return profile(traces, arm, name)[:, int(place[:-1])]
+    if reading not in readings[arm]:
+        raise Refused(f"claims: {arm}.{reading}", "is not measured", suggest(reading, readings[arm]))
+    return readings[arm][reading]
+
+
+def profile(traces: Traces, arm: str, reading: str) -> np.ndarray:
+    """The last profile of an arm [s, k]."""
+    found = np.asarray(traces[arm].last(reading), np.float64)
+    if found.ndim != 2:
+        raise Refused(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
+    return found
+
+
+def worst(found: Mapping[str, float], tolerance: float, expected: Any = 0.0) -> Verdict:
+    """The largest of several distances is within the tolerance."""
+    arm = max(found, key=lambda name: found[name])
+    said = {"expected": expected, "tolerance": tolerance, "value": found[arm], "worst": arm, "cells": dict(found)}
+    return said | {"passed": bool(found[arm] <= tolerance)}
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    """|a - b| / |b|, Euclidean."""
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def bounded(value: float, at_least: float | None, at_most: float | None) -> Verdict:
+    """A number within bounds, of which either may be missing, not both."""
+    if at_least is None and at_most is None:
+        raise Refused("claims", "a claim without a bound claims nothing", "give at_least or at_most")
+    words = [f">= {at_least}" if at_least is not None else "", f"<= {at_most}" if at_most is not None else ""]
+    passed = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+    return {"expected": " and ".join(filter(None, words)), "tolerance": 0, "value": value, "passed": bool(passed)}

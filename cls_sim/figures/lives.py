@@ -1,0 +1,209 @@
+"""A reading over a life, and by context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cls_sim.errors import Refused
+from cls_sim.figures.compared import in_rows
+from cls_sim.figures.numbers import by_arm, estimated, latest, lives_of, overall, rows_of
+from cls_sim.figures.page import (
+    DOUBLE,
+    INK,
+    PALE,
+    SINGLE,
+    Row,
+    add_legend,
+    add_note,
+    draw_chance,
+    draw_line,
+    draw_points,
+    finished,
+    ink_of,
+    label_of,
+    label_outer,
+    new_page,
+    shade,
+    styled,
+    whole_unit,
+)
+
+
+@styled
+def over_days(
+    traces: Any,
+    reading: str,
+    *,
+    theory: Any = None,
+    ylabel: str | None = None,
+    chance: float | None = None,
+    moment: str | None = None,
+) -> Any:
+    """A reading over the life, a line an arm (contexts averaged), with its interval; thin lines are subjects.
+
+    theory  (x, y), or arm → (x, y): drawn as lines, and the simulation as points with error bars
+    chance  a dotted line
+    moment  only readings taken at such moments ("night.end")
+    """
+    figure, (axes,) = new_page(SINGLE, 2.5)
+    rows: list[Row] = []
+    for arm, days, values in lives_of(traces, reading, moment):
+        e, ink = estimated(overall(values)), ink_of(arm.number)
+        rows += rows_of(e, overall(values), arm=arm.name, day=days)
+        if theory is None:
+            draw_line(axes, days, e, ink, arm.name, subjects=overall(values))
+        else:
+            draw_points(axes, days, e, ink, arm.name)
+    names = list(by_arm(traces))
+    for name, (x, y) in by_arm(theory).items():
+        ink = (
+            {**ink_of(names.index(name)), "label": None} if name in names else {"color": INK, "label": name or "theory"}
+        )
+        axes.plot(x, y, lw=1.0, zorder=1, **ink)
+    axes.set(xlabel="age (days)", ylabel=ylabel or label_of(reading))
+    whole_unit(axes, rows)
+    draw_chance(axes, chance)
+    add_legend(figure, axes)
+    add_note(figure, rows, "" if theory is None else "points: simulation; lines: theory")
+    return finished(figure, rows)
+
+
+@styled
+def contexts_over_days(
+    traces: Any,
+    reading: str = "accuracy",
+    *,
+    ylabel: str | None = None,
+    chance: float | None = None,
+    moment: str | None = None,
+) -> Any:
+    """A reading of every context over the life, a panel an arm: the figure of forgetting.
+
+    Thin vertical lines are the ends of contexts, where the trace tells them.
+    """
+    lives = lives_of(traces, reading, moment)
+    columns = min(len(lives), 4)
+    deep = -(-len(lives) // columns)
+    figure, panels = new_page(SINGLE if columns == 1 else DOUBLE, 0.7 + 1.6 * deep, deep, columns, share=True)
+    rows: list[Row] = []
+    for panel, (arm, days, values) in zip(panels, lives, strict=False):
+        if values.ndim != 3:
+            raise Refused(reading, "is no reading by context", "name one that gives [s, k]")
+        for end in arm.ends:
+            panel.axvline(end, color=PALE, lw=0.8, zorder=0)
+        for context in range(values.shape[2]):
+            e = estimated(values[:, :, context])
+            rows += rows_of(e, values[:, :, context], arm=arm.name, context=context + 1, day=days)
+            draw_line(panel, days, e, {"color": shade(context, values.shape[2])}, f"context {context + 1}")
+        panel.set_title(arm.name, loc="left")
+        draw_chance(panel, chance)
+        whole_unit(panel, rows)
+    for panel in panels[len(lives) :]:
+        panel.set_axis_off()
+    label_outer(panels, columns, len(lives), "age (days)", ylabel or label_of(reading))
+    add_legend(figure, panels[0])
+    add_note(figure, rows)
+    return finished(figure, rows)
+
+
+@styled
+def forgetting(
+    traces: Any,
+    reading: str = "accuracy",
+    *,
+    contexts: int = 1,
+    lines: Sequence[str] | None = None,
+    ylabel: str | None = None,
+    chance: float | None = None,
+    moment: str | None = None,
+    bands: Mapping[str, Sequence[float]] | None = None,
+) -> Any:
+    """What becomes of the first `contexts` contexts over the life, and, at the right, of all of them in the end.
+
+    lines  the arms drawn at the left; None: all
+    """
+    figure, (left, right) = new_page(DOUBLE, 2.6, 1, 2, width_ratios=(1.35, 1))
+    rows: list[Row] = []
+    last: dict[str, np.ndarray] = {}
+    for arm, days, values in lives_of(traces, reading, moment):
+        if values.ndim != 3:
+            raise Refused(reading, "is no reading by context", "name one that gives [s, k]")
+        if lines is None or arm.name in lines:
+            first = overall(values[:, :, :contexts])
+            e = estimated(first)
+            rows += rows_of(e, first, panel="first contexts", arm=arm.name, day=days)
+            draw_line(left, days, e, ink_of(arm.number), arm.name)
+        for end in arm.ends if arm.number == 0 else ():
+            left.axvline(end, color=PALE, lw=0.8, zorder=0)
+        last[arm.name] = latest(overall(values))
+    rows += in_rows(right, last, bands, panel="all contexts, end of life")
+    name = ylabel or label_of(reading)
+    which = "context 1" if contexts == 1 else f"contexts 1-{contexts}"
+    left.set(xlabel="age (days)", ylabel=f"{name}, {which}")
+    right.set_xlabel(f"{name}, all contexts, end of life")
+    whole_unit(left, rows)
+    whole_unit(right, rows, axis="x")
+    draw_chance(left, chance)
+    draw_chance(right, chance, axis="x")
+    add_legend(figure, left, right)
+    add_note(figure, rows)
+    return finished(figure, rows)
+
+
+@styled
+def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
+    """Accuracy of every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such.
+
+    With one row more than columns, the first is before anything was learnt.
+    """
+    tables = accuracy if isinstance(accuracy, Mapping) else {"": accuracy}
+    arrays = {arm: np.asarray(values, np.float64) for arm, values in tables.items()}
+    columns = min(len(arrays), 4)
+    deep = -(-len(arrays) // columns)
+    width = SINGLE if columns == 1 else DOUBLE
+    ends, contexts = next(iter(arrays.values())).shape[-2:]
+    side = min(2.2, (width - 1.35) / columns)
+    figure, panels = new_page(width, 0.45 + deep * (side * ends / contexts + 0.2), deep, columns, share=True)
+    top = max(1.0, *(float(np.nanmax(a)) for a in arrays.values()))
+    low = min(0.0, *(float(np.nanmin(a)) for a in arrays.values()))
+    rows: list[Row] = []
+    for panel, (arm, array) in zip(panels, arrays.items(), strict=False):
+        e = estimated(np.moveaxis(array, 0, -1)) if array.ndim == 3 else None
+        table = array if e is None else e.mean
+        picture = panel.imshow(table, cmap="cividis", vmin=low, vmax=top, aspect="equal")
+        rows += _cells(panel, arm, table, e, low, top)
+        panel.set_title(arm, loc="left")
+        if panel is panels[0]:
+            bar = figure.colorbar(picture, ax=panels, shrink=0.8, aspect=20, label=label)
+            bar.outline.set_visible(False)
+            bar.ax.tick_params(labelsize=7, length=0)
+    for panel in panels[len(arrays) :]:
+        panel.set_axis_off()
+    label_outer(panels, columns, len(arrays), "context examined", "after context")
+    add_note(figure, rows, interval=False)
+    return finished(figure, rows)
+
+
+def _cells(panel: Any, arm: str, table: np.ndarray, e: Any, low: float, top: float) -> list[Row]:
+    """Numbers and ticks of a heat map."""
+    ends, contexts = table.shape
+    first = 1 if ends <= contexts else 0  # row 0 is before anything was learnt
+    rows: list[Row] = []
+    for i, j in np.ndindex(ends, contexts):
+        if contexts <= 10 and np.isfinite(table[i, j]):
+            ink = "white" if (table[i, j] - low) / (top - low) < 0.55 else "black"
+            size = 6.5 if contexts <= 6 else 5
+            panel.text(j, i, f"{table[i, j]:.2f}".removeprefix("0"), ha="center", va="center", color=ink, fontsize=size)
+        row: Row = {"arm": arm, "after": i + first, "context": j + 1, "mean": table[i, j]}
+        if e is not None:
+            row |= {"sem": e.sem[i, j], "low": e.low[i, j], "high": e.high[i, j], "n": e.n[i, j]}
+        rows.append(row)
+    panel.set_yticks(range(ends), ["start" if i + first == 0 else str(i + first) for i in range(ends)])
+    panel.set_xticks(range(contexts), [str(j + 1) for j in range(contexts)])
+    panel.tick_params(length=0)
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+    return rows

@@ -1,0 +1,89 @@
+"""What traces say, as arrays for a figure, and an estimate as its rows of data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cls_sim import statistics
+from cls_sim.errors import Refused
+from cls_sim.figures.page import FEW, Row
+
+
+class Arm:
+    """An arm's name, its number (for its colour), and the days at which its contexts ended."""
+
+    def __init__(self, name: str, number: int, ends: Sequence[float]):
+        self.name, self.number, self.ends = name, number, ends
+
+
+def lives_of(traces: Any, reading: str, moment: str | None) -> list[tuple[Arm, np.ndarray, np.ndarray]]:
+    """Of each arm its days [t] and values [t, s] or [t, s, k]."""
+    found = []
+    for number, (name, trace) in enumerate(by_arm(traces).items()):
+        if isinstance(trace, tuple):
+            days, values, ends = *trace, []
+        else:
+            days, values = trace.reading(reading, moment)
+            rows = [row for row in trace.rows if row["moment"] == "context.end"]
+            ends = sorted({float(np.mean(row["day"])) for row in rows})
+        values = np.asarray(values, np.float64)
+        there = ~np.isnan(values.reshape(len(values), -1)).all(1)
+        found.append((Arm(name, number, ends), np.asarray(days, np.float64)[there], values[there]))
+    return found
+
+
+def by_arm(given: Any) -> Mapping[str, Any]:
+    return {} if given is None else given if isinstance(given, Mapping) else {"": given}
+
+
+def overall(values: np.ndarray) -> np.ndarray:
+    """[t, s, k] → [t, s], the mean over the contexts that have a number."""
+    if values.ndim == 2:
+        return values
+    there = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, values, 0.0).sum(2) / there.sum(2)
+
+
+def latest(values: np.ndarray) -> np.ndarray:
+    """[t, s] → [s], each subject's last number."""
+    there = ~np.isnan(values)
+    last = len(values) - 1 - there[::-1].argmax(0)
+    return np.take_along_axis(values, last[None], 0)[0]
+
+
+def finite_places(x: np.ndarray, log: bool) -> np.ndarray:
+    """Where swept numbers stand on an axis: infinity one step behind the last finite one."""
+    finite = np.sort(x[np.isfinite(x)])
+    if len(finite) < 2 or len(finite) == len(x):
+        return x
+    last, step = finite[-1], finite[-1] / finite[-2] if log else finite[-1] - finite[-2]
+    return np.where(np.isfinite(x), x, last * step if log else last + step)
+
+
+def subjects_of(arm: str, values: ArrayLike) -> np.ndarray:
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1:
+        raise Refused(arm, f"has shape {array.shape}", "give one number a subject, [s]")
+    return array
+
+
+def estimated(values: np.ndarray) -> statistics.Estimate:
+    """The estimate over the second axis: [n, s] → arrays [n]; [n, m, s] → [n, m]."""
+    return statistics.estimate(np.moveaxis(values, -1, 0))
+
+
+def rows_of(e: statistics.Estimate, values: np.ndarray | None, **places: Any) -> list[Row]:
+    """What an estimate shows, a row a point, and the subjects where they are few."""
+    found = []
+    for i in range(len(e.mean)):
+        row = {name: place[i] if isinstance(place, np.ndarray) else place for name, place in places.items()}
+        row |= {"mean": e.mean[i], "sem": e.sem[i], "low": e.low[i], "high": e.high[i], "n": e.n[i]}
+        if values is not None and values.shape[1] <= FEW:
+            row |= {f"subject_{j}": value for j, value in enumerate(values[i])}
+        found.append(row)
+    return found

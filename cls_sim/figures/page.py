@@ -1,0 +1,211 @@
+"""The page: its style, its ink, and how estimates are drawn on it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim import statistics
+from cls_sim.errors import Broken
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # an eighth arm has the first colour, dashed
+INK, GREY, PALE = "#222222", "#6b6b6b", "#e4e4e4"
+SINGLE, DOUBLE = 3.4, 7.0  # inches: one column, two columns
+FEW = 40  # subjects up to which each is shown
+THIN = 25  # simulation points beside a curve
+STYLE = {
+    "font.size": 7.5,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7.5,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.2,
+    "lines.linewidth": 1.3,
+    "text.color": INK,
+    "pdf.fonttype": 42,  # letters stay letters
+    "savefig.facecolor": "white",
+}
+
+Row = dict[str, Any]
+
+
+def styled(draw: Callable) -> Callable:
+    """Draw in our style, whatever the user's is."""
+
+    @wraps(draw)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+            return draw(*args, **kwargs)
+
+    return inner
+
+
+def new_page(width: float, height: float, rows: int = 1, columns: int = 1, share: bool = False, **grid: Any) -> Any:
+    """A figure and the flat list of its axes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.03, hspace=0.03)  # pyright: ignore
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=share, sharey=share, gridspec_kw=grid or None)
+    for one in axes.flat:
+        one.locator_params(nbins=6, steps=[1, 2, 5, 10])
+        one.tick_params(labelsize=7, width=0.6, length=2.5, color=INK, labelcolor=INK)
+    return figure, list(axes.flat)
+
+
+def ink_of(number: int) -> dict[str, Any]:
+    return {"color": PALETTE[number % len(PALETTE)], "ls": DASHES[number // len(PALETTE) % len(DASHES)]}
+
+
+def shade(number: int, count: int) -> Any:
+    """Colours for what has an order, light to dark would vanish on white: viridis without its yellow."""
+    from matplotlib import colormaps
+
+    return colormaps["viridis"](0.85 * number / max(1, count - 1))
+
+
+def draw_line(axes: Any, x: np.ndarray, e: Any, ink: dict, label: str, subjects: np.ndarray | None = None) -> None:
+    if subjects is not None and subjects.shape[1] <= FEW:
+        axes.plot(x, subjects, lw=0.4, alpha=0.25, color=ink["color"], zorder=1)
+    few = len(x) <= 15
+    axes.plot(x, e.mean, **ink, label=label or None, marker="o" if few else None, ms=2.5, zorder=3)
+    axes.fill_between(x, e.low, e.high, color=ink["color"], alpha=0.22, lw=0, zorder=2)
+
+
+def draw_points(axes: Any, x: np.ndarray, e: Any, ink: dict, label: str, log: bool = False) -> None:
+    chosen = thinned(x, log)
+    error = np.abs(np.stack([e.mean - e.low, e.high - e.mean]))[:, chosen]
+    look = {"fmt": "o", "ms": 2.6, "mew": 0, "elinewidth": 0.8, "zorder": 3}
+    axes.errorbar(x[chosen], e.mean[chosen], yerr=np.nan_to_num(error), color=ink["color"], label=label or None, **look)
+
+
+def thinned(x: np.ndarray, log: bool) -> np.ndarray:
+    """At most 25 of the points, evenly along the axis."""
+    if len(x) <= THIN:
+        return np.arange(len(x))
+    places = np.log(np.maximum(x, x[x > 0].min())) if log else x
+    wanted = np.linspace(places.min(), places.max(), THIN)
+    return np.unique(np.abs(places[:, None] - wanted).argmin(0))
+
+
+def label_outer(panels: Sequence[Any], columns: int, count: int, xlabel: str, ylabel: str) -> None:
+    """Labels at the left and below; tick labels too where nothing is below."""
+    for i in range(count):
+        if i % columns == 0:
+            panels[i].set_ylabel(ylabel)
+        if i + columns >= count:
+            panels[i].set_xlabel(xlabel)
+            panels[i].tick_params(labelbottom=True)
+
+
+def whole_unit(axes: Any, rows: Sequence[Row], axis: str = "y") -> None:
+    """Fractions that use the unit interval are shown on all of it."""
+    means = np.array([row["mean"] for row in rows], np.float64)
+    means = means[np.isfinite(means)]
+    if means.size and means.min() >= 0.0 and 0.4 < means.max() <= 1.0:
+        axes.set(**{f"{axis}lim": (-0.02, 1.04)})
+
+
+def draw_chance(axes: Any, chance: float | None, axis: str = "y") -> None:
+    if chance is None:
+        return
+    look = {"color": GREY, "lw": 0.8, "ls": (0, (1, 1.5)), "zorder": 0}
+    words = {"fontsize": 6, "color": GREY}
+    if axis == "x":
+        axes.axvline(chance, **look)
+        axes.annotate("chance", (chance, 1.0), xycoords=axes.get_xaxis_transform(), ha="center", va="bottom", **words)
+    else:
+        axes.axhline(chance, **look)
+        axes.annotate("chance", (1.0, chance), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", **words)
+
+
+def add_legend(figure: Any, *axes: Any) -> None:
+    """Above the axes, where it hides nothing, in as many columns as fit; none for a single line."""
+    named = [pair for one in axes for pair in zip(*one.get_legend_handles_labels(), strict=True)]
+    if len(named) > 1 or [label for _, label in named] == ["published"]:
+        handles, labels = zip(*named, strict=True)
+        fit = int(figure.get_figwidth() / (0.45 + 0.06 * max(map(len, labels))))
+        figure.legend(handles, labels, loc="outside upper center", ncols=max(1, min(len(labels), fit)))
+
+
+def add_note(figure: Any, rows: Sequence[Row], more: str = "", interval: bool = True) -> None:
+    """How many subjects, and what the interval is: small and grey, below at the right."""
+    counts = sorted({int(row["n"]) for row in rows if "n" in row})
+    if not counts:
+        return
+    many = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+    what = "mean and 95 % interval" if interval and counts[-1] >= statistics.FEWEST else "mean"
+    text = f"n = {many}, {what}"
+    figure.supxlabel("; ".join(filter(None, [text, more])), x=0.995, ha="right", fontsize=6, color=GREY)
+
+
+def label_of(reading: str) -> str:
+    return reading.replace("_", " ").replace(".", ", ")
+
+
+def empty(name: str) -> Any:
+    figure, (axes,) = new_page(SINGLE, 1.0)
+    axes.set_axis_off()
+    figure.text(0.5, 0.5, f"{name}: none of its arms was run", ha="center", va="center", color=GREY)
+    return finished(figure, [])
+
+
+def finished(figure: Any, rows: list[Row]) -> Any:
+    """The figure with its data; Jupyter shows it as it is."""
+    figure.data = partial(list, rows)
+    figure._repr_png_ = partial(_png, figure)
+    return figure
+
+
+@styled
+def _png(figure: Any) -> bytes:
+    page = io.BytesIO()
+    figure.savefig(page, format="png", dpi=200)
+    return page.getvalue()
+
+
+@styled
+def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path) -> Path:
+    """Write STEM.png (200 dpi), STEM.pdf and STEM.csv (`data`, or what the figure shows); returns the PNG's path.
+
+    The same figure gives the same bytes.  Raises Broken where they cannot be written.
+    """
+    stem = Path(stem)
+    rows = figure.data() if data is None else list(data)
+    heads = list(dict.fromkeys(head for row in rows for head in row))
+    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf", "csv")}
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(paths["png"], dpi=200, metadata={"Software": None})
+        figure.savefig(paths["pdf"], metadata={"CreationDate": None, "Creator": None, "Producer": None})
+        with paths["csv"].open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, heads, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
+    except OSError as error:
+        raise Broken(
+            str(stem), f"cannot be written ({error.strerror})", "make room or choose another folder"
+        ) from error
+    return paths["png"]
+
+
+def _cell(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    return "" if value != value else repr(value) if isinstance(value, float) else value

@@ -1,0 +1,149 @@
+"""The figures that an experiment asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cls_sim.errors import Refused, choice
+from cls_sim.figures.compared import arms, sweep
+from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
+from cls_sim.figures.page import Row, empty, label_of
+from cls_sim.figures.theory import curves
+
+
+def draw(
+    name: str, wish: Mapping[str, Any], traces: Mapping[str, Any], readings: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, list[Row]]:
+    """The figure `figures.NAME` of an experiment, and its data.
+
+    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep or profile; `arms` chooses
+    among the arms and their order (by default all), the rest are that figure's own settings.  Arms not run are left
+    out.
+
+    traces    arm → trace
+    readings  arm → name → [s], the last of each
+    """
+    settings = dict(wish)
+    key = f"figures.{name}"
+    kind = choice(f"{key}.kind", settings.pop("kind", None), WISHES)
+    chosen = [arm for arm in settings.pop("arms", traces) if arm in traces]
+    try:
+        figure = WISHES[kind]({arm: traces[arm] for arm in chosen}, readings, **settings) if chosen else empty(name)
+    except (TypeError, KeyError) as error:
+        raise Refused(key, f"cannot be drawn as {kind} ({error})", "see cls_sim.figures for its settings") from error
+    return figure, figure.data()
+
+
+def _draw_arms(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:
+    return arms({arm: readings[arm][reading] for arm in traces}, **{"ylabel": label_of(reading), **settings})
+
+
+def _draw_matrix(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:
+    return matrix({arm: trace.matrix(reading) for arm, trace in traces.items()}, **settings)
+
+
+def _draw_curves(traces: Mapping[str, Any], readings: Any, panels: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
+    """Go-CLS: an arm's errors over the dose, beside the analytic ones of its snr and load."""
+    from cls_sim import theory
+
+    laws = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
+    drawn = []
+    for panel in panels:
+        if panel["arm"] not in traces:
+            continue
+        points = {name: _against_dose(traces[panel["arm"]], name) for name in panel["readings"]}
+        dose = np.linspace(0.0, max(x.max() for x, _ in points.values()), 200)
+        lines = {name: (dose, laws[name](dose, panel["snr"], panel["load"])) for name in points}
+        best = theory.best_dose(panel["snr"], panel["load"])
+        mark = best if best < dose[-1] else None
+        drawn.append({"title": panel["title"], "points": points, "lines": lines, "mark": mark})
+    return curves(drawn, **settings) if drawn else empty("curves")
+
+
+def _draw_doses(
+    traces: Mapping[str, Any], readings: Any, reading: str, snr: float, load: float, **settings: Any
+) -> Any:
+    """Go-CLS: an error of several arms over the dose, on the one analytic curve."""
+    from cls_sim import theory
+
+    laws = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
+    points = {arm: _against_dose(trace, reading) for arm, trace in traces.items()}
+    dose = np.linspace(0.0, max(x.max() for x, _ in points.values()), 200)
+    panel = {"points": points, "lines": {"theory": (dose, laws[reading](dose, snr, load))}}
+    best = {"mark": theory.best_dose(snr, load)}
+    labels = {"xlabel": "dose of plasticity S", "ylabel": f"error ({label_of(reading)})"}
+    return curves([panel | best], **{**labels, **settings})
+
+
+def _draw_sweep(
+    traces: Mapping[str, Any],
+    readings: Any,
+    worlds: Mapping[str, Sequence[str]],
+    reading: str = "accuracy",
+    **settings: Any,
+) -> Any:
+    """A reading of arms that differ in one number, a line a world; worlds that were not run whole are left out."""
+    whole = {world: arms for world, arms in worlds.items() if set(arms) <= set(readings)}
+    values = {world: [readings[arm][reading] for arm in arms] for world, arms in whole.items()}
+    return sweep(worlds=values, **settings) if values else empty("sweep")
+
+
+def _draw_profile(
+    traces: Mapping[str, Any],
+    readings: Any,
+    reading: str | Sequence[str],
+    x: Sequence[float],
+    law: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    panels: Mapping[str, Sequence[str]] | None = None,
+    names: Mapping[str, str] | None = None,
+    **others: Any,
+) -> Any:
+    """Profiles [s, k] at x, a colour an arm (or a reading, where there are several), over the lines of a law.
+
+    law       a function of cls_sim.theory, at x; none: points are joined
+    settings  of the law: for all arms, or arm → its own
+    panels    title → its arms; without, one panel of all
+    names     arm or reading → what the legend calls it
+    """
+    from cls_sim import theory
+
+    many, names = not isinstance(reading, str), names or {}
+    wanted: Sequence[str] = [reading] if isinstance(reading, str) else reading
+    at = np.asarray(x, np.float64)
+    fine = np.geomspace(at.min(), at.max(), 200) if others.get("log") else np.linspace(at.min(), at.max(), 200)
+    drawn = []
+    for title, chosen in (panels or {"": list(traces)}).items():
+        panel: dict[str, Any] = {"title": title, "points": {}, "lines": {}}
+        for arm in (arm for arm in chosen if arm in traces):
+            for name in wanted:
+                key = name if many and len(chosen) == 1 else f"{arm}, {name}" if many else arm
+                label = names.get(key, label_of(key))
+                panel["points"][label] = (at, np.asarray(traces[arm].last(name)).T)
+                if law is not None:
+                    own = (settings or {}).get(arm, settings or {})
+                    panel["lines"][label] = (fine, theory.law("figures.law", law)(fine, **own))
+        if panel["points"]:
+            drawn.append(panel)
+    given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
+    return curves(drawn, **given) if drawn else empty("profile")
+
+
+def _against_dose(trace: Any, reading: str) -> tuple[np.ndarray, np.ndarray]:
+    return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
+
+
+WISHES: dict[str, Callable[..., Any]] = {
+    "over_days": lambda traces, _, **settings: over_days(traces, **settings),
+    "contexts_over_days": lambda traces, _, **settings: contexts_over_days(traces, **settings),
+    "forgetting": lambda traces, _, **settings: forgetting(traces, **settings),
+    "arms": _draw_arms,
+    "matrix": _draw_matrix,
+    "curves": _draw_curves,
+    "doses": _draw_doses,
+    "profile": _draw_profile,
+    "sweep": _draw_sweep,
+}
