@@ -68,9 +68,9 @@ VOCABULARY = {
     # consolidation
     "Consolidation": "consolidation.base",
     "Descent": "consolidation.descent",
-    "Sgd": "consolidation.optimisers",
-    "Momentum": "consolidation.optimisers",
-    "Adam": "consolidation.optimisers",
+    "Sgd": "optimisers",
+    "Momentum": "optimisers",
+    "Adam": "optimisers",
     "Label": "consolidation.objectives",
     "Distil": "consolidation.objectives",
     # readout

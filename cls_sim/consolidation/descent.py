@@ -11,9 +11,9 @@ from torch import Tensor
 from cls_sim.batch import Batch
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.objectives import Label, Objective
-from cls_sim.consolidation.optimisers import Adam, Rule
 from cls_sim.errors import Refused, choice
 from cls_sim.neocortex.base import Neocortex
+from cls_sim.optimisers import Adam, Rule
 from cls_sim.part import Spec, View
 
 
@@ -27,7 +27,7 @@ class Descent(Consolidation):
     A subject at rate 0, or without a row of weight above 0, does not move, nor does its rule's memory.
 
     >>> from cls_sim.neocortex.mlp import Linear
-    >>> from cls_sim.consolidation.optimisers import Sgd
+    >>> from cls_sim.optimisers import Sgd
     >>> cortex, descent = Linear(), Descent(rule=Sgd(), reduction="sum")
     >>> _ = descent.begin(cortex.begin(Spec(inputs=(1,), outputs=1, regression=True)))
     >>> batch = Batch.lived(torch.full((1, 2, 1), 2.0), torch.ones(1, 2, 1))
@@ -55,6 +55,7 @@ class Descent(Consolidation):
             active = active & (batch.weight > 0).any(1).cpu().numpy()
         if active.any():
             self.rule.update(neocortex.weights, self.gradient(neocortex, batch), rate, active)
+            neocortex.learnt(batch, active)
 
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
         """The gradient of each subject's loss in its own weights, name → [s, …]."""
@@ -69,8 +70,9 @@ class Descent(Consolidation):
 
     def _rows(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         """The loss of each row [s, b]."""
-        told = batch.context if self.spec.context_told else None
-        return self.objective.rows(neocortex.scores(batch.x, told), batch)
+        scores, own = neocortex.taught(batch, batch.context if self.spec.context_told else None)
+        rows = self.objective.rows(scores, batch)
+        return rows if own is None else rows + own
 
     def _share(self, rows: Tensor, batch: Batch) -> Tensor:
         """What each row counts in its subject's loss: [s, b]; the reduction's derivative, told to autograd at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,11 +35,24 @@ class Neocortex(Part):
 
     def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Scores [s, b, o]; where the context [s, b] is told, only the outputs of its head compete."""
-        scores = self.answer(self.features(x, context, weights), weights)
+        return self.within(self.answer(self.features(x, context, weights), weights), context)
+
+    def within(self, scores: Tensor, context: Tensor | None) -> Tensor:
+        """Scores [s, b, o] of which, where the context [s, b] is told, only those of its head compete."""
         if context is None or self.heads is None:
             return scores
         rows = torch.arange(len(context), device=context.device)[:, None]
         return scores.masked_fill(~self.heads[rows, context.clamp(min=0)], -1e9)
+
+    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Scores for a batch that teaches, and what the cortex wants of its rows beside the answer.
+
+        The second is a loss [s, b] of its own (to reconstruct its input, say), or None; both differentiable.
+        """
+        return self.scores(batch.x, context), None
+
+    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+        """A step on this batch has moved the weights of the subjects that are active (bool [s])."""
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.

@@ -46,7 +46,7 @@ class Memory(Readout):
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall = hippocampus.recall(x)
         source = torch.full(x.shape[:2], HIPPOCAMPUS, dtype=torch.int64, device=x.device)
-        return Answer(_within(recall.scores, context, neocortex), source, 1 - recall.match)
+        return Answer(neocortex.within(recall.scores, context), source, 1 - recall.match)
 
 
 class Both(Readout):
@@ -80,7 +80,7 @@ class Both(Readout):
             remembered = recall.match > _confidence(cortical)
         else:
             remembered = (recall.match >= self.threshold) & (recall.slot >= 0)
-        scores = torch.where(remembered[..., None], _within(recall.scores, context, neocortex), cortical)
+        scores = torch.where(remembered[..., None], neocortex.within(recall.scores, context), cortical)
         source = torch.where(remembered, HIPPOCAMPUS, CORTEX)
         return Answer(scores, source, 1 - recall.match)
 
@@ -88,11 +88,3 @@ class Both(Readout):
 def _confidence(scores: Tensor) -> Tensor:
     """The largest softmax probability [s, b]."""
     return scores.softmax(2).amax(2)
-
-
-def _within(scores: Tensor, context: Tensor | None, neocortex: Neocortex) -> Tensor:
-    """Scores of which, where the context is told, only those of its head compete (as in the cortex)."""
-    if context is None or neocortex.heads is None:
-        return scores
-    rows = torch.arange(len(context), device=context.device)[:, None]
-    return scores.masked_fill(~neocortex.heads[rows, context.clamp(min=0)], -1e9)
