@@ -124,7 +124,7 @@ def _hydra(args: list[str], folders: list[str]) -> int:
     import hydra
 
     from cls_sim import screen
-    from cls_sim.configs import conf_dir, search_path
+    from cls_sim.composer import conf_dir, search_path
 
     screen.guard()
     path = search_path(folders)
@@ -145,7 +145,7 @@ def _hydra(args: list[str], folders: list[str]) -> int:
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
 
-        from cls_sim.configs import refusal
+        from cls_sim.composer import refusal
 
         if isinstance(error, (HydraException, OmegaConfBaseException, RecursionError)):
             raise refusal(error) from None

@@ -10,14 +10,12 @@ verify.  Nothing is unpickled, and nothing is built from what a file names.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
-import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import __version__
+from cls_sim.disk import NotPlain, content, synced, written
 from cls_sim.errors import Broken, Refused
 
 SCHEMA = 1
@@ -97,7 +96,7 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
     for path in found(folder):
         try:
             return _verified(path)
-        except _Damaged as damage:
+        except (_Damaged, NotPlain) as damage:
             damaged.append(_set_aside(path, str(damage)))
             if aside is not None:
                 aside.append(damaged[-1])
@@ -259,75 +258,18 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Tree and meta of one checkpoint, every byte of it checked."""
     if path.is_symlink() or not path.is_dir():
         raise _Damaged("it is no folder")
-    manifest = _opened(path, _bytes(path / MANIFEST, LARGEST_MANIFEST))
+    manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
     files = manifest["files"]
     if set(files) != {STATE} or manifest["tick"] != int(path.name.split("-")[1]):
         raise _Damaged(f"{MANIFEST} tells of something else")
     size, digest = files[STATE]["size"], files[STATE]["sha256"]
-    data = _bytes(path / STATE, size)
+    data = content(path / STATE, size)
     if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
         raise _Damaged(f"{STATE} fails its hash")
     return _unpacked(data, manifest["leaves"]), manifest["meta"]
 
 
 # -- the disk -----------------------------------------------------------------------------------------------
-
-
-def _bytes(path: Path, most: int) -> bytes:
-    """A plain file's content if it has at most `most` bytes; never through a link, never from a device."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        file = os.open(path, flags)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EMLINK, errno.ENXIO):
-            raise _Damaged(f"{path.name} is missing or a link") from None
-        raise
-    try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise _Damaged(f"{path.name} is no plain file")
-        if found.st_size > most:
-            raise _Damaged(f"{path.name} is larger than it should be")
-        if found.st_size > _memory():
-            raise MemoryError
-        with open(file, "rb", closefd=False) as stream:
-            return stream.read(found.st_size + 1)
-    except MemoryError:
-        raise Broken(str(path), "does not fit into memory", "resume on a larger machine") from None
-    finally:
-        os.close(file)
-
-
-def _memory() -> float:
-    """The bytes of memory that this machine has (where the system tells)."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
-
-
-def written(path: Path, data: bytes) -> None:
-    """A new file with this content, on the disk when this returns."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    file = os.open(path, flags, 0o666)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file, rest) :]
-        os.fsync(file)
-    finally:
-        os.close(file)
-
-
-def synced(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    if os.name == "nt":  # folders cannot be synced there
-        return
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _free(folder: Path, tick: int) -> Path:

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 import yaml
 
-from cls_sim import __version__, checkpoint, configs
+from cls_sim import __version__, configs, disk
 from cls_sim.configs import Experiment
-from cls_sim.errors import Broken, Refused
+from cls_sim.disk import broken, read, write
+from cls_sim.errors import Refused
 
 SCHEMA = 1
 DECISIVE = ("cls_sim", "torch", "numpy", "processor", "threads", "device")  # what bits depend on
 ROOMS = ("trace", "checkpoints", "jobs", "figures")
-ROOM = "make room or choose another folder, then resume"
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _unused(folder: Path) -> None:
             return
         used = not folder.is_dir() or any(not name.startswith((".lock", ".run.json.")) for name in os.listdir(folder))
     except OSError as error:
-        raise _broken(folder, error) from None
+        raise broken(folder, error) from None
     if used:
         raise Refused("out", f"{folder} exists and is not empty", "name a new folder, or resume it with resume=")
 
@@ -120,7 +120,7 @@ def _made(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _broken(folder, error) from None
+        raise broken(folder, error) from None
 
 
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:
@@ -134,7 +134,7 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     for name in ROOMS:
         _made(folder / name)
     page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
-    put(folder / "config.yaml", page.encode())
+    disk.put(folder / "config.yaml", page.encode())
     if (folder / "environment.json").is_file():
         _compare(read(folder / "environment.json"), now)
     else:
@@ -231,7 +231,7 @@ def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
-        raise _broken(path, error) from None
+        raise broken(path, error) from None
     try:
         end = time.monotonic() + patience
         while not (mine := _locked(file)) and time.monotonic() < end:
@@ -260,63 +260,3 @@ def _locked(file: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-# -- files --------------------------------------------------------------------------------------------------
-
-
-def write(path: Path, content: Any) -> None:
-    """Write strict JSON; a reader sees the old file or the new one, never half of it."""
-    put(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
-
-
-def put(path: Path, data: bytes) -> None:
-    """Write a file aside, sync it, and rename it."""
-    aside = path.with_name(f".{path.name}.new")  # who holds the lock is alone
-    try:
-        aside.unlink(missing_ok=True)
-        checkpoint.written(aside, data)  # never through a link
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise _broken(path, error) from None
-    renamed(aside, path)
-
-
-def renamed(aside: Path, path: Path) -> None:
-    """Give a file its name, for good."""
-    try:
-        os.replace(aside, path)
-        checkpoint.synced(path.parent)
-    except OSError as error:
-        raise _broken(path, error) from None
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A JSON object in a file."""
-    try:
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise Broken(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Refused(str(path), "is damaged", "restore it from a copy, or start a new run")
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as JSON knows them: not-a-number becomes null."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (float, np.floating)):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _broken(path: Path, error: OSError) -> Broken:
-    return Broken(str(path), f"cannot be written ({error.strerror or error})", ROOM)

@@ -12,10 +12,12 @@ from cls_sim import __version__, claims, configs, engines, sinks, statistics
 from cls_sim import folder as folders
 from cls_sim.clock import Moment
 from cls_sim.configs import Experiment
+from cls_sim.disk import read, write
 from cls_sim.errors import Diverged
-from cls_sim.folder import config_hash, write
+from cls_sim.folder import config_hash
 from cls_sim.interrupts import Ear, Interrupted, heeded
-from cls_sim.jobs import Job, fingerprint, jobs, live, save_every
+from cls_sim.jobs import Job, fingerprint, jobs, live
+from cls_sim.kept import save_every
 from cls_sim.life import Life
 from cls_sim.mirror import show
 from cls_sim.trace import Trace
@@ -143,7 +145,7 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
     arms: dict[str, Any] = {}
     main = next((n for n in ("accuracy", "r2") if all(n in t.names() for t in lived.values())), None)
     for name, trace in lived.items():
-        reports = [folders.read(folder / "jobs" / f"{job.name}.json") for job in _jobs_of(experiment, name)]
+        reports = [read(folder / "jobs" / f"{job.name}.json") for job in _jobs_of(experiment, name)]
         found = {key: _estimate(values) for key, values in readings(trace).items()}
         seconds = {key: sum(r["seconds"][key] for r in reports) for key in ("wall", "cpu")}
         arms[name] = {"readings": found, "main": main, "budget": _cost(reports), "seconds": seconds["wall"]}

@@ -56,7 +56,7 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return [name for name in super().list(config_path, results_filter) if name.isprintable()]
 
     def _ours(self) -> bool:
-        from cls_sim.configs import conf_dir
+        from cls_sim.composer import conf_dir
 
         return Path(self.path) == conf_dir()
 

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim import interrupts, screen
-from cls_sim.configs import Experiment, conf_dir, read, refusal, search_path
+from cls_sim.composer import conf_dir, refusal, search_path
+from cls_sim.configs import Experiment, read
 from cls_sim.errors import Broken, Diverged, Refused
 
 BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"

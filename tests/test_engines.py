@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from cls_sim import configs, engines, folder
+from cls_sim.engines import owners
+from cls_sim.engines.base import Engine, Failure, died
 from cls_sim.errors import Broken, Diverged, Refused
 from cls_sim.interrupts import Interrupted
 from cls_sim.jobs import Job, live
@@ -66,7 +68,7 @@ def begun(run: Path) -> bool:
 # -- the order of jobs, without lives -----------------------------------------------------------------------
 
 
-class Pretended(engines.Engine):
+class Pretended(Engine):
     """Ends each job when asked, failing those of these names."""
 
     def __init__(self, workers: int, fails: dict[str, BaseException]):
@@ -90,7 +92,7 @@ class Pretended(engines.Engine):
         self.now.append(job)
         self.most = max(self.most, len(self.now))
 
-    def ended(self, seconds: float) -> list[tuple[str, engines.Failure]]:
+    def ended(self, seconds: float) -> list[tuple[str, Failure]]:
         name = self.now.pop(0).name
         failure = self.fails.get(name)
         if isinstance(failure, KeyboardInterrupt):
@@ -138,9 +140,7 @@ def test_where_a_job_fails_those_that_do_not_need_it_are_lived():
 
 
 def test_the_line_of_error_says_how_many_failed():
-    engine = Pretended(
-        2, {"a-000000": engines._died("a-000000", "exit code 1", Path("run")), "a-000002": Refused("", "", "")}
-    )
+    engine = Pretended(2, {"a-000000": died("a-000000", "exit code 1", Path("run")), "a-000002": Refused("", "", "")})
     with pytest.raises(Broken) as caught:
         engine.spread(arms(a=None), Path("run"))
     assert "a-000000" in str(caught.value) and "1 other" in str(caught.value) and "resume=run" in str(caught.value)
@@ -175,20 +175,20 @@ def test_a_process_that_has_lost_its_job_to_another_dies(tmp_path: Path, monkeyp
     monkeypatch.setattr(engines, "WATCH", 0.1)
     (tmp_path / "jobs").mkdir()
     code = (
-        "import sys, time; from pathlib import Path; from cls_sim import engines; engines.WATCH = 0.1\n"
-        f"with engines.sole('cls-000000', Path({str(tmp_path)!r}), node='first'): time.sleep(60)"
+        "import sys, time; from pathlib import Path; from cls_sim.engines import owners; owners.WATCH = 0.1\n"
+        f"with owners.sole('cls-000000', Path({str(tmp_path)!r}), node='first'): time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})
     try:
         book = tmp_path / "jobs" / "cls-000000.where.jsonl"
-        until(lambda: book.is_file() and engines.owner(book))
-        with engines.sole("cls-000000", tmp_path, node="second"):
+        until(lambda: book.is_file() and owners.owner(book))
+        with owners.sole("cls-000000", tmp_path, node="second"):
             assert process.wait(30) == 1
     finally:
         process.kill()
     told = [json.loads(line) for line in book.read_text().splitlines()]
     assert [line.get("node") for line in told] == ["first", "second", None]
-    assert engines.owner(book) == engines.OVER
+    assert owners.owner(book) == owners.OVER
 
 
 @pytest.mark.claims

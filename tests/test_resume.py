@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim import checkpoint, configs, folder, jobs, runs
+from cls_sim import checkpoint, configs, disk, folder, jobs, runs
 from cls_sim.errors import Refused
 from cls_sim.interrupts import Interrupted
 from cls_sim.life import Life
@@ -149,8 +149,8 @@ def test_killed_while_the_folder_is_made(two, home, name: str):
     out = home / "run"
 
     def work(say) -> None:
-        put = folder.put
-        folder.put = lambda path, data: os._exit(9) if path.name == name else put(path, data)
+        put = disk.put
+        disk.put = lambda path, data: os._exit(9) if path.name == name else put(path, data)
         runs.perform(into(two, out), quiet=True)
 
     assert forked(work, home / "log").ends() == 9
@@ -301,12 +301,12 @@ def test_what_may_change_may_change(done):
 def test_another_machine_is_said_and_not_refused(done, capsys):
     told = json.loads((done / "environment.json").read_text())
     for key, value in {"torch": "1.0", "cls_sim": "0.0.9", "threads": 4, "processor": "6502", "device": "cuda"}.items():
-        folder.write(done / "environment.json", told | {key: value})
+        disk.write(done / "environment.json", told | {key: value})
         capsys.readouterr()
         runs.perform(into(tiny(*TWO), done), quiet=True)
         said = [line for line in capsys.readouterr().err.splitlines() if "bit-identical" in line]
         assert len(said) == 1 and f"{key} was {value}" in said[0]
-    folder.write(done / "environment.json", told)
+    disk.write(done / "environment.json", told)
     capsys.readouterr()
     runs.perform(into(tiny(*TWO), done), quiet=True)
     assert "bit-identical" not in capsys.readouterr().err
@@ -314,12 +314,12 @@ def test_another_machine_is_said_and_not_refused(done, capsys):
 
 def test_a_newer_run_is_refused(done):
     told = json.loads((done / "run.json").read_text())
-    folder.write(done / "run.json", told | {"schema": 2, "version": "9.9"})
+    disk.write(done / "run.json", told | {"schema": 2, "version": "9.9"})
     try:
         with pytest.raises(Refused, match=r"made by cls_sim 9\.9 \(schema 2\)"):
             folder.resumed([f"resume={done}"])
     finally:
-        folder.write(done / "run.json", told)
+        disk.write(done / "run.json", told)
 
 
 def test_a_longer_life_is_the_one_lived_at_once_and_a_shorter_one_is_refused(home):
