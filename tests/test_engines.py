@@ -172,7 +172,7 @@ def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_a_process_that_has_lost_its_job_to_another_dies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A node that was cut off comes back: its jobs are others' now."""
-    monkeypatch.setattr(engines, "WATCH", 0.1)
+    monkeypatch.setattr(owners, "WATCH", 0.1)
     (tmp_path / "jobs").mkdir()
     code = (
         "import sys, time; from pathlib import Path; from cls_sim.engines import owners; owners.WATCH = 0.1\n"
