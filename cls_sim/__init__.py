@@ -35,6 +35,7 @@ VOCABULARY = {
     "Hippocampus": "hippocampus.base",
     "Sparse": "hippocampus.sparse",
     "Store": "hippocampus.store",
+    "Autoencoder": "hippocampus.autoencoder",
     "NoHippocampus": "hippocampus.none",
     "Lesion": "hippocampus.wraps",
     "Frozen": "hippocampus.wraps",
@@ -43,6 +44,7 @@ VOCABULARY = {
     "Linear": "neocortex.mlp",
     "Mlp": "neocortex.mlp",
     "Module": "neocortex.module",
+    "Feedback": "neocortex.feedback",
     # plasticity
     "Plasticity": "plasticity",
     "Constant": "plasticity",

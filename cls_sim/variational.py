@@ -91,8 +91,8 @@ def shown(received: Tensor, levels: bool) -> Tensor:
 def divergence(mean: Tensor, spread: Tensor) -> Tensor:
     """KL(N(μ, σ²) ‖ N(0, 1)) [s, b] = -½ Σ_z (1 + ln σ² - μ² - σ²)  (Kingma & Welling 2014).
 
-    >>> divergence(torch.zeros(1, 3, 2), torch.zeros(1, 3, 2)).tolist()
-    [[0.0, 0.0]]
+    >>> divergence(torch.ones(1, 3, 2), torch.zeros(1, 3, 2)).tolist()
+    [[1.5, 1.5]]
     """
     return -0.5 * (1 + spread - mean.square() - spread.exp()).sum(1)
 

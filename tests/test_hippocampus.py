@@ -64,7 +64,8 @@ def made(tenant: type) -> Hippocampus:
     """A small one of its class, with the settings it has by default."""
     parameters = inspect.signature(tenant).parameters
     around = [cls.Store(capacity=SIZE)] if "hippocampus" in parameters else []
-    return tenant(*around, **({"capacity": SIZE} if "capacity" in parameters else {}))
+    small = {"capacity": SIZE, "hidden": [16], "latent": 4, "renew": 10**6}
+    return tenant(*around, **{name: value for name, value in small.items() if name in parameters})
 
 
 def unfinished(tenant: type) -> bool:
@@ -98,11 +99,12 @@ def flat(tree) -> dict:
     return found
 
 
-def assert_same(tree, other, rows=slice(None)):
+def assert_same(tree, other, rows=slice(None), atol=0.0):
     a, b = flat(tree), flat(other)
     assert a.keys() == b.keys()
     for name in a:
-        assert torch.equal(a[name][rows], b[name]), name
+        mine, other = torch.as_tensor(a[name][rows]), torch.as_tensor(b[name])
+        assert torch.allclose(mine, other, rtol=0, atol=atol) if atol else torch.equal(mine, other), name
 
 
 def test_the_room_has_tenants():
@@ -146,7 +148,8 @@ def test_alone_as_in_company(make):
     for i, seed in enumerate(together.seeds):
         alone = spec_of((seed,))
         solo = live(begun(make(), alone), alone, range(6))
-        assert_same(cohort.state(), solo.state(), slice(i, i + 1))
+        atol = 1e-5 if isinstance(solo, cls.Autoencoder) else 0.0  # trained weights agree within rounding
+        assert_same(cohort.state(), solo.state(), slice(i, i + 1), atol)
         one, all_ = solo.recall(lived(alone, 2).x), cohort.recall(lived(together, 2).x)
         assert torch.equal(one.slot, all_.slot[i : i + 1])
         assert torch.allclose(one.match, all_.match[i : i + 1], atol=1e-5)

@@ -21,7 +21,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
 
 
-NEEDED: dict[str, dict[str, Any]] = {"Module": {"module": network}}  # settings without a default
+NEEDED: dict[str, dict[str, Any]] = {"Module": {"module": network}, "Feedback": {"renew": 100}}  # no default fits
 TENANTS = [n for n, module in cls.VOCABULARY.items() if module.startswith("neocortex.") and not module.endswith("base")]
 
 

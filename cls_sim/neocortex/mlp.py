@@ -49,7 +49,7 @@ class Mlp(Neocortex):
         bias: bool = True,
         gain: float | list[float] = 1.0,
     ):
-        self.hidden = _widths(hidden)
+        self.hidden = widths(hidden)
         self.activation = choice("activation", activation, ACTIVATIONS)
         self.bias = flag("bias", bias)
         self.gain = reals("gain", gain, 0.0)
@@ -108,7 +108,8 @@ class Linear(Neocortex):
         return _drive(features.mT, self.weights if weights is None else weights, 0).mT
 
 
-def _widths(hidden: Sequence[int]) -> tuple[int, ...]:
+def widths(hidden: Sequence[int]) -> tuple[int, ...]:
+    """Widths of hidden layers, checked."""
     if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
         raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
     return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))

@@ -13,6 +13,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
 from cls_sim.replay.base import Replay
+from cls_sim.replay.dreamed import Dreamed
 from cls_sim.replay.stored import Stored
 from cls_sim.subjects import Draws
 
@@ -70,7 +71,8 @@ class Interleaved(Replay):
 
         loss = share · (mean over the lived rows) + (1 - share) · (mean over the remembered rows)
 
-    policy    which memories: a policy over stored traces; at night it is asked as ever
+    policy    which memories: a policy over stored traces, or dreams (which are of the past by themselves); at night
+              it is asked as ever
     share     contexts: 1/k in the k-th context (van de Ven et al. 2022), so that all contexts count alike;
               or a number in [0, 1]
     only_old  remember only what was lived before the present context began
@@ -88,13 +90,13 @@ class Interleaved(Replay):
     derived = frozenset({"_starts", "_device"})
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
-        if not isinstance(policy, Stored):
+        if not isinstance(policy, (Stored, Dreamed)):
             raise Refused(
-                "policy", f"{type(policy).__name__} cannot be asked by day", "give a policy over stored traces"
+                "policy", f"{type(policy).__name__} cannot be asked by day", "give one over stored traces, or dreams"
             )
         if isinstance(share, str) and share != "contexts":
             raise Refused("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
-        self.policy: Stored = policy
+        self.policy: Stored | Dreamed = policy
         self.share = share if isinstance(share, str) else real("share", share, 0.0, 1.0)
         self.only_old = flag("only_old", only_old)
 
@@ -119,8 +121,10 @@ class Interleaved(Replay):
         share = np.where(context == 1, 1.0, share) if self.only_old else share
         if (share == 1).all():
             return lived
-        before = self._starts[context - 1] if self.only_old else None
-        old = self.policy.awake(hippocampus, clock, before)
+        if isinstance(self.policy, Dreamed):
+            old = self.policy.draw(hippocampus, neocortex, view, clock)
+        else:
+            old = self.policy.awake(hippocampus, clock, self._starts[context - 1] if self.only_old else None)
         return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
 
 
@@ -129,6 +133,8 @@ def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
     new_w, old_w = lived.weights(), old.weights()
     new_sum, old_sum = new_w.sum(1, keepdim=True), old_w.sum(1, keepdim=True)
     share = torch.where(old_sum > 0, share.to(new_w.dtype), 1.0)
+    if old.scores is not None and lived.scores is None:  # soft targets for the dreams alone: see Distil
+        lived = lived.with_(scores=old.scores.new_full((*lived.y.shape, old.scores.shape[2]), torch.nan))
     there = new_sum + old_sum
     weight = torch.cat((new_w * (there * share / new_sum), old_w * (there * (1 - share) / old_sum.clamp(min=1))), 1)
     return lived.join(old).with_(weight=weight)

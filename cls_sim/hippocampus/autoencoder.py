@@ -1,0 +1,204 @@
+"""A hippocampus that stores no episode and learns to make up such as it has lived: deep generative replay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from cls_sim.batch import DREAMED, STORED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, real, whole
+from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.hippocampus.slotless import Slotless
+from cls_sim.optimisers import Adam, Rule
+from cls_sim.part import Spec, State, View
+from cls_sim.subjects import Draws
+from cls_sim.variational import divergence, down, drawn, latents, layers, misfit, shown, up
+
+
+class Autoencoder(Slotless):
+    """A variational autoencoder that learns from what is lived, together with its own dreams of the past.
+
+        z = μ(x) + σ(x) ε,   x̂ = down(z),   loss of a row = misfit(x̂, x) + KL(q(z|x) ‖ N(0, 1)) / x-numbers
+        loss = (1/k) · (mean over the rows lived) + (1 - 1/k) · (mean over the rows dreamed), after k - 1 renewals
+
+    hidden   widths of the hidden layers, from 1 each; the decoder has the same, in turn
+    latent   numbers z, from 1
+    rate     learning rate, from 0, and rule, how a gradient becomes a step (Adam)
+    batch    rows that it dreams to itself beside each lived batch, from 1
+    targets  what a dream teaches: hard (the label that the cortex gave it when last renewed) or soft (its scores, too)
+    renew    when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many experiences
+
+    It dreams as it was when last renewed (before that, nothing), and the cortex as it was then names its dreams.  In
+    sleep it learns from the stored episodes that a policy replays, not from dreams.  Inputs that are whole multiples
+    of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers (squared error).  It recalls
+    what its latents keep of a cue, and no label.  Bytes: its weights, now and when last renewed, and the cortex'
+    weights of then.  Refused where ends of contexts are not told and `renew` is null, and in regression.
+
+    Source: Shin, Lee, Kim & Kim 2017, Continual learning with deep generative replay; as in van de Ven et al. 2022.
+
+    >>> dreamer = Autoencoder(hidden=[8], latent=3)
+    >>> spec = dreamer.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3, ends=(5,)))
+    >>> spec.dreams, dreamer.stored_bytes().tolist()
+    (('hippocampus',), [1272, 1272])
+    """
+
+    derived = Slotless.derived | {"_draws", "_dreamt"}
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (400, 400),
+        latent: int = 100,
+        rate: float = 0.001,
+        batch: int = 128,
+        targets: str = "hard",
+        renew: int | None = None,
+        rule: Rule | None = None,
+    ):
+        if isinstance(hidden, (str, int)) or not len(hidden):
+            raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+        self.latent, self.batch = whole("latent", latent), whole("batch", batch)
+        self.rate = real("rate", rate, 0.0)
+        self.targets = choice("targets", targets, ("hard", "soft"))
+        self.renew = None if renew is None else whole("renew", renew)
+        if rule is not None and not isinstance(rule, Rule):
+            raise Refused("rule", f"{rule!r} is no Rule", "give one, such as Adam()")
+        self.rule: Rule = rule or Adam()
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused(
+                "", "names its dreams by class, and this world asks for numbers", "choose another hippocampus"
+            )
+        if self.renew is None and not spec.ends:
+            reason = "is null, and this world does not tell where contexts end"
+            raise Refused("renew", reason, "give a number of experiences")
+        sizes = (math.prod(spec.inputs), *self.hidden)
+        shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
+        shapes |= layers("spread", (sizes[-1], self.latent), bias=False)
+        shapes |= layers("down", (self.latent, *reversed(sizes)))
+        self.weights = drawn(spec, "hippocampus", shapes)
+        self.before = {name: w.detach().clone() for name, w in self.weights.items()}
+        self.namer = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.rule.begin(replace(spec, weights={name: tuple(w.shape) for name, w in self.weights.items()}))
+        self.steps = np.zeros(spec.subjects, np.int64)
+        self.lived = np.zeros(spec.subjects, np.int64)
+        self.renewals = np.zeros(spec.subjects, np.int64)
+        self._draws: dict[tuple[str, int], Draws] = {}
+        self._dreamt: tuple[tuple, Batch] | None = None
+        return super().begin(spec)
+
+    # -- learning ---------------------------------------------------------------------------------------
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        active = self._learn(batch, batch.weights(), view, clock, who)
+        self.lived = self.lived + active
+        if self.renew is not None and (due := active & (self.lived % self.renew == 0)).any():
+            self._renew(due, view)
+
+    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
+        if self.rate and bool((stored := batch.source == STORED).any()):
+            self._learn(batch, batch.weights() * stored, None, clock, who)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        if self.renew is None:
+            self._renew(np.isin(clock.experience, self.spec.ends) & ~clock.asleep, view)
+
+    def _learn(self, batch: Batch, weight: Tensor, view: View | None, clock: Clock, who: Tensor | None) -> np.ndarray:
+        """One step on these rows and on dreams; who made it: bool [s]."""
+        there = (weight > 0).any(1) if who is None else (weight > 0).any(1) & who
+        active = there.cpu().numpy()
+        x, share = batch.x, torch.from_numpy(1 / (1 + self.renewals)).to(weight)[:, None]
+        weight = share * weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
+        if self.renewals.any():
+            dreams = self._made(self.batch, clock)
+            x = torch.cat((x, dreams), 1)
+            weight = torch.cat((weight, (1 - share).expand(-1, self.batch) / self.batch), 1)
+        names, weights = zip(*self.weights.items(), strict=True)
+        with torch.enable_grad():
+            rows = self._rows(x.flatten(2).mT, self._noise("taught", x.shape[1], self.steps))
+            gradients = dict(zip(names, torch.autograd.grad(rows, weights, weight), strict=True))
+        self.rule.update(self.weights, gradients, np.full(len(active), self.rate), active)
+        self.steps = self.steps + active
+        self.changed += 1
+        return active
+
+    def _rows(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The loss of each row [s, b] of x [s, x, b]."""
+        mean, spread, z = latents(up(x, self.weights, "up", len(self.hidden)), self.weights, noise)
+        wrong = misfit(down(z, self.weights, "down", len(self.hidden)), x, self._levels())
+        return wrong + divergence(mean, spread) / x.shape[1]
+
+    @torch.no_grad()
+    def _renew(self, due: np.ndarray, view: View) -> None:
+        """From now on those who are due dream as they are now, and the cortex as it is now names their dreams."""
+        who = torch.from_numpy(due).to(self.spec.device)
+        for mine, now in ((self.before, self.weights), (self.namer, view.neocortex.weights)):
+            for name in mine:
+                mine[name] = torch.where(who.view(-1, *[1] * (now[name].ndim - 1)), now[name], mine[name])
+        self.renewals = self.renewals + due
+        self.changed += 1
+
+    # -- dreaming and recalling -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        x = self._made(n, clock)
+        scores = view.neocortex.scores(x, weights=self.namer)
+        there = torch.from_numpy(self.renewals > 0).to(x.device)[:, None].float()
+        return Batch.lived(
+            x,
+            scores.argmax(2),
+            source=torch.full(x.shape[:2], DREAMED, dtype=torch.uint8, device=x.device),
+            scores=scores if self.targets == "soft" else None,
+            weight=there.expand(-1, n),
+        )
+
+    @torch.no_grad()
+    def _made(self, n: int, clock: Clock) -> Tensor:
+        """The inputs [s, n, …] made up at this tick; the cortex and the hippocampus itself learn from the same."""
+        now = clock.experience + clock.replay
+        key = (n, now.tobytes(), self.renewals.tobytes())
+        if self._dreamt is None or self._dreamt[0] != key:
+            received = down(self._noise("dream", n, now), self.before, "down", len(self.hidden))
+            x = shown(received, self._levels()).mT.reshape(len(now), n, *self.spec.inputs)
+            self._dreamt = (key, x)
+        return self._dreamt[1]
+
+    @torch.no_grad()
+    def recall(self, x: Tensor) -> Recall:
+        known = torch.from_numpy(self.steps > 0).to(x.device)[:, None]
+        z = latents(up(x.flatten(2).mT, self.weights, "up", len(self.hidden)), self.weights, None)[2]
+        again = shown(down(z, self.weights, "down", len(self.hidden)), self._levels()).mT
+        match = cosine_similarity(again, x.flatten(2), dim=2).clamp(0, 1) * known
+        return replace(
+            nothing(x, self.spec.outputs),
+            x=again.reshape(x.shape) * known.view(-1, 1, *[1] * (x.ndim - 2)),
+            match=match,
+        )
+
+    def stored_bytes(self) -> Tensor:
+        held = sum(w[0].nbytes for tree in (self.weights, self.before, self.namer) for w in tree.values())
+        return torch.full((self.spec.subjects,), held, dtype=torch.int64)
+
+    def _levels(self) -> bool:
+        return self.spec.quantum is not None
+
+    def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
+        if (purpose, rows) not in self._draws:
+            shape, name = (self.latent, rows), f"hippocampus.{purpose}"
+            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, "normal", device=self.spec.device)
+        return self._draws[purpose, rows].at(ticks)
+
+    def load(self, tree: State) -> None:
+        super().load(tree)
+        self._dreamt = None
+        self.changed += 1

@@ -1,0 +1,28 @@
+"""What the hippocampi that keep no episodes have in common: a list of traces that is always empty."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import STORED, Batch
+from cls_sim.hippocampus.base import Hippocampus, Traces
+
+
+class Slotless(Hippocampus):
+    """One slot [s, 1], always empty, so that a policy over stored traces draws rows of weight 0."""
+
+    derived = frozenset({"spec", "changed"})
+
+    def traces(self) -> Traces:
+        empty = self.fetch(torch.zeros(self.spec.subjects, 1, dtype=torch.int64, device=self.spec.device))
+        return Traces(empty.present(), empty.y, empty.context, empty.born, empty.item, empty.weights())
+
+    def fetch(self, slot: Tensor) -> Batch:
+        x = torch.zeros(*slot.shape, *self.spec.inputs, device=slot.device)
+        y = torch.zeros(*slot.shape, self.spec.outputs, device=slot.device) if self.spec.regression else slot * 0
+        source = torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device)
+        return Batch.lived(x, y, source=source, weight=torch.zeros_like(slot, dtype=torch.float32), slot=slot)
+
+    def silence(self, slots: Tensor) -> None:
+        """There is nothing to lose one by one."""

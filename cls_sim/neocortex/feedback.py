@@ -1,0 +1,232 @@
+"""A cortex that dreams: replay through its own feedback connections."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import DREAMED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.mlp import widths
+from cls_sim.part import Spec, View
+from cls_sim.subjects import Draws, each
+from cls_sim.variational import (
+    Weights,
+    divergence,
+    down,
+    drawn,
+    latents,
+    layers,
+    log_normal,
+    misfit,
+    shown,
+    up,
+)
+
+
+class Feedback(Neocortex):
+    """A perceptron whose feedback connections can make its input again: a variational autoencoder that classifies.
+
+        h = up(x),  ŷ = W h + b,   z = μ(h) + σ(h) ε,   x̂ = down(z · gates of the class)
+        loss of a row = what the answer costs + rebuild · (misfit(x̂, x) + (ln q(z|x) - ln p(z|y)) / x-numbers)
+
+    hidden       widths of the hidden layers, from 1 each; feedback has the same, in turn
+    latent       numbers z, from 1, between the two
+    prior        class: p(z|y) a Gaussian of its own, learnt, for each class; one: N(0, 1) for all
+    gates        in [0, 1), the part of the feedback units that a class silences, drawn for each class and subject
+    temperature  T, above 0: a row with soft targets s belongs to class c by softmax(s / T)_c
+    rebuild      weight of what its own reconstruction costs, from 0
+    renew        when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many steps
+
+    It dreams (`dream`) as it was when last renewed: a class of those lived until then, z of its prior, the input that
+    feedback makes of it, and the scores that it gave itself then, as soft targets (see Distil).  Inputs that are
+    whole multiples of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers (squared
+    error).  Refused in regression, and where ends of contexts are not told and `renew` is null.
+
+    Source: van de Ven, Siegelmann & Tolias 2020, Nature Communications 11, 4069 (internal replay left out).
+
+    >>> cortex = Feedback(hidden=[8], latent=3)
+    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3, ends=(5,)))
+    >>> cortex.scores(torch.zeros(2, 5, 2, 2)).shape, spec.features, spec.dreams
+    (torch.Size([2, 5, 3]), 8, ('neocortex',))
+    """
+
+    derived = Neocortex.derived | {"spec", "_gates", "_draws"}
+
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (400, 400),
+        latent: int = 100,
+        prior: str = "class",
+        gates: float = 0.1,
+        temperature: float = 2.0,
+        rebuild: float = 1.0,
+        renew: int | None = None,
+    ):
+        self.hidden = widths(hidden)
+        if not self.hidden:
+            raise Refused("hidden", "is empty", "give at least one layer")
+        self.latent = whole("latent", latent)
+        if prior not in ("class", "one"):
+            raise Refused("prior", f"{prior!r} is no prior", "give class or one")
+        self.prior = prior
+        self.gates = real("gates", gates, 0.0, 0.999)
+        self.temperature = real("temperature", temperature, 0.0, open_low=True)
+        self.rebuild = real("rebuild", rebuild, 0.0)
+        self.renew = None if renew is None else whole("renew", renew)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "dreams of classes, and this world asks for numbers", "choose another cortex")
+        if self.renew is None and not spec.ends:
+            raise Refused("renew", "is null, and this world does not tell where contexts end", "give a number of steps")
+        sizes, s, o = (math.prod(spec.inputs), *self.hidden), spec.subjects, spec.outputs
+        top, back = sizes[-1], (self.latent, *reversed(sizes))
+        shapes = layers("up", sizes) | layers("out", (top, o)) | layers("mean", (top, self.latent))
+        shapes |= layers("spread", (top, self.latent), bias=False) | layers("down", back)
+        self.heads, self.weights = spec.heads, drawn(spec, "neocortex", shapes)
+        if self.prior == "class":
+            for name in ("prior.mean", "prior.spread"):
+                kind = each(spec.seeds, f"neocortex.{name}", lambda g: g.standard_normal((o, self.latent), np.float32))
+                self.weights[name] = kind.to(spec.device).requires_grad_()
+        self.before = {name: w.detach().clone() for name, w in self.weights.items()}
+        self.met = torch.zeros(s, o, dtype=torch.bool, device=spec.device)  # classes lived so far
+        self.known = torch.zeros_like(self.met)  # and until it was renewed
+        self.steps = np.zeros(s, np.int64)
+        self.spec = replace(
+            spec,
+            features=top,
+            weights={name: tuple(w.shape) for name, w in self.weights.items()},
+            dreams=(*spec.dreams, "neocortex"),
+        )
+        self._gates = [self._gate(i, width) for i, width in enumerate(back[1:-1])] if self.gates else []
+        self._draws: dict[tuple[str, int], Draws] = {}
+        return self.spec
+
+    def _gate(self, layer: int, width: int) -> Tensor:
+        """Which units of a feedback layer each class leaves open: [s, units, o]."""
+        shape = (width, self.spec.outputs)
+        return each(
+            self.spec.seeds, f"neocortex.gate{layer}", lambda g: (g.random(shape) >= self.gates).astype(np.float32)
+        ).to(self.spec.device)
+
+    # -- answering --------------------------------------------------------------------------------------
+
+    def features(self, x: Tensor, context: Tensor | None = None, weights: Weights | None = None) -> Tensor:
+        return up(x.flatten(2).mT, weights or self.weights, "up", len(self.hidden)).mT
+
+    def answer(self, features: Tensor, weights: Weights | None = None) -> Tensor:
+        weights = weights or self.weights
+        return torch.baddbmm(weights["out0.bias"], weights["out0.weight"], features.mT).mT
+
+    # -- learning ---------------------------------------------------------------------------------------
+
+    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        features = self.features(batch.x)
+        scores = self.within(self.answer(features), context)
+        if self.rebuild == 0:
+            return scores, None
+        noise = self._noise("taught", batch.rows, self.steps) if torch.is_grad_enabled() else None
+        belongs = self._belongs(batch)
+        mean, spread, z = latents(features.mT, self.weights, noise)
+        rows = misfit(self._down(z, belongs, self.weights), batch.x.flatten(2).mT, self._levels())
+        if self.prior == "one":
+            far = divergence(mean, spread)
+        else:
+            near = log_normal(z, self.weights["prior.mean"], self.weights["prior.spread"])
+            share = torch.where(belongs > 0, belongs, 1.0).log().masked_fill(belongs == 0, -torch.inf)
+            own = 0.0 if noise is None else noise.square().sum(1)
+            far = -0.5 * (spread.sum(1) + own) - (near + share).logsumexp(1)
+        return scores, self.rebuild * (rows + far / math.prod(self.spec.inputs))
+
+    @torch.no_grad()
+    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+        who = torch.from_numpy(active).to(self.met.device)
+        lived = batch.present() & (batch.source != DREAMED) & (batch.y >= 0) & who[:, None]
+        self.met = self.met | self._classes(batch.y, lived)
+        self.steps = self.steps + active
+        if self.renew is not None and (due := active & (self.steps % self.renew == 0)).any():
+            self._renew(due)
+
+    def _classes(self, y: Tensor, rows: Tensor) -> Tensor:
+        """Which classes the rows have: bool [s, o]."""
+        return ((y[..., None] == torch.arange(self.spec.outputs, device=y.device)) & rows[..., None]).any(1)
+
+    def _one(self, y: Tensor) -> Tensor:
+        """Labels [s, b] as classes: 1 for the row's own, float [s, o, b]."""
+        return (y[:, None] == torch.arange(self.spec.outputs, device=y.device)[:, None]).float()
+
+    def _belongs(self, batch: Batch) -> Tensor:
+        """How much a row belongs to each class: [s, o, b]."""
+        hard = self._one(batch.y).masked_fill(batch.y[:, None] < 0, 1 / self.spec.outputs)
+        if batch.scores is None:
+            return hard
+        soft = (batch.scores / self.temperature).softmax(2).mT
+        return torch.where(batch.scores.isnan().any(2)[:, None], hard, soft)
+
+    # -- dreaming ---------------------------------------------------------------------------------------
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        if self.renew is None:
+            self._renew(np.isin(clock.experience, self.spec.ends) & ~clock.asleep)
+
+    @torch.no_grad()
+    def _renew(self, due: np.ndarray) -> None:
+        """From now on those who are due dream as they are now."""
+        who = torch.from_numpy(due).to(self.met.device)
+        for name, w in self.weights.items():
+            self.before[name] = torch.where(who.view(-1, *[1] * (w.ndim - 1)), w, self.before[name])
+        self.known = torch.where(who[:, None], self.met, self.known)
+
+    @torch.no_grad()
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        now = clock.experience + clock.replay
+        there = self.known.any(1)
+        chances = torch.where(there[:, None], self.known, True).double().cumsum(1)
+        lot = self._draw("class", n, (n,), "uniform").at(now) * chances[:, -1:]
+        y = torch.searchsorted(chances, lot.contiguous(), right=True).clamp_(max=self.spec.outputs - 1)
+        z = self._noise("dream", n, now)
+        if self.prior == "class":
+            at = y[..., None].expand(-1, -1, self.latent)
+            mean, spread = (self.before[f"prior.{name}"].gather(1, at).mT for name in ("mean", "spread"))
+            z = torch.addcmul(mean, (0.5 * spread).exp(), z)
+        x = shown(self._down(z, self._one(y), self.before), self._levels()).mT.reshape(len(y), n, *self.spec.inputs)
+        return Batch.lived(
+            x,
+            y,
+            source=torch.full_like(y, DREAMED, dtype=torch.uint8),
+            scores=self.scores(x, weights=self.before),
+            weight=there[:, None].float().expand(-1, n),
+        )
+
+    @torch.no_grad()
+    def imagine(self, x: Tensor) -> Tensor:
+        """What feedback makes of inputs [s, b, …] as they are, without noise: what the cortex alone recalls of them."""
+        features = self.features(x)
+        belongs = self.answer(features).softmax(2).mT
+        z = latents(features.mT, self.weights, None)[2]
+        return shown(self._down(z, belongs, self.weights), self._levels()).mT.reshape(x.shape)
+
+    def _down(self, z: Tensor, belongs: Tensor, weights: Weights) -> Tensor:
+        return down(z, weights, "down", len(self.hidden), [gate @ belongs for gate in self._gates])
+
+    def _levels(self) -> bool:
+        return self.spec.quantum is not None
+
+    def _draw(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
+        if (purpose, rows) not in self._draws:
+            self._draws[purpose, rows] = Draws(
+                self.spec.seeds, f"neocortex.{purpose}", shape, kind, device=self.spec.device
+            )
+        return self._draws[purpose, rows]
+
+    def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
+        return self._draw(purpose, rows, (self.latent, rows), "normal").at(ticks)
