@@ -16,7 +16,7 @@ from cls_sim.clock import Clock
 from cls_sim.errors import Refused, choice, real, whole
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
-from cls_sim.optimisers import Adam, Rule
+from cls_sim.optimisers import Adam
 from cls_sim.part import Spec, State, View
 from cls_sim.subjects import Draws
 from cls_sim.variational import divergence, down, drawn, latents, layers, misfit, shown, up
@@ -30,7 +30,7 @@ class Autoencoder(Slotless):
 
     hidden   widths of the hidden layers, from 1 each; the decoder has the same, in turn
     latent   numbers z, from 1
-    rate     learning rate, from 0, and rule, how a gradient becomes a step (Adam)
+    rate     its own learning rate (Adam), from 0
     batch    rows that it dreams to itself beside each lived batch, from 1
     targets  what a dream teaches: hard (the label that the cortex gave it when last renewed) or soft (its scores, too)
     renew    when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many experiences
@@ -60,7 +60,6 @@ class Autoencoder(Slotless):
         batch: int = 128,
         targets: str = "hard",
         renew: int | None = None,
-        rule: Rule | None = None,
     ):
         if isinstance(hidden, (str, int)) or not len(hidden):
             raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
@@ -69,9 +68,7 @@ class Autoencoder(Slotless):
         self.rate = real("rate", rate, 0.0)
         self.targets = choice("targets", targets, ("hard", "soft"))
         self.renew = None if renew is None else whole("renew", renew)
-        if rule is not None and not isinstance(rule, Rule):
-            raise Refused("rule", f"{rule!r} is no Rule", "give one, such as Adam()")
-        self.rule: Rule = rule or Adam()
+        self.rule = Adam()
 
     def begin(self, spec: Spec) -> Spec:
         if spec.regression:
