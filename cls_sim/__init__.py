@@ -31,6 +31,7 @@ VOCABULARY = {
     "Mnist": "world.mnist",
     "Arrays": "world.arrays",
     "Teacher": "world.teacher",
+    "NoisyWorld": "world.wraps",
     # hippocampi
     "Hippocampus": "hippocampus.base",
     "Sparse": "hippocampus.sparse",
@@ -45,6 +46,7 @@ VOCABULARY = {
     "Mlp": "neocortex.mlp",
     "Module": "neocortex.module",
     "Feedback": "neocortex.feedback",
+    "CortexLesion": "neocortex.wraps",
     # plasticity
     "Plasticity": "plasticity",
     "Constant": "plasticity",
@@ -52,12 +54,14 @@ VOCABULARY = {
     "PowerLaw": "plasticity",
     "CriticalPeriod": "plasticity",
     "WakeNight": "plasticity",
+    "Modulated": "plasticity",
     # rhythm
     "Rhythm": "rhythm",
     "Sleepless": "rhythm",
     "Nights": "rhythm",
     "ContextNights": "rhythm",
     "Naps": "rhythm",
+    "Deprived": "rhythm",
     # replay
     "Replay": "replay.base",
     "Uniform": "replay.stored",
@@ -67,9 +71,13 @@ VOCABULARY = {
     "Dreamed": "replay.dreamed",
     "Shuffled": "replay.wraps",
     "Interleaved": "replay.wraps",
+    "Disrupted": "replay.disturbed",
+    "NoisyReplay": "replay.disturbed",
+    "Cued": "replay.cued",
     # consolidation
     "Consolidation": "consolidation.base",
     "Descent": "consolidation.descent",
+    "Drift": "consolidation.drift",
     "Sgd": "optimisers",
     "Momentum": "optimisers",
     "Adam": "optimisers",

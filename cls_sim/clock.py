@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cls_sim.errors import Refused
+from cls_sim.errors import Refused, real
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,20 @@ class Clock:
         for name in ("experience", "replay", "night", "asleep"):
             setattr(self, name, np.array(tree[name]))
         self.tick = int(tree["tick"])
+
+
+class Span:
+    """How long an intervention lasts: from when it begins until the age of `until` days, or for good (None).
+
+    >>> clock = Clock(subjects=2, per_day=10)
+    >>> clock.experience += np.array([19, 20])
+    >>> Span(2.0).lasts(clock).tolist(), Span(None).lasts(clock).tolist()
+    ([True, False], [True, True])
+    """
+
+    def __init__(self, until: float | None):
+        self.until = None if until is None else real("until", until, 0.0)
+
+    def lasts(self, clock: Clock) -> np.ndarray:
+        """Of which subjects it is not over: bool [s]."""
+        return np.ones(clock.subjects, bool) if self.until is None else clock.day < self.until

@@ -95,6 +95,8 @@ class Life:
             revisit=self._revisit,
             neocortex=self.neocortex,
         )
+        for room in ROOMS:
+            getattr(self, room).join(self.spec, self.clock)
 
     # -- one tick ---------------------------------------------------------------------------------------
 

@@ -60,6 +60,11 @@ class Part:
         """Take your sizes; return the spec, richer if others need to know yours."""
         return spec
 
+    def join(self, spec: Spec, clock: Clock) -> None:
+        """Come into a life, at birth or (a wrap) in the middle: its sizes, and its clock, to be read and never set."""
+        for _, part in self.parts():
+            part.join(spec, clock)
+
     def context_end(self, view: View, clock: Clock) -> None:
         """A context has just ended (only called where the subject is told)."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
 
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, whole
+from cls_sim.clock import Clock, Span
+from cls_sim.errors import Refused, flag, whole
 from cls_sim.part import Part, Spec, View
 
 UNASKED = np.iinfo(np.int64).min
@@ -134,3 +135,53 @@ class Naps(Counted):
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         return experience // self.every * self.nap
+
+
+class Deprived(Rhythm):
+    """Sleep deprivation: from now on the subject is kept awake.
+
+    rhythm   the rhythm that goes on underneath (without rebound: one that counts the sleep that is due)
+    until    age in days at which it may sleep again; None: never
+    rebound  whether the replay steps missed are made up for afterwards, all at once; else they are lost
+
+    Source: memory after nights without sleep, Stickgold, James & Hobson 2000; rebound, Borbély 1982.
+
+    >>> rhythm = Deprived(Nights(wake=10, night=4), until=2.0)
+    >>> spec = rhythm.begin(Spec())
+    >>> rhythm.join(spec, Clock(1, 10))
+    >>> clock = Clock(1, 10)
+    >>> nights = []
+    >>> for lived in (0, 10, 20, 30):
+    ...     clock.experience[:] = lived
+    ...     nights.append(bool(rhythm.asleep(clock, None)[0]))
+    >>> nights
+    [False, False, True, True]
+    """
+
+    def __init__(self, rhythm: Rhythm, *, until: float | None = None, rebound: bool = False):
+        self.rhythm, self.span, self.rebound = rhythm, Span(until), flag("rebound", rebound)
+        if not rebound and not isinstance(rhythm, (Counted, Sleepless)):
+            raise Refused("rebound", f"{type(rhythm).__name__} makes up for lost sleep", "give rebound=true")
+
+    def begin(self, spec: Spec) -> Spec:
+        self.missed = np.zeros(spec.subjects, np.int64)  # replay steps that were due, and are lost
+        return self.rhythm.begin(spec)
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        if "missed" not in vars(self):
+            self.missed = np.zeros(spec.subjects, np.int64)
+
+    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+        kept = self.span.lasts(clock)
+        asleep = self._within(clock, view)
+        while not self.rebound and (asleep & kept).any():
+            self.missed += asleep & kept
+            asleep = self._within(clock, view)
+        return asleep & ~kept
+
+    def _within(self, clock: Clock, view: View) -> np.ndarray:
+        """What the rhythm says of a life in which the steps that are lost were slept."""
+        seen = copy.copy(clock)
+        seen.replay = clock.replay + self.missed
+        return self.rhythm.asleep(seen, view)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,6 +94,16 @@ class Hippocampus(Part):
     def silence(self, slots: Tensor) -> None:
         """A lesion: from now on the traces in these slots (bool [s, n]) can be neither recalled nor replayed."""
         raise Refused("fraction", f"{type(self).__name__} has no traces to lose one by one", "give 1.0")
+
+    def revive(self, slots: Tensor) -> None:
+        """A lesion is over: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
+
+    def impair(self, stage: str, fraction: np.ndarray) -> None:
+        """A lesion of one stage: from now on the fraction [s] of its cells is silent, drawn for each subject (0: none).
+
+        A larger fraction silences all that a smaller one does.
+        """
+        raise Refused("stage", f"{type(self).__name__} has no stage {stage!r}", "lesion the whole: leave stage out")
 
     @abstractmethod
     def stored_bytes(self) -> Tensor:

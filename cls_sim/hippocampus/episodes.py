@@ -88,6 +88,11 @@ class Episodic(Hippocampus):
         self._silent = slots if self._silent is None else self._silent | slots
         self.changed += 1
 
+    def revive(self, slots: Tensor) -> None:
+        if self._silent is not None:
+            self._silent = self._silent & ~slots
+            self.changed += 1
+
     def _alive_all(self) -> Tensor:
         """Which slots hold a trace: bool [s, n + 1]."""
         return self.mark[..., 0] >= 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import real
+from cls_sim.clock import Clock, Span
+from cls_sim.errors import Refused, real
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 from cls_sim.part import Spec, View
 from cls_sim.subjects import each
@@ -54,6 +55,12 @@ class Wrapped(Hippocampus):
     def silence(self, slots: Tensor) -> None:
         self.hippocampus.silence(slots)
 
+    def revive(self, slots: Tensor) -> None:
+        self.hippocampus.revive(slots)
+
+    def impair(self, stage: str, fraction: np.ndarray) -> None:
+        self.hippocampus.impair(stage, fraction)
+
     def stored_bytes(self) -> Tensor:
         return self.hippocampus.stored_bytes()
 
@@ -79,23 +86,35 @@ class Frozen(Wrapped):
 
 
 class Lesion(Wrapped):
-    """A hippocampus of which a fraction of the slots is lost from now on, drawn for each subject.
+    """A hippocampus of which a part is lost: all of it, a fraction of its slots, or a stage; for good or for a while.
 
     hippocampus  the one that is lesioned, in mid-life (a twin's) or from birth
-    fraction     in [0, 1]; a larger lesion takes all that a smaller one does
+    fraction     in [0, 1]; a larger lesion takes all that a smaller one does, drawn for each subject
+    stage        None: the whole; or a stage by name, where a memory has stages (dg, ca3, ca1): a fraction of its cells
+    until        age in days from which what was lost works again (a reversible inactivation); None: for good
 
     What lies in lost slots, now or later, can be neither recalled nor replayed.  A lesion of 1 removes the
-    hippocampus: nothing is encoded any more.  Refuses a fraction below 1 where memory has no slots to lose.
+    hippocampus: nothing is encoded while it lasts.  Refuses a fraction below 1 where memory has no slots to lose, and
+    a stage that it does not have.
 
-    Source: the lesion studies from Scoville & Milner 1957; simulated as in McClelland, McNaughton & O'Reilly 1995.
+    Source: the lesion studies from Scoville & Milner 1957; simulated as in McClelland, McNaughton & O'Reilly 1995;
+    reversible: Riedel et al. 1999.
 
     >>> from cls_sim.hippocampus.none import NoHippocampus
     >>> Lesion(NoHippocampus(), fraction=0.5).begin(Spec()).subjects
     1
     """
 
-    def __init__(self, hippocampus: Hippocampus, *, fraction: float = 1.0):
+    derived = Wrapped.derived | {"_lost", "_over"}
+    clock: Clock | None = None
+
+    def __init__(
+        self, hippocampus: Hippocampus, *, fraction: float = 1.0, stage: str | None = None, until: float | None = None
+    ):
         self.fraction = real("fraction", fraction, 0.0, 1.0)
+        if stage is not None and not isinstance(stage, str):
+            raise Refused("stage", f"{stage!r} is no name", "give dg, ca3, ca1, or null for the whole")
+        self.stage, self.span = stage, Span(until)
         super().__init__(hippocampus)
         if "spec" in vars(self):
             self._cut()
@@ -105,31 +124,80 @@ class Lesion(Wrapped):
         self._cut()
         return spec
 
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self.clock = clock
+
+    @property
+    def changed(self) -> int:
+        return self.hippocampus.changed + int(self._ended().sum())
+
+    @property
+    def _whole(self) -> bool:
+        return self.fraction == 1 and self.stage is None
+
     def _cut(self) -> None:
-        if self.fraction < 1:
+        self._lost: Tensor | None = None
+        self._over = np.zeros(self.spec.subjects, bool)  # whose lesion is over, as the memory was told
+        if self.stage is not None:
+            self.hippocampus.impair(self.stage, np.full(self.spec.subjects, self.fraction))
+        elif self.fraction < 1:
             n = self.hippocampus.traces().alive.shape[1]
             lost = each(self.spec.seeds, "hippocampus.lesion", lambda g: g.permutation(n) < round(self.fraction * n))
-            self.hippocampus.silence(lost.to(self.spec.device))
+            self._lost = lost.to(self.spec.device)
+            self.hippocampus.silence(self._lost)
+
+    def _ended(self) -> np.ndarray:
+        """Whose lesion is over: bool [s].  What was lost is given back when it is."""
+        if self.span.until is None or self.clock is None:
+            return self._over
+        over = ~self.span.lasts(self.clock)
+        if (over != self._over).any():
+            self._over = over
+            if self.stage is not None:
+                self.hippocampus.impair(self.stage, self.fraction * ~over)
+            elif self._lost is not None:
+                self.hippocampus.revive(self._lost & torch.from_numpy(over).to(self._lost.device)[:, None])
+        return over
+
+    def _works(self) -> Tensor | None:
+        """Who has a hippocampus: bool [s], None when everybody has one, if impaired."""
+        ended = self._ended()
+        return None if not self._whole or ended.all() else torch.from_numpy(ended).to(self.spec.device)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        if self.fraction < 1:
+        works = self._works()
+        if works is None:
             super().encode(batch, view, clock, who)
+        elif works.any():
+            super().encode(batch, view, clock, works if who is None else works & who)
 
     def recall(self, x: Tensor) -> Recall:
-        return super().recall(x) if self.fraction < 1 else nothing(x, self.spec.outputs)
+        works = self._works()
+        if works is None:
+            return super().recall(x)
+        none = nothing(x, self.spec.outputs)
+        if not works.any():
+            return none
+        found, out = super().recall(x), {}
+        for field in fields(Recall):
+            mine, empty = getattr(found, field.name), getattr(none, field.name)
+            out[field.name] = torch.where(works.reshape(-1, *[1] * (mine.dim() - 1)), mine, empty)
+        return Recall(**out)
 
     def traces(self) -> Traces:
-        traces = super().traces()
-        return traces if self.fraction < 1 else replace(traces, alive=torch.zeros_like(traces.alive))
+        works, traces = self._works(), super().traces()
+        return traces if works is None else replace(traces, alive=traces.alive & works[:, None])
 
     def fetch(self, slot: Tensor) -> Batch:
-        batch = super().fetch(slot)
-        return batch if self.fraction < 1 else batch.with_(weight=torch.zeros_like(batch.weights()))
+        works, batch = self._works(), super().fetch(slot)
+        return batch if works is None else batch.with_(weight=batch.weights() * works[:, None])
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         batch = super().dream(n, clock, view)
         return batch if self.fraction < 1 else batch.with_(weight=torch.zeros_like(batch.weights()))
 
     def context_end(self, view: View, clock: Clock) -> None:
-        if self.fraction < 1:
+        works = self._works()
+        if works is None or works.any():
             super().context_end(view, clock)

@@ -1,0 +1,76 @@
+"""Synapses that change while nothing is learnt."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock, Span
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.errors import reals
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import Draws
+
+
+class Drift(Consolidation):
+    """Synaptic noise: every weight of the cortex walks at random while the subject is awake.
+
+        W ← W + sd · ε / √(experiences a day),  ε ~ N(0, 1): after a day the walk has the standard deviation sd
+
+    consolidation  the rule that goes on learning as before
+    sd             from 0, in units of the weights, a day; one number, or one a subject
+    until          age in days at which the noise ends; None: never
+
+    Source: the cortical change under which an index must be kept valid, Kali & Dayan 2004.
+
+    >>> from cls_sim.consolidation.descent import Descent
+    >>> Drift(Descent(), sd=0.1).begin(Spec()).subjects
+    1
+    """
+
+    derived = frozenset({"_sd", "_spec", "_draws"})
+
+    def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
+        self.consolidation, self.sd, self.span = consolidation, reals("sd", sd, 0.0), Span(until)
+
+    def begin(self, spec: Spec) -> Spec:
+        return self.consolidation.begin(spec)
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._spec, self._sd = spec, per_subject("sd", self.sd, spec)
+        self._draws: dict[str, Draws] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else this rule has, it has as before."""
+        if name.startswith("_") or "consolidation" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.consolidation, name)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.consolidation.context_end(view, clock)
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self.consolidation.step(neocortex, batch, rate, view)
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.consolidation.loss(neocortex, batch)
+
+    @torch.no_grad()
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self.consolidation.elapse(neocortex, clock)
+        sd = self._sd * (self.span.lasts(clock) & ~clock.asleep) / math.sqrt(clock.per_day)
+        if not sd.any():
+            return
+        for name, weight in neocortex.weights.items():
+            if name not in self._draws:
+                purpose, shape = f"consolidation.drift.{name}", tuple(weight.shape[1:])
+                self._draws[name] = Draws(self._spec.seeds, purpose, shape, "normal", self._spec.device)
+            walk = torch.from_numpy(sd).to(weight).reshape(-1, *[1] * (weight.dim() - 1))
+            weight.add_(self._draws[name].at(clock.experience) * walk)

@@ -1,0 +1,113 @@
+"""Nights under an experiment: replay disrupted, replay blurred."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock, Span
+from cls_sim.errors import reals
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View, per_subject
+from cls_sim.replay.base import Replay
+from cls_sim.subjects import Draws
+
+
+class _Night(Replay):
+    """A policy within, whose nights are changed while it lasts; the day's lessons stay as they are."""
+
+    derived = frozenset({"_spec", "_draws"})
+
+    def __init__(self, policy: Replay, until: float | None):
+        self.policy, self.span = policy, Span(until)
+
+    def begin(self, spec: Spec) -> Spec:
+        return self.policy.begin(spec)
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._spec, self._draws = spec, {}
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)
+
+    def _at(self, purpose: str, shape: tuple[int, ...], kind: str, clock: Clock) -> Tensor:
+        """This replay step's draws [s, *shape] of each subject."""
+        if shape not in self._draws:
+            self._draws[shape] = Draws(self._spec.seeds, purpose, shape, kind, self._spec.device)
+        return self._draws[shape].at(clock.replay)
+
+
+class Disrupted(_Night):
+    """A lesion of replay: each replayed row is lost with probability `fraction`.
+
+    policy    the policy whose replay is disrupted
+    fraction  in [0, 1], one number or one a subject; 1 leaves nights without replay, and a larger one loses all that
+              a smaller one does
+    until     age in days from which all is replayed again; None: never
+
+    Source: sharp-wave ripples interrupted during sleep, Girardeau et al. 2009; Ego-Stengel & Wilson 2010.
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Disrupted(Uniform(batch=8), fraction=0.5).begin(Spec()).subjects
+    1
+    """
+
+    derived = _Night.derived | {"_fraction"}
+
+    def __init__(self, policy: Replay, *, fraction: float | list[float] = 1.0, until: float | None = None):
+        super().__init__(policy, until)
+        self.fraction = reals("fraction", fraction, 0.0, 1.0)
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._fraction = per_subject("fraction", self.fraction, spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        fraction = self._fraction * self.span.lasts(clock)
+        if not fraction.any():
+            return batch
+        draws = self._at("replay.disrupted", (batch.rows,), "uniform", clock)
+        stays = draws >= torch.from_numpy(fraction).to(draws.device)[:, None]
+        return batch.with_(weight=batch.weights() * stays)
+
+
+class NoisyReplay(_Night):
+    """Blurred replay, x + sd · ε with ε ~ N(0, 1): the cortex hears a poor copy of what is stored.
+
+    policy  the policy whose replay is noisy
+    sd      from 0, in units of the inputs; one number, or one a subject
+    until   age in days from which replay is clear again; None: never
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> NoisyReplay(Uniform(batch=8), sd=0.2).begin(Spec()).subjects
+    1
+    """
+
+    derived = _Night.derived | {"_sd"}
+
+    def __init__(self, policy: Replay, *, sd: float | list[float] = 0.1, until: float | None = None):
+        super().__init__(policy, until)
+        self.sd = reals("sd", sd, 0.0)
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._sd = per_subject("sd", self.sd, spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        sd = self._sd * self.span.lasts(clock)
+        if not sd.any():
+            return batch
+        noise = self._at("replay.noise", tuple(batch.x.shape[1:]), "normal", clock)
+        return batch.with_(
+            x=batch.x
+            + noise * torch.from_numpy(sd.astype(np.float32)).to(noise.device).reshape(-1, *[1] * (noise.dim() - 1))
+        )
