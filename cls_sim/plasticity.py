@@ -218,7 +218,6 @@ class Modulated(Plasticity):
     >>> from cls_sim.part import Spec
     >>> schedule = Modulated(Constant(rate=0.1), factor=3.0, until=5.0)
     >>> _ = schedule.begin(Spec())
-    >>> schedule.join(Spec(), Clock(1, 100))
     >>> clock = Clock(1, 100)
     >>> early = schedule.rate(clock).round(6).tolist()
     >>> clock.experience += 500
@@ -232,7 +231,9 @@ class Modulated(Plasticity):
         self.plasticity, self.factor, self.span = plasticity, reals("factor", factor, 0.0), Span(until)
 
     def begin(self, spec: Spec) -> Spec:
-        return self.plasticity.begin(spec)
+        spec = self.plasticity.begin(spec)
+        self._factor = per_subject("factor", self.factor, spec)
+        return spec
 
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)

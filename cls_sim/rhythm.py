@@ -147,8 +147,7 @@ class Deprived(Rhythm):
     Source: memory after nights without sleep, Stickgold, James & Hobson 2000; rebound, Borbély 1982.
 
     >>> rhythm = Deprived(Nights(wake=10, night=4), until=2.0)
-    >>> spec = rhythm.begin(Spec())
-    >>> rhythm.join(spec, Clock(1, 10))
+    >>> _ = rhythm.begin(Spec())
     >>> clock = Clock(1, 10)
     >>> nights = []
     >>> for lived in (0, 10, 20, 30):

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import cls_sim as cls
+
+
+def wraps(name: str) -> bool:
+    """Whether a name of the vocabulary is a wrap: it takes the part inside first (tests/test_interventions.py)."""
+    first = next(iter(inspect.signature(getattr(cls, name)).parameters.values()), None)
+    return first is not None and first.kind is first.POSITIONAL_OR_KEYWORD
 
 
 def small(subjects: int = 2, seed: int = 0, **changes: Any) -> cls.Life:

@@ -21,11 +21,12 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.errors import Refused
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.optimisers import Rule
+from tests.lives import wraps
 
 ROOM = [
     n for n, module in cls.VOCABULARY.items() if module.startswith("consolidation.") and not module.endswith("base")
 ]
-TENANTS = [name for name in ROOM if issubclass(getattr(cls, name), Consolidation)]
+TENANTS = [name for name in ROOM if issubclass(getattr(cls, name), Consolidation) and not wraps(name)]
 RULES: dict[str, Callable[[], Rule]] = {"sgd": cls.Sgd, "momentum": cls.Momentum, "adam": cls.Adam}
 PEERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
     "sgd": lambda p, lr: torch.optim.SGD(p, lr),

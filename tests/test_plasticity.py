@@ -14,9 +14,11 @@ import cls_sim as cls
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
 from cls_sim.plasticity import Plasticity
+from tests.lives import wraps
 
 NEEDED: dict[str, dict[str, Any]] = {"WakeNight": {"night": 0.1}}  # settings without a default
-TENANTS = [name for name, module in cls.VOCABULARY.items() if module == "plasticity" and name != "Plasticity"]
+ROOM = [name for name, module in cls.VOCABULARY.items() if module == "plasticity" and name != "Plasticity"]
+TENANTS = [name for name in ROOM if not wraps(name)]
 
 
 def clock_at(*days: float, per_day: int = 100) -> Clock:

@@ -40,10 +40,15 @@ class Drift(Consolidation):
         self.consolidation, self.sd, self.span = consolidation, reals("sd", sd, 0.0), Span(until)
 
     def begin(self, spec: Spec) -> Spec:
-        return self.consolidation.begin(spec)
+        spec = self.consolidation.begin(spec)
+        self._settle(spec)
+        return spec
 
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)
+        self._settle(spec)
+
+    def _settle(self, spec: Spec) -> None:
         self._spec, self._sd = spec, per_subject("sd", self.sd, spec)
         self._draws: dict[str, Draws] = {}
 

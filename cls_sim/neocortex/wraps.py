@@ -36,12 +36,12 @@ class CortexLesion(Neocortex):
     >>> from cls_sim.neocortex.mlp import Mlp
     >>> cortex = CortexLesion(Mlp(hidden=[8]), fraction=0.25)
     >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
-    >>> cortex.join(spec, Clock(2, 10))
     >>> (cortex.features(torch.ones(2, 1, 4)) == 0).sum().item() >= 4
     True
     """
 
     derived = Neocortex.derived | {"_units", "_synapses"}
+    clock: Clock | None = None
 
     def __init__(
         self,
@@ -57,11 +57,16 @@ class CortexLesion(Neocortex):
         self.span = Span(until)
 
     def begin(self, spec: Spec) -> Spec:
-        return self.neocortex.begin(spec)
+        spec = self.neocortex.begin(spec)
+        self._cut(spec)
+        return spec
 
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)
         self.clock = clock
+        self._cut(spec)
+
+    def _cut(self, spec: Spec) -> None:
         self.heads = self.neocortex.heads
         fraction = torch.from_numpy(per_subject("fraction", self.fraction, spec))
 
@@ -109,8 +114,7 @@ class CortexLesion(Neocortex):
 
     def _now(self, mask: Tensor) -> Tensor:
         """The mask [s, …], or ones for subjects whose lesion is over."""
-        lasts = self.span.lasts(self.clock)
-        if lasts.all():
+        if self.clock is None or (lasts := self.span.lasts(self.clock)).all():
             return mask
         over = torch.from_numpy(~lasts).to(mask.device)
         return torch.where(over.reshape(-1, *[1] * (mask.dim() - 1)), 1.0, mask)

@@ -39,7 +39,7 @@ class Cued(Sampled):
         self,
         *,
         batch: int = 32,
-        contexts: Sequence[int] = (),
+        contexts: Sequence[int] = (0,),
         items: Sequence[int] = (),
         gain: float | list[float] = 4.0,
         until: float | None = None,

@@ -25,10 +25,15 @@ class _Night(Replay):
         self.policy, self.span = policy, Span(until)
 
     def begin(self, spec: Spec) -> Spec:
-        return self.policy.begin(spec)
+        spec = self.policy.begin(spec)
+        self._settle(spec)
+        return spec
 
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)
+        self._settle(spec)
+
+    def _settle(self, spec: Spec) -> None:
         self._spec, self._draws = spec, {}
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -65,8 +70,8 @@ class Disrupted(_Night):
         super().__init__(policy, until)
         self.fraction = reals("fraction", fraction, 0.0, 1.0)
 
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
+    def _settle(self, spec: Spec) -> None:
+        super()._settle(spec)
         self._fraction = per_subject("fraction", self.fraction, spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -97,8 +102,8 @@ class NoisyReplay(_Night):
         super().__init__(policy, until)
         self.sd = reals("sd", sd, 0.0)
 
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
+    def _settle(self, spec: Spec) -> None:
+        super()._settle(spec)
         self._sd = per_subject("sd", self.sd, spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:

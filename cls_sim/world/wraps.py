@@ -27,8 +27,7 @@ class NoisyWorld(World):
 
     >>> from cls_sim.world.teacher import Teacher
     >>> world = NoisyWorld(Teacher(items=4, features=3), sd=0.5)
-    >>> spec = world.begin(Spec(seeds=(0, 1)))
-    >>> world.join(spec, Clock(2, 1))
+    >>> _ = world.begin(Spec(seeds=(0, 1)))
     >>> lived = world.next(Clock(2, 1)).x
     >>> lived.shape, bool((lived == world.train().x).any())
     (torch.Size([2, 4, 3]), False)
@@ -40,10 +39,15 @@ class NoisyWorld(World):
         self.world, self.sd, self.span = world, reals("sd", sd, 0.0), Span(until)
 
     def begin(self, spec: Spec) -> Spec:
-        return self.world.begin(spec)
+        spec = self.world.begin(spec)
+        self._settle(spec)
+        return spec
 
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)
+        self._settle(spec)
+
+    def _settle(self, spec: Spec) -> None:
         self._sd, self._step = per_subject("sd", self.sd, spec), spec.quantum
         self._draws = Draws(spec.seeds, "world.noise", (spec.batch, *spec.inputs), "normal", spec.device)
 
