@@ -18,14 +18,14 @@ run: $(READY)  ## the first life: real digits, seven arms, a table and figures
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest -m "not claims" -n 2
 
-claims: $(READY)  ## every claim at size=small, the notebooks, the wheel
-	$(BIN)/python -m pytest -m claims -n 2 tests/test_claims.py tests/test_notebooks.py tests/test_wheel.py
+claims: $(READY)  ## every claim at size=small, a tenth of the faults, W&B, Ray, sweeps, the notebooks, the wheel
+	$(BIN)/python -m pytest -m claims -n 2
 
 paper: $(READY)  ## every experiment at full size (hours); finished ones are kept, a rerun does what is missing
 	$(BIN)/python -m benchmarks.paper
 
-faults: $(READY)  ## the fault tests at full count
-	CLS_SIM_FAULTS=full $(BIN)/python -m pytest -n 2 --timeout 3600 tests/test_checkpoint.py tests/test_resume.py tests/test_faults.py tests/test_signals.py tests/test_bad_configs.py
+faults: $(READY)  ## every fault at full count (docs/reliability.md); finished pieces are kept, a rerun does what is missing
+	$(BIN)/python -m benchmarks.faults
 
 bench: $(READY)  ## speed, as ratios against a hand-written loop in the same run
 	$(BIN)/python -m benchmarks

@@ -29,3 +29,9 @@ def data_dir() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def figure(record_property):
+    """Say what was measured: `make faults` keeps it as a row of docs/reliability.md."""
+    return lambda text: record_property("figure", text)

@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cls_sim import checkpoint, configs, jobs, runs
 from cls_sim.configs import Experiment
 from cls_sim.errors import Refused
@@ -35,6 +37,11 @@ TWO = ["arms=[lesioned]", "arm.lesioned.at=2d"]  # and the arm that it leaves
 def count(fast: int, full: int) -> int:
     """How many times, as CLS_SIM_FAULTS says."""
     return full if FULL else fast
+
+
+def few_or_many(few: int, tenth: int, full: int) -> list[Any]:
+    """How many times, as parameters of a test: a few in `make test` and a tenth in `make claims`, or all of them."""
+    return [full] if FULL else [few, pytest.param(tenth, marks=pytest.mark.claims)]
 
 
 def tiny(*overrides: str) -> Experiment:

@@ -1,25 +1,23 @@
 """A thousand ways to get a configuration wrong: each is refused in one line, and leaves nothing behind.
 
 A good configuration is broken in one place, in a way that is wrong by construction: the table below says of every
-setting what it takes, and the breakers know what that kind of setting cannot take.  100 of them by default, all 1000
-(and 200 good ones) with CLS_SIM_FAULTS=full.
+setting what it takes, and the breakers know what that kind of setting cannot take.  A few of them in `make test`, a
+tenth in `make claims`, all 1000 (and 200 good ones) in `make faults`.
 """
 
 from __future__ import annotations
 
-import os
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from faults import few_or_many
 
-from cls_sim import configs
-from cls_sim.errors import Refused
-
-FULL = os.environ.get("CLS_SIM_FAULTS") == "full"
-BAD, GOOD = (1000, 200) if FULL else (100, 20)
+from cls_sim import __main__ as door
+from cls_sim import configs, folder
 
 
 class Kind:
@@ -384,18 +382,6 @@ def fitting(r: random.Random) -> list[str]:
     return [*base, *(f"{key}={settings[key].good(r)}" for key in keys)]
 
 
-def seen(overrides: list[str], page: str | None, folder: Path) -> Any:
-    """What the doors make of it: read, and every arm's life made for one subject."""
-    (folder / "experiment").mkdir(exist_ok=True)
-    if page is not None:
-        (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{page}\n")
-    experiment = configs.read(overrides, [str(folder)])
-    for arm in experiment.arms.values():
-        if arm.origin is None:
-            configs.make_life(arm.cfg, 1)
-    return experiment
-
-
 def different(make: Callable[[random.Random], Any], number: int) -> list[Any]:
     r, found = random.Random(20240229), {}
     while len(found) < number:
@@ -412,29 +398,49 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "theirs"
 
 
-def test_all_are_refused_in_one_line(elsewhere: Path):
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", few_or_many(20, 100, 1000))
+def test_all_are_refused_in_one_line(elsewhere: Path, monkeypatch: pytest.MonkeyPatch, capsys, figure, number: int):
+    """Through the console door, in this process: nothing is so much as begun."""
+    (elsewhere / "experiment").mkdir()
+    monkeypatch.setattr(sys, "argv", ["cls-sim"])
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(folder, "opened", accepted)
     wrong = []
-    for overrides, page in different(bad, BAD):
+    for overrides, page in different(bad, number):
+        if page is not None:
+            (elsewhere / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{page}\n")
         try:
-            seen(overrides, page, elsewhere)
-        except Refused as refused:
-            line = str(refused)
-            if refused.exit_code != 2 or not line.isprintable() or len(line) > 3000 or line.count(":") < 1:
+            code = door.main(["--config-dir", str(elsewhere), *overrides])
+            said = capsys.readouterr()
+            line = said.err.removesuffix("\n")
+            if code != 2 or said.out or not line.isprintable() or len(line) > 3000 or line.count(":") < 3:
+                wrong.append((overrides, page, f"{code} {said}"))
+            elif not line.startswith("cls-sim: error: ") or ";" not in line:
                 wrong.append((overrides, page, line))
         except Exception as error:
             wrong.append((overrides, page, f"{type(error).__name__}: {error}"))
-        else:
-            wrong.append((overrides, page, "accepted"))
-    assert not list(Path.cwd().iterdir())
-    assert not wrong, f"{len(wrong)} of {BAD}:\n" + "\n".join(f"{o} {p!r} -> {e}"[:600] for o, p, e in wrong[:40])
+    left = list(Path.cwd().iterdir())
+    assert not wrong, f"{len(wrong)} of {number}:\n" + "\n".join(f"{o} {p!r} -> {e}"[:600] for o, p, e in wrong[:40])
+    assert not left
+    figure(f"{number} bad ones: {number} exits with 2 in one line, {len(wrong)} tracebacks, {len(left)} folders left")
 
 
-def test_good_ones_are_accepted(elsewhere: Path):
+def accepted(_: Any) -> Any:
+    raise AssertionError("accepted")
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", few_or_many(5, 20, 200))
+def test_good_ones_are_accepted(elsewhere: Path, figure, number: int):
     wrong = []
-    for overrides in different(fitting, GOOD):
+    for overrides in different(fitting, number):
         try:
-            seen(overrides, None, elsewhere)
+            for arm in configs.read(overrides).arms.values():
+                if arm.origin is None:
+                    configs.make_life(arm.cfg, 1)
         except Exception as error:
             wrong.append((overrides, f"{type(error).__name__}: {error}"))
-    assert not wrong, f"{len(wrong)} of {GOOD}:\n" + "\n".join(f"{o} -> {e}"[:600] for o, e in wrong[:40])
+    assert not wrong, f"{len(wrong)} of {number}:\n" + "\n".join(f"{o} -> {e}"[:600] for o, e in wrong[:40])
     assert not list(Path.cwd().iterdir())
+    figure(f"{number} good ones: {number} accepted")

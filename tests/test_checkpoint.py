@@ -14,7 +14,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from faults import count
+from faults import few_or_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -168,7 +168,7 @@ def test_what_cannot_be_kept_is_refused_and_nothing_written(tmp_path, tree, meta
 # -- damage -------------------------------------------------------------------------------------------------
 
 
-def damaged(tmp_path, harm, rounds: int):
+def damaged(tmp_path, harm, rounds: int) -> str:
     """Harm a checkpoint in many ways; each must be noticed, named, set aside, and the older one taken."""
     origin = tmp_path / "origin"
     checkpoint.save(origin, small(1), {"rows": 1})
@@ -188,6 +188,7 @@ def damaged(tmp_path, harm, rounds: int):
             warnings.simplefilter("error")
             checkpoint.load(folder)  # not tried again
         shutil.rmtree(folder)
+    return "0 silent loads"
 
 
 def somewhere(size: int, i: int) -> int:
@@ -196,28 +197,37 @@ def somewhere(size: int, i: int) -> int:
     return [chance.randrange(32), size - 1 - chance.randrange(100), chance.randrange(size)][i % 3]
 
 
+FEW_OR_MANY = pytest.mark.parametrize("times", few_or_many(8, 25, 250))
+
+
+@pytest.mark.timeout(3600)
+@FEW_OR_MANY
 @pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.MANIFEST])
-def test_flipped_bits_never_load(tmp_path, name):
+def test_flipped_bits_never_load(tmp_path, figure, name, times):
     def flip(path, i):
         data = bytearray((path / name).read_bytes())
         data[somewhere(len(data), i)] ^= 1 << i % 8
         (path / name).write_bytes(data)
 
-    damaged(tmp_path, flip, count(25, 250))
+    figure(f"{times} flipped bits of {name}: {damaged(tmp_path, flip, times)}")
 
 
+@pytest.mark.timeout(3600)
+@FEW_OR_MANY
+@pytest.mark.parametrize("zeros", [False, True], ids=["cut", "zeros"])
 @pytest.mark.parametrize("name", [checkpoint.STATE, checkpoint.MANIFEST])
-def test_truncations_and_zero_tails_never_load(tmp_path, name):
+def test_truncations_and_zero_tails_never_load(tmp_path, figure, name, zeros, times):
     def cut(path, i):
         data = (path / name).read_bytes()
         at = somewhere(len(data), i)
-        rest = data[:at] + (b"" if i % 2 else b"\0" * (len(data) - at))
+        rest = data[:at] + (b"\0" * (len(data) - at) if zeros else b"")
         (path / name).write_bytes(rest if rest != data else data[:-1])
 
-    damaged(tmp_path, cut, count(25, 250))
+    what = "tails of zeros" if zeros else "truncations"
+    figure(f"{times} {what} of {name}: {damaged(tmp_path, cut, times)}")
 
 
-def test_missing_swapped_linked_and_oversized_files_never_load(tmp_path):
+def test_missing_swapped_linked_and_oversized_files_never_load(tmp_path, figure):
     def harm(path, i):
         state, manifest, older = path / checkpoint.STATE, path / checkpoint.MANIFEST, path.parent / "tick-000000001"
         kind = [
@@ -240,7 +250,7 @@ def test_missing_swapped_linked_and_oversized_files_never_load(tmp_path):
         ]
         kind[i]()
 
-    damaged(tmp_path, harm, 16)
+    figure(f"16 missing, swapped, linked and oversized files: {damaged(tmp_path, harm, 16)}")
 
 
 def forged(path, change, state: bytes | None = None) -> None:
@@ -256,7 +266,7 @@ def forged(path, change, state: bytes | None = None) -> None:
     (path / checkpoint.MANIFEST).write_text(sealed)
 
 
-def test_forged_manifests_never_load(tmp_path):
+def test_forged_manifests_never_load(tmp_path, figure):
     def outside(m):
         m["files"]["../../etc/passwd"] = m["files"].pop(checkpoint.STATE)
 
@@ -285,7 +295,7 @@ def test_forged_manifests_never_load(tmp_path):
             p, lambda m: m.update(leaves={"x": "tensor"}), len(deep).to_bytes(8, "little") + deep + b"\0" * 4
         ),
     ]
-    damaged(tmp_path, lambda path, i: lies[i](path), len(lies))
+    figure(f"{len(lies)} forged manifests: {damaged(tmp_path, lambda path, i: lies[i](path), len(lies))}")
 
 
 def test_a_newer_schema_is_told_not_set_aside(tmp_path):
@@ -375,7 +385,7 @@ def calls_of_a_save(tmp_path, monkeypatch) -> int:
     return count
 
 
-def test_death_at_every_call_leaves_the_old_state_or_the_new(tmp_path, monkeypatch):
+def test_death_at_every_call_leaves_the_old_state_or_the_new(tmp_path, monkeypatch, figure):
     seen = set()
     count = calls_of_a_save(tmp_path, monkeypatch)
     assert count > 15
@@ -397,6 +407,7 @@ def test_death_at_every_call_leaves_the_old_state_or_the_new(tmp_path, monkeypat
         checkpoint.save(folder, small(4), {})  # the next life cleans up
         assert sorted(os.listdir(folder)) == [f"tick-00000000{t}" for t in ((2, 4) if tick == 2 else (3, 4))]
     assert seen == {2, 3}
+    figure(f"death before and after each of the {count} calls of a save: {count + 1} of {count + 1} loadable")
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EIO])
@@ -483,7 +494,7 @@ def die_at(k: int) -> None:
         setattr(os, name, mortal(getattr(os, name)))
 
 
-def test_a_killed_process_resumes_from_what_it_saved(tmp_path):
+def test_a_killed_process_resumes_from_what_it_saved(tmp_path, figure):
     """A real death (os._exit in a forked child) at every call of a save, without any clean-up by Python."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this system")
@@ -503,6 +514,7 @@ def test_a_killed_process_resumes_from_what_it_saved(tmp_path):
         landed.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         assert int(checkpoint.load(folder)[0]["clock"]["tick"]) in (1, 2)
     assert landed == {0, 9}
+    figure("20 real deaths of a process in a save: 20 loadable")
 
 
 def test_checkpoint_import_is_light():

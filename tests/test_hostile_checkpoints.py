@@ -551,5 +551,8 @@ def test_a_run_directory_that_leads_elsewhere_is_refused(name: str, run: Path, t
     assert before == [path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))]
 
 
-def test_there_are_enough_of_them():
-    assert len(DAMAGE) + len(LIVES) + len(LINES) >= 150
+def test_there_are_enough_of_them(figure):
+    assert len(DAMAGE) >= 60 and len(DAMAGE) + len(LIVES) + len(LINES) >= 150
+    figure(
+        f"{len(DAMAGE)} hostile checkpoints, {len(LIVES)} states, {len(LINES)} traces, {len(RECORDS)} records: 0 executed"
+    )

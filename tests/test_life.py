@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from faults import few_or_many
 from lives import live, small
 
 import cls_sim as cls
@@ -83,6 +84,33 @@ def test_alone_or_in_company_the_same_draws_and_nearly_the_same_weights():
         assert (drawn[0].item[0] == drawn[1].item[i]).all()
         for name, weight in alone.neocortex.weights.items():
             torch.testing.assert_close(weight[0], together.neocortex.weights[name][i], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("times", few_or_many(2, 4, 40))
+def test_alone_or_in_company_with_odd_sizes(times: int, figure):
+    """Layers, batches and memories of any size, on one thread and on two: weights within 1e-5 over 50 steps."""
+    chance, furthest = np.random.default_rng(times), 0.0
+    for turn in range(times):
+        hidden, batch, capacity, replayed = (int(chance.integers(1, most)) for most in (70, 20, 40, 30))
+
+        def lived(subjects: int, first: int, size=(hidden, batch, capacity, replayed)) -> cls.Life:
+            hidden, batch, capacity, replayed = size
+            parts = {"world": cls.Digits(per_context=12, batch=batch), "hippocampus": cls.Sparse(capacity=capacity)}
+            parts |= {"neocortex": cls.Mlp(hidden=[hidden]), "replay": cls.Uniform(batch=replayed)}
+            return live(small(subjects, first, **parts), 50)
+
+        torch.set_num_threads(1 + turn % 2)
+        try:
+            together = lived(3, 40)
+            for i in range(3):
+                for name, weight in lived(1, 40 + i).neocortex.weights.items():
+                    mine, same = weight[0].detach(), together.neocortex.weights[name][i].detach()
+                    furthest = max(furthest, float((mine - same).abs().max() / same.abs().max()))
+        finally:
+            torch.set_num_threads(1)
+    assert furthest <= 1e-5
+    figure(f"{times} odd sizes on 1 and 2 threads: weights apart by at most {furthest:.1e} of the largest")
 
 
 def test_measuring_changes_nothing():

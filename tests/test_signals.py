@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from faults import TINY, TWO, came_to, count, forked, into, newest, scratch, tell, tiny
+from faults import TINY, TWO, came_to, few_or_many, forked, into, newest, scratch, tell, tiny
 from lives import live, small
 
 import cls_sim as cls
@@ -67,8 +67,8 @@ def sent(two, out: Path, number: int, chance: random.Random) -> tuple[str, int, 
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("signals", [6, pytest.param(count(12, 100), marks=pytest.mark.claims)])
-def test_a_signal_anywhere_saves_and_leaves_and_the_life_goes_on(two, whole, home, signals: int):
+@pytest.mark.parametrize("signals", few_or_many(6, 12, 100))
+def test_a_signal_anywhere_saves_and_leaves_and_the_life_goes_on(two, whole, home, figure, signals: int):
     chance, places, left, longest = random.Random(signals), set(), 0, 0.0
     while left < signals:
         out = home / f"run{left}"
@@ -87,11 +87,14 @@ def test_a_signal_anywhere_saves_and_leaves_and_the_life_goes_on(two, whole, hom
                 assert newest(out)["cls-000000"] >= tick, "what was lived is saved"
         runs.perform(into(two, out), quiet=True)
         assert came_to(out) == whole
-    print(f"{left} signals in {sorted(places)}, gone after at most {longest:.2f} s")
     assert signals < 12 or {"wake", "night", "exam", "saved"} <= places
+    assert longest < 10.0
+    figure(
+        f"{left} signals ({', '.join(sorted(places))}): gone after at most {longest:.2f} s, the same bits afterwards"
+    )
 
 
-def test_the_chain_of_a_preempted_job(two, whole, home):
+def test_the_chain_of_a_preempted_job(two, whole, home, figure):
     """Ten short lives, each sent away by the batch system, are one life."""
     out, count_ = home / "run", 0
     while True:
@@ -117,6 +120,7 @@ def test_the_chain_of_a_preempted_job(two, whole, home):
     import json
 
     assert json.loads((out / "run.json").read_text())["resumed"] == count_
+    figure(f"{count_} preemptions: one folder, the same bits")
 
 
 def stuck(say) -> None:

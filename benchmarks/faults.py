@@ -1,0 +1,141 @@
+"""Every fault at full count: `make faults`.  In pieces, each under an hour; a rerun does only what is missing.
+
+A finished piece leaves its row as docs/results/faults/<piece>.json, to be committed, and the table of
+docs/reliability.md is made from these files.
+
+    python -m benchmarks.faults [PIECE …]     run what is missing (of these pieces), two at a time
+    python -m benchmarks.faults --table       only make the table
+    python -m benchmarks.faults --list        say what is there and what is missing
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import yaml
+
+from cls_sim import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = ROOT / "docs" / "results" / "faults"
+PAGE = ROOT / "docs" / "reliability.md"
+BEGIN, END = "<!-- made by python -m benchmarks.faults -->", "<!-- end -->"
+LIMIT = 3600  # seconds of a piece
+AT_ONCE = 2  # pieces
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A fault of the catalogue: its number there, what happens, what is expected, and the tests that show it."""
+
+    number: int
+    fault: str
+    expected: str
+    tests: str  # arguments of pytest
+
+
+CATALOGUE = yaml.safe_load((ROOT / "benchmarks" / "faults.yaml").read_text())
+PIECES = {name: Piece(**given) for name, given in CATALOGUE.items()}
+
+
+def decides(piece: Piece) -> str:
+    """The sha256 of what a row stands for: these tests of this version."""
+    return hashlib.sha256(f"{piece.tests} {__version__}".encode()).hexdigest()
+
+
+def done(name: str) -> bool:
+    file = ROWS / f"{name}.json"
+    return file.is_file() and json.loads(file.read_text())["decides"] == decides(PIECES[name])
+
+
+def run(name: str) -> bool:
+    """Run a piece; whether it was finished, and all of it as expected."""
+    tests, _, chosen = PIECES[name].tests.partition(" -k ")
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "--timeout", str(LIMIT), f"--junitxml={report}"]
+        command += [*tests.split(), *(["-k", chosen] if chosen else []), f"--basetemp={folder}/tests"]
+        env = os.environ | {"CLS_SIM_FAULTS": "full", "OMP_NUM_THREADS": "1"}
+        try:
+            ended = subprocess.run(
+                command, cwd=ROOT, env=env, timeout=LIMIT, capture_output=True, text=True, check=False
+            )
+        except subprocess.TimeoutExpired:
+            print(f"{name}: not over after {LIMIT} s", file=sys.stderr)
+            return False
+        if ended.returncode:
+            print(f"{name}: not as expected\n{ended.stdout[-6000:]}{ended.stderr[-2000:]}", file=sys.stderr)
+            return False
+        found = told(ElementTree.parse(report).getroot())
+    row: dict[str, Any] = {"piece": name, "command": f"python -m benchmarks.faults {name}"}
+    row |= {"decides": decides(PIECES[name]), "version": __version__, "seconds": round(time.monotonic() - started)}
+    ROWS.mkdir(parents=True, exist_ok=True)
+    (ROWS / f"{name}.json").write_text(json.dumps(row | found, indent=1, ensure_ascii=False) + "\n")
+    print(f"{name}: {row['seconds']} s: {'; '.join(found['figures']) or found['tests']}", flush=True)
+    return True
+
+
+def told(report: ElementTree.Element) -> dict[str, Any]:
+    """What a report of pytest says: how many tests, which were skipped, what they measured."""
+    cases = list(report.iter("testcase"))
+    skipped = [case.get("name") for case in cases if case.find("skipped") is not None]
+    figures = [p.get("value") for case in cases for p in case.iter("property") if p.get("name") == "figure"]
+    return {"tests": len(cases) - len(skipped), "skipped": skipped, "figures": list(dict.fromkeys(figures))}
+
+
+def table() -> str:
+    """The catalogue, fault by fault, with what was measured."""
+    lines = ["| # | fault | expected | measured | `python -m benchmarks.faults` |", "|---|---|---|---|---|"]
+    for name, piece in PIECES.items():
+        file = ROWS / f"{name}.json"
+        row = json.loads(file.read_text()) if file.is_file() else None
+        lines.append(f"| {piece.number} | {piece.fault} | {piece.expected} | {_measured(row)} | `{name}` |")
+    return "\n".join(lines)
+
+
+def _measured(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return "not yet"
+    said = "; ".join(row["figures"]) or "as expected"
+    return f"{said} ({row['tests']} tests, {row['seconds']} s)"
+
+
+def put(page: str) -> str:
+    """The page with the table of today between its marks."""
+    return re.sub(f"({re.escape(BEGIN)}\n).*({re.escape(END)})", lambda m: f"{m[1]}{table()}\n{m[2]}", page, flags=re.S)
+
+
+def main(args: list[str]) -> int:
+    words = [arg for arg in args if arg[0] != "-"]
+    if unknown := [word for word in words if word not in PIECES]:
+        print(f"there is no piece {unknown[0]!r}: choose from {', '.join(PIECES)}", file=sys.stderr)
+        return 2
+    missing = [name for name in words or PIECES if not done(name)]
+    if "--list" in args:
+        print("\n".join(f"{'missing' if name in missing else 'done   '}  {name}" for name in words or PIECES))
+        return 0
+    failed: list[str] = []
+    if "--table" not in args:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            failed = [name for name, well in zip(missing, pool.map(run, missing), strict=True) if not well]
+    PAGE.write_text(put(PAGE.read_text()))
+    if failed:
+        print(f"not finished: {', '.join(failed)}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
