@@ -40,11 +40,18 @@ class Spec:
     per_day: int = 1  # experiences a day
     features: int = 0  # width of the cortex' last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
+    routed: bool = False  # the cortex answers by the context (gates, masks, columns)
     dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
 
     @property
     def subjects(self) -> int:
         return len(self.seeds)
+
+
+def told(spec: Spec, batch: Batch) -> Tensor | None:
+    """The contexts [s, b] of a batch by which the cortex learns it: where they are told, or where it answers by them
+    and is told their ends (so that it can count them)."""
+    return batch.context if spec.context_told or (spec.routed and spec.ends) else None
 
 
 class Part:

@@ -36,7 +36,8 @@ PEERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
 
 
 def spec_of(*seeds: int, **changes: Any) -> cls.Spec:
-    return cls.Spec(**{"seeds": seeds or (0,), "inputs": (6,), "outputs": 4} | changes)
+    sizes = {"seeds": seeds or (0,), "inputs": (6,), "outputs": 4, "batch": 8, "contexts": 2, "ends": (100, 200)}
+    return cls.Spec(**sizes | changes)
 
 
 def settled(

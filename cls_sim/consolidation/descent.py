@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from cls_sim.batch import Batch
+from cls_sim.clock import Clock
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.consolidation.penalties import Penalty, hold
 from cls_sim.errors import Refused, choice
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.optimisers import Adam, Rule
-from cls_sim.part import Spec, View
+from cls_sim.part import Spec, View, told
 
 
 class Descent(Consolidation):
@@ -22,8 +24,10 @@ class Descent(Consolidation):
 
     rule       how a gradient becomes a step: Sgd, Momentum or Adam (the default)
     objective  the loss L of a row: Label (the default) or Distil
+    penalty    what holds weights that matter for the past: Pull or Stiffen; None: nothing
     reduction  mean over the rows' weights w, or sum (Go-CLS counts its dose on the sum over patterns)
 
+    Weights that the cortex itself holds (`plastic`: masks, columns) stay bit for bit, whatever the rule remembers.
     A subject at rate 0, or without a row of weight above 0, does not move, nor does its rule's memory.
 
     >>> from cls_sim.neocortex.mlp import Linear
@@ -38,7 +42,17 @@ class Descent(Consolidation):
 
     derived = frozenset({"spec"})
 
-    def __init__(self, *, rule: Rule | None = None, objective: Objective | None = None, reduction: str = "mean"):
+    def __init__(
+        self,
+        *,
+        rule: Rule | None = None,
+        objective: Objective | None = None,
+        penalty: Penalty | None = None,
+        reduction: str = "mean",
+    ):
+        if penalty is not None and not isinstance(penalty, Penalty):
+            raise Refused("penalty", f"{penalty!r} is no Penalty", "give a Penalty, such as Pull()")
+        self.penalty = penalty
         self.rule: Rule = _kind("rule", rule, Rule, Adam)
         self.objective: Objective = _kind("objective", objective, Objective, Label)
         self.reduction = choice("reduction", reduction, ("mean", "sum"))
@@ -47,15 +61,39 @@ class Descent(Consolidation):
         self.spec = spec
         self.rule.begin(spec)
         self.objective.begin(spec)
+        if self.penalty is not None:
+            self.penalty.begin(spec)
         return spec
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.objective.context_end(view, clock)
+        if self.penalty is not None:
+            self.penalty.context_end(view, clock)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
         active = rate > 0
         if batch.weight is not None:  # the one place that waits for the device
             active = active & (batch.weight > 0).any(1).cpu().numpy()
         if active.any():
-            self.rule.update(neocortex.weights, self.gradient(neocortex, batch), rate, active)
-            neocortex.learnt(batch, active)
+            self.move(neocortex, batch, self.gradient(neocortex, batch), rate, active)
+
+    def move(
+        self, neocortex: Neocortex, batch: Batch, gradients: dict[str, Tensor], rate: np.ndarray, active: np.ndarray
+    ) -> None:
+        """One step of the rule along these gradients, and what holds weights has its say."""
+        weights, penalty = neocortex.weights, self.penalty
+        held = neocortex.plastic(batch.context) if self.spec.ends or self.spec.context_told else None
+        watched = held is not None or (penalty is not None and penalty.watches)
+        before = {name: w.detach().clone() for name, w in weights.items()} if watched else {}
+        if penalty is not None:
+            penalty.pull(weights, gradients)
+        self.rule.update(weights, gradients, rate, active)
+        if held is not None:
+            hold(weights, before, held)
+        if penalty is not None and penalty.watches:
+            penalty.moved(weights, before, gradients, active)
+        self.objective.moved(batch, active)
+        neocortex.learnt(batch, active)
 
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
         """The gradient of each subject's loss in its own weights, name → [s, …]."""
@@ -70,9 +108,7 @@ class Descent(Consolidation):
 
     def _rows(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         """The loss of each row [s, b]."""
-        scores, own = neocortex.taught(batch, batch.context if self.spec.context_told else None)
-        rows = self.objective.rows(scores, batch)
-        return rows if own is None else rows + own
+        return self.objective.of(neocortex, batch, told(self.spec, batch))
 
     def _share(self, rows: Tensor, batch: Batch) -> Tensor:
         """What each row counts in its subject's loss: [s, b]; the reduction's derivative, told to autograd at once."""

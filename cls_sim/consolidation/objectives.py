@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from cls_sim.batch import Batch
-from cls_sim.errors import real
+from cls_sim.errors import Refused, real
+from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Part
 
 
 class Objective(Part):
-    """Turns scores and a batch into one loss a row."""
+    """Turns a cortex' answers to a batch into one loss a row."""
 
     @abstractmethod
     def rows(self, scores: Tensor, batch: Batch) -> Tensor:
         """How wrong the scores [s, b, o] are on each row: [s, b], differentiable."""
+
+    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        """How wrong the cortex is on each row [s, b]; an objective may ask it for more than its scores."""
+        scores, own = neocortex.taught(batch, context)
+        rows = self.rows(scores, batch)
+        return rows if own is None else rows + own
+
+    def moved(self, batch: Batch, active: np.ndarray) -> None:
+        """The subjects that are active (bool [s]) have just made a step on this batch."""
 
 
 class Label(Objective):
@@ -72,6 +83,13 @@ class Distil(Objective):
             return _squared(given, scores)
         t = self.temperature
         return t**2 * cross_entropy((scores / t).mT.contiguous(), (given / t).softmax(-1).mT, reduction="none")
+
+
+def share_of(share: str | float) -> str | float:
+    """A share that a setting gives: `contexts`, or a number from 0 to 1."""
+    if isinstance(share, str) and share != "contexts":
+        raise Refused("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
+    return share if isinstance(share, str) else real("share", share, 0.0, 1.0)
 
 
 def _squared(target: Tensor, scores: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -12,6 +13,20 @@ from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
 from cls_sim.part import Part, Spec, View
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A layer, drive = W h + b: the names of its weights, its inputs h [s, in, b] and its drive [s, out, b].
+
+    The gradient of a row's loss in W is the product of its derivative in the drive with h: any sum over rows of squared
+    gradients is one product of two matrices.
+    """
+
+    weight: str
+    bias: str | None
+    inputs: Tensor
+    drive: Tensor
 
 
 class Neocortex(Part):
@@ -53,6 +68,17 @@ class Neocortex(Part):
 
     def learnt(self, batch: Batch, active: np.ndarray) -> None:
         """A step on this batch has moved the weights of the subjects that are active (bool [s])."""
+
+    def plastic(self, context: Tensor) -> dict[str, Tensor] | None:
+        """How far each weight may move for rows of these contexts [s, b]: [s, …] in [0, 1] by name; None: wholly."""
+        return None
+
+    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
+        """Scores, and what every layer received and drove, for sums over rows of functions of single rows' gradients.
+
+        None: this cortex does not tell, and whoever wants such sums asks row by row.
+        """
+        return None
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.errors import Refused, choice, flag, reals, whole
-from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.base import Neocortex, Tap
 from cls_sim.part import Spec, per_subject
 from cls_sim.subjects import each
 
@@ -61,17 +61,25 @@ class Mlp(Neocortex):
         for layer, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             shapes = {f"weight{layer}": (fan_out, fan_in)} | ({f"bias{layer}": (fan_out, 1)} if self.bias else {})
             for name, shape in shapes.items():
-                self.weights[name] = _leaf(_uniform(spec, name, shape, gain / math.sqrt(fan_in)), spec)
+                self.weights[name] = leaf(drawn(spec, name, shape, gain / math.sqrt(fan_in)), spec)
         return _told(spec, sizes[-2], self.weights)
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         squash, h = ACTIVATIONS[self.activation], x.flatten(2).mT
         for layer in range(len(self.hidden)):
-            h = squash(_drive(h, self.weights if weights is None else weights, layer))
+            h = squash(drive(h, self.weights if weights is None else weights, layer))
         return h.mT
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return _drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
+        return drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
+
+    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
+        squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
+        for layer in range(len(self.hidden) + 1):
+            z = drive(h, self.weights, layer)
+            taps.append(Tap(f"weight{layer}", f"bias{layer}" if self.bias else None, h.detach(), z))
+            h = squash(z.clone())  # functions work in place, and a tap keeps its drive
+        return self.within(taps[-1].drive.mT, context), taps
 
 
 class Linear(Neocortex):
@@ -96,16 +104,21 @@ class Linear(Neocortex):
         fan_in, s = math.prod(spec.inputs), spec.subjects
         spread = torch.from_numpy(per_subject("init", self.init, spec)).float()[:, None, None]
         drawn = each(spec.seeds, "neocortex.weight0", lambda g: g.standard_normal((spec.outputs, fan_in), np.float32))
-        self.heads, self.weights = spec.heads, {"weight0": _leaf(drawn * spread, spec)}
+        self.heads, self.weights = spec.heads, {"weight0": leaf(drawn * spread, spec)}
         if self.bias:
-            self.weights["bias0"] = _leaf(torch.zeros(s, spec.outputs, 1), spec)
+            self.weights["bias0"] = leaf(torch.zeros(s, spec.outputs, 1), spec)
         return _told(spec, fan_in, self.weights)
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         return x.flatten(2)
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return _drive(features.mT, self.weights if weights is None else weights, 0).mT
+        return drive(features.mT, self.weights if weights is None else weights, 0).mT
+
+    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
+        h = x.flatten(2).mT
+        z = drive(h, self.weights, 0)
+        return self.within(z.mT, context), [Tap("weight0", "bias0" if self.bias else None, h, z)]
 
 
 def widths(hidden: Sequence[int]) -> tuple[int, ...]:
@@ -115,13 +128,13 @@ def widths(hidden: Sequence[int]) -> tuple[int, ...]:
     return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
 
-def _uniform(spec: Spec, name: str, shape: tuple[int, ...], bound: np.ndarray) -> Tensor:
+def drawn(spec: Spec, name: str, shape: tuple[int, ...], bound: np.ndarray) -> Tensor:
     """Each subject's own draw from U(-bound, bound): [s, *shape]."""
     unit = each(spec.seeds, f"neocortex.{name}", lambda g: g.random(shape, np.float32))
     return (2 * unit - 1) * torch.from_numpy(bound).float()[:, None, None]
 
 
-def _leaf(value: Tensor, spec: Spec) -> Tensor:
+def leaf(value: Tensor, spec: Spec) -> Tensor:
     return value.to(spec.device).requires_grad_()
 
 
@@ -129,7 +142,7 @@ def _told(spec: Spec, features: int, weights: dict[str, Tensor]) -> Spec:
     return replace(spec, features=features, weights={name: tuple(w.shape) for name, w in weights.items()})
 
 
-def _drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
+def drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
     """What a layer's units receive: h [s, in, b] → [s, out, b], rows of the batch as columns.
 
     So every product of the forward and backward pass has its operands and its result as they lie in memory; with

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from cls_sim.errors import Refused
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part
+from cls_sim.part import Part, Spec
 
 CORTEX, HIPPOCAMPUS = 0, 1
 
@@ -25,6 +26,15 @@ class Answer:
 
 class Readout(Part):
     """Answers questions with one system or both."""
+
+    guesses: bool = False
+    """Whether it finds the context of a question by itself, for a cortex that answers by it."""
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.routed and not spec.context_told and not self.guesses:
+            reason = "the cortex answers by the context (columns, gates, masks) and needs the task at test"
+            raise Refused("", reason, "give scenario=task, or readout=expert_gate")
+        return spec
 
     @abstractmethod
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:

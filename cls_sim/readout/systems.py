@@ -25,7 +25,7 @@ class Cortex(Readout):
 
     def begin(self, spec: Spec) -> Spec:
         self._regression = spec.regression
-        return spec
+        return super().begin(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         scores = neocortex.scores(x, context)
@@ -72,7 +72,7 @@ class Both(Readout):
     def begin(self, spec: Spec) -> Spec:
         if spec.regression and self.threshold is None:
             raise Refused("threshold", "is null, and in regression the cortex states no confidence", "give a number")
-        return spec
+        return super().begin(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall, cortical = hippocampus.recall(x), neocortex.scores(x, context)

@@ -1,0 +1,75 @@
+"""The objective of a cortex with learnt gates."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.errors import Refused, real
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+
+
+class Hat(Objective):
+    """Labels, through gates that close slowly, few of which should be new (hard attention to the task).
+
+        L = label + c · Σ_i a_i (1 - a_i^<) / Σ_i (1 - a_i^<),   a = σ(s e),   s from 1/s_max to s_max over the context
+
+    with a^< the gates that earlier contexts use.  The derivative of a gate is taken at slope 1 and scaled by s_max, so
+    that it does not vanish as gates harden (the paper's embedding gradient compensation).
+
+    sparsity  c, from 0
+
+    For a cortex Attentive.
+
+    Source: Serrà, Surís, Miron & Karatzoglou (2018).
+
+    >>> Hat(sparsity=0.75).sparsity
+    0.75
+    """
+
+    derived = frozenset({"label", "_span"})
+
+    def __init__(self, *, sparsity: float = 0.75):
+        self.sparsity = real("sparsity", sparsity, 0.0)
+        self.label = Label()
+
+    def begin(self, spec: Spec) -> Spec:
+        if "gate0" not in spec.weights:
+            raise Refused("objective", "is for a cortex with learnt gates", "give neocortex=attentive")
+        self._span = max(2, spec.ends[0])
+        self.steps = np.zeros(spec.subjects, np.int64)
+        return spec
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self.label.rows(scores, batch)
+
+    def moved(self, batch: Batch, active: np.ndarray) -> None:
+        self.steps = self.steps + active
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.steps = np.zeros_like(self.steps)
+
+    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        if context is None or not torch.is_grad_enabled():
+            return super().of(neocortex, batch, context)
+        cortex, cost = neocortex, torch.zeros(len(context), device=context.device)
+        steepest: float = cortex.s_max  # pyright: ignore[reportAttributeAccessIssue]
+        part = np.minimum(self.steps / (self._span - 1), 1.0)
+        slope = torch.from_numpy(1 / steepest + (steepest - 1 / steepest) * part).float().to(context.device)
+        here, used, room = torch.arange(len(context), device=context.device), cost, cost
+        opened: dict[str, Tensor] = {}
+        for layer, spent in enumerate(cortex.spent):  # pyright: ignore[reportAttributeAccessIssue]
+            e = cortex.weights[f"gate{layer}"]
+            hard, soft = (slope[:, None, None] * e.detach()).sigmoid(), e.sigmoid()
+            gates = hard + steepest * (soft - soft.detach())
+            opened[f"open{layer}"] = gates
+            left = 1 - spent
+            used, room = used + (gates[here, context[:, 0].clamp(min=0)] * left).sum(1), room + left.sum(1)
+        cost = self.sparsity * used / room.clamp(min=1e-6)
+        scores = cortex.scores(batch.x, context, cortex.weights | opened)
+        return self.label.rows(scores, batch) + cost[:, None]

@@ -1,0 +1,252 @@
+"""How much does a weight matter?  Measured when a context ends, for all rows of a batch at once.
+
+A row's gradient in a layer's weights is the product of δ, its derivative in the layer's drive, with the layer's input
+h.  So Σ_b (δ_b h_bᵀ)² = (δ²)(h²)ᵀ: one product of matrices a layer, however many rows there are.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.errors import choice, real, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Part, Spec, View, told
+from cls_sim.subjects import Draws
+
+Named = dict[str, Tensor]
+Pass = tuple[Tensor, Tensor]  # how much a pass counts for each row [s, b], and its derivative in the scores [s, b, o]
+
+
+class Importance(Part):
+    """Tells how much each weight matters for what has been learnt in the context that has just ended."""
+
+    derived = frozenset({"spec"})
+    watches: bool = False
+    """Whether it wants to know how far each step moved the weights."""
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        return spec
+
+    @abstractmethod
+    def measure(self, view: View) -> Named:
+        """The importance of each weight, [s, …] by name."""
+
+    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        """The weights have moved from `before` along these gradients.  Told only where `watches`."""
+
+
+class Alike(Importance):
+    """All weights matter alike: Ω = 1, so that a Pull is the L2 distance.
+
+    >>> Alike().watches
+    False
+    """
+
+    def measure(self, view: View) -> Named:
+        return {name: torch.ones_like(w) for name, w in view.neocortex.weights.items()}
+
+
+class _Rows(Importance):
+    """The mean over the ended context's rows of |gradient|^power, for derivatives in the scores that a tenant names."""
+
+    power: int
+    batch: int
+    samples: int | None
+
+    @abstractmethod
+    def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
+        """Derivatives in the scores whose gradients are counted; `heads` bool [s, b, o]: which outputs compete."""
+
+    def measure(self, view: View) -> Named:
+        total = {name: torch.zeros_like(w) for name, w in view.neocortex.weights.items()}
+        seen, rows = torch.zeros(self.spec.subjects, device=self.spec.device), 0
+        for batch in view.revisit(self.batch if self.samples is None else min(self.batch, self.samples)):
+            self._add(total, view.neocortex, batch)
+            seen, rows = seen + batch.weights().sum(1), rows + batch.rows
+            if self.samples is not None and rows >= self.samples:
+                break
+        seen = seen.clamp(min=1)
+        return {name: t / seen.view(-1, *[1] * (t.dim() - 1)) for name, t in total.items()}
+
+    def _add(self, total: Named, cortex: Neocortex, batch: Batch) -> None:
+        context = told(self.spec, batch)
+        with torch.enable_grad():
+            tapped = cortex.taps(batch.x, context)
+        if tapped is None:
+            for row in range(batch.rows):  # a network of one's own: a backward pass a row
+                one = batch.with_(**{k: v[:, row : row + 1] for k, v in vars(batch).items() if isinstance(v, Tensor)})
+                self._add_row(total, cortex, one, context if context is None else context[:, row : row + 1])
+            return
+        scores, taps = tapped
+        drives = [tap.drive for tap in taps]
+        sums: list[Tensor | None] = [None] * len(taps)
+        for weight, delta in self.passes(scores.detach(), batch, self._heads(cortex, context)):
+            found = torch.autograd.grad(scores, drives, delta, retain_graph=True)
+            for i, d in enumerate(found):
+                part = d.abs_() if self.power == 1 else d.square_()
+                part.mul_(weight[:, None])
+                sums[i] = part if sums[i] is None else sums[i].add_(part)  # pyright: ignore[reportOptionalMemberAccess]
+        for tap, s in zip(taps, sums, strict=True):
+            if s is None:
+                continue
+            h = tap.inputs.abs() if self.power == 1 else tap.inputs.square()
+            total[tap.weight].baddbmm_(s, h.mT)
+            if tap.bias is not None:
+                total[tap.bias] += s.sum(2, keepdim=True)
+
+    def _add_row(self, total: Named, cortex: Neocortex, row: Batch, context: Tensor | None) -> None:
+        with torch.enable_grad():
+            scores = cortex.scores(row.x, context)
+        names, weights = zip(*cortex.weights.items(), strict=True)
+        for weight, delta in self.passes(scores.detach(), row, self._heads(cortex, context)):
+            found = torch.autograd.grad(scores, weights, delta, retain_graph=True, materialize_grads=True)
+            for name, g in zip(names, found, strict=True):
+                part = g.abs() if self.power == 1 else g.square()
+                total[name] += part * weight.view(-1, *[1] * (part.dim() - 1))
+
+    @staticmethod
+    def _heads(cortex: Neocortex, context: Tensor | None) -> Tensor | None:
+        if context is None or cortex.heads is None:
+            return None
+        rows = torch.arange(len(context), device=context.device)[:, None]
+        return cortex.heads[rows, context.clamp(min=0)]
+
+
+class Fisher(_Rows):
+    """The diagonal of the Fisher information: Ω_j = mean_x Σ_c p(c|x) (∂ log p(c|x) / ∂θ_j)².
+
+    labels   exact: the sum over all classes that compete, as written; empirical: the row's own label alone;
+             sampled: one label drawn from the cortex' own answer.  In regression, with unit variance: exact and
+             sampled Σ_o (∂ŷ_o / ∂θ_j)², empirical with the row's own error.
+    batch    rows at once
+    samples  rows of the context that are asked, from 1; None: all
+
+    Source: Kirkpatrick et al. (2017); the three versions, van de Ven (2025), Kunstner, Balles & Hennig (2019).
+
+    >>> Fisher(labels="sampled").labels
+    'sampled'
+    """
+
+    derived = _Rows.derived | {"_draws"}
+    power = 2
+
+    def __init__(self, *, labels: str = "exact", batch: int = 500, samples: int | None = None):
+        self.labels = choice("labels", labels, ("exact", "empirical", "sampled"))
+        self.batch = whole("batch", batch)
+        self.samples = None if samples is None else whole("samples", samples)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._draws = Draws(spec.seeds, "consolidation.fisher", (self.batch,), device=spec.device)
+        self.drawn = np.zeros(spec.subjects, np.int64)
+        return super().begin(spec)
+
+    def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
+        there = batch.weights()
+        if self.spec.regression:
+            yield from self._numbers(scores, batch, there)
+            return
+        p = scores.softmax(2)
+        if self.labels == "exact":
+            options = p.shape[2] if heads is None else int(self.spec.heads.sum(2).max())  # pyright: ignore
+            order = None if heads is None else heads.to(torch.uint8).argsort(2, descending=True, stable=True)
+            for j in range(options):
+                label = torch.full_like(batch.item, j) if order is None else order[..., j]
+                yield there * p.gather(2, label[..., None])[..., 0], _score(p, label)
+        elif self.labels == "empirical":
+            yield there * (batch.y >= 0), _score(p, batch.y.clamp(min=0))
+        else:
+            draws = self._draws.at(self.drawn)[:, : p.shape[1], None].float()
+            self.drawn = self.drawn + 1
+            yield there, _score(p, (p.cumsum(2) < draws * p.sum(2, keepdim=True)).sum(2).clamp(max=p.shape[2] - 1))
+
+    def _numbers(self, scores: Tensor, batch: Batch, there: Tensor) -> Iterator[Pass]:
+        if self.labels == "empirical":
+            yield there, batch.y - scores
+            return
+        for o in range(scores.shape[2]):
+            one = torch.zeros_like(scores)
+            one[..., o] = 1
+            yield there, one
+
+
+class Sensitivity(_Rows):
+    """How strongly the answer depends on a weight: Ω_j = mean_x |∂ ‖ŷ(x)‖² / ∂θ_j|; asks for no labels.
+
+    batch    rows at once
+    samples  rows of the context that are asked, from 1; None: all
+
+    Source: memory aware synapses, Aljundi et al. (2018).
+
+    >>> Sensitivity().power
+    1
+    """
+
+    power = 1
+
+    def __init__(self, *, batch: int = 500, samples: int | None = None):
+        self.batch = whole("batch", batch)
+        self.samples = None if samples is None else whole("samples", samples)
+
+    def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
+        yield batch.weights(), 2 * (scores if heads is None else scores.masked_fill(~heads, 0.0))
+
+
+class Path(Importance):
+    """What moving a weight has done for the loss on the way: Ω_j = Σ_t -g_j Δθ_j / ((θ_j - θ_j^start)² + damping).
+
+    damping  ξ, above 0
+
+    g is the gradient of the whole loss, the penalty's included, as in the reference implementation.
+
+    Source: synaptic intelligence, Zenke, Poole & Ganguli (2017).
+
+    >>> Path().watches
+    True
+    """
+
+    watches = True
+
+    def __init__(self, *, damping: float = 0.1):
+        self.damping = real("damping", damping, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.path = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.start = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.begun = np.zeros(spec.subjects, bool)
+        return super().begin(spec)
+
+    @torch.no_grad()
+    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        fresh = active & ~self.begun
+        moves = torch.from_numpy(active).to(self.spec.device)
+        for name, w in weights.items():
+            column = [-1] + [1] * (w.dim() - 1)
+            if fresh.any():
+                first = torch.from_numpy(fresh).to(self.spec.device).view(column)
+                self.start[name] = torch.where(first, before[name], self.start[name])
+            step = (w.detach() - before[name]).mul_(gradients[name])
+            if not active.all():
+                step = torch.where(moves.view(column), step, 0.0)
+            self.path[name].sub_(step)
+        self.begun = self.begun | active
+
+    def measure(self, view: View) -> Named:
+        measured = {}
+        for name, w in view.neocortex.weights.items():
+            here = w.detach()
+            measured[name] = self.path[name] / ((here - self.start[name]).square() + self.damping)
+            self.path[name] = torch.zeros_like(self.path[name])
+        self.begun = np.zeros_like(self.begun)
+        return measured
+
+
+def _score(p: Tensor, label: Tensor) -> Tensor:
+    """The derivative of log p(label) in the scores: 1[label] - p, [s, b, o]."""
+    return (-p).scatter_add(2, label[..., None], torch.ones_like(p[..., :1]))

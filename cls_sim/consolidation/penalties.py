@@ -1,0 +1,169 @@
+"""What holds weights that matter for the past: a pull back to where they were, or a slower pace.
+
+A penalty is a part inside a rule such as Descent; how much a weight matters is told by an Importance.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.clock import Clock
+from cls_sim.consolidation.importance import Fisher, Importance, Named
+from cls_sim.errors import choice, real, reals
+from cls_sim.part import Part, Spec, View, per_subject
+
+
+class Penalty(Part):
+    """Has a word in every step of a rule."""
+
+    derived = frozenset({"spec", "_strength"})
+    watches: bool = False
+    """Whether it wants to know how far each step moved the weights."""
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        return spec
+
+    def pull(self, weights: Named, gradients: Named) -> None:
+        """Add the penalty's gradient to these [s, …], in place."""
+
+    @abstractmethod
+    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        """The weights have moved from `before`; may change them, in place.  Asked only where `watches`."""
+
+
+class Pull(Penalty):
+    """Pulls every weight back to where it was when it mattered, the harder the more it mattered.
+
+        L ← L + strength/2 · Σ_j Ω_j (θ_j - θ*_j)²
+
+    importance  Ω: Fisher (elastic weight consolidation), Path (synaptic intelligence), Sensitivity (memory aware
+                synapses) or Alike (L2)
+    strength    from 0, one number or one a subject
+    keep        separate: one penalty for each past context, summed; online: Ω ← decay · Ω + Ω_new and θ* is where the
+                weights were last
+    decay       γ of the online form, from 0 to 1
+
+    Nothing is held before the first context has ended.  The separate penalties are one quadratic: precision
+    P = Σ_k Ω_k and centre Σ_k Ω_k θ_k / P, so that memory does not grow with contexts (2 numbers a weight).
+
+    Source: Kirkpatrick et al. (2017); online form, Schwarz et al. (2018); Zenke, Poole & Ganguli (2017); Aljundi et
+    al. (2018).
+
+    >>> Pull(strength=100.0).keep
+    'separate'
+    """
+
+    def __init__(
+        self,
+        *,
+        importance: Importance | None = None,
+        strength: float | list[float] = 1.0,
+        keep: str = "separate",
+        decay: float = 1.0,
+    ):
+        self.importance = Fisher() if importance is None else importance
+        self.strength = reals("strength", strength, 0.0)
+        self.keep = choice("keep", keep, ("separate", "online"))
+        self.decay = real("decay", decay, 0.0, 1.0)
+        self.watches = self.importance.watches
+
+    def begin(self, spec: Spec) -> Spec:
+        self.importance.begin(spec)
+        self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
+        self.precision = _zeros(spec)
+        self.centre = _zeros(spec)
+        self.ended = np.zeros((), np.int64)
+        return super().begin(spec)
+
+    @torch.no_grad()
+    def pull(self, weights: Named, gradients: Named) -> None:
+        if not self.ended:
+            return
+        for name, w in weights.items():
+            strength = _column(self._strength, w)
+            away = torch.sub(w.detach(), self.centre[name]).mul_(self.precision[name])
+            gradients[name] = away.mul_(strength).add_(gradients[name])
+
+    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        self.importance.moved(weights, before, gradients, active)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        measured = self.importance.measure(view)
+        for name, w in view.neocortex.weights.items():
+            old, new, here = self.precision[name], measured[name], w.detach()
+            if self.keep == "online":
+                self.precision[name], self.centre[name] = self.decay * old + new, here.clone()
+                continue
+            total = old + new
+            step = torch.where(total != 0, new / torch.where(total != 0, total, 1.0), 0.0)
+            self.precision[name], self.centre[name] = total, torch.lerp(self.centre[name], here, step)
+        self.ended = self.ended + 1
+
+
+class Stiffen(Penalty):
+    """Plasticity that decays weight by weight with its importance: what mattered moves slowly, whatever pulls at it.
+
+        Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the contexts that have ended
+
+    importance  Ω, as in Pull
+    strength    from 0, one number or one a subject
+
+    Source: metaplasticity, synapses that stiffen as they matter (Fusi, Drew & Abbott 2005; a learning rate for each
+    weight by its certainty, Ebrahimi et al. 2020).
+
+    >>> Stiffen(strength=10.0).watches
+    True
+    """
+
+    watches = True
+
+    def __init__(self, *, importance: Importance | None = None, strength: float | list[float] = 10.0):
+        self.importance = Fisher() if importance is None else importance
+        self.strength = reals("strength", strength, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.importance.begin(spec)
+        self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
+        self.pace = {name: torch.ones_like(zero) for name, zero in _zeros(spec).items()}
+        self.total = _zeros(spec)
+        return super().begin(spec)
+
+    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        hold(weights, before, self.pace)
+        if self.importance.watches:
+            self.importance.moved(weights, before, gradients, active)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        for name, new in self.importance.measure(view).items():
+            self.total[name] = self.total[name] + new.clamp(min=0)
+        size = sum(t[0].numel() for t in self.total.values())
+        mean = sum(t.flatten(1).sum(1) for t in self.total.values()) / size  # [s]
+        assert isinstance(mean, Tensor)
+        for name, total in self.total.items():
+            relative = total / _column(mean.clamp(min=torch.finfo(torch.float32).tiny), total)
+            self.pace[name] = 1 / (1 + _column(self._strength, total) * relative)
+
+
+@torch.no_grad()
+def hold(weights: Named, before: Named, plastic: Named) -> None:
+    """Let weights go only so far from `before` as they are plastic, in [0, 1]; weights not named go all the way.
+
+    At 0 they stay bit for bit, even where a step was not a number.
+    """
+    for name, free in plastic.items():
+        w, old = weights[name], before[name]
+        w.copy_(torch.where(free == 1, w, torch.where(free == 0, old, torch.lerp(old, w.detach(), free.float()))))
+
+
+def _zeros(spec: Spec) -> Named:
+    return {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+
+
+def _column(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers [s] shaped to multiply `like` [s, …]."""
+    return numbers.view(-1, *[1] * (like.dim() - 1))

@@ -1,0 +1,71 @@
+"""Objectives that tell remembered rows from lived ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import LIVED, Batch
+from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.errors import Refused, real
+from cls_sim.part import Spec
+
+
+class Asymmetric(Objective):
+    """Lived rows compete among the classes lived now alone, remembered ones among all (ER-ACE).
+
+    So that new classes do not push old ones away at once.  A row's loss is its label's cross-entropy.
+
+    Source: Caccia et al. (2022), New insights on reducing abrupt representation change in online continual learning.
+
+    >>> Asymmetric().begin(Spec(outputs=2)).outputs
+    2
+    """
+
+    derived = frozenset({"label"})
+
+    def __init__(self) -> None:
+        self.label = Label()
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("objective", "is for classes, and in regression there are none", "use Label")
+        return spec
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        lived = (batch.source == LIVED) & batch.present()
+        now = torch.zeros(scores.shape[0], scores.shape[2], device=scores.device)
+        now = now.scatter_add(1, batch.y.clamp(min=0), lived.float()) > 0  # [s, o]
+        away = lived[..., None] & ~now[:, None]
+        return self.label.rows(scores.masked_fill(away, -1e9), batch)
+
+
+class Dark(Objective):
+    """Remembered rows are answered as they were when they were stored (dark experience replay).
+
+        L = label for lived rows;   α · mean_o (ŷ_o - z_o)² + β · label for remembered ones
+
+    alpha  α, from 0
+    beta   β, from 0; 0 is DER, above it DER++
+
+    Needs a memory that keeps scores (`keep_scores`); a remembered row without them teaches its label.
+
+    Source: Buzzega, Boschini, Porrello, Abati & Calderara (2020), Dark experience for general continual learning.
+
+    >>> Dark(alpha=0.2, beta=1.0).beta
+    1.0
+    """
+
+    derived = frozenset({"label"})
+
+    def __init__(self, *, alpha: float = 0.5, beta: float = 0.0):
+        self.alpha, self.beta = real("alpha", alpha, 0.0), real("beta", beta, 0.0)
+        self.label = Label()
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        label = self.label.rows(scores, batch)
+        if batch.scores is None:
+            return label
+        taught = (batch.source != LIVED) & ~batch.scores.isnan().any(-1)
+        away = (scores - batch.scores.nan_to_num()).clamp(-1e4, 1e4).square()
+        return torch.where(taught, self.alpha * away.mean(2) + self.beta * label, label)

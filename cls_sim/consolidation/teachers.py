@@ -1,0 +1,178 @@
+"""Objectives that ask the cortex of yesterday: its weights as they were when the last context ended."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.objectives import Label, Objective, share_of
+from cls_sim.errors import Refused, real
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+
+
+class Taught(Objective):
+    """Keeps a copy of the weights at each context's end; until the first one the label alone teaches."""
+
+    derived = frozenset({"spec", "label"})
+
+    def __init__(self) -> None:
+        self.label = Label()
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.ends:
+            reason = "asks the cortex as it was when a context ended, and is not told where contexts end"
+            raise Refused("objective", reason, "give a world that tells (order=sharp, told=true)")
+        self.spec = spec
+        self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.ended = np.zeros((), np.int64)
+        return spec
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.teacher = {name: w.detach().clone() for name, w in view.neocortex.weights.items()}
+        self.ended = self.ended + 1
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self.label.rows(scores, batch)
+
+    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        if not self.ended:
+            return super().of(neocortex, batch, context)
+        return self.taught(neocortex, batch, context)
+
+    @abstractmethod
+    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        """The loss of each row [s, b] once there is a teacher."""
+
+
+class Lwf(Taught):
+    """Learning without forgetting: what is lived now is also answered as the cortex of yesterday would.
+
+        L = (1 - share) · label + share · T² · H(softmax(z/T), softmax(ŷ/T)),  z: yesterday's scores of the same input
+
+    Where the context is told, the second term is the mean over the heads of the contexts that have ended.
+
+    temperature  T, above 0
+    share        contexts: 1 - 1/k in the k-th context; or a number from 0 to 1
+
+    Source: Li & Hoiem (2018); in the three scenarios, van de Ven et al. (2022).
+
+    >>> Lwf(share=0.5).temperature
+    2.0
+    """
+
+    def __init__(self, *, temperature: float = 2.0, share: str | float = "contexts"):
+        super().__init__()
+        self.temperature = real("temperature", temperature, 0.0, open_low=True)
+        self.share = share_of(share)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("objective", "distils classes, and in regression there are none", "use FeatureDistil")
+        return super().begin(spec)
+
+    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        raw = neocortex.answer(neocortex.features(batch.x, context))
+        with torch.no_grad():
+            old = neocortex.answer(neocortex.features(batch.x, context, self.teacher), self.teacher)
+        label = self.label.rows(neocortex.within(raw, context), batch)
+        share = self.share if isinstance(self.share, float) else 1 - 1 / (int(self.ended) + 1)
+        if context is None or neocortex.heads is None:
+            soft = self._soft(old, raw)
+        else:
+            soft = torch.stack(
+                [
+                    self._soft(old.masked_fill(~head, -1e9), raw.masked_fill(~head, -1e9))
+                    for head in neocortex.heads[:, : int(self.ended)].unbind(1)
+                    for head in [head[:, None]]
+                ]
+            ).mean(0)
+        return (1 - share) * label + share * soft
+
+    def _soft(self, old: Tensor, raw: Tensor) -> Tensor:
+        t = self.temperature
+        return -(t**2) * ((old / t).softmax(2) * (raw / t).log_softmax(2)).sum(2)
+
+
+class FeatureDistil(Taught):
+    """The hidden layer stays as it was for what is lived now: less-forgetting learning.
+
+        L = label + strength/2 · ‖f(x) - f_yesterday(x)‖²
+
+    strength  from 0
+
+    Source: Jung, Ju, Jung & Kim (2016), Less-forgetting learning in deep neural networks.
+
+    >>> FeatureDistil(strength=0.1).strength
+    0.1
+    """
+
+    def __init__(self, *, strength: float = 0.1):
+        super().__init__()
+        self.strength = real("strength", strength, 0.0)
+
+    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        features = neocortex.features(batch.x, context)
+        with torch.no_grad():
+            old = neocortex.features(batch.x, context, self.teacher)
+        label = self.label.rows(neocortex.within(neocortex.answer(features), context), batch)
+        return label + 0.5 * self.strength * (features - old).square().sum(2)
+
+
+class Binary(Taught):
+    """A yes or no from each output (iCaRL): of classes met before this context as yesterday's cortex would say it, of
+    the others as the label says.
+
+        L = Σ_o BCE(σ(ŷ_o), t_o),  t_o = σ(z_o / T) for classes met before, else 1[y = o]
+
+    temperature  T, above 0
+
+    Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL.
+
+    >>> Binary().temperature
+    2.0
+    """
+
+    def __init__(self, *, temperature: float = 2.0):
+        super().__init__()
+        self.temperature = real("temperature", temperature, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("objective", "is for classes, and in regression there are none", "use Label")
+        self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
+        self.known = self.met.clone()
+        return super().begin(spec)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        super().context_end(view, clock)
+        self.known = self.met.clone()
+
+    def moved(self, batch: Batch, active: np.ndarray) -> None:
+        there = batch.present() & torch.from_numpy(active).to(batch.y.device)[:, None] & (batch.y >= 0)
+        new = torch.zeros(*self.met.shape, device=batch.y.device)
+        self.met = self.met | (new.scatter_add(1, batch.y.clamp(min=0), there.float()) > 0)
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self._rows(scores, self._truth(scores, batch), batch)
+
+    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        scores = neocortex.scores(batch.x, context)
+        with torch.no_grad():
+            old = (neocortex.scores(batch.x, context, self.teacher) / self.temperature).sigmoid()
+        return self._rows(scores, torch.where(self.known[:, None], old, self._truth(scores, batch)), batch)
+
+    @staticmethod
+    def _truth(scores: Tensor, batch: Batch) -> Tensor:
+        return one_hot(batch.y.clamp(min=0), scores.shape[2]).to(scores.dtype)
+
+    @staticmethod
+    def _rows(scores: Tensor, target: Tensor, batch: Batch) -> Tensor:
+        loss = binary_cross_entropy_with_logits(scores.clamp(min=-1e4), target, reduction="none").sum(2)
+        return torch.where(batch.y >= 0, loss, 0.0)

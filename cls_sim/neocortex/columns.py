@@ -1,0 +1,140 @@
+"""Cortices of columns: a block of hidden units for each context, from the start or when it is needed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.clock import Clock
+from cls_sim.errors import flag, real
+from cls_sim.neocortex.routed import Named, Routed
+from cls_sim.part import Spec, View
+
+
+class _Columned(Routed):
+    """A block of hidden units for each context; output weights without biases."""
+
+    def sizes(self, spec: Spec) -> tuple[int, ...]:
+        return math.prod(spec.inputs), *(width * spec.contexts for width in self.hidden), spec.outputs
+
+    def fan_in(self, layer: int, inputs: int) -> int:
+        return inputs if layer == 0 else self.hidden[layer - 1]
+
+    def biased(self, layer: int) -> bool:
+        return layer < len(self.hidden)
+
+
+class Columns(_Columned):
+    """A column of hidden units for every context, each with its own output weights; the others' columns are frozen.
+
+    hidden   widths of one column's layers
+    lateral  a column also hears the hidden layers of earlier columns (progressive networks); false: separate networks
+
+    The output layer has no biases.  With no head in common, nothing is ever forgotten; the parameters grow with the
+    contexts.  The task must be known at test: told, or guessed by the readout (ExpertGate).
+
+    Source: Rusu et al. (2016), Progressive neural networks; separate networks: van de Ven et al. (2022).
+
+    >>> Columns(hidden=[10], lateral=False).lateral
+    False
+    """
+
+    derived = Routed.derived | {"_shown", "_mine"}
+    heads_needed = False
+
+    def __init__(self, *, hidden: Sequence[int] = (100, 100), lateral: bool = True):
+        super().__init__(hidden)
+        self.lateral = flag("lateral", lateral)
+
+    def begin(self, spec: Spec) -> Spec:
+        k = spec.contexts
+        self._shown, self._mine = [], []
+        for layer, width in enumerate(self.hidden):
+            column = torch.arange(k, device=spec.device).repeat_interleave(width)  # of each unit
+            self._mine.append((column == torch.arange(k, device=spec.device)[:, None]).float())  # [k, units]
+            if layer == 0:
+                self._shown.append(None)
+                continue
+            source = torch.arange(k, device=spec.device).repeat_interleave(self.hidden[layer - 1])
+            heard = source <= column[:, None] if self.lateral else source == column[:, None]
+            self._shown.append(heard.float())
+        return super().begin(spec)
+
+    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
+        shown, name = self._shown[layer], f"weight{layer}"
+        return weights if shown is None else weights | {name: weights[name] * shown}
+
+    def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        if layer < len(self.hidden) - 1:
+            return h
+        return h * self._mine[layer][context].mT  # what a context answers with is its own column
+
+    def plastic(self, context: Tensor) -> Named:
+        now, free = context[:, 0].clamp(min=0), {}
+        for layer in range(len(self.hidden)):
+            free[f"weight{layer}"] = free[f"bias{layer}"] = self._mine[layer][now][..., None]
+        last = len(self.hidden)
+        free[f"weight{last}"] = self._mine[-1][now][:, None] * self._head(context)
+        return free
+
+
+class Growing(_Columned):
+    """A network that grows only when it needs to: a context first learns a head on what is there; if at its end the
+    loss is still above `enough`, it gets a column of its own, which hears all earlier ones, and learns once more.
+
+    hidden  widths of one column's layers; the first context has one from the start
+    enough  the loss (mean over the context's rows) that is good enough, from 0
+
+    Earlier columns and heads are frozen.  Put the rule in a Retrain, so that a new column has something to learn from.
+    `grown` bool [s, k] says which contexts have a column.
+
+    Source: growing when the loss asks for it, Yoon, Yang, Lee & Hwang (2018); columns of Rusu et al. (2016).
+
+    >>> Growing(hidden=[10]).enough
+    0.05
+    """
+
+    derived = Routed.derived | {"_column"}
+
+    def __init__(self, *, hidden: Sequence[int] = (100, 100), enough: float = 0.05):
+        super().__init__(hidden)
+        self.enough = real("enough", enough, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        k = torch.arange(spec.contexts, device=spec.device)
+        self._column = [k.repeat_interleave(width) for width in self.hidden]
+        self.grown = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)
+        self.grown[:, 0] = True
+        self.ended = np.zeros((), np.int64)
+        return super().begin(spec)
+
+    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
+        if layer == 0:
+            return weights
+        name, heard = f"weight{layer}", self._column[layer - 1] <= self._column[layer][:, None]
+        return weights | {name: weights[name] * (heard * self.grown[:, self._column[layer - 1]][:, None])}
+
+    def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        column = self._column[layer]
+        there = self.grown[:, column][..., None] & (column[:, None] <= context[:, None])
+        return h * there
+
+    def plastic(self, context: Tensor) -> Named:
+        now, free = context[:, :1].clamp(min=0), {}
+        for layer, column in enumerate(self._column):
+            mine = (column == now) & self.grown[:, column]
+            free[f"weight{layer}"] = free[f"bias{layer}"] = mine.float()[..., None]
+        free[f"weight{len(self.hidden)}"] = self._head(context)
+        return free
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        k = int(self.ended) % self.spec.contexts
+        total, rows = torch.zeros(self.spec.subjects, device=self.spec.device), 1e-12
+        for batch in view.revisit(500):
+            total, rows = total + (view.loss(batch) * batch.weights()).sum(1), rows + batch.weights().sum(1)
+        self.grown[:, k] |= total / rows > self.enough
+        self.ended = self.ended + 1

@@ -1,0 +1,86 @@
+"""A cortex whose weights are shared out among contexts, the strongest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real
+from cls_sim.neocortex.routed import Named, Routed
+from cls_sim.part import Spec, View
+
+
+class Packed(Routed):
+    """Every context keeps the strongest of the free weights, and what it keeps is frozen (PackNet).
+
+    hidden  widths of the hidden layers
+    share   of the free weights that a context keeps, from 0 to 1; None: as many for each of the contexts to come
+
+    At a context's end the weakest free weights of each hidden layer are set to 0 and left to later contexts.  A context
+    is answered with its own weights and those of earlier ones.  Biases learn in the first context only; every head has
+    its own output weights.  Put the rule in a Retrain, to learn once more after pruning.
+
+    Source: Mallya & Lazebnik (2018), PackNet: adding multiple tasks to a single network by iterative pruning.
+
+    >>> Packed(hidden=[8]).share is None
+    True
+    """
+
+    def __init__(self, *, hidden: Sequence[int] = (400, 400), share: float | None = None):
+        super().__init__(hidden)
+        self.share = None if share is None else real("share", share, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.ends:
+            raise Refused("", "prunes where contexts end, and is not told", "give a sharp order with told=true")
+        spec = super().begin(spec)
+        free = -torch.ones((), dtype=torch.int8, device=spec.device)
+        self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]
+        self.ended = np.zeros((), np.int64)
+        return spec
+
+    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
+        now, owner, name = context[:, :1, None], self.owner[layer], f"weight{layer}"
+        mine = (owner >= 0) & (owner <= now) | (owner < 0) & (now >= int(self.ended))
+        return weights | {name: weights[name] * mine}
+
+    def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
+        if context is None or bool((context == context[:, :1]).all()):
+            return super().features(x, context, weights)
+        parts = torch.zeros(*x.shape[:2], self.hidden[-1], device=x.device)  # rows of several contexts
+        for k in range(self.spec.contexts):
+            one = super().features(x, torch.full_like(context, k), weights)
+            parts = torch.where((context == k)[..., None], one, parts)
+        return parts
+
+    def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        return h
+
+    def plastic(self, context: Tensor) -> Named:
+        now, free = context[:, :1, None].clamp(min=0), {}
+        first = (now[:, :1] == 0).float()
+        for layer, owner in enumerate(self.owner):
+            free[f"weight{layer}"] = ((owner == now) | (owner < 0) & (now >= int(self.ended))).float()
+            free[f"bias{layer}"] = first.expand(-1, self.hidden[layer], 1)
+        last = len(self.hidden)
+        free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
+        return free
+
+    @torch.no_grad()
+    def context_end(self, view: View, clock: Clock) -> None:
+        k, contexts = int(self.ended), self.spec.contexts
+        if k >= contexts:
+            return  # a recurring context owns what it owns
+        share = 1 / (contexts - k) if self.share is None else self.share
+        for layer, owner in enumerate(self.owner):
+            w = self.weights[f"weight{layer}"]
+            free, strength = owner < 0, w.detach().abs()
+            rank = torch.where(free, strength, -1.0).flatten(1).argsort(1, descending=True).argsort(1).view_as(w)
+            keep = free & (rank < (free.flatten(1).sum(1) * share).round().long().view(-1, 1, 1))
+            self.owner[layer] = torch.where(keep, torch.full_like(owner, k), owner)
+            w.masked_fill_(free & ~keep, 0.0)
+        self.ended = self.ended + 1

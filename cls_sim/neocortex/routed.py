@@ -1,0 +1,200 @@
+"""Cortices that answer by the context: gates, columns, masks, attention.
+
+All are perceptrons whose hidden units or weights are shown to some contexts only.  They must be told the context when
+they learn (or its ends, to count by), and when they answer; a readout may guess it (ExpertGate).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.mlp import drawn, drive, leaf, widths
+from cls_sim.part import Spec, View
+from cls_sim.subjects import each
+
+Named = dict[str, Tensor]
+HEADS_WANTED = "keeps an output head for each context, and needs the task at test"
+
+
+class Routed(Neocortex):
+    """A perceptron with ReLU and `hidden` units, of which a tenant says what a context sees."""
+
+    derived = Neocortex.derived | {"spec"}
+    heads_needed = True  # the context must be told at exams, too
+
+    def __init__(self, hidden: Sequence[int]):
+        self.hidden = widths(hidden)
+        if not self.hidden:
+            raise Refused("hidden", "is empty, and there is nothing to route", "write [400, 400]")
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.context_told and not spec.ends:
+            reason = "answers by the context, and is told neither contexts nor their ends"
+            raise Refused("", reason, "give scenario=task, or a sharp order with told=true")
+        if self.heads_needed and (not spec.context_told or spec.heads is None):
+            raise Refused("", HEADS_WANTED, "give scenario=task (and classes)")
+        self.heads, self.weights, self.spec = spec.heads, {}, spec
+        for layer, (fan_in, fan_out) in enumerate(pairwise(self.sizes(spec))):
+            bound = np.full(spec.subjects, 1 / math.sqrt(self.fan_in(layer, fan_in)))
+            self.weights[f"weight{layer}"] = leaf(drawn(spec, f"weight{layer}", (fan_out, fan_in), bound), spec)
+            if self.biased(layer):
+                self.weights[f"bias{layer}"] = leaf(drawn(spec, f"bias{layer}", (fan_out, 1), bound), spec)
+        return self.told()
+
+    def told(self) -> Spec:
+        shapes = {name: tuple(w.shape) for name, w in self.weights.items()}
+        return replace(self.spec, features=self.sizes(self.spec)[-2], weights=shapes, routed=True)
+
+    def sizes(self, spec: Spec) -> tuple[int, ...]:
+        """Units of every layer, inputs and outputs included."""
+        return math.prod(spec.inputs), *self.hidden, spec.outputs
+
+    def fan_in(self, layer: int, inputs: int) -> int:
+        """How many inputs of a layer are not masked."""
+        return inputs
+
+    def biased(self, layer: int) -> bool:
+        return True
+
+    @abstractmethod
+    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
+        """The weights of a layer as these contexts [s, b] see them (names as in `weights`)."""
+
+    @abstractmethod
+    def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        """Hidden activity h [s, units, b] as it is let through in these contexts."""
+
+    def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
+        if context is None:
+            raise Refused("neocortex", "answers by the context, and is not told it", "give scenario=task")
+        weights, context, h = self.weights if weights is None else weights, context.clamp(min=0), x.flatten(2).mT
+        for layer in range(len(self.hidden)):
+            h = self.gate(layer, torch.relu_(drive(h, self.seen(layer, weights, context), layer)), context, weights)
+        return h.mT
+
+    def answer(self, features: Tensor, weights: Named | None = None) -> Tensor:
+        return drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
+
+    def _of(self, table: Tensor, context: Tensor) -> Tensor:
+        """The rows of a table [s, k, n] for contexts [s, b]: [s, n, b]."""
+        return table[torch.arange(len(context), device=context.device)[:, None], context].mT
+
+    def _head(self, context: Tensor) -> Tensor:
+        """The outputs that learn now, float [s, o, 1]: those of the head of each subject's first row, else all."""
+        if self.heads is None:
+            return torch.ones(self.spec.subjects, self.spec.outputs, 1, device=context.device)
+        return self._of(self.heads, context[:, :1].clamp(min=0)).float()
+
+
+class Gated(Routed):
+    """Context-dependent gating: in each context another random part of the hidden units is silent (XdG).
+
+    hidden  widths of the hidden layers
+    share   of the units that are silent, from 0, below 1
+
+    Source: Masse, Grant & Freedman (2018), Alleviating catastrophic forgetting using context-dependent gating.
+
+    >>> Gated(hidden=[8], share=0.5).share
+    0.5
+    """
+
+    derived = Routed.derived | {"_open"}
+
+    def __init__(self, *, hidden: Sequence[int] = (400, 400), share: float = 0.9):
+        super().__init__(hidden)
+        self.share = real("share", share, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = super().begin(spec)
+        self._open = [self._drawn(spec, layer, width) for layer, width in enumerate(self.hidden)]
+        return spec
+
+    def _drawn(self, spec: Spec, layer: int, width: int) -> Tensor:
+        silent = round(self.share * width)
+        if silent == width:
+            raise Refused("share", f"silences all {width} units", "give less")
+
+        def draw(g: np.random.Generator) -> np.ndarray:
+            return np.stack([g.permutation(width) >= silent for _ in range(spec.contexts)]).astype(np.float32)
+
+        return each(spec.seeds, f"neocortex.gate{layer}", draw).to(spec.device)
+
+    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
+        return weights
+
+    def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        return h * self._of(self._open[layer], context)
+
+
+class Attentive(Routed):
+    """Hard attention to the task: gates on hidden units are learnt for each context, and protect what they use (HAT).
+
+        a_k = σ(s_max e_k);   ΔW_ij ← ΔW_ij · (1 - min(a_i, a_j)), a the largest gates of the contexts that have ended
+
+    hidden  widths of the hidden layers
+    s_max   slope of the gates when all is learnt, above 0
+
+    `gate0`, … [s, k, units] are the e, learnt like weights.  The objective Hat anneals the slope and keeps gates few.
+
+    Source: Serrà, Surís, Miron & Karatzoglou (2018), Overcoming catastrophic forgetting with hard attention
+
+    >>> Attentive(hidden=[8]).s_max
+    400.0
+    """
+
+    def __init__(self, *, hidden: Sequence[int] = (400, 400), s_max: float = 400.0):
+        super().__init__(hidden)
+        self.s_max = real("s_max", s_max, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.ends:
+            raise Refused("", "protects where contexts end, and is not told", "give a sharp order with told=true")
+        super().begin(spec)
+        for layer, width in enumerate(self.hidden):
+
+            def draw(g: np.random.Generator, shape: tuple[int, int] = (spec.contexts, width)) -> np.ndarray:
+                return g.standard_normal(shape, dtype=np.float32)
+
+            self.weights[f"gate{layer}"] = leaf(each(spec.seeds, f"neocortex.gate{layer}", draw), spec)
+        self.spent = [torch.zeros(spec.subjects, width, device=spec.device) for width in self.hidden]
+        self.ended = np.zeros((), np.int64)
+        return self.told()
+
+    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
+        return weights
+
+    def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        name = f"open{layer}"  # gates as the objective has annealed them, or as they are in the end
+        gates = weights[name] if name in weights else (self.s_max * weights[f"gate{layer}"]).sigmoid()
+        return h * self._of(gates, context)
+
+    def plastic(self, context: Tensor) -> Named:
+        free = {}
+        for layer, spent in enumerate(self.spent):
+            out = spent[..., None]
+            free[f"bias{layer}"] = 1 - out
+            into = torch.ones_like(out).mT if layer == 0 else self.spent[layer - 1][:, None]
+            free[f"weight{layer}"] = 1 - torch.minimum(out, into)
+            mine = torch.arange(self.spec.contexts, device=out.device) == context[:, :1]
+            free[f"gate{layer}"] = mine[..., None].float()
+        last = len(self.hidden)
+        free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
+        return free
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        k = int(self.ended) % self.spec.contexts
+        for layer, spent in enumerate(self.spent):
+            gates = (self.s_max * self.weights[f"gate{layer}"].detach()[:, k]).sigmoid()
+            self.spent[layer] = torch.maximum(spent, gates)
+        self.ended = self.ended + 1

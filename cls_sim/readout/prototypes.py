@@ -1,0 +1,124 @@
+"""Readouts that compare a question with what is known of classes or contexts."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, whole
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.readout.base import CORTEX, Answer, Readout
+
+
+class NearestMean(Readout):
+    """The class whose stored episodes are, on average, most like the question to the cortex (iCaRL).
+
+        ŷ = argmin_c ‖ f(x) - μ_c ‖,   μ_c the mean of f over the stored episodes of c;  f and μ of length 1
+
+    Scores are -‖f - μ_c‖², -1e9 for classes of which nothing is stored; novelty = ‖f - μ_ŷ‖² / 4.
+
+    Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL.
+
+    >>> NearestMean().begin(Spec(outputs=2)).outputs
+    2
+    """
+
+    derived = frozenset({"spec"})
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "compares classes, and in regression there are none", "use another readout")
+        self.spec = spec
+        return spec
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        mean, known = self._means(hippocampus, neocortex)
+        f = normalize(neocortex.features(x, context), dim=2)
+        away = 2 - 2 * f @ mean.mT  # both have length 1
+        scores = neocortex.within((-away).masked_fill(~known[:, None], -1e9), context)
+        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
+        return Answer(scores, source, (-scores.amax(2) / 4).clamp(0, 1))
+
+    def _means(self, hippocampus: Hippocampus, neocortex: Neocortex) -> tuple[Tensor, Tensor]:
+        """Means [s, o, f] of length 1, and which classes have one: bool [s, o]."""
+        traces = hippocampus.traces()
+        slots = torch.arange(traces.alive.shape[1], device=traces.alive.device).expand(self.spec.subjects, -1)
+        sums = torch.zeros(self.spec.subjects, self.spec.outputs, self.spec.features, device=slots.device)
+        known = torch.zeros(self.spec.subjects, self.spec.outputs, device=slots.device)
+        classes = torch.arange(self.spec.outputs, device=slots.device)
+        for some in slots.split(1000, 1):
+            rows = hippocampus.fetch(some.contiguous())
+            votes = ((rows.y[..., None] == classes) & rows.present()[..., None]).float()  # [s, n, o]
+            features = neocortex.features(rows.x, rows.context if self.spec.context_told else None)
+            sums += votes.mT @ normalize(features, dim=2)
+            known += votes.sum(1)
+        return normalize(sums, dim=2), known > 0
+
+
+class ExpertGate(Readout):
+    """Guesses the context of a question by which context's inputs it is most like, and asks that expert.
+
+        k̂ = argmin_k ‖ (x - μ_k) - V_k V_kᵀ (x - μ_k) ‖²
+
+    V_k are the first `components` principal axes of context k's inputs: the optimum of a linear under-complete
+    autoencoder.  Where the context is told it is not guessed.  For a cortex that answers by the context (Columns,
+    lateral or not); needs to be told, while learning, where contexts end.
+
+    components  from 1
+
+    Source: Aljundi, Chakravarty & Tuytelaars (2017), Expert gate; there with a sigmoid code, trained by descent.
+
+    >>> ExpertGate(components=4).components
+    4
+    """
+
+    derived = frozenset({"spec"})
+    guesses = True
+
+    def __init__(self, *, components: int = 30):
+        self.components = whole("components", components)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.ends:
+            raise Refused("", "learns a gate where a context ends, and is not told", "give a sharp order, told=true")
+        if not spec.routed:
+            raise Refused("", "needs experts, a cortex that answers by the context", "give neocortex=columns")
+        width = math.prod(spec.inputs)
+        if self.components >= width:
+            raise Refused("components", f"is {self.components} of {width} inputs", "give fewer")
+        self.spec, self.ended = spec, np.zeros((), np.int64)
+        self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
+        self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)
+        return spec
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        width, k = self.centre.shape[2], int(self.ended) % self.spec.contexts
+        moment = torch.zeros(self.spec.subjects, width, width, device=self.spec.device)
+        total, rows = torch.zeros(self.spec.subjects, width, device=self.spec.device), 0
+        for batch in view.revisit(1000):
+            x, w = batch.x.flatten(2), batch.weights()[..., None]
+            moment += (x * w).mT @ x
+            total, rows = total + (x * w).sum(1), rows + w.sum(1)
+        mean = total / rows
+        spread = moment - rows[..., None] * mean[:, :, None] * mean[:, None] if isinstance(rows, Tensor) else moment
+        self.centre[:, k] = mean
+        self.axes[:, k] = torch.linalg.eigh(spread.double()).eigenvectors[..., -self.components :].float()
+        self.ended = self.ended + 1
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        flat, errors = x.flatten(2), []
+        for k in range(max(1, min(int(self.ended), self.spec.contexts))):
+            away = flat - self.centre[:, k, None]
+            errors.append(away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2))
+        error = torch.stack(errors, 2)  # [s, b, k]
+        guess = error.argmin(2) if context is None else context
+        scores = neocortex.scores(x, guess)
+        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
+        return Answer(scores, source, (error.amin(2) / flat.square().sum(2).clamp(min=1e-6)).clamp(0, 1))
