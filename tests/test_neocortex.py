@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import cls_sim as cls
 from cls_sim.errors import Refused
 from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.routed import Routed
 from tests.lives import wraps
 
 
@@ -24,7 +25,7 @@ def network() -> nn.Module:
 
 NEEDED: dict[str, dict[str, Any]] = {"Module": {"module": network}, "Feedback": {"renew": 100}}  # no default fits
 ROOM = [n for n, module in cls.VOCABULARY.items() if module.startswith("neocortex.") and not module.endswith("base")]
-TENANTS = [name for name in ROOM if not wraps(name)]
+TENANTS = [name for name in ROOM if not wraps(name) and not issubclass(getattr(cls, name), Routed)]
 
 
 def tenant(name: str) -> Neocortex:

@@ -11,9 +11,9 @@ from cls_sim.clock import Clock
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.objectives import Objective
-from cls_sim.optimisers import Rule
 from cls_sim.errors import choice, real, whole
 from cls_sim.neocortex.base import Neocortex
+from cls_sim.optimisers import Rule
 from cls_sim.part import Spec, View
 
 

@@ -25,12 +25,15 @@ class Episodic(Hippocampus):
     what     [s, n + 1, 2]  int16: label, context
     mark     [s, n + 1, 3]  int32: born (-1: an empty slot), item, key (see Slots)
     target   [s, n + 1, o]  float32, in regression
+    answer   [s, n + 1, o]  float32, what the cortex answered when it was stored, where `keep_scores`
 
     The row n + 1 is a bin for what is not stored, so that writing needs no choice of rows; it is not state.
     """
 
     derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent"})
-    columns: tuple[str, ...] = ("content", "what", "mark", "target")
+    columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer")
+
+    keep_scores: bool = False
 
     def __init__(self, capacity: int, keep: str):
         self._slots = Slots(capacity, keep)
@@ -48,6 +51,8 @@ class Episodic(Hippocampus):
         self.mark = torch.full((*lots, 3), -1, dtype=torch.int32, device=spec.device)
         if spec.regression:
             self.target = torch.zeros(*lots, spec.outputs, device=spec.device)
+        if self.keep_scores:
+            self.answer = torch.zeros(*lots, spec.outputs, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self._silent: Tensor | None = None
         return super().begin(spec)
@@ -78,6 +83,7 @@ class Episodic(Hippocampus):
             source=torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
             weight=there.float(),
             slot=slot,
+            scores=_rows_of(self.answer, at) if self.keep_scores else None,
         )
 
     def stored_bytes(self) -> Tensor:
@@ -131,6 +137,8 @@ class Episodic(Hippocampus):
         self.mark[self._rows, slot] = torch.stack((now, batch.item, key), -1).to(torch.int32)
         if self.spec.regression:
             self.target[self._rows, slot] = batch.y.to(self.target.dtype)
+        if self.keep_scores and batch.scores is not None:
+            self.answer[self._rows, slot] = batch.scores
         self.changed += 1
 
     def _levels(self, x: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock
+from cls_sim.errors import flag
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
-from cls_sim.part import View
+from cls_sim.part import View, told
 
 
 class Store(Episodic):
@@ -19,6 +20,7 @@ class Store(Episodic):
     capacity  episodes a subject can hold, from 1
     keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest) or balanced
               (equal numbers of every class met so far; not in regression); see Slots
+    keep_scores  whether the cortex' scores are kept with an episode, as they were when it was lived (4 bytes an output)
 
     Inputs that are whole multiples of a quantum are kept in a byte a number and come back bit for bit (at most
     784 + 16 bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot)
@@ -34,10 +36,13 @@ class Store(Episodic):
     0
     """
 
-    def __init__(self, *, capacity: int = 500, keep: str = "reservoir"):
+    def __init__(self, *, capacity: int = 500, keep: str = "reservoir", keep_scores: bool = False):
         super().__init__(capacity, keep)
+        self.keep_scores = flag("keep_scores", keep_scores)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        if self.keep_scores:
+            batch = batch.with_(scores=view.scores(batch.x, told(self.spec, batch)))
         slot, key = self._choose(batch, self._fresh(batch, who), clock)
         self._write(slot, key, batch.x.flatten(2), batch, clock)
 
