@@ -18,6 +18,7 @@ from cls_sim.batch import STORED, Batch
 from cls_sim.clock import Clock
 from cls_sim.hippocampus import episodes
 from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.hippocampus.dentate import active
 from cls_sim.part import Spec, View
 from cls_sim.subjects import Draws, each, generator
 
@@ -68,18 +69,29 @@ def made(tenant: type) -> Hippocampus:
     return tenant(*around, **{name: value for name, value in small.items() if name in parameters})
 
 
+def path(dentate, ca3, **settings) -> cls.Trisynaptic:
+    return cls.Trisynaptic(capacity=SIZE, dentate=dentate, ca3=ca3, **settings)
+
+
 def unfinished(tenant: type) -> bool:
     return any(getattr(getattr(tenant, name), "__isabstractmethod__", False) for name in dir(tenant))
 
 
 def tenants() -> dict:
-    classes = [getattr(cls, name) for name in cls.VOCABULARY if "hippocampus" in cls.VOCABULARY[name]]
+    named = [getattr(cls, name) for name in cls.VOCABULARY if "hippocampus" in cls.VOCABULARY[name]]
+    classes = [c for c in named if issubclass(c, Hippocampus)]
     found = {c.__name__: (lambda c=c: made(c)) for c in classes if not unfinished(c)}
     return found | {
         "ring": lambda: cls.Store(capacity=SIZE, keep="ring"),
         "balanced": lambda: cls.Store(capacity=SIZE, keep="balanced"),
         "blending": lambda: cls.Sparse(capacity=SIZE, units=300, winners=20, learning_rate=0.5, fade=0.2),
         "unmerged": lambda: cls.Sparse(capacity=SIZE, units=300, winners=20, merge=None, keep="reservoir"),
+        "notebook": lambda: path(cls.Index(units=300, activity=0.1), cls.Attractor()),
+        "trisynaptic": lambda: path(cls.Winners(units=300, activity=0.1), cls.Attractor(), ca1="best", fade=0.1),
+        "hopfield": lambda: path(None, cls.ModernHopfield(beta=1.0, centre="mean", equal_norms=True)),
+        "dreaming": lambda: path(None, cls.DreamingHopfield(dream_time=1.0, unlearning=0.01)),
+        "without CA3": lambda: path(cls.Winners(units=300), None),
+        "dentate lesion": lambda: cls.Lesion(path(cls.Winners(), cls.Attractor()), fraction=0.5, stage="dg"),
         "half lesioned": lambda: cls.Lesion(cls.Sparse(capacity=SIZE), fraction=0.5),
         "frozen lesion": lambda: cls.Frozen(cls.Lesion(cls.Store(capacity=SIZE), fraction=0.5)),
     }
@@ -250,6 +262,7 @@ def test_recall_is_the_nearest_neighbour_whatever_the_chunks(monkeypatch):
     cue = lived(spec, 99).x
     whole = store.recall(cue)
     monkeypatch.setattr(episodes, "WORK", 1)
+    monkeypatch.setattr("cls_sim.hippocampus.search.AT_ONCE", 1)
     assert torch.equal(store.recall(cue).slot, whole.slot)
     stored = store.fetch(torch.arange(150).expand(2, -1))
     like = torch.cosine_similarity(cue.flatten(2)[:, :, None], stored.x.flatten(2)[:, None], dim=3)
@@ -346,7 +359,7 @@ def test_codes_overlap_as_theory_says():
     theta = stats.norm.ppf(0.95)
     for r in (0.0, 0.5, 0.8, 0.95):
         cue = r * a + (1 - r * r) ** 0.5 * b
-        one, other = (sparse._active(sparse._code(x[None]))[0] for x in (a, cue))
+        one, other = (active(sparse._code(x[None]), sparse.units)[0] for x in (a, cue))
         found = float((one * other).sum(1).mean()) / 200
         law = stats.multivariate_normal([0, 0], [[1, r], [r, 1]]).cdf([-theta, -theta]) / 0.05
         assert abs(found - law) < 0.02, r
@@ -357,7 +370,7 @@ def test_codes_have_k_winners_and_ignore_brightness():
     sparse = begun(cls.Sparse(units=200, winners=9), spec)
     x = lived(spec, 0).x / 2
     code = sparse._code(x)
-    assert sparse._active(code).sum(2).unique().tolist() == [9]
+    assert active(code, sparse.units).sum(2).unique().tolist() == [9]
     brighter = sparse._code(x + 4 / 16)
     assert torch.equal(code.sort(2).values, brighter.sort(2).values)
 
@@ -381,6 +394,7 @@ def test_recall_is_the_same_in_pieces(monkeypatch):
     x = torch.cat([lived(spec, t).x for t in range(50, 60)], 1)
     whole = sparse.recall(x)
     monkeypatch.setattr(episodes, "WORK", 1)
+    monkeypatch.setattr("cls_sim.hippocampus.search.AT_ONCE", 1)
     monkeypatch.setattr("cls_sim.hippocampus.sparse.WORK", 1)
     pieces = sparse.recall(x)
     assert torch.equal(whole.slot, pieces.slot) and torch.allclose(whole.scores, pieces.scores, atol=1e-6)

@@ -51,6 +51,20 @@ class Traces:
     strength: Tensor
 
 
+@dataclass(frozen=True)
+class Stages:
+    """What the stations of the trisynaptic path make of cues.
+
+    dentate  [s, b, m]  the code that the dentate gyrus sends on
+    ca3      [s, b, m]  the state that CA3 settles in
+    ca1      [s, b, …]  what CA1 tells the cortex
+    """
+
+    dentate: Tensor
+    ca3: Tensor
+    ca1: Tensor
+
+
 class Hippocampus(Part):
     """Stores in one exposure, recalls by content, and hands traces to replay."""
 
@@ -104,6 +118,14 @@ class Hippocampus(Part):
         A larger fraction silences all that a smaller one does.
         """
         raise Refused("stage", f"{type(self).__name__} has no stage {stage!r}", "lesion the whole: leave stage out")
+
+    def stages(self, x: Tensor) -> Stages:
+        """What each station of the trisynaptic path makes of cues [s, b, …]."""
+        raise Refused("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
+
+    def patterns(self, slot: Tensor) -> Tensor:
+        """The patterns under which CA3 holds the traces in these slots [s, b]: [s, b, m]."""
+        raise Refused("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
 
     @abstractmethod
     def stored_bytes(self) -> Tensor:

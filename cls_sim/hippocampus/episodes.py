@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from cls_sim.batch import STORED, Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
+from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import Slots
 from cls_sim.part import Spec, State
 
@@ -164,18 +166,17 @@ class Episodic(Hippocampus):
 
     def _nearest(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The cosine (-2: none) and slot (-1) of the trace most like each cue [s, b, …], of label y [s, b] if given."""
-        cue, label, heard = normalize(x.flatten(2), dim=2), self._y(), self._heard()[:, None]
-        match = torch.full(x.shape[:2], -2.0, device=x.device)
-        slot = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
-        for chunk in self._chunks(*cue.shape[1:]):
-            trace = self._plain(self.content[:, chunk])
-            length = torch.linalg.vector_norm(trace, dim=2).clamp_(min=1e-12)
-            like = (cue @ trace.mT).div_(length[:, None])  # [s, b, c]
-            fits = heard[..., chunk] if y is None else heard[..., chunk] & (label[:, None, chunk] == y[..., None])
-            best, where = torch.where(fits, like, -2.0).max(2)
-            slot = torch.where(best > match, where + chunk.start, slot)
-            match = torch.maximum(match, best)
-        return match, slot
+        cue, label, heard = normalize(x.flatten(2), dim=2), self._y(), self._heard()
+        silent = torch.where(heard, 0.0, NEVER)
+
+        def adjust(like: Tensor, trace: Tensor, chunk: slice, cues: Any) -> None:
+            like.div_(torch.linalg.vector_norm(trace, dim=2).clamp_(min=1e-12)[:, None])
+            like.add_(silent[:, None, chunk])
+            if y is not None:
+                like.masked_fill_(label[:, None, chunk] != y[:, cues, None], NEVER)
+
+        match, slot = nearest(Logits(cue, lambda chunk: self._plain(self.content[:, chunk]), self.capacity, adjust))
+        return match.clamp_(min=-2.0), slot
 
     def _votes(self, y: Tensor) -> Tensor:
         """What traces with these labels [s, c], or targets, answer: float [s, c, o]."""

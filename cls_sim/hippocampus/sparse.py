@@ -12,7 +12,8 @@ from torch import Tensor
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused, real, reals, whole
-from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.base import Recall, Stages
+from cls_sim.hippocampus.dentate import active, largest
 from cls_sim.hippocampus.episodes import WORK, Episodic
 from cls_sim.part import Spec, View, per_subject
 from cls_sim.subjects import each
@@ -118,9 +119,9 @@ class Sparse(Episodic):
         if self._threshold is None:
             slot, key = self._choose(batch, fresh, clock)
         else:
-            active = self._active(code)
-            fresh = fresh & ~self._repeated(active, batch.y, fresh)
-            same = self._same(batch.x, active, batch.y)
+            cells = active(code, self.units)
+            fresh = fresh & ~self._repeated(cells, batch.y, fresh)
+            same = self._same(batch.x, cells, batch.y)
             known = fresh & (same >= 0)
             slot, key = self._choose(batch, fresh & ~known, clock)
             slot, key, same = self._renewed(slot, key, same, known)
@@ -137,18 +138,18 @@ class Sparse(Episodic):
             self.strength = torch.where(weaker < DEAD, 0.0, weaker)
             self.changed += 1
 
-    def _repeated(self, active: Tensor, y: Tensor, fresh: Tensor) -> Tensor:
+    def _repeated(self, cells: Tensor, y: Tensor, fresh: Tensor) -> Tensor:
         """Rows which a later row of the same batch repeats: bool [s, b]."""
-        alike = active @ active.mT >= self._least()
+        alike = cells @ cells.mT >= self._least()
         if not self.spec.regression:
             alike &= y[:, :, None] == y[:, None, :]
         return (alike & fresh[:, None, :]).triu(1).any(2)
 
-    def _same(self, x: Tensor, active: Tensor, y: Tensor) -> Tensor:
+    def _same(self, x: Tensor, cells: Tensor, y: Tensor) -> Tensor:
         """The trace of which each row is a repetition, or -1: int64 [s, b]."""
         slot = self._nearest(x, None if self.spec.regression else y)[1]
         code = self.code[self._rows, slot.clamp(min=0)].long()
-        repeated = active.gather(2, code).sum(2) >= self._least()[..., 0]
+        repeated = cells.gather(2, code).sum(2) >= self._least()[..., 0]
         return torch.where(repeated, slot, -1)
 
     def _least(self) -> Tensor:
@@ -180,19 +181,22 @@ class Sparse(Episodic):
         """The winners for inputs [s, b, …]: int64 [s, b, k]."""
         x = x.flatten(2)
         if self._tie is None:
-            return _largest(x @ self._wiring, self.winners)
+            return largest(x @ self._wiring, self.winners)
         drive = (x * (1 / (self.spec.quantum or 1))).round_() @ self._wiring  # whole numbers: exact
-        return _largest(drive.double() + self._tie, self.winners)
+        return largest(drive.double() + self._tie, self.winners)
 
-    def _active(self, code: Tensor) -> Tensor:
-        """Codes [s, b, k] as cells, 1 where active: float [s, b, units]."""
-        silent = torch.zeros(*code.shape[:2], self.units, device=code.device)
-        return silent.scatter_(2, code, 1.0)
-
-    def _overlaps(self, active: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    def _overlaps(self, cells: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """How many active cells each cue shares with each trace, a chunk of slots at a time: [s, b, c]."""
-        for chunk in self._chunks(active.shape[1], self.units):
-            yield chunk, active @ self._active(self.code[:, chunk].long()).mT
+        for chunk in self._chunks(cells.shape[1], self.units):
+            yield chunk, cells @ active(self.code[:, chunk].long(), self.units).mT
+
+    def stages(self, x: Tensor) -> Stages:
+        recall = self.recall(x)
+        ca3 = self.patterns(recall.slot.clamp(min=0)) * (recall.slot >= 0)[..., None]
+        return Stages(active(self._code(x), self.units), ca3, recall.x)
+
+    def patterns(self, slot: Tensor) -> Tensor:
+        return active(self.code[self._rows, slot].long(), self.units)
 
     def recall(self, x: Tensor) -> Recall:
         size = max(64, WORK // (len(x) * self.units))
@@ -205,7 +209,7 @@ class Sparse(Episodic):
         ballot = torch.zeros(*x.shape[:2], self.spec.outputs + 1, device=x.device)  # the votes, and their sum
         heard, strength, answers = self._heard(), self._strength() / self.winners, self._votes(self._y())
         answers = torch.cat((answers, torch.ones_like(answers[..., :1])), 2)
-        for chunk, overlap in self._overlaps(self._active(self._code(x))):
+        for chunk, overlap in self._overlaps(active(self._code(x), self.units)):
             fit = overlap * strength[:, None, chunk]
             vote = (self.sharpness * (fit - 1)).exp_() * heard[:, None, chunk]
             ballot += vote @ answers[:, chunk]
@@ -214,13 +218,6 @@ class Sparse(Episodic):
             match = torch.maximum(match, best)
         scores = ballot[..., :-1] / ballot[..., -1:].clamp(min=1e-38)
         return self._recalled(x, match.clamp(0, 1), slot, scores)
-
-
-def _largest(drive: Tensor, k: int) -> Tensor:
-    """The places of the k largest of the last axis, in any order."""
-    if drive.device.type == "cpu":  # numpy selects four times faster
-        return torch.from_numpy(np.argpartition(drive.numpy(), -k, axis=-1)[..., -k:])
-    return drive.topk(k, sorted=False).indices
 
 
 def _signs(source: np.random.Generator, inputs: int, cells: int) -> np.ndarray:

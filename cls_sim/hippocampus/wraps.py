@@ -11,7 +11,7 @@ from torch import Tensor
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock, Span
 from cls_sim.errors import Refused, real
-from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
+from cls_sim.hippocampus.base import Hippocampus, Recall, Stages, Traces, nothing
 from cls_sim.part import Spec, View
 from cls_sim.subjects import each
 
@@ -60,6 +60,12 @@ class Wrapped(Hippocampus):
 
     def impair(self, stage: str, fraction: np.ndarray) -> None:
         self.hippocampus.impair(stage, fraction)
+
+    def stages(self, x: Tensor) -> Stages:
+        return self.hippocampus.stages(x)
+
+    def patterns(self, slot: Tensor) -> Tensor:
+        return self.hippocampus.patterns(slot)
 
     def stored_bytes(self) -> Tensor:
         return self.hippocampus.stored_bytes()
@@ -194,8 +200,8 @@ class Lesion(Wrapped):
         return batch if works is None else batch.with_(weight=batch.weights() * works[:, None])
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        batch = super().dream(n, clock, view)
-        return batch if self.fraction < 1 else batch.with_(weight=torch.zeros_like(batch.weights()))
+        works, batch = self._works(), super().dream(n, clock, view)
+        return batch if works is None else batch.with_(weight=batch.weights() * works[:, None])
 
     def context_end(self, view: View, clock: Clock) -> None:
         works = self._works()

@@ -1,0 +1,133 @@
+"""Looking for a cue among all that is stored, a chunk of traces at a time: constant extra memory, however many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+AT_ONCE = 2**20  # similarities worked out at once: they stay in the cache
+NEVER = -1e30  # the logit of a trace that is not there
+LEAST = -80.0  # below e^-80 a share of the softmax is as good as none; smaller numbers would take many times longer
+
+Rows = Callable[[slice], Tensor]
+"""The rows of a chunk of traces: [s, c, …] float."""
+
+
+def chunks(cues: Tensor, n: int) -> Iterator[slice]:
+    """The n traces in pieces, so that cues [s, b, …] against a piece are AT_ONCE similarities or so."""
+    size = max(64, AT_ONCE // max(1, cues.shape[0] * cues.shape[1]))
+    return (slice(i, min(i + size, n)) for i in range(0, n, size))
+
+
+Adjust = Callable[[Tensor, Tensor, slice, Any], None]
+"""adjust(l, rows, chunk, cues): change the products l [s, b, c] of some cues and the rows of a chunk in place."""
+
+
+class Logits:
+    """Similarities of cues to traces, chunk by chunk, in one buffer:  l_j = adjusted(z·k_j).
+
+    z       [s, b, m]  cues
+    keys    chunk → [s, c, m]
+    n       traces
+    adjust  what else there is to a similarity: norms, strengths, traces that are not there (NEVER)
+
+    >>> keys = torch.eye(3)[None]
+    >>> [l.tolist() for _, l in Logits(torch.ones(1, 1, 3), lambda c: keys[:, c], 3)]
+    [[[[1.0, 1.0, 1.0]]]]
+    """
+
+    def __init__(self, z: Tensor, keys: Rows, n: int, adjust: Adjust | None = None):
+        self.z, self.keys, self.n, self.adjust = z, keys, n, adjust
+        self._room: Tensor | None = None
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
+        for chunk in chunks(self.z, self.n):
+            yield chunk, self.of(chunk, slice(None))
+
+    def of(self, chunk: slice, cues: Any) -> Tensor:
+        """The logits [s, b, c] of one chunk, for some of the cues; they are overwritten by the next."""
+        z, rows = self.z[:, cues], self.keys(chunk)
+        shape = (*z.shape[:2], rows.shape[1])
+        if self._room is None or self._room.shape != shape:
+            self._room = z.new_empty(shape)
+        logits = torch.bmm(z, rows.mT, out=self._room)
+        if self.adjust is not None:
+            self.adjust(logits, rows, chunk, cues)
+        return logits
+
+
+class Best:
+    """A running maximum and the chunk it lies in; which trace it is, is looked up at the end."""
+
+    def __init__(self, z: Tensor):
+        self.value = torch.full(z.shape[:2], 2 * NEVER, device=z.device)
+        self.start = torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device)
+
+    def meet(self, chunk: slice, logits: Tensor) -> Tensor:
+        """Take in the logits of a chunk; returns the maximum so far [s, b]."""
+        top = logits.amax(2)
+        self.start.masked_fill_(top > self.value, chunk.start)
+        self.value = torch.maximum(self.value, top)
+        return self.value
+
+    def slot(self, logits: Logits) -> Tensor:
+        """Which trace the maximum is of: int64 [s, b], -1 if of none."""
+        slot = torch.zeros_like(self.start)
+        stop = {chunk.start: chunk.stop for chunk in chunks(logits.z, logits.n)}
+        for start in self.start.unique().tolist():
+            here = self.start == start
+            cues = here.any(0).nonzero()[:, 0]  # those of any subject that end here
+            where = logits.of(slice(start, stop[start]), cues).argmax(2) + start
+            slot[:, cues] = torch.where(here[:, cues], where, slot[:, cues])
+        return slot.masked_fill_(self.value <= NEVER / 2, -1)
+
+
+def nearest(logits: Logits) -> tuple[Tensor, Tensor]:
+    """The largest logit of each cue and the trace it is of: [s, b] float, [s, b] int64."""
+    best = Best(logits.z)
+    for chunk, some in logits:
+        best.meet(chunk, some)
+    return best.value, best.slot(logits)
+
+
+def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Softmax over all traces of each cue, never held as a whole:  Σ_j p_j v_j [s, b, v] of each of the values,
+    p_j = exp(l_j) / Σ exp(l); the trace of the largest p, int64 [s, b], and that p [s, b].
+
+    >>> keys = 9 * torch.eye(3)[None]
+    >>> (mean,), slot, _ = attend(Logits(keys, lambda c: keys[:, c], 3), [lambda c: keys[:, c]], [3])
+    >>> mean.round().diagonal(dim1=1, dim2=2).tolist(), slot.tolist()
+    ([[9.0, 9.0, 9.0]], [[0, 1, 2]])
+    """
+    z, best = logits.z, Best(logits.z)
+    sums = [z.new_zeros(*z.shape[:2], width) for width in widths]
+    total = z.new_zeros(*z.shape[:2], 1)
+    for chunk, some in logits:
+        before = best.value
+        now = best.meet(chunk, some)
+        less = (before - now).exp_()[..., None]
+        p = some.sub_(now[..., None]).clamp_(min=LEAST).exp_()
+        total.mul_(less).add_(p.sum(2, keepdim=True))
+        for sum_, value in zip(sums, values, strict=True):
+            sum_.mul_(less).baddbmm_(p, value(chunk))
+    return [sum_ / total for sum_ in sums], best.slot(logits), 1 / total[..., 0]
+
+
+def weigh(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
+    """The logits themselves as weights:  Σ_j l_j v_j [s, b, v] of each of the values; the trace of the largest l, and
+    that l: [s, b] both.
+
+    >>> keys = torch.eye(3)[None]
+    >>> weigh(Logits(keys, lambda c: keys[:, c], 3), [lambda c: 2 * keys[:, c]], [3])[0][0][0, 0].tolist()
+    [2.0, 0.0, 0.0]
+    """
+    z, best = logits.z, Best(logits.z)
+    sums = [z.new_zeros(*z.shape[:2], width) for width in widths]
+    for chunk, some in logits:
+        best.meet(chunk, some)
+        for sum_, value in zip(sums, values, strict=True):
+            sum_.baddbmm_(some, value(chunk))
+    return sums, best.slot(logits), best.value

@@ -1,0 +1,245 @@
+"""The trisynaptic path: the dentate gyrus separates, CA3 completes, CA1 speaks to the cortex in its own patterns."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import DREAMED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, reals
+from cls_sim.hippocampus.base import Recall, Stages, nothing
+from cls_sim.hippocampus.ca3 import Ca3, Engrams, linear
+from cls_sim.hippocampus.dentate import Dentate, active
+from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import Draws, each
+
+DEAD = 0.1  # a trace weaker than this is gone, and its slot is free
+PURE = 0.9  # a dream this near to a stored pattern (cosine) is that pattern's
+STAGES = ("dg", "ca3", "ca1")
+
+
+class Trisynaptic(Episodic):
+    """Stores an episode in one shot in the synapses of CA3; a cue, or noise, brings it back.
+
+        x ──dentate──► code ──ca3──► state z ──ca1──► Σ_p c_p x_p, Σ_p c_p y_p
+
+    capacity       episodes a subject can hold, from 1
+    dentate        Winners (separates inputs), Index (a code of its own for every slot); null: removed, CA3 holds
+                   the cortical patterns themselves
+    ca3            Attractor, ModernHopfield, DreamingHopfield; null: removed, nothing is completed
+    ca1            linear: what was stored, each trace as far as it takes part in z (c_p of the CA3; Hebbian
+                   synapses); best: only the trace that takes part most; null: removed, the cortex hears nothing
+    learning_rate  in (0, 1], the strength w_p of a trace when it is laid down
+    fade           in [0, 1): fraction of its strength that a trace loses in each replay step; below 0.1 it is gone
+    keep           see Slots
+
+    learning_rate and fade may be one number a subject.  Asleep it dreams: CA3 settles from noise, and CA1 says what
+    that means.  A dream's `slot` is the trace that it reactivates (cosine of the states at least 0.9), -1 for a
+    mixture; its weight is 0 where CA3 fell silent.  Lesions of a stage (dg, ca3, ca1) silence cells; those of CA1
+    also weaken the answer by as much.  In classification its label is that of the trace that takes
+    part most.
+
+    Source: Treves & Rolls 1992; O'Reilly & McClelland 1994; dreams, Sun et al. 2023.
+
+    >>> from cls_sim.hippocampus.ca3 import Attractor
+    >>> from cls_sim.hippocampus.dentate import Index
+    >>> memory = Trisynaptic(capacity=5, dentate=Index(units=100, activity=0.1), ca3=Attractor())
+    >>> spec = memory.begin(Spec(seeds=(0,), inputs=(6,), outputs=2))
+    >>> memory.recall(torch.ones(1, 1, 6)).slot.tolist()
+    [[-1]]
+    """
+
+    derived = Episodic.derived | {"_stay", "_rate", "_engrams", "_noise", "_lost", "_mute"}
+    columns = (*Episodic.columns, "code", "strength")
+
+    def __init__(
+        self,
+        *,
+        capacity: int = 500,
+        dentate: Dentate | None = None,
+        ca3: Ca3 | None = None,
+        ca1: str | None = "linear",
+        learning_rate: float | list[float] = 1.0,
+        fade: float | list[float] = 0.0,
+        keep: str = "reservoir",
+    ):
+        super().__init__(capacity, keep)
+        for key, part, room in (("dentate", dentate, Dentate), ("ca3", ca3, Ca3)):
+            if part is not None and not isinstance(part, room):
+                raise Refused(key, f"{type(part).__name__} is none", f"give a {room.__name__}, or null")
+        self.dentate, self.ca3 = dentate, ca3
+        self.ca1 = None if ca1 is None else choice("ca1", ca1, ("linear", "best"))
+        self.learning_rate = reals("learning_rate", learning_rate, 0.0, 1.0, open_low=True)
+        self.fade = reals("fade", fade, 0.0, 1.0 - 1e-9)
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = super().begin(spec)
+        self._rate, self._stay = (
+            torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None]
+            for key, value in (("learning_rate", self.learning_rate), ("fade", self.fade))
+        )
+        self._stay = 1 - self._stay
+        self._fades = bool((self._stay < 1).any())
+        self._units, self._k = int(torch.Size(spec.inputs).numel()), 0
+        lots = (spec.subjects, self.capacity + 1)
+        if self.dentate is not None:
+            self.dentate.wire(spec, self.capacity)
+            self._units, self._k = self.dentate.units, self.dentate.winners
+            self.code = torch.zeros(*lots, self._k, dtype=torch.int16, device=spec.device)
+        if self.ca3 is not None:
+            self.ca3.begin(spec)
+            self.ca3.fit(spec, self._units, self._k)
+        self.strength = torch.zeros(lots, device=spec.device)
+        self._engrams: tuple[Trisynaptic, int, Engrams] | None = None
+        self._noise: Draws | None = None
+        self._lost: Tensor | None = None  # cells of CA3 that are no more, and of CA1
+        self._mute: Tensor | None = None
+        return spec
+
+    def _alive_all(self) -> Tensor:
+        return self.strength > 0
+
+    def _strength(self) -> Tensor:
+        return self.strength[:, : self.capacity]
+
+    # -- living and sleeping ----------------------------------------------------------------------------
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        slot, key = self._choose(batch, self._fresh(batch, who), clock)
+        x = batch.x.flatten(2)
+        if self.dentate is not None:
+            self.code[self._rows, slot] = self.dentate.new(x, slot).to(torch.int16)
+        self.strength[self._rows, slot] = self._rate.expand_as(slot)
+        self._write(slot, key, x, batch, clock)
+
+    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
+        if self._fades:
+            stay = self._stay if who is None else torch.where(who[:, None], self._stay, 1.0)
+            weaker = self.strength * stay
+            self.strength = torch.where(weaker < DEAD, 0.0, weaker)
+            self.changed += 1
+        if self.ca3 is not None and self.ca3.unlearns:
+            there = batch.weights() * (batch.source == DREAMED)
+            self.ca3.unlearn(batch.x.flatten(2), there if who is None else there * who[:, None])
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        if self.ca3 is None:
+            raise Refused("ca3", "is removed, and without it nothing is reactivated", "choose one")
+        if self._noise is None or self._noise.shape[0] != n:
+            self._noise = Draws(self.spec.seeds, "hippocampus.dream", (n, self._units), device=self.spec.device)
+        engrams = self.engrams()
+        noise = self.ca3.noise(self._noise.at(clock.replay).float(), engrams)
+        z = self.ca3.settle(noise, engrams, free=True)
+        x, y, slot, pure = self._spoken(z, engrams)
+        heard = (engrams.weight > 0).any(1, keepdim=True) & (z != 0).any(2) & (self.ca1 is not None)
+        label = self.fetch(slot.clamp(min=0)).y
+        unknown = torch.full_like(slot, -1)
+        return Batch(
+            x=x.view(*slot.shape, *self.spec.inputs),
+            y=y if self.spec.regression else label,
+            context=unknown,
+            born=unknown,
+            item=unknown,
+            source=torch.full(slot.shape, DREAMED, dtype=torch.uint8, device=slot.device),
+            weight=heard.float(),
+            slot=torch.where(pure >= PURE, slot, -1),
+        )
+
+    # -- the three stages -------------------------------------------------------------------------------
+
+    def recall(self, x: Tensor) -> Recall:
+        engrams = self.engrams()
+        if self.ca1 is None:
+            return nothing(x, self.spec.outputs)
+        cue = self._cue(x, engrams)
+        spoken, scores, slot, _ = self._spoken(self._completed(cue, engrams), engrams)
+        best, there = slot.clamp(min=0), (slot >= 0)[..., None].float()
+        fit = torch.cosine_similarity(cue, self.patterns(best), dim=2).clamp_(0, 1) * engrams.weight.gather(1, best)
+        return Recall(scores * there, (spoken * there).view(x.shape), fit * there[..., 0], slot)
+
+    def stages(self, x: Tensor) -> Stages:
+        engrams = self.engrams()
+        cue = self._cue(x, engrams)
+        z = self._completed(cue, engrams)
+        return Stages(cue, z, self._spoken(z, engrams)[0].view(x.shape))
+
+    def patterns(self, slot: Tensor) -> Tensor:
+        at = self._at(slot)
+        if self.dentate is None:
+            return self._input(self.content.flatten(0, 1)[at]).flatten(2)
+        cells = active(self.code.flatten(0, 1)[at].long(), self._units)
+        return cells if self._lost is None else cells.masked_fill(self._lost[:, None], 0.0)
+
+    def engrams(self) -> Engrams:
+        """What CA3 holds; worked out again only after a change."""
+        if self._engrams is None or self._engrams[0] is not self or self._engrams[1] != self.changed:
+            weight = self._strength() * self._heard()
+            if self.dentate is None:
+                keys = self._contents
+            else:
+                cells = active(self.code[:, : self.capacity].long(), self._units)
+                if self._lost is not None:
+                    cells = cells.masked_fill(self._lost[:, None], 0.0)
+                keys = lambda chunk: cells[:, chunk]  # noqa: E731
+            engrams = Engrams(keys, self.capacity, self._units, weight, self._k, self._lost)
+            self._engrams = (self, self.changed, engrams)
+        return self._engrams[2]
+
+    def _contents(self, chunk: slice) -> Tensor:
+        content = self._plain(self.content[:, : self.capacity][:, chunk])
+        return content if self._lost is None else content.masked_fill(self._lost[:, None], 0.0)
+
+    def _cue(self, x: Tensor, engrams: Engrams) -> Tensor:
+        """What the dentate gyrus makes of cues [s, b, …]: [s, b, m]."""
+        x = x.flatten(2)
+        if self.dentate is None:
+            z = x
+        else:
+            z = active(self.dentate.cue(x, lambda: self._seed(x, engrams)), self._units)
+        return z if self._lost is None else z.masked_fill(self._lost[:, None], 0.0)
+
+    def _seed(self, x: Tensor, engrams: Engrams) -> Tensor:
+        """What the stored inputs that resemble x drive in CA3:  Σ_p w_p (x·x_p) (ξ_p - a)."""
+        stored = self._plain(self.content[:, : self.capacity])
+        like = (x @ stored.mT) * engrams.weight[:, None]
+        return like @ engrams.all() - engrams.activity * like.sum(2, keepdim=True)
+
+    def _completed(self, cue: Tensor, engrams: Engrams) -> Tensor:
+        return cue if self.ca3 is None else self.ca3.settle(self.ca3.hear(cue, engrams), engrams)
+
+    def _spoken(self, z: Tensor, engrams: Engrams) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What CA1 says of a state: an input [s, b, x], an answer [s, b, o]; the trace that takes part most, and how
+        much of the state is its pattern [s, b]."""
+        decode = linear if self.ca3 is None else self.ca3.decode
+        if self.ca1 == "linear":
+            values = (self._contents, lambda chunk: self._votes(self._y()[:, : self.capacity][:, chunk]))
+            (x, y), slot, pure = decode(z, engrams, values, (self.content.shape[2], self.spec.outputs))
+        else:
+            _, slot, pure = decode(z, engrams, (), ())
+            at = self._at(slot.clamp(min=0))
+            x, y = self._plain(self.content.flatten(0, 1)[at]), self._votes(self._y().flatten(0, 1)[at])
+        if self.dentate is None and (self.ca3 is None or self.ca3.spells):
+            x = z
+        if self._mute is not None:
+            x, y = x.masked_fill(self._mute[:, None], 0.0), y * (1 - self._mute.float().mean(1))[:, None, None]
+        return x, y, slot, pure
+
+    # -- lesions ----------------------------------------------------------------------------------------
+
+    def impair(self, stage: str, fraction: np.ndarray) -> None:
+        if stage == "dg" and self.dentate is None:
+            raise Refused("stage", "is a dentate gyrus that was removed before", "choose ca3 or ca1")
+        n = self.content.shape[2] if choice("stage", stage, STAGES) == "ca1" else self._units
+        order = each(self.spec.seeds, f"hippocampus.lesion.{stage}", lambda g: g.permutation(n))
+        lost = (order < torch.from_numpy(np.round(fraction * n))[:, None]).to(self.spec.device)
+        cells = lost if bool(lost.any()) else None
+        if stage == "ca1":
+            self._mute = cells
+        elif stage == "ca3":
+            self._lost = cells
+        elif self.dentate is not None:
+            self.dentate.lose(cells)
+        self.changed += 1
