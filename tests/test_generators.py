@@ -1,0 +1,181 @@
+"""Who dreams: what dreams look like, from when they come, and that they keep what was learnt."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import cls_sim as cls
+from cls_sim.batch import DREAMED
+from tests.lives import live, small
+
+
+def awake(dreamer: str = "hippocampus", rows: int = 16) -> cls.Interleaved:
+    return cls.Interleaved(cls.Dreamed(batch=rows, dreamer=dreamer))
+
+
+def dgr(subjects: int = 2, **changes: Any) -> cls.Life:
+    parts = {"hippocampus": cls.Autoencoder(hidden=[32], latent=6, batch=16, rate=0.01), "replay": awake()}
+    return small(subjects, **{"rhythm": cls.Sleepless(wake=6)} | parts | changes)
+
+
+def bir(subjects: int = 2, **changes: Any) -> cls.Life:
+    parts = {"hippocampus": cls.NoHippocampus(), "neocortex": cls.Feedback(hidden=[32], latent=6)}
+    parts |= {"replay": awake("neocortex"), "consolidation": cls.Descent(objective=cls.Distil())}
+    return small(subjects, **{"rhythm": cls.Sleepless(wake=6)} | parts | changes)
+
+
+LIVES = {"dgr": dgr, "bir": bir}
+lives = pytest.mark.parametrize("make", LIVES.values(), ids=LIVES)
+
+
+def dreams(life: cls.Life, n: int = 40) -> cls.Batch:
+    who = (
+        life.hippocampus
+        if "hippocampus" in life.spec.dreams and not isinstance(life.hippocampus, cls.NoHippocampus)
+        else life.neocortex
+    )
+    return who.dream(n, life.clock, life.view)
+
+
+def leaves(tree: Any) -> list:
+    return [leaf for branch in tree.values() for leaf in leaves(branch)] if isinstance(tree, dict) else [tree]
+
+
+@lives
+def test_dreams_begin_when_the_first_context_has_ended(make):
+    life = live(make(), 11)
+    assert not dreams(life).present().any()
+    life.step()
+    batch = dreams(life)
+    assert batch.present().all() and (batch.source == DREAMED).all()
+    assert batch.x.shape == (2, 40, 64) and batch.x.min() >= 0 and batch.x.max() <= 1
+    assert (batch.item == -1).all() and (batch.born == -1).all()
+
+
+@lives
+def test_dreams_are_a_function_of_the_clock_and_change_nothing(make):
+    life = live(make(), 30)
+    before = copy.deepcopy(life.state())
+    first, other = dreams(life), dreams(life, 7)
+    assert torch.equal(first.x, dreams(life).x) and other.rows == 7
+    life.clock.experience += 1
+    assert not torch.equal(first.x, dreams(life).x)
+    life.clock.experience -= 1
+    for mine, other in zip(leaves(before), leaves(life.state()), strict=True):
+        assert np.array_equal(np.asarray(mine), np.asarray(other))
+
+
+@lives
+def test_subjects_dream_alone_as_in_company(make):
+    together = live(make(2), 20)
+    alone = live(make(1, seed=1), 20)
+    ours, its = dreams(together), dreams(alone)
+    assert torch.allclose(ours.x[1], its.x[0], atol=1e-4)
+    assert (ours.y[1] == its.y[0]).float().mean() > 0.9  # labels may turn at a tie
+
+
+@lives
+def test_a_life_resumes_where_it_was(make):
+    whole = live(make(), 30)
+    half = live(make(), 17)
+    other = make()
+    other.load(copy.deepcopy(half.state()))
+    live(other, 30)
+    for name, w in whole.neocortex.weights.items():
+        assert torch.equal(w, other.neocortex.weights[name]), name
+
+
+def test_the_cortex_dreams_only_what_it_has_lived():
+    life = live(bir(4), 36)
+    lived = [set(life.world.exam(k).y[i][life.world.exam(k).present()[i]].tolist()) for i in range(4) for k in range(3)]
+    batch = dreams(life, 300)
+    for i in range(4):
+        assert set(batch.y[i].tolist()) == set().union(*lived[3 * i : 3 * i + 3])
+
+
+def test_who_is_at_rate_zero_learns_no_feedback():
+    life = bir(2, plasticity=cls.Constant(rate=[0.0, 0.01]))
+    first = {name: w.detach().clone() for name, w in life.neocortex.weights.items()}
+    live(life, 20)
+    for name, w in life.neocortex.weights.items():
+        assert torch.equal(w[0], first[name][0]), name
+    assert not torch.equal(life.neocortex.weights["down0.weight"][1], first["down0.weight"][1])
+    assert life.neocortex.steps.tolist() == [0, 20] and not life.neocortex.met[0].any()
+
+
+def test_soft_targets_reach_the_lesson_and_lived_rows_teach_labels():
+    life = live(bir(), 20)
+    lesson = life.replay.lesson(life.world.next(life.clock), life.hippocampus, life.neocortex, life.view, life.clock)
+    assert lesson.scores is not None
+    assert torch.equal(lesson.scores.isnan().all(2), lesson.source != DREAMED)
+    assert torch.allclose(
+        (lesson.weights() * (lesson.source == DREAMED)).sum(1) / lesson.weights().sum(1), torch.tensor(0.5)
+    )
+
+
+@lives
+def test_dreams_keep_what_was_learnt(make):
+    """Digits, five contexts: the mean over contexts, against the same cortex alone; paired over four subjects."""
+
+    def end(life: cls.Life) -> np.ndarray:
+        live(life)
+        return cls.Accuracy().measure(life).nanmean(1).numpy()
+
+    world = {"world": cls.Digits(per_context=150, batch=20), "subjects": 4}
+    plasticity = cls.Constant(rate=0.005)
+    alone = end(small(**world, plasticity=plasticity, hippocampus=cls.NoHippocampus(), rhythm=cls.Sleepless(wake=6)))
+    ours = end(make(**world, plasticity=plasticity))
+    assert (ours - alone).min() > 0.05 and (ours - alone).mean() > 0.15
+
+
+def test_bytes_are_those_of_the_networks():
+    life = dgr(1)
+    sizes = 64 * 32 + 32 + 32 * 6 + 6 + 32 * 6 + 6 * 32 + 32 + 32 * 64 + 64
+    namer = sum(w[0].numel() for w in life.neocortex.weights.values())
+    assert life.hippocampus.stored_bytes().tolist() == [4 * (2 * sizes + namer)]
+
+
+def test_stored_episodes_teach_the_autoencoder_by_night():
+    life = dgr(1, rhythm=cls.Nights(wake=6, night=5))
+    live(life, 6)
+    steps = life.hippocampus.steps.copy()
+    live(life, 11)
+    assert life.hippocampus.steps.tolist() == steps.tolist()  # it does not learn from its own dreams alone
+    store = cls.Store(capacity=20)
+    store.begin(life.spec)
+    store.encode(life.world.next(life.clock), life.view, life.clock)
+    life.hippocampus.sleep(store.fetch(torch.zeros(1, 8, dtype=torch.int64)), life.clock)
+    assert life.hippocampus.steps.tolist() == [int(steps[0]) + 1]
+
+
+def test_feedback_recalls_what_it_has_learnt():
+    """What feedback makes of a degraded input is nearer to the input as it was than the degraded one."""
+    life = live(bir(2, world=cls.Digits(per_context=100, batch=30, contexts=1), plasticity=cls.Constant(rate=0.01)))
+    x = life.world.exam(0).x[:, :50]
+    gone = x * (torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) > 0.3)
+    again = life.neocortex.imagine(gone)
+    assert (again - x).square().mean() < 0.8 * (gone - x).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: cls.Feedback(gates=1.0), "gates"),
+        (lambda: cls.Feedback(prior="two"), "prior"),
+        (lambda: cls.Feedback(hidden=[]), "hidden"),
+        (lambda: cls.Feedback().begin(cls.Spec(inputs=(2,), outputs=2)), "renew"),
+        (lambda: cls.Autoencoder(targets="none"), "targets"),
+        (lambda: cls.Autoencoder(hidden=8), "hidden"),  # pyright: ignore[reportArgumentType]
+        (lambda: cls.Autoencoder().begin(cls.Spec(inputs=(2,), outputs=2)), "renew"),
+        (lambda: cls.Autoencoder().begin(cls.Spec(inputs=(2,), outputs=2, regression=True, ends=(1,))), ""),
+    ],
+)
+def test_bad_settings_are_refused(make, key):
+    with pytest.raises(cls.Refused) as refused:
+        make()
+    assert refused.value.key == key
