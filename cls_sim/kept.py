@@ -61,7 +61,7 @@ class Kept:
         self.leaving = {name: at for name, at in job.forks if not checkpoint.found(self.here / f"fork-{name}")}
 
     def _go_on(self, tree: dict[str, Any], meta: Mapping[str, Any]) -> tuple[Life, Trace]:
-        life = _made(self.job)
+        life = made(self.job)
         with _fitting(self.here):
             life.load(tree)
             if life.clock.subjects != self.job.subjects:
@@ -82,11 +82,11 @@ class Kept:
         """Save a life at birth, and only then make its trace: a trace without a checkpoint is a loss, no beginning."""
         origin, past = self.job.origin, []
         if origin is None:
-            life = _made(self.job)
+            life = made(self.job)
         else:
             tree, meta = _whole(_fork(self.job, self.folder))
             with _fitting(_fork(self.job, self.folder)):
-                life, rows = _made(self.job, tree), whole("rows", meta["rows"], 0)
+                life, rows = made(self.job, tree), whole("rows", meta["rows"], 0)
             if not self.job.arm.keep:
                 past = Trace.read(self.folder / "trace" / f"{self.job.of(origin.name)}.jsonl", rows=rows).rows
         if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
@@ -110,6 +110,8 @@ class Kept:
         lived = int(life.clock.experience.max())
         if lived > life.horizon:
             days, age = self.job.arm.cfg["days"], lived / life.clock.per_day
+            if days is None:
+                raise Refused("world", f"ends before the {age:g} days that {self.job.name} has lived", "make it longer")
             raise Refused("days", f"{days:g} is less than {self.job.name} has lived", f"give {age:g} or more")
 
     # -- living -----------------------------------------------------------------------------------------
@@ -192,7 +194,7 @@ class Kept:
         return {name: self.spent[name] + now[name] - self.began[name] for name in now}
 
 
-def _made(job: Job, past: State | None = None) -> Life:
+def made(job: Job, past: State | None = None) -> Life:
     """The life of a job, without a past or with what it has of another's."""
     cfg = job.arm.cfg
     if job.origin is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from cls_sim import folder as folders
 from cls_sim.clock import Moment
 from cls_sim.configs import Experiment
 from cls_sim.disk import read, write
-from cls_sim.errors import Diverged
+from cls_sim.errors import Diverged, Refused
 from cls_sim.folder import config_hash
 from cls_sim.interrupts import Ear, Interrupted, heeded
 from cls_sim.jobs import Job, fingerprint, jobs, live
-from cls_sim.kept import save_every
+from cls_sim.kept import made, save_every
 from cls_sim.life import Life
 from cls_sim.mirror import show
+from cls_sim.part import Part
 from cls_sim.trace import Trace
 from cls_sim.vitals import Vitals
 
@@ -76,8 +78,8 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
     everything = [job for wave in jobs(experiment) for job in wave]
     save_every()
     for job in everything:  # whatever is contradictory is refused before anything is written
-        if job.first == 0 and job.origin is None:
-            configs.make_life(job.arm.cfg, 1, job.arm.cfg["seed"]).until(job.arm.cfg["days"])
+        if job.first == 0:
+            _refused(job)
     with heeded() as ear, folders.opened(experiment) as folder:
         try:
             _spread(everything, folder, experiment.cfg, ear, watched=not quiet)
@@ -89,6 +91,21 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
         except Interrupted as stop:
             raise Interrupted(stop.name, str(folder)) from None
     return folder, summary
+
+
+def _refused(job: Job) -> None:
+    """Make a job's life for one subject, for the sake of what is refused then."""
+    cfg, seed = job.arm.cfg, job.arm.cfg["seed"]
+    if job.origin is None:
+        configs.make_life(cfg, 1, seed).until(cfg["days"])
+        return
+    try:
+        made(replace(job, subjects=1)).until(cfg["days"])
+        parts = {room: configs.make(room, cfg[room], wrapping=True) for room in configs.ROOMS}
+        own = {room: cfg[room] for room, part in parts.items() if isinstance(part, Part)}  # a wrap needs a past
+        configs.make_life(job.origin.cfg | own, 1, seed)
+    except Refused as refused:
+        raise refused.under(f"arm.{job.arm.name}.do") from None
 
 
 def _spread(everything: list[Job], folder: Path, cfg: Mapping[str, Any], ear: Ear, watched: bool) -> None:
