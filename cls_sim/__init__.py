@@ -58,6 +58,7 @@ VOCABULARY = {
     "Columns": "neocortex.columns",
     "Growing": "neocortex.columns",
     "Packed": "neocortex.packed",
+    "Averaged": "neocortex.averaged",
     # plasticity
     "Plasticity": "plasticity",
     "Constant": "plasticity",
@@ -111,9 +112,12 @@ VOCABULARY = {
     "Asymmetric": "consolidation.rehearsal",
     "Dark": "consolidation.rehearsal",
     "Hat": "consolidation.attention",
+    "Match": "consolidation.objectives",
+    "Averaging": "consolidation.averaging",
     # readout
     "Readout": "readout.base",
     "Cortex": "readout.systems",
+    "Slow": "readout.systems",
     "Memory": "readout.systems",
     "Both": "readout.systems",
     "NearestMean": "readout.prototypes",

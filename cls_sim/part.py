@@ -41,6 +41,7 @@ class Spec:
     features: int = 0  # width of the cortex' last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
     routed: bool = False  # the cortex answers by the context (gates, masks, columns)
+    averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
     dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
 
     @property

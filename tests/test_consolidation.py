@@ -44,7 +44,7 @@ def settled(
     *seeds: int, descent: Consolidation | None = None, cortex: Neocortex | None = None, **changes: Any
 ) -> tuple[Neocortex, Consolidation]:
     """A cortex and what moves it, begun for these subjects."""
-    cortex, descent = cortex or cls.Mlp(hidden=[5]), descent or cls.Descent()
+    cortex, descent = cortex or cls.Averaged(cls.Mlp(hidden=[5])), descent or cls.Descent()
     descent.begin(cortex.begin(spec_of(*seeds, **changes)))
     return cortex, descent
 

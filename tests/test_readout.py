@@ -23,6 +23,7 @@ class Fixed(Neocortex):
     def __init__(self, confidence: float, heads: Tensor | None = None):
         rest = (1 - confidence) / 3
         self.said = torch.tensor([rest, confidence, rest, rest]).log()
+        self.averages = {"slow": {}}
         self.heads = heads
 
     def features(self, x, context=None, weights=None):
@@ -33,7 +34,8 @@ class Fixed(Neocortex):
 
 
 def spec_of(**changes) -> Spec:
-    return Spec(**{"seeds": (0, 1), "inputs": (16,), "outputs": 4, "batch": 6, "quantum": 1 / 16} | changes)
+    known = {"seeds": (0, 1), "inputs": (16,), "outputs": 4, "batch": 6, "quantum": 1 / 16, "averages": ("slow",)}
+    return Spec(**known | changes)
 
 
 def questions(spec: Spec, name: str = "x") -> Tensor:

@@ -33,6 +33,7 @@ class Neocortex(Part):
     """Weights are a dict name → leaf tensor [s, …]; answers are computed for the whole cohort at once."""
 
     weights: dict[str, Tensor]
+    averages: dict[str, dict[str, Tensor]]  # name → averaged copy of the weights, where a cortex keeps some
     heads: Tensor | None = None
     derived = frozenset({"heads"})
 

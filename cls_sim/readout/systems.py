@@ -34,6 +34,30 @@ class Cortex(Readout):
         return Answer(scores, source, novelty)
 
 
+class Slow(Readout):
+    """The slow average of the cortex answers (see Averaged; Arani, Sarfraz & Zonooz 2022).
+
+    novelty = 1 - max softmax(scores); 0 in regression.  Refused for a cortex that keeps no averages.
+
+    >>> Slow().begin(Spec(averages=("slow", "fast"))).subjects
+    1
+    """
+
+    derived = frozenset({"_regression"})
+
+    def begin(self, spec: Spec) -> Spec:
+        if "slow" not in spec.averages:
+            raise Refused("", "asks the cortex' slow average, and this one keeps none", "use neocortex=averaged")
+        self._regression = spec.regression
+        return spec
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        scores = neocortex.scores(x, context, weights=neocortex.averages["slow"])
+        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
+        novelty = torch.zeros(x.shape[:2], device=x.device) if self._regression else 1 - _confidence(scores)
+        return Answer(scores, source, novelty)
+
+
 class Memory(Readout):
     """The hippocampus alone answers, by what the question makes it recall.
 

@@ -1,0 +1,99 @@
+"""A rule whose averaged copies of the cortex follow slowly, and hold the cortex to what they say of memories."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import LIVED, Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.descent import Descent
+from cls_sim.errors import Refused, real
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.subjects import Draws
+
+
+class Averaging(Consolidation):
+    """Steps of another rule, after which the averaged copies of the cortex follow: θ̄ ← a θ̄ + (1 - a) θ.
+
+        a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy follows in a step with probability r
+
+    Before each step a replayed row gets as soft targets the scores of whichever copy gives the higher probability to
+    its label (in regression those of the slow one), so that an objective that reads them (Match, Distil) holds the
+    cortex to its averages.  Lived rows get none.
+
+    rule                    what moves the cortex; Descent if none is given
+    slow, fast              α of the two copies, from 0 to 1
+    slow_chance, fast_chance  r, from 0 to 1
+
+    Refused for a cortex without copies (see Averaged).  Source: Arani, Sarfraz & Zonooz 2022 (CLS-ER).
+
+    >>> Averaging(slow=0.999).slow
+    0.999
+    """
+
+    derived = frozenset({"spec", "_draws"})
+
+    def __init__(
+        self,
+        rule: Consolidation | None = None,
+        *,
+        slow: float = 0.99,
+        fast: float = 0.99,
+        slow_chance: float = 0.9,
+        fast_chance: float = 1.0,
+    ):
+        self.rule = Descent() if rule is None else rule
+        self.slow, self.fast = real("slow", slow, 0.0, 1.0), real("fast", fast, 0.0, 1.0)
+        self.slow_chance = real("slow_chance", slow_chance, 0.0, 1.0)
+        self.fast_chance = real("fast_chance", fast_chance, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if "slow" not in spec.averages:
+            raise Refused("", "follows a cortex' averaged copies, and this one has none", "use neocortex=averaged")
+        self.spec = spec
+        self.steps = np.zeros(spec.subjects, np.int64)
+        self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
+        return self.rule.begin(spec)
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self.rule.step(neocortex, batch.with_(scores=self._said(neocortex, batch)), rate, view)
+        active = rate > 0
+        if batch.weight is not None:
+            active = active & (batch.weight > 0).any(1).cpu().numpy()
+        self._follow(neocortex, active)
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.rule.loss(neocortex, batch)
+
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self.rule.elapse(neocortex, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.rule.context_end(view, clock)
+
+    @torch.no_grad()
+    def _said(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        """What the copies say of replayed rows: [s, b, o], NaN for lived ones."""
+        told = batch.context if self.spec.context_told else None
+        slow, fast = (neocortex.scores(batch.x, told, weights=neocortex.averages[name]) for name in ("slow", "fast"))
+        if not batch.y.is_floating_point():
+            label = batch.y.clamp(min=0)[..., None]
+            better = fast.log_softmax(2).gather(2, label) > slow.log_softmax(2).gather(2, label)
+            slow = torch.where(better, fast, slow)
+        return slow.masked_fill_((batch.source == LIVED)[..., None], torch.nan)
+
+    @torch.no_grad()
+    def _follow(self, neocortex: Neocortex, active: np.ndarray) -> None:
+        lots = self._draws.at(self.steps).cpu().numpy()  # [s, 2]
+        self.steps = self.steps + active
+        most = 1 - 1 / (self.steps + 1)
+        pairs = ((self.slow, self.slow_chance), (self.fast, self.fast_chance))
+        for name, (alpha, chance), lot in zip(("slow", "fast"), pairs, lots.T, strict=True):
+            share = np.where(active & (lot < chance), 1 - np.minimum(most, alpha), 0.0)
+            sent = torch.from_numpy(share.astype(np.float32)).to(self.spec.device)
+            for weight, average in neocortex.averages[name].items():
+                average.lerp_(neocortex.weights[weight], sent.view(-1, *[1] * (average.ndim - 1)))
