@@ -75,21 +75,23 @@ class Batch:
         return replace(self, **changes)
 
     def join(self, other: Batch) -> Batch:
-        """The rows of both, one after the other; slots that only one of them has are lost, scores are NaN there."""
+        """The rows of both, one after the other.
+
+        What only one of them has: weights are 1 for the other, slots -1, scores NaN (rows that teach their label).
+        """
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
-        if (self.scores is None) != (other.scores is None):
-            self, other = (
-                one if one.scores is not None else one._unscored(two) for one, two in ((self, other), (other, self))
-            )
         both = {}
         for field in fields(self):
             mine, its = getattr(self, field.name), getattr(other, field.name)
-            both[field.name] = None if mine is None or its is None else torch.cat((mine, its), 1)
+            if mine is None and its is not None:
+                mine = _unknown(its, self.rows)
+            elif its is None and mine is not None:
+                its = _unknown(mine, other.rows)
+            both[field.name] = None if mine is None else torch.cat((mine, its), 1)
         return Batch(**both)
 
-    def _scored(self, like: Batch) -> Batch:
-        """This batch, with scores that say nothing if it has none, in the shape of the other's."""
-        if self.scores is not None or like.scores is None:
-            return self
-        return self.with_(scores=torch.full_like(like.scores[:, :1], torch.nan).expand(-1, self.rows, -1))
+
+def _unknown(like: Tensor, rows: int) -> Tensor:
+    """So many rows of what nobody knows: NaN, or -1 in whole numbers."""
+    return like.new_full((len(like), rows, *like.shape[2:]), torch.nan if like.is_floating_point() else -1)

@@ -16,11 +16,25 @@ import cls_sim as cls
 from cls_sim.batch import LIVED, STORED, Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.part import Spec, View
 from cls_sim.replay.base import Replay
 from cls_sim.subjects import each
 
 SEEDS, ROWS, DAY = (3, 4, 5, 6), 12, 5
+
+
+def wrong(batch: Batch) -> torch.Tensor:
+    """The loss of a cortex that is right about the label 0 and the more wrong the larger it is."""
+    return batch.y.float() / 5 if batch.y.ndim == 2 else batch.y[..., 0].abs()
+
+
+VIEW = View(
+    scores=lambda x, _: torch.nn.functional.one_hot((x[..., 0] * 16).long().clamp(0, 9), 10).float() * x[..., 1:2] * 8,
+    features=lambda x: x.flatten(2),
+    loss=wrong,
+    recall=lambda _: None,
+    revisit=lambda _: iter(()),
+)
 
 
 def spec_of(seeds=SEEDS, **changes) -> Spec:
@@ -55,11 +69,11 @@ def begun(policy: Replay, spec: Spec) -> Replay:
 
 
 def draw(policy: Replay, hippocampus, clock: Clock) -> Batch:
-    return policy.draw(hippocampus, None, None, clock)  # pyright: ignore[reportArgumentType]
+    return policy.draw(hippocampus, None, VIEW, clock)  # pyright: ignore[reportArgumentType]
 
 
 def lesson(policy: Replay, batch: Batch, hippocampus, clock: Clock) -> Batch:
-    return policy.lesson(batch, hippocampus, None, None, clock)  # pyright: ignore[reportArgumentType]
+    return policy.lesson(batch, hippocampus, None, VIEW, clock)  # pyright: ignore[reportArgumentType]
 
 
 def nights(policy: Replay, hippocampus, spec: Spec, steps: int, experience: int = 8) -> Batch:
@@ -75,17 +89,30 @@ def unfinished(tenant: type) -> bool:
     return any(getattr(getattr(tenant, name), "__isabstractmethod__", False) for name in dir(tenant))
 
 
+MOVES = {"shift": 0.0, "turn": 0.0, "scale": 0.0, "noise": 0.1}  # inputs here are no images
+SETTINGS = {"Mixed": {"stored": cls.Uniform(), "dreamed": cls.Recent(batch=7)}, "Augmented": MOVES}
+
+
 def made(tenant: type) -> Replay:
-    return tenant(*[cls.Uniform()] if "policy" in inspect.signature(tenant).parameters else [])
+    policy = [cls.Uniform()] if "policy" in inspect.signature(tenant).parameters else []
+    return tenant(*policy, **copy.deepcopy(SETTINGS.get(tenant.__name__, {})))
 
 
 def tenants() -> dict:
     classes = [getattr(cls, name) for name in cls.VOCABULARY if cls.VOCABULARY[name].startswith("replay")]
     classes = [c for c in classes if not c.__module__.endswith("disturbed")]  # tests/test_interventions.py has them
+    classes = [c for c in classes if issubclass(c, Replay)]
     stored = [c for c in classes if not unfinished(c) and c is not cls.Dreamed]  # a store cannot dream
     return {c.__name__: (lambda c=c: made(c)) for c in stored} | {
         "all old": lambda: cls.OldNew(old=1.0),
         "all new": lambda: cls.OldNew(old=0.0),
+        "prioritised": lambda: cls.Preferred(power=0.6, importance=0.4),
+        "weakest of a pool": lambda: cls.Preferred(cls.Weakness(), pool=20),
+        "novelty": lambda: cls.Preferred(cls.Novelty()),
+        "balanced": lambda: cls.Preferred(cls.Balanced()),
+        "similar": lambda: cls.Preferred(cls.Similar()),
+        "thinned by similarity": lambda: cls.Thinned(cls.Similar(by="answers")),
+        "awake and prioritised": lambda: cls.Interleaved(cls.Preferred()),
         "shuffled everything": lambda: cls.Shuffled(cls.Everything()),
         "shuffled interleaved": lambda: cls.Shuffled(cls.Interleaved(cls.Recent(), share=0.5)),
     }
@@ -135,14 +162,14 @@ def test_alone_as_in_company(make):
             assert_same(batch, lesson(own, lived(alone, day), mine, clock_at(alone, day)), slice(i, i + 1))
 
 
-@tenant
+@pytest.mark.parametrize("make", [m for n, m in TENANTS.items() if n not in ("Augmented", "Blended")])
 def test_what_is_replayed_is_what_is_stored(make):
     spec = spec_of()
     store, policy = remembering(spec, capacity=50), begun(make(), spec)
     traces, before, changed = store.traces(), copy.deepcopy(store.state()), store.changed
     for t in range(5):
         batch = draw(policy, store, clock_at(spec, 8, t))
-        assert (batch.source == STORED).all() and batch.weight is None
+        assert (batch.source == STORED).all() and batch.present().any(1).all()
         assert batch.slot is not None
         for name in ("item", "born", "context"):
             assert torch.equal(getattr(batch, name), getattr(traces, name).gather(1, batch.slot))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 from torch import Tensor
 
 from cls_sim.batch import Batch
@@ -58,6 +59,12 @@ class Averaged(Neocortex):
 
     def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         return self.cortex.scores(x, context, weights)
+
+    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self.cortex.taught(batch, context)
+
+    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+        self.cortex.learnt(batch, active)
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         return self.cortex.dream(n, clock, view)

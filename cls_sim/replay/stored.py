@@ -31,7 +31,7 @@ class Stored(Replay):
         return spec
 
     @abstractmethod
-    def awake(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Batch:
+    def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
         """Rows to interleave with what is lived now; only of traces born before `before` [s], where given."""
 
     def _keep(self, hippocampus: Hippocampus, when: tuple, make: Callable[[], Any]) -> Any:
@@ -93,7 +93,7 @@ class Sampled(Stored):
         batch = hippocampus.fetch(_drawn(plan, self._night.at(clock.replay), self._groups))
         return batch.with_(weight=None if everybody else plan.weight)
 
-    def awake(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Batch:
+    def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
         when = (clock.experience.tobytes(), None if before is None else before.tobytes())
         plan = self._keep(hippocampus, when, lambda: self._plan(hippocampus, clock, before))
         slot = _drawn(plan, self._day.at(clock.experience), self._groups)
@@ -113,15 +113,20 @@ class Sampled(Stored):
 
 def _drawn(plan: Plan, draws: Tensor, groups: tuple[int, ...]) -> Tensor:
     """The slots [s, b] where draws [s, b] in [0, 1) fall; traces of weight 0 are never met."""
-    last = plan.cumulated.shape[2] - 1
-    slots = []
-    for g, some in enumerate(draws.split(groups, 1)):
-        cumulated = plan.cumulated[:, g].contiguous()
-        # The largest number below the total keeps what rounds up to it from falling behind the last trace.
-        total = cumulated[:, -1:]
-        places = torch.minimum(some * total, total.nextafter(torch.zeros_like(total)))
-        slots.append(torch.searchsorted(cumulated, places.contiguous(), right=True))
-    return (slots[0] if len(slots) == 1 else torch.cat(slots, 1)).clamp_(max=last)
+    slots = [falling(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 1))]
+    return slots[0] if len(slots) == 1 else torch.cat(slots, 1)
+
+
+def falling(cumulated: Tensor, draws: Tensor) -> Tensor:
+    """Where draws [s, b] in [0, 1) fall among cumulated weights [s, n]: int64 [s, b]; never on a weight of 0.
+
+    >>> falling(torch.tensor([[0.0, 1.0, 1.0, 4.0]]), torch.tensor([[0.1, 0.2, 0.3, 0.9]])).tolist()
+    [[1, 1, 3, 3]]
+    """
+    # The largest number below the total keeps what rounds up to it from falling behind the last weight.
+    total = cumulated[:, -1:]
+    places = torch.minimum(draws * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(cumulated, places.contiguous(), right=True).clamp_(max=cumulated.shape[1] - 1)
 
 
 class Uniform(Sampled):
@@ -209,7 +214,7 @@ class Everything(Stored):
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self._keep(hippocampus, (), lambda: self._all(hippocampus, None))
 
-    def awake(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Batch:
+    def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
         when = (None if before is None else before.tobytes(),)
         return self._keep(hippocampus, when, lambda: self._all(hippocampus, before))
 

@@ -124,8 +124,54 @@ class Interleaved(Replay):
         if isinstance(self.policy, Dreamed):
             old = self.policy.draw(hippocampus, neocortex, view, clock)
         else:
-            old = self.policy.awake(hippocampus, clock, self._starts[context - 1] if self.only_old else None)
+            old = self.policy.awake(hippocampus, view, clock, self._starts[context - 1] if self.only_old else None)
         return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
+
+
+class Mixed(Replay):
+    """A night of stored and dreamed rows together.
+
+        loss = (1 - share) · (mean over the stored rows) + share · (mean over the dreamed rows)
+
+    stored   a policy, such as Uniform
+    dreamed  another, such as Dreamed
+    share    from 0 to 1, of the dreamed rows in the loss; null: every row counts alike
+
+    Rows a step are those of both policies.  Where a subject has nothing of the one, the other counts alone.  By day
+    `stored` is asked for the lesson.
+
+    Source: generative beside stored replay, van de Ven, Siegelmann & Tolias 2020.
+
+    >>> from cls_sim.replay.stored import Recent, Uniform
+    >>> Mixed(Uniform(batch=8), Recent(batch=24), share=0.5).begin(Spec()).subjects
+    1
+    """
+
+    def __init__(self, stored: Replay, dreamed: Replay, *, share: float | None = None):
+        self.stored, self.dreamed = stored, dreamed
+        self.share = None if share is None else real("share", share, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        for name in ("stored", "dreamed"):
+            try:
+                getattr(self, name).begin(spec)
+            except Refused as refused:
+                raise refused.under(name) from None
+        return spec
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        stored, dreamed = (p.draw(hippocampus, neocortex, view, clock) for p in (self.stored, self.dreamed))
+        if self.share is None:
+            return stored.join(dreamed)
+        there = (stored.weights().sum(1, keepdim=True) > 0).float()
+        return _mixed(stored, dreamed, (1 - self.share) * there)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.stored.lesson(lived, hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.stored.context_end(view, clock)
+        self.dreamed.context_end(view, clock)
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
@@ -133,8 +179,7 @@ def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
     new_w, old_w = lived.weights(), old.weights()
     new_sum, old_sum = new_w.sum(1, keepdim=True), old_w.sum(1, keepdim=True)
     share = torch.where(old_sum > 0, share.to(new_w.dtype), 1.0)
-    if old.scores is not None and lived.scores is None:  # soft targets for the dreams alone: see Distil
-        lived = lived.with_(scores=old.scores.new_full((*lived.y.shape, old.scores.shape[2]), torch.nan))
-    there = new_sum + old_sum
-    weight = torch.cat((new_w * (there * share / new_sum), old_w * (there * (1 - share) / old_sum.clamp(min=1))), 1)
-    return lived.join(old).with_(weight=weight)
+    there, least = new_sum + old_sum, torch.finfo(new_w.dtype).tiny
+    new_w = new_w * (there * share / new_sum.clamp(min=least))
+    old_w = old_w * (there * (1 - share) / old_sum.clamp(min=least))
+    return lived.join(old).with_(weight=torch.cat((new_w, old_w), 1))

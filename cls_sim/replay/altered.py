@@ -1,0 +1,149 @@
+"""Remedies against learning the rehearsed by heart: what is replayed comes back a little different each time."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from cls_sim.batch import LIVED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.replay.base import Replay
+from cls_sim.subjects import Draws
+
+
+class Altered(Replay):
+    """A policy whose rows are altered, by night and where they join a lesson; what is lived is left as it is."""
+
+    derived = frozenset({"spec", "_draws"})
+    policy: Replay
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec, self._draws = spec, {}
+        return self.policy.begin(spec)
+
+    @abstractmethod
+    def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
+        """All rows altered; the draws are those of this part (night, day) and tick."""
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.alter(self.policy.draw(hippocampus, neocortex, view, clock), "night", clock.replay)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+        if batch is lived:
+            return batch
+        altered = self.alter(batch, "day", clock.experience)
+        here = batch.source == LIVED
+        x = torch.where(here.view(*here.shape, *[1] * (batch.x.ndim - 2)), batch.x, altered.x)
+        if altered.scores is batch.scores:
+            return altered.with_(x=x)
+        old = torch.full_like(altered.scores, torch.nan) if batch.scores is None else batch.scores
+        return altered.with_(x=x, scores=torch.where(here[..., None], old, altered.scores))
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)
+
+    def _lots(self, name: str, part: str, ticks: np.ndarray, shape: tuple[int, ...], kind: str = "uniform") -> Tensor:
+        """Draws [s, *shape] for this purpose."""
+        if (name, part, shape) not in self._draws:
+            purpose = f"replay.{type(self).__name__.lower()}.{name}.{part}"
+            self._draws[name, part, shape] = Draws(self.spec.seeds, purpose, shape, kind, self.spec.device)
+        return self._draws[name, part, shape].at(ticks)
+
+
+class Augmented(Altered):
+    """Images come back a little shifted, turned, larger or smaller, and noisy.
+
+    policy  whose rows are altered
+    shift   from 0, up to so many pixels either way
+    turn    from 0, up to so many degrees either way
+    scale   from 0 to below 1: a factor between 1 - scale and 1 + scale
+    noise   from 0, standard deviation added to each input
+
+    Each row anew, uniformly; the image is interpolated linearly, what comes from outside is 0.  Shift, turn and scale
+    ask for square images, flat or not; refused for other inputs.
+
+    Source: augmentation of rehearsed images, Buzzega et al. 2021.
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Augmented(Uniform(batch=8), shift=1.0).begin(Spec(inputs=(64,))).subjects
+    1
+    """
+
+    def __init__(
+        self, policy: Replay, *, shift: float = 1.0, turn: float = 10.0, scale: float = 0.1, noise: float = 0.0
+    ):
+        self.policy = policy
+        self.shift, self.turn = real("shift", shift, 0.0), real("turn", turn, 0.0, 180.0)
+        self.scale, self.noise = real("scale", scale, 0.0, 0.99), real("noise", noise, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        pixels = math.prod(spec.inputs[-2:])
+        self._side = math.isqrt(pixels)
+        square = self._side**2 == pixels and spec.inputs[-1] in (pixels, self._side)
+        if (self.shift or self.turn or self.scale) and not square:
+            raise Refused("shift", f"moves square images, and inputs are {spec.inputs}", "give 0 to shift, turn, scale")
+        return super().begin(spec)
+
+    def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
+        x = batch.x
+        if self.shift or self.turn or self.scale:
+            x = self._moved(x, 2 * self._lots("move", part, ticks, (batch.rows, 4)).to(x.dtype) - 1)
+        if self.noise:
+            x = x + self.noise * self._lots("noise", part, ticks, tuple(x.shape[1:]), "normal")
+        return batch.with_(x=x)
+
+    def _moved(self, x: Tensor, lots: Tensor) -> Tensor:
+        """Images moved by lots [s, b, 4] in (-1, 1)."""
+        side, (s, b) = self._side, x.shape[:2]
+        turn, size = lots[..., 2] * math.radians(self.turn), 1 + lots[..., 3] * self.scale
+        cos, sin = turn.cos() / size, turn.sin() / size
+        away = lots[..., :2] * (2 * self.shift / side)
+        grid = torch.stack((cos, -sin, away[..., 0], sin, cos, away[..., 1]), -1).view(s * b, 2, 3)
+        images = x.reshape(s * b, -1, side, side)
+        moved = grid_sample(images, affine_grid(grid, list(images.shape), align_corners=False), align_corners=False)
+        return moved.view_as(x)
+
+
+class Blended(Altered):
+    """Rows come back in pairs (mixup): x = λ x + (1 - λ) x', and both answers in these proportions.
+
+    policy  whose rows are blended
+    most    in (0, 0.5], λ is uniform between 1 - most and 1
+
+    The partner is another row of the same step, by lot; rows that are not there are left alone.  The proportions of the
+    labels come as soft targets log(λ y + (1 - λ) y'), which the objective Distil(temperature=1) reads; in regression
+    the targets themselves are blended.
+
+    Source: Zhang, Cisse, Dauphin & Lopez-Paz 2018 (there λ comes from a beta distribution).
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Blended(Uniform(batch=8), most=0.3).most
+    0.3
+    """
+
+    def __init__(self, policy: Replay, *, most: float = 0.5):
+        self.policy, self.most = policy, real("most", most, 0.0, 0.5, open_low=True)
+
+    def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
+        lots = self._lots("pair", part, ticks, (batch.rows, 2))
+        there = batch.present() & (batch.source != LIVED)
+        order = torch.where(there, lots[..., 0], 2.0).argsort(1)  # those that are there, by lot
+        partner = torch.empty_like(order).scatter_(1, order, order.roll(1, 1))
+        rows = torch.arange(len(order), device=order.device)[:, None]
+        share = torch.where(there & there[rows, partner], self.most * lots[..., 1], 0.0).to(batch.x.dtype)
+        x = torch.lerp(batch.x, batch.x[rows, partner], share.view(*share.shape, *[1] * (batch.x.ndim - 2)))
+        if self.spec.regression:
+            return batch.with_(x=x, y=torch.lerp(batch.y, batch.y[rows, partner], share[..., None].to(batch.y.dtype)))
+        label = (batch.y[..., None] == torch.arange(self.spec.outputs, device=x.device)).to(x.dtype)
+        mixed = torch.lerp(label, label[rows, partner], share[..., None])
+        return batch.with_(x=x, scores=mixed.clamp(min=1e-9).log())

@@ -1,0 +1,156 @@
+"""What makes a memory worth replaying: numbers from which a policy draws."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, real
+from cls_sim.part import Part, Spec, View
+
+
+class Preference(Part):
+    """A number p for each memory, from 0: the larger, the more it wants to be replayed."""
+
+    derived = frozenset({"spec"})
+    labels = False  # whether it needs labels, so that it is refused in regression
+
+    def begin(self, spec: Spec) -> Spec:
+        if self.labels and spec.regression:
+            raise Refused("by", f"{type(self).__name__} asks for classes, and this world for numbers", "choose another")
+        self.spec = spec
+        return spec
+
+    @abstractmethod
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        """p [s, b] of these memories as the cortex is now; that of rows of weight 0 does not count."""
+
+
+class Balanced(Preference):
+    """Every class alike: p = 1 / (how many memories there are of its class).  Refused in regression.
+
+    Source: class-balanced memories, Chrysakis & Moens 2020.
+    """
+
+    labels = True
+
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        return 1 / _totals(batch, batch.present().double()[..., None], self.spec)[..., 0].clamp(min=1)
+
+
+class Surprise(Preference):
+    """What the cortex gets most wrong: p = its loss on the memory (+ eps).
+
+    eps  from 0, keeps what is known by heart from being forgotten altogether
+
+    Source: prioritised experience replay, Schaul, Quan, Antonoglou & Silver 2016.
+
+    >>> Surprise(eps=0.01).eps
+    0.01
+    """
+
+    def __init__(self, *, eps: float = 1e-3):
+        self.eps = real("eps", eps, 0.0)
+
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        return view.loss(batch).double() + self.eps
+
+
+class Weakness(Preference):
+    """What the cortex remembers least: p = 1 - strength, with strength = exp(-loss), the probability of the label.
+
+    Source: weakly learned information is replayed more and gains more, Schapiro et al. 2018.
+    """
+
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        return -torch.expm1(-view.loss(batch).double())
+
+
+class Novelty(Preference):
+    """What the cortex does not recognise, whatever it is: p = 1 - max softmax(scores).  Refused in regression."""
+
+    labels = True
+
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        told = batch.context if self.spec.context_told else None
+        return 1 - view.scores(batch.x, told).double().softmax(2).amax(2)
+
+
+class Old(Preference):
+    """A share for the old, all for the new: p = 1 for what was lived on the last day, `share` for what is older.
+
+    share  from 0 to 1; 0 is focused learning, 1 full interleaving
+
+    Source: focused and interleaved learning, McClelland, McNaughton & O'Reilly 1995.
+
+    >>> Old(share=0.3).share
+    0.3
+    """
+
+    def __init__(self, *, share: float = 1.0):
+        self.share = real("share", share, 0.0, 1.0)
+
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        return torch.where(_new(batch, clock), 1.0, self.share).double()
+
+
+class Similar(Preference):
+    """Old memories by their likeness to the new (similarity-weighted interleaving, SWIL).
+
+        p = 1 for what was lived on the last day,  p = (max(0, cos(v, n)) / max_old cos)^power  for what is older
+
+    v is what the memory is like, n the mean of the new ones; likeness is that of inputs, of the cortex' features, or
+    of the answers (targets; labels one-hot), and with labels v is the mean of the memory's class.  Without anything
+    new, or old, all are alike.
+
+    by     inputs, features or answers
+    power  from 0; large keeps to what is most alike
+
+    Source: McClelland, McNaughton & Lampinen 2020; Saxena, Shobe & McNaughton 2022.
+
+    >>> Similar(by="answers").power
+    1.0
+    """
+
+    def __init__(self, *, by: str = "features", power: float = 1.0):
+        self.by = choice("by", by, ("inputs", "features", "answers"))
+        self.power = real("power", power, 0.0)
+
+    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        there, new = batch.present(), _new(batch, clock)
+        like = self._like(batch, view).double()
+        mean = (like * (there & new)[..., None]).sum(1)  # [s, f]; its length does not matter
+        if not self.spec.regression:
+            like = _totals(batch, like * there[..., None], self.spec)
+        cosine = torch.einsum("sbf,sf->sb", normalize(like, dim=2), normalize(mean, dim=1)).clamp(min=0)
+        most = torch.where(there & ~new, cosine, 0.0).amax(1, keepdim=True)
+        share = torch.where(most > 0, (cosine / most.clamp(min=1e-12)).clamp(max=1), 1.0)
+        return torch.where(new, 1.0, share**self.power)
+
+    def _like(self, batch: Batch, view: View) -> Tensor:
+        if self.by == "inputs":
+            return batch.x.flatten(2)
+        if self.by == "features":
+            return view.features(batch.x)
+        if self.spec.regression:
+            return batch.y
+        return (batch.y[..., None] == torch.arange(self.spec.outputs, device=batch.y.device)).float()
+
+
+def _new(batch: Batch, clock: Clock) -> Tensor:
+    """What was lived on the last day that was lived: bool [s, b]."""
+    today = (np.maximum(clock.experience, 1) - 1) // clock.per_day * clock.per_day
+    return batch.born >= torch.from_numpy(today).to(batch.born.device)[:, None]
+
+
+def _totals(batch: Batch, values: Tensor, spec: Spec) -> Tensor:
+    """For each row the sum of values [s, b, f] over all rows of its label: [s, b, f]."""
+    label = batch.y.clamp(min=0)[..., None].expand_as(values)
+    sums = values.new_zeros(len(values), spec.outputs, values.shape[2]).scatter_add_(1, label, values)
+    return sums.gather(1, label)

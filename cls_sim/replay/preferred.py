@@ -1,0 +1,152 @@
+"""Policies that draw what is preferred, as the cortex is at this step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real, whole
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.replay.preferences import Old, Preference, Surprise
+from cls_sim.replay.stored import Stored, allowed, falling
+from cls_sim.subjects import Draws
+
+
+class Preferred(Stored):
+    """Draws rows with replacement by what a preference p says of them now.
+
+        P(i) = p_i^α / Σ_j p_j^α,   weight of a drawn row (N P(i))^-β / its largest in the batch
+
+    by          the preference: Surprise (the default), Weakness, Novelty, Balanced, Similar or Old
+    batch       rows a replay step, from 1
+    power       α, from 0 (uniform)
+    importance  β, from 0 (none) to 1 (the mean over rows is again that of uniform replay)
+    pool        p is worked out in each step for so many memories, drawn uniformly; null: for all that are stored
+
+    Where all p are 0 every memory is as likely as any other.  The passes that p itself takes are forward only and
+    not counted.
+
+    Source: Schaul, Quan, Antonoglou & Silver 2016; α = 0.6 and β = 0.4 there.
+
+    >>> Preferred(batch=8, power=0.6, importance=0.4).batch
+    8
+    """
+
+    derived = Stored.derived | {"spec", "_draws"}
+
+    def __init__(
+        self,
+        by: Preference | None = None,
+        *,
+        batch: int = 32,
+        power: float = 1.0,
+        importance: float = 0.0,
+        pool: int | None = None,
+    ):
+        self.by = _preference(by)
+        self.batch = whole("batch", batch)
+        self.power, self.importance = real("power", power, 0.0), real("importance", importance, 0.0, 1.0)
+        self.pool = None if pool is None else whole("pool", pool)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        shape = (self.batch + (self.pool or 0),)
+        self._draws = {
+            part: Draws(spec.seeds, f"replay.preferred.{part}", shape, device=spec.device) for part in ("night", "day")
+        }
+        self.by.begin(spec)
+        return super().begin(spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self._drawn(hippocampus, view, clock, self._draws["night"].at(clock.replay), None)
+        return batch.with_(weight=None) if self._plain(batch) else batch
+
+    def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
+        return self._drawn(hippocampus, view, clock, self._draws["day"].at(clock.experience), before)
+
+    def _plain(self, batch: Batch) -> bool:
+        """Whether every row is there and weighs 1."""
+        return not self.importance and bool((batch.weights() == 1).all())
+
+    def _drawn(
+        self, hippocampus: Hippocampus, view: View, clock: Clock, draws: Tensor, before: np.ndarray | None
+    ) -> Batch:
+        there = allowed(hippocampus.traces(), before)
+        slots = torch.arange(there.shape[1], device=there.device).expand_as(there)
+        if self.pool is not None:
+            slots = falling(there.cumsum(1, dtype=torch.float64), draws[:, self.batch :])
+            there = there.gather(1, slots)
+        share = self.chances(hippocampus.fetch(slots), there, view, clock)
+        chosen = falling(share.cumsum(1), draws[:, : self.batch])
+        weight = there.any(1, keepdim=True).float().expand(-1, self.batch)
+        if self.importance:
+            fair = (there.sum(1, keepdim=True) * share.gather(1, chosen)).clamp(min=1e-300) ** -self.importance
+            weight = weight * (fair / fair.amax(1, keepdim=True)).float()
+        return hippocampus.fetch(slots.gather(1, chosen)).with_(weight=weight)
+
+    def chances(self, memories: Batch, there: Tensor, view: View, clock: Clock) -> Tensor:
+        """P [s, n] of these memories, of which `there` count; 0 for a subject that has none."""
+        want = self.by.of(memories.with_(weight=there.float()), view, clock)
+        wanted = torch.where(there, want, 0.0) ** self.power * there
+        wanted = torch.where(wanted.sum(1, keepdim=True) > 0, wanted, there.double())
+        return wanted / wanted.sum(1, keepdim=True).clamp(min=1e-300)
+
+
+class Thinned(Stored):
+    """The whole store in every step, of which each memory comes with a probability of its own: p of a preference.
+
+    by  the preference, between 0 and 1: Old (the default), Similar, Weakness, Novelty
+
+    One step is then an epoch in which a memory is presented p times in the mean; those that do not come have weight 0.
+
+    Source: epochs with a share of the old, McClelland, McNaughton & Lampinen 2020.
+
+    >>> from cls_sim.replay.preferences import Old
+    >>> Thinned(Old(share=0.3)).by.share
+    0.3
+    """
+
+    derived = Stored.derived | {"spec", "_draws"}
+
+    def __init__(self, by: Preference | None = None):
+        self.by = Old() if by is None else _preference(by)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec, self._draws = spec, {}
+        self.by.begin(spec)
+        return super().begin(spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self._come(hippocampus, view, clock, ("night", clock.replay), None)
+
+    def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
+        return self._come(hippocampus, view, clock, ("day", clock.experience), before)
+
+    def _come(
+        self,
+        hippocampus: Hippocampus,
+        view: View,
+        clock: Clock,
+        when: tuple[str, np.ndarray],
+        before: np.ndarray | None,
+    ) -> Batch:
+        there = allowed(hippocampus.traces(), before)
+        batch = hippocampus.fetch(torch.arange(there.shape[1], device=there.device).expand_as(there).contiguous())
+        part, ticks = when
+        if (part, batch.rows) not in self._draws:
+            shape, purpose = (batch.rows,), f"replay.thinned.{part}"
+            self._draws[part, batch.rows] = Draws(self.spec.seeds, purpose, shape, device=self.spec.device)
+        want = self.by.of(batch.with_(weight=there.float()), view, clock)
+        comes = (self._draws[part, batch.rows].at(ticks) < want) & there
+        return batch.with_(weight=comes.float())
+
+
+def _preference(by: Preference | None) -> Preference:
+    if by is not None and not isinstance(by, Preference):
+        raise Refused("by", f"{by!r} is no preference", "give one, such as Surprise()")
+    return Surprise() if by is None else by
