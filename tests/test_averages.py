@@ -40,7 +40,7 @@ def test_a_copy_that_never_misses_is_the_exponential_average():
 
 def test_the_rare_follower_follows_as_often_as_it_should():
     cortex, rule = begun(slow_chance=0.3)
-    moved = 0
+    moved = torch.zeros(2)
     for t in range(300):
         before = cortex.averages["slow"]["weight0"].clone()
         rule.step(cortex, batch(t), np.full(2, 0.1), None)

@@ -44,7 +44,7 @@ class Altered(Replay):
         altered = self.alter(batch, "day", clock.experience)
         here = batch.source == LIVED
         x = torch.where(here.view(*here.shape, *[1] * (batch.x.ndim - 2)), batch.x, altered.x)
-        if altered.scores is batch.scores:
+        if altered.scores is None or altered.scores is batch.scores:
             return altered.with_(x=x)
         old = torch.full_like(altered.scores, torch.nan) if batch.scores is None else batch.scores
         return altered.with_(x=x, scores=torch.where(here[..., None], old, altered.scores))
