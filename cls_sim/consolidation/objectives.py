@@ -90,6 +90,8 @@ def share_of(share: str | float) -> str | float:
     if isinstance(share, str) and share != "contexts":
         raise Refused("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
     return share if isinstance(share, str) else real("share", share, 0.0, 1.0)
+
+
 class Match(Objective):
     """The label, and beside it the scores that come with a row (Arani et al. 2022; Buzzega et al. 2020).
 
