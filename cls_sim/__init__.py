@@ -32,6 +32,8 @@ VOCABULARY = {
     "Arrays": "world.arrays",
     "Teacher": "world.teacher",
     "NoisyWorld": "world.wraps",
+    "Patterns": "world.patterns",
+    "Cohorts": "world.patterns",
     # hippocampi
     "Hippocampus": "hippocampus.base",
     "Sparse": "hippocampus.sparse",
@@ -126,6 +128,11 @@ VOCABULARY = {
     "Hat": "consolidation.attention",
     "Match": "consolidation.objectives",
     "Averaging": "consolidation.averaging",
+    "Hebb": "consolidation.hebb",
+    "BennaFusi": "consolidation.synapses",
+    "Fading": "consolidation.synapses",
+    "Cascade": "consolidation.binary",
+    "Partition": "consolidation.binary",
     # readout
     "Readout": "readout.base",
     "Cortex": "readout.systems",
@@ -143,6 +150,8 @@ VOCABULARY = {
     "Memorisation": "probes.accuracy",
     "Dose": "probes.night",
     "NightContent": "probes.night",
+    "MemorySignal": "probes.memory",
+    "Strength": "probes.memory",
 }
 
 __all__ = ["ROOMS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -155,6 +155,59 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
+def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[np.ndarray, float]:
+    """The least-squares fit of a forgetting curve: its parameters and the sum of squares.
+
+    law  exponential a e^(-bt); power a (1 + bt)^-c (Wixted & Ebbesen 1991); wickelgren a (1 + bt)^-c e^(-dt)
+
+    b, c and d from 0.  The amplitude a is solved for; the others by a grid over magnitudes, then ever finer ones.
+
+    >>> t = np.array([0.0, 1, 3, 10, 30, 100])
+    >>> fit, squares = forgetting(t, 0.8 * (1 + t) ** -0.5, "power")
+    >>> fit.round(2).tolist(), bool(squares < 1e-6)
+    ([0.8, 1.0, 0.5], True)
+    """
+    t, y = np.asarray(ages, np.float64), np.asarray(retention, np.float64)
+    if t.shape != y.shape or t.ndim != 1 or law not in LAWS:
+        raise Refused("forgetting", f"ages {t.shape}, retention {y.shape}, law {law!r}", f"give [n], [n], {LAWS}")
+    reach = max(float(t.max()), 1e-9)
+    spans = {"b": (1e-3 / reach, 1e3), "c": (1e-2, 1e1), "d": (1e-4 / reach, 1e2 / reach)}
+    rates = {"exponential": "b", "power": "bc", "wickelgren": "bcd"}[law]
+    spread = [np.log(spans[name]) for name in rates]
+    points = 40 if len(rates) < 3 else 16
+    best = np.zeros(len(rates))
+    amplitude = squares = 0.0
+    for _ in range(12):
+        axes = [np.linspace(low, high, points) for low, high in spread]
+        grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")])  # [rates, n]
+        b, *others = np.exp(grid)[..., None]
+        shape = np.exp(-b * t) if law == "exponential" else (1.0 + b * t) ** -others[0]
+        if law == "wickelgren":
+            shape = shape * np.exp(-others[1] * t)
+        scale = (shape @ y) / np.maximum((shape**2).sum(1), 1e-300)
+        error = ((scale[:, None] * shape - y) ** 2).sum(1)
+        top = int(np.argmin(error))
+        best, amplitude, squares = grid[:, top], float(scale[top]), float(error[top])
+        steps = [(high - low) / (points - 1) for low, high in spread]
+        spread = [np.array([m - 2.5 * step, m + 2.5 * step]) for m, step in zip(best, steps, strict=True)]
+    return np.array([amplitude, *np.exp(best)]), squares
+
+
+LAWS = ("exponential", "power", "wickelgren")
+
+
+def aic(ages: ArrayLike, retention: ArrayLike, law: str) -> float:
+    """Akaike's criterion of a fitted forgetting curve, n ln(RSS / n) + 2k; the smaller the better.
+
+    >>> t = np.array([0.0, 1, 3, 10, 30, 100])
+    >>> aic(t, (1 + t) ** -0.5, "power") < aic(t, (1 + t) ** -0.5, "exponential")
+    True
+    """
+    fit, squares = forgetting(ages, retention, law)
+    n = np.asarray(ages).size
+    return float(n * np.log(max(squares, 1e-20) / n) + 2 * len(fit))
+
+
 # -- inside -------------------------------------------------------------------------------------------------
 
 

@@ -26,3 +26,12 @@ class Consolidation(Part):
 
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         """A tick has passed: what moves when nothing is learnt (synapses with inner variables)."""
+
+
+class Synapses(Consolidation):
+    """A rule whose synapses keep more than their weights show, in any cortex.
+
+    inner  name of a weight → [s, …, m], the m inner variables behind each weight (empty where there are none)
+    """
+
+    inner: dict[str, Tensor]

@@ -20,17 +20,33 @@ from cls_sim.theory.go_cls import (
     spectrum,
     variances,
 )
+from cls_sim.theory.synapses import (
+    benna_fusi_response,
+    benna_fusi_snr,
+    cascade_signal,
+    cascade_snr,
+    fading_snr,
+    lifetime,
+    partition_snr,
+)
 
 __all__ = [
     "Limits",
     "bayes_bound",
+    "benna_fusi_response",
+    "benna_fusi_snr",
     "best_dose",
+    "cascade_signal",
+    "cascade_snr",
+    "fading_snr",
     "go_cls_generalise",
     "go_cls_limits",
     "go_cls_train",
     "law",
+    "lifetime",
     "notebook_error",
     "overlap_after_winners",
+    "partition_snr",
     "spectrum",
     "variances",
 ]
@@ -42,7 +58,7 @@ def law(key: str, name: Any) -> Callable[..., Any]:
     >>> law("claims.x.law", "go_cls_train") is go_cls_train
     True
     """
-    laws = {n: globals()[n] for n in __all__ if callable(globals()[n]) and n not in ("law", "Limits")}
+    laws = {n: globals()[n] for n in __all__ if callable(globals()[n]) and n not in ("law", "lifetime", "Limits")}
     if name not in laws:
         raise Refused(key, f"there is no law {name!r}", suggest(str(name), laws))
     return laws[name]

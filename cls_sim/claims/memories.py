@@ -1,0 +1,129 @@
+"""Kinds of claims on memories: how long they live, how they are forgotten, and what repetition is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cls_sim import statistics
+from cls_sim.claims.values import Readings, Traces, Verdict, profile
+from cls_sim.errors import choice
+
+
+def lifetimes(
+    traces: Traces,
+    readings: Readings,
+    cells: dict[str, float],
+    reading: str,
+    x: Sequence[float],
+    grows: str,
+    low: float,
+    high: float,
+    r2: float = 0.0,
+    at_least: float = 1.0,
+) -> Verdict:
+    """How the lifetime of a memory, the last age x at which its mean SNR is `at_least`, grows over arms (arm: number).
+
+    grows  power: the exponent lies in [low, high]; linear: the slope of lifetime / that of the first arm, per unit
+           of the arms' numbers, does, and R² is at least r2
+    """
+    choice("grows", grows, ("power", "linear"))
+    numbers = np.array(list(cells.values()), np.float64)
+    ages = np.asarray(x, np.float64)
+    lives = np.array([lasts(ages, np.nanmean(profile(traces, arm, reading), 0), at_least) for arm in cells])
+    if not (lives > 0).all():
+        found, fits = float("nan"), 0.0
+    elif grows == "power":
+        found, fits = float(np.polyfit(np.log(numbers), np.log(lives), 1)[0]), 1.0
+    else:
+        found = float(np.polyfit(numbers, lives / lives[0], 1)[0])
+        fits = float(np.corrcoef(numbers, lives)[0, 1] ** 2)
+    said = {"expected": f"{grows}, {low} to {high}" + (f", R² >= {r2}" if r2 else ""), "tolerance": 0, "value": found}
+    return (
+        said
+        | {"cells": dict(zip(cells, lives.tolist(), strict=True)), "r2": fits}
+        | {"passed": bool(low <= found <= high and fits >= r2)}
+    )
+
+
+def lasts(age: np.ndarray, snr: np.ndarray, least: float = 1.0) -> float:
+    """The last age at which a curve crosses `least` from above, between its points by straight lines; 0 for never.
+
+    >>> lasts(np.array([0.0, 10.0, 20.0]), np.array([3.0, 2.0, 0.0]))
+    15.0
+    """
+    alive = np.flatnonzero(snr >= least)
+    if not len(alive):
+        return 0.0
+    i = int(alive[-1])
+    if i == len(age) - 1:
+        return float(age[-1])
+    return float(age[i] + (snr[i] - least) / (snr[i] - snr[i + 1]) * (age[i + 1] - age[i]))
+
+
+def forgets_as(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    reading: str,
+    x: Sequence[float],
+    by: float,
+    law: str = "power",
+    than: str = "exponential",
+    places: tuple[int, int] | None = None,
+) -> Verdict:
+    """Fitted to each subject's retention over ages x, one law beats another: ΔAIC's 95 % interval lies above `by`.
+
+    law, than  power a(1 + bt)^-c, exponential a e^(-bt), or wickelgren a(1 + bt)^-c e^(-dt)
+    places     [from, to) of the profile; None: all
+    """
+    curves = profile(traces, arm, reading)[:, slice(*(places or (None, None)))]
+    gain = [statistics.aic(x, curve, than) - statistics.aic(x, curve, law) for curve in curves]
+    e = statistics.estimate(gain)
+    said = {
+        "expected": f"ΔAIC({than} - {law}) above {by}",
+        "tolerance": 0,
+        "value": e.mean,
+        "interval": [e.low, e.high],
+    }
+    return said | {"passed": bool(e.low > by)}
+
+
+def jost(traces: Traces, readings: Readings, arm: str, reading: str, older: int, younger: int) -> Verdict:
+    """Of two memories that are equally strong at some moment, the older decays more slowly (Jost's law).
+
+    The younger (a place of the profile) starts above the older and ends below it, each beyond its 95 % interval.
+    """
+    days, curve = traces[arm].reading(reading)
+    lead = curve[:, :, younger] - curve[:, :, older]  # [t, s]
+    first = int(np.nanargmax(np.nanmean(lead, 1)))
+    start, end = statistics.estimate(lead[first]), statistics.estimate(lead[-1])
+    after = np.flatnonzero(np.nanmean(lead[first:], 1) < 0)
+    equal = float(days[first + after[0]]) if len(after) else float("nan")
+    said = {"expected": "the younger above, then below", "tolerance": 0, "value": equal}
+    return said | {"interval": [start.low, end.high], "passed": bool(start.low > 0 > end.high)}
+
+
+def peak(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    reading: str,
+    x: Sequence[float],
+    places: tuple[int, int] | None = None,
+    low: float | None = None,
+    high: float | None = None,
+) -> Verdict:
+    """Along x the mean profile has its top inside: above both ends (paired 95 % intervals), at x from low to high."""
+    curves = profile(traces, arm, reading)[:, slice(*(places or (None, None)))]
+    top = int(np.argmax(np.nanmean(curves, 0)))
+    found = float(np.asarray(x, np.float64)[top])
+    lows = [statistics.paired(curves[:, top], curves[:, end]).low for end in (0, -1)]
+    inside = 0 < top < curves.shape[1] - 1 and min(lows) > 0
+    bounds = (low is None or found >= low) and (high is None or found <= high)
+    said = {"expected": "a top inside" + ("" if low is None else f", {low} to {high}"), "tolerance": 0, "value": found}
+    return said | {"interval": lows, "passed": bool(inside and bounds)}
+
+
+KINDS = (lifetimes, forgets_as, jost, peak)

@@ -1,0 +1,241 @@
+"""Synapses with two strengths, that learn by chance: cascades, and partitions of decreasing plasticity."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.base import Synapses
+from cls_sim.consolidation.descent import Descent
+from cls_sim.errors import Refused, real, reals, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import Draws, each
+
+
+class Binary(Synapses):
+    """Weights ± amplitude; a step offers each synapse a change of sign -∇ with probability min(1, gain · η |∇|).
+
+    The amplitude of a layer is the mean size of its first weights (1 where they are all zero), and the first sign
+    that of the weight, or by lot.  Draws are functions of the subject's seed and its count of steps.
+    """
+
+    derived = frozenset({"spec", "_draws", "_gain"})
+
+    def __init__(self, *, rule: Descent | None, gain: float | list[float]):
+        if rule is not None and not isinstance(rule, Descent):
+            raise Refused("rule", f"{rule!r} has no gradient to give", "give a Descent")
+        self.rule = Descent() if rule is None else rule
+        self.gain = reals("gain", gain, 0.0)
+
+    @abstractmethod
+    def first(self, name: str, sign: Tensor) -> Tensor:
+        """The inner variables [s, …, m] of newborn synapses of these signs [s, …]."""
+
+    @abstractmethod
+    def event(self, name: str, inner: Tensor, toward: Tensor, chance: Tensor, lot: Tensor) -> Tensor:
+        """The inner variables after an event toward a sign [s, …], of this chance, where lots are uniform [0, 1)."""
+
+    @abstractmethod
+    def shown(self, inner: Tensor) -> Tensor:
+        """What the inner variables show: [s, …] in -1 … 1."""
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        self._gain = torch.from_numpy(per_subject("gain", self.gain, spec)).float().to(spec.device)
+        lots = {name: shape[1:] for name, shape in spec.weights.items()}
+        self._draws = {n: Draws(spec.seeds, f"synapses.{n}", shape, device=spec.device) for n, shape in lots.items()}
+        nothing = {name: torch.ones(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.inner = {name: self.first(name, sign) for name, sign in nothing.items()}
+        self.amplitude = {name: torch.ones(spec.subjects, device=spec.device) for name in spec.weights}
+        self.born = np.zeros(spec.subjects, bool)
+        self.steps = np.zeros(spec.subjects, np.int64)
+        self.rule.begin(spec)
+        return spec
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        active = rate > 0
+        if batch.weight is not None:
+            active = active & (batch.weight > 0).any(1).cpu().numpy()
+        if not active.any():
+            return
+        self._meet(neocortex, active)
+        gradient = self.rule.gradient(neocortex, batch)
+        speed = torch.from_numpy(np.where(active, rate, 0.0)).float().to(self.spec.device) * self._gain
+        with torch.no_grad():
+            for name, w in neocortex.weights.items():
+                chance = (gradient[name].abs() * _over(speed, w)).clamp_(max=1.0)
+                lot = self._draws[name].at(self.steps)
+                self.inner[name] = self.event(name, self.inner[name], -gradient[name].sign(), chance, lot)
+                self._show(name, w, active)
+        self.steps = self.steps + active
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.rule.loss(neocortex, batch)
+
+    @torch.no_grad()
+    def _meet(self, neocortex: Neocortex, active: np.ndarray) -> None:
+        """The first signs and amplitudes of those whose first step this is."""
+        new = active & ~self.born
+        if not new.any():
+            return
+        who = torch.from_numpy(new).to(self.spec.device)
+        for name, w in neocortex.weights.items():
+            shape = w.shape[1:]
+            lot = each(self.spec.seeds, f"synapses.sign.{name}", lambda g, shape=shape: g.random(shape, np.float32))
+            sign = torch.where(w == 0, (lot.to(w.device) < 0.5) * 2.0 - 1.0, w.sign())
+            size = w.abs().flatten(1).mean(1)
+            size = torch.where(size > 0, size, 1.0)
+            self.amplitude[name] = torch.where(who, size, self.amplitude[name])
+            first = self.first(name, sign)
+            self.inner[name] = torch.where(_over(who, first), first, self.inner[name])
+        self.born = self.born | active
+
+    def _show(self, name: str, w: Tensor, active: np.ndarray) -> None:
+        shown = self.shown(self.inner[name]) * _over(self.amplitude[name], w)
+        if active.all():
+            w.copy_(shown)
+        else:
+            w.copy_(torch.where(_over(torch.from_numpy(active).to(w.device), w), shown, w))
+
+
+class Cascade(Binary):
+    """Binary synapses that get more stubborn with every confirmation (Fusi, Drew & Abbott 2005).
+
+    Of 2n states (sign, depth i = 1 … n), an event against the sign switches it, to depth 1, with probability q_i; one
+    of the same sign goes deeper with probability p_i:
+
+        q_i = x^(i-1),  q_n = x^(n-1) / (1 - x),  p_i = x^i / (1 - x),  x = 1/2
+
+    so that at balance all depths are equally full, a memory's first signal is 2/n, and it fades as a power of time.
+
+    rule   whose gradient offers events; default Descent()
+    depth  n, from 1
+    gain   from 0, events for a step of 1; one number, or one a subject
+
+    `inner` is name → [s, …, 1], the depth with the sign; newborn depths are by lot, all alike.
+
+    >>> Cascade(depth=10).depth
+    10
+    """
+
+    derived = Binary.derived | {"_switch", "_deepen"}
+
+    def __init__(self, *, rule: Descent | None = None, depth: int = 8, gain: float | list[float] = 1.0):
+        super().__init__(rule=rule, gain=gain)
+        self.depth = whole("depth", depth, 1, 60)
+
+    def begin(self, spec: Spec) -> Spec:
+        q, p = cascade(self.depth)
+        self._switch = torch.tensor(q, dtype=torch.float32, device=spec.device)
+        self._deepen = torch.tensor(p, dtype=torch.float32, device=spec.device)
+        return super().begin(spec)
+
+    def first(self, name: str, sign: Tensor) -> Tensor:
+        shape, most = sign.shape[1:], self.depth + 1
+        lot = each(self.spec.seeds, f"synapses.depth.{name}", lambda g: g.integers(1, most, shape, np.int8))
+        return (lot.to(sign.device) * sign.to(torch.int8))[..., None]
+
+    def event(self, name: str, inner: Tensor, toward: Tensor, chance: Tensor, lot: Tensor) -> Tensor:
+        state = inner[..., 0]
+        sign, at = state.sign(), state.abs().long() - 1
+        same, other = toward == sign, toward == -sign
+        switch = other & (lot < chance * self._switch[at])
+        deepen = same & (lot < chance * self._deepen[at])
+        return torch.where(switch, -sign, state + deepen * sign)[..., None]
+
+    def shown(self, inner: Tensor) -> Tensor:
+        return inner[..., 0].sign().float()
+
+
+class Partition(Binary):
+    """Binary synapses in n regions of decreasing plasticity, each copying the one before it (Roxin & Fusi 2013).
+
+    Events change region 1; in every tick, learning or not, each synapse of region i copies that of region i - 1
+    with probability r_i = transfer / (1 + slowing · (i - 1)).  New memories are strong in the first region and live
+    on, fainter, down the chain.  What the weight shows is the mean over the regions.
+
+    rule      whose gradient offers events; default Descent()
+    regions   n, from 1
+    transfer  in [0, 1]; one number, or one a subject
+    slowing   from 0
+    gain      from 0, events for a step of 1; one number, or one a subject
+
+    `inner` is name → [s, …, n], the signs in each region.
+
+    >>> Partition(regions=4).regions
+    4
+    """
+
+    derived = Binary.derived | {"_copies", "_copy"}
+
+    def __init__(
+        self,
+        *,
+        rule: Descent | None = None,
+        regions: int = 4,
+        transfer: float | list[float] = 0.2,
+        slowing: float = 0.2,
+        gain: float | list[float] = 1.0,
+    ):
+        super().__init__(rule=rule, gain=gain)
+        self.regions = whole("regions", regions, 1, 100)
+        self.transfer = reals("transfer", transfer, 0.0, 1.0)
+        self.slowing = real("slowing", slowing, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        transfer = per_subject("transfer", self.transfer, spec)[:, None]
+        copy = transfer / (1.0 + self.slowing * np.arange(1, self.regions))
+        self._copy = torch.from_numpy(copy).float().to(spec.device)  # [s, n - 1]
+        more = {name: (*shape[1:], self.regions - 1) for name, shape in spec.weights.items()}
+        self._copies = {
+            n: Draws(spec.seeds, f"synapses.copy.{n}", shape, device=spec.device) for n, shape in more.items()
+        }
+        return super().begin(spec)
+
+    def first(self, name: str, sign: Tensor) -> Tensor:
+        shape = (*sign.shape[1:], self.regions - 1)
+        lot = each(self.spec.seeds, f"synapses.region.{name}", lambda g: g.integers(0, 2, shape, np.int8))
+        return torch.cat((sign[..., None].to(torch.int8), (2 * lot - 1).to(sign.device)), -1)
+
+    def event(self, name: str, inner: Tensor, toward: Tensor, chance: Tensor, lot: Tensor) -> Tensor:
+        changed = inner.clone()
+        changed[..., 0] = torch.where((toward != 0) & (lot < chance), toward.to(torch.int8), inner[..., 0])
+        return changed
+
+    def shown(self, inner: Tensor) -> Tensor:
+        return inner.float().mean(-1)
+
+    @torch.no_grad()
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        if self.regions == 1 or not self.born.any():
+            return
+        for name, w in neocortex.weights.items():
+            inner = self.inner[name]
+            lot = self._copies[name].at(clock.experience + clock.replay)
+            copied = lot < self._copy.view(len(w), *[1] * (inner.ndim - 2), -1)
+            rest = torch.where(copied, inner[..., :-1], inner[..., 1:])
+            self.inner[name] = torch.cat((inner[..., :1], rest), -1)
+            self._show(name, w, self.born)
+
+
+def cascade(depth: int) -> tuple[list[float], list[float]]:
+    """Probabilities to switch from, and to go deeper at, each depth.
+
+    >>> cascade(3)
+    ([1.0, 0.5, 0.5], [1.0, 0.5, 0.0])
+    """
+    q = [0.5**i for i in range(depth - 1)] + [0.5 ** (depth - 1) / 0.5]
+    p = [0.5 ** (i + 1) / 0.5 for i in range(depth - 1)] + [0.0]
+    return q, p
+
+
+def _over(numbers: Tensor, like: Tensor) -> Any:
+    """Numbers [s] over all that belongs to a subject."""
+    return numbers.view(-1, *[1] * (like.ndim - 1))

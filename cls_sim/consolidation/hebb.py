@@ -1,0 +1,25 @@
+"""Hebbian learning: no error, only what is active together."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.consolidation.objectives import Objective
+
+
+class Hebb(Objective):
+    """What fires together wires together: L = -Σ_o y ŷ, so that a step on it adds y xᵀ to a linear layer.
+
+    Of labels, y is one-hot (of -1: nothing).  Source: Hebb 1949.
+
+    >>> import torch
+    >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[[3.0]]]))
+    >>> Hebb().rows(torch.tensor([[[1.0]]]), batch).item()
+    -3.0
+    """
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        if batch.y.is_floating_point():
+            return -(batch.y * scores).sum(-1)
+        return -scores.gather(-1, batch.y.clamp(min=0)[..., None])[..., 0] * (batch.y >= 0)

@@ -1,0 +1,170 @@
+"""Synapses with several time constants: what a weight shows is one of many variables that it keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.base import Consolidation, Synapses
+from cls_sim.consolidation.descent import Descent
+from cls_sim.errors import Refused, real, reals, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View, per_subject
+
+
+class BennaFusi(Synapses):
+    """A chain of variables behind each weight, coupled both ways, each slower than the one before it.
+
+        C_k du_k/dt = g_(k-1) (u_(k-1) - u_k) + g_k (u_(k+1) - u_k),   C_k = 2^(k-1),   g_k = 2^-(k-1) / 4
+
+    u_1 is what the weight shows, as a distance from its value at birth; learning moves u_1 alone, time moves all of
+    them, in every tick, learning or not.  There is no g_0, and the last variable leaks (u_(m+1) = 0).  Time constants
+    grow as 4^k, so that a memory fades as t^(-1/2) up to about 4^m ticks.
+
+    rule       what moves u_1 when something is learnt; default Descent()
+    variables  m, from 1
+    pace       in (0, 1], how much of the chain's time passes in a tick; one number, or one a subject
+    bound      above 0, infinity allowed: |u_1| never gets larger by learning (without, all is linear)
+
+    `inner` holds the chain, name → [s, …, m].  Source: Benna & Fusi (2016), Computational principles of synaptic
+    memory consolidation.
+
+    >>> from cls_sim.neocortex.mlp import Linear
+    >>> cortex, synapses = Linear(init=1.0), BennaFusi(variables=3)
+    >>> _ = synapses.begin(cortex.begin(Spec(inputs=(2,), outputs=1, regression=True)))
+    >>> synapses.inner["weight0"].shape
+    torch.Size([1, 1, 2, 3])
+    """
+
+    derived = frozenset({"_flow", "_bound"})
+
+    def __init__(
+        self,
+        *,
+        rule: Consolidation | None = None,
+        variables: int = 8,
+        pace: float | list[float] = 1.0,
+        bound: float = float("inf"),
+    ):
+        self.rule = inside(rule)
+        self.variables = whole("variables", variables, 1, 30)
+        self.pace = reals("pace", pace, 0.0, 1.0, open_low=True)
+        self.bound = bound if bound == float("inf") else real("bound", bound, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        pace = torch.from_numpy(per_subject("pace", self.pace, spec))[:, None, None]
+        identity = torch.eye(self.variables, dtype=torch.float64)
+        self._flow = (identity + pace * chain(self.variables).mT).float().to(spec.device)  # [s, m, m]
+        self.inner = {n: torch.zeros(*w, self.variables, device=spec.device) for n, w in spec.weights.items()}
+        self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
+        self.born = torch.zeros(1, dtype=torch.bool)
+        self.rule.begin(spec)
+        return spec
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self._meet(neocortex)
+        self.rule.step(neocortex, batch, rate, view)
+        if self.bound < float("inf"):
+            with torch.no_grad():
+                for name, w in neocortex.weights.items():
+                    w.sub_(self.birth[name]).clamp_(-self.bound, self.bound).add_(self.birth[name])
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.rule.loss(neocortex, batch)
+
+    @torch.no_grad()
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self._meet(neocortex)
+        for name, w in neocortex.weights.items():
+            inner = self.inner[name]
+            inner[..., 0] = w - self.birth[name]
+            flat = torch.bmm(inner.flatten(1, -2), self._flow)
+            self.inner[name] = flat.view_as(inner)
+            w.copy_(self.birth[name] + self.inner[name][..., 0])
+        self.rule.elapse(neocortex, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.rule.context_end(view, clock)
+
+    def _meet(self, neocortex: Neocortex) -> None:
+        """The weights as they are before anything has moved them."""
+        if not self.born:
+            self.birth = {name: w.detach().clone() for name, w in neocortex.weights.items()}
+            self.born = torch.ones(1, dtype=torch.bool)
+
+
+class Fading(Synapses):
+    """Weights that fade back to their values at birth, at one rate: w - w_0 ← (1 - q) (w - w_0) in every tick.
+
+    rule  what moves the weights when something is learnt; default Descent()
+    fade  q, from 0 to 1, the share lost in a tick; one number, or one a subject
+
+    The neocortical decline of two-compartment models (McClelland, McNaughton & O'Reilly 1995), and the single-rate
+    synapse that others are compared with.
+
+    >>> Fading(fade=0.1).fade
+    0.1
+    """
+
+    derived = frozenset({"_stay"})
+
+    def __init__(self, *, rule: Consolidation | None = None, fade: float | list[float] = 0.01):
+        self.rule = inside(rule)
+        self.fade = reals("fade", fade, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._stay = torch.from_numpy(1.0 - per_subject("fade", self.fade, spec)).float().to(spec.device)
+        self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
+        self.born = torch.zeros(1, dtype=torch.bool)
+        self.inner = {}
+        self.rule.begin(spec)
+        return spec
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self._meet(neocortex)
+        self.rule.step(neocortex, batch, rate, view)
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.rule.loss(neocortex, batch)
+
+    @torch.no_grad()
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self._meet(neocortex)
+        for name, w in neocortex.weights.items():
+            stay = self._stay.view(-1, *[1] * (w.ndim - 1))
+            w.copy_(self.birth[name] + stay * (w - self.birth[name]))
+        self.rule.elapse(neocortex, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.rule.context_end(view, clock)
+
+    _meet = BennaFusi._meet
+
+
+def chain(variables: int) -> Tensor:
+    """What a tick moves along the chain, du = A u: [m, m].
+
+    >>> chain(2)
+    tensor([[-0.2500,  0.2500],
+            [ 0.1250, -0.1875]], dtype=torch.float64)
+    """
+    k = torch.arange(variables, dtype=torch.float64)
+    size, coupling = 2.0**k, 2.0**-k / 4.0
+    move = torch.diag(-coupling / size)
+    for i in range(variables - 1):
+        move[i, i + 1] = coupling[i] / size[i]
+        move[i + 1, i] = coupling[i] / size[i + 1]
+        move[i + 1, i + 1] -= coupling[i] / size[i + 1]
+    return move
+
+
+def inside(rule: Any) -> Consolidation:
+    """The rule given, or gradient descent."""
+    if rule is not None and not isinstance(rule, Consolidation):
+        raise Refused("rule", f"{rule!r} is no consolidation", "give one, such as Descent()")
+    return Descent() if rule is None else rule

@@ -1,0 +1,113 @@
+"""How long single memories last in the synapses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.consolidation.base import Synapses
+from cls_sim.errors import Refused, real, whole
+from cls_sim.part import Spec
+from cls_sim.probes.base import Probe
+
+
+class MemorySignal(Probe):
+    """What an ideal observer sees of a memory of each age: SNR(t) = y·w / |w| [s, k] (Fusi, Drew & Abbott 2005).
+
+    y is the pattern that was lived t experiences ago (0: the last one), w the synapses; against a random pattern of
+    ±1 this has mean 0 and standard deviation 1, so its reference is 0, and a memory is alive while it is above 1.
+    At each age the mean over memories from age · (1 - width) to age · (1 + width), at most `window` of them.
+
+    ages    of the profile, from 0, in experiences
+    window  from 1, memories that are averaged at each age
+    width   in [0, 1), how far from the age they may be, as a share of it
+    region  which inner variable of the synapses is observed (0 … m - 1); None: the weights
+    at      moments
+
+    NaN for ages that no memory has.  Refused in worlds whose experience is not one row of ±1 a synapse.
+
+    >>> MemorySignal(ages=[0, 10, 100]).ages
+    (0, 10, 100)
+    """
+
+    axis = "age"
+
+    def __init__(
+        self,
+        *,
+        ages: Sequence[int] = (0, 1, 3, 10, 30, 100),
+        window: int = 16,
+        width: float = 0.1,
+        region: int | None = None,
+        at: str | list[str] | tuple[str, ...] = "life.end",
+    ):
+        super().__init__(at=at)
+        self.ages = tuple(whole(f"ages[{i}]", age, 0) for i, age in enumerate(ages))
+        self.window, self.width = whole("window", window), real("width", width, 0.0, 0.99)
+        self.region = None if region is None else whole("region", region, 0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.regression or spec.inputs != (1,) or spec.batch != 1:
+            raise Refused("", "sees memories in synapses, and this world sends none", "use world=patterns")
+        return spec
+
+    def measure(self, life: Any) -> Tensor:
+        self.begin(life.spec)
+        weights = self._synapses(life).double()  # [s, N]
+        length = weights.square().sum(1).sqrt()
+        oldest = int(life.clock.experience.min())
+        lags = {age: self._lags(age, oldest) for age in self.ages}
+        clock, seen = copy.deepcopy(life.clock), {}
+        for lag in sorted({lag for some in lags.values() for lag in some}):
+            clock.experience = life.clock.experience - 1 - lag
+            seen[lag] = (life.world.next(clock).y[:, 0].double() * weights).sum(1) / length
+        nothing = torch.full_like(length, torch.nan)
+        columns = [torch.stack([seen[lag] for lag in some]).mean(0) if some else nothing for some in lags.values()]
+        return torch.stack(columns, 1)
+
+    def _lags(self, age: int, oldest: int) -> list[int]:
+        """The ages that are averaged for this one."""
+        if age >= oldest:
+            return []
+        reach = int(age * self.width)
+        low, high = age - reach, min(age + reach, oldest - 1)
+        return sorted({round(lag) for lag in np.linspace(low, high, min(self.window, high - low + 1))})
+
+    def _synapses(self, life: Any) -> Tensor:
+        """What is observed: [s, N]."""
+        name, weights = next(iter(life.neocortex.weights.items()))
+        if self.region is None:
+            return weights.detach().flatten(1)
+        inner = life.consolidation.inner.get(name) if isinstance(life.consolidation, Synapses) else None
+        if inner is None or self.region >= inner.shape[-1]:
+            raise Refused("region", f"there is no inner variable {self.region}", "use synapses that have one, or null")
+        return inner[..., self.region].flatten(1)
+
+
+class Strength(Probe):
+    """How strong each cohort's memory is in the weights: the mean over its items of y·w, [s, K].
+
+    1 is a memory as it was learned in one exposure; its reference, of a pattern that was never learned, is 0.
+
+    at  moments
+
+    >>> Strength(at="day.end").at
+    ('day.end',)
+    """
+
+    axis = "cohort"
+
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+
+    def measure(self, life: Any) -> Tensor:
+        if not hasattr(life.world, "cohorts"):
+            raise Refused("", "asks for cohorts, and this world has none", "use world=cohorts")
+        patterns = life.world.cohorts()
+        weights = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
+        return (patterns * weights).double().mean(2)

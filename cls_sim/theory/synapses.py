@@ -1,0 +1,151 @@
+"""How long synapses remember: signal-to-noise of one memory among many, as an ideal observer sees it.
+
+A memory is a random pattern of ±1, one for each of N synapses; a new one comes in every tick.  The observer compares
+the weights w with the pattern y, SNR = y·w / |w|; age counts the ticks since the memory came, 0 the tick itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cls_sim.errors import real, whole
+
+
+def _modes(variables: int) -> tuple[np.ndarray, np.ndarray]:
+    """The chain of Benna & Fusi in its modes: r(t) = Σ c λ^t for the first variable after a unit impulse."""
+    m = whole("variables", variables, 1, 30)
+    k = np.arange(m)
+    size, coupling = 2.0**k, 2.0**-k / 4.0
+    flow = np.diag(-coupling / size)
+    for i in range(m - 1):
+        flow[i, i + 1] = coupling[i] / size[i]
+        flow[i + 1, i] = coupling[i] / size[i + 1]
+        flow[i + 1, i + 1] -= coupling[i] / size[i + 1]
+    root = np.sqrt(size)
+    values, vectors = np.linalg.eigh(root[:, None] * flow / root)  # symmetric in these units
+    return 1.0 + values, vectors[0] ** 2
+
+
+def benna_fusi_response(ticks: ArrayLike, variables: int) -> np.ndarray:
+    """What is left of a unit change after so many ticks of the chain: r(t), about t^(-1/2) up to 4^m.
+
+    >>> benna_fusi_response([0, 1, 16, 64], variables=6).round(3).tolist()
+    [1.0, 0.75, 0.233, 0.118]
+    """
+    rates, share = _modes(variables)
+    return rates ** np.asarray(ticks, np.float64)[..., None] @ share
+
+
+def benna_fusi_snr(age: ArrayLike, synapses: int, variables: int, lived: int | None = None) -> np.ndarray:
+    """SNR of a memory on chains of m variables: √N r(t) / √(Σ r²), the sum over the memories lived (None: endless).
+
+    A memory of age t has seen t + 1 ticks.  Source: Benna & Fusi 2016.
+
+    >>> benna_fusi_snr([0, 15, 63], synapses=10_000, variables=6).round(2).tolist()
+    [26.15, 8.12, 4.11]
+    """
+    rates, share = _modes(variables)
+    both, weight = np.outer(rates, rates), np.outer(share, share)
+    last = 0.0 if lived is None else both ** whole("lived", lived)
+    noise = (weight * both * (1.0 - last) / (1.0 - both)).sum()
+    signal = benna_fusi_response(np.asarray(age, np.float64) + 1.0, variables)
+    return np.sqrt(whole("synapses", synapses) / noise) * signal
+
+
+def fading_snr(age: ArrayLike, synapses: int, fade: float) -> np.ndarray:
+    """SNR of a memory on synapses that forget at one rate q: √N √(q (2 - q)) (1 - q)^t; it lives ln(2qN) / 2q ticks.
+
+    >>> fading_snr([0, 100], synapses=10_000, fade=0.02).round(2).tolist()
+    [19.9, 2.64]
+    """
+    q = real("fade", fade, 0.0, 1.0, open_low=True)
+    return np.sqrt(whole("synapses", synapses) * q * (2.0 - q)) * (1.0 - q) ** np.asarray(age, np.float64)
+
+
+def cascade_signal(age: ArrayLike, depth: int) -> np.ndarray:
+    """What a memory is worth on cascades of depth n, per synapse: (⟨w⟩ after + - ⟨w⟩ after -) / 2, first 2 / n.
+
+    The Markov chain of Fusi, Drew & Abbott (2005), balanced, an event in every tick; it fades about as t^(-3/4).
+
+    >>> cascade_signal([0, 10, 100], depth=8).round(4).tolist()
+    [0.25, 0.0458, 0.0092]
+    """
+    n = whole("depth", depth, 1, 60)
+    up = np.zeros((2 * n, 2 * n))  # states: 0 … n-1 weak at depths 1 … n, n … 2n-1 strong; an event toward strong
+    for i in range(n):
+        switch = 0.5**i if i < n - 1 else 0.5 ** (n - 2)
+        up[n, i] += switch
+        up[i, i] += 1.0 - switch
+        deepen = 0.5**i if i < n - 1 else 0.0
+        up[n + min(i + 1, n - 1), n + i] += deepen
+        up[n + i, n + i] += 1.0 - deepen
+    if n == 1:
+        up = np.array([[0.0, 0.0], [1.0, 1.0]])
+    swap = np.roll(np.arange(2 * n), n)
+    down = up[np.ix_(swap, swap)]
+    weight = np.repeat([-1.0, 1.0], n)
+    first = (up - down) @ np.full(2 * n, 0.5 / n) / 2.0
+    ages = np.asarray(age, np.int64)
+    found, state, mixed = np.empty(int(ages.max()) + 1), first, (up + down) / 2.0
+    for t in range(len(found)):
+        found[t] = weight @ state
+        state = mixed @ state
+    return np.interp(np.asarray(age, np.float64), np.arange(len(found)), found)
+
+
+def cascade_snr(age: ArrayLike, synapses: int, depth: int) -> np.ndarray:
+    """SNR of a memory on N cascades: √N times `cascade_signal`, for weights of ±1.
+
+    >>> cascade_snr(0, synapses=10_000, depth=10).round(6)
+    np.float64(20.0)
+    """
+    return np.sqrt(whole("synapses", synapses)) * cascade_signal(age, depth)
+
+
+def partition_snr(
+    age: ArrayLike,
+    synapses: int,
+    regions: int,
+    rate: float = 0.2,
+    transfer: float = 0.2,
+    slowing: float = 0.2,
+    region: int | None = None,
+) -> np.ndarray:
+    """SNR of a memory in one of n regions of N binary synapses each (None: the best of them): √N S_i(t).
+
+    S_1(0) = q, S_1 ← (1 - q) S_1, and in every tick S_i ← (1 - r_i) S_i + r_i S_(i-1), with
+    r_i = transfer / (1 + slowing (i - 1)).  After Roxin & Fusi 2013, whose rates are not public: a linear stand-in.
+
+    >>> partition_snr([0, 10, 40], synapses=4000, regions=4).round(2).tolist()
+    [12.65, 3.12, 0.66]
+    """
+    n, ages = whole("regions", regions), np.asarray(age, np.float64)
+    copy = transfer / (1.0 + slowing * np.arange(1, n))
+    state, found = np.zeros(n), []
+    state[0] = rate
+    for _ in range(int(np.ceil(ages.max())) + 1):
+        state = np.concatenate((state[:1], (1.0 - copy) * state[1:] + copy * state[:-1]))
+        found.append(state)
+        state = np.concatenate(((1.0 - rate) * state[:1], state[1:]))
+    table = np.sqrt(whole("synapses", synapses)) * np.stack(found)
+    curve = table.max(1) if region is None else table[:, region]
+    return np.interp(ages, np.arange(len(curve)), curve)
+
+
+def lifetime(snr: Callable[[np.ndarray], np.ndarray], longest: int = 10**7) -> float:
+    """The age from which an SNR stays below 1, up to `longest` (an SNR with one last crossing).
+
+    >>> round(lifetime(lambda t: fading_snr(t, synapses=10_000, fade=0.01)))
+    263
+    """
+    ages = np.unique(np.geomspace(1, longest, 4000).astype(np.int64)) - 1
+    alive = np.flatnonzero(snr(ages.astype(np.float64)) >= 1.0)
+    if not len(alive):
+        return 0.0
+    low = ages[alive[-1]]
+    high = ages[min(alive[-1] + 1, len(ages) - 1)]
+    near = np.linspace(low, high, 200)
+    return float(near[np.flatnonzero(snr(near) >= 1.0)[-1]])

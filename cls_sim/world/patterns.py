@@ -1,0 +1,200 @@
+"""Memories as patterns over synapses: an endless stream of them, or cohorts learned at given times.
+
+The cortex is a linear layer with one input, always 1, so that its weights are the synapses and an experience is what
+each of them should become.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real, whole
+from cls_sim.part import Spec
+from cls_sim.subjects import BLOCK, generator
+from cls_sim.world.base import World
+
+
+class Patterns(World):
+    """A new random pattern in every experience: x = 1, y = ±1 for each of N synapses, independent and balanced.
+
+    synapses  N
+    length    experiences until the world ends; None: endless
+
+    The stream on which synaptic memories are compared (Amit & Fusi 1994; Benna & Fusi 2016).
+
+    >>> world = Patterns(synapses=5)
+    >>> world.begin(Spec(seeds=(0, 1))).outputs
+    5
+    >>> world.next(Clock(2, 1)).y.shape
+    torch.Size([2, 1, 5])
+    """
+
+    derived = frozenset({"_spec", "_kept", "_rows"})
+
+    def __init__(self, *, synapses: int = 1000, length: int | None = None):
+        self.synapses = whole("synapses", synapses)
+        self.length = None if length is None else whole("length", length)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._spec, self._kept = spec, (-1, torch.empty(0))
+        self._rows = torch.arange(spec.subjects, device=spec.device)
+        return told(spec, self.synapses)
+
+    def next(self, clock: Clock) -> Batch:
+        return lived(self._patterns(clock.experience), clock)
+
+    def exam(self, context: int = 0) -> Batch:
+        """A pattern that is never lived: [s, 1, N]."""
+        whole("context", context, 0, 0)
+        y = torch.stack([signs(seed, "patterns.exam", self.synapses) for seed in self._spec.seeds])
+        return asked(y.to(self._spec.device)[:, None])
+
+    def train(self, context: int = 0) -> Batch:
+        """The first pattern: [s, 1, N]."""
+        return asked(self._patterns(np.zeros(self._spec.subjects, np.int64))[:, None])
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """Nothing: no context ever ends."""
+        return iter(())
+
+    def _patterns(self, experience: np.ndarray) -> Tensor:
+        """Each subject's pattern at its experience: float [s, N]; the last block asked for is kept, as it is drawn."""
+        block, place = experience // BLOCK, torch.from_numpy(experience % BLOCK).to(self._rows.device)
+        if (block == block[0]).all():
+            if self._kept[0] != block[0]:
+                self._kept = (int(block[0]), self._drawn(block))
+            return self._kept[1][self._rows, place].float()
+        return self._drawn(block)[self._rows, place].float()
+
+    def _drawn(self, block: np.ndarray) -> Tensor:
+        """A block of patterns for each subject: int8 [s, block, N]."""
+        rows = [
+            signs(seed, "patterns", BLOCK * self.synapses, int(one))
+            for seed, one in zip(self._spec.seeds, block, strict=True)
+        ]
+        return torch.stack(rows).view(len(rows), BLOCK, self.synapses).to(self._rows.device)
+
+
+class Cohorts(World):
+    """Cohorts of items, each learned at times of its own: y is a cohort's pattern at its times, 0 where nothing is new.
+
+    times  for each of K cohorts the experiences in which it is learned: a whole number or a list of them, from 0
+    items  items (synapses) a cohort; patterns are random ±1
+    noise  standard deviation of what else happens to each synapse in every experience, from 0
+    length experiences until the world ends; None: endless
+
+    One life holds a whole study: cohorts learned on different days and tested on one.
+
+    >>> world = Cohorts(times=[0, [0, 2]], items=3)
+    >>> _ = world.begin(Spec())
+    >>> clock = Clock(1, 1)
+    >>> clock.experience += 2
+    >>> world.next(clock).y[0, 0].abs().tolist()
+    [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
+    """
+
+    derived = frozenset({"_spec", "_patterns", "_when"})
+
+    def __init__(self, *, times: Sequence[Any], items: int = 100, noise: float = 0.0, length: int | None = None):
+        self.times, self.items = _times(times), whole("items", items)
+        self.noise, self.length = real("noise", noise, 0.0), None if length is None else whole("length", length)
+
+    def begin(self, spec: Spec) -> Spec:
+        count = len(self.times) * self.items
+        self._spec = spec
+        self._patterns = torch.stack([signs(seed, "cohorts", count) for seed in spec.seeds]).to(spec.device).float()
+        self._when: dict[int, Tensor] = {}
+        for t in sorted({t for times in self.times for t in times}):
+            cohorts = torch.tensor([t in times for times in self.times], device=spec.device)
+            self._when[t] = cohorts.repeat_interleave(self.items).float()
+        return told(spec, count)
+
+    def next(self, clock: Clock) -> Batch:
+        nothing = torch.zeros_like(self._patterns[0])
+        times = clock.experience.tolist()
+        if len(set(times)) == 1:
+            y = self._patterns * self._when.get(times[0], nothing)
+        else:
+            y = torch.stack([p * self._when.get(t, nothing) for p, t in zip(self._patterns, times, strict=True)])
+        if self.noise:
+            y = y + self.noise * torch.stack(
+                [
+                    torch.from_numpy(generator(seed, "cohorts.noise", t).standard_normal(len(nothing), np.float32))
+                    for seed, t in zip(self._spec.seeds, times, strict=True)
+                ]
+            ).to(y.device)
+        return lived(y, clock)
+
+    def cohorts(self) -> Tensor:
+        """The patterns of all cohorts: [s, K, items]."""
+        return self._patterns.view(self._spec.subjects, len(self.times), self.items)
+
+    def exam(self, context: int = 0) -> Batch:
+        """All cohorts' patterns as one question: [s, 1, K · items]."""
+        whole("context", context, 0, 0)
+        return asked(self._patterns[:, None])
+
+    def train(self, context: int = 0) -> Batch:
+        """All cohorts' patterns: [s, 1, K · items]."""
+        return self.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """Nothing: no context ever ends."""
+        return iter(())
+
+
+def signs(seed: int, purpose: str, count: int, block: int = 0) -> Tensor:
+    """So many signs of one subject: int8, 1 or -1.
+
+    >>> signs(0, "demo", 4).abs().tolist()
+    [1, 1, 1, 1]
+    """
+    source = generator(seed, purpose, block).bytes(-(-count // 8))
+    bits = np.unpackbits(np.frombuffer(source, np.uint8))[:count]
+    return torch.from_numpy(2 * bits.astype(np.int8) - 1)
+
+
+def told(spec: Spec, outputs: int) -> Spec:
+    """What such a world sends: one input, a number for each synapse."""
+    return replace(
+        spec,
+        inputs=(1,),
+        outputs=outputs,
+        regression=True,
+        batch=1,
+        contexts=1,
+        ends=(),
+        context_told=False,
+        heads=None,
+        quantum=None,
+    )
+
+
+def lived(y: Tensor, clock: Clock) -> Batch:
+    """One row: x = 1, what the synapses should become [s, N]."""
+    when = torch.from_numpy(clock.experience.copy()).to(y.device)[:, None]
+    return Batch.lived(torch.ones(len(y), 1, 1, device=y.device), y[:, None], item=when, born=when, context=0 * when)
+
+
+def asked(y: Tensor) -> Batch:
+    """Questions [s, n, N]."""
+    rows = torch.zeros(y.shape[:2], dtype=torch.int64, device=y.device)
+    return Batch.lived(torch.ones(*y.shape[:2], 1, device=y.device), y.float(), context=rows)
+
+
+def _times(given: Any) -> tuple[tuple[int, ...], ...]:
+    if isinstance(given, (str, int, float)) or not hasattr(given, "__len__") or not len(given):
+        raise Refused("times", f"{given!r} is no list", "give one time, or a list of times, for each cohort")
+    found = []
+    for i, one in enumerate(given):
+        some = list(one) if hasattr(one, "__len__") and not isinstance(one, str) else [one]
+        found.append(tuple(whole(f"times[{i}]", t, 0) for t in some))
+    return tuple(found)

@@ -1,0 +1,100 @@
+"""Synapses with several time constants: what theory says of one memory, and what they are in any cortex."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+import cls_sim as cls
+from cls_sim import theory
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+from cls_sim.statistics import aic, forgetting
+
+
+def hebb() -> cls.Descent:
+    return cls.Descent(rule=cls.Sgd(), objective=cls.Hebb(), reduction="sum")
+
+
+def remembered(consolidation: cls.Consolidation, ages: list[int], subjects: int = 8, **settings) -> np.ndarray:
+    """The mean SNR at these ages, of a stream of patterns."""
+    probe = cls.MemorySignal(ages=ages, **settings)
+    life = cls.Life(
+        world=cls.Patterns(synapses=2000),
+        neocortex=cls.Linear(),
+        hippocampus=cls.NoHippocampus(),
+        rhythm=cls.Sleepless(wake=100),
+        plasticity=cls.Constant(rate=1.0),
+        replay=cls.Uniform(batch=1),
+        consolidation=consolidation,
+        subjects=subjects,
+    )
+    for _ in life.live(days=2):
+        pass
+    with torch.no_grad():
+        return probe.measure(life).mean(0).numpy()
+
+
+@pytest.mark.parametrize(
+    ("synapses", "law", "settings"),
+    [
+        (lambda: cls.BennaFusi(rule=hebb(), variables=5), "benna_fusi_snr", {"variables": 5, "lived": 200}),
+        (lambda: cls.Fading(rule=hebb(), fade=0.1), "fading_snr", {"fade": 0.1}),
+        (lambda: cls.Cascade(rule=hebb(), depth=6), "cascade_snr", {"depth": 6}),
+        (lambda: cls.Partition(rule=hebb(), regions=1), "partition_snr", {"regions": 1, "rate": 1.0}),
+    ],
+)
+def test_memories_fade_as_theory_says(synapses, law: str, settings: dict):
+    ages = [0, 3, 10, 30]
+    wanted = theory.law("law", law)(np.array(ages), synapses=2000, **settings)
+    if law == "fading_snr":  # the tick itself fades, too, and so does the noise
+        wanted = theory.fading_snr(np.array(ages), 2000, 0.1)
+    assert np.abs(remembered(synapses(), ages) - wanted).max() < 1.5  # five standard errors of 1/√8, and some
+
+
+def test_the_markov_chain_of_cascades_starts_at_two_over_n():
+    for n in (8, 10, 15):
+        assert theory.cascade_signal(0, n) * n == pytest.approx(2.0, abs=0.02)
+
+
+def test_the_chain_conserves_what_its_last_variable_does_not_leak():
+    """Σ C_k u_k falls by g_m u_m a tick, and by nothing else; without learning the chain moves all the same."""
+    cortex, synapses = cls.Linear(), cls.BennaFusi(rule=hebb(), variables=4)
+    synapses.begin(cortex.begin(cls.Spec(inputs=(1,), outputs=3, regression=True)))
+    batch = cls.Batch.lived(torch.ones(1, 1, 1), torch.tensor([[[1.0, -1.0, 0.0]]]))
+    synapses.step(cortex, batch, np.array([1.0]), None)  # pyright: ignore[reportArgumentType]
+    clock, size = Clock(1, 1), 2.0 ** torch.arange(4)
+    synapses.elapse(cortex, clock)
+    before = (synapses.inner["weight0"] * size).sum(-1)
+    leak = synapses.inner["weight0"][..., -1] * 2.0**-3 / 4
+    synapses.elapse(cortex, clock)
+    after = (synapses.inner["weight0"] * size).sum(-1)
+    torch.testing.assert_close(after, before - leak)
+    assert cortex.weights["weight0"][0, 0, 0] < 0.75 and cortex.weights["weight0"][0, 2, 0] == 0
+
+
+def test_a_bound_holds_against_learning():
+    cortex, synapses = cls.Linear(), cls.BennaFusi(rule=hebb(), variables=4, bound=1.0)
+    synapses.begin(cortex.begin(cls.Spec(inputs=(1,), outputs=1, regression=True)))
+    batch = cls.Batch.lived(torch.ones(1, 1, 1), torch.full((1, 1, 1), 5.0))
+    synapses.step(cortex, batch, np.array([1.0]), None)  # pyright: ignore[reportArgumentType]
+    assert cortex.weights["weight0"].item() == 1.0
+
+
+def test_a_forgetting_curve_is_recognised():
+    """Of either law, with noise, by Akaike's criterion."""
+    t = np.array([0, 1, 2, 5, 10, 20, 50, 100, 200, 400], np.float64)
+    for seed in range(10):
+        noise = 0.01 * np.random.default_rng(seed).standard_normal(len(t))
+        power, exponential = (1 + t) ** -0.5 + noise, np.exp(-t / 60) + noise
+        assert aic(t, power, "power") < aic(t, power, "exponential") - 10
+        assert aic(t, exponential, "exponential") < aic(t, exponential, "power") + 3
+    with pytest.raises(Refused, match="forgetting"):
+        forgetting([1.0, 2.0], [1.0], "power")
+
+
+def test_times_of_cohorts_are_checked():
+    for bad in (3, "now", [], [[0, -1]], [0.5]):
+        with pytest.raises(Refused, match="times"):
+            cls.Cohorts(times=bad)
