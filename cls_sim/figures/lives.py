@@ -79,10 +79,13 @@ def contexts_over_days(
     ylabel: str | None = None,
     chance: float | None = None,
     moment: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Any:
     """A reading of every context over the life, a panel an arm: the figure of forgetting.
 
     Thin vertical lines are the ends of contexts, where the trace tells them.
+
+    names  what the contexts (or the places of another profile) are called; None: context 1, …
     """
     lives = lives_of(traces, reading, moment)
     columns = min(len(lives), 4)
@@ -97,7 +100,8 @@ def contexts_over_days(
         for context in range(values.shape[2]):
             e = estimated(values[:, :, context])
             rows += rows_of(e, values[:, :, context], arm=arm.name, context=context + 1, day=days)
-            draw_line(panel, days, e, {"color": shade(context, values.shape[2])}, f"context {context + 1}")
+            name = names[context] if names else f"context {context + 1}"
+            draw_line(panel, days, e, {"color": shade(context, values.shape[2])}, name)
         panel.set_title(arm.name, loc="left")
         draw_chance(panel, chance)
         whole_unit(panel, rows)

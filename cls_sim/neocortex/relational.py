@@ -1,0 +1,78 @@
+"""A cortex that answers a question about an item: the network of Rumelhart & Todd."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from cls_sim.errors import Refused, real, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec
+from cls_sim.subjects import each
+
+
+class Relational(Neocortex):
+    """Item → representation; representation and relation → hidden → attributes, all of them sigmoid.
+
+        r = σ(W₀ x_item + b₀),  h = σ(W₁ [r, x_relation] + b₁),  y = σ(W₂ h + b₂)
+
+    items           inputs that tell the item; those behind them tell the relation
+    representation  units of r
+    units           units of h
+    spread          first weights are drawn from U(-spread, spread), from 0
+    bias            first biases of the outputs, negative where most attributes are not true; others begin at 0
+
+    `weight0` … `weight2` are [s, out, in], `bias0` … `bias2` [s, out, 1].
+
+    Source: Rumelhart & Todd (1993); McClelland, McNaughton & O'Reilly (1995).
+
+    >>> cortex = Relational(items=9)
+    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(13,), outputs=36, regression=True))
+    >>> cortex.scores(torch.zeros(2, 5, 13)).shape, spec.features
+    (torch.Size([2, 5, 36]), 16)
+    """
+
+    def __init__(
+        self,
+        *,
+        items: int = 9,
+        representation: int = 8,
+        units: int = 16,
+        spread: float = 0.45,
+        bias: float = -2.0,
+    ):
+        self.items = whole("items", items)
+        self.representation, self.units = whole("representation", representation), whole("units", units)
+        self.spread, self.first = real("spread", spread, 0.0), real("bias", bias)
+
+    def begin(self, spec: Spec) -> Spec:
+        width = int(torch.Size(spec.inputs).numel())
+        if self.items >= width:
+            raise Refused("items", f"is {self.items} of {width} inputs", "leave some to tell the relation")
+        sizes = (
+            (self.representation, self.items),
+            (self.units, self.representation + width - self.items),
+            (spec.outputs, self.units),
+        )
+        self.heads, self.weights = spec.heads, {}
+        for layer, shape in enumerate(sizes):
+            unit = each(spec.seeds, f"neocortex.weight{layer}", lambda g, shape=shape: g.random(shape, "float32"))
+            start = self.first if layer == 2 else 0.0
+            first = {
+                f"weight{layer}": (2 * unit - 1) * self.spread,
+                f"bias{layer}": torch.full((spec.subjects, shape[0], 1), start),
+            }
+            self.weights |= {name: w.to(spec.device).requires_grad_() for name, w in first.items()}
+        shapes = {name: tuple(w.shape) for name, w in self.weights.items()}
+        return replace(spec, features=self.units, weights=shapes)
+
+    def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
+        w, x = self.weights if weights is None else weights, x.flatten(2).mT
+        r = torch.baddbmm(w["bias0"], w["weight0"], x[:, : self.items]).sigmoid()
+        return torch.baddbmm(w["bias1"], w["weight1"], torch.cat((r, x[:, self.items :]), 1)).sigmoid().mT
+
+    def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        w = self.weights if weights is None else weights
+        return torch.baddbmm(w["bias2"], w["weight2"], features.mT).sigmoid().mT

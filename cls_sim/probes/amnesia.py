@@ -1,0 +1,120 @@
+"""What a lesion of the hippocampus costs, by the age of what was learnt."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.errors import choice, real
+from cls_sim.probes.accuracy import above_chance, by, exams, last_lived
+from cls_sim.probes.base import Probe
+
+
+class Amnesia(Probe):
+    """Recall by the age of what is recalled [s, k], of the k contexts lived so far the youngest first.
+
+    R = (accuracy - chance) / (1 - chance) of a context's exam; its age is counted from the end of its last stretch.
+
+    of = "control"   R_c, by the subject's own readout (in a lesioned twin: what its lesion left)
+    of = "lesion"    R_l, by the cortex alone: what would be left if the hippocampus were lost now
+    of = "retained"  R_l / R_c; NaN where R_c is not above 0.  Flat without consolidation, rising with age (Ribot)
+                     with it, falling where the cortex forgets
+    of = "rr"        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R kept from 0 to 1 - 1/(2n) for n
+                     questions; in the Memory Chain Model it does not depend on how hard items are
+
+    of  control, lesion, retained or rr
+    at  moments
+
+    Source: Ribot 1881; the gradient, McClelland, McNaughton & O'Reilly 1995; rr, Murre, Chessa & Meeter 2013.
+
+    >>> Amnesia(of="rr").axis
+    'age'
+    """
+
+    axis = "age"
+
+    def __init__(self, *, of: str = "retained", at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        self.of = choice("of", of, ("control", "lesion", "retained", "rr"))
+
+    def measure(self, life: Any) -> Tensor:
+        control, lesion = recalls(life)
+        if self.of == "control":
+            return control
+        if self.of == "lesion":
+            return lesion
+        if self.of == "retained":
+            return torch.where(control > 0, lesion / control, torch.nan)
+        most = 1.0 - 0.5 / life.world.exam(0).rows
+        lost, left = (torch.log1p(-r.clamp(0.0, most)) for r in (control, lesion))
+        return torch.where(lost < 0, left / lost, torch.nan)
+
+
+class TransferTime(Probe):
+    """The age [s], in days, from which memories depend on the hippocampus by less than `level`.
+
+    The dependence index HDI(age) = (R_c - R_l) / R_c, see Amnesia; the youngest age at which it is below `level`,
+    interpolated from the age before; the oldest age where none is (a lower bound), NaN where no recall is above chance.
+
+    level  0 to 1
+    at     moments
+
+    >>> TransferTime().level
+    0.5
+    """
+
+    def __init__(self, *, level: float = 0.5, at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        self.level = real("level", level, 0.0, 1.0)
+
+    def measure(self, life: Any) -> Tensor:
+        control, lesion = recalls(life)
+        index = torch.where(control > 0, (control - lesion) / control, torch.nan)
+        days = np.sort(ages(life), 1)[:, : index.shape[1]]
+        return torch.tensor([crossing(d, i, self.level) for d, i in zip(days, index.cpu().numpy(), strict=True)])
+
+
+def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
+    """The first day [k] at which an index [k] is below a level, on the line from the day before; the last if none is.
+
+    >>> crossing(np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.75, 0.25]), 0.5)
+    1.5
+    """
+    there = np.isfinite(index)
+    days, index = days[there], index[there]
+    if not len(index):
+        return math.nan
+    below = np.flatnonzero(index < level)
+    if not len(below):
+        return float(days[-1])
+    i = int(below[0])
+    if i == 0:
+        return float(days[0])
+    share = (index[i - 1] - level) / (index[i - 1] - index[i])
+    return float(days[i - 1] + share * (days[i] - days[i - 1]))
+
+
+def recalls(life: Any) -> tuple[Tensor, Tensor]:
+    """R of the subject as it is, and of its cortex alone, the youngest context first: [s, k] both."""
+    age = ages(life)
+    most = np.isfinite(age).sum(1).max()  # a subject that has lived fewer contexts than others has NaN at the end
+    order = torch.from_numpy(np.argsort(age, 1, kind="stable")[:, :most].copy()).to(life.spec.device)
+    lived = torch.from_numpy(np.isfinite(age)).to(life.spec.device).gather(1, order)
+    found = (exams(life, by(life, None)), exams(life, life.neocortex.scores))
+    control, lesion = (torch.where(lived, above_chance(life, r).gather(1, order), torch.nan) for r in found)
+    return control, lesion
+
+
+def ages(life: Any) -> np.ndarray:
+    """How long ago the last stretch of each context ended, in days: float64 [s, k]; infinite: not lived."""
+    now, spec = life.clock.experience, life.spec
+    when = np.full((spec.subjects, spec.contexts), -np.inf)
+    for end in [*(end for end in life.world.ends if end <= now.max()), int(now.max())]:
+        context, reached = last_lived(life, end).context[:, -1].cpu().numpy(), np.minimum(now, end)
+        known = np.flatnonzero((context >= 0) & (reached > 0))
+        when[known, context[known]] = np.maximum(when[known, context[known]], reached[known])
+    return (now[:, None] - when) / life.clock.per_day

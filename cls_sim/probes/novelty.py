@@ -1,0 +1,81 @@
+"""The novelty gate: does a subject notice what is new, and which of its systems answers what is old?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.part import Spec
+from cls_sim.probes.accuracy import lived_contexts
+from cls_sim.probes.amnesia import ages
+from cls_sim.probes.base import Probe
+from cls_sim.readout.base import HIPPOCAMPUS, Answer, Readout
+
+
+class Asked(Probe):
+    """Asks a readout: the subject's own, or another."""
+
+    def __init__(self, *, readout: Readout | None = None, at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        self.readout = readout
+
+    def begin(self, spec: Spec) -> Spec:
+        if self.readout is not None:
+            self.readout.begin(spec)
+        return spec
+
+    def answers(self, life: Any) -> list[Answer]:
+        """What is answered to each context's exam."""
+        self.begin(life.spec)
+        who = self.readout or life.readout
+        exams = [life.world.exam(context) for context in range(life.spec.contexts)]
+        return [who.answer(b.x, life.told(b), life.hippocampus, life.neocortex) for b in exams]
+
+
+class NoveltyGate(Asked):
+    """How well novelty tells what was never lived from what was [s]: the area under the ROC curve.
+
+        AUC = P(novelty of a new question > that of a familiar one) + ½ P(equal)
+
+    New are the exams of contexts not lived so far, familiar those of contexts lived.  Chance is ½, 1 a perfect gate;
+    NaN before anything and after everything was lived.
+
+    readout  whose novelty; None: the subject's own (the hippocampus: 1 - match; the cortex: 1 - its confidence)
+    at       moments
+
+    >>> NoveltyGate().at
+    ('life.end',)
+    """
+
+    def measure(self, life: Any) -> Tensor:
+        novelty = torch.cat([answer.novelty for answer in self.answers(life)], 1).double()
+        sizes = [life.world.exam(context).rows for context in range(life.spec.contexts)]
+        old = lived_contexts(life).repeat_interleave(torch.tensor(sizes, device=novelty.device), 1)
+        more = (novelty[:, :, None] > novelty[:, None]).double() + 0.5 * (novelty[:, :, None] == novelty[:, None])
+        pairs = (~old)[:, :, None] & old[:, None]
+        return (more * pairs).sum((1, 2)) / pairs.sum((1, 2))
+
+
+class Routed(Asked):
+    """The share of questions that the hippocampus answers, by the age of what is asked [s, k], the youngest first.
+
+    1: all are answered by the hippocampus, 0: all by the cortex; it should fall with age as the cortex learns.
+
+    readout  who decides; None: the subject's own
+    at       moments
+
+    >>> Routed().axis
+    'age'
+    """
+
+    axis = "age"
+
+    def measure(self, life: Any) -> Tensor:
+        share = torch.stack([(a.source == HIPPOCAMPUS).double().mean(1) for a in self.answers(life)], 1)
+        age = ages(life)
+        order = np.argsort(age, 1, kind="stable")[:, : np.isfinite(age).sum(1).max()]
+        lived = torch.from_numpy(np.isfinite(np.take_along_axis(age, order, 1))).to(share.device)
+        return torch.where(lived, share.gather(1, torch.from_numpy(order.copy()).to(share.device)), torch.nan)

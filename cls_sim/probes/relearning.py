@@ -1,0 +1,144 @@
+"""What would happen if something were learnt now: savings, and interference both ways.
+
+These probes let copies of the cortex learn, with a consolidation rule that begins anew; the subject does not notice.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.errors import choice, real, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.probes.accuracy import answers, grade
+from cls_sim.probes.base import Probe
+
+
+class Lessons(Probe):
+    """What the cortex makes of whole lists, learnt in passes over all of a list's rows at a rate."""
+
+    def __init__(self, *, rate: float, criterion: float, passes: int, at: str | list[str] | tuple[str, ...]):
+        super().__init__(at=at)
+        self.rate = real("rate", rate, 0.0, open_low=True)
+        self.criterion = real("criterion", criterion, 0.0, 1.0)
+        self.passes = whole("passes", passes)
+
+    def learn(self, life: Any, cortex: Neocortex, learnt: int, asked: int) -> Tensor:
+        """The grade in context `asked` before and after each pass over context `learnt`: [passes + 1, s]."""
+        rule = copy.deepcopy(life.consolidation)
+        rule.begin(life.spec)
+        lesson, rate = life.world.train(learnt), np.full(life.spec.subjects, self.rate)
+        grades = [_graded(life, cortex, life.world.exam(asked))]
+        for _ in range(self.passes):
+            with torch.enable_grad():
+                rule.step(cortex, lesson, rate, life.view)
+            grades.append(_graded(life, cortex, life.world.exam(asked)))
+        return torch.stack(grades)
+
+    def reached(self, grades: Tensor) -> Tensor:
+        """The passes until the criterion [s] of grades [passes + 1, s]; `passes` + 1 where it is not reached."""
+        there = grades >= self.criterion
+        return torch.where(there.any(0), there.to(torch.uint8).argmax(0), self.passes + 1)
+
+
+class Savings(Lessons):
+    """What is saved in relearning a context [s]: (n_first - n_again) / n_first passes to a criterion.
+
+    n_first is counted for the same cortex at birth, n_again for the cortex now; above 0 something is left even where
+    nothing is recalled (Ebbinghaus).  1: it is all there; 0: nothing is left; below 0 it is harder than at first.
+    NaN where a newborn does not reach the criterion.
+
+    context    which
+    rate       of learning, above 0
+    criterion  0 to 1, the grade to be reached
+    passes     at most so many
+    at         moments
+
+    Source: Ebbinghaus 1885.
+
+    >>> Savings(passes=50).context
+    0
+    """
+
+    def __init__(
+        self,
+        *,
+        context: int = 0,
+        rate: float = 0.1,
+        criterion: float = 1.0,
+        passes: int = 200,
+        at: str | list[str] | tuple[str, ...] = "life.end",
+    ):
+        super().__init__(rate=rate, criterion=criterion, passes=passes, at=at)
+        self.context = whole("context", context, 0)
+
+    def measure(self, life: Any) -> Tensor:
+        first = self.reached(self.learn(life, newborn(life), self.context, self.context)).double()
+        again = self.reached(self.learn(life, copy.deepcopy(life.neocortex), self.context, self.context)).double()
+        return torch.where((first > 0) & (first <= self.passes), (first - again) / first, torch.nan)
+
+
+class Interference(Lessons):
+    """What learning one context costs another [s], in grade (accuracy or R²).
+
+    of = "retroactive"  the grade in context `old` now, less that after `passes` passes over context `new`
+    of = "proactive"    the grade in context `new` that a newborn reaches in as many passes as it needs to the
+                        criterion, less that which the cortex reaches now: what earlier learning is in the way of
+    Above 0: interference; below 0: transfer.
+
+    of         retroactive or proactive
+    old, new   contexts
+    rate       of learning, above 0
+    criterion  0 to 1, the grade that a newborn is to reach
+    passes     at most so many
+    at         moments
+
+    Source: McGeoch 1932; Barnes & Underwood 1959.
+
+    >>> Interference(of="proactive").new
+    1
+    """
+
+    def __init__(
+        self,
+        *,
+        of: str = "retroactive",
+        old: int = 0,
+        new: int = 1,
+        rate: float = 0.1,
+        criterion: float = 1.0,
+        passes: int = 200,
+        at: str | list[str] | tuple[str, ...] = "life.end",
+    ):
+        super().__init__(rate=rate, criterion=criterion, passes=passes, at=at)
+        self.of = choice("of", of, ("retroactive", "proactive"))
+        self.old, self.new = whole("old", old, 0), whole("new", new, 0)
+
+    def measure(self, life: Any) -> Tensor:
+        if self.of == "retroactive":
+            grades = self.learn(life, copy.deepcopy(life.neocortex), self.new, self.old)
+            return grades[0] - grades[-1]
+        alone = self.learn(life, newborn(life), self.new, self.new)
+        until = self.reached(alone)
+        return _at(alone, until) - _at(self.learn(life, copy.deepcopy(life.neocortex), self.new, self.new), until)
+
+
+def newborn(life: Any) -> Neocortex:
+    """The cortex as each subject was born with it."""
+    cortex = copy.deepcopy(life.neocortex)
+    cortex.begin(life.spec)
+    return cortex
+
+
+def _graded(life: Any, cortex: Neocortex, exam: Batch) -> Tensor:
+    return grade(answers(life, exam, cortex.scores), exam.y, exam.weights(), life.spec.regression)
+
+
+def _at(grades: Tensor, passes: Tensor) -> Tensor:
+    """Each subject's grade [s] after so many passes [s]."""
+    return grades.gather(0, passes.clamp(max=len(grades) - 1)[None])[0]

@@ -1,0 +1,135 @@
+"""What a cortex knows of items in a tree: single beliefs, error, distinctions, and how well something new fits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cls_sim.errors import Refused, whole
+from cls_sim.probes.base import Probe
+
+SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")
+
+
+class Belief(Probe):
+    """How strongly the cortex answers a question with an attribute [s]: the output "robin can fly".
+
+    item, relation, attribute  words of the world (Semantic)
+    at                         moments
+
+    Chance is the base rate of the attribute; a firm belief is 1, a firm disbelief 0.
+
+    >>> Belief().attribute
+    'fly'
+    """
+
+    def __init__(
+        self,
+        *,
+        item: str = "robin",
+        relation: str = "can",
+        attribute: str = "fly",
+        at: str | list[str] | tuple[str, ...] = SELDOM,
+    ):
+        super().__init__(at=at)
+        self.item, self.relation, self.attribute = item, relation, attribute
+
+    def measure(self, life: Any) -> Tensor:
+        asked = _of(life.world, "question", "Belief asks by words")
+        row, unit = asked(self.item, self.relation, self.attribute)
+        x = life.world.next(life.clock).x[:, row : row + 1]
+        return life.neocortex.scores(x)[:, 0, unit]
+
+
+class Distance(Probe):
+    """How far the cortex' answers to a context's exam are from the truth [s]: mean over questions of |y - ŷ|.
+
+    context  whose exam
+    at       moments
+
+    >>> Distance(context=1).context
+    1
+    """
+
+    def __init__(self, *, context: int = 0, at: str | list[str] | tuple[str, ...] = SELDOM):
+        super().__init__(at=at)
+        self.context = whole("context", context, 0)
+
+    def measure(self, life: Any) -> Tensor:
+        batch = life.world.exam(self.context)
+        return torch.linalg.vector_norm(life.neocortex.scores(batch.x) - batch.y, dim=2).mean(1)
+
+
+class Distinctions(Probe):
+    """How far apart items lie that part at each level of the world's tree [s, levels], the coarsest first.
+
+    The mean Euclidean distance of last hidden layers (each item's mean over its questions) between the branches of
+    one branch: the distance of the means of sister branches.  In development broad distinctions come first.
+
+    at  moments
+
+    Source: Rumelhart & Todd 1993; Saxe, McClelland & Ganguli 2019.
+
+    >>> Distinctions().axis
+    'level'
+    """
+
+    axis = "level"
+
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = ("day.end", "life.end")):
+        super().__init__(at=at)
+
+    def measure(self, life: Any) -> Tensor:
+        if not hasattr(life.world, "tree"):
+            raise Refused("", "asks for items in a tree, and this world has none", "use the world semantic")
+        tree, batch = life.world.tree, life.world.exam(0)
+        features = life.neocortex.features(batch.x)
+        items = features.unflatten(1, (len(tree), -1)).mean(2)  # [s, items, f]
+        return torch.stack([_apart(items, tree, level) for level in range(tree.shape[1])], 1)
+
+
+class SchemaConsistency(Probe):
+    """How much of what is to be learnt of a new context lies in what the cortex already tells of the old [s]:
+
+        |P y| / |y|, with P the projection on the first k right singular vectors of its answers to context 0
+
+    1: nothing new, 0: nothing known.  y are the answers to the new context's exam, all its questions together.
+
+    rank  k, from 1; the directions of the old answers that count
+    at    moments
+
+    Source: McClelland 2013; McClelland, McNaughton & Lampinen 2020.
+
+    >>> SchemaConsistency(rank=4).rank
+    4
+    """
+
+    def __init__(self, *, rank: int = 8, at: str | list[str] | tuple[str, ...] = ("context.end", "life.end")):
+        super().__init__(at=at)
+        self.rank = whole("rank", rank)
+
+    def measure(self, life: Any) -> Tensor:
+        known, new = life.neocortex.scores(life.world.exam(0).x), life.world.exam(1)
+        questions = new.rows
+        profile = known.unflatten(1, (-1, questions)).flatten(2).double()  # an item's answers to all its questions
+        wanted = new.y.flatten(1).double()
+        axes = torch.linalg.svd(profile, full_matrices=False).Vh[:, : self.rank]
+        inside = torch.einsum("skf,sf->sk", axes, wanted)
+        return torch.linalg.vector_norm(inside, dim=1) / torch.linalg.vector_norm(wanted, dim=1)
+
+
+def _apart(items: Tensor, tree: Tensor, level: int) -> Tensor:
+    """The mean distance [s] of sister branches' means at a level."""
+    branches = tree[:, level].unique()
+    means = torch.stack([items[:, tree[:, level] == branch].mean(1) for branch in branches], 1)  # [s, branches, f]
+    parent = torch.stack([tree[tree[:, level] == b][0, level - 1] if level else b * 0 for b in branches])
+    sisters = (parent[:, None] == parent).triu(1)
+    return torch.cdist(means, means)[:, sisters].mean(1)
+
+
+def _of(world: Any, name: str, reason: str) -> Any:
+    if not hasattr(world, name):
+        raise Refused("", f"{reason}, and this world has none", "use the world semantic")
+    return getattr(world, name)

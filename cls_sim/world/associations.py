@@ -1,0 +1,174 @@
+"""Paired associates, list by list: the world of memory experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, flag, real, whole
+from cls_sim.part import Spec
+from cls_sim.subjects import generator
+from cls_sim.world.base import World
+from cls_sim.world.plan import epochs
+
+
+class Lists(NamedTuple):
+    """A subject's lists: cues [k, n, x] of 0 and 1, and the response to each [k, n]."""
+
+    cues: np.ndarray
+    responses: np.ndarray
+
+
+class Associations(World):
+    """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context, and an exam.
+
+    lists      k, how many there are; a list that is never studied serves as foils
+    items      n, pairs in a list
+    answers    responses to choose from, dealt out evenly and at random; None: every pair has one of its own (k · n)
+    features   bits of a cue
+    place      bits more that tell the list, the same in all its cues (0: none)
+    active     0 to 1, the part of these bits that is 1
+    same_cues  the same cues in every list: A-B, A-C
+    visits     the list studied in each stretch, in turn; None: 0, 1, … k-1
+    per_visit  experiences a stretch
+    batch      rows an experience, up to n (None: the whole list); a list is gone through epoch by epoch
+    told       the subject is told when a stretch ends
+
+    An exam asks the pairs of a list as they are studied: x [s, n, features + place] of 0 and 1, y [s, n].  Cues,
+    responses and order are drawn for each subject.  Cohorts of items that are learnt on day d and examined at day T,
+    as lesion studies ask for, are lists of one visit each.
+
+    Source: Barnes & Underwood (1959); McCloskey & Cohen (1989); McClelland, McNaughton & O'Reilly (1995).
+
+    >>> world = Associations(lists=2, items=4, features=10)
+    >>> spec = world.begin(Spec(seeds=(0, 1)))
+    >>> spec.outputs, world.exam(1).y[0].tolist()
+    (8, [4, 5, 6, 7])
+    """
+
+    length: int  # pyright: ignore[reportIncompatibleVariableOverride]
+    derived = frozenset({"_cues", "_responses", "_plan", "_rows", "_sequence"})
+
+    def __init__(
+        self,
+        *,
+        lists: int = 2,
+        items: int = 10,
+        answers: int | None = None,
+        features: int = 25,
+        place: int = 0,
+        active: float = 0.25,
+        same_cues: bool = False,
+        visits: Sequence[int] | None = None,
+        per_visit: int = 10,
+        batch: int | None = None,
+        told: bool = True,
+    ):
+        self.lists, self.items = whole("lists", lists), whole("items", items)
+        self.answers = None if answers is None else whole("answers", answers, 2)
+        self.features, self.place = whole("features", features), whole("place", place, 0)
+        self.active = real("active", active, 0.0, 1.0, open_low=True)
+        self.same_cues, self.told = flag("same_cues", same_cues), flag("told", told)
+        self.visits = None if visits is None else tuple(_visited(visits, self.lists))
+        self.per_visit = whole("per_visit", per_visit)
+        self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
+        if self.same_cues and not self.place and self.lists > 1:
+            raise Refused("place", "is 0 and all lists have the same cues", "give bits that tell the list")
+
+    def begin(self, spec: Spec) -> Spec:
+        self._sequence = np.array(range(self.lists) if self.visits is None else self.visits)
+        self.length = len(self._sequence) * self.per_visit
+        self.ends = tuple(range(self.per_visit, self.length + 1, self.per_visit))
+        drawn = [self._lists(generator(seed, "associations.lists")) for seed in spec.seeds]
+        cues, responses = (np.stack(column) for column in zip(*drawn, strict=True))
+        plans = [self._order(seed) for seed in spec.seeds]
+        self._cues = torch.from_numpy(cues).flatten(1, 2).to(spec.device)  # [s, k·n, x]
+        self._responses = torch.from_numpy(responses).flatten(1, 2).to(spec.device)
+        self._plan = torch.from_numpy(np.stack(plans)).to(spec.device)  # [s, e, b]
+        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
+        return replace(
+            spec,
+            inputs=(self.features + self.place,),
+            outputs=self.lists * self.items if self.answers is None else self.answers,
+            regression=False,
+            batch=self.batch,
+            contexts=self.lists,
+            ends=self.ends if self.told else (),
+            context_told=False,
+            heads=None,
+            quantum=1.0,
+        )
+
+    def _lists(self, source: Generator) -> Lists:
+        """One subject's cues and responses."""
+        k, n = self.lists, self.items
+        cues = _bits(source, k * n, self.features, self.active).reshape(k, n, -1)
+        places = _bits(source, k, self.place, self.active)[:, None].repeat(n, 1)
+        responses = np.arange(k * n)
+        if self.answers is not None:
+            responses = source.permutation(responses % self.answers)
+        cues = cues[:1].repeat(k, 0) if self.same_cues else cues
+        return Lists(np.concatenate((cues, places), 2), responses.reshape(k, n))
+
+    def _order(self, seed: int) -> np.ndarray:
+        """The item of each row of one subject's life: int [e, b]."""
+        rows, found = self.per_visit * self.batch, []
+        for visit, which in enumerate(self._sequence):
+            pool = which * self.items + np.arange(self.items)
+            found.append(epochs(generator(seed, "associations.order", visit), pool, rows))
+        return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
+
+    def next(self, clock: Clock) -> Batch:
+        """The rows of each subject at its `clock.experience` (its last ones, if its world has ended)."""
+        now = torch.from_numpy(np.minimum(clock.experience, self.length - 1)).to(self._rows.device)[:, None]
+        return self._batch(self._plan[self._rows[:, 0], now[:, 0]], now)
+
+    def _batch(self, items: Tensor, born: Tensor) -> Batch:
+        x, y = self._cues[self._rows, items], self._responses[self._rows, items]
+        context = items.div(self.items, rounding_mode="floor")
+        return Batch.lived(x, y, context=context, born=born.expand(items.shape), item=items)
+
+    def exam(self, context: int) -> Batch:
+        """All pairs of one list."""
+        first = whole("context", context, 0, self.lists - 1) * self.items
+        items = torch.arange(first, first + self.items, device=self._rows.device).expand(len(self._rows), -1)
+        return self._batch(items, torch.full((1, 1), -1, device=items.device))
+
+    def train(self, context: int = 0) -> Batch:
+        """The same: what is asked is what was studied."""
+        return self.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """The pairs of the list studied last, once, in batches of `size`."""
+        size = whole("size", size)
+        ended = np.minimum(clock.experience, self.length) // self.per_visit
+        which = torch.from_numpy(self._sequence[np.maximum(ended - 1, 0)] * self.items).to(self._rows.device)
+        born = torch.from_numpy(np.maximum(ended * self.per_visit - 1, 0)).to(self._rows.device)
+        items = which[:, None] + torch.arange(self.items, device=self._rows.device)
+        for start in range(0, self.items, size):
+            yield self._batch(items[:, start : start + size], born[:, None])
+
+
+def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:
+    if isinstance(visits, (str, int)) or not hasattr(visits, "__len__") or not len(visits):
+        raise Refused("visits", f"{visits!r} is no list of lists", "write [0, 1, 0]")
+    return (whole(f"visits[{i}]", which, 0, lists - 1) for i, which in enumerate(visits))
+
+
+def _bits(source: Generator, rows: int, width: int, active: float) -> np.ndarray:
+    """Patterns [rows, width] of which a part `active` of the bits is 1, at least one: float32.
+
+    >>> _bits(np.random.default_rng(0), 2, 8, 0.25).sum(1).tolist()
+    [2.0, 2.0]
+    """
+    patterns = np.zeros((rows, width), np.float32)
+    patterns[:, : max(1, round(active * width))] = 1.0
+    return source.permuted(patterns, axis=1)

@@ -1,0 +1,147 @@
+"""Living things and what is true of them: the world of Rumelhart & Todd, and its penguin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, suggest, whole
+from cls_sim.part import Spec
+from cls_sim.world.base import World
+
+RELATIONS = ("isa", "is", "can", "has")
+ATTRIBUTES = (
+    *("living_thing", "plant", "animal", "tree", "flower", "bird", "fish"),
+    *("pine", "oak", "rose", "daisy", "robin", "canary", "sunfish", "salmon"),
+    *("pretty", "big", "living", "green", "red", "yellow"),
+    *("grow", "move", "swim", "fly", "sing"),
+    *("skin", "roots", "leaves", "bark", "branches", "petals", "wings", "feathers", "gills", "scales"),
+)
+KNOWN = {
+    "pine": ("living_thing plant tree pine", "green big living", "grow", "bark branches roots"),
+    "oak": ("living_thing plant tree oak", "big living", "grow", "bark branches leaves roots"),
+    "rose": ("living_thing plant flower rose", "red pretty living", "grow", "petals leaves roots"),
+    "daisy": ("living_thing plant flower daisy", "yellow pretty living", "grow", "petals leaves roots"),
+    "robin": ("living_thing animal bird robin", "red living", "grow move fly", "skin wings feathers"),
+    "canary": ("living_thing animal bird canary", "yellow living", "grow move fly sing", "skin wings feathers"),
+    "sunfish": ("living_thing animal fish sunfish", "yellow living", "grow move swim", "skin scales gills"),
+    "salmon": ("living_thing animal fish salmon", "red living", "grow move swim", "skin scales gills"),
+}
+NEW = {
+    "penguin": ("living_thing animal bird", "living", "grow move swim", "skin wings feathers"),
+    "sparrow": ("living_thing animal bird", "living", "grow move fly", "skin wings feathers"),
+}
+TREE = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 1, 3], [1, 2, 4], [1, 2, 5], [1, 3, 6], [1, 3, 7]])
+
+
+class Semantic(World):
+    """Eight plants and animals are learnt, then a ninth: focused on it, or interleaved with what is known.
+
+    new      the ninth: `penguin`, a bird that swims and does not fly, or `sparrow`, which fits what is known of birds
+    lessons  how the ninth is taught: `interleaved` with the eight, or `focused` on it alone
+    first    epochs of the eight alone
+    then     epochs with the ninth
+
+    A row asks an item and a relation, x one-hot [9 + 4], for all 36 attributes, y 0 or 1 (regression).  An experience
+    is an epoch of 32 rows, 36 with the ninth, 4 of it alone; those not taught have weight 0.  Context 0 is the eight,
+    context 1 the ninth; exams ask what was taught.  The same for all subjects.
+
+    Source: Rumelhart & Todd (1993); the penguin, McClelland, McNaughton & O'Reilly (1995).
+
+    >>> world = Semantic()
+    >>> spec = world.begin(Spec(seeds=(0,)))
+    >>> spec.inputs, spec.outputs, world.exam(0).rows, world.question("robin", "can", "fly")
+    ((13,), 36, 32, (18, 24))
+    """
+
+    derived = frozenset({"_x", "_y", "_context", "_taught", "_subjects"})
+
+    def __init__(self, *, new: str = "penguin", lessons: str = "interleaved", first: int = 4000, then: int = 1000):
+        self.new = choice("new", new, NEW)
+        self.lessons = choice("lessons", lessons, ("interleaved", "focused"))
+        self.first, self.then = whole("first", first), whole("then", then, 0)
+
+    def begin(self, spec: Spec) -> Spec:
+        items = {**KNOWN, self.new: NEW[self.new]}
+        x = np.zeros((len(items), len(RELATIONS), len(items) + len(RELATIONS)), np.float32)
+        y = np.zeros((len(items), len(RELATIONS), len(ATTRIBUTES)), np.float32)
+        for i, truths in enumerate(items.values()):
+            for r, attributes in enumerate(truths):
+                x[i, r, i] = x[i, r, len(items) + r] = 1.0
+                y[i, r, [ATTRIBUTES.index(a) for a in attributes.split()]] = 1.0
+        rows, old = len(items) * len(RELATIONS), len(KNOWN) * len(RELATIONS)
+        self._subjects = spec.subjects
+        self._x = torch.from_numpy(x.reshape(rows, -1)).to(spec.device)
+        self._y = torch.from_numpy(y.reshape(rows, -1)).to(spec.device)
+        self._context = (torch.arange(rows) >= old).long().to(spec.device)
+        # [2, rows]: what is taught first, and then
+        taught = np.stack([np.arange(rows) < old, (np.arange(rows) >= old) | (self.lessons == "interleaved")])
+        self._taught = torch.from_numpy(taught.astype(np.float32)).to(spec.device)
+        self.ends, self.length = (self.first, self.first + self.then), self.first + self.then
+        return replace(
+            spec,
+            inputs=(x.shape[-1],),
+            outputs=len(ATTRIBUTES),
+            regression=True,
+            batch=rows,
+            contexts=2,
+            ends=self.ends,
+            context_told=False,
+            heads=None,
+            quantum=None,
+        )
+
+    def next(self, clock: Clock) -> Batch:
+        now = torch.from_numpy(clock.experience.copy()).to(self._x.device)
+        return self._batch(slice(None), now[:, None], self._taught[(now >= self.first).long()])
+
+    def _batch(self, rows: slice, born: Tensor, weight: Tensor | None = None) -> Batch:
+        s, x = self._subjects, self._x[rows]
+        context, item = self._context[rows], torch.arange(len(self._x), device=x.device)[rows]
+        shape = (s, len(x))
+        return Batch.lived(
+            x.expand(*shape, -1),
+            self._y[rows].expand(*shape, -1),
+            context=context.expand(shape),
+            born=born.expand(shape),
+            item=item.expand(shape),
+        ).with_(weight=weight)
+
+    def exam(self, context: int) -> Batch:
+        old, never = len(KNOWN) * len(RELATIONS), torch.full((1, 1), -1, device=self._x.device)
+        return self._batch(slice(old, None) if whole("context", context, 0, 1) else slice(0, old), never)
+
+    def train(self, context: int = 0) -> Batch:
+        """The same: what is asked is what was taught."""
+        return self.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """The rows of the context that ended last."""
+        batch, size = self.exam(int((clock.experience > self.first).all())), whole("size", size)
+        first = 0 if batch.rows > len(RELATIONS) else len(KNOWN) * len(RELATIONS)
+        born = torch.from_numpy(clock.experience - 1).to(self._x.device)[:, None]
+        for start in range(first, first + batch.rows, size):
+            yield self._batch(slice(start, min(start + size, first + batch.rows)), born)
+
+    def question(self, item: str, relation: str, attribute: str) -> tuple[int, int]:
+        """The row of `next` that asks it, and the output that answers."""
+        items = [*KNOWN, self.new]
+        for key, word, known in (
+            ("item", item, items),
+            ("relation", relation, RELATIONS),
+            ("attribute", attribute, ATTRIBUTES),
+        ):
+            if word not in known:
+                raise Refused(key, f"{word!r} is not known in this world", suggest(word, known))
+        return items.index(item) * len(RELATIONS) + RELATIONS.index(relation), ATTRIBUTES.index(attribute)
+
+    @property
+    def tree(self) -> Tensor:
+        """The branch on which each item of context 0 lies, the coarsest level first: int64 [items, levels]."""
+        return torch.from_numpy(TREE).to(self._x.device)
