@@ -129,7 +129,6 @@ VOCABULARY = {
     "Asymmetric": "consolidation.rehearsal",
     "Dark": "consolidation.rehearsal",
     "Hat": "consolidation.attention",
-    "Match": "consolidation.objectives",
     "Averaging": "consolidation.averaging",
     "Hebb": "consolidation.hebb",
     "BennaFusi": "consolidation.synapses",

@@ -72,7 +72,9 @@ def test_a_cortex_held_to_its_averages_moves_less():
     moves = []
     for strength in (0.0, 5.0):
         cortex = cls.Averaged(cls.Mlp(hidden=[5]))
-        rule = cls.Averaging(cls.Descent(rule=cls.Sgd(), objective=cls.Match(strength=strength)), slow=1.0, fast=1.0)
+        rule = cls.Averaging(
+            cls.Descent(rule=cls.Sgd(), objective=cls.Dark(alpha=strength, beta=1.0)), slow=1.0, fast=1.0
+        )
         rule.begin(cortex.begin(cls.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
         rule.steps += 10**6  # copies that hardly follow any more
         before = cortex.scores(batch(0).x).detach()

@@ -22,7 +22,7 @@ class Averaging(Consolidation):
         a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy follows in a step with probability r
 
     Before each step a replayed row gets as soft targets the scores of whichever copy gives the higher probability to
-    its label (in regression those of the slow one), so that an objective that reads them (Match, Distil) holds the
+    its label (in regression those of the slow one), so that an objective that reads them (Dark, Distil) holds the
     cortex to its averages.  Lived rows get none.
 
     rule                    what moves the cortex; Descent if none is given

@@ -92,33 +92,5 @@ def share_of(share: str | float) -> str | float:
     return share if isinstance(share, str) else real("share", share, 0.0, 1.0)
 
 
-class Match(Objective):
-    """The label, and beside it the scores that come with a row (Arani et al. 2022; Buzzega et al. 2020).
-
-        L = Label + strength · mean_o (z - ŷ)²
-
-    of the row's scores z, not of their softmax.  A batch without scores, and a row whose scores are NaN, teaches its
-    label alone.
-
-    strength  from 0
-
-    >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[0]]), scores=torch.ones(1, 1, 2))
-    >>> round(Match(strength=1.0).rows(torch.zeros(1, 1, 2), batch).item(), 4)
-    1.6931
-    """
-
-    def __init__(self, *, strength: float = 1.0):
-        self.strength = real("strength", strength, 0.0)
-        self.label = Label()
-
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
-        label = self.label.rows(scores, batch)
-        if batch.scores is None:
-            return label
-        taught = ~batch.scores.isnan().any(-1)
-        off = (batch.scores.nan_to_num() - scores).square().mean(-1)
-        return label + self.strength * torch.where(taught, off, 0.0)
-
-
 def _squared(target: Tensor, scores: Tensor) -> Tensor:
     return 0.5 * (target - scores).square().sum(-1)
