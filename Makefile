@@ -18,11 +18,11 @@ run: $(READY)  ## the first life: real digits, seven arms, a table and figures
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest -m "not claims" -n 2
 
-claims: $(READY)  ## every claim at size=small, a tenth of the faults, W&B, Ray, sweeps, the notebooks, the wheel
-	$(BIN)/python -m pytest -m claims -n 2
+claims: $(READY)  ## every claim at size=small (one in four without its mechanism too), a tenth of the faults, W&B, Ray, sweeps, notebooks, wheel
+	$(BIN)/python -m pytest -m claims -n 2 --durations=0 --durations-min=2
 
-paper: $(READY)  ## every experiment at full size (hours); finished ones are kept, a rerun does what is missing
-	$(BIN)/python -m benchmarks.paper
+paper: $(READY)  ## every claim at full size (hours), and without its mechanism: docs/claims.md; a rerun does what is missing
+	$(BIN)/cls-sim-claims workers=2
 
 faults: $(READY)  ## every fault at full count (docs/reliability.md); finished pieces are kept, a rerun does what is missing
 	$(BIN)/python -m benchmarks.faults

@@ -33,6 +33,8 @@ FLOORS = [
         "engines",
         "sweeps",
         "compare",
+        "program",
+        "tables",
         "dashboard",
         "__main__",
     },

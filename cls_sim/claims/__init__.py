@@ -15,7 +15,7 @@ from cls_sim.claims.values import Readings, Verdict
 from cls_sim.errors import Refused, choice, suggest
 from cls_sim.trace import Trace
 
-ABOUT = ("is", "source", "size", "scenario", "missed", "off", "says")  # what a claim says of itself
+ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
 KINDS: dict[str, Callable[..., Verdict]] = {
     kind.__name__: kind for room in (arms, profiles, go_cls, memories) for kind in room.KINDS
 }
@@ -33,6 +33,7 @@ def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Read
         kind = KINDS[choice(f"claims.{name}.is", claim.get("is"), KINDS)]
         settings = {k: v for k, v in claim.items() if k not in ABOUT}
         verdict: Verdict = {"name": name, "says": claim.get("says"), "source": claim.get("source")}
+        verdict["theory"] = claim.get("theory", claim.get("law"))
         if not _arms(settings) <= set(traces):
             found.append(verdict | {"expected": None, "tolerance": None, "value": None, "passed": None})
             continue

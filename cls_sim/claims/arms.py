@@ -7,20 +7,20 @@ import math
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.values import Readings, Traces, Verdict, bounded, values, worst
+from cls_sim.claims.values import Readings, Traces, Verdict, bounded, told, values, worst
 from cls_sim.errors import Refused
 
 
 def at_most(traces: Traces, readings: Readings, arm: str, value: float, reading: str = "accuracy") -> Verdict:
     """The mean over subjects is at most `value`."""
-    mean = float(np.nanmean(values(traces, readings, arm, reading)))
-    return {"expected": f"<= {value}", "tolerance": 0, "value": mean, "passed": mean <= value}
+    e = statistics.estimate(values(traces, readings, arm, reading))
+    return {"expected": f"<= {value}", "tolerance": 0, **told(e), "passed": bool(e.mean <= value)}
 
 
 def at_least(traces: Traces, readings: Readings, arm: str, value: float, reading: str = "accuracy") -> Verdict:
     """The mean over subjects is at least `value`."""
-    mean = float(np.nanmean(values(traces, readings, arm, reading)))
-    return {"expected": f">= {value}", "tolerance": 0, "value": mean, "passed": mean >= value}
+    e = statistics.estimate(values(traces, readings, arm, reading))
+    return {"expected": f">= {value}", "tolerance": 0, **told(e), "passed": bool(e.mean >= value)}
 
 
 def published(
@@ -85,7 +85,8 @@ def near(
         off[name] = abs(means[name] - wanted) / (abs(wanted) if relative else 1.0)
     if arm is None:
         return worst(off, tolerance) | {"cells": means}
-    return {"expected": value, "tolerance": tolerance, "value": means[arm], "passed": bool(off[arm] <= tolerance)}
+    found = told(statistics.estimate(values(traces, readings, arm, reading)))
+    return {"expected": value, "tolerance": tolerance, **found, "passed": bool(off[arm] <= tolerance)}
 
 
 def ratio(

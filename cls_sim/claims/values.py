@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim.errors import Refused, suggest
+from cls_sim.statistics import Estimate
 from cls_sim.trace import Trace
 
 Traces = Mapping[str, Trace]
@@ -44,6 +45,11 @@ def worst(found: Mapping[str, float], tolerance: float, expected: Any = 0.0) -> 
 def relative(a: np.ndarray, b: np.ndarray) -> float:
     """|a - b| / |b|, Euclidean."""
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def told(e: Estimate) -> Verdict:
+    """A mean over subjects and its 95 % interval."""
+    return {"value": e.mean, "interval": [e.low, e.high]}
 
 
 def bounded(value: float, at_least: float | None, at_most: float | None) -> Verdict:

@@ -1,0 +1,287 @@
+"""`cls-sim-claims`: every claim of every experiment, run, held against what it expects, and told in one table.
+
+cls-sim-claims [EXPERIMENT…]    run what is missing at full size, and without its mechanism; then the table
+cls-sim-claims size=small       the same at size=small (minutes)
+cls-sim-claims off=none         without the runs whose mechanism is removed; off=quarter: one experiment in four
+cls-sim-claims workers=2        so many experiments at a time
+cls-sim-claims into=FOLDER      where results/ and the tables are kept (docs/ of a checkout, else ./claims)
+cls-sim-claims --again          run also what is there
+cls-sim-claims --table          run nothing: write the tables from the results that are there
+cls-sim-claims --list           run nothing: say what is there and what is missing
+
+A piece is an experiment, or one scenario of it.  A finished piece leaves results/PIECE.json (size=small:
+results/small/PIECE.json), to be committed; claims.md and results.md are made from these files.  A rerun does only what
+is missing; a piece that was broken off goes on where it was.  Exit code 1: a claim failed, or a piece did not finish.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cls_sim import ROOMS, configs
+from cls_sim.errors import Refused, choice, suggest, whole
+
+DECIDE = (*ROOMS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends
+OPTIONS = {"size": "paper", "off": "all", "workers": "1", "into": ""}
+FLAGS = ("--again", "--table", "--list")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An experiment, or one scenario of it, at one size.
+
+    claims  name → claim, those that this piece judges
+    off     {do: overrides that remove the mechanism, fails: the claims that must then fail}, or empty
+    """
+
+    experiment: str
+    scenario: str | None
+    size: str
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    off: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment}_{self.scenario}" if self.scenario else self.experiment
+
+    @property
+    def overrides(self) -> list[str]:
+        size = [] if self.size == "paper" else [f"size={self.size}"]
+        return [f"experiment={self.experiment}", *size, *([f"scenario={self.scenario}"] if self.scenario else [])]
+
+    @property
+    def fails(self) -> list[str]:
+        """The claims that must fail when the mechanism is removed."""
+        return [name for name in self.off.get("fails", ()) if name in self.claims]
+
+    def without(self) -> list[str]:
+        """The overrides of the run without the mechanism: small, where the claims that must fail are judged so, too."""
+        small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
+        return [*self.overrides, *(["size=small"] if small else []), *self.off["do"]]
+
+
+def pieces(size: str = "paper", experiments: Iterable[str] = ()) -> list[Piece]:
+    """Every experiment (or those named), once for each scenario that its claims name."""
+    import yaml
+
+    wanted, found = set(experiments), []
+    for file in sorted((configs.conf_dir() / "experiment").glob("*.yaml")):
+        told = yaml.safe_load(file.read_text()) or {}
+        claims, off = told.get("claims") or {}, told.get("off") or {}
+        _check(file.stem, claims, off)
+        scenarios = dict.fromkeys(c["scenario"] for c in claims.values() if "scenario" in c)
+        for scenario in scenarios or [None]:
+            mine = {
+                name: claim
+                for name, claim in claims.items()
+                if claim.get("size", size) == size and claim.get("scenario", scenario) == scenario
+            }
+            piece = Piece(file.stem, scenario, size, mine, off)
+            if not wanted or wanted & {file.stem, piece.name}:
+                found.append(piece)
+    known = {name for piece in found for name in (piece.experiment, piece.name)}
+    for name in sorted(wanted - known):
+        raise Refused("experiment", f"there is no {name!r}", suggest(name, [p.name for p in pieces(size)]))
+    return found
+
+
+def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
+    """Refuse an `off:` that removes nothing, or names claims that are not there."""
+    if off and (set(off) != {"do", "fails"} or not off["do"] or not off["fails"]):
+        raise Refused(f"{experiment}.off", "needs do and fails", 'write "off": {do: [override], fails: [claim]}')
+    for name in off.get("fails", ()):
+        if name not in claims:
+            raise Refused(f"{experiment}.off.fails", f"there is no claim {name!r}", suggest(str(name), claims))
+
+
+def one_in_four(experiment: str) -> bool:
+    """A stable choice of a quarter of all experiments, by their names.
+
+    >>> [name for name in ("digits", "split_mnist", "a", "b", "c", "d", "e", "f") if one_in_four(name)]
+    ['digits', 'd']
+    """
+    return hashlib.sha256(experiment.encode()).digest()[0] % 4 == 0
+
+
+# -- running ------------------------------------------------------------------------------------------------
+
+
+def live(overrides: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
+    """Live an experiment in a process of its own, or go on with it: its summary, and the seconds it took.
+
+    Raises Refused with what the process said where it did not finish.
+    """
+    started, resumed = time.monotonic(), (folder / "run.json").is_file()
+    args = [f"resume={folder}"] if resumed else [*overrides, f"out={folder}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cls_sim", *args],
+        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Refused(" ".join(overrides), said.removeprefix("cls-sim: error: "), f"see {folder}")
+    return json.loads((folder / "summary.json").read_text()), time.monotonic() - started
+
+
+def fingerprint(arms: Mapping[str, Any]) -> str:
+    """The sha256 of what decides a piece's numbers."""
+    plain = {name: {key: cfg.get(key) for key in DECIDE} for name, cfg in arms.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def decides(piece: Piece) -> str:
+    return fingerprint({name: arm.cfg for name, arm in configs.read(piece.overrides).arms.items()})
+
+
+def asks(piece: Piece) -> str:
+    """The sha256 of what a piece claims."""
+    return hashlib.sha256(json.dumps(piece.claims, sort_keys=True, default=str).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where finished pieces are kept: `into`/results/PIECE.json."""
+
+    into: Path
+
+    def file(self, piece: Piece) -> Path:
+        folder = self.into / "results"
+        return (folder if piece.size == "paper" else folder / piece.size) / f"{piece.name}.json"
+
+    def kept(self, piece: Piece) -> dict[str, Any] | None:
+        file = self.file(piece)
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def done(self, piece: Piece) -> bool:
+        """Whether this piece is there, as it is lived and claimed now."""
+        kept = self.kept(piece)
+        return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, asks(piece))
+
+    def record(self, piece: Piece, summary: dict[str, Any], seconds: float) -> None:
+        for arm in summary["arms"].values():
+            arm["readings"] = {name: reading for name, reading in arm["readings"].items() if name == arm["main"]}
+        kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)}
+        self._write(piece, kept | {"seconds": round(seconds, 1), "summary": summary})
+
+    def record_off(self, piece: Piece, claims: Mapping[str, Any], seconds: float) -> None:
+        """Keep what the claims came to without the mechanism."""
+        found = {name: {key: claims[name][key] for key in ("value", "passed")} for name in piece.fails}
+        off = {"do": list(piece.off["do"]), "claims": found, "seconds": round(seconds, 1)}
+        self._write(piece, (self.kept(piece) or {}) | {"off": off})
+
+    def off_done(self, piece: Piece) -> bool:
+        off = (self.kept(piece) or {}).get("off")
+        return off is not None and off["do"] == list(piece.off["do"]) and set(off["claims"]) == set(piece.fails)
+
+    def _write(self, piece: Piece, kept: dict[str, Any]) -> None:
+        self.file(piece).parent.mkdir(parents=True, exist_ok=True)
+        self.file(piece).write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = False) -> list[str]:
+    """Run what is missing of a piece; returns a line for each thing that did not finish."""
+    failed: list[str] = []
+    here = runs / piece.size
+    try:
+        if again or not results.done(piece):
+            summary, seconds = live(piece.overrides, _fresh(here / piece.name, again))
+            results.record(piece, summary, seconds)
+        if off and piece.fails and (again or not results.off_done(piece)):
+            summary, seconds = live(piece.without(), _fresh(here / f"{piece.name}-off", again))
+            results.record_off(piece, {claim["name"]: claim for claim in summary["claims"]}, seconds)
+    except Refused as refused:
+        failed.append(f"{piece.name}: {refused}")
+    return failed
+
+
+def _fresh(folder: Path, again: bool) -> Path:
+    """A folder to live in: the one given, or with `again` a new one beside it."""
+    n = 1
+    path = folder
+    while again and path.exists():
+        n, path = n + 1, folder.with_name(f"{folder.name}.{n + 1}")
+    return path
+
+
+# -- the door -------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The door of `cls-sim-claims`."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _door(args)
+    except KeyboardInterrupt:
+        print("cls-sim-claims: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    except Refused as error:
+        print(f"cls-sim-claims: error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _door(args: list[str]) -> int:
+    from cls_sim import tables
+
+    if {"-h", "--help"} & set(args):
+        print(__doc__)
+        return 0
+    flags, named, given = _sorted(args)
+    size = choice("size", given["size"], ("paper", "small"))
+    off = choice("off", given["off"], ("all", "quarter", "none"))
+    workers = whole("workers", int(given["workers"]) if given["workers"].isdigit() else given["workers"])
+    into = Path(given["into"]) if given["into"] else _docs()
+    results, chosen = Results(into), pieces(size, named)
+    if "--list" in flags:
+        for piece in chosen:
+            print(f"{'done   ' if results.done(piece) else 'missing'}  {piece.name}")
+        return 0
+    failed: list[str] = []
+    if "--table" not in flags:
+
+        def one(piece: Piece) -> list[str]:
+            with_off = off == "all" or (off == "quarter" and one_in_four(piece.experiment))
+            lines = run(piece, results, Path("outputs") / "claims", off=with_off, again="--again" in flags)
+            print("\n".join([*tables.lines(results, piece), *lines]), flush=True)
+            return lines
+
+        with ThreadPoolExecutor(workers) as pool:
+            failed = [line for lines in pool.map(one, chosen) for line in lines]
+    tables.write(results, pieces(), pieces("small"))
+    wrong = [row for piece in chosen for row in tables.rows(results, piece) if row.wrong]
+    for line in [*failed, *(f"{row.experiment}: {row.claim}: {row.wrong}" for row in wrong)]:
+        print(line, file=sys.stderr)
+    return int(bool(failed or wrong))
+
+
+def _sorted(args: list[str]) -> tuple[list[str], list[str], dict[str, str]]:
+    """Flags, names of experiments, and settings."""
+    flags = [arg for arg in args if arg.startswith("-")]
+    given = {key: value for key, _, value in (arg.partition("=") for arg in args if "=" in arg)}
+    for name, known in [*((flag, FLAGS) for flag in flags), *((key, OPTIONS) for key in given)]:
+        if name not in known:
+            raise Refused(name, "is unknown", suggest(name, known))
+    return flags, [arg for arg in args if arg not in flags and "=" not in arg], OPTIONS | given
+
+
+def _docs() -> Path:
+    """docs/ of the checkout that this package is in, or ./claims."""
+    docs = configs.conf_dir().parent / "docs"
+    return docs if docs.is_dir() else Path("claims")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
