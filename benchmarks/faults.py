@@ -3,7 +3,7 @@
 A finished piece leaves its row as docs/results/faults/<piece>.json, to be committed, and the table of
 docs/reliability.md is made from these files.
 
-    python -m benchmarks.faults [PIECE …]     run what is missing (of these pieces), two at a time
+    python -m benchmarks.faults [PIECE …]     run what is missing (of these pieces), two at a time (or --jobs=N)
     python -m benchmarks.faults --table       only make the table
     python -m benchmarks.faults --list        say what is there and what is missing
 """
@@ -33,7 +33,6 @@ ROWS = ROOT / "docs" / "results" / "faults"
 PAGE = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- made by python -m benchmarks.faults -->", "<!-- end -->"
 LIMIT = 3600  # seconds of a piece
-AT_ONCE = 2  # pieces
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,8 @@ def main(args: list[str]) -> int:
         return 0
     failed: list[str] = []
     if "--table" not in args:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        jobs = next((int(arg.partition("=")[2]) for arg in args if arg.startswith("--jobs=")), 2)
+        with ThreadPoolExecutor(jobs) as pool:
             failed = [name for name, well in zip(missing, pool.map(run, missing), strict=True) if not well]
     PAGE.write_text(put(PAGE.read_text()))
     if failed:

@@ -218,6 +218,8 @@ CONTRADICTIONS = [  # each part is sound, together they are not
     ["rhythm=sleepless", "rhythm.night=5"],
     ["neocortex=linear", "neocortex.activation=relu"],
     ["method=er", "arms=[cls]"],
+    ["replay=dreamed"],
+    ["replay=dreams_awake"],
     ["arms=[lesioned]", "arm.lesioned.do=['hippocampus=lesion','hippocampus.fraction=7']"],
     ["arms=[lesioned]", "arm.lesioned.do=['replay.batch=0']"],
     ["arms=[lesioned]", "arm.lesioned.do=['rhythm=context_nights','world.told=false']"],
