@@ -12,7 +12,10 @@ from test_replay import VIEW, begun, clock_at, draw, lesson, lived, nights, reme
 
 import cls_sim as cls
 from cls_sim.batch import DREAMED, Batch
+from cls_sim.claims import KINDS
+from cls_sim.clock import Clock, Moment
 from cls_sim.replay.base import Replay
+from cls_sim.trace import Trace
 
 
 def counted(policy: Replay, spec, store, steps: int = 200) -> torch.Tensor:
@@ -216,3 +219,27 @@ def test_images_that_are_not_square_are_refused():
         cls.Preferred(cls.Novelty()).begin(spec_of(regression=True))
     with pytest.raises(cls.Refused, match="most"):
         cls.Blended(cls.Uniform(), most=0.7)
+
+
+# -- the claim that counts how soon ---------------------------------------------------------------------------
+
+
+def test_sooner_counts_to_the_criterion_subject_by_subject():
+    def trace(errors, counts):
+        trace, clock = Trace(), Clock(2, 1)
+        for error, count in zip(errors, counts, strict=True):
+            trace.append(Moment("night.end", np.ones(2, bool)), clock, {"error": np.array(error), "dose": count})
+        return trace
+
+    counts = [np.full(2, float(t)) for t in (10, 11, 12, 13)]
+    traces = {
+        "slow": trace([[1, 1], [0.9, 0.8], [0.5, 0.2], [0.0, 0.1]], counts),
+        "fast": trace([[1, 1], [0.1, 0.4], [0.0, 0.1], [0.0, 0.1]], counts),
+        "never": trace([[1, 1]] * 4, counts),
+    }
+    settings = {"reading": "error", "criterion": 0.2, "counted": "dose"}
+    verdict = KINDS["sooner"](traces, {}, "fast", "slow", at_most=0.5, **settings)
+    assert verdict["value"] == 1.0 and not verdict["passed"]  # the second subject takes two of two
+    assert KINDS["sooner"](traces, {}, "slow", "fast", at_least=1.0, **settings)["passed"]
+    assert KINDS["sooner"](traces, {}, "never", "fast", at_least=9.0, **settings)["passed"]
+    assert not KINDS["sooner"](traces, {}, "never", "fast", at_most=9.0, **settings)["passed"]

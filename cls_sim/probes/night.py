@@ -31,6 +31,25 @@ class Dose(Probe):
         return torch.from_numpy(life.ledger.totals()["dose"].copy())
 
 
+class Passes(Probe):
+    """Sample passes so far [s]: rows that went forward and backward through the cortex, awake and asleep.
+
+    of  all, wake or night
+    at  moments
+
+    >>> Passes(of="night").of
+    'night'
+    """
+
+    def __init__(self, *, of: str = "all", at: str | list[str] | tuple[str, ...] = ("context.end", "life.end")):
+        super().__init__(at=at)
+        self.of = choice("of", of, ("all", "wake", "night"))
+
+    def measure(self, life: Any) -> Tensor:
+        totals = life.ledger.totals()
+        return torch.from_numpy(totals["passes" if self.of == "all" else f"{self.of}_passes"].copy())
+
+
 class NightContent(Probe):
     """What a night would replay if it came now [s]: a sample of the policy's coming steps, drawn and thrown away.
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, whole
+from cls_sim.errors import Refused, flag, whole
 from cls_sim.probes.base import Probe
 
 SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")
@@ -60,6 +60,34 @@ class Distance(Probe):
     def measure(self, life: Any) -> Tensor:
         batch = life.world.exam(self.context)
         return torch.linalg.vector_norm(life.neocortex.scores(batch.x) - batch.y, dim=2).mean(1)
+
+
+class Residual(Probe):
+    """What is still wrong with everything there is to know [s]: Σ_items |y - ŷ|² / |y_new|².
+
+    Over the exams of all contexts, in units of the energy of the last context's answers (a newcomer's).
+
+    each  item by item [s, items] instead of their sum, the newcomer left out
+    at    moments
+
+    Source: the dependent variable of McClelland, McNaughton & Lampinen 2020.
+
+    >>> Residual(each=True).axis
+    'item'
+    """
+
+    axis = "item"
+
+    def __init__(self, *, each: bool = False, at: str | list[str] | tuple[str, ...] = SELDOM):
+        super().__init__(at=at)
+        self.each = flag("each", each)
+
+    def measure(self, life: Any) -> Tensor:
+        exams = [life.world.exam(context) for context in range(life.spec.contexts)]
+        asked = exams[:-1] if self.each else exams
+        off = torch.cat([(life.neocortex.scores(one.x) - one.y).double().square().sum(2) for one in asked], 1)
+        share = off / exams[-1].y.double().square().sum((1, 2))[:, None]
+        return share if self.each else share.sum(1)
 
 
 class Distinctions(Probe):

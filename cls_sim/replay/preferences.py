@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -83,7 +82,7 @@ class Novelty(Preference):
 
 
 class Old(Preference):
-    """A share for the old, all for the new: p = 1 for what was lived on the last day, `share` for what is older.
+    """A share for the old, all for the new: p = 1 for the last day remembered, `share` for what is older.
 
     share  from 0 to 1; 0 is focused learning, 1 full interleaving
 
@@ -103,7 +102,7 @@ class Old(Preference):
 class Similar(Preference):
     """Old memories by their likeness to the new (similarity-weighted interleaving, SWIL).
 
-        p = 1 for what was lived on the last day,  p = (max(0, cos(v, n)) / max_old cos)^power  for what is older
+        p = 1 for the last day remembered,  p = (max(0, cos(v, n)) / max_old cos)^power  for what is older
 
     v is what the memory is like, n the mean of the new ones; likeness is that of inputs, of the cortex' features, or
     of the answers (targets; labels one-hot), and with labels v is the mean of the memory's class.  Without anything
@@ -144,9 +143,9 @@ class Similar(Preference):
 
 
 def _new(batch: Batch, clock: Clock) -> Tensor:
-    """What was lived on the last day that was lived: bool [s, b]."""
-    today = (np.maximum(clock.experience, 1) - 1) // clock.per_day * clock.per_day
-    return batch.born >= torch.from_numpy(today).to(batch.born.device)[:, None]
+    """What was lived on the last day of which there are memories: bool [s, b]."""
+    newest = torch.where(batch.present(), batch.born, 0).amax(1, keepdim=True)
+    return batch.born >= newest // clock.per_day * clock.per_day
 
 
 def _totals(batch: Batch, values: Tensor, spec: Spec) -> Tensor:

@@ -1,0 +1,46 @@
+"""Kinds of claims on how soon a criterion is reached."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cls_sim.claims.values import Readings, Traces, Verdict, bounded
+from cls_sim.errors import Refused
+
+
+def sooner(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    than: str,
+    reading: str,
+    criterion: float,
+    counted: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Verdict:
+    """What it takes one arm until the reading is at most `criterion`, over what it takes another: within bounds.
+
+    Subject by subject; the worst ratio is given.  `counted` is the reading that counts (dose, presentations), from
+    the first look of each arm.  Who never reaches the criterion takes for ever.
+    """
+    ours, theirs = (_taken(traces, name, reading, criterion, counted) for name in (arm, than))
+    ratios = ours / theirs
+    if np.isnan(ratios).any():
+        return bounded(float("nan"), at_least, at_most)
+    found = [bounded(float(end), at_least, at_most) for end in (ratios.min(), ratios.max())]
+    return next((v for v in found if not v["passed"]), found[0] if at_least is not None else found[1])
+
+
+def _taken(traces: Traces, arm: str, reading: str, criterion: float, counted: str) -> np.ndarray:
+    """What was counted [s] from an arm's first look to that at which it reached the criterion."""
+    values, counts = (np.asarray(traces[arm].reading(name)[1], np.float64) for name in (reading, counted))
+    if values.ndim != 2 or values.shape != counts.shape:
+        raise Refused("claims.counted", f"{reading} and {counted} are not looked at together", "name two such readings")
+    reached = values <= criterion
+    first = np.where(reached.any(0), reached.argmax(0), 0)
+    taken = counts[first, np.arange(values.shape[1])] - counts[0]
+    return np.where(reached.any(0), taken, np.inf)
+
+
+KINDS = (sooner,)

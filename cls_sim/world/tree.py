@@ -1,0 +1,114 @@
+"""Items on the branches of a tree, and a newcomer that fits in: what a deep linear network is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, whole
+from cls_sim.part import Spec
+from cls_sim.world.base import World
+
+
+class Tree(World):
+    """The items of a binary tree are seen once, then a newcomer on its last branch once, then nothing more.
+
+    features  how many each node of a level has, the trunks' first; an item has those of all nodes above it and its own
+    nothing   experiences without anything to see after the newcomer
+
+    x one-hot [items + 1], y the features, 0 or 1 (regression).  With (3, 2, 2) there are eight items: four plants, two
+    fish, two birds.  The newcomer has the features that its siblings share, one of each sibling's own, and one of its
+    own, so that .866 of it lies in what is known.  Context 0 are the items, context 1 is the newcomer; exams ask what
+    was seen.  The same for all subjects.
+
+    Source: McClelland, McNaughton & Lampinen 2020; trees of Saxe, McClelland & Ganguli 2019.
+
+    >>> world = Tree()
+    >>> spec = world.begin(Spec(seeds=(0,)))
+    >>> spec.inputs, spec.outputs, world.exam(0).y[0].sum(1).tolist(), world.exam(1).y.sum().item()
+    ((9,), 31, [7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0], 8.0)
+    """
+
+    derived = frozenset({"_x", "_y", "_context", "_subjects"})
+
+    def __init__(self, *, features: Sequence[int] = (3, 2, 2), nothing: int = 400):
+        if isinstance(features, (str, int)) or not hasattr(features, "__len__") or not 1 <= len(features) <= 8:
+            raise Refused("features", f"{features!r} is no list of one to eight levels", "write [3, 2, 2]")
+        self.features = tuple(whole(f"features[{i}]", count) for i, count in enumerate(features))
+        self.nothing = whole("nothing", nothing, 0)
+
+    def begin(self, spec: Spec) -> Spec:
+        known = self._known()
+        siblings = known[-2:]
+        new = np.zeros(known.shape[1] + 1, np.float32)
+        new[:-1] = siblings.min(0)
+        for sibling, other in (siblings, siblings[::-1]):
+            new[np.flatnonzero(sibling > other)[0]] = 1.0
+        new[-1] = 1.0
+        y = np.vstack((np.pad(known, ((0, 0), (0, 1))), new))
+        items = len(known)
+        self._subjects = spec.subjects
+        self._x = torch.eye(items + 1, device=spec.device)
+        self._y = torch.from_numpy(y).to(spec.device)
+        self._context = (torch.arange(items + 1) >= items).long().to(spec.device)
+        self.ends, self.length = (1, 2), 2 + self.nothing
+        return replace(
+            spec,
+            inputs=(items + 1,),
+            outputs=y.shape[1],
+            regression=True,
+            batch=items + 1,
+            contexts=2,
+            ends=self.ends,
+            context_told=False,
+            heads=None,
+            quantum=None,
+        )
+
+    def _known(self) -> np.ndarray:
+        """The features of the items: [2^levels, f]."""
+        levels = len(self.features)
+        columns = []
+        for level, count in enumerate(self.features):
+            nodes = np.repeat(np.eye(2 ** (level + 1), dtype=np.float32), 2 ** (levels - level - 1), 0)
+            columns.append(np.repeat(nodes, count, 1))
+        return np.hstack(columns)
+
+    def next(self, clock: Clock) -> Batch:
+        now = torch.from_numpy(clock.experience.copy()).to(self._x.device)[:, None]
+        seen = (self._context == now).float()  # the items at 0, the newcomer at 1, nothing later
+        return self._batch(slice(None), now).with_(weight=seen)
+
+    def _batch(self, rows: slice, born: Tensor) -> Batch:
+        shape = (self._subjects, len(self._x[rows]))
+        item = torch.arange(len(self._x), device=self._x.device)[rows]
+        return Batch.lived(
+            self._x[rows].expand(*shape, -1),
+            self._y[rows].expand(*shape, -1),
+            context=self._context[rows].expand(shape),
+            born=born.expand(shape),
+            item=item.expand(shape),
+        )
+
+    def exam(self, context: int) -> Batch:
+        items, never = len(self._x) - 1, torch.full((1, 1), -1, device=self._x.device)
+        return self._batch(slice(items, None) if whole("context", context, 0, 1) else slice(0, items), never)
+
+    def train(self, context: int = 0) -> Batch:
+        """The same: what is asked is what was seen."""
+        return self.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """The rows of the context that ended last."""
+        late, size = bool((clock.experience > 1).all()), whole("size", size)
+        items = len(self._x) - 1
+        first, last = (items, items + 1) if late else (0, items)
+        born = torch.full((1, 1), int(late), device=self._x.device)
+        for start in range(first, last, size):
+            yield self._batch(slice(start, min(start + size, last)), born)
