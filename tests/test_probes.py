@@ -27,6 +27,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Amnesia": [{"of": of} for of in ("control", "lesion", "retained", "rr")],
     "NoveltyGate": [{}, {"readout": cls.Memory()}],
     "Savings": [{"passes": 3}],
+    "PlasticityState": [{"of": of, "rows": 4} for of in ("rate", "fisher", "dormant", "rank", "norm", "spread")],
     "Interference": [{"of": of, "passes": 3} for of in ("retroactive", "proactive")],
 }
 EVERY = [(name, settings) for name in TENANTS for settings in CHOICES.get(name, [{}])]

@@ -74,19 +74,4 @@ def along(
     return bounded(statistics.spearman(range(len(mean)), mean), at_least, at_most)
 
 
-def stages(traces: Traces, readings: Readings, arm: str, reading: str, share: float = 0.5) -> Verdict:
-    """The places of a profile come up one after another: the day [k] on which each reaches a share of its last number.
-
-    Every paired 95 % interval of a place's day less that of the place before lies above 0.
-    """
-    days, values = traces[arm].reading(reading)
-    if values.ndim != 3:
-        raise Refused(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
-    when = days[(values >= share * values[-1]).argmax(0)]  # [s, k]
-    gaps = [statistics.paired(when[:, k + 1], when[:, k]) for k in range(when.shape[1] - 1)]
-    said = {"expected": "each later than the one before", "tolerance": 0, "value": when.mean(0).tolist()}
-    lows = [float(gap.low) for gap in gaps]
-    return said | {"interval": lows, "passed": bool(min(lows) > 0)}
-
-
-KINDS = (law, slope, along, stages)
+KINDS = (law, slope, along)

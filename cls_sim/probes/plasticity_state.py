@@ -1,0 +1,149 @@
+"""How plastic a cortex still is: its effective rate, Fisher information, dormant units, rank and weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.errors import choice, whole
+from cls_sim.probes.accuracy import answers, grade, last_lived
+from cls_sim.probes.base import Probe
+from cls_sim.subjects import Draws
+
+DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
+
+
+class Current(Probe):
+    """The grade [s] in what is lived now: accuracy (or R²) of the cortex in the exam of the context met last.
+
+    error  give 1 - grade instead
+    at     moments
+
+    >>> Current(error=True).error
+    True
+    """
+
+    def __init__(self, *, error: bool = False, at: str | list[str] | tuple[str, ...] = ("day.end", "life.end")):
+        super().__init__(at=at)
+        self.error = error
+
+    def measure(self, life: Any) -> Tensor:
+        now = last_lived(life).context[:, -1].clamp(min=0)
+        found = torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=now.device)
+        for context in now.unique().tolist():
+            batch = life.world.exam(context)
+            graded = grade(answers(life, batch, life.neocortex.scores), batch.y, batch.weights(), life.spec.regression)
+            found = torch.where(now == context, graded, found)
+        return 1 - found if self.error else found
+
+
+class PlasticityState(Probe):
+    """What is left of a cortex' plasticity [s], on the rows of its latest experience (at most `rows`).
+
+    of = "rate"     effective learning rate: |ΔW| / |W| of one step of its own rule at its present rate
+    of = "fisher"   trace of the Fisher information E_x E_ŷ |∂ log p(ŷ|x) / ∂W|², ŷ drawn from the cortex' own answers
+                    (in regression with unit noise); rises while a network learns, falls as it settles
+    of = "dormant"  share of units of the last hidden layer whose mean |activity| is below 2.5 % of the layer's mean
+    of = "rank"     effective rank of the last hidden layer, exp of the entropy of its normalised singular values,
+                    from 1 to the smaller of rows and units
+    of = "norm"     root mean square of all weights
+    of = "spread"   standard deviation of ln |w| over the weights that are not 0: 0.5 to 1.5 is near log-normal sizes
+
+    of    which
+    rows  from 1
+    at    moments
+
+    Source: Fisher trace, Achille et al. 2019; dormant units, Sokar et al. 2023; effective rank, Roy & Vetterli 2007,
+    Dohare et al. 2024.
+
+    >>> PlasticityState(of="dormant").rows
+    64
+    """
+
+    def __init__(
+        self, *, of: str = "dormant", rows: int = 64, at: str | list[str] | tuple[str, ...] = ("day.end", "life.end")
+    ):
+        super().__init__(at=at)
+        self.of = choice("of", of, KINDS)
+        self.rows = whole("rows", rows)
+
+    def measure(self, life: Any) -> Tensor:
+        batch = last_lived(life)
+        return KINDS[self.of](life, _first(batch, self.rows)).double()
+
+
+def _first(batch: Batch, rows: int) -> Batch:
+    """The first rows of a batch."""
+    some = {name: value[:, :rows] for name, value in vars(batch).items() if value is not None}
+    return batch.with_(**some)
+
+
+def _rate(life: Any, batch: Batch) -> Tensor:
+    cortex, rule = copy.deepcopy(life.neocortex), copy.deepcopy(life.consolidation)
+    with torch.enable_grad():
+        rule.step(cortex, batch, life.plasticity.rate(life.clock), life.view)
+    moved = [(w - life.neocortex.weights[name]).flatten(1) for name, w in cortex.weights.items()]
+    return torch.cat(moved, 1).norm(dim=1) / _weights(life).norm(dim=1)
+
+
+def _fisher(life: Any, batch: Batch) -> Tensor:
+    spec, weights = life.spec, list(life.neocortex.weights.values())
+    told = life.told(batch)
+    total = torch.zeros(spec.subjects, dtype=torch.float64, device=spec.device)
+    kind = "normal" if spec.regression else "uniform"
+    shape = (batch.rows, spec.outputs) if spec.regression else (batch.rows,)
+    draws = Draws(spec.seeds, "probe.fisher", shape, kind, spec.device).at(life.clock.experience)
+    with torch.enable_grad():
+        scores = life.neocortex.scores(batch.x, told)
+        if spec.regression:
+            rows = (scores * draws).sum(2)
+        else:
+            steps = scores.detach().softmax(2).double().cumsum(2)
+            answer = (steps < draws[..., None]).sum(2).clamp(max=spec.outputs - 1)
+            rows = scores.log_softmax(2).gather(2, answer[..., None])[..., 0]
+        for row in range(batch.rows):
+            found = torch.autograd.grad(rows[:, row].sum(), weights, retain_graph=True, materialize_grads=True)
+            total += sum(g.flatten(1).double().square().sum(1) for g in found)
+    return total / batch.rows
+
+
+def _dormant(life: Any, batch: Batch) -> Tensor:
+    activity = life.neocortex.features(batch.x).abs().mean(1)
+    return (activity <= DORMANT * activity.mean(1, keepdim=True)).double().mean(1)
+
+
+def _rank(life: Any, batch: Batch) -> Tensor:
+    sizes = torch.linalg.svdvals(life.neocortex.features(batch.x).double())
+    share = sizes / sizes.sum(1, keepdim=True).clamp(min=1e-300)
+    return torch.special.entr(share).sum(1).exp()
+
+
+def _norm(life: Any, batch: Batch) -> Tensor:
+    return _weights(life).square().mean(1).sqrt()
+
+
+def _spread(life: Any, batch: Batch) -> Tensor:
+    sizes = _weights(life).abs().double()
+    logs = torch.where(sizes > 0, sizes.log(), torch.nan)
+    middle = logs.nanmean(1, keepdim=True)
+    return (logs - middle).square().nanmean(1).sqrt()
+
+
+def _weights(life: Any) -> Tensor:
+    """All weights of each cortex: [s, n]."""
+    return torch.cat([w.detach().flatten(1) for w in life.neocortex.weights.values()], 1)
+
+
+KINDS: dict[str, Callable[[Any, Batch], Tensor]] = {
+    "rate": _rate,
+    "fisher": _fisher,
+    "dormant": _dormant,
+    "rank": _rank,
+    "norm": _norm,
+    "spread": _spread,
+}

@@ -1,0 +1,120 @@
+"""A world seen through eyes that do not see well for a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, reals, whole
+from cls_sim.part import Spec, per_subject
+from cls_sim.world.base import World
+
+
+class Deficit(World):
+    """A world of images whose experience is spoilt for some days; its exams are not.
+
+    kind = "blur"  every image is the mean of blocks of `blocks` x `blocks` pixels, drawn large again
+    kind = "flip"  every image stands on its head: as much to see, elsewhere
+
+    world   the one that is lived in; images [height, width], or square ones laid flat
+    kind    blur or flip
+    since   age in days at which the deficit begins, from 0; one number, or one a subject
+    until   age in days at which it ends; one number, or one a subject
+    blocks  of the blur, from 1 (none)
+
+    Where inputs are whole multiples of a quantum, so are the spoilt ones.
+
+    Source: Achille, Rovere & Soatto (2019), Critical learning periods in deep networks.
+
+    >>> from cls_sim.world.digits import Digits
+    >>> world = Deficit(Digits(), until=1.0)
+    >>> _ = world.begin(Spec(seeds=(0,)))
+    >>> clear, blurred = world.exam(0).x, world.next(Clock(1, 10)).x
+    >>> blurred.shape, int(blurred[0, 0].unique().numel()) <= 4
+    (torch.Size([1, 32, 64]), True)
+    """
+
+    derived = frozenset({"_since", "_until", "_step", "_sides"})
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        kind: str = "blur",
+        since: float | list[float] = 0.0,
+        until: float | list[float] = 0.0,
+        blocks: int = 4,
+    ):
+        self.world = world
+        self.kind, self.blocks = choice("kind", kind, ("blur", "flip")), whole("blocks", blocks)
+        self.since, self.until = reals("since", since, 0.0), reals("until", until, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = self.world.begin(spec)
+        self._since, self._until = per_subject("since", self.since, spec), per_subject("until", self.until, spec)
+        self._step, self._sides = spec.quantum, _sides(spec.inputs)
+        if self.kind == "blur" and any(side % self.blocks for side in self._sides):
+            raise Refused("blocks", f"{self.blocks} does not divide images of {self._sides}", "give a divisor")
+        return spec
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else this world has, it has as before."""
+        if name.startswith("_") or "world" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.world, name)
+
+    @property
+    def ends(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.world.ends
+
+    @property
+    def length(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.world.length
+
+    def next(self, clock: Clock) -> Batch:
+        batch = self.world.next(clock)
+        spoilt = (clock.day >= self._since) & (clock.day < self._until)
+        if not spoilt.any():
+            return batch
+        x = self._seen(batch.x)
+        if not spoilt.all():
+            who = torch.from_numpy(spoilt).to(x.device)
+            x = torch.where(who.view(-1, *[1] * (x.ndim - 1)), x, batch.x)
+        return batch.with_(x=x)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        image = x.reshape(*x.shape[:2], -1, *self._sides)
+        if self.kind == "flip":
+            return image.flip(-2).reshape(x.shape)
+        k = self.blocks
+        small = image.unflatten(-2, (-1, k)).unflatten(-1, (-1, k)).mean((-3, -1))
+        if self._step is not None:
+            small = (small / self._step).round() * self._step
+        return small.repeat_interleave(k, -2).repeat_interleave(k, -1).reshape(x.shape)
+
+    def exam(self, context: int) -> Batch:
+        return self.world.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        return self.world.revisit(clock, size)
+
+
+def _sides(inputs: tuple[int, ...]) -> tuple[int, int]:
+    """Height and width of an image [..., height, width], or of a square one laid flat.
+
+    >>> _sides((64,)), _sides((3, 32, 32))
+    ((8, 8), (32, 32))
+    """
+    if len(inputs) > 1:
+        return inputs[-2], inputs[-1]
+    side = math.isqrt(int(np.prod(inputs)))
+    if side**2 != int(np.prod(inputs)):
+        raise Refused("world", f"sends {inputs} numbers that are no image", "use a world of images")
+    return side, side
