@@ -59,7 +59,7 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
         base = compose(mine)
         size, small = choice("size", base["size"], ("paper", "small")), _texts("small", base["small"])
         small = small if size == "small" else []
-        method = _method(base.get("method"))
+        method = _method(base.get("method"), _scenario(base))
         settled = [*small, *method, *mine]
         cfg = compose(settled) if small or method else base
         _check_top(cfg)
@@ -76,13 +76,22 @@ def _texts(key: str, value: Any) -> list[str]:
     return value
 
 
-def _method(method: Any) -> list[str]:
+def _scenario(cfg: Mapping[str, Any]) -> str:
+    """The scenario by which a method's presets are chosen."""
+    world = cfg.get("world")
+    return str(cfg.get("scenario") or (world.get("scenario") if isinstance(world, dict) else None))
+
+
+def _method(method: Any, scenario: str) -> list[str]:
+    """A published learner's overrides: those of every scenario (`do`), and its preset for this one."""
     from cls_sim import screen
 
     if not method:
         return []
     screen.name("method.name", screen.mapping("method", method).get("name"))
-    return _texts("method.do", method.get("do", []))
+    presets = screen.mapping("method.scenario", method.get("scenario") or {})
+    preset = _texts(f"method.scenario.{scenario}", presets.get(scenario, []))
+    return [*_texts("method.do", method.get("do", [])), *preset]
 
 
 def _check_top(cfg: Mapping[str, Any]) -> None:
@@ -160,7 +169,7 @@ def _age(key: str, at: Any) -> float | None:
 
 def _treated(compose: Composer, key: str, own: list[str], settled: list[str], base: dict[str, Any]) -> dict[str, Any]:
     """The configuration of one arm: its own overrides on top, methods spelled out."""
-    own = [o for override in own for o in _spelled(compose, override, settled)]
+    own = [o for override in own for o in _spelled(compose, override, settled, _scenario(base))]
     swapped = {o.split("=")[0] for o in own if o.split("=")[0] in (*ROOMS, "probes")}
     kept = [o for o in settled if o.lstrip("+").split("=")[0].split(".")[0] not in swapped or _is_choice(o)]
     if not own:
@@ -177,9 +186,9 @@ def _is_choice(override: str) -> bool:
     return override.split("=")[0] in ROOMS
 
 
-def _spelled(compose: Composer, override: str, settled: list[str]) -> list[str]:
+def _spelled(compose: Composer, override: str, settled: list[str], scenario: str) -> list[str]:
     key, _, name = override.partition("=")
-    return _method(compose.method(name, settled)) if key == "method" else [override]
+    return _method(compose.method(name, settled), scenario) if key == "method" else [override]
 
 
 def build(*overrides: str, folders: Sequence[str] = ()) -> Life:

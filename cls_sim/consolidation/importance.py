@@ -155,7 +155,7 @@ class Fisher(_Rows):
         p = scores.softmax(2)
         if self.labels == "exact":
             options = p.shape[2] if heads is None else int(self.spec.heads.sum(2).max())  # pyright: ignore
-            order = None if heads is None else heads.to(torch.uint8).argsort(2, descending=True, stable=True)
+            order = None if heads is None else heads.to(torch.uint8).argsort(dim=2, descending=True, stable=True)
             for j in range(options):
                 label = torch.full_like(batch.item, j) if order is None else order[..., j]
                 yield there * p.gather(2, label[..., None])[..., 0], _score(p, label)

@@ -77,7 +77,7 @@ class Pull(Penalty):
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
         self.precision = _zeros(spec)
         self.centre = _zeros(spec)
-        self.ended = np.zeros((), np.int64)
+        self.ended = np.zeros(1, np.int64)
         return super().begin(spec)
 
     @torch.no_grad()

@@ -31,7 +31,7 @@ class Taught(Objective):
             raise Refused("objective", reason, "give a world that tells (order=sharp, told=true)")
         self.spec = spec
         self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.ended = np.zeros((), np.int64)
+        self.ended = np.zeros(1, np.int64)
         return spec
 
     def context_end(self, view: View, clock: Clock) -> None:
@@ -82,14 +82,14 @@ class Lwf(Taught):
         with torch.no_grad():
             old = neocortex.answer(neocortex.features(batch.x, context, self.teacher), self.teacher)
         label = self.label.rows(neocortex.within(raw, context), batch)
-        share = self.share if isinstance(self.share, float) else 1 - 1 / (int(self.ended) + 1)
+        share = self.share if isinstance(self.share, float) else 1 - 1 / (int(self.ended[0]) + 1)
         if context is None or neocortex.heads is None:
             soft = self._soft(old, raw)
         else:
             soft = torch.stack(
                 [
                     self._soft(old.masked_fill(~head, -1e9), raw.masked_fill(~head, -1e9))
-                    for head in neocortex.heads[:, : int(self.ended)].unbind(1)
+                    for head in neocortex.heads[:, : int(self.ended[0])].unbind(1)
                     for head in [head[:, None]]
                 ]
             ).mean(0)

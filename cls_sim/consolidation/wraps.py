@@ -72,13 +72,13 @@ class Imm(Wrapped):
         zeros = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.precision, self.merged = zeros, {name: z.clone() for name, z in zeros.items()}
         self.own = {name: z.clone() for name, z in zeros.items()}
-        self.away = np.zeros((), np.int64)
+        self.away = np.zeros(1, np.int64)
         return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         if self.away and (rate > 0).any():
             _write(neocortex, self.own)
-            self.away = np.zeros((), np.int64)
+            self.away = np.zeros(1, np.int64)
         super().step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock) -> None:
@@ -91,7 +91,7 @@ class Imm(Wrapped):
         for name, w in weights.items():
             self.precision[name] = self.precision[name] + new[name]
             self.merged[name] = torch.lerp(self.merged[name], w, new[name] / self.precision[name])
-        self.own, self.away = weights, np.ones((), np.int64)
+        self.own, self.away = weights, np.ones(1, np.int64)
         _write(view.neocortex, self.merged)
 
 
@@ -146,7 +146,7 @@ class FromScratch(Wrapped):
         if not spec.ends:
             raise Refused("", "begins again where contexts end, and is not told", "give a world that tells (told=true)")
         self.first = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.phase = np.zeros((), np.int64)  # 0: not born yet; 1: in a context; 2: a context has ended
+        self.phase = np.zeros(1, np.int64)  # 0: not born yet; 1: in a context; 2: a context has ended
         return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
@@ -156,13 +156,13 @@ class FromScratch(Wrapped):
             else:
                 _write(neocortex, self.first)
                 self.consolidation.begin(self.spec)
-            self.phase = np.ones((), np.int64)
+            self.phase = np.ones(1, np.int64)
         super().step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock) -> None:
         super().context_end(view, clock)
         if self.phase == 1:
-            self.phase = np.full((), 2, np.int64)
+            self.phase = np.full(1, 2, np.int64)
 
 
 @torch.no_grad()

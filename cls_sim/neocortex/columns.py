@@ -109,7 +109,7 @@ class Growing(_Columned):
         self._column = [k.repeat_interleave(width) for width in self.hidden]
         self.grown = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)
         self.grown[:, 0] = True
-        self.ended = np.zeros((), np.int64)
+        self.ended = np.zeros(1, np.int64)
         return super().begin(spec)
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
@@ -132,7 +132,7 @@ class Growing(_Columned):
         return free
 
     def context_end(self, view: View, clock: Clock) -> None:
-        k = int(self.ended) % self.spec.contexts
+        k = int(self.ended[0]) % self.spec.contexts
         total, rows = torch.zeros(self.spec.subjects, device=self.spec.device), 1e-12
         for batch in view.revisit(500):
             total, rows = total + (view.loss(batch) * batch.weights()).sum(1), rows + batch.weights().sum(1)

@@ -40,12 +40,12 @@ class Packed(Routed):
         spec = super().begin(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]
-        self.ended = np.zeros((), np.int64)
+        self.ended = np.zeros(1, np.int64)
         return spec
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
         now, owner, name = context[:, :1, None], self.owner[layer], f"weight{layer}"
-        mine = (owner >= 0) & (owner <= now) | (owner < 0) & (now >= int(self.ended))
+        mine = (owner >= 0) & (owner <= now) | (owner < 0) & (now >= int(self.ended[0]))
         return weights | {name: weights[name] * mine}
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
@@ -64,7 +64,7 @@ class Packed(Routed):
         now, free = context[:, :1, None].clamp(min=0), {}
         first = (now[:, :1] == 0).float()
         for layer, owner in enumerate(self.owner):
-            free[f"weight{layer}"] = ((owner == now) | (owner < 0) & (now >= int(self.ended))).float()
+            free[f"weight{layer}"] = ((owner == now) | (owner < 0) & (now >= int(self.ended[0]))).float()
             free[f"bias{layer}"] = first.expand(-1, self.hidden[layer], 1)
         last = len(self.hidden)
         free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
@@ -72,7 +72,7 @@ class Packed(Routed):
 
     @torch.no_grad()
     def context_end(self, view: View, clock: Clock) -> None:
-        k, contexts = int(self.ended), self.spec.contexts
+        k, contexts = int(self.ended[0]), self.spec.contexts
         if k >= contexts:
             return  # a recurring context owns what it owns
         share = 1 / (contexts - k) if self.share is None else self.share

@@ -168,7 +168,7 @@ class Attentive(Routed):
 
             self.weights[f"gate{layer}"] = leaf(each(spec.seeds, f"neocortex.gate{layer}", draw), spec)
         self.spent = [torch.zeros(spec.subjects, width, device=spec.device) for width in self.hidden]
-        self.ended = np.zeros((), np.int64)
+        self.ended = np.zeros(1, np.int64)
         return self.told()
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
@@ -184,7 +184,7 @@ class Attentive(Routed):
         for layer, spent in enumerate(self.spent):
             out = spent[..., None]
             free[f"bias{layer}"] = 1 - out
-            into = torch.ones_like(out).mT if layer == 0 else self.spent[layer - 1][:, None]
+            into = torch.ones_like(out[:, :1]) if layer == 0 else self.spent[layer - 1][:, None]
             free[f"weight{layer}"] = 1 - torch.minimum(out, into)
             mine = torch.arange(self.spec.contexts, device=out.device) == context[:, :1]
             free[f"gate{layer}"] = mine[..., None].float()
@@ -193,7 +193,7 @@ class Attentive(Routed):
         return free
 
     def context_end(self, view: View, clock: Clock) -> None:
-        k = int(self.ended) % self.spec.contexts
+        k = int(self.ended[0]) % self.spec.contexts
         for layer, spent in enumerate(self.spent):
             gates = (self.s_max * self.weights[f"gate{layer}"].detach()[:, k]).sigmoid()
             self.spent[layer] = torch.maximum(spent, gates)

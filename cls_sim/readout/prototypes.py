@@ -93,13 +93,13 @@ class ExpertGate(Readout):
         width = math.prod(spec.inputs)
         if self.components >= width:
             raise Refused("components", f"is {self.components} of {width} inputs", "give fewer")
-        self.spec, self.ended = spec, np.zeros((), np.int64)
+        self.spec, self.ended = spec, np.zeros(1, np.int64)
         self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
         self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)
         return spec
 
     def context_end(self, view: View, clock: Clock) -> None:
-        width, k = self.centre.shape[2], int(self.ended) % self.spec.contexts
+        width, k = self.centre.shape[2], int(self.ended[0]) % self.spec.contexts
         moment = torch.zeros(self.spec.subjects, width, width, device=self.spec.device)
         total, rows = torch.zeros(self.spec.subjects, width, device=self.spec.device), 0
         for batch in view.revisit(1000):
@@ -114,7 +114,7 @@ class ExpertGate(Readout):
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         flat, errors = x.flatten(2), []
-        for k in range(max(1, min(int(self.ended), self.spec.contexts))):
+        for k in range(max(1, min(int(self.ended[0]), self.spec.contexts))):
             away = flat - self.centre[:, k, None]
             errors.append(away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2))
         error = torch.stack(errors, 2)  # [s, b, k]

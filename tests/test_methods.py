@@ -1,0 +1,113 @@
+"""Every method on every scenario, tiny: it learns, keeps to its budget, grows, repeats itself and resumes; or refuses
+in one line.  And what the parts of methods promise."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import cls_sim as cls
+from cls_sim import configs
+from cls_sim.batch import LIVED, STORED
+from cls_sim.errors import Refused
+from tests.lives import live
+
+METHODS = sorted(file.stem for file in (configs.conf_dir() / "method").glob("*.yaml"))
+SCENARIOS = ("task", "domain", "class")
+TASK_AT_TEST = {"separate", "xdg", "packnet", "hat", "progressive", "growing"}
+BUFFER = {m for m in METHODS if (configs.conf_dir() / "method" / f"{m}.yaml").read_text().count("hippocampus=store")}
+TINY = (
+    *("experiment=split_mnist", "size=small", "world=digits", "subjects=2", "seed=0", "world.contexts=2"),
+    *("world.per_context=32", "world.batch=16", "rhythm.wake=8", "probes=accuracy", "+world.test=0.15"),
+)
+SMALLER = {
+    "Mlp": {"hidden": [32]},
+    "Gated": {"hidden": [64], "share": 0.5},
+    "Attentive": {"hidden": [32]},
+    "Packed": {"hidden": [32]},
+    "Columns": {"hidden": [16]},
+    "Growing": {"hidden": [16], "enough": 0.0},
+    "Feedback": {"hidden": [32]},
+}
+
+
+@cache
+def settings(method: str, scenario: str) -> dict[str, Any]:
+    """The method's configuration on this scenario, its parts made small."""
+    experiment = configs.read([*TINY, f"method={method}", f"scenario={scenario}"])
+    cfg = copy.deepcopy(next(iter(experiment.arms.values())).cfg)
+    cfg["neocortex"] |= SMALLER[cfg["neocortex"]["_target_"].split(".")[-1]]
+    cfg["plasticity"] |= {"wake": 0.01 if cfg["plasticity"]["wake"] else 0.0, "night": 0.01}
+    if "capacity" in cfg["hippocampus"]:
+        cfg["hippocampus"]["capacity"] = 40
+    if "night" in cfg["rhythm"]:
+        cfg["rhythm"]["night"] = 20
+    return cfg
+
+
+def made(method: str, scenario: str, **changes: Any) -> cls.Life:
+    return configs.make_life(settings(method, scenario) | changes, 2, 0)
+
+
+def possible(method: str, scenario: str) -> bool:
+    return scenario == "task" or method not in TASK_AT_TEST
+
+
+CELLS = [(m, s) for m in METHODS for s in SCENARIOS]
+IDS = [f"{m}-{s}" for m, s in CELLS]
+every = pytest.mark.parametrize("method, scenario", CELLS, ids=IDS)
+
+
+@every
+def test_it_learns_or_refuses_in_one_line(method: str, scenario: str):
+    if not possible(method, scenario):
+        with pytest.raises(Refused) as caught:
+            made(method, scenario)
+        assert "test" in str(caught.value) and "\n" not in str(caught.value)
+        return
+    life = made(method, scenario)
+    touched: list[torch.Tensor] = []
+    if method in BUFFER:
+        watch(life, touched)
+    live(life)
+    best = life.probes["accuracy"].measure(life).amax(1)  # pyright: ignore[reportAttributeAccessIssue]
+    chance = 0.1 if scenario == "class" else 0.2
+    assert best.mean() > chance + 0.1, best
+    assert all(w.isfinite().all() for w in life.neocortex.weights.values())
+    if touched:
+        stored = life.hippocampus.stored_bytes()
+        assert (stored <= 40 * (64 + 16 + 8 * 10)).all()  # a byte a pixel, label and marks, and scores
+
+
+def watch(life: cls.Life, touched: list) -> None:
+    """Whatever a step is made on was lived now, or lies in the store at this moment, as it lies there."""
+    inner = life.consolidation.step
+
+    def step(neocortex: Any, batch: cls.Batch, rate: np.ndarray, view: Any) -> None:
+        remembered = (batch.source != LIVED) & batch.present()
+        if remembered.any():
+            touched.append(remembered)
+            traces = life.hippocampus.traces()
+            assert (batch.source[remembered] == STORED).all()
+            for i in range(batch.subjects):
+                kept = set(traces.item[i][traces.alive[i]].tolist())
+                assert set(batch.item[i][remembered[i]].tolist()) <= kept
+        inner(neocortex, batch, rate, view)
+
+    life.consolidation.step = step  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_repeats_itself_and_resumes_bit_for_bit(method: str):
+    through, broken, heir = (made(method, "task") for _ in range(3))
+    live(through)
+    live(broken, 30)
+    heir.load(copy.deepcopy(broken.state()))
+    live(heir)
+    for name, w in through.neocortex.weights.items():
+        assert torch.equal(w, heir.neocortex.weights[name]), name
