@@ -30,7 +30,8 @@ faults: $(READY)  ## every fault at full count (docs/reliability.md); finished p
 bench: $(READY)  ## speed, as ratios against a hand-written loop in the same run
 	$(BIN)/python -m benchmarks
 
-docs: $(READY)  ## every example in docstrings and docs runs, every link between pages leads somewhere
+docs: $(READY)  ## the site, warnings as errors (notebooks are run); every example runs, every link leads somewhere
+	CLS_SIM_NOTEBOOKS=force $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m pytest -q tests/test_docs.py
 
 check: $(READY)

@@ -165,6 +165,8 @@ VOCABULARY = {
     "Residual": "probes.semantics",
     "Distinctions": "probes.semantics",
     "SchemaConsistency": "probes.semantics",
+    "Retention": "probes.frontier",
+    "Acquisition": "probes.frontier",
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",

@@ -319,3 +319,16 @@ def _mean(values: np.ndarray, which: np.ndarray) -> np.ndarray:
     """The mean over the chosen columns [s, k] → [s], NaN with none."""
     with np.errstate(invalid="ignore"):
         return np.where(which, values, 0.0).sum(1) / which.sum(1)
+
+
+def dominated(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+    """The area [s] of all points from 0 that one of a subject's points (x [s, n], y [s, n]) is at least as good as.
+
+    >>> dominated([[1.0, 0.5]], [[0.5, 1.0]]).tolist()
+    [0.75]
+    """
+    x, y = np.maximum(np.asarray(x, np.float64), 0.0), np.maximum(np.asarray(y, np.float64), 0.0)
+    order = np.argsort(x, 1)
+    x, y = np.take_along_axis(x, order, 1), np.take_along_axis(y, order, 1)
+    best = np.maximum.accumulate(y[:, ::-1], 1)[:, ::-1]  # the best y of a point as far as this one
+    return (np.diff(x, axis=1, prepend=0.0) * best).sum(1)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,19 @@ def test_experiments_that_pages_name_exist(page: Path):
     known = {file.stem for file in (ROOT / "conf" / "experiment").glob("*.yaml")} | {"mine", "NAME"}
     named = set(re.findall(r"experiment=([A-Za-z0-9_]+)", page.read_text()))
     assert named <= known, f"{page.name} names {named - known}"
+
+
+@pytest.mark.claims
+def test_the_site_is_made_without_a_warning(tmp_path: Path):
+    """As `make docs`, but that the notebooks are not run again (tests/test_notebooks.py runs them)."""
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", "-d", tmp_path / "trees"]
+        + [ROOT / "docs", tmp_path / "html"],
+        env=os.environ | {"CLS_SIM_NOTEBOOKS": "off"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    api = (tmp_path / "html" / "api.html").read_text()
+    assert all(f"cls_sim.{module}.{name}" in api for name, module in cls_sim.VOCABULARY.items() if name[0].isupper())

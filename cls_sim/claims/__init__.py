@@ -48,8 +48,9 @@ def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Read
 
 
 def _arms(settings: Mapping[str, Any]) -> set[str]:
-    named = [settings[key] for key in ("arm", "than") if key in settings]
-    return {*named, *settings.get("arms", []), *settings.get("cells", {})}
+    named = [settings[key] for key in ("arm", "than") if isinstance(settings.get(key), str)]
+    several = settings["than"] if isinstance(settings.get("than"), list) else []
+    return {*named, *several, *settings.get("arms", []), *settings.get("cells", {})}
 
 
 def _check(name: str, kind: Callable, settings: Mapping[str, Any]) -> None:

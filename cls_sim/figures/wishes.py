@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim.errors import Refused, choice
+from cls_sim.figures import frontier
 from cls_sim.figures.compared import arms, sweep
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
@@ -19,9 +20,9 @@ def draw(
 ) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep or profile; `arms` chooses
-    among the arms and their order (by default all), the rest are that figure's own settings.  Arms not run are left
-    out.
+    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile or frontier; `arms`
+    chooses among the arms and their order (by default all), the rest are that figure's own settings.  Arms not run
+    are left out.
 
     traces    arm → trace
     readings  arm → name → [s], the last of each
@@ -145,5 +146,6 @@ WISHES: dict[str, Callable[..., Any]] = {
     "curves": _draw_curves,
     "doses": _draw_doses,
     "profile": _draw_profile,
+    "frontier": frontier.wish,
     "sweep": _draw_sweep,
 }
