@@ -49,6 +49,7 @@ VOCABULARY = {
     "Attractor": "hippocampus.ca3",
     "ModernHopfield": "hippocampus.ca3",
     "DreamingHopfield": "hippocampus.ca3",
+    "Coarse": "hippocampus.codes",
     "NoHippocampus": "hippocampus.none",
     "Lesion": "hippocampus.wraps",
     "Frozen": "hippocampus.wraps",

@@ -540,3 +540,42 @@ def test_bad_settings_are_refused(make, key):
     with pytest.raises(cls.Refused) as refused:
         make()
     assert refused.value.key == key
+
+
+# -- codes ------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([1, 2, 4, 8]), st.integers(1, 5), st.integers(4, 13), st.integers(4, 13))
+def test_a_coarse_code_is_a_fixed_point_of_bounded_error(bits: int, scale: int, high: int, wide: int):
+    spec = spec_of(inputs=(high, wide), quantum=None)
+    code = cls.Coarse(scale=scale, bits=bits)
+    code.begin(spec)
+    x = each(spec.seeds, "x", lambda g: g.random((3, high * wide), dtype=np.float32))
+    content = code.write(x)
+    assert content.shape == (4, 3, code.width) and content.dtype == torch.uint8
+    again = code.read(content)
+    assert again.shape == x.shape and again.min() >= 0 and again.max() <= 1
+    if scale == 1:
+        assert (again - x).abs().max() <= 0.5 / (2**bits - 1) + 1e-6
+        assert torch.equal(code.write(again), content)
+
+
+def test_an_index_takes_a_few_bytes_and_is_told_apart_from_others():
+    spec = spec_of((0, 1), inputs=(28, 28), quantum=1 / 255)
+    store = begun(cls.Store(capacity=30, code=cls.Coarse(scale=2, bits=1)), spec)
+    x = each(spec.seeds, "blobs", lambda g: (g.random((20, 7, 7)) > 0.6).repeat(4, 1).repeat(4, 2)).float()
+    y = torch.arange(20).expand(2, -1) % 10
+    store.encode(Batch.lived(x, y), view(), Clock(2, 10))
+    assert store.stored_bytes().tolist() == [30 * (25 + 16)] * 2
+    recall = store.recall(x + 0.2 * torch.rand(x.shape, generator=torch.Generator().manual_seed(0)))
+    assert (recall.scores.argmax(2) == y).all()
+    assert ((recall.x - x).abs().mean() < 0.15) and ((recall.x > 0.5) == (x > 0.5)).float().mean() > 0.9
+
+
+def test_a_coarse_code_is_for_images_of_one_channel():
+    for inputs in ((16,), (3, 8, 8)):
+        with pytest.raises(cls.Refused, match="images"):
+            cls.Store(code=cls.Coarse()).begin(spec_of(inputs=inputs))
+    with pytest.raises(cls.Refused, match="byte"):
+        cls.Coarse(bits=3)

@@ -13,6 +13,7 @@ from cls_sim.batch import STORED, Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
+from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import Slots
 from cls_sim.part import Spec, State
@@ -23,7 +24,7 @@ WORK = 2**24  # numbers held at once while a cue is compared with what is stored
 class Episodic(Hippocampus):
     """`capacity` slots a subject, each an episode: its input, answer, context, and when it was lived.
 
-    content  [s, n + 1, x]  uint8 levels where inputs are whole multiples of a quantum, else float32
+    content  [s, n + 1, x]  in the memory's code: levels of a byte where inputs have a quantum, else float32
     what     [s, n + 1, 2]  int16: label, context
     mark     [s, n + 1, 3]  int32: born (-1: an empty slot), item, key (see Slots)
     target   [s, n + 1, o]  float32, in regression
@@ -32,12 +33,17 @@ class Episodic(Hippocampus):
     The row n + 1 is a bin for what is not stored, so that writing needs no choice of rows; it is not state.
     """
 
-    derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent"})
+    derived = frozenset({"changed", "spec", "form", "_form", "_slots", "_rows", "_silent"})
     columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer")
 
     keep_scores: bool = False
 
-    def __init__(self, capacity: int, keep: str):
+    form: Code | None = None
+
+    def __init__(self, capacity: int, keep: str, code: Code | None = None):
+        if code is not None and not isinstance(code, Code):
+            raise Refused("code", f"{code!r} is no code", "give one, such as Coarse(), or none")
+        self.form = code
         self._slots = Slots(capacity, keep)
         self.capacity, self.keep = self._slots.capacity, self._slots.keep
 
@@ -46,9 +52,9 @@ class Episodic(Hippocampus):
             raise Refused("capacity", "labels and contexts are kept in 16 bits", "use up to 32768 of each")
         self._slots.begin(spec)
         lots = (spec.subjects, self.capacity + 1)
-        kind = torch.uint8 if self._exact(spec) else torch.float32
-        width = int(torch.Size(spec.inputs).numel())
-        self.content = torch.zeros(*lots, width, dtype=kind, device=spec.device)
+        self._form = self.form or (Levels() if self._exact(spec) else Plain())
+        self._form.begin(spec)
+        self.content = torch.zeros(*lots, self._form.width, dtype=self._form.kind, device=spec.device)
         self.what = torch.full((*lots, 2), -1, dtype=torch.int16, device=spec.device)
         self.mark = torch.full((*lots, 3), -1, dtype=torch.int32, device=spec.device)
         if spec.regression:
@@ -134,7 +140,7 @@ class Episodic(Hippocampus):
         """Lay the rows of a batch, with contents x [s, b, x], into their slots; `capacity` is the bin."""
         now = torch.from_numpy(clock.experience).to(slot.device)[:, None].expand_as(slot)
         label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
-        self.content[self._rows, slot] = x if self.content.dtype == x.dtype else self._levels(x)
+        self.content[self._rows, slot] = self._form.write(x)
         self.what[self._rows, slot] = torch.stack((label, batch.context), -1).to(torch.int16)
         self.mark[self._rows, slot] = torch.stack((now, batch.item, key), -1).to(torch.int32)
         if self.spec.regression:
@@ -143,17 +149,13 @@ class Episodic(Hippocampus):
             self.answer[self._rows, slot] = batch.scores
         self.changed += 1
 
-    def _levels(self, x: Tensor) -> Tensor:
-        """Inputs as levels of the quantum: uint8."""
-        return (x * (1 / (self.spec.quantum or 1))).round_().to(torch.uint8)
-
     def _input(self, content: Tensor) -> Tensor:
         """Contents [s, b, x] as inputs [s, b, *inputs], bit for bit as they were lived."""
         return self._plain(content).view(*content.shape[:2], *self.spec.inputs)
 
     def _plain(self, content: Tensor) -> Tensor:
-        """Contents as float32."""
-        return content if content.is_floating_point() else content.float().mul_(self.spec.quantum or 1)
+        """Contents as inputs, float32."""
+        return self._form.read(content)
 
     def _at(self, slot: Tensor) -> Tensor:
         """Slots [s, b] as rows of the columns laid end to end."""

@@ -8,6 +8,7 @@ from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import flag
 from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.codes import Code
 from cls_sim.hippocampus.episodes import Episodic
 from cls_sim.part import View, told
 
@@ -20,6 +21,7 @@ class Store(Episodic):
     capacity  episodes a subject can hold, from 1
     keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest) or balanced
               (equal numbers of every class met so far; not in regression); see Slots
+    code      in what form an episode is kept; none: exactly (Coarse keeps an index of an image, at lower resolution)
     keep_scores  whether the cortex' scores are kept with an episode, as they were when it was lived (4 bytes an output)
 
     Inputs that are whole multiples of a quantum are kept in a byte a number and come back bit for bit (at most
@@ -36,8 +38,10 @@ class Store(Episodic):
     0
     """
 
-    def __init__(self, *, capacity: int = 500, keep: str = "reservoir", keep_scores: bool = False):
-        super().__init__(capacity, keep)
+    def __init__(
+        self, *, capacity: int = 500, keep: str = "reservoir", keep_scores: bool = False, code: Code | None = None
+    ):
+        super().__init__(capacity, keep, code)
         self.keep_scores = flag("keep_scores", keep_scores)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:

@@ -1,0 +1,119 @@
+"""Codes: in what form the content of an episode is kept."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from cls_sim.errors import Refused, whole
+from cls_sim.part import Part, Spec
+
+
+class Code(Part):
+    """Turns inputs into what lies in a slot, and back as well as it can.
+
+    kind   the type of what lies there
+    width  how many of them an episode takes
+    """
+
+    derived = frozenset({"spec"})
+    kind: torch.dtype
+    width: int
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        return spec
+
+    @abstractmethod
+    def write(self, x: Tensor) -> Tensor:
+        """Inputs [s, b, x] as contents [s, b, width]."""
+
+    @abstractmethod
+    def read(self, content: Tensor) -> Tensor:
+        """Contents [s, b, width] as inputs [s, b, x], float32."""
+
+
+class Plain(Code):
+    """Every number as it is."""
+
+    kind = torch.float32
+
+    def begin(self, spec: Spec) -> Spec:
+        self.width = int(torch.Size(spec.inputs).numel())
+        return super().begin(spec)
+
+    def write(self, x: Tensor) -> Tensor:
+        return x
+
+    def read(self, content: Tensor) -> Tensor:
+        return content
+
+
+class Levels(Plain):
+    """Whole multiples of the world's quantum, a byte a number: exact."""
+
+    kind = torch.uint8
+
+    def write(self, x: Tensor) -> Tensor:
+        return (x * (1 / (self.spec.quantum or 1))).round_().to(torch.uint8)
+
+    def read(self, content: Tensor) -> Tensor:
+        return content.float().mul_(self.spec.quantum or 1)
+
+
+class Coarse(Code):
+    """An index instead of a copy: an image at a lower resolution and in few grey levels, enough to make it up again.
+
+        z = round((2^bits - 1) · mean of x over each scale × scale field),    x' = bilinear interpolation of z
+
+    scale  side of a field, from 1; the image is cut into ⌈side / scale⌉ fields a side
+    bits   1, 2, 4 or 8 a field: 2^bits grey levels from 0 to 1
+
+    A 28 × 28 image at scale 2 and 1 bit takes 25 bytes instead of 784.  Refused for inputs that are no images, or
+    have several channels; inputs outside 0 to 1 are cut.
+
+    The hippocampus is thought to keep an index of the cortical pattern, not the pattern (Teyler & DiScenna 1986).
+
+    >>> code = Coarse(scale=2, bits=1)
+    >>> _ = code.begin(Spec(inputs=(4, 4)))
+    >>> x = torch.tensor([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).view(1, 1, 16)
+    >>> code.width, code.write(x).tolist()
+    (1, [[[9]]])
+    """
+
+    kind = torch.uint8
+    derived = Code.derived | {"_shifts"}
+
+    def __init__(self, *, scale: int = 2, bits: int = 1):
+        self.scale, self.bits = whole("scale", scale), whole("bits", bits, 1, 8)
+        if 8 % self.bits:
+            raise Refused("bits", f"{bits} do not fill a byte", "give 1, 2, 4 or 8")
+
+    def begin(self, spec: Spec) -> Spec:
+        sides = [side for side in spec.inputs if side > 1]
+        if len(sides) != 2:
+            raise Refused("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
+        self._image = (sides[0], sides[1])
+        self._fields = tuple(-(-side // self.scale) for side in sides)
+        self.width = -(-self._fields[0] * self._fields[1] * self.bits // 8)
+        self._shifts = torch.arange(0, 8, self.bits, device=spec.device)
+        return super().begin(spec)
+
+    def write(self, x: Tensor) -> Tensor:
+        s, b = x.shape[:2]
+        fields = adaptive_avg_pool2d(x.reshape(s * b, 1, *self._image), self._fields).view(s, b, -1)
+        level = fields.clamp_(0, 1).mul_(2**self.bits - 1).round_().long()
+        spare = self.width * 8 // self.bits - level.shape[2]
+        level = torch.cat((level, level.new_zeros(s, b, spare)), 2).view(s, b, self.width, -1)
+        return (level << self._shifts).sum(3).to(torch.uint8)
+
+    def read(self, content: Tensor) -> Tensor:
+        s, b = content.shape[:2]
+        level = (content.long()[..., None] >> self._shifts) & (2**self.bits - 1)
+        count = self._fields[0] * self._fields[1]
+        fields = level.view(s, b, -1)[..., :count].float().div_(2**self.bits - 1)
+        image = interpolate(fields.reshape(s * b, 1, *self._fields), self._image, mode="bilinear", align_corners=False)
+        return image.view(s, b, -1)
