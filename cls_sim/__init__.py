@@ -42,6 +42,7 @@ VOCABULARY = {
     "Hippocampus": "hippocampus.base",
     "Sparse": "hippocampus.sparse",
     "Store": "hippocampus.store",
+    "Gaussians": "hippocampus.gaussians",
     "Autoencoder": "hippocampus.autoencoder",
     "Trisynaptic": "hippocampus.trisynaptic",
     "Winners": "hippocampus.dentate",

@@ -90,7 +90,7 @@ class Autoencoder(Slotless):
         self.lived = np.zeros(spec.subjects, np.int64)
         self.renewals = np.zeros(spec.subjects, np.int64)
         self._draws: dict[tuple[str, int], Draws] = {}
-        self._dreamt: tuple[tuple, Batch] | None = None
+        self._dreamt: tuple[tuple, Tensor] | None = None
         return super().begin(spec)
 
     # -- learning ---------------------------------------------------------------------------------------
@@ -151,24 +151,21 @@ class Autoencoder(Slotless):
         x = self._made(n, clock)
         scores = view.neocortex.scores(x, weights=self.namer)
         there = torch.from_numpy(self.renewals > 0).to(x.device)[:, None].float()
-        return Batch.lived(
-            x,
-            scores.argmax(2),
-            source=torch.full(x.shape[:2], DREAMED, dtype=torch.uint8, device=x.device),
-            scores=scores if self.targets == "soft" else None,
-            weight=there.expand(-1, n),
-        )
+        source = torch.full(x.shape[:2], DREAMED, dtype=torch.uint8, device=x.device)
+        batch = Batch.lived(x, scores.argmax(2), source=source, weight=there.expand(-1, n))
+        return batch.with_(scores=scores) if self.targets == "soft" else batch
 
     @torch.no_grad()
     def _made(self, n: int, clock: Clock) -> Tensor:
         """The inputs [s, n, …] made up at this tick; the cortex and the hippocampus itself learn from the same."""
         now = clock.experience + clock.replay
         key = (n, now.tobytes(), self.renewals.tobytes())
-        if self._dreamt is None or self._dreamt[0] != key:
-            received = down(self._noise("dream", n, now), self.before, "down", len(self.hidden))
-            x = shown(received, self._levels()).mT.reshape(len(now), n, *self.spec.inputs)
-            self._dreamt = (key, x)
-        return self._dreamt[1]
+        if self._dreamt is not None and self._dreamt[0] == key:
+            return self._dreamt[1]
+        received = down(self._noise("dream", n, now), self.before, "down", len(self.hidden))
+        x = shown(received, self._levels()).mT.reshape(len(now), n, *self.spec.inputs)
+        self._dreamt = (key, x)
+        return x
 
     @torch.no_grad()
     def recall(self, x: Tensor) -> Recall:
@@ -198,4 +195,3 @@ class Autoencoder(Slotless):
     def load(self, tree: State) -> None:
         super().load(tree)
         self._dreamt = None
-        self.changed += 1

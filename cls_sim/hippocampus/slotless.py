@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cls_sim.batch import STORED, Batch
 from cls_sim.hippocampus.base import Hippocampus, Traces
+from cls_sim.part import State
 
 
 class Slotless(Hippocampus):
@@ -26,3 +27,7 @@ class Slotless(Hippocampus):
 
     def silence(self, slots: Tensor) -> None:
         """There is nothing to lose one by one."""
+
+    def load(self, tree: State) -> None:
+        super().load(tree)
+        self.changed += 1

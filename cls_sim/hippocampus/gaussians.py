@@ -1,0 +1,220 @@
+"""A hippocampus that keeps no episode and no network, only a Gaussian for each class."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import DREAMED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, flag, real, whole
+from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.hippocampus.slotless import Slotless
+from cls_sim.part import Spec, View
+from cls_sim.subjects import Draws, each
+
+WORK = 2**24  # numbers held at once while cues are compared with classes
+SQUASH = {"linear": lambda drive: drive, "tanh": torch.tanh, "relu": torch.relu}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the sums come to: which classes there are [s, o], means [s, o, f], Cholesky factors [s, o | 1, f, f] of
+    the covariances, log |Σ|^½ [s, o | 1], and, for dreams, the way back [s, f + 1, x]."""
+
+    there: Tensor
+    mean: Tensor
+    factor: Tensor
+    volume: Tensor
+    back: Tensor | None
+
+
+class Gaussians(Slotless):
+    """Streaming class-conditional Gaussians: counts, means and covariances of features f = squash(W x).
+
+        p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if shared
+
+    of      what is counted: random (a fixed random projection W, drawn for each subject) or input (x itself)
+    units   numbers in a random projection, from 1
+    squash  linear, tanh or relu
+    shared  one covariance for all classes (linear discriminant) instead of one each (quadratic)
+    prior   ν, above 0, pseudo-rows that pull a covariance to the pooled one, and that to a sphere of its variance σ²
+    dreams  whether to keep what leads from features back to inputs (least squares over all that was lived), so as to
+            dream: a class lived, features from its Gaussian, the input that they mean; of=input dreams without
+
+    S_c [f, f] is the scatter about the mean μ_c of n_c rows.  One exposure, no order, no learning rate: the statistics
+    are those of the whole past.  A cue is answered by the class posterior; match = exp(-½ max(0, d²/f - 1)), d the
+    Mahalanobis distance from the nearest class.  Bytes: counts, means and the triangles of symmetric matrices in
+    float32; with dreams also x · f numbers; the random projection is fixed wiring.  Refused in regression.
+
+    Source: linear and quadratic discriminant analysis, Fisher 1936; streaming, Hayes & Kanan 2020; class Gaussians as
+    a source of pseudo-rehearsal, Kemker & Kanan 2018.
+
+    >>> gist = Gaussians(units=50)
+    >>> spec = gist.begin(Spec(seeds=(0,), inputs=(28, 28), outputs=10))
+    >>> gist.stored_bytes().tolist()
+    [53040]
+    """
+
+    derived = Slotless.derived | {"_wiring", "_draws", "_fit"}
+
+    def __init__(
+        self,
+        *,
+        of: str = "random",
+        units: int = 100,
+        squash: str = "linear",
+        shared: bool = False,
+        prior: float = 10.0,
+        dreams: bool = False,
+    ):
+        self.of = choice("of", of, ("random", "input"))
+        self.units = whole("units", units)
+        self.squash = choice("squash", squash, SQUASH)
+        self.shared, self.dreams = flag("shared", shared), flag("dreams", dreams)
+        self.prior = real("prior", prior, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "keeps a Gaussian for each class, and this world asks for numbers", "choose another one")
+        s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
+        f = x if self.of == "input" else self.units
+        self.count = torch.zeros(s, o, device=spec.device)
+        self.total = torch.zeros(s, o, f, device=spec.device)
+        self.second = torch.zeros(s, 1 if self.shared else o, f, f, device=spec.device)
+        if self.dreams and self.of == "random":
+            self.cross = torch.zeros(s, f + 1, x, device=spec.device)
+        self._wiring = None
+        if self.of == "random":
+            drawn = each(spec.seeds, "hippocampus.wiring", lambda g: g.standard_normal((x, f), np.float32))
+            self._wiring = drawn.to(spec.device) / math.sqrt(x)
+        self._draws: dict[tuple[str, int], Draws] = {}
+        self._fit: tuple[int, Fit] | None = None
+        spec = super().begin(spec)
+        if not self.dreams:
+            spec = self.spec = _sober(spec)
+        return spec
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        there = batch.present() if who is None else batch.present() & who[:, None]
+        f = self._features(batch.x)
+        classes = torch.arange(self.spec.outputs, device=f.device)[:, None]
+        belongs = ((batch.y[:, None] == classes) & there[:, None]).to(f)  # [s, o, b]
+        self.count = self.count + belongs.sum(2)
+        self.total = self.total + belongs @ f
+        share = belongs.sum(1, keepdim=True) if self.shared else belongs
+        self.second = self.second + (share[:, :, None] * f.mT[:, None]) @ f[:, None]
+        if "cross" in vars(self):
+            self.cross = self.cross + (_with_one(f) * share.sum(1)[..., None]).mT @ batch.x.flatten(2)
+        self.changed += 1
+
+    # -- answering --------------------------------------------------------------------------------------
+
+    def recall(self, x: Tensor) -> Recall:
+        fit, f = self._fitted(), self._features(x)
+        size = max(64, WORK // (f.shape[0] * self.spec.outputs * f.shape[2]))
+        far = torch.cat([self._far(fit, some) for some in f.split(size, 1)], 1)  # [s, b, o]
+        there = fit.there[:, None]
+        scores = (-0.5 * far - fit.volume[:, None]).masked_fill(~there, -torch.inf)
+        nearest = far.masked_fill(~there, torch.inf).amin(2)
+        known = fit.there.any(1)[:, None]
+        match = (-0.5 * (nearest / f.shape[2] - 1).clamp(min=0)).exp() * known
+        blank = nothing(x, self.spec.outputs)
+        posterior = torch.where(known[..., None], scores, 0.0).softmax(2) * known[..., None]
+        return Recall(posterior, blank.x, match, blank.slot)
+
+    def _far(self, fit: Fit, f: Tensor) -> Tensor:
+        """Squared Mahalanobis distances of features [s, b, f] from the classes: [s, b, o]."""
+        off = (f[:, None] - fit.mean[:, :, None]).mT  # [s, o, f, b]
+        factor = fit.factor.expand(-1, off.shape[1], -1, -1)
+        return torch.linalg.solve_triangular(factor, off, upper=False).square().sum(2).mT
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Features [s, b, f] of inputs [s, b, …]."""
+        x = x.flatten(2)
+        return SQUASH[self.squash](x if self._wiring is None else x @ self._wiring)
+
+    def _fitted(self) -> Fit:
+        """The Gaussians that the sums come to; made again when these have changed."""
+        if self._fit is None or self._fit[0] != self.changed:
+            self._fit = (self.changed, self._made())
+        return self._fit[1]
+
+    def _made(self) -> Fit:
+        count, total, second = self.count.double(), self.total.double(), self.second.double()
+        mean = total / count.clamp(min=1)[..., None]
+        n, eye = count.sum(1)[:, None, None], torch.eye(mean.shape[2], dtype=torch.float64, device=mean.device)
+        scatter = second.sum(1) - total.mT @ mean
+        variance = scatter.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] / (n.clamp(min=1) * mean.shape[2])
+        pooled = (scatter + self.prior * variance.clamp(min=1e-8) * eye) / (n + self.prior)
+        covariance = pooled[:, None]
+        if not self.shared:
+            own = second - total[..., None] * mean[:, :, None]
+            covariance = (own + self.prior * covariance) / (count + self.prior)[..., None, None]
+        factor = torch.linalg.cholesky(covariance)
+        volume = factor.diagonal(dim1=2, dim2=3).log().sum(2)
+        return Fit(count > 0, mean.float(), factor.float(), volume.float(), self._back(total, second, n))
+
+    def _back(self, total: Tensor, second: Tensor, n: Tensor) -> Tensor | None:
+        """Least squares from features, and a one, to inputs: [s, f + 1, x]."""
+        if "cross" not in vars(self):
+            return None
+        rows, sums = second.sum(1), total.sum(1)[..., None]
+        gram = torch.cat((torch.cat((rows, sums), 2), torch.cat((sums.mT, n), 2)), 1)
+        size = gram.diagonal(dim1=1, dim2=2).mean(1).clamp(min=1e-8)[:, None, None]
+        ridge = 1e-6 * size * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
+        return torch.linalg.solve(gram + ridge, self.cross.double()).float()
+
+    # -- dreaming ---------------------------------------------------------------------------------------
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        if not self.dreams:
+            raise Refused("dreams", "is false, so that nothing leads back from features to inputs", "give true")
+        fit, now = self._fitted(), clock.experience + clock.replay
+        known = fit.there.any(1)
+        chances = torch.where(known[:, None], fit.there, True).double().cumsum(1)
+        lot = self._draw("class", n, (n,), "uniform").at(now) * chances[:, -1:]
+        y = torch.searchsorted(chances, lot.contiguous(), right=True).clamp_(max=self.spec.outputs - 1)
+        noise = self._draw("dream", n, (n, fit.mean.shape[2]), "normal").at(now)
+        rows = torch.arange(len(y), device=y.device)[:, None]
+        if self.shared:
+            off = noise @ fit.factor[:, 0].mT
+        else:  # every class for every row, and then its own
+            mine = (y[:, None] == torch.arange(self.spec.outputs, device=y.device)[:, None]).to(noise)
+            off = ((noise[:, None] * mine[..., None]) @ fit.factor.mT).sum(1)
+        x = fit.mean[rows, y] + off
+        if fit.back is not None:
+            x = _with_one(x) @ fit.back
+        x = x.view(len(y), n, *self.spec.inputs)
+        return Batch.lived(
+            x.clamp(0, 1) if self.spec.quantum is not None else x,
+            y,
+            source=torch.full_like(y, DREAMED, dtype=torch.uint8),
+            weight=known[:, None].float().expand(-1, n),
+        )
+
+    def _draw(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
+        if (purpose, rows) not in self._draws:
+            name = f"hippocampus.{purpose}"
+            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, kind, device=self.spec.device)
+        return self._draws[purpose, rows]
+
+    def stored_bytes(self) -> Tensor:
+        o, f = self.total.shape[1:]
+        numbers = o + o * f + self.second.shape[1] * f * (f + 1) // 2
+        numbers += self.cross[0].numel() if "cross" in vars(self) else 0
+        return torch.full((self.spec.subjects,), 4 * numbers, dtype=torch.int64)
+
+
+def _with_one(f: Tensor) -> Tensor:
+    """Features [s, b, f] and a one: [s, b, f + 1]."""
+    return torch.cat((f, torch.ones_like(f[..., :1])), 2)
+
+
+def _sober(spec: Spec) -> Spec:
+    """The spec, without a dreaming hippocampus."""
+    return replace(spec, dreams=tuple(room for room in spec.dreams if room != "hippocampus"))
