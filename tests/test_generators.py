@@ -11,6 +11,7 @@ import torch
 
 import cls_sim as cls
 from cls_sim.batch import DREAMED
+from cls_sim.clock import Clock
 from tests.lives import live, small
 
 
@@ -29,7 +30,12 @@ def bir(subjects: int = 2, **changes: Any) -> cls.Life:
     return small(subjects, **{"rhythm": cls.Sleepless(wake=6)} | parts | changes)
 
 
-LIVES = {"dgr": dgr, "bir": bir}
+def gist(subjects: int = 2, **changes: Any) -> cls.Life:
+    parts = {"hippocampus": cls.Gaussians(units=24, dreams=True), "replay": awake()}
+    return small(subjects, **{"rhythm": cls.Sleepless(wake=6)} | parts | changes)
+
+
+LIVES = {"dgr": dgr, "bir": bir, "gist": gist}
 lives = pytest.mark.parametrize("make", LIVES.values(), ids=LIVES)
 
 
@@ -49,7 +55,7 @@ def leaves(tree: Any) -> list:
 @lives
 def test_dreams_begin_when_the_first_context_has_ended(make):
     life = live(make(), 11)
-    assert not dreams(life).present().any()
+    assert make is gist or not dreams(life).present().any()  # Gaussians are what was lived, at once
     life.step()
     batch = dreams(life)
     assert batch.present().all() and (batch.source == DREAMED).all()
@@ -162,6 +168,56 @@ def test_feedback_recalls_what_it_has_learnt():
     assert (again - x).square().mean() < 0.8 * (gone - x).square().mean()
 
 
+def lived(rows: int, seed: int = 0) -> tuple[cls.Gaussians, cls.Batch]:
+    """Rows of two classes, N((0, 0, 0), I) and N((4, 0, 0), diag(.01, 1, 1)), seen by Gaussians on the input itself."""
+    spec = cls.Spec(seeds=(seed,), inputs=(3,), outputs=4, ends=(1,))
+    part, g = cls.Gaussians(of="input", prior=0.01, dreams=True), torch.Generator().manual_seed(seed)
+    part.begin(spec)
+    y = torch.arange(rows)[None] % 2 * 2
+    x = torch.randn(1, rows, 3, generator=g)
+    x[0, 1::2] = x[0, 1::2] * torch.tensor([0.1, 1, 1]) + torch.tensor([4.0, 0, 0])
+    batch = cls.Batch.lived(x, y)
+    for some in range(0, rows, 50):
+        rows_ = {name: getattr(batch, name)[:, some : some + 50] for name in ("x", "y")}
+        part.encode(cls.Batch.lived(**rows_), None, Clock(1, 1))  # pyright: ignore[reportArgumentType]
+    return part, batch
+
+
+def test_streaming_gaussians_are_the_moments_of_the_past_and_dream_from_them():
+    part, batch = lived(400)
+    mine = batch.x[0, 1::2].double()
+    fit = part._fitted()
+    assert fit.there.tolist() == [[True, False, True, False]]
+    assert torch.allclose(fit.mean[0, 2].double(), mine.mean(0), atol=1e-4)
+    found = (fit.factor[0, 2] @ fit.factor[0, 2].T).double()
+    assert torch.allclose(found, torch.cov(mine.T, correction=0), atol=1e-2)
+    dream = part.dream(4000, Clock(1, 1), None)  # pyright: ignore[reportArgumentType]
+    assert set(dream.y[0].tolist()) == {0, 2}
+    assert torch.allclose(dream.x[0, dream.y[0] == 2].double().mean(0), mine.mean(0), atol=0.1)
+    assert torch.allclose(torch.cov(dream.x[0, dream.y[0] == 2].double().T), found, atol=0.12)
+
+
+def test_streaming_gaussians_answer_as_quadratic_discriminants():
+    part, batch = lived(400)
+    from scipy.stats import multivariate_normal
+
+    x = batch.x[0].double()
+    moments = [(x[k::2].mean(0).numpy(), torch.cov(x[k::2].T, correction=0).numpy()) for k in (0, 1)]
+    cue = torch.randn(1, 200, 3, generator=torch.Generator().manual_seed(5)) * 2 + torch.tensor([2.0, 0, 0])
+    density = np.stack([multivariate_normal(m, c).logpdf(cue[0].numpy()) for m, c in moments], 1)
+    recall = part.recall(cue)
+    assert ((recall.scores[0].argmax(1) == 2).numpy() == (density[:, 1] > density[:, 0])).mean() > 0.98
+    assert not recall.scores[..., [1, 3]].any()
+    assert part.recall(cue + 50).match.max() < 0.01 < part.recall(cue).match.max()
+
+
+def test_gaussians_can_stand_for_a_hippocampus():
+    """Digits in five contexts, one exposure each: the statistics alone know all ten."""
+    life = gist(2, world=cls.Digits(per_context=60, batch=5), readout=cls.Memory())
+    live(life)
+    assert cls.Accuracy().measure(life).mean() > 0.8
+
+
 @pytest.mark.parametrize(
     ("make", "key"),
     [
@@ -169,6 +225,9 @@ def test_feedback_recalls_what_it_has_learnt():
         (lambda: cls.Feedback(prior="two"), "prior"),
         (lambda: cls.Feedback(hidden=[]), "hidden"),
         (lambda: cls.Feedback().begin(cls.Spec(inputs=(2,), outputs=2)), "renew"),
+        (lambda: cls.Gaussians(prior=0.0), "prior"),
+        (lambda: cls.Gaussians(of="cortex"), "of"),
+        (lambda: cls.Gaussians().begin(cls.Spec(inputs=(2,), outputs=1, regression=True)), ""),
         (lambda: cls.Autoencoder(targets="none"), "targets"),
         (lambda: cls.Autoencoder(hidden=8), "hidden"),  # pyright: ignore[reportArgumentType]
         (lambda: cls.Autoencoder().begin(cls.Spec(inputs=(2,), outputs=2)), "renew"),
