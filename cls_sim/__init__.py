@@ -43,6 +43,7 @@ VOCABULARY = {
     "Sparse": "hippocampus.sparse",
     "Store": "hippocampus.store",
     "Gaussians": "hippocampus.gaussians",
+    "Copies": "hippocampus.copies",
     "Autoencoder": "hippocampus.autoencoder",
     "Trisynaptic": "hippocampus.trisynaptic",
     "Winners": "hippocampus.dentate",
@@ -74,6 +75,7 @@ VOCABULARY = {
     "Exponential": "plasticity",
     "PowerLaw": "plasticity",
     "CriticalPeriod": "plasticity",
+    "Allowance": "plasticity",
     "WakeNight": "plasticity",
     "Modulated": "plasticity",
     # rhythm
@@ -173,7 +175,11 @@ VOCABULARY = {
     "Passes": "probes.night",
     "NightContent": "probes.night",
     "MemorySignal": "probes.memory",
+    "Score": "probes.predictability",
+    "BayesExcess": "probes.predictability",
+    "Predictability": "probes.predictability",
     "Strength": "probes.memory",
+    "Recalled": "probes.memory",
 }
 
 __all__ = ["ROOMS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -177,6 +177,42 @@ class CriticalPeriod(Plasticity):
         return self._low + self._high * (0.5 + 0.5 * np.tanh((self._closes - clock.day) / (2.0 * self._width)))
 
 
+class Allowance(Plasticity):
+    """A plasticity that ends when its dose is spent: η in every tick, awake and asleep, until Σ η = dose.
+
+    Early stopping as a schedule: with the dose s* of theory, a student stops where more consolidation would harm
+    (Sun et al. 2023).  The last step is what is left of the dose.
+
+    rate  from 0, learning rate a step; one number, or one a subject
+    dose  from 0, or infinity (no end); one number, or one a subject
+
+    >>> from cls_sim.part import Spec
+    >>> schedule = Allowance(rate=0.1, dose=0.25)
+    >>> _ = schedule.begin(Spec())
+    >>> clock, rates = Clock(1, 100), []
+    >>> for _ in range(4):
+    ...     rates.append(round(float(schedule.rate(clock)[0]), 6))
+    ...     clock.experience += 1
+    >>> rates
+    [0.1, 0.1, 0.05, 0.0]
+    """
+
+    derived = frozenset({"_rate", "_dose"})
+
+    def __init__(self, *, rate: float | list[float] = 0.1, dose: float | list[float] = 1.0):
+        self.value = reals("rate", rate, 0.0)
+        self.dose = 0.0 if dose == 0 else durations("dose", dose)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._rate = per_subject("rate", self.value, spec)
+        self._dose = per_subject("dose", self.dose, spec)
+        return spec
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        left = self._dose - self._rate * (clock.experience + clock.replay)
+        return np.clip(left, 0.0, self._rate) * (left > 1e-9 * self._rate)
+
+
 class WakeNight(Plasticity):
     """One plasticity awake and another asleep: the cortex often learns by night only (wake = 0).
 

@@ -23,6 +23,10 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Dependence": [{}, {"control": cls.Both(threshold=0.5)}],
     "Generalisation": [{}],
     "Memorisation": [{}],
+    "Score": [{"of": of} for of in ("memory", "generalisation")],
+    "Strength": [{"of": of} for of in ("cortex", "both")],
+    "Recalled": [{"of": of} for of in ("cortex", "both")],
+    "Predictability": [{"by": by} for by in ("likelihood", "validation", "speed")],
     "NightContent": [{"of": of} for of in ("entropy", "age_days", "old_share")],
     "Amnesia": [{"of": of} for of in ("control", "lesion", "retained", "rr")],
     "NoveltyGate": [{}, {"readout": cls.Memory()}],
@@ -102,9 +106,13 @@ def things(subjects: int = 2, **changes: Any) -> cls.Life:
 KINDS: dict[str, Any] = {
     "Generalisation": lessons,
     "Memorisation": lessons,
+    "Score": lessons,
+    "BayesExcess": lessons,
+    "Predictability": lessons,
     "MemorySignal": patterns,
     "Strength": cohorts,
     **dict.fromkeys(("Belief", "Distance", "Distinctions", "SchemaConsistency"), things),
+    "Recalled": cohorts,
 }
 
 

@@ -121,4 +121,55 @@ def trend(
     return bounded(statistics.spearman(range(len(arms)), means), at_least, at_most)
 
 
-KINDS = (at_most, at_least, published, better, interior, best_last, near, ratio, trend)
+def rms(traces: Traces, readings: Readings, arms: list[str], reading: str, at_most: float) -> Verdict:
+    """The root mean square, over arms and subjects, of a reading that should be 0 is at most so much.
+
+    `mean` is its bias.
+    """
+    found = np.concatenate([values(traces, readings, arm, reading) for arm in arms])
+    square = float(np.sqrt(np.nanmean(found**2)))
+    said = {"expected": f"<= {at_most}", "tolerance": 0, "value": square, "mean": float(np.nanmean(found))}
+    return said | {"passed": square <= at_most}
+
+
+def crossing(
+    traces: Traces,
+    readings: Readings,
+    cells: dict[str, float],
+    reading: str,
+    value: float,
+    tolerance: float,
+    level: float = 0.0,
+) -> Verdict:
+    """Over arms (arm: number) the mean passes `level` once, at a number within the tolerance of `value`."""
+    x = np.array(list(cells.values()), np.float64)
+    y = np.array([np.nanmean(values(traces, readings, arm, reading)) for arm in cells]) - level
+    turns = np.flatnonzero(y[:-1] * y[1:] < 0)
+    found = float("nan")
+    if len(turns) == 1:
+        i = int(turns[0])
+        found = float(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i]))
+    means = dict(zip(cells, y.tolist(), strict=True))
+    said = {"expected": value, "tolerance": tolerance, "value": found, "cells": means}
+    return said | {"passed": bool(abs(found - value) <= tolerance)}
+
+
+def top_at(
+    traces: Traces, readings: Readings, cells: dict[str, float], reading: str, value: float, tolerance: float
+) -> Verdict:
+    """Over arms (arm: number above 0) the mean is largest inside, within a share `tolerance` of `value`.
+
+    The place is the top of a parabola in the logarithm of the number, through the largest mean and its neighbours.
+    """
+    x = np.log(np.array(list(cells.values()), np.float64))
+    y = np.array([np.nanmean(values(traces, readings, arm, reading)) for arm in cells])
+    top, found = int(np.argmax(y)), float("nan")
+    if 0 < top < len(x) - 1:
+        a, b, _ = np.polyfit(x[top - 1 : top + 2], y[top - 1 : top + 2], 2)
+        found = float(np.exp(-b / (2 * a)))
+    means = dict(zip(cells, y.tolist(), strict=True))
+    said = {"expected": value, "tolerance": tolerance, "value": found, "cells": means}
+    return said | {"passed": bool(abs(found / value - 1) <= tolerance)}
+
+
+KINDS = (at_most, at_least, published, better, interior, best_last, near, ratio, trend, rms, crossing, top_at)

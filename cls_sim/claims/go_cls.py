@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from cls_sim import theory
-from cls_sim.claims.values import Traces, Verdict, relative, worst
+from cls_sim.claims.values import Readings, Traces, Verdict, relative, values, worst
 from cls_sim.trace import Trace
 
 
 def _dose(trace: Trace, reading: str) -> tuple[np.ndarray, np.ndarray]:
     """A reading's mean over subjects against the dose: both [t]."""
     _, dose = trace.reading("dose")
-    _, values = trace.reading(reading)
-    return np.asarray(dose).mean(1), np.asarray(values)
+    _, found = trace.reading(reading)
+    return np.asarray(dose).mean(1), np.asarray(found)
 
 
 CURVES = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
@@ -33,8 +33,8 @@ def curve(
     """For every cell (arm: SNR), the relative L2 distance of the mean curve from the analytic one, over the dose."""
     distances = {}
     for arm, snr in cells.items():
-        dose, values = _dose(traces[arm], reading)
-        distances[arm] = relative(values.mean(1), CURVES[law](dose, snr, load))
+        dose, errors = _dose(traces[arm], reading)
+        distances[arm] = relative(errors.mean(1), CURVES[law](dose, snr, load))
     return worst(distances, tolerance)
 
 
@@ -53,10 +53,43 @@ def optimum(
     """For every cell (arm: SNR), the error at the analytic best dose s*, relative to the sampled minimum, less 1."""
     excess = {}
     for arm, snr in cells.items():
-        dose, values = _dose(traces[arm], reading)
-        mean = values.mean(1)
+        dose, errors = _dose(traces[arm], reading)
+        mean = errors.mean(1)
         excess[arm] = float(np.interp(theory.best_dose(snr, load), dose, mean) / mean.min() - 1)
     return worst(excess, tolerance)
 
 
-KINDS = (curve, same_dose, optimum)
+def collapse(traces: Traces, readings: Any, arms: list[str], reading: str, tolerance: float) -> Verdict:
+    """The arms' mean curves, each over its first value, lie on one another: the largest difference over the dose."""
+    curves = {}
+    for arm in arms:
+        dose, errors = _dose(traces[arm], reading)
+        curves[arm] = (dose, errors.mean(1) / errors[0].mean())
+    off = {}
+    for i, one in enumerate(arms):
+        for other in arms[i + 1 :]:
+            dose, errors = curves[one]
+            off[f"{one}, {other}"] = float(np.abs(np.interp(dose, *curves[other]) - errors).max())
+    return worst(off, tolerance)
+
+
+def on_curve(
+    traces: Traces,
+    readings: Readings,
+    arms: list[str],
+    reading: str,
+    law: str,
+    tolerance: float,
+    x: str = "dose",
+    settings: dict[str, Any] | None = None,
+) -> Verdict:
+    """At the end, every arm's mean reading lies on a law of cls_sim.theory, at its mean dose or another reading x."""
+    curve = theory.law("claims.law", law)
+    off = {}
+    for arm in arms:
+        at, mean = (float(np.nanmean(values(traces, readings, arm, name))) for name in (x, reading))
+        off[arm] = abs(float(np.ravel(curve(np.array([at]), **(settings or {})))[0]) - mean)
+    return worst(off, tolerance)
+
+
+KINDS = (curve, same_dose, optimum, collapse, on_curve)

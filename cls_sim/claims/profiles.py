@@ -74,4 +74,62 @@ def along(
     return bounded(statistics.spearman(range(len(mean)), mean), at_least, at_most)
 
 
-KINDS = (law, slope, along)
+def over_days(
+    traces: Traces,
+    readings: Readings,
+    reading: str,
+    law: str,
+    tolerance: float,
+    arms: list[str] | dict[str, dict[str, Any]],
+    settings: dict[str, Any] | None = None,
+    moment: str | None = None,
+    start: float = 0.0,
+) -> Verdict:
+    """A reading follows a law of cls_sim.theory over the days of a life: the largest difference of the means.
+
+    Means are over subjects (and places of a profile); arms may map each arm to its own settings of the law.  Ages
+    count from the day `start`.
+    """
+    curve = theory.law("claims.law", law)
+    own = arms if isinstance(arms, dict) else {name: {} for name in arms}
+    off = {}
+    for name, special in own.items():
+        days, found = traces[name].reading(reading, moment)
+        mean = np.nanmean(found.reshape(len(found), -1), 1)
+        wanted = np.asarray(curve(days - start, **{**(settings or {}), **special}), np.float64)
+        off[name] = float(np.abs(mean - wanted).max())
+    return worst(off, tolerance)
+
+
+def trend_over_days(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    reading: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    moment: str | None = None,
+) -> Verdict:
+    """Spearman's correlation of a reading's mean with the days of a life lies within bounds (1: rises all the way)."""
+    days, found = traces[arm].reading(reading, moment)
+    mean = np.nanmean(found.reshape(len(found), -1), 1)
+    return bounded(statistics.spearman(days, mean), at_least, at_most)
+
+
+def peak_over_days(
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    reading: str,
+    value: float,
+    tolerance: float,
+    moment: str | None = None,
+) -> Verdict:
+    """A reading's mean is at its highest within so many days of `value`."""
+    days, found = traces[arm].reading(reading, moment)
+    day = float(days[np.argmax(np.nanmean(found.reshape(len(found), -1), 1))])
+    said = {"expected": value, "tolerance": tolerance, "value": day}
+    return said | {"passed": bool(abs(day - value) <= tolerance)}
+
+
+KINDS = (law, slope, along, over_days, trend_over_days, peak_over_days)

@@ -21,6 +21,8 @@ def draw(
     """The figure `figures.NAME` of an experiment, and its data.
 
     `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile or frontier; `arms`
+    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile, points or
+    theory_over_days; `arms`
     chooses among the arms and their order (by default all), the rest are that figure's own settings.  Arms not run
     are left out.
 
@@ -133,6 +135,75 @@ def _draw_profile(
     return curves(drawn, **given) if drawn else empty("profile")
 
 
+def _draw_points(
+    traces: Mapping[str, Any],
+    readings: Any,
+    reading: str | Sequence[str],
+    x: str | Sequence[float],
+    law: Mapping[str, str] | str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    panels: Mapping[str, Sequence[str]] | None = None,
+    names: Mapping[str, str] | None = None,
+    **others: Any,
+) -> Any:
+    """One reading (or several, a colour each) of arms that differ in a number, over the line of a law.
+
+    x         the arms' numbers in order, or the name of a reading whose mean it is
+    law       a function of cls_sim.theory, at x; or reading → law
+    settings  of the law: for all, or panel title → its own
+    panels    title → its arms (x is then a reading); without, one panel of all
+    """
+    from cls_sim import theory
+
+    wanted: Sequence[str] = [reading] if isinstance(reading, str) else reading
+    laws, drawn = law if isinstance(law, Mapping) else dict.fromkeys(wanted, law), []
+    for title, chosen in (panels or {"": list(traces)}).items():
+        arms = [arm for arm in chosen if arm in traces]
+        if not arms or (not isinstance(x, str) and len(x) != len(arms)):
+            continue
+        at = np.array([np.nanmean(readings[arm][x]) for arm in arms] if isinstance(x, str) else x, np.float64)
+        log = others.get("log")
+        fine = np.geomspace(at.min(), at.max(), 200) if log else np.linspace(at.min(), at.max(), 200)
+        own = (settings or {}).get(title, settings or {})
+        panel: dict[str, Any] = {"title": title, "points": {}, "lines": {}}
+        for name in wanted:
+            label = (names or {}).get(name, label_of(name))
+            panel["points"][label] = (at, np.stack([readings[arm][name] for arm in arms]))
+            if laws.get(name):
+                panel["lines"][label] = (fine, theory.law("figures.law", laws[name])(fine, **own))
+        drawn.append(panel)
+    given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
+    return curves(drawn, **given) if drawn else empty("points")
+
+
+def _draw_theory_over_days(
+    traces: Mapping[str, Any],
+    readings: Any,
+    reading: str | Sequence[str],
+    law: Mapping[str, str],
+    settings: Mapping[str, Any] | None = None,
+    moment: str | None = None,
+    names: Mapping[str, str] | None = None,
+    **others: Any,
+) -> Any:
+    """Readings over the days of one arm (places of a profile averaged) beside laws of cls_sim.theory at the day.
+
+    law       reading → law
+    settings  of all laws
+    """
+    from cls_sim import theory
+
+    ((_, trace),) = traces.items()
+    panel: dict[str, Any] = {"title": "", "points": {}, "lines": {}}
+    for name in [reading] if isinstance(reading, str) else reading:
+        days, found = trace.reading(name, moment)
+        label = (names or {}).get(name, label_of(name))
+        panel["points"][label] = (days, found if found.ndim == 2 else np.nanmean(found, 2))
+        fine = np.linspace(days.min(), days.max(), 200)
+        panel["lines"][label] = (fine, theory.law("figures.law", law[name])(fine, **(settings or {})))
+    return curves([panel], **{"xlabel": "age, days", "columns": 1, **others})
+
+
 def _against_dose(trace: Any, reading: str) -> tuple[np.ndarray, np.ndarray]:
     return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
 
@@ -145,7 +216,9 @@ WISHES: dict[str, Callable[..., Any]] = {
     "matrix": _draw_matrix,
     "curves": _draw_curves,
     "doses": _draw_doses,
+    "points": _draw_points,
     "profile": _draw_profile,
     "frontier": frontier.wish,
     "sweep": _draw_sweep,
+    "theory_over_days": _draw_theory_over_days,
 }

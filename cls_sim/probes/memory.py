@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Synapses
-from cls_sim.errors import Refused, real, whole
+from cls_sim.errors import Refused, choice, real, whole
 from cls_sim.part import Spec
 from cls_sim.probes.base import Probe
+
+SYSTEMS = ("cortex", "both")
 
 
 class MemorySignal(Probe):
@@ -90,10 +92,11 @@ class MemorySignal(Probe):
 
 
 class Strength(Probe):
-    """How strong each cohort's memory is in the weights: the mean over its items of y·w, [s, K].
+    """How strong each cohort's memory is: the mean over its items of y·w, [s, K].
 
     1 is a memory as it was learned in one exposure; its reference, of a pattern that was never learned, is 0.
 
+    of  cortex (w are the weights: what a lesion of the hippocampus leaves) or both (and what the hippocampus recalls)
     at  moments
 
     >>> Strength(at="day.end").at
@@ -102,12 +105,45 @@ class Strength(Probe):
 
     axis = "cohort"
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = "life.end"):
+    def __init__(self, *, of: str = "cortex", at: str | list[str] | tuple[str, ...] = "life.end"):
         super().__init__(at=at)
+        self.of = choice("of", of, SYSTEMS)
 
     def measure(self, life: Any) -> Tensor:
-        if not hasattr(life.world, "cohorts"):
-            raise Refused("", "asks for cohorts, and this world has none", "use world=cohorts")
-        patterns = life.world.cohorts()
-        weights = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
-        return (patterns * weights).double().mean(2)
+        patterns, there = _cohorts(life, self.of)
+        return (patterns * there).double().mean(2)
+
+
+class Recalled(Probe):
+    """The share of each cohort's items of which there is at least one copy, [s, K]; its chance level is 0.
+
+    of  cortex (what a lesion of the hippocampus leaves) or both
+    at  moments
+
+    Source: recall of the Memory Chain Model, Murre, Chessa & Meeter 2013.
+
+    >>> Recalled(of="cortex").of
+    'cortex'
+    """
+
+    axis = "cohort"
+
+    def __init__(self, *, of: str = "both", at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        self.of = choice("of", of, SYSTEMS)
+
+    def measure(self, life: Any) -> Tensor:
+        patterns, there = _cohorts(life, self.of)
+        return (patterns * there >= 0.5).double().mean(2)
+
+
+def _cohorts(life: Any, of: str) -> tuple[Tensor, Tensor]:
+    """The cohorts' patterns, and what there is of them in the cortex or in both systems: [s, K, items]."""
+    if not hasattr(life.world, "cohorts"):
+        raise Refused("", "asks for cohorts, and this world has none", "use world=cohorts")
+    patterns = life.world.cohorts()
+    there = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
+    if of == "both":
+        cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
+        there = there + life.hippocampus.recall(cue).scores.reshape(patterns.shape)
+    return patterns, there

@@ -9,11 +9,23 @@ from collections.abc import Callable
 from typing import Any
 
 from cls_sim.errors import Refused, suggest
+from cls_sim.theory.amnesia import (
+    branching_control,
+    branching_lesion,
+    chain_control,
+    chain_lesion,
+    compartment_both,
+    compartment_cortex,
+    relative_gradient,
+)
 from cls_sim.theory.attractor import notebook_error, overlap_after_winners
 from cls_sim.theory.go_cls import (
     Limits,
     bayes_bound,
     best_dose,
+    best_generalisation_score,
+    best_memory_score,
+    generalisation_score,
     go_cls_generalise,
     go_cls_limits,
     go_cls_train,
@@ -36,9 +48,18 @@ __all__ = [
     "benna_fusi_response",
     "benna_fusi_snr",
     "best_dose",
+    "best_generalisation_score",
+    "best_memory_score",
+    "branching_control",
+    "branching_lesion",
     "cascade_signal",
     "cascade_snr",
+    "chain_control",
+    "chain_lesion",
+    "compartment_both",
+    "compartment_cortex",
     "fading_snr",
+    "generalisation_score",
     "go_cls_generalise",
     "go_cls_limits",
     "go_cls_train",
@@ -47,6 +68,7 @@ __all__ = [
     "notebook_error",
     "overlap_after_winners",
     "partition_snr",
+    "relative_gradient",
     "spectrum",
     "variances",
 ]

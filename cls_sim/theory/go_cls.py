@@ -166,3 +166,30 @@ def best_dose(snr: float, load: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (low, middle) if rises(middle) else (middle, high)
     return high
+
+
+def best_memory_score(snr: ArrayLike, load: float = 1.0) -> np.ndarray:
+    """What of the stored examples a cortex knows when consolidation stops at s*: 1 - E_t(s*), for each SNR.
+
+    >>> best_memory_score([0.1, 1.0]).round(3).tolist()
+    [0.167, 0.696]
+    """
+    return np.array([1.0 - go_cls_train(best_dose(float(r), load), float(r), load) for r in np.asarray(snr)])
+
+
+def best_generalisation_score(snr: ArrayLike, load: float = 1.0) -> np.ndarray:
+    """What of new questions a cortex answers when consolidation stops at s*: 1 - E_g(s*), for each SNR.
+
+    >>> best_generalisation_score([0.1, 1.0]).round(3).tolist()
+    [0.008, 0.188]
+    """
+    return np.array([1.0 - go_cls_generalise(best_dose(float(r), load), float(r), load) for r in np.asarray(snr)])
+
+
+def generalisation_score(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> np.ndarray:
+    """1 - E_g(s), see `go_cls_generalise`.
+
+    >>> generalisation_score([0.68], snr=1.0, load=1.0).round(3).tolist()
+    [0.188]
+    """
+    return 1.0 - go_cls_generalise(s, snr, load, rate)

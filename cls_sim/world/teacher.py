@@ -13,10 +13,12 @@ from torch import Tensor
 
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock
-from cls_sim.errors import Refused, reals, whole
+from cls_sim.errors import Refused, choice, reals, whole
 from cls_sim.part import Spec, per_subject
 from cls_sim.subjects import each, generator
 from cls_sim.world.base import World
+
+TEACHERS = ("linear", "sine", "partial")
 
 
 class Teacher(World):
@@ -29,9 +31,14 @@ class Teacher(World):
     snr       SNR from 0, `inf` for no noise; a number, or one for each subject
     test      pairs of the exam; their targets are noisy too
     batch     rows an experience, up to P (None: all P)
+    teacher   what else a linear student cannot predict, besides noise (both scaled so that Var(y) stays 1):
+              linear   nothing
+              sine     y ∝ sin(x·w), w ~ N(0, I): what is linear in it has an SNR of 5.71
+              partial  the teacher has more inputs, `unseen` of them not shown: SNR = N / unseen
+    unseen    inputs that the student does not see, from 0 (teacher=partial)
 
     Teachers, pairs and noise are drawn for each subject; they are the same, but for scale, at any SNR.
-    Attributes after `begin`: `weights` [s, N], the teachers.
+    Attributes after `begin`: `weights` [s, N], the teachers, and `ratio` [s], the SNR of their noise.
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald (2023), Organizing memories for generalization.
 
@@ -42,22 +49,33 @@ class Teacher(World):
     torch.Size([2, 1000, 1])
     """
 
-    derived = frozenset({"weights", "_x", "_y", "_exam", "_rows"})
+    derived = frozenset({"weights", "ratio", "_x", "_y", "_exam", "_rows"})
 
     def __init__(
-        self, *, items: int = 100, features: int = 100, snr: Any = 4.0, test: int = 1000, batch: int | None = None
+        self,
+        *,
+        items: int = 100,
+        features: int = 100,
+        snr: Any = 4.0,
+        test: int = 1000,
+        batch: int | None = None,
+        teacher: str = "linear",
+        unseen: int = 0,
     ):
         self.items, self.features, self.test = whole("items", items), whole("features", features), whole("test", test)
         self.snr = _ratio(snr)
         self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
+        self.teacher, self.unseen = choice("teacher", teacher, TEACHERS), whole("unseen", unseen, 0)
+        if self.unseen and self.teacher != "partial":
+            raise Refused("unseen", f"means nothing to a {self.teacher} teacher", "give teacher=partial")
 
     def begin(self, spec: Spec) -> Spec:
-        snr = per_subject("snr", self.snr, spec)
+        self.ratio = snr = per_subject("snr", self.snr, spec)
         signal = np.where(np.isinf(snr), 1.0, snr / (1 + np.where(np.isinf(snr), 0.0, snr)))
         draws = each(spec.seeds, "teacher.weights", lambda g: g.standard_normal(self.features))
         weights = np.sqrt(signal)[:, None] * draws.numpy()
-        self._x, self._y = self._pairs(spec, "train", self.items, weights, np.sqrt(1 - signal))
-        x, y = self._pairs(spec, "test", self.test, weights, np.sqrt(1 - signal))
+        self._x, self._y = self._pairs(spec, "train", self.items, weights, signal)
+        x, y = self._pairs(spec, "test", self.test, weights, signal)
         self._exam = Batch.lived(x, y, context=torch.zeros(x.shape[:2], dtype=torch.int64, device=spec.device))
         self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self.weights = torch.from_numpy(weights.astype(np.float32)).to(spec.device)
@@ -75,9 +93,10 @@ class Teacher(World):
         )
 
     def _pairs(
-        self, spec: Spec, part: str, count: int, weights: np.ndarray, spread: np.ndarray
+        self, spec: Spec, part: str, count: int, weights: np.ndarray, signal: np.ndarray
     ) -> tuple[Tensor, Tensor]:
         """Inputs [s, count, N] and noisy targets [s, count, 1] of every subject's teacher."""
+        size, spread = np.sqrt(signal), np.sqrt(1 - signal)
         x = np.empty((spec.subjects, count, self.features), np.float32)
         y = np.empty((spec.subjects, count, 1), np.float32)
         for i, seed in enumerate(spec.seeds):
@@ -85,8 +104,18 @@ class Teacher(World):
             x[i] /= math.sqrt(self.features)
             noise = generator(seed, f"teacher.{part}.noise").standard_normal(count)
             # summed, not matmul: bits must not depend on where in a cohort's memory the subject lies
-            y[i, :, 0] = (x[i] * weights[i]).sum(1) + spread[i] * noise
+            y[i, :, 0] = self._said((x[i] * weights[i]).sum(1), size[i], seed, part) + spread[i] * noise
         return torch.from_numpy(x).to(spec.device), torch.from_numpy(y).to(spec.device)
+
+    def _said(self, linear: np.ndarray, size: float, seed: int, part: str) -> np.ndarray:
+        """What a teacher of this size σ_w makes of its linear answers [count] to what is seen."""
+        if self.teacher == "linear":
+            return linear
+        if self.teacher == "sine":
+            return size * np.sin(linear / max(size, 1e-9)) / math.sqrt((1.0 - math.exp(-2.0)) / 2.0)
+        more = generator(seed, f"teacher.{part}.unseen").standard_normal((len(linear), self.unseen))
+        hidden = generator(seed, "teacher.unseen").standard_normal(self.unseen) * size / math.sqrt(self.features)
+        return (linear + (more * hidden).sum(1)) / math.sqrt(1.0 + self.unseen / self.features)
 
     def next(self, clock: Clock) -> Batch:
         """Pairs experience · batch … of each subject's list, round and round."""

@@ -1,0 +1,164 @@
+"""A hippocampus as a population of copies that decline and, while they last, make cortical copies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from cls_sim.batch import DREAMED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import choice, flag, real, whole
+from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.slotless import Slotless
+from cls_sim.part import Spec, State, View
+from cls_sim.subjects import Draws
+
+MOST = 24  # copies of one item that are counted, far above any mean in use
+
+
+class Copies(Slotless):
+    """Items as numbers of copies: learning an item makes Poisson(μ₁) of them, sleep makes cortical copies of copies.
+
+    Over a replay step of τ = 1 / night days each copy is lost with probability 1 - e^(-a₁τ), and makes
+    Poisson(μ₂ (1 - e^(-a₁τ)) / a₁) cortical copies, which it dreams: one row, x = 1, y = copies made of each item.
+    With a Hebbian cortex the weights are then the cortical copies.
+
+    intensity  μ₁, from 0, mean copies of an item when it is learned
+    decline    a₁, above 0, a day
+    transfer   μ₂, from 0, cortical copies a copy and day
+    night      replay steps in which a day passes, from 1
+    spawn      own: each copy makes its own (a branching process); mean: each item gets copies as if it had the mean
+               number of those learned with it, as the Memory Chain Model assumes
+    chance     false: expected numbers instead of draws (two compartments with strengths)
+
+    Items are the outputs: where targets are numbers, those that are not 0 (their sign stays with the copies), else
+    classes.  It recalls its copies, whatever the cue.  Bytes: a float, a sign and an experience for each item.
+
+    Source: Murre, Chessa & Meeter 2013; with chance=false McClelland, McNaughton & O'Reilly 1995.
+
+    >>> memory = Copies(intensity=2.0)
+    >>> spec = memory.begin(Spec(inputs=(1,), outputs=3, regression=True))
+    >>> spec.dreams, memory.copies.tolist()
+    (('hippocampus',), [[0.0, 0.0, 0.0]])
+    """
+
+    derived = Slotless.derived | {"_draws"}
+
+    def __init__(
+        self,
+        *,
+        intensity: float = 2.0,
+        decline: float = 0.1,
+        transfer: float = 0.03,
+        night: int = 10,
+        spawn: str = "own",
+        chance: bool = True,
+    ):
+        self.intensity, self.transfer = real("intensity", intensity, 0.0, MOST / 3), real("transfer", transfer, 0.0)
+        self.decline, self.night = real("decline", decline, 0.0, open_low=True), whole("night", night)
+        self.spawn, self.chance = choice("spawn", spawn, ("own", "mean")), flag("chance", chance)
+
+    def begin(self, spec: Spec) -> Spec:
+        lots = (spec.outputs,)
+        purposes = ("learn", "make", "lose")
+        self._draws = {p: Draws(spec.seeds, f"copies.{p}", lots, device=spec.device) for p in purposes}
+        self.copies = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
+        self.sign = torch.zeros_like(self.copies, dtype=torch.int8)
+        self.born = torch.full_like(self.copies, -1, dtype=torch.int32)
+        return super().begin(spec)
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        new = self._items(batch)
+        if who is not None:
+            new = new * who[:, None]
+        count = torch.full_like(new, self.intensity)
+        if self.chance:
+            count = poisson(self._draws["learn"].at(clock.experience), count)
+        now = torch.from_numpy(clock.experience.astype(np.int32)).to(new.device)[:, None]
+        self.copies = torch.where(new != 0, self.copies + count, self.copies)
+        self.sign = torch.where(new != 0, new.to(torch.int8), self.sign)
+        self.born = torch.where(new != 0, now, self.born)
+        self.changed += 1
+
+    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
+        stay = math.exp(-self.decline / self.night)
+        left = self.copies * stay
+        if self.chance:
+            left = binomial(self._draws["lose"].at(clock.replay), self.copies, stay)
+        self.copies = left if who is None else torch.where(who[:, None], left, self.copies)
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        made = self.transfer * -math.expm1(-self.decline / self.night) / self.decline * self._parents()
+        if self.chance:
+            made = poisson(self._draws["make"].at(clock.replay), made)
+        y = (made * self.sign)[:, None].expand(-1, n, -1)
+        x = torch.ones(*y.shape[:2], *self.spec.inputs, device=y.device)
+        source = torch.full(y.shape[:2], DREAMED, dtype=torch.uint8, device=y.device)
+        weight = torch.zeros(y.shape[:2], device=y.device)
+        weight[:, 0] = 1.0
+        return Batch.lived(x, y, source=source, weight=weight)
+
+    def recall(self, x: Tensor) -> Recall:
+        there = (self.copies != 0).any(1).float()[:, None].expand(x.shape[:2])
+        slot = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
+        known = (self.copies * self.sign)[:, None].expand(-1, x.shape[1], -1)
+        return Recall(known, torch.zeros_like(x), there, slot)
+
+    def load(self, tree: State) -> None:
+        super().load(tree)
+        self.changed += 1
+
+    def stored_bytes(self) -> Tensor:
+        return torch.full((self.spec.subjects,), 9 * self.spec.outputs, dtype=torch.int64)
+
+    def _items(self, batch: Batch) -> Tensor:
+        """What is new in a batch: its sign for each item [s, o]."""
+        if batch.y.is_floating_point():
+            return (batch.y * batch.weights()[..., None]).sum(1).sign()
+        there = batch.present() & (batch.y >= 0)
+        return (one_hot(batch.y.clamp(min=0), self.spec.outputs) * there[..., None]).sum(1).clamp(max=1).float()
+
+    def _parents(self) -> Tensor:
+        """How many copies make copies, for each item: float [s, o]."""
+        copies = self.copies
+        if self.spawn == "own":
+            return copies
+        when = (self.born + 1).long()  # those learned in one experience share their mean
+        room = torch.zeros(len(copies), int(when.max()) + 1, device=copies.device)
+        total, count = room.scatter_add(1, when, copies), room.scatter_add(1, when, torch.ones_like(copies))
+        return (total / count.clamp(min=1)).gather(1, when) * (self.born >= 0)
+
+
+def poisson(lot: Tensor, mean: Tensor) -> Tensor:
+    """Poisson numbers of these means, by uniform lots [0, 1).
+
+    >>> poisson(torch.tensor([0.3, 0.9]), torch.tensor([1.0, 1.0])).tolist()
+    [0.0, 2.0]
+    """
+    term = torch.exp(-mean.double())
+    below, count = term.clone(), torch.zeros_like(term)
+    for k in range(1, MOST + 1):
+        count += lot >= below
+        term = term * mean / k
+        below += term
+    return count.to(mean.dtype)
+
+
+def binomial(lot: Tensor, number: Tensor, chance: float) -> Tensor:
+    """Binomial numbers out of `number` with one chance, by uniform lots [0, 1).
+
+    >>> binomial(torch.tensor([0.1, 0.7]), torch.tensor([2.0, 2.0]), 0.5).tolist()
+    [0.0, 1.0]
+    """
+    n = number.double()
+    term = torch.pow(1.0 - chance, n)
+    below, count = term.clone(), torch.zeros_like(term)
+    for k in range(MOST):
+        count += (lot >= below) & (k < n)
+        term = term * (n - k).clamp(min=0) / (k + 1) * (chance / (1.0 - chance))
+        below += term
+    return count.to(number.dtype)

@@ -1,0 +1,165 @@
+"""How predictable is what was stored, and how well could it have been generalised?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.errors import Refused, choice, real
+from cls_sim.part import Spec
+from cls_sim.probes.base import Probe
+
+GRID = np.arange(-6.0, 10.001, 0.02)  # log2 SNR
+DOSES = np.geomspace(1e-3, 1e3, 400)
+NIGHT = ("night.end", "life.end")
+
+
+class Score(Probe):
+    """How much of an error consolidation has taken away [s]: 1 - MSE / mean y², of regression (Sun et al. 2023).
+
+    of = "memory"          on what there is to learn: the memory score of a subject without hippocampus
+    of = "generalisation"  on new questions
+
+    0 is a cortex that answers nothing (the reference, at birth), 1 one without error; below 0 consolidation did harm.
+
+    of  memory or generalisation
+    at  moments
+
+    >>> Score(of="memory").of
+    'memory'
+    """
+
+    def __init__(self, *, of: str = "generalisation", at: str | list[str] | tuple[str, ...] = NIGHT):
+        super().__init__(at=at)
+        self.of = choice("of", of, ("memory", "generalisation"))
+
+    def begin(self, spec: Spec) -> Spec:
+        return _regression(spec)
+
+    def measure(self, life: Any) -> Tensor:
+        self.begin(life.spec)
+        batch = life.world.train() if self.of == "memory" else life.world.exam(0)
+        error = (life.neocortex.scores(batch.x) - batch.y).double().square().mean((1, 2))
+        return 1.0 - error / batch.y.double().square().mean((1, 2))
+
+
+class BayesExcess(Probe):
+    """The cortex' error on new questions over that of the best estimator there is, less 1 [s].
+
+    The best is ridge regression of the stored episodes with the penalty σ_e² / σ_w² of the true SNR (the Bayes bound
+    of Sun et al. 2023, subject by subject); 0 is the bound itself, and single subjects may be below it by luck.
+
+    at  moments
+
+    >>> BayesExcess(at="life.end").at
+    ('life.end',)
+    """
+
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = NIGHT):
+        super().__init__(at=at)
+
+    def begin(self, spec: Spec) -> Spec:
+        return _regression(spec)
+
+    def measure(self, life: Any) -> Tensor:
+        self.begin(life.spec)
+        exam, found = life.world.exam(0), []
+        cortex = (life.neocortex.scores(exam.x) - exam.y).double().square().mean((1, 2))
+        for i, (x, y) in enumerate(_stored(life)):
+            snr = float(life.world.ratio[i])
+            penalty = 0.0 if np.isinf(snr) else 1.0 / max(snr, 1e-9)
+            values, vectors, seen = _decomposed(x, y)
+            weights = vectors @ (seen / np.where(values > 1e-9, values + penalty, np.inf))
+            answer = exam.x[i].double().cpu().numpy().reshape(exam.rows, -1) @ weights
+            found.append(np.mean((answer - exam.y[i, :, 0].double().cpu().numpy()) ** 2))
+        return cortex / torch.tensor(found, device=cortex.device) - 1.0
+
+
+class Predictability(Probe):
+    """How far an estimate of the teacher's SNR from the stored episodes alone is off: log2(estimated / true) [s].
+
+    by = "likelihood"  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I)
+    by = "validation"  a share of the episodes is held out; the SNR of which the dose that does best on them is the best
+    by = "speed"       the initial speed of learning: dE_t/ds = -2 |Xᵀy|² / P at s = 0
+
+    0 is a perfect estimate; NaN where there is nothing stored or no true SNR between 0 and infinity.  Estimates are
+    kept within 2^-6 … 2^10.  Variances sum to 1, as in the world.
+
+    by     likelihood, validation or speed
+    share  in (0, 1), the share held out
+    at     moments
+
+    Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
+
+    >>> Predictability(by="speed").share
+    0.2
+    """
+
+    def __init__(
+        self, *, by: str = "likelihood", share: float = 0.2, at: str | list[str] | tuple[str, ...] = "life.end"
+    ):
+        super().__init__(at=at)
+        self.by, self.share = choice("by", by, ("likelihood", "validation", "speed")), real("share", share, 0.01, 0.99)
+
+    def begin(self, spec: Spec) -> Spec:
+        return _regression(spec)
+
+    def measure(self, life: Any) -> Tensor:
+        self.begin(life.spec)
+        if not hasattr(life.world, "ratio"):
+            raise Refused("", "compares with a true SNR, and this world has none", "use world=teacher")
+        found = []
+        for i, (x, y) in enumerate(_stored(life)):
+            snr = float(life.world.ratio[i])
+            knowable = len(x) > 1 and 0.0 < snr < np.inf
+            found.append(getattr(self, f"_{self.by}")(x, y) - np.log2(snr) if knowable else np.nan)
+        return torch.tensor(found, dtype=torch.float64, device=life.spec.device)
+
+    def _likelihood(self, x: np.ndarray, y: np.ndarray) -> float:
+        values, vectors, _ = _decomposed(x.T, np.zeros(x.shape[1]))  # of X Xᵀ [P, P]
+        along = (vectors.T @ y) ** 2
+        snr = 2.0 ** GRID[:, None]
+        spread = (1.0 + snr * np.maximum(values, 0.0)) / (1.0 + snr)  # the variance along each mode
+        return float(GRID[np.argmin((np.log(spread) + along / spread).sum(1))])
+
+    def _validation(self, x: np.ndarray, y: np.ndarray) -> float:
+        held = max(1, round(self.share * len(x)))
+        values, vectors, seen = _decomposed(x[held:], y[held:])
+        values = np.maximum(values, 0.0)
+        learnt = -np.expm1(-DOSES[:, None] * values)  # [dose, mode]
+        weights = learnt * np.where(values > 1e-9, seen / np.maximum(values, 1e-9), DOSES[:, None] * seen)
+        error = ((x[:held] @ vectors @ weights.T - y[:held, None]) ** 2).mean(0)
+        dose = DOSES[np.argmin(error)]
+        # the SNR at which this dose is the best: Σ e^(-ls) [σ_e² (1 - e^(-ls)) - σ_w² l e^(-ls)] = 0
+        left = np.exp(-dose * values)
+        noise, signal = (left * (1.0 - left)).sum(), (values * left**2).sum()
+        return float(np.clip(np.log2(max(noise, 1e-300) / max(signal, 1e-300)), GRID[0], GRID[-1]))
+
+    def _speed(self, x: np.ndarray, y: np.ndarray) -> float:
+        slope = -2.0 * ((x.T @ y) ** 2).sum() / len(x)
+        signal = np.clip((-slope / 2.0 - 1.0) * x.shape[1] / len(x), 2.0**-7, 1.0 - 2.0**-11)
+        return float(np.clip(np.log2(signal / (1.0 - signal)), GRID[0], GRID[-1]))
+
+
+def _regression(spec: Spec) -> Spec:
+    if not spec.regression:
+        raise Refused("", "is a squared error, and this world asks for labels", "measure accuracy")
+    return spec
+
+
+def _stored(life: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The stored episodes of each subject: x [P, N] and y [P], in float64."""
+    alive = life.hippocampus.traces().alive
+    slots = torch.arange(alive.shape[1], device=alive.device).expand(alive.shape).contiguous()
+    batch = life.hippocampus.fetch(slots)
+    x, y, alive = batch.x.flatten(2).cpu().numpy(), batch.y[..., 0].cpu().numpy(), alive.cpu().numpy()
+    return [(x[i][alive[i]].astype(np.float64), y[i][alive[i]].astype(np.float64)) for i in range(len(x))]
+
+
+def _decomposed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues and -vectors of XᵀX, and Xᵀy along them."""
+    values, vectors = np.linalg.eigh(x.T @ x)
+    return values, vectors, vectors.T @ (x.T @ y)
