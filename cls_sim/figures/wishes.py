@@ -20,11 +20,9 @@ def draw(
 ) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile or frontier; `arms`
-    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile, points or
-    theory_over_days; `arms`
-    chooses among the arms and their order (by default all), the rest are that figure's own settings.  Arms not run
-    are left out.
+    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile, points,
+    theory_over_days or frontier; `arms` chooses among the arms and their order (by default all), the rest are that
+    figure's own settings.  Arms not run are left out.
 
     traces    arm → trace
     readings  arm → name → [s], the last of each
