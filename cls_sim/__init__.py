@@ -35,6 +35,7 @@ VOCABULARY = {
     "Patterns": "world.patterns",
     "Cohorts": "world.patterns",
     "Deficit": "world.deficit",
+    "Satellites": "world.satellites",
     "Associations": "world.associations",
     "Tree": "world.tree",
     "Semantic": "world.semantic",
@@ -54,6 +55,7 @@ VOCABULARY = {
     "Coarse": "hippocampus.codes",
     "NoHippocampus": "hippocampus.none",
     "Lesion": "hippocampus.wraps",
+    "TwoPaths": "hippocampus.paths",
     "Frozen": "hippocampus.wraps",
     # neocortices
     "Neocortex": "neocortex.base",
@@ -162,6 +164,7 @@ VOCABULARY = {
     "Routed": "probes.novelty",
     "Current": "probes.plasticity_state",
     "PlasticityState": "probes.plasticity_state",
+    "DoubleDissociation": "probes.dissociation",
     "Savings": "probes.relearning",
     "Interference": "probes.relearning",
     "Belief": "probes.semantics",

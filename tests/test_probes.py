@@ -103,6 +103,11 @@ def things(subjects: int = 2, **changes: Any) -> cls.Life:
     return small(subjects, **parts | changes)
 
 
+def paths(subjects: int = 2, **changes: Any) -> cls.Life:
+    """A life with two paths through the hippocampus."""
+    return small(subjects, **{"hippocampus": cls.TwoPaths(cls.Sparse(capacity=20))} | changes)
+
+
 KINDS: dict[str, Any] = {
     "Generalisation": lessons,
     "Memorisation": lessons,
@@ -111,6 +116,7 @@ KINDS: dict[str, Any] = {
     "Predictability": lessons,
     "MemorySignal": patterns,
     "Strength": cohorts,
+    "DoubleDissociation": paths,
     **dict.fromkeys(("Belief", "Distance", "Distinctions", "SchemaConsistency"), things),
     "Recalled": cohorts,
 }

@@ -39,7 +39,12 @@ def draw(
 
 
 def _draw_arms(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:
-    return arms({arm: readings[arm][reading] for arm in traces}, **{"ylabel": label_of(reading), **settings})
+    name, _, place = reading.partition("[")  # `name[3]` is one place of a profile
+    found = {
+        arm: trace.last(name)[:, int(place.rstrip("]"))] if place else readings[arm][name]
+        for arm, trace in traces.items()
+    }
+    return arms(found, **{"ylabel": label_of(reading), **settings})
 
 
 def _draw_matrix(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:

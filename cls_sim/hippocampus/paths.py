@@ -1,0 +1,108 @@
+"""A hippocampus of two paths: sparse and fast, overlapping and slow."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, real, reals
+from cls_sim.hippocampus.base import Hippocampus, Recall
+from cls_sim.hippocampus.wraps import Wrapped
+from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import each
+
+PATHS = ("monosynaptic", "trisynaptic")
+
+
+class TwoPaths(Wrapped):
+    """Beside the trisynaptic path, which keeps episodes, a monosynaptic one that learns what they have in common.
+
+        W ← W + rate · Σ_b (y_b - softmax(W x_b)) x_bᵀ     at every experience: overlapping codes, small steps
+
+    A cue is answered by the trisynaptic path where its match reaches the threshold, else by the monosynaptic one,
+    and where that is lost, by the trisynaptic path all the same.
+
+    hippocampus  the trisynaptic path, one that keeps episodes
+    rate         of the monosynaptic path, from 0; one number, or one a subject
+    threshold    0 to 1, the match from which the trisynaptic path answers
+
+    Lesions of a stage (`monosynaptic`: a fraction of its input fibres; `trisynaptic`: a fraction of its traces) leave
+    the other path.  Classification only.
+
+    Source: Schapiro, Turk-Browne, Botvinick & Norman (2017), Complementary learning systems within the hippocampus.
+
+    >>> from cls_sim.hippocampus.store import Store
+    >>> memory = TwoPaths(Store(capacity=5))
+    >>> _ = memory.begin(Spec(seeds=(0,), inputs=(4,), outputs=3))
+    >>> [round(p, 3) for p in memory.recall(torch.ones(1, 1, 4)).scores[0, 0].tolist()]
+    [0.333, 0.333, 0.333]
+    """
+
+    derived = Wrapped.derived | {"_rate", "_fibres", "_lost"}
+
+    def __init__(self, hippocampus: Hippocampus, *, rate: float | list[float] = 0.02, threshold: float = 0.8):
+        self.rate = reals("rate", rate, 0.0)
+        self.threshold = real("threshold", threshold, 0.0, 1.0)
+        super().__init__(hippocampus)
+        if "spec" in vars(self):
+            self._grow(self.spec)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "learns which answer goes with what, and this world asks for numbers", "use Sparse alone")
+        spec = super().begin(spec)
+        self._grow(spec)
+        return spec
+
+    def _grow(self, spec: Spec) -> None:
+        width = int(torch.Size(spec.inputs).numel())
+        self.path = torch.zeros(spec.subjects, spec.outputs, width + 1, device=spec.device)  # the last fibre: a bias
+        self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
+        self._fibres = torch.ones(spec.subjects, width + 1, device=spec.device)
+        self._lost: Tensor | None = None
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        super().encode(batch, view, clock, who)
+        fibres = self._input(batch.x)
+        known = batch.present() & (batch.y >= 0)
+        wanted = torch.nn.functional.one_hot(batch.y.clamp(min=0), self.spec.outputs).float()
+        wrong = (wanted - self._said(fibres)) * known[..., None]  # [s, b, o]
+        rate = self._rate if who is None else self._rate * who
+        self.path = torch.baddbmm(self.path, wrong.mT, fibres * rate[:, None, None])
+
+    def recall(self, x: Tensor) -> Recall:
+        found = super().recall(x)
+        direct = self._fibres[:, :-1].any(1)[:, None]  # a path without any fibre left says nothing
+        answers = (found.match < self.threshold) & direct
+        scores = torch.where(answers[..., None], self._said(self._input(x)), found.scores)
+        return Recall(scores, found.x, found.match, found.slot)
+
+    def _input(self, x: Tensor) -> Tensor:
+        """What the fibres carry: [s, b, x + 1]."""
+        x = x.flatten(2)
+        return torch.cat((x, torch.ones_like(x[..., :1])), 2) * self._fibres[:, None]
+
+    def _said(self, fibres: Tensor) -> Tensor:
+        return (fibres @ self.path.mT).softmax(2)
+
+    def impair(self, stage: str, fraction: np.ndarray) -> None:
+        if stage not in PATHS:
+            super().impair(stage, fraction)
+            return
+        n = self._fibres.shape[1] - 1 if choice("stage", stage, PATHS) == PATHS[0] else self.traces().alive.shape[1]
+        order = each(self.spec.seeds, f"hippocampus.lesion.{stage}", lambda g: g.permutation(n))
+        lost = (order < torch.from_numpy(np.round(fraction * n))[:, None]).to(self.spec.device)
+        if stage == PATHS[0]:
+            left = (~lost).float()
+            self._fibres = torch.cat((left, torch.ones_like(left[:, :1])), 1)
+            return
+        if self._lost is not None:
+            self.hippocampus.revive(self._lost & ~lost)
+        self.hippocampus.silence(lost)
+        self._lost = lost
+
+    def stored_bytes(self) -> Tensor:
+        return super().stored_bytes() + self.path[0].nbytes

@@ -1,0 +1,138 @@
+"""Items of a few classes, with what they share and what is their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import real, whole
+from cls_sim.part import Spec
+from cls_sim.subjects import generator
+from cls_sim.world.base import World
+from cls_sim.world.plan import epochs
+
+NAMES, CLASSES = 0, 1
+
+
+class Satellites(World):
+    """Every item has an arbitrary name (an episode) and belongs to a class (a regularity); both are taught.
+
+    classes   c, kinds of satellites
+    members   n, items of a class
+    names     m, names to choose from, dealt out evenly and at random: nothing about an item tells its name
+    features  bits of an item; a class has a prototype of random bits
+    shared    0 to 1, the chance that a bit of an item is that of its prototype, and not drawn anew
+    epochs    how often each item is met
+    batch     items an experience, up to c · n
+    test      items of each class that were never met, to ask for regularities
+
+    An experience holds two rows an item: x and its name (context 0), x and its class (context 1); which of the two is
+    asked is told, so that names compete with names and classes with classes.  Exam 0 asks for the names of the items
+    met, exam 1 for the classes of items never met.  Chance is 1 / m and 1 / c.  x [s, b, features] is 0 or 1.
+
+    Source: the satellites of Schapiro et al. (2017, 2018); episodes and regularities, Schapiro et al. (2017).
+
+    >>> world = Satellites(classes=3, members=5)
+    >>> spec = world.begin(Spec(seeds=(0,)))
+    >>> spec.outputs, world.exam(0).rows, world.exam(1).rows
+    (8, 15, 30)
+    """
+
+    derived = frozenset({"_x", "_y", "_new", "_names", "_kind", "_plan", "_rows"})
+
+    def __init__(
+        self,
+        *,
+        classes: int = 3,
+        members: int = 5,
+        names: int = 5,
+        features: int = 80,
+        shared: float = 0.4,
+        epochs: int = 2,
+        batch: int = 5,
+        test: int = 10,
+    ):
+        self.classes, self.members = whole("classes", classes, 2), whole("members", members)
+        self.names = whole("names", names, 2)
+        self.features, self.shared = whole("features", features, 2), real("shared", shared, 0.0, 1.0)
+        self.epochs, self.test = whole("epochs", epochs), whole("test", test)
+        self.batch = whole("batch", batch, 1, self.items)
+
+    @property
+    def items(self) -> int:
+        return self.classes * self.members
+
+    def begin(self, spec: Spec) -> Spec:
+        drawn = [self._drawn(generator(seed, "satellites")) for seed in spec.seeds]
+        old, new, names = (torch.from_numpy(np.stack(column)).to(spec.device) for column in zip(*drawn, strict=True))
+        length = -(-self.items * self.epochs // self.batch)
+        plan = [
+            epochs(generator(seed, "satellites.order"), np.arange(self.items), length * self.batch)
+            for seed in spec.seeds
+        ]
+        self._x, self._new, self._names = old, new, names
+        self._kind = torch.arange(self.classes, device=spec.device)
+        self._plan = torch.from_numpy(np.stack(plan)).view(spec.subjects, length, self.batch).to(spec.device)
+        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
+        self.length, self.ends = length, (length,)
+        outputs = self.names + self.classes
+        heads = torch.arange(outputs, device=spec.device) < self.names
+        return replace(
+            spec,
+            inputs=(self.features,),
+            outputs=outputs,
+            regression=False,
+            batch=2 * self.batch,
+            contexts=2,
+            ends=(),
+            context_told=True,
+            heads=torch.stack((heads, ~heads)).expand(spec.subjects, -1, -1),
+            quantum=1.0,
+        )
+
+    def _drawn(self, source: Generator) -> tuple[np.ndarray, ...]:
+        """Items met [c · n, x] and never met [c · test, x], class by class, and the names of those met [c · n]."""
+        prototypes = source.random((self.classes, 1, self.features)) < 0.5
+        found = []
+        for count in (self.members, self.test):
+            kept = source.random((self.classes, count, self.features)) < self.shared
+            own = source.random((self.classes, count, self.features)) < 0.5
+            found.append(np.where(kept, prototypes, own).reshape(-1, self.features).astype(np.float32))
+        return found[0], found[1], source.permutation(np.arange(self.items) % self.names)
+
+    def next(self, clock: Clock) -> Batch:
+        """The items of each subject at its `clock.experience`: first their names, then their classes."""
+        now = torch.from_numpy(np.minimum(clock.experience, self._plan.shape[1] - 1)).to(self._rows.device)
+        items = self._plan[self._rows[:, 0], now]
+        return self._taught(items, NAMES, now[:, None]).join(self._taught(items, CLASSES, now[:, None]))
+
+    def _taught(self, items: Tensor, what: int, born: Tensor) -> Batch:
+        """Items [s, b] with their names, or their classes."""
+        kind = items.div(self.members, rounding_mode="floor")
+        y = self._names.gather(1, items) if what == NAMES else self.names + kind
+        context = torch.full_like(items, what)
+        item = items + what * self.items
+        return Batch.lived(self._x[self._rows, items], y, context=context, born=born.expand(items.shape), item=item)
+
+    def exam(self, context: int) -> Batch:
+        """The names of the items met (0), or the classes of items never met (1)."""
+        if whole("context", context, 0, 1) == NAMES:
+            return self.train(NAMES)
+        y = (self.names + self._kind.repeat_interleave(self.test)).expand(len(self._rows), -1)
+        return Batch.lived(self._new, y, context=torch.full_like(y, CLASSES))
+
+    def train(self, context: int = 0) -> Batch:
+        """All items met, with their names or their classes."""
+        items = torch.arange(self.items, device=self._rows.device).expand(len(self._rows), -1)
+        return self._taught(items, whole("context", context, 0, 1), torch.full((1, 1), -1, device=items.device))
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """Nothing: names and classes are taught together, and no context ends."""
+        return iter(())
