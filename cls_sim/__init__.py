@@ -31,6 +31,7 @@ VOCABULARY = {
     "Mnist": "world.mnist",
     "Arrays": "world.arrays",
     "Teacher": "world.teacher",
+    "RandomItems": "world.random_items",
     "NoisyWorld": "world.wraps",
     "Patterns": "world.patterns",
     "Cohorts": "world.patterns",
@@ -183,6 +184,10 @@ VOCABULARY = {
     "Predictability": "probes.predictability",
     "Strength": "probes.memory",
     "Recalled": "probes.memory",
+    "Separation": "probes.recollection",
+    "Completion": "probes.recollection",
+    "Recollection": "probes.recollection",
+    "Dreams": "probes.recollection",
 }
 
 __all__ = ["ROOMS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -115,8 +115,9 @@ class Attractor(Ca3):
 
     gamma      γ from 0, the inhibition
     cycles     synchronous cycles, from 1, in each of which the k cells of the largest h = z W become active
-    threshold  U: in sleep as many cycles follow in which every cell with h + U > 0 is active, so that a state can
-               fall silent
+    threshold  U: in sleep as many cycles follow in which every cell with h > U is active, so that a state can fall
+               silent; then it stays so, as nothing drives it.  Half way between the h of an active cell,
+               1 - a - γ, and of another, - a - γ, it is 0.5 - a - γ
 
     It asks for a dentate gyrus (patterns of k active cells).  A stored pattern is recalled with the error
     (P - 1) / (M - 1) of Var(y), whatever a.  It stops early where nothing changes any more.
@@ -139,18 +140,18 @@ class Attractor(Ca3):
         return _without((draws < engrams.activity).float(), engrams)
 
     def settle(self, z: Tensor, engrams: Engrams, free: bool = False) -> Tensor:
-        for _ in range(self.cycles):
+        def held(z: Tensor) -> Tensor:
             drive = self._drive(z, engrams)
             if engrams.lost is not None:
                 drive = drive.masked_fill(engrams.lost[:, None], -torch.inf)
-            before, z = z, _without(active(largest(drive, engrams.winners), engrams.units), engrams)
-            if torch.equal(before, z):
-                break
-        for _ in range(self.cycles if free else 0):
-            before, z = z, _without((self._drive(z, engrams) + self.threshold > 0).float(), engrams)
-            if torch.equal(before, z):
-                break
-        return z
+            return _without(active(largest(drive, engrams.winners), engrams.units), engrams)
+
+        def free_to_fall(z: Tensor) -> Tensor:
+            on = (self._drive(z, engrams) > self.threshold) & (z.amax(2, keepdim=True) > 0)
+            return _without(on.float(), engrams)
+
+        z = settled(z, held, self.cycles)
+        return settled(z, free_to_fall, self.cycles) if free else z
 
     def _drive(self, z: Tensor, engrams: Engrams) -> Tensor:
         """h = z W, through the patterns: [s, b, m]."""
@@ -272,7 +273,8 @@ class DreamingHopfield(Ca3):
     updates     synchronous updates at most; it stops early where nothing changes any more
 
     Patterns are vectors of ±1 (no dentate gyrus); the strength of a trace multiplies its pattern's outer product.
-    The dreams that are unlearnt are those that the policy replays: `replay=dreamed`.
+    The dreams that are unlearnt are those that the policy replays: `replay=dreamed`.  Of a dream and its mirror image
+    the one that resembles a trace most is told.
 
     Source: Hopfield 1982; Hopfield, Feinstein & Palmer 1983; Fachechi, Agliari & Barra 2019.
 
@@ -314,12 +316,17 @@ class DreamingHopfield(Ca3):
         if self.unlearns:
             weights = weights - self.unlearnt
         weights = weights.diagonal_scatter(torch.zeros_like(weights[..., 0]), dim1=1, dim2=2)
-        for _ in range(self.updates):
+
+        def update(z: Tensor) -> Tensor:
             drive = z @ weights
-            before, z = z, _without(torch.where(drive == 0, z, drive.sign()), engrams)
-            if torch.equal(before, z):
-                break
-        return z
+            return _without(torch.where(drive == 0, z, drive.sign()), engrams)
+
+        z = settled(z, update, self.updates)
+        if not free:
+            return z
+        shares = z @ engrams.all().mT * (engrams.weight > 0)[:, None]  # a state's mirror image is the same memory
+        most = shares.gather(2, shares.abs().argmax(2, keepdim=True))
+        return torch.where(most < 0, -z, z)
 
     def unlearn(self, z: Tensor, there: Tensor) -> None:
         if self.unlearns:
@@ -330,6 +337,24 @@ class DreamingHopfield(Ca3):
         overlap = xi @ xi.mT / engrams.units
         inner = torch.eye(engrams.n, device=xi.device) + self._time * overlap
         return (1 + self._time) / engrams.units * (xi.mT @ torch.linalg.solve(inner, xi))
+
+
+def settled(z: Tensor, update: Callable[[Tensor], Tensor], times: int) -> Tensor:
+    """A state [s, b, m] after so many updates; rows that do not move any more are left out of the later ones.
+
+    >>> settled(torch.tensor([[[3.0], [9.0]]]), lambda z: (z - 1).clamp(min=0), 5).flatten().tolist()
+    [0.0, 4.0]
+    """
+    for done in range(1, times + 1):
+        before, z = z, update(z)
+        moved = (before != z).any(2)
+        most = int(moved.sum(1).max())
+        if most == 0:
+            break
+        if 2 * most <= z.shape[1]:
+            place = torch.argsort(~moved, dim=1, stable=True)[:, :most, None].expand(-1, -1, z.shape[2])
+            return z.scatter(1, place, settled(z.gather(1, place), update, times - done))
+    return z
 
 
 def _without(z: Tensor, engrams: Engrams) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cls_sim.errors import real, whole
 
@@ -21,21 +22,24 @@ def notebook_error(items: int, units: int) -> float:
     return (whole("items", items) - 1) / (whole("units", units, 2) - 1)
 
 
-def overlap_after_winners(rho: float, activity: float) -> float:
+def overlap_after_winners(rho: ArrayLike, activity: float) -> np.ndarray:
     """Share of winners that two inputs of correlation rho have in common: Φ₂(-θ, -θ; ρ) / a, θ = Φ⁻¹(1 - a).
 
     Gaussian inputs, random Gaussian weights, the share a of the units with the highest input winning (pattern
     separation: O'Reilly & McClelland 1994).  Φ₂ by Plackett's integral, a² + ∫₀^asin ρ exp(-θ² / (1 + sin t)) dt / 2π.
 
-    >>> round(overlap_after_winners(0.5, activity=0.05), 3)
-    0.244
+    >>> overlap_after_winners([0.5, 0.9], activity=0.05).round(3).tolist()
+    [0.244, 0.637]
     """
-    top = math.asin(real("rho", rho, -1.0, 1.0))
+    rho = np.asarray(rho, np.float64)
+    for value in rho.reshape(-1):
+        real("rho", float(value), -1.0, 1.0)
     activity = real("activity", activity, 0.0, 1.0, open_low=True)
     if activity == 1.0:
-        return 1.0
+        return np.ones_like(rho)
+    top = np.arcsin(rho)[..., None]
     threshold = NormalDist().inv_cdf(1.0 - activity)
     node, weight = np.polynomial.legendre.leggauss(64)
     t = 0.5 * top * (node + 1.0)
-    joint = activity**2 + 0.5 * top * float(weight @ np.exp(-(threshold**2) / (1.0 + np.sin(t)))) / (2.0 * math.pi)
+    joint = activity**2 + 0.5 * top[..., 0] * (np.exp(-(threshold**2) / (1.0 + np.sin(t))) @ weight) / (2.0 * math.pi)
     return joint / activity

@@ -1,0 +1,238 @@
+"""What a hippocampus keeps apart, brings back, gets wrong, and reactivates by itself."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.errors import Refused, choice, real, whole
+from cls_sim.part import Spec
+from cls_sim.probes.base import Probe
+from cls_sim.subjects import each
+
+At = str | list[str] | tuple[str, ...]
+TOGETHER = 256  # cues or dreams at once
+
+
+class Separation(Probe):
+    """How much of their code two inputs share that resemble each other [s, k]: a profile over their correlation.
+
+        |c ∩ c'| / k  for Gaussian inputs of correlation ρ, a mean over pairs
+
+    rho    correlations, from -1 to 1
+    pairs  at each of them
+
+    Asked of the dentate gyrus; refused where a hippocampus has none to read.  O'Reilly & McClelland 1994.
+
+    >>> Separation(rho=[0.0, 0.9]).pairs
+    200
+    """
+
+    def __init__(
+        self, *, rho: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99), pairs: int = 200, at: At = "life.end"
+    ):
+        super().__init__(at=at)
+        self.rho, self.pairs = [real("rho", r, -1.0, 1.0) for r in rho], whole("pairs", pairs)
+
+    def measure(self, life: Any) -> Tensor:
+        shape = (2, self.pairs, *life.spec.inputs)
+        drawn = each(life.spec.seeds, "probe.separation", lambda g: g.standard_normal(shape, np.float32))
+        one, other = drawn.to(life.spec.device).unbind(1)
+        code, shared = life.hippocampus.stages(one).dentate, []
+        for r in self.rho:
+            like = life.hippocampus.stages(r * one + math.sqrt(1 - r * r) * other).dentate
+            shared.append((code * like).sum(2).mean(1) / code.sum(2).mean(1))
+        return torch.stack(shared, 1).double()
+
+
+class Completion(Probe):
+    """How well a damaged cue brings back what was stored [s, k]: a profile over the damage, a mean over traces.
+
+    damage  correlation: ρ x + sqrt(1 - ρ²) noise; mask: this share of the numbers is 0, at random; occlusion: this
+            share of the rows of an image is 0, from the bottom; noise: Gaussian noise of this standard deviation is
+            added; random: this share is replaced by others of the same pattern
+    levels  of the damage
+    of      code: cosine of the state of CA3 and the stored pattern; cue: the same before CA3; pattern: cosine of the
+            recalled and the stored input; exact: the share of recalls with every sign right; item: the share
+            that brings back the very trace; label: the share of right answers
+    traces  asked of a subject at most, in the order of slots
+    cortex  of = label only: the cortex is asked instead of the hippocampus
+
+    NaN for who has nothing stored.
+
+    >>> Completion(damage="mask", levels=[0.0, 0.5], of="exact").traces
+    256
+    """
+
+    def __init__(
+        self,
+        *,
+        damage: str = "mask",
+        levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 0.9),
+        of: str = "pattern",
+        traces: int = 256,
+        cortex: bool = False,
+        at: At = "life.end",
+    ):
+        super().__init__(at=at)
+        self.damage, self.traces = choice("damage", damage, DAMAGES), whole("traces", traces)
+        self.levels = [real("levels", level, 0.0, 1.0 if damage != "noise" else math.inf) for level in levels]
+        self.of = choice("of", of, ("code", "cue", "pattern", "exact", "item", "label"))
+        self.cortex = cortex
+        if cortex and of != "label":
+            raise Refused("cortex", f"has no {of} to bring back", "give of=label")
+
+    def begin(self, spec: Spec) -> Spec:
+        if self.of == "label" and spec.regression:
+            raise Refused("of", "asks for labels, and this world has none", "give of=pattern")
+        return spec
+
+    def measure(self, life: Any) -> Tensor:
+        alive = life.hippocampus.traces().alive
+        slots = torch.argsort(~alive, dim=1, stable=True)[:, : self.traces]  # those that there are come first
+        stored = life.hippocampus.fetch(slots)
+        there = alive.gather(1, slots).double()
+        shape = (2, *stored.x.shape[1:])
+        draws = each(life.spec.seeds, "probe.completion", lambda g: _draws(g, shape)).to(stored.x.device)
+        right = []
+        for level in self.levels:
+            cue = DAMAGES[self.damage](stored.x, level, draws)
+            parts = [
+                self._right(life, cue[:, i : i + TOGETHER], _rows(stored, i), slots[:, i : i + TOGETHER])
+                for i in range(0, slots.shape[1], TOGETHER)
+            ]
+            right.append((torch.cat(parts, 1).double() * there).sum(1) / there.sum(1))
+        return torch.stack(right, 1)
+
+    def _right(self, life: Any, cue: Tensor, stored: Batch, slots: Tensor) -> Tensor:
+        """How well each cue was answered: [s, b]."""
+        if self.of in ("code", "cue"):
+            stages = life.hippocampus.stages(cue)
+            state = stages.ca3 if self.of == "code" else stages.dentate
+            return torch.cosine_similarity(state, life.hippocampus.patterns(slots), dim=2)
+        if self.cortex:
+            return life.neocortex.scores(cue, life.told(stored)).argmax(2) == stored.y
+        recall = life.hippocampus.recall(cue)
+        if self.of == "item":
+            return recall.slot == slots
+        if self.of == "label":
+            return (recall.scores.argmax(2) == stored.y) & (recall.slot >= 0)
+        ours, theirs = recall.x.flatten(2), stored.x.flatten(2)
+        if self.of == "pattern":
+            return torch.cosine_similarity(ours, theirs, dim=2)
+        return (ours.sign() == theirs.sign()).all(2)
+
+
+class Recollection(Probe):
+    """The squared error of the hippocampus on what the subject has lived [s], in units of its variance; regression.
+
+    Of a sparse Hebbian attractor (P - 1) / (M - 1); of an exact store 0 (Sun et al. 2023).
+
+    >>> Recollection(at="night.end").at
+    ('night.end',)
+    """
+
+    def __init__(self, *, at: At = "life.end"):
+        super().__init__(at=at)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.regression:
+            raise Refused("", "is a squared error, and this world asks for labels", "measure Completion")
+        return spec
+
+    def measure(self, life: Any) -> Tensor:
+        lived = life.world.train(0)
+        said = [life.hippocampus.recall(part).scores for part in lived.x.split(TOGETHER, 1)]
+        error = (torch.cat(said, 1) - lived.y).double().square().mean((1, 2))
+        return error / lived.y.double().square().mean((1, 2))
+
+
+class Dreams(Probe):
+    """What the hippocampus would dream if it slept now [s]; drawn and thrown away.
+
+    of     retrieved: the share of dreams that are a stored trace; silent: in which nothing is active; spurious: the
+           rest (mixtures, states that nobody stored); entropy: of the traces retrieved, H / ln P (0 always the same,
+           1 all alike; without correction); coverage: the share of the traces that come up at all
+    draws  dreams
+
+    NaN where nothing is stored; entropy too where nothing is retrieved or P < 2.
+
+    >>> Dreams(of="entropy").draws
+    2000
+    """
+
+    def __init__(self, *, of: str = "retrieved", draws: int = 2000, at: At = "life.end"):
+        super().__init__(at=at)
+        self.of = choice("of", of, ("retrieved", "silent", "spurious", "entropy", "coverage"))
+        self.draws = whole("draws", draws)
+
+    def begin(self, spec: Spec) -> Spec:
+        if "hippocampus" not in spec.dreams:
+            raise Refused("", "looks at dreams, and this hippocampus cannot dream", "choose another, or none")
+        return spec
+
+    def measure(self, life: Any) -> Tensor:
+        clock, slots, there = copy.deepcopy(life.clock), [], []
+        for start in range(0, self.draws, TOGETHER):
+            dreamt = life.hippocampus.dream(min(TOGETHER, self.draws - start), clock, life.view)
+            slots.append(dreamt.slot if dreamt.slot is not None else torch.full_like(dreamt.item, -1))
+            there.append(dreamt.present())
+            clock.replay = clock.replay + 1
+        slot, heard = torch.cat(slots, 1), torch.cat(there, 1)
+        alive = life.hippocampus.traces().alive
+        pure, episodes = heard & (slot >= 0), alive.sum(1).double()
+        shares = {"retrieved": pure, "silent": ~heard, "spurious": heard & (slot < 0)}
+        if self.of in shares:
+            return torch.where(episodes > 0, shares[self.of].double().mean(1), torch.nan)
+        counts = torch.zeros(alive.shape, dtype=torch.float64, device=slot.device)
+        counts.scatter_add_(1, slot.clamp(min=0), pure.double())
+        if self.of == "coverage":
+            return (counts > 0).sum(1) / episodes
+        entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+        return torch.where((episodes > 1) & (counts.sum(1) > 0), entropy / episodes.log(), torch.nan)
+
+
+def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Normal numbers and, in their stead, uniform ones: [2, b, …]."""
+    return np.stack((source.standard_normal(shape[1:], np.float32), source.random(shape[1:], np.float32)))
+
+
+def _rows(batch: Batch, start: int) -> Batch:
+    part = slice(start, start + TOGETHER)
+    return batch.with_(
+        **{name: value[:, part] for name, value in vars(batch).items() if value is not None and value.dim() > 1}
+    )
+
+
+def _correlated(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return level * x + math.sqrt(1 - level * level) * draws[:, 0]
+
+
+def _masked(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return x.masked_fill(draws[:, 1] < level, 0.0)
+
+
+def _occluded(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    side = round(math.sqrt(x[0, 0].numel()))
+    image = x.flatten(2).clone()
+    image[..., (side - round(level * side)) * side :] = 0.0  # the lowest rows of a square image
+    return image.view_as(x)
+
+
+def _noisy(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return x + level * draws[:, 0]
+
+
+def _scattered(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    flat, some = x.flatten(2), draws[:, 1].flatten(2)
+    return torch.where(some < level, flat.roll(1, 2).flip(2), flat).view_as(x)
+
+
+DAMAGES = {"correlation": _correlated, "mask": _masked, "occlusion": _occluded, "noise": _noisy, "random": _scattered}
