@@ -126,23 +126,33 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
         return {str(method["name"]): []}
     if not isinstance(arms, dict):
         raise Refused("arm", "is no mapping of names", "write arm: {name: [overrides]}")
-    wanted = cfg["arms"]
+    wanted, scenario = cfg["arms"], _scenario(cfg)
     if wanted is None:
-        return arms
+        return {name: given for name, given in arms.items() if _is_for(given, scenario)}
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
         if name not in arms:
             raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
+        if not _is_for(arms[name], scenario):
+            asked = " or ".join(map(str, arms[name]["in"]))
+            raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={asked}")
     origins = {str(own["from"]) for own in map(arms.get, wanted) if isinstance(own, dict) and "from" in own}
     return {name: given for name, given in arms.items() if name in wanted or name in origins}
+
+
+def _is_for(given: Any, scenario: str) -> bool:
+    """Whether an arm is possible in this scenario: `{in: [task], do: [...]}` is for some only."""
+    return not isinstance(given, dict) or "in" not in given or scenario in (given["in"] or ())
 
 
 def _arm(
     compose: Composer, name: str, given: Any, settled: list[str], arms: dict[str, Arm], base: dict[str, Any]
 ) -> Arm:
     key = f"arm.{name}"
+    if isinstance(given, dict) and set(given) == {"in", "do"}:
+        given = given["do"]
     if isinstance(given, list):
         return Arm(name, _treated(compose, key, _texts(key, given), settled, base))
     if not isinstance(given, dict) or not set(given) <= {"from", "at", "keep", "do"} or "from" not in given:

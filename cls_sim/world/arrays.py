@@ -56,6 +56,7 @@ class Arrays(Stream):
         validation: float = 0.0,
         test: float | None = None,
         examined: str = "test",
+        views: str = "plain",
     ):
         tests = None
         if x_test is not None or y_test is not None or context_test is not None:
@@ -75,6 +76,7 @@ class Arrays(Stream):
             validation=validation,
             test=test,
             examined=examined,
+            views=views,
         )
         if not self._data.split_by_class and self.contexts != _count(self._data):
             reason = f"is {self.contexts}, but the data has {_count(self._data)}"

@@ -86,6 +86,8 @@ class Protocol:
         """Units that answer."""
         if data.regression:
             return data.y.shape[1]
+        if data.copies > 1 and self.scenario != "domain":
+            return data.classes * self.contexts
         return data.classes // self.contexts if self.scenario == "domain" and data.split_by_class else data.classes
 
     def lists(self, data: Data, seed: int | None = None) -> list[np.ndarray]:
@@ -103,20 +105,29 @@ class Protocol:
         lists = self.lists(data, seed)
         y, context = self._seen(data, lists, data.y)
         strata = context if data.regression else data.y + data.classes * context
-        split = plan.held_out(source("world.split"), strata, self.validation, self.test)
+        rows = len(data.x)  # a row is held out in all contexts that show it, or in none
+        split = plan.held_out(source("world.split"), strata[:rows], self.validation, self.test)
+        split = split if data.copies == 1 else np.tile(split, data.copies)
         if self.label_noise:
             trained = np.flatnonzero(split == plan.TRAIN)
             wrong = plan.mislabelled(source("world.noise"), data.y, context, trained, lists, self.label_noise)
             y, _ = self._seen(data, lists, wrong)
         none = np.zeros(0, np.int64)
         asked = (none, none) if data.tests is None else self._seen(data.tests, lists, data.tests.y)
-        labels = [self._seen(data, lists, classes)[0] for classes in lists]
+        labels = [self._seen(data, lists, classes, k)[0] for k, classes in enumerate(lists)]
         return Share(lists, labels, y, context, split, *asked)
 
-    def _seen(self, data: Data, lists: list[np.ndarray], y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and contexts [n] that these lists of classes make of the classes y."""
+    def _seen(
+        self, data: Data, lists: list[np.ndarray], y: np.ndarray, one: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and contexts [n] that these lists of classes make of the classes y (all of the context `one`)."""
         if not data.split_by_class:
-            return y, np.zeros(len(y), np.int64) if data.context is None else data.context
+            if one is not None:
+                context = np.full(len(y), one, np.int64)
+            else:
+                context = np.zeros(len(y), np.int64) if data.context is None else data.context
+            apart = data.copies > 1 and self.scenario != "domain"  # every context's classes are classes of their own
+            return y + context * (1 + int(lists[0].max())) if apart else y, context
         label, home = np.arange(sum(map(len, lists))), np.zeros(sum(map(len, lists)), np.int64)
         for k, classes in enumerate(lists):
             home[classes] = k

@@ -19,7 +19,8 @@ from cls_sim.subjects import generator
 from cls_sim.world import plan
 from cls_sim.world.base import World
 from cls_sim.world.protocol import SCENARIOS, Protocol, Share
-from cls_sim.world.table import Data, Table, table
+from cls_sim.world.table import Data, Table, copied, table
+from cls_sim.world.views import KINDS, views
 
 HELD_OUT = 0.15  # the part of every class kept for the exam where the data has no test set
 
@@ -46,6 +47,9 @@ class Stream(World):
     validation       0 to 1, the part of each class of the training data kept apart for choosing settings
     test             the same for the exam (None: .15), for data without a test set of its own
     examined         `test` or `validation`: what exams ask
+    views            plain: the classes are split among contexts; permuted or rotated: every context has all classes,
+                     its pixels in an order of its own, or its images turned by an angle of its own (the first as they
+                     are).  Then `domain` asks for the class; `class` and `task` take every context's classes as new
 
     Within a context items come without replacement, epoch by epoch.  Classes, splits, noise and order are drawn
     once from the subject's seed, and its whole life is planned in `begin`.
@@ -71,7 +75,9 @@ class Stream(World):
         validation: float = 0.0,
         test: float | None = None,
         examined: str = "test",
+        views: str = "plain",
     ):
+        self.views = choice("views", views, KINDS)
         self.scenario = choice("scenario", scenario, SCENARIOS)
         self.contexts = whole("contexts", contexts)
         self.shuffle_classes = flag("shuffle_classes", shuffle_classes)
@@ -97,7 +103,7 @@ class Stream(World):
     # -- the beginning: everything is drawn and planned ---------------------------------------------------
 
     def begin(self, spec: Spec) -> Spec:
-        data = self.data()
+        data = self.data() if self.views == "plain" else copied(self.data(), self.contexts)
         protocol = self._protocol(data)
         protocol.check(data)
         self._visits = plan.visits(self.order, self.contexts, self.cycles)
@@ -139,10 +145,13 @@ class Stream(World):
         """Put data, plans and exams on the device."""
         seeds, device = self._spec.seeds, self._spec.device
         shares = self._shares if varied else self._shares[:1]
-        self._learnt = self._asked = table(data, [(one.y, one.context) for one in shares], len(seeds), device)
+        shown = None
+        if self.views != "plain":
+            shown = views(self.views, seeds, self.contexts, int(np.prod(data.x.shape[1:])), device)
+        self._learnt = self._asked = table(data, [(one.y, one.context) for one in shares], len(seeds), device, shown)
         tests = data.tests if self.examined == "test" else None
         if tests is not None:
-            self._asked = table(tests, [(one.y_test, one.context_test) for one in shares], len(seeds), device)
+            self._asked = table(tests, [(one.y_test, one.context_test) for one in shares], len(seeds), device, shown)
         kept = plan.VALIDATION if self.examined == "validation" else plan.TEST
         self._exams = []
         for k in range(self.contexts):
@@ -248,13 +257,14 @@ class Stream(World):
         """The protocol in a few lines: contexts, classes and labels of subject 0, outputs, scaling, order, splits."""
         spec = self._spec
         scale = "as given" if spec.quantum is None else f"raw/{1 / spec.quantum:.0f}"
+        shown = "" if self.views == "plain" else f", all classes in every context, {self.views}"
         lines = [
             f"{type(self).__name__}: {'regression' if spec.regression else f'{self.scenario}-incremental'}, "
             f"{self.order} order, {self.length} experiences of {self.batch} rows; "
             f"contexts {'told' if spec.context_told else 'not told'}, ends {'told' if spec.ends else 'not told'}",
             f"inputs {'x'.join(map(str, spec.inputs))} {scale}, no normalisation; {spec.outputs} outputs, "
             f"{'the head of the context competes' if spec.heads is not None else 'all compete from the start'}; "
-            f"label noise {self.label_noise:g}; exams ask the {self.examined} part",
+            f"label noise {self.label_noise:g}; exams ask the {self.examined} part{shown}",
         ]
         asked = (items.shape[1] if weight is None else int(weight[0].sum()) for items, weight in self._exams)
         return "\n".join(lines + [f"{self._shares[0].told(k)}, asked {n}" for k, n in enumerate(asked)])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from cls_sim.errors import Refused
+from cls_sim.world.views import Views
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Data:
     context  [n]           int64, where the contexts come with the data; else they are made of classes
     tests                  the same for an own test set, or None
     quantum                the step of uint8 inputs; None for float32
+    copies                 how often the n rows are listed, once for each context that shows them in its own way: y and
+                           context are then [copies · n], and item i shows row i mod n
     """
 
     x: np.ndarray
@@ -25,6 +30,7 @@ class Data:
     context: np.ndarray | None = None
     tests: Data | None = None
     quantum: float | None = None
+    copies: int = 1
 
     @property
     def regression(self) -> bool:
@@ -56,9 +62,19 @@ class Table:
     context: Tensor
     inputs: tuple[int, ...]
     quantum: float | None
+    views: Views | None = None
 
     def inputs_of(self, items: Tensor) -> Tensor:
-        """Inputs [r, b, *inputs] of the items [r, b]."""
+        """Inputs [r, b, *inputs] of the items [r, b]; [s, b, *inputs] where every context has its own view of a row."""
+        if self.views is None:
+            return self._rows(items)
+        parts = []
+        for some in items.split(1000, 1):
+            context = self.contexts_of(some.expand(len(self.context), -1))
+            parts.append(self.views.seen(self._rows(some % len(self.x)).flatten(2), context, self.quantum))
+        return torch.cat(parts, 1).view(len(self.context), items.shape[1], *self.inputs)
+
+    def _rows(self, items: Tensor) -> Tensor:
         rows = self.x.index_select(0, items.reshape(-1))
         if self.quantum is not None:
             rows = rows.float().mul_(self.quantum)
@@ -75,7 +91,13 @@ class Table:
         return self.context.gather(1, items)
 
 
-def table(data: Data, seen: list[tuple[np.ndarray, np.ndarray]], subjects: int, device: torch.device) -> Table:
+def table(
+    data: Data,
+    seen: list[tuple[np.ndarray, np.ndarray]],
+    subjects: int,
+    device: torch.device,
+    views: Views | None = None,
+) -> Table:
     """A table of data; `seen` are labels and contexts [n], once for all subjects or once for each."""
     y, context = (torch.from_numpy(np.stack(column)).to(device) for column in zip(*seen, strict=True))
     return Table(
@@ -84,4 +106,18 @@ def table(data: Data, seen: list[tuple[np.ndarray, np.ndarray]], subjects: int, 
         context=context.expand(subjects, -1),
         inputs=data.x.shape[1:],
         quantum=data.quantum,
+        views=views,
+    )
+
+
+def copied(data: Data, contexts: int) -> Data:
+    """The data listed once for every context, each of which shows all of it in its own way."""
+    if data.regression or data.context is not None:
+        raise Refused("views", "shows classes anew in every context, and this data has none, or contexts", "give plain")
+    return replace(
+        data,
+        y=np.tile(data.y, contexts),
+        context=np.repeat(np.arange(contexts), len(data.y)),
+        copies=contexts,
+        tests=None if data.tests is None else copied(data.tests, contexts),
     )
