@@ -21,6 +21,8 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.mathjax"]
 exclude_patterns = ["_build", "results"]
 html_theme = "furo"
 html_title = "cls_sim"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
@@ -81,9 +83,13 @@ def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: lis
     text = "\n".join(lines).strip()
     first, _, rest = text.partition("\n\n")
     prose, _, example = rest.partition(">>> ")
-    out = [re.sub(r"([*`|_\\])", r"\\\1", " ".join(first.split())), ""]
-    if prose.strip():
-        out += ["::", "", *(f"   {line}".rstrip() for line in prose.rstrip().splitlines()), ""]
+    out: list[str] = []
+    for block in [first, *prose.strip("\n").rstrip().split("\n\n")]:
+        if re.search(r"^ |[^.:;?! ]  +\S", block, re.M):  # an equation, or columns
+            out += [".. code-block:: text", "", *(f"   {line}".rstrip() for line in block.splitlines()), ""]
+        elif block.strip():
+            words = re.sub(r"`([^`]+)`", r"\1", " ".join(block.split()))
+            out += [re.sub(r"([*`|_\\])", r"\\\1", words), ""]
     if example:
         out += [".. code-block:: pycon", "", *(f"   {line}".rstrip() for line in f">>> {example}".splitlines()), ""]
     lines[:] = out
