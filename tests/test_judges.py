@@ -166,3 +166,17 @@ def test_a_profile_against_a_law_a_slope_and_its_order():
     assert judged({"is": "at_most", "arm": "a", "reading": "p[3]", "value": 0.6}, a=power)["passed"] is True
     with pytest.raises(Refused, match="law"):
         judged(law | {"law": "go_cls"}, a=right)
+
+
+def test_the_frontier_of_the_better_family_encloses_more():
+    rng = np.random.default_rng(0)
+    jitter = lambda value: value + 0.01 * rng.standard_normal(10)  # noqa: E731
+    readings = {
+        name: {"kept": jitter(x), "new": jitter(y)}
+        for name, (x, y) in {"a": (0.9, 0.5), "b": (0.6, 0.8), "c": (0.3, 0.0), "d": (0.0, 0.8)}.items()
+    }
+    from cls_sim.claims.frontier import frontier
+
+    told = frontier({}, readings, ["a", "b"], ["c", "d"], "kept", "new", by=0.5)
+    assert told["passed"] and told["value"] == pytest.approx(0.9 * 0.5 + 0.6 * 0.3, abs=0.03)
+    assert not frontier({}, readings, ["c", "d"], ["a", "b"], "kept", "new")["passed"]

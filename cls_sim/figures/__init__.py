@@ -7,6 +7,7 @@ Every function returns a matplotlib Figure (no pyplot, no window, shown by Jupyt
 """
 
 from cls_sim.figures.compared import arms, compared, sweep
+from cls_sim.figures.frontier import frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
 from cls_sim.figures.theory import curves
@@ -21,6 +22,7 @@ __all__ = [
     "curves",
     "draw",
     "forgetting",
+    "frontier",
     "matrix",
     "over_days",
     "save",

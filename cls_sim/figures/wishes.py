@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cls_sim.errors import Refused, choice
-from cls_sim.figures import frontier
 from cls_sim.figures.compared import arms, sweep
+from cls_sim.figures.frontier import wish as draw_frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
 from cls_sim.figures.theory import curves
@@ -221,7 +221,7 @@ WISHES: dict[str, Callable[..., Any]] = {
     "doses": _draw_doses,
     "points": _draw_points,
     "profile": _draw_profile,
-    "frontier": frontier.wish,
+    "frontier": draw_frontier,
     "sweep": _draw_sweep,
     "theory_over_days": _draw_theory_over_days,
 }
