@@ -35,6 +35,7 @@ VOCABULARY = {
     "NoisyWorld": "world.wraps",
     "Patterns": "world.patterns",
     "Cohorts": "world.patterns",
+    "Hierarchy": "world.hierarchy",
     "Deficit": "world.deficit",
     "Satellites": "world.satellites",
     "Associations": "world.associations",
@@ -188,6 +189,8 @@ VOCABULARY = {
     "Completion": "probes.recollection",
     "Recollection": "probes.recollection",
     "Dreams": "probes.recollection",
+    "Modes": "probes.differentiation",
+    "Differentiation": "probes.differentiation",
 }
 
 __all__ = ["ROOMS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]

@@ -174,7 +174,7 @@ def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[np.ndar
     spans = {"b": (1e-3 / reach, 1e3), "c": (1e-2, 1e1), "d": (1e-4 / reach, 1e2 / reach)}
     rates = {"exponential": "b", "power": "bc", "wickelgren": "bcd"}[law]
     spread = [np.log(spans[name]) for name in rates]
-    points = 40 if len(rates) < 3 else 16
+    points = 40 if len(rates) < 3 else 24
     best = np.zeros(len(rates))
     amplitude = squares = 0.0
     for _ in range(12):

@@ -108,7 +108,24 @@ def paths(subjects: int = 2, **changes: Any) -> cls.Life:
     return small(subjects, **{"hippocampus": cls.TwoPaths(cls.Sparse(capacity=20))} | changes)
 
 
+def development(subjects: int = 2, **changes: Any) -> cls.Life:
+    """A deep linear network that learns a tree."""
+    parts: dict[str, Any] = {
+        "world": cls.Hierarchy(levels=2),
+        "hippocampus": cls.NoHippocampus(),
+        "neocortex": cls.Mlp(hidden=[6], activation="linear", bias=False),
+        "plasticity": cls.Constant(rate=0.1),
+        "rhythm": cls.Sleepless(wake=5),
+        "consolidation": cls.Descent(rule=cls.Sgd()),
+    }
+    life = small(subjects, **parts | changes)
+    life.horizon = 20
+    return life
+
+
 KINDS: dict[str, Any] = {
+    "Modes": development,
+    "Differentiation": development,
     "Generalisation": lessons,
     "Memorisation": lessons,
     "Score": lessons,

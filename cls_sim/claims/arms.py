@@ -140,8 +140,14 @@ def crossing(
     value: float,
     tolerance: float,
     level: float = 0.0,
+    than: str | None = None,
 ) -> Verdict:
-    """Over arms (arm: number) the mean passes `level` once, at a number within the tolerance of `value`."""
+    """Over arms (arm: number) the mean passes `level` once, at a number within the tolerance of `value`.
+
+    than  an arm whose mean is the level: where are the others as good as it is?
+    """
+    if than is not None:
+        level = float(np.nanmean(values(traces, readings, than, reading)))
     x = np.array(list(cells.values()), np.float64)
     y = np.array([np.nanmean(values(traces, readings, arm, reading)) for arm in cells]) - level
     turns = np.flatnonzero(y[:-1] * y[1:] < 0)

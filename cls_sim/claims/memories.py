@@ -70,19 +70,19 @@ def forgets_as(
     x: Sequence[float],
     by: float,
     law: str = "power",
-    than: str = "exponential",
+    beats: str = "exponential",
     places: tuple[int, int] | None = None,
 ) -> Verdict:
     """Fitted to each subject's retention over ages x, one law beats another: ΔAIC's 95 % interval lies above `by`.
 
-    law, than  power a(1 + bt)^-c, exponential a e^(-bt), or wickelgren a(1 + bt)^-c e^(-dt)
-    places     [from, to) of the profile; None: all
+    law, beats  power a(1 + bt)^-c, exponential a e^(-bt), or wickelgren a(1 + bt)^-c e^(-dt)
+    places      [from, to) of the profile; None: all
     """
     curves = profile(traces, arm, reading)[:, slice(*(places or (None, None)))]
-    gain = [statistics.aic(x, curve, than) - statistics.aic(x, curve, law) for curve in curves]
+    gain = [statistics.aic(x, curve, beats) - statistics.aic(x, curve, law) for curve in curves]
     e = statistics.estimate(gain)
     said = {
-        "expected": f"ΔAIC({than} - {law}) above {by}",
+        "expected": f"ΔAIC({beats} - {law}) above {by}",
         "tolerance": 0,
         "value": e.mean,
         "interval": [e.low, e.high],

@@ -21,8 +21,8 @@ def draw(
     """The figure `figures.NAME` of an experiment, and its data.
 
     `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile, points,
-    theory_over_days or frontier; `arms` chooses among the arms and their order (by default all), the rest are that
-    figure's own settings.  Arms not run are left out.
+    theory_over_days, modes_over_days or frontier; `arms` chooses among the arms and their order (by default all), the
+    rest are that figure's own settings.  Arms not run are left out.
 
     traces    arm → trace
     readings  arm → name → [s], the last of each
@@ -106,6 +106,7 @@ def _draw_profile(
     settings: Mapping[str, Any] | None = None,
     panels: Mapping[str, Sequence[str]] | None = None,
     names: Mapping[str, str] | None = None,
+    places: Sequence[int] | None = None,
     **others: Any,
 ) -> Any:
     """Profiles [s, k] at x, a colour an arm (or a reading, where there are several), over the lines of a law.
@@ -114,6 +115,7 @@ def _draw_profile(
     settings  of the law: for all arms, or arm → its own
     panels    title → its arms; without, one panel of all
     names     arm or reading → what the legend calls it
+    places    [from, to) of the profile; none: all
     """
     from cls_sim import theory
 
@@ -128,7 +130,7 @@ def _draw_profile(
             for name in wanted:
                 key = name if many and len(chosen) == 1 else f"{arm}, {name}" if many else arm
                 label = names.get(key, label_of(key))
-                panel["points"][label] = (at, np.asarray(traces[arm].last(name)).T)
+                panel["points"][label] = (at, np.asarray(traces[arm].last(name))[:, slice(*(places or (None, None)))].T)
                 if law is not None:
                     own = (settings or {}).get(arm, settings or {})
                     panel["lines"][label] = (fine, theory.law("figures.law", law)(fine, **own))
@@ -207,6 +209,17 @@ def _draw_theory_over_days(
     return curves([panel], **{"xlabel": "age, days", "columns": 1, **others})
 
 
+def _draw_modes_over_days(
+    traces: Mapping[str, Any], readings: Any, reading: str, places: Mapping[str, int], **others: Any
+) -> Any:
+    """Places of a profile over the days of one arm, a colour each (label → place)."""
+    ((_, trace),) = traces.items()
+    days, found = trace.reading(reading)
+    points = {label: (days, found[:, :, place]) for label, place in places.items()}
+    given = {"xlabel": "age, days", "ylabel": label_of(reading), "columns": 1, "joined": True, **others}
+    return curves([{"title": "", "points": points, "lines": {}}], **given)
+
+
 def _against_dose(trace: Any, reading: str) -> tuple[np.ndarray, np.ndarray]:
     return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
 
@@ -219,6 +232,7 @@ WISHES: dict[str, Callable[..., Any]] = {
     "matrix": _draw_matrix,
     "curves": _draw_curves,
     "doses": _draw_doses,
+    "modes_over_days": _draw_modes_over_days,
     "points": _draw_points,
     "profile": _draw_profile,
     "frontier": draw_frontier,

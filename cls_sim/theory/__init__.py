@@ -19,6 +19,7 @@ from cls_sim.theory.amnesia import (
     relative_gradient,
 )
 from cls_sim.theory.attractor import notebook_error, overlap_after_winners
+from cls_sim.theory.development import half_time, mode_strength
 from cls_sim.theory.go_cls import (
     Limits,
     bayes_bound,
@@ -63,8 +64,10 @@ __all__ = [
     "go_cls_generalise",
     "go_cls_limits",
     "go_cls_train",
+    "half_time",
     "law",
     "lifetime",
+    "mode_strength",
     "notebook_error",
     "overlap_after_winners",
     "partition_snr",
