@@ -38,6 +38,7 @@ VOCABULARY = {
     "Hierarchy": "world.hierarchy",
     "Deficit": "world.deficit",
     "Satellites": "world.satellites",
+    "Chains": "world.chains",
     "Associations": "world.associations",
     "Tree": "world.tree",
     "Semantic": "world.semantic",
@@ -58,6 +59,7 @@ VOCABULARY = {
     "NoHippocampus": "hippocampus.none",
     "Lesion": "hippocampus.wraps",
     "TwoPaths": "hippocampus.paths",
+    "Remerge": "hippocampus.remerge",
     "Frozen": "hippocampus.wraps",
     # neocortices
     "Neocortex": "neocortex.base",
@@ -97,6 +99,7 @@ VOCABULARY = {
     "Everything": "replay.stored",
     "Dreamed": "replay.dreamed",
     "Shuffled": "replay.wraps",
+    "Inferred": "replay.inferred",
     "Interleaved": "replay.wraps",
     "Disrupted": "replay.disturbed",
     "NoisyReplay": "replay.disturbed",

@@ -1,0 +1,84 @@
+"""A hippocampus that infers while it recalls."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real, whole
+from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.part import Spec, View
+
+
+class Remerge(Episodic):
+    """Stores pairs apart, and joins those that overlap by letting what is recalled recall more.
+
+        p_j = x_j + onehot(y_j)                                     a pair: a conjunctive unit j and its features
+        a_j = exp(p_j·f / τ) / (K^(1/τ) + Σ_k exp(p_k·f / τ))       conjunctive units compete (hedged softmax)
+        f ← x + gain · Σ_j a_j p_j                                  and speak to the features again, `depth` times
+
+    capacity  pairs a subject can hold, from 1
+    depth     from 1, how often the features are asked again; 1 brings back what was met with the cue, 2 what was met
+              with that
+    tau       τ, above 0; small: few pairs take part
+    hedge     K, from 0; large: pairs that fit badly are silent
+    gain      from 0, how strongly what is recalled is heard beside the cue
+    keep      see Slots
+
+    The answer to a cue x [s, b, items] are the features that the last conjunctive units bring up, less the cue's own.
+    Where answers are not the items of the inputs, features are inputs and answers side by side, and pairs overlap in
+    either.  Classification only.
+
+    Source: Kumaran & McClelland (2012), Generalization through the recurrent interaction of episodic memories.
+
+    >>> memory = Remerge(capacity=5)
+    >>> spec = memory.begin(Spec(seeds=(0,), inputs=(3,), outputs=3))
+    >>> for cue, answer in ((0, 1), (1, 2)):
+    ...     batch = Batch.lived(torch.eye(3)[None, [cue]], torch.tensor([[answer]]))
+    ...     memory.encode(batch, None, Clock(1, 1))
+    >>> memory.recall(torch.eye(3)[None, [0]]).scores[0, 0].argsort(descending=True).tolist()
+    [1, 2, 0]
+    """
+
+    def __init__(
+        self,
+        *,
+        capacity: int = 100,
+        depth: int = 3,
+        tau: float = 0.5,
+        hedge: float = 1.0,
+        gain: float = 1.0,
+        keep: str = "reservoir",
+    ):
+        super().__init__(capacity, keep)
+        self.depth = whole("depth", depth)
+        self.tau, self.hedge = real("tau", tau, 0.0, open_low=True), real("hedge", hedge, 0.0)
+        self.gain = real("gain", gain, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "keeps pairs of a cue and an answer, and this world asks for numbers", "use Store")
+        return super().begin(spec)
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        slot, key = self._choose(batch, self._fresh(batch, who), clock)
+        self._write(slot, key, batch.x.flatten(2), batch, clock)
+
+    def recall(self, x: Tensor) -> Recall:
+        heard, flat, items = self._heard()[:, None], x.flatten(2), self.spec.inputs == (self.spec.outputs,)
+        cues, answers = self._plain(self.content[:, : self.capacity]), self._votes(self._y()[:, : self.capacity])
+        pairs = cues + answers if items else torch.cat((cues, answers), 2)  # [s, n, features]
+        cue = flat if items else torch.cat((flat, flat.new_zeros(*flat.shape[:2], self.spec.outputs)), 2)
+        features = cue
+        for _ in range(self.depth):
+            drive = ((features @ pairs.mT) / self.tau).masked_fill(~heard, -torch.inf)
+            # the hedge joins the competition as one more unit, of drive ln K / τ
+            hedge = torch.full_like(drive[..., :1], self.hedge).log() / self.tau
+            brought = torch.cat((drive, hedge), 2).softmax(2)[..., :-1].nan_to_num() @ pairs
+            features = cue + self.gain * brought
+        scores = (brought * (cue == 0))[..., -self.spec.outputs :]
+        match, slot = self._nearest(x)
+        return self._recalled(x, match.clamp(0.0, 1.0), slot, scores)

@@ -1,0 +1,49 @@
+"""Replay of what the hippocampus makes of its memories, not of what it stored."""
+
+from __future__ import annotations
+
+import torch
+
+from cls_sim.batch import DREAMED, Batch
+from cls_sim.clock import Clock
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.replay.base import Replay
+
+
+class Inferred(Replay):
+    """The cues of stored episodes, and what they bring back: a hippocampus that infers teaches what it inferred.
+
+    policy  the policy whose rows are cues
+
+    The answers are soft targets, `scores` = ln of the recalled answer as a distribution (objective Distil with
+    temperature 1); the label stays that of the episode.  Rows are of source DREAMED.  By day the policy does as ever.
+
+    Source: consolidation of inferences, Kumaran & McClelland 2012; Kumaran, Hassabis & McClelland 2016.
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Inferred(Uniform(batch=8)).begin(Spec()).subjects
+    1
+    """
+
+    def __init__(self, policy: Replay):
+        self.policy = policy
+
+    def begin(self, spec: Spec) -> Spec:
+        return self.policy.begin(spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        if batch.y.is_floating_point():
+            return batch.with_(scores=hippocampus.recall(batch.x).scores)
+        said = hippocampus.recall(batch.x).scores.clamp(min=0.0)
+        share = said / said.sum(2, keepdim=True).clamp(min=1e-12)
+        source = torch.full_like(batch.source, DREAMED)
+        return batch.with_(scores=share.clamp(min=1e-6).log(), source=source)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)

@@ -1,0 +1,79 @@
+"""Overlapping pairs: what is met, what follows, and where the inference lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lives import live, small
+
+import cls_sim as cls
+from cls_sim.batch import DREAMED
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused
+from cls_sim.part import Spec
+
+
+def chains(subjects: int = 3, **changes: Any) -> cls.Life:
+    parts: dict[str, Any] = {
+        "world": cls.Chains(chains=5, batch=5),
+        "hippocampus": cls.Remerge(capacity=40),
+        "plasticity": cls.WakeNight(wake=0.0, night=0.01),
+        "rhythm": cls.Nights(wake=4, night=150),
+        "replay": cls.Inferred(cls.Uniform(batch=16)),
+        "consolidation": cls.Descent(objective=cls.Distil(temperature=1.0)),
+        "readout": cls.Memory(),
+    }
+    return small(subjects, **parts | changes)
+
+
+def test_ends_of_a_chain_are_never_met_together():
+    world = cls.Chains(chains=4, links=3, epochs=2, batch=6)
+    world.begin(Spec(seeds=(0, 1)))
+    clock, met = Clock(2, 1), set()
+    for _ in range(world.length or 0):
+        batch = world.next(clock)
+        met |= {(int(x), int(y)) for x, y in zip(batch.x[1].argmax(1), batch.y[1], strict=True)}
+        clock.advance(np.ones(2, bool), np.zeros(2, bool))
+    assert len(met) == 4 * 3 * 2, "every pair, both ways"
+    far = world.exam(1)
+    asked = {(int(x), int(y)) for x, y in zip(far.x[1].argmax(1), far.y[1], strict=True)}
+    near = world.exam(0)
+    assert not asked & met
+    assert {(int(x), int(y)) for x, y in zip(near.x[1].argmax(1), near.y[1], strict=True)} <= met
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_one_more_step_of_recall_reaches_one_pair_further(depth: int):
+    life = live(chains(world=cls.Chains(chains=5, links=3, batch=5), hippocampus=cls.Remerge(depth=depth)))
+    right = cls.Accuracy().measure(life)
+    assert (right[:, 0] == 1).all()
+    assert (right[:, 1] > 0.9).all() if depth == 3 else (right[:, 1] < 0.7).all()
+
+
+def test_only_an_inference_that_was_replayed_survives_the_lesion():
+    inferring, rote = live(chains()), live(chains(replay=cls.Uniform(batch=16)))
+    for life, survives in ((inferring, True), (rote, False)):
+        cortex = cls.Accuracy(readout=cls.Cortex()).measure(life)
+        assert cortex[:, 0].mean() > 0.8
+        assert (cortex[:, 1].mean() > 0.8) == survives
+
+
+def test_what_is_replayed_is_what_is_recalled():
+    life = live(chains())
+    batch = life.replay.draw(life.hippocampus, life.neocortex, life.view, life.clock)
+    said = life.hippocampus.recall(batch.x).scores
+    assert batch.scores is not None and (batch.source == DREAMED).all()
+    assert torch.allclose(batch.scores.exp(), said / said.sum(2, keepdim=True), atol=1e-5)
+    assert torch.equal(batch.scores.argmax(2), said.argmax(2))
+
+
+def test_an_empty_memory_says_nothing_and_numbers_are_refused():
+    memory = cls.Remerge(capacity=4)
+    memory.begin(Spec(seeds=(0,), inputs=(3,), outputs=3))
+    recall = memory.recall(torch.eye(3)[None])
+    assert (recall.scores == 0).all() and (recall.slot == -1).all() and (recall.match == 0).all()
+    with pytest.raises(Refused, match="asks for numbers"):
+        memory.begin(Spec(inputs=(3,), outputs=1, regression=True))
