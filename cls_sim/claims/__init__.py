@@ -19,7 +19,7 @@ ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says") 
 KINDS: dict[str, Callable[..., Verdict]] = {
     kind.__name__: kind
     for room in (arms, frontier, profiles, lives, go_cls, memories, criterion)
-    for room in (arms, profiles, lives, go_cls, memories, criterion, development)
+    for room in (arms, profiles, lives, go_cls, memories, criterion, frontier, development)
     for kind in room.KINDS
 }
 
