@@ -18,8 +18,7 @@ from cls_sim.trace import Trace
 ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
 KINDS: dict[str, Callable[..., Verdict]] = {
     kind.__name__: kind
-    for room in (arms, frontier, profiles, lives, go_cls, memories, criterion)
-    for room in (arms, profiles, lives, go_cls, memories, criterion, frontier, development)
+    for room in (arms, frontier, profiles, lives, go_cls, memories, criterion, development)
     for kind in room.KINDS
 }
 
