@@ -29,6 +29,7 @@ VOCABULARY = {
     "World": "world.base",
     "Digits": "world.digits",
     "Mnist": "world.mnist",
+    "Patches": "world.patches",
     "Arrays": "world.arrays",
     "Teacher": "world.teacher",
     "RandomItems": "world.random_items",
@@ -119,6 +120,7 @@ VOCABULARY = {
     # consolidation
     "Consolidation": "consolidation.base",
     "Descent": "consolidation.descent",
+    "SpikingSleep": "consolidation.spiking",
     "Drift": "consolidation.drift",
     "Sgd": "optimisers",
     "Momentum": "optimisers",

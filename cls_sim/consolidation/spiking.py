@@ -1,0 +1,151 @@
+"""Sleep without any episode: the cortex spikes by itself, and what fires together wires together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.descent import Descent
+from cls_sim.errors import Refused, real, whole
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.subjects import Draws
+
+SOFT = 0.001  # how small a weight still counts as none
+
+
+class SpikingSleep(Consolidation):
+    """By day another rule; by night layers spike on noise shaped like the mean input, and Hebb's rule moves weights.
+
+        input units fire with probability min(1, r · mean input);  u ← d u + α W s,  at u ≥ β a unit fires, u ← 0
+        post fires: W ← W + inc · σ(W) where pre fires, W ← W - dec · σ(W) where not,  σ(w) = 2 / (1 + exp(w / .001))
+
+    rule        what moves the cortex by day; Descent if none is given
+    steps       steps of spiking in a tick of sleep, from 1
+    r           rate of the input, from 0 (2 · dt · the largest rate)
+    thresholds  β of each layer, above 0; as many as there are layers, or more
+    inc, dec    from 0
+    gain        from 0: α = gain / scale of the layer, the larger of its largest weight and of its largest activity
+                in the latest lesson, over the same of the layer below
+    decay       d, in [0, 1]
+
+    σ leaves positive weights as they are and moves those at or below 0: sleep gives back what learning something else
+    took away below zero, as long as units still fire for it.  All that is kept of what was lived is the mean input and
+    the largest activities.  Biases neither drive nor move.  Refused for a cortex without layers `weight0`, ….
+
+    Source: Tadros, Krishnan, Ramyaa & Bazhenov 2022, Nature Communications 13, 7742 (sleep replay consolidation).
+
+    >>> SpikingSleep(steps=50).steps
+    50
+    """
+
+    derived = frozenset({"spec", "_draws", "_layers"})
+
+    def __init__(
+        self,
+        rule: Consolidation | None = None,
+        *,
+        steps: int = 100,
+        r: float = 0.128,
+        thresholds: Sequence[float] = (1.045, 0.715, 0.385),
+        inc: float = 0.0035,
+        dec: float = 0.0002,
+        gain: float = 4.25,
+        decay: float = 0.999,
+    ):
+        self.rule = Descent() if rule is None else rule
+        self.steps, self.r = whole("steps", steps), real("r", r, 0.0)
+        if isinstance(thresholds, (str, int, float)) or not len(thresholds):
+            raise Refused("thresholds", f"{thresholds!r} is no list of thresholds", "write [1.045, 0.715, 0.385]")
+        self.thresholds = tuple(real(f"thresholds[{i}]", b, 0.0, open_low=True) for i, b in enumerate(thresholds))
+        self.inc, self.dec = real("inc", inc, 0.0), real("dec", dec, 0.0)
+        self.gain, self.decay = real("gain", gain, 0.0), real("decay", decay, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.spec = spec
+        self._layers = 0
+        while f"weight{self._layers}" in spec.weights:
+            self._layers += 1
+        if not self._layers:
+            raise Refused("", "spikes in layers, and this cortex has none by that name", "use neocortex=mlp or linear")
+        if self._layers > len(self.thresholds):
+            reason = f"are {len(self.thresholds)} for {self._layers} layers"
+            raise Refused("thresholds", reason, "give one for each layer")
+        s, device, x = spec.subjects, spec.device, math.prod(spec.inputs)
+        self.mean, self.rows = torch.zeros(s, x, device=device), torch.zeros(s, 1, device=device)
+        self.peak = torch.zeros(s, self._layers, device=device)
+        self.alpha = torch.zeros(s, self._layers, device=device)
+        shapes = [spec.weights[f"weight{layer}"] for layer in range(self._layers)]
+        self.potential = [torch.zeros(s, shape[1], device=device) for shape in shapes]
+        self.slept = np.zeros(s, bool)
+        self._draws = Draws(spec.seeds, "consolidation.spikes", (self.steps, x), device=device)
+        return self.rule.begin(spec)
+
+    # -- by day -----------------------------------------------------------------------------------------
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self.rule.step(neocortex, batch, rate, view)
+        weight = batch.weights() * torch.from_numpy(rate > 0).to(batch.x.device)[:, None]
+        there = (weight > 0).float()
+        rows = self.rows + there.sum(1, keepdim=True)
+        new = (batch.x.flatten(2) - self.mean[:, None]) * there[..., None]
+        self.mean, self.rows = self.mean + new.sum(1) / rows.clamp(min=1), rows
+        self.peak = torch.where(there.any(1, keepdim=True), self._peaks(neocortex, batch.x, there), self.peak)
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.rule.loss(neocortex, batch)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.rule.context_end(view, clock)
+
+    @torch.no_grad()
+    def _peaks(self, neocortex: Neocortex, x: Tensor, there: Tensor) -> Tensor:
+        """The largest activity of each layer over the rows that are there, of the last one as probabilities: [s, l]."""
+        h, found = x.flatten(2), []
+        for layer in range(self._layers):
+            h = h @ neocortex.weights[f"weight{layer}"].mT
+            h = h.softmax(2) if layer == self._layers - 1 else torch.relu(h)
+            found.append((h.amax(2) * there).amax(1))
+        return torch.stack(found, 1)
+
+    # -- by night ---------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self.rule.elapse(neocortex, clock)
+        if (clock.asleep & ~self.slept).any():
+            self._fall_asleep(neocortex, torch.from_numpy(clock.asleep & ~self.slept).to(self.mean.device))
+        self.slept = clock.asleep.copy()
+        if clock.asleep.any() and (self.inc or self.dec):
+            self._spike(neocortex, torch.from_numpy(clock.asleep).to(self.mean)[:, None], clock)
+
+    def _fall_asleep(self, neocortex: Neocortex, who: Tensor) -> None:
+        """Silence, and gains fit for the weights as they are now."""
+        below = torch.ones_like(self.peak[:, 0])
+        for layer in range(self._layers):
+            heaviest = neocortex.weights[f"weight{layer}"].flatten(1).amax(1)
+            scale = torch.maximum(heaviest, self.peak[:, layer]).clamp(min=1e-12) / below
+            self.alpha[:, layer] = torch.where(who, self.gain / scale, self.alpha[:, layer])
+            self.potential[layer] = self.potential[layer] * ~who[:, None]
+            below = scale
+
+    def _spike(self, neocortex: Neocortex, asleep: Tensor, clock: Clock) -> None:
+        fires = (self._draws.at(clock.replay) < (self.r * self.mean)[:, None]).to(self.mean)  # [s, steps, x]
+        weights = [neocortex.weights[f"weight{layer}"] for layer in range(self._layers)]
+        for now in range(self.steps):
+            pre = fires[:, now]
+            for layer, weight in enumerate(weights):
+                driven = torch.bmm(weight, pre[..., None])[..., 0].mul_(self.alpha[:, layer, None])
+                potential = self.potential[layer].mul_(self.decay).add_(driven)
+                post = (potential >= self.thresholds[layer]).to(pre) * asleep
+                change = pre * (self.inc + self.dec) - self.dec
+                weight.add_(post[..., None] * change[:, None] * (weight / -SOFT).sigmoid_().mul_(2))
+                potential.mul_(1 - post)
+                pre = post

@@ -1,0 +1,114 @@
+"""Images that share pixels: two tasks of two binary patches each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, whole
+from cls_sim.part import Spec
+from cls_sim.subjects import each
+from cls_sim.world.base import World
+
+
+class Patches(World):
+    """Binary images of a few pixels each, every image a class; the same `overlap` pixels are on in all of them.
+
+    overlap      pixels that all images have in common, from 0
+    size         pixels of an image, from `overlap`; the rest are its own
+    pixels       of the field; overlap + images · (size - overlap) of them are used
+    contexts     tasks, from 1
+    images       images (classes) of a task, from 1
+    per_context  experiences of a task; each shows all its images
+
+    Pixels are drawn for each subject.  An exam asks the images of one task.  The more they have in common, the more
+    does learning one task undo the other.
+
+    Source: the Patches of Tadros, Krishnan, Ramyaa & Bazhenov 2022 (with a number of pixels that does not change).
+
+    >>> world = Patches(overlap=18)
+    >>> spec = world.begin(Spec(seeds=(0, 1)))
+    >>> spec.outputs, world.exam(0).x.sum(2)[0].tolist(), int((world.exam(1).x[0].sum(0) == 2).sum())
+    (4, [25.0, 25.0], 18)
+    """
+
+    derived = frozenset({"_x"})
+    length: int  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        *,
+        overlap: int = 18,
+        size: int = 25,
+        pixels: int = 100,
+        contexts: int = 2,
+        images: int = 2,
+        per_context: int = 60,
+    ):
+        self.overlap, self.size = whole("overlap", overlap, 0), whole("size", size)
+        self.contexts, self.images = whole("contexts", contexts), whole("images", images)
+        self.pixels, self.per_context = whole("pixels", pixels), whole("per_context", per_context)
+        if self.overlap > self.size:
+            raise Refused("overlap", f"{self.overlap} is more than the {self.size} pixels of an image", "give less")
+        used = self.overlap + self.contexts * self.images * (self.size - self.overlap)
+        if used > self.pixels:
+            raise Refused("pixels", f"{self.pixels} are too few for these images", f"give {used} or more")
+
+    def begin(self, spec: Spec) -> Spec:
+        classes, ends = self.contexts * self.images, np.arange(1, self.contexts + 1) * self.per_context
+        self.ends, self.length = tuple(ends.tolist()), int(ends[-1])
+        self._x = each(spec.seeds, "patches.pixels", self._drawn).to(spec.device)  # [s, classes, pixels]
+        return replace(
+            spec,
+            inputs=(self.pixels,),
+            outputs=classes,
+            regression=False,
+            batch=self.images,
+            contexts=self.contexts,
+            ends=self.ends,
+            context_told=False,
+            heads=None,
+            quantum=1.0,
+        )
+
+    def _drawn(self, source: np.random.Generator) -> np.ndarray:
+        order, own = source.permutation(self.pixels), self.size - self.overlap
+        x = np.zeros((self.contexts * self.images, self.pixels), np.float32)
+        x[:, order[: self.overlap]] = 1
+        for i, mine in enumerate(x):
+            mine[order[self.overlap + i * own : self.overlap + (i + 1) * own]] = 1
+        return x
+
+    def next(self, clock: Clock) -> Batch:
+        return self._batch(np.minimum(clock.experience, self.length - 1) // self.per_context, clock.experience)
+
+    def exam(self, context: int) -> Batch:
+        """The images of one task."""
+        which = np.full(len(self._x), whole("context", context, 0, self.contexts - 1))
+        return self._batch(which, np.full(len(self._x), -1))
+
+    def train(self, context: int = 0) -> Batch:
+        """The same: what is asked is what was seen."""
+        return self.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """The images of the task that ended last, once, in batches of `size`."""
+        size = whole("size", size)
+        ended = np.maximum(np.minimum(clock.experience, self.length) // self.per_context - 1, 0)
+        batch = self._batch(ended, clock.experience)
+        for first in range(0, self.images, size):
+            some = slice(first, first + size)
+            x, y, context, item, born = batch.x, batch.y, batch.context, batch.item, batch.born
+            yield Batch.lived(x[:, some], y[:, some], context=context[:, some], item=item[:, some], born=born[:, some])
+
+    def _batch(self, context: np.ndarray, born: np.ndarray) -> Batch:
+        which = torch.from_numpy(context.astype(np.int64)).to(self._x.device)[:, None]
+        y = which * self.images + torch.arange(self.images, device=which.device)
+        rows = torch.arange(len(y), device=y.device)[:, None]
+        when = torch.from_numpy(born.astype(np.int64)).to(y.device)[:, None].expand_as(y)
+        return Batch.lived(self._x[rows, y], y, context=which.expand_as(y), item=y, born=when)
