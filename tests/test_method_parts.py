@@ -1,0 +1,290 @@
+"""What the parts of published methods promise: direction and size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import cls_sim as cls
+from cls_sim.batch import LIVED, STORED
+from cls_sim.consolidation.projected import _multipliers
+from cls_sim.errors import Refused
+from tests.lives import live, small
+
+
+def task(method: dict[str, Any], subjects: int = 2, scenario: str = "task", **changes: Any) -> cls.Life:
+    """A life of three contexts, told, learnt awake."""
+    world = cls.Digits(scenario=scenario, contexts=5, per_context=40, batch=16)
+    awake = {"world": world, "plasticity": cls.Constant(rate=0.005), "rhythm": cls.Sleepless(wake=40)}
+    return small(subjects, **{**awake, "hippocampus": cls.NoHippocampus(), **method, **changes})
+
+
+def grades(life: cls.Life, context: int) -> torch.Tensor:
+    exam = life.world.exam(context)
+    right = life.readout.answer(exam.x, life.told(exam), life.hippocampus, life.neocortex).scores.argmax(2) == exam.y
+    return right.float().mean(1)
+
+
+def until(life: cls.Life, context: int) -> cls.Life:
+    """To the end of this many contexts."""
+    while life.clock.experience[0] < life.world.ends[context - 1]:
+        life.step()
+    return life
+
+
+# -- importance: sums over rows of squared gradients, all rows at once ------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["class", "task"])
+@pytest.mark.parametrize("labels", ["exact", "empirical"])
+def test_fisher_is_what_a_pass_a_row_would_find(scenario: str, labels: str):
+    importance = cls.Fisher(labels=labels, batch=7)
+    life = task({}, scenario=scenario)
+    importance.begin(life.spec)
+    until(life, 1)
+    batch = next(iter(life.view.revisit(1000)))
+    weights = list(life.neocortex.weights.values())
+    total = [torch.zeros_like(w) for w in weights]
+    rows = 40
+    life.view.__dict__["revisit"] = lambda size: iter([part(batch, slice(0, rows))])  # a frozen dataclass, for a test
+    found = importance.measure(life.view)
+    log = life.neocortex.scores(batch.x, life.told(batch))[:, :rows].log_softmax(2)
+    for row in range(rows):
+        for c in range(10) if labels == "exact" else [None]:
+            label = batch.y[:, row] if c is None else torch.full_like(batch.y[:, row], c)
+            chosen = log[:, row].gather(1, label[:, None])[:, 0]
+            p = torch.ones_like(chosen) if c is None else chosen.detach().exp()
+            if not (p > 0).any():
+                continue
+            gradients = torch.autograd.grad(chosen.sum(), weights, retain_graph=True)
+            for t, g in zip(total, gradients, strict=True):
+                t += g.square() * p.view(-1, *[1] * (g.dim() - 1)) / rows
+    for t, (name, f) in zip(total, found.items(), strict=True):
+        assert torch.allclose(t, f, rtol=1e-3, atol=1e-8), name
+
+
+def part(batch: cls.Batch, rows: slice) -> cls.Batch:
+    return batch.with_(**{n: v[:, rows] for n, v in vars(batch).items() if isinstance(v, torch.Tensor)})
+
+
+def test_the_sampled_fisher_is_near_the_exact_one():
+    life = until(task({}, subjects=1, scenario="class"), 1)
+    exact, sampled = cls.Fisher(), cls.Fisher(labels="sampled")
+    exact.begin(life.spec)
+    sampled.begin(life.spec)
+    a = torch.cat([f.flatten() for f in exact.measure(life.view).values()])
+    several = [torch.cat([f.flatten() for f in sampled.measure(life.view).values()]) for _ in range(5)]
+    b = torch.stack(several).mean(0)
+    assert 0.5 < float(b.sum() / a.sum()) < 2.0 and torch.corrcoef(torch.stack((a, b)))[0, 1] > 0.7
+
+
+# -- what holds weights -------------------------------------------------------------------------------------------
+
+
+def test_a_pull_holds_the_more_the_stronger_and_nothing_before_a_context_has_ended():
+    moved, first = [], []
+    for strength in (0.0, 1e3, 1e6):
+        penalty = cls.Pull(importance=cls.Fisher(), strength=strength)
+        life = until(task({"consolidation": cls.Descent(penalty=penalty)}), 1)
+        first.append(life.neocortex.weights["weight0"].detach().clone())
+        before = {n: w.detach().clone() for n, w in life.neocortex.weights.items()}
+        fisher = {n: p.clone() for n, p in penalty.precision.items()}
+        until(life, 2)
+        away = [((w.detach() - before[n]).square() * fisher[n]).sum() for n, w in life.neocortex.weights.items()]
+        moved.append(float(torch.stack(away).sum()))
+    assert torch.equal(first[0], first[2])
+    assert moved[0] > 3 * moved[1] > 3 * moved[2]
+
+
+def test_separate_penalties_are_one_quadratic():
+    """P (θ - c) is the sum of F_k (θ - θ_k)."""
+    pull = cls.Pull(importance=cls.Alike(), strength=2.0)
+    spec = cls.Spec(weights={"w": (1, 3)})
+    pull.begin(spec)
+    stops = torch.tensor([[[1.0, 2.0, 3.0]], [[5.0, -1.0, 0.0]]])
+    for stop in stops:
+        cortex = cls.Linear()
+        cortex.weights = {"w": stop.clone().requires_grad_()}
+        view = type("View", (), {"neocortex": cortex})()
+        pull.context_end(view, None)  # pyright: ignore
+    gradients, here = {"w": torch.zeros(1, 3)}, torch.tensor([[0.5, 0.5, 0.5]])
+    pull.pull({"w": here}, gradients)
+    assert torch.allclose(gradients["w"], 2.0 * (here - stops).sum(0))
+
+
+def test_stiff_synapses_move_less_where_they_matter():
+    penalty = cls.Stiffen(strength=1e4)
+    life = until(task({"consolidation": cls.Descent(penalty=penalty)}, subjects=1), 1)
+    before = life.neocortex.weights["weight0"].detach().clone()
+    heavy = penalty.pace["weight0"] < penalty.pace["weight0"].median()
+    until(life, 2)
+    away = (life.neocortex.weights["weight0"].detach() - before).abs()
+    assert away[heavy].mean() < 0.5 * away[~heavy].mean()
+
+
+def test_imm_answers_with_merged_weights_and_goes_on_with_its_own():
+    rule = cls.Imm(merge="mean")
+    life = until(task({"consolidation": rule}), 1)
+    one = {n: w.detach().clone() for n, w in life.neocortex.weights.items()}
+    life.step()
+    until(life, 2)
+    for name, w in life.neocortex.weights.items():
+        assert torch.allclose(w.detach(), (one[name] + rule.own[name]) / 2, atol=1e-6)
+    merged = {n: w.detach().clone() for n, w in life.neocortex.weights.items()}
+    life.step()
+    assert all((life.neocortex.weights[n] - rule.own[n]).abs().max() < 0.02 for n in merged)
+
+
+# -- isolation: nothing is forgotten ---------------------------------------------------------------------------------
+
+
+ISOLATED = {
+    "progressive": lambda: {"neocortex": cls.Columns(hidden=[16, 16])},
+    "separate": lambda: {"neocortex": cls.Columns(hidden=[16], lateral=False)},
+    "growing": lambda: {"neocortex": cls.Growing(hidden=[16]), "consolidation": cls.Retrain()},
+    "packnet": lambda: {"neocortex": cls.Packed(hidden=[64, 64]), "consolidation": cls.Retrain()},
+}
+
+
+@pytest.mark.parametrize("name", ISOLATED)
+def test_what_is_isolated_is_answered_as_ever(name: str):
+    life = until(task(ISOLATED[name]()), 2)
+    exam = life.world.exam(0)
+    first = life.neocortex.scores(exam.x, exam.context).detach()
+    assert (grades(life, 0) > 0.8).all()
+    live(life)
+    assert torch.equal(first, life.neocortex.scores(exam.x, exam.context))
+    assert (grades(life, 4) > 0.7).all()
+
+
+def test_attention_protects_what_it_uses():
+    life = task(
+        {"neocortex": cls.Attentive(hidden=[64]), "consolidation": cls.Descent(objective=cls.Hat(sparsity=0.1))}
+    )
+    plain = task({"neocortex": cls.Mlp(hidden=[64])})
+    kept = [grades(live(one), 0).mean() for one in (life, plain)]
+    assert kept[0] > 0.9 and kept[0] >= kept[1]
+
+
+def test_a_network_grows_only_when_it_must():
+    columns = []
+    for enough in (0.0, 100.0):
+        cortex = cls.Growing(hidden=[16], enough=enough)
+        live(task({"neocortex": cortex, "consolidation": cls.Retrain()}))
+        columns.append(cortex.grown.sum(1).tolist())
+    assert columns == [[5, 5], [1, 1]]
+
+
+def test_gates_silence_their_share_and_differ_by_context():
+    cortex = cls.Gated(hidden=[40], share=0.75)
+    life = task({"neocortex": cortex})
+    gates = cortex._open[0]
+    assert (gates.sum(2) == 10).all() and not torch.equal(gates[:, 0], gates[:, 1])
+    exam = life.world.exam(1)
+    hidden = cortex.features(exam.x, exam.context)
+    assert (hidden.abs().sum(1)[gates[:, 1] == 0] == 0).all()
+
+
+def test_the_expert_gate_finds_the_context_untold():
+    experts = {"neocortex": cls.Columns(hidden=[16], lateral=False), "readout": cls.ExpertGate(components=10)}
+    life = live(task(experts, scenario="class"))
+    assert torch.stack([grades(life, k) for k in range(5)]).mean() > 0.75
+
+
+@pytest.mark.parametrize("cortex", [cls.Columns, cls.Gated, cls.Packed, cls.Attentive, cls.Growing])
+def test_the_task_at_test_is_asked_for_in_one_line(cortex: type):
+    for scenario in ("class", "domain"):
+        with pytest.raises(Refused, match="test") as caught:
+            task({"neocortex": cortex()}, scenario=scenario)
+        assert "\n" not in str(caught.value)
+
+
+# -- data and memories -------------------------------------------------------------------------------------------------
+
+
+def test_yesterday_s_answers_are_kept_by_distilling_them():
+    held, plain = task({"consolidation": cls.Descent(objective=cls.Lwf())}, 4), task({}, 4)
+    kept = [torch.stack([grades(live(life), k) for k in range(4)]).mean() for life in (held, plain)]
+    assert kept[0] > kept[1]
+
+
+def test_features_stay_the_nearer_the_stronger_they_are_held():
+    away = []
+    for strength in (0.0, 10.0):
+        life = until(task({"consolidation": cls.Descent(objective=cls.FeatureDistil(strength=strength))}), 1)
+        x = life.world.exam(1).x
+        before = life.neocortex.features(x).detach()
+        until(life, 2)
+        away.append(float((life.neocortex.features(x).detach() - before).square().mean()))
+    assert away[1] < 0.3 * away[0]
+
+
+def test_asymmetric_rows_compete_among_what_is_lived():
+    scores = torch.zeros(1, 3, 4, requires_grad=True)
+    source = torch.tensor([[LIVED, LIVED, STORED]], dtype=torch.uint8)
+    batch = cls.Batch.lived(torch.zeros(1, 3, 2), torch.tensor([[0, 1, 3]]), source=source)
+    cls.Asymmetric().rows(scores, batch).sum().backward()
+    assert scores.grad is not None
+    assert (scores.grad[0, :2, 2:] == 0).all() and (scores.grad[0, 2] != 0).all()
+
+
+def test_a_store_keeps_scores_and_dark_rows_ask_for_them():
+    store = cls.Store(capacity=20, keep_scores=True)
+    replay = cls.Interleaved(cls.Uniform(batch=8), share=0.5, only_old=False)
+    life = task({"hippocampus": store, "replay": replay, "consolidation": cls.Descent(objective=cls.Dark(alpha=1.0))})
+    life.step()
+    kept = store.fetch(torch.arange(16).expand(2, -1).contiguous())
+    assert kept.scores is not None
+    assert torch.allclose(kept.scores, life.view.scores(kept.x, kept.context), atol=1e-5)
+    assert float(store.stored_bytes()[0]) == 20 * (64 + 4 + 12 + 40)
+    live(life, 10)
+
+
+def test_projected_steps_do_not_raise_the_loss_on_memories():
+    store = cls.Store(capacity=100, keep="balanced")
+    replay = cls.Interleaved(cls.Uniform(batch=64), share=0.5, only_old=True)
+    rates = {"plasticity": cls.Constant(rate=0.01)}
+    losses = []
+    for rule in (cls.Projected(rule=cls.Sgd()), cls.Projected(rule=cls.Sgd(), constraints="contexts"), None):
+        parts: dict[str, Any] = {"hippocampus": store, "replay": replay} if rule else {"hippocampus": store}
+        life = task(parts | rates | {"consolidation": rule or cls.Descent(rule=cls.Sgd())}, scenario="class")
+        until(life, 2)
+        old = life.world.exam(0)
+        before = life.view.loss(old).mean()
+        for _ in range(15):
+            life.step()
+        losses.append(float(life.view.loss(old).mean() - before))
+    assert max(losses[:2]) < 0.5 * losses[2]
+
+
+def test_multipliers_solve_the_small_programme():
+    g = np.random.default_rng(0)
+    rows = torch.from_numpy(g.standard_normal((4, 3, 20))).float()
+    slope = torch.from_numpy(g.standard_normal((4, 3))).float()
+    gram = rows @ rows.mT
+    v = _multipliers(gram, slope, 200)
+    ahead = (gram @ v[..., None])[..., 0] + slope
+    assert (v >= 0).all() and (ahead > -1e-3).all() and ((v * ahead).abs() < 1e-3).all()
+
+
+def test_the_nearest_mean_knows_only_what_is_stored():
+    life = task(
+        {"hippocampus": cls.Store(capacity=50, keep="balanced"), "readout": cls.NearestMean()}, scenario="class"
+    )
+    until(life, 2)
+    exam = life.world.exam(1)
+    scores = life.readout.answer(exam.x, None, life.hippocampus, life.neocortex).scores
+    assert (scores[..., 4:] == -1e9).all() and (scores[..., :4] > -5).all()
+    assert (grades(life, 1) > 0.7).all() and (grades(life, 0) > 0.5).all()
+
+
+def test_from_scratch_begins_with_the_first_weights():
+    life = task({"consolidation": cls.FromScratch()})
+    first = {n: w.detach().clone() for n, w in life.neocortex.weights.items()}
+    until(life, 1)
+    life.step()
+    away = [(w.detach() - first[n]).abs().max() for n, w in life.neocortex.weights.items()]
+    assert max(away) <= 0.005 + 1e-6  # one step of Adam
