@@ -381,3 +381,24 @@ def without_display() -> dict[str, str]:
     import os
 
     return {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND")}
+
+
+def test_a_frontier_joins_the_means_of_each_family_and_keeps_both_intervals():
+    rng = np.random.default_rng(0)
+    arm = lambda x, y: (x + 0.02 * rng.standard_normal(12), y + 0.02 * rng.standard_normal(12))  # noqa: E731
+    families = {"sleep": {0.1: arm(0.9, 0.2), 0.3: arm(0.8, 0.8)}, "alone": {0.1: arm(0.3, 0.0)}}
+    figure = figures.frontier(families, xlabel="retention of the old", ylabel="speed of the new")
+    assert legend(figure) == ["sleep", "alone"] and "n = 12" in words(figure)
+    first, second, alone = figure.data()
+    assert first["family"] == "sleep" and second["x"] == pytest.approx(0.8, abs=0.03)
+    assert alone["x_low"] < alone["x"] < alone["x_high"] and first["low"] < first["mean"] < first["high"]
+
+
+def test_an_experiment_may_ask_for_a_frontier_and_gets_the_arms_that_were_run():
+    readings = {name: {"kept": np.full(6, 0.5), "new": np.full(6, level)} for name, level in (("a", 0.2), ("b", 0.7))}
+    wish = {"kind": "frontier", "x": "kept", "y": "new", "families": {"f": ["a", "b", "missing"], "g": ["missing"]}}
+    _, data = figures.draw(
+        "front", {**wish, "xlabel": "kept", "ylabel": "new"}, {"a": ARMS["cls"], "b": ARMS["cls"]}, readings
+    )
+    assert [(row["family"], row["arm"]) for row in data] == [("f", "a"), ("f", "b")]
+    assert [row["mean"] for row in data] == pytest.approx([0.2, 0.7])
