@@ -101,6 +101,7 @@ VOCABULARY = {
     "Dreamed": "replay.dreamed",
     "Shuffled": "replay.wraps",
     "Inferred": "replay.inferred",
+    "Pseudorehearsal": "replay.pseudo",
     "Interleaved": "replay.wraps",
     "Disrupted": "replay.disturbed",
     "NoisyReplay": "replay.disturbed",

@@ -102,7 +102,7 @@ def tenants() -> dict:
     classes = [getattr(cls, name) for name in cls.VOCABULARY if cls.VOCABULARY[name].startswith("replay")]
     classes = [c for c in classes if not c.__module__.endswith("disturbed")]  # tests/test_interventions.py has them
     classes = [c for c in classes if issubclass(c, Replay)]
-    stored = [c for c in classes if not unfinished(c) and c is not cls.Dreamed]  # a store cannot dream
+    stored = [c for c in classes if not unfinished(c) and c not in (cls.Dreamed, cls.Pseudorehearsal)]  # not of a store
     return {c.__name__: (lambda c=c: made(c)) for c in stored} | {
         "all old": lambda: cls.OldNew(old=1.0),
         "all new": lambda: cls.OldNew(old=0.0),

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import torch
-
-from cls_sim.batch import DREAMED, Batch
+from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -18,7 +16,7 @@ class Inferred(Replay):
     policy  the policy whose rows are cues
 
     The answers are soft targets, `scores` = ln of the recalled answer as a distribution (objective Distil with
-    temperature 1); the label stays that of the episode.  Rows are of source DREAMED.  By day the policy does as ever.
+    temperature 1); labels and sources stay those of the episodes.  By day the policy does as ever.
 
     Source: consolidation of inferences, Kumaran & McClelland 2012; Kumaran, Hassabis & McClelland 2016.
 
@@ -39,8 +37,7 @@ class Inferred(Replay):
             return batch.with_(scores=hippocampus.recall(batch.x).scores)
         said = hippocampus.recall(batch.x).scores.clamp(min=0.0)
         share = said / said.sum(2, keepdim=True).clamp(min=1e-12)
-        source = torch.full_like(batch.source, DREAMED)
-        return batch.with_(scores=share.clamp(min=1e-6).log(), source=source)
+        return batch.with_(scores=share.clamp(min=1e-6).log())
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
