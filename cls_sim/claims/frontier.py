@@ -15,12 +15,14 @@ def frontier(
 
     The area is that of all points (x, y) from 0 that some arm of the family is at least as good as, in both readings.
     """
-    areas = [
-        statistics.dominated(*(np.stack([values(traces, readings, arm, name) for arm in family], 1) for name in (x, y)))
-        for family in (arms, than)
-    ]
-    e = statistics.paired(*areas)
-    found = {"value": e.mean, "interval": [e.low, e.high], "areas": [float(np.nanmean(area)) for area in areas]}
+
+    def area(family: list[str]) -> np.ndarray:
+        both = [np.stack([values(traces, readings, arm, name) for arm in family], 1) for name in (x, y)]
+        return statistics.dominated(both[0], both[1])
+
+    areas = area(arms), area(than)
+    e = statistics.paired(areas[0], areas[1])
+    found = {"value": e.mean, "interval": [e.low, e.high], "areas": [float(np.nanmean(one)) for one in areas]}
     return {"expected": f"interval above {by}", "tolerance": 0, **found, "passed": bool(e.low > by)}
 
 
