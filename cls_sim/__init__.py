@@ -145,6 +145,7 @@ VOCABULARY = {
     "Asymmetric": "consolidation.rehearsal",
     "Dark": "consolidation.rehearsal",
     "Hat": "consolidation.attention",
+    "Fromp": "consolidation.memorable",
     "Averaging": "consolidation.averaging",
     "Hebb": "consolidation.hebb",
     "BennaFusi": "consolidation.synapses",

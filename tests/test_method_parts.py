@@ -288,3 +288,36 @@ def test_from_scratch_begins_with_the_first_weights():
     life.step()
     away = [(w.detach() - first[n]).abs().max() for n, w in life.neocortex.weights.items()]
     assert max(away) <= 0.005 + 1e-6  # one step of Adam
+
+
+def test_outputs_grow_as_their_classes_are_met():
+    cortex = cls.Mlp(hidden=[16], outputs="met")
+    life = until(task({"neocortex": cortex}, scenario="class"), 2)
+    assert cortex.met.tolist() == [[True] * 4 + [False] * 6] * 2
+    exam = life.world.exam(4)
+    assert (cortex.scores(exam.x).argmax(2) < 4).all() and (grades(life, 1) > 0.7).all()
+    live(life)
+    assert cortex.met.all() and all(w.isfinite().all() for w in cortex.weights.values())
+
+
+def test_answers_to_the_memorable_past_are_held():
+    """Domain: the functional penalty keeps the first contexts; its kernel is J Σ Jᵀ."""
+    objective = cls.Fromp(strength=1.0, points=20)
+    held, plain = task({"consolidation": cls.Descent(objective=objective)}, 4, "domain"), task({}, 4, "domain")
+    until(held, 1)
+    assert objective.there[:, 0].sum(1).tolist() == [20.0] * 4  # ten of each of the context's classes
+    kept = [torch.stack([grades(live(life), k) for k in range(4)]).mean() for life in (held, plain)]
+    assert kept[0] > kept[1] + 0.05
+
+
+def test_the_kernel_is_that_of_all_weights():
+    objective = cls.Fromp(points=6, jitter=1e-4)
+    life = until(task({"consolidation": cls.Descent(objective=objective)}, 1, "domain"), 1)
+    weights = list(life.neocortex.weights.values())
+    spread = [1 / (1.0 + objective.precision[name]) for name in life.neocortex.weights]
+    p = life.neocortex.scores(objective._inputs(0)).softmax(2)[0, :, 1]
+    rows = [torch.autograd.grad(one, weights, retain_graph=True) for one in p]
+    scaled = [torch.cat([(g * v.sqrt()).flatten() for g, v in zip(row, spread, strict=True)]) for row in rows]
+    kernel = torch.stack(scaled) @ torch.stack(scaled).mT
+    lift = (1e-4 * kernel.diagonal().mean() + 1e-6) * torch.eye(len(kernel))
+    assert torch.allclose(objective.inverse[0, 0, 1] @ (kernel + lift), torch.eye(len(kernel)), atol=0.05)

@@ -75,6 +75,7 @@ class Descent(Consolidation):
         if batch.weight is not None:  # the one place that waits for the device
             active = active & (batch.weight > 0).any(1).cpu().numpy()
         if active.any():
+            neocortex.meet(batch, active)
             self.move(neocortex, batch, self.gradient(neocortex, batch), rate, active)
 
     def move(

@@ -70,6 +70,7 @@ class Projected(Consolidation):
         active = (rate > 0) & (lived.weights() > 0).any(1).cpu().numpy()
         if not active.any():
             return
+        neocortex.meet(batch, active)
         gradients = self.descent.gradient(neocortex, lived)
         memories = [self.descent.gradient(neocortex, part) for part in self._memories(old)]
         self.descent.move(neocortex, lived, self._turned(gradients, memories), rate, active)

@@ -67,6 +67,9 @@ class Neocortex(Part):
         """
         return self.scores(batch.x, context), None
 
+    def meet(self, batch: Batch, active: np.ndarray) -> None:
+        """The subjects that are active (bool [s]) are about to learn this batch."""
+
     def learnt(self, batch: Batch, active: np.ndarray) -> None:
         """A step on this batch has moved the weights of the subjects that are active (bool [s])."""
 

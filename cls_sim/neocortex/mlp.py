@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.batch import Batch
 from cls_sim.errors import Refused, choice, flag, reals, whole
 from cls_sim.neocortex.base import Neocortex, Tap
 from cls_sim.part import Spec, per_subject
@@ -31,6 +32,7 @@ class Mlp(Neocortex):
     activation  f: relu, tanh, sigmoid or linear (a deep linear network, Saxe et al. 2014)
     bias        whether layers have biases
     gain        factor on the first weights, from 0, one number or one a subject; large is lazy, small is rich
+    outputs     which compete: all from the start, or only those met so far (an output grows with its first lesson)
 
     Weights `weight0`, `bias0`, … are [s, out, in] and [s, out, 1]; first drawn from U(-r, r), r = gain / sqrt(in)
     (LeCun et al. 1998; the default of PyTorch's Linear).  Raises Refused for settings out of range.
@@ -48,13 +50,19 @@ class Mlp(Neocortex):
         activation: str = "relu",
         bias: bool = True,
         gain: float | list[float] = 1.0,
+        outputs: str = "all",
     ):
+        self.outputs = choice("outputs", outputs, ("all", "met"))
         self.hidden = widths(hidden)
         self.activation = choice("activation", activation, ACTIVATIONS)
         self.bias = flag("bias", bias)
         self.gain = reals("gain", gain, 0.0)
 
     def begin(self, spec: Spec) -> Spec:
+        if self.outputs == "met":
+            if spec.regression:
+                raise Refused("outputs", "grow with classes, and in regression there are none", "give all")
+            self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
         sizes = (math.prod(spec.inputs), *self.hidden, spec.outputs)
         gain = per_subject("gain", self.gain, spec)
         self.heads, self.weights = spec.heads, {}
@@ -71,7 +79,14 @@ class Mlp(Neocortex):
         return h.mT
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
+        scores = drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
+        return scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9)
+
+    def meet(self, batch: Batch, active: np.ndarray) -> None:
+        if self.outputs == "met":
+            there = batch.present() & (batch.y >= 0) & torch.from_numpy(active).to(batch.y.device)[:, None]
+            new = torch.zeros(self.met.shape, device=batch.y.device)
+            self.met = self.met | (new.scatter_add_(1, batch.y.clamp(min=0), there.float()) > 0)
 
     def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
         squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
@@ -79,7 +94,10 @@ class Mlp(Neocortex):
             z = drive(h, self.weights, layer)
             taps.append(Tap(f"weight{layer}", f"bias{layer}" if self.bias else None, h.detach(), z))
             h = squash(z.clone())  # functions work in place, and a tap keeps its drive
-        return self.within(taps[-1].drive.mT, context), taps
+        scores = taps[-1].drive.mT
+        return self.within(
+            scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9), context
+        ), taps
 
 
 class Linear(Neocortex):

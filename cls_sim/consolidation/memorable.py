@@ -1,0 +1,173 @@
+"""Functional regularisation: answers to a few memorable inputs of the past are held, as a Gaussian process would."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.importance import Fisher, Named
+from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.errors import Refused, real, whole
+from cls_sim.neocortex.base import Neocortex, Tap
+from cls_sim.part import Spec, View, told
+
+WORK = 2**24  # numbers held at once while a kernel is summed
+
+
+class Fromp(Objective):
+    """Functional regularisation of the memorable past.
+
+        L = label + strength / N · ½ Σ_k Σ_c (m_kc - m*_kc)ᵀ K_kc⁻¹ (m_kc - m*_kc)
+
+    m_kc [p] are the probabilities of class c at the memorable inputs of context k, m* those when the last context ended;
+    K_kc = J Σ Jᵀ + jitter with J the derivatives of m* in all weights and Σ = 1 / (prior + N · Fisher) for each
+    weight; N rows of the contexts so far.  Memorable are the inputs of each class where Σ_c p_c (1 - p_c) is largest.
+    In every step one past context stands for all, in turn.
+
+    strength  τ, from 0 (1: as Bayes has it)
+    points    memorable inputs of each context, shared by its classes, from 1; kept as they are, 4 bytes a number
+    prior     precision of the first weights, above 0
+    jitter    on the kernel's diagonal, as a part of its mean, above 0
+
+    For cortices whose layers can be tapped (perceptrons), and a world that tells where contexts end.
+
+    Source: Pan, Swaroop, Immer, Eschenhagen, Turner & Khan (2020), Continual deep learning by functional regularisation
+    of memorable past.
+
+    >>> Fromp(points=20).strength
+    1.0
+    """
+
+    derived = frozenset({"label", "spec"})
+
+    def __init__(self, *, strength: float = 1.0, points: int = 200, prior: float = 1.0, jitter: float = 0.01):
+        self.strength, self.points = real("strength", strength, 0.0), whole("points", points)
+        self.prior = real("prior", prior, 0.0, open_low=True)
+        self.jitter = real("jitter", jitter, 0.0, open_low=True)
+        self.label, self.fisher = Label(), Fisher()
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression or not spec.ends:
+            raise Refused("objective", "is for classes, in contexts whose ends are told", "give such a world")
+        self.spec, s, k, d = spec, spec.subjects, spec.contexts, spec.device
+        self.fisher.begin(spec)
+        p = self.points
+        self.x = torch.zeros(s, k, p, int(torch.Size(spec.inputs).numel()), device=d)
+        self.there = torch.zeros(s, k, p, device=d)
+        self.mean = torch.zeros(s, k, spec.outputs, p, device=d)
+        self.inverse = torch.zeros(s, k, spec.outputs, p, p, device=d)
+        self.precision = {name: torch.zeros(shape, device=d) for name, shape in spec.weights.items()}
+        self.rows_seen = torch.zeros(s, device=d)
+        self.ended, self.turn = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        return spec
+
+    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self.label.rows(scores, batch)
+
+    def moved(self, batch: Batch, active: np.ndarray) -> None:
+        self.turn = self.turn + 1
+
+    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        rows, past = super().of(neocortex, batch, context), min(int(self.ended[0]), self.spec.contexts)
+        if not past or not torch.is_grad_enabled() or not self.strength:
+            return rows
+        k = int(self.turn[0]) % past
+        away = (self._probabilities(neocortex, k) - self.mean[:, k]) * self.there[:, k, None]
+        cost = 0.5 * (away * (self.inverse[:, k] @ away[..., None])[..., 0]).sum((1, 2))
+        return rows + (self.strength * past / self.rows_seen.clamp(min=1) * cost)[:, None]
+
+    def _told(self, k: int) -> Tensor | None:
+        """The context of memorable inputs, where contexts are told."""
+        where = torch.full(self.there[:, k].shape, k, dtype=torch.int64, device=self.there.device)
+        return where if self.spec.context_told else None
+
+    def _inputs(self, k: int) -> Tensor:
+        return self.x[:, k].view(*self.there[:, k].shape, *self.spec.inputs)
+
+    def _probabilities(self, neocortex: Neocortex, k: int) -> Tensor:
+        """[s, c, p]"""
+        return neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        k = int(self.ended[0])
+        if k < self.spec.contexts:
+            self._remember(view, k)
+        self.ended = self.ended + 1
+        for past in range(min(k + 1, self.spec.contexts)):
+            self._settle(view.neocortex, past)
+
+    def _remember(self, view: View, k: int) -> None:
+        """Add the context's Fisher information; pick its memorable inputs."""
+        n, doubt, label = torch.zeros_like(self.rows_seen), [], []
+        for batch in view.revisit(1000):
+            p = view.scores(batch.x, told(self.spec, batch)).softmax(2)
+            there = batch.weights() > 0
+            doubt.append(torch.where(there, (p * (1 - p)).sum(2), -1.0))
+            label.append(batch.y)
+            n = n + there.sum(1)
+        order = _memorable(torch.cat(doubt, 1), torch.cat(label, 1), self.points)
+        start = 0
+        for batch in view.revisit(1000):
+            place = order - start
+            mine = (place >= 0) & (place < batch.rows)
+            rows = torch.arange(len(place), device=place.device)[:, None]
+            here = batch.x.flatten(2)[rows, place.clamp(0, batch.rows - 1)]
+            self.x[:, k] = torch.where(mine[..., None], here, self.x[:, k])
+            self.there[:, k] = torch.where(mine, 1.0, self.there[:, k])
+            start += batch.rows
+        for name, f in self.fisher.measure(view).items():
+            self.precision[name] = self.precision[name] + f * n.view(-1, *[1] * (f.dim() - 1))
+        self.rows_seen = self.rows_seen + n
+
+    def _settle(self, cortex: Neocortex, k: int) -> None:
+        """Means and inverse kernels at a context's memorable inputs, for the weights as they are now."""
+        with torch.enable_grad():
+            tapped = cortex.taps(self._inputs(k), self._told(k))
+        if tapped is None:
+            raise Refused("objective", f"cannot tap a {type(cortex).__name__}", "give neocortex=mlp")
+        scores, taps = tapped
+        p = scores.detach().softmax(2)
+        drives, kernels = [tap.drive for tap in taps], []
+        products = [_products(tap, self.precision, self.prior) for tap in taps]
+        for c in range(p.shape[2]):
+            one = torch.zeros_like(p)
+            one[..., c] = 1
+            found = torch.autograd.grad(scores, drives, p[..., c, None] * (one - p), retain_graph=True)
+            kernels.append(sum(_kernel(d, g) for d, g in zip(found, products, strict=True)))
+        kernel = torch.stack(kernels, 1)  # type: ignore[arg-type]
+        both = self.there[:, k, None, :, None] * self.there[:, k, None, None, :]
+        size = kernel.diagonal(dim1=2, dim2=3).mean(2)
+        lift = (self.jitter * size + 1e-6).view(*size.shape, 1, 1) * torch.eye(kernel.shape[2], device=kernel.device)
+        self.mean[:, k] = p.mT
+        self.inverse[:, k] = torch.linalg.inv((kernel * both + lift).double()).float()
+
+
+def _products(tap: Tap, precision: Named, prior: float) -> Tensor:
+    """What pairs of rows share of each unit's inputs, Σ_i σ_oi h_im h_in (+ σ of the bias): [s, o, p, p]."""
+    h, spread = tap.inputs, 1 / (prior + precision[tap.weight])  # [s, i, p], [s, o, i]
+    size = max(1, WORK // max(1, h.numel()))
+    parts = [(h.mT[:, None] * some[:, :, None]) @ h[:, None] for some in spread.split(size, 1)]
+    shared = torch.cat(parts, 1)
+    return shared if tap.bias is None else shared + (1 / (prior + precision[tap.bias]))[..., None]
+
+
+def _kernel(delta: Tensor, products: Tensor) -> Tensor:
+    """Σ_o δ_om δ_on products_omn: [s, p, p]."""
+    return (delta[..., None] * delta[:, :, None] * products).sum(1)
+
+
+def _memorable(doubt: Tensor, label: Tensor, points: int) -> Tensor:
+    """The rows [s, points] that are in most doubt, as many of each class; -1 where there are no more."""
+    chosen = np.full((len(doubt), points), -1, np.int64)
+    for i, (one, classes) in enumerate(zip(doubt.cpu().numpy(), label.cpu().numpy(), strict=True)):
+        order = np.lexsort((-one, classes))
+        first = np.searchsorted(classes[order], classes[order])
+        late = np.empty(len(one), bool)
+        late[order] = np.arange(len(one)) - first >= -(-points // len(np.unique(classes[one >= 0])))
+        best = np.lexsort((-one, late))
+        best = best[(one[best] >= 0) & ~late[best]][:points]
+        chosen[i, : len(best)] = best
+    return torch.from_numpy(chosen).to(doubt.device)
