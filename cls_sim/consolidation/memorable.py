@@ -22,7 +22,7 @@ class Fromp(Objective):
 
         L = label + strength / N · ½ Σ_k Σ_c (m_kc - m*_kc)ᵀ K_kc⁻¹ (m_kc - m*_kc)
 
-    m_kc [p] are the probabilities of class c at the memorable inputs of context k, m* those when the last context ended;
+    m_kc [p] are the probabilities of class c at the memorable inputs of context k, m* those at the last context's end;
     K_kc = J Σ Jᵀ + jitter with J the derivatives of m* in all weights and Σ = 1 / (prior + N · Fisher) for each
     weight; N rows of the contexts so far.  Memorable are the inputs of each class where Σ_c p_c (1 - p_c) is largest.
     In every step one past context stands for all, in turn.
