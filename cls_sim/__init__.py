@@ -49,6 +49,7 @@ VOCABULARY = {
     "Store": "hippocampus.store",
     "Gaussians": "hippocampus.gaussians",
     "Copies": "hippocampus.copies",
+    "Indexed": "hippocampus.indexed",
     "Autoencoder": "hippocampus.autoencoder",
     "Trisynaptic": "hippocampus.trisynaptic",
     "Winners": "hippocampus.dentate",
@@ -98,6 +99,7 @@ VOCABULARY = {
     "Recent": "replay.stored",
     "OldNew": "replay.stored",
     "Everything": "replay.stored",
+    "Settled": "replay.settled",
     "Dreamed": "replay.dreamed",
     "Shuffled": "replay.wraps",
     "Inferred": "replay.inferred",
@@ -197,6 +199,8 @@ VOCABULARY = {
     "Recollection": "probes.recollection",
     "Dreams": "probes.recollection",
     "Modes": "probes.differentiation",
+    "IndexValidity": "probes.drift",
+    "RepresentationalDrift": "probes.drift",
     "Differentiation": "probes.differentiation",
 }
 

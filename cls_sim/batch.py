@@ -25,6 +25,7 @@ class Batch:
     weight   [s, b]           float or None (all rows equal); 0 is a row that is not there
     scores   [s, b, o]        soft targets that come with the row (distillation), or None
     slot     [s, b]           int64, the trace of the hippocampus that it came from, or None
+    features [s, b, f]        the cortical patterns that stand for the rows today, or None
 
     >>> b = Batch.lived(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
     >>> b.subjects, b.rows
@@ -40,6 +41,7 @@ class Batch:
     weight: Tensor | None = None
     scores: Tensor | None = None
     slot: Tensor | None = None
+    features: Tensor | None = None
 
     @property
     def subjects(self) -> int:

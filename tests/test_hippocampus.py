@@ -26,14 +26,16 @@ SIZE, ROWS = 20, 12
 
 
 def spec_of(seeds=(3, 4, 5, 6), **changes) -> Spec:
-    return Spec(**{"seeds": seeds, "inputs": (8, 8), "outputs": 10, "quantum": 1 / 16, "batch": ROWS} | changes)
+    return Spec(
+        **{"seeds": seeds, "inputs": (8, 8), "outputs": 10, "quantum": 1 / 16, "batch": ROWS, "features": 64} | changes
+    )
 
 
 def view() -> View:
     def blind(*_):
-        raise AssertionError("an episodic memory looks at no other part")
+        raise AssertionError("of other parts, an episodic memory sees at most what the cortex makes of an input")
 
-    return View(scores=blind, features=blind, loss=blind, recall=blind, revisit=blind)
+    return View(scores=blind, features=lambda x: x.flatten(2), loss=blind, recall=blind, revisit=blind)
 
 
 def lived(spec: Spec, t: int, rows: int = ROWS) -> Batch:

@@ -24,6 +24,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Generalisation": [{}],
     "Memorisation": [{}],
     "Score": [{"of": of} for of in ("memory", "generalisation")],
+    "RepresentationalDrift": [{"of": of} for of in ("cka", "procrustes", "rsa")],
     "Strength": [{"of": of} for of in ("cortex", "both")],
     "Recalled": [{"of": of} for of in ("cortex", "both")],
     "Predictability": [{"by": by} for by in ("likelihood", "validation", "speed")],
@@ -123,7 +124,18 @@ def development(subjects: int = 2, **changes: Any) -> cls.Life:
     return life
 
 
+def indexed(subjects: int = 2, **changes: Any) -> cls.Life:
+    """Digits with an index in cortical terms, kept valid by night."""
+    parts: dict[str, Any] = {
+        "hippocampus": cls.Indexed(cls.Store(capacity=20)),
+        "replay": cls.Settled(cls.Uniform(batch=4)),
+    }
+    return small(subjects, **parts | changes)
+
+
 KINDS: dict[str, Any] = {
+    "IndexValidity": indexed,
+    "RepresentationalDrift": indexed,
     "Modes": development,
     "Differentiation": development,
     "Generalisation": lessons,

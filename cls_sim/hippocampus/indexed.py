@@ -1,0 +1,73 @@
+"""A hippocampus that points to the cortex: an index of every episode in cortical terms."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.hippocampus.wraps import Wrapped
+from cls_sim.part import Spec, View
+
+
+class Indexed(Wrapped):
+    """Keeps with every episode the cortical pattern (last hidden layer) that stood for it when it was stored.
+
+    hippocampus  which keeps the episodes, one a slot
+
+    As the cortex changes, the patterns cease to be those that it uses.  A night whose rows come with the cortical
+    patterns of today (replay=settled) stores these instead, so that the index stays valid.  The input itself is kept
+    by the hippocampus inside; of a cortex that completes what a stale index brings back, nothing is modelled.
+
+    index [s, n, f] is what is stored, birth [s, n, f] what it was first.  Bytes: the inner memory's and the index.
+
+    Source: Káli & Dayan 2004, Off-line replay maintains declarative memories in a model of hippocampal-neocortical
+    interactions; the index, Teyler & DiScenna 1986.
+
+    >>> from cls_sim.hippocampus.store import Store
+    >>> memory = Indexed(Store(capacity=5))
+    >>> spec = memory.begin(Spec(inputs=(3,), outputs=2, features=7))
+    >>> memory.index.shape
+    torch.Size([1, 5, 7])
+    """
+
+    def __init__(self, hippocampus: Hippocampus):
+        super().__init__(hippocampus)
+        if "spec" in vars(self):
+            self._empty()
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = super().begin(spec)
+        self._empty()
+        return spec
+
+    def _empty(self) -> None:
+        slots = self.hippocampus.traces().alive.shape[1]
+        self.index = torch.zeros(self.spec.subjects, slots, self.spec.features, device=self.spec.device)
+        self.birth = self.index.clone()
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        super().encode(batch, view, clock, who)
+        traces = self.hippocampus.traces()
+        new = traces.alive & (traces.born == torch.from_numpy(clock.experience).to(traces.born.device)[:, None])
+        if who is not None:
+            new = new & who[:, None]
+        slots = torch.arange(new.shape[1], device=new.device).expand(new.shape).contiguous()
+        now = view.features(self.hippocampus.fetch(slots).x)
+        self.index = torch.where(new[..., None], now, self.index)
+        self.birth = torch.where(new[..., None], now, self.birth)
+
+    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
+        super().sleep(batch, clock, who)
+        if batch.features is None or batch.slot is None:
+            return
+        there = batch.present() if who is None else batch.present() & who[:, None]
+        slots = self.index.shape[1]
+        at = torch.where(there, batch.slot, slots)[..., None].expand(-1, -1, self.index.shape[2])
+        room = torch.cat((self.index, torch.zeros_like(self.index[:, :1])), 1)  # the last is for rows not there
+        self.index = room.scatter(1, at, batch.features.to(room.dtype))[:, :slots]
+
+    def stored_bytes(self) -> Tensor:
+        return super().stored_bytes() + 4 * self.index.shape[1] * self.index.shape[2]

@@ -1,0 +1,119 @@
+"""How far the cortex has moved from what the hippocampus remembers of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cls_sim.errors import Refused, choice
+from cls_sim.probes.base import Probe
+
+SELDOM = ("life.end",)
+
+
+class IndexValidity(Probe):
+    """How well the hippocampal index still finds its episodes [s]: (share found - chance) / (1 - chance).
+
+    Each stored input is shown to the cortex of today; found is it where, of all indices, its own is the nearest (the
+    largest correlation).  Chance is 1 / (episodes stored), so that the reference is 0.  NaN with fewer than two.
+
+    at  moments
+
+    Source: Káli & Dayan 2004.
+
+    >>> IndexValidity(at="night.end").at
+    ('night.end',)
+    """
+
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = SELDOM):
+        super().__init__(at=at)
+
+    def measure(self, life: Any) -> Tensor:
+        now, index, _, alive = _patterns(life)
+        alike = _unit(now) @ _unit(index).mT  # [s, today's, index]
+        best = alike.masked_fill(~alive[:, None], -2.0).argmax(2)
+        own = torch.arange(best.shape[1], device=best.device)
+        stored = alive.sum(1).double()
+        share = ((best == own) & alive).sum(1) / stored
+        return torch.where(stored > 1, (share - 1 / stored) / (1 - 1 / stored), torch.nan)
+
+
+class RepresentationalDrift(Probe):
+    """How much of the cortex' patterns of stored episodes is as it was when they were stored [s].
+
+    of = "cka"         linear CKA, |X'ᵀY'|² / (|X'ᵀX'| |Y'ᵀY'|) of centred patterns then and now; 1 is no drift
+    of = "procrustes"  the distance left after the best rotation, min_R |X' - Y'R|² of patterns of size 1; 0 is none
+    of = "rsa"         the correlation of the two matrices of distances between episodes; 1 is none
+
+    Unrelated patterns give about 0, 2 and 0 with many units.  NaN with fewer than three episodes.
+
+    of  cka, procrustes or rsa
+    at  moments
+
+    Source: Kornblith et al. 2019; Schönemann 1966; Kriegeskorte, Mur & Bandettini 2008.
+
+    >>> RepresentationalDrift(of="rsa").of
+    'rsa'
+    """
+
+    def __init__(self, *, of: str = "cka", at: str | list[str] | tuple[str, ...] = SELDOM):
+        super().__init__(at=at)
+        self.of = choice("of", of, ("cka", "procrustes", "rsa"))
+
+    def measure(self, life: Any) -> Tensor:
+        now, _, birth, alive = _patterns(life)
+        then, now = (_centred(one.double(), alive) for one in (birth, now))
+        found = {"cka": _cka, "procrustes": _procrustes, "rsa": _rsa}[self.of](then, now, alive)
+        return torch.where(alive.sum(1) > 2, found, torch.nan)
+
+
+def _patterns(life: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Cortical patterns of episodes today, as indexed and when first stored [s, n, f], and which are there [s, n]."""
+    memory = life.hippocampus
+    while not hasattr(memory, "birth") and hasattr(memory, "hippocampus"):
+        memory = memory.hippocampus
+    if not hasattr(memory, "birth"):
+        raise Refused("", "asks for an index, and this hippocampus has none", "use hippocampus=indexed")
+    alive = life.hippocampus.traces().alive
+    slots = torch.arange(alive.shape[1], device=alive.device).expand(alive.shape).contiguous()
+    now = life.neocortex.features(life.hippocampus.fetch(slots).x)
+    return now, memory.index, memory.birth, alive
+
+
+def _unit(x: Tensor) -> Tensor:
+    x = x.double() - x.double().mean(2, keepdim=True)
+    return x / torch.linalg.vector_norm(x, dim=2, keepdim=True).clamp(min=1e-12)
+
+
+def _centred(x: Tensor, alive: Tensor) -> Tensor:
+    """Patterns [s, n, f] less their mean over the episodes that are there, zero for the others."""
+    there = alive[..., None]
+    mean = (x * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
+    return (x - mean) * there
+
+
+def _cka(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
+    def size(a: Tensor, b: Tensor) -> Tensor:
+        return torch.linalg.matrix_norm(a.mT @ b)
+
+    return size(x, y).square() / (size(x, x) * size(y, y)).clamp(min=1e-300)
+
+
+def _procrustes(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
+    x, y = (a / torch.linalg.matrix_norm(a, keepdim=True).clamp(min=1e-150) for a in (x, y))
+    return 2.0 - 2.0 * torch.linalg.svdvals(x.mT @ y).sum(1)
+
+
+def _rsa(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
+    n = alive.shape[1]
+    first, second = torch.triu_indices(n, n, 1, device=alive.device)
+    both = (alive[:, first] & alive[:, second]).double()
+    total = both.sum(1, keepdim=True).clamp(min=1)
+    apart = []
+    for one in (x, y):
+        distance = torch.cdist(one, one)[:, first, second]
+        apart.append((distance - (distance * both).sum(1, keepdim=True) / total) * both)
+    spread = (apart[0].square().sum(1) * apart[1].square().sum(1)).sqrt().clamp(min=1e-300)
+    return (apart[0] * apart[1]).sum(1) / spread
