@@ -185,6 +185,7 @@ VOCABULARY = {
     "SchemaConsistency": "probes.semantics",
     "Retention": "probes.frontier",
     "Acquisition": "probes.frontier",
+    "Imagery": "probes.imagery",
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",

@@ -238,3 +238,25 @@ def test_bad_settings_are_refused(make, key):
     with pytest.raises(cls.Refused) as refused:
         make()
     assert refused.value.key == key
+
+
+def test_recall_becomes_typical_in_the_cortex_and_stays_exact_in_the_hippocampus():
+    life = bir(
+        2,
+        world=cls.Digits(contexts=2, per_context=20, batch=30),
+        hippocampus=cls.Store(capacity=600, keep="ring"),
+        neocortex=cls.Feedback(hidden=[64], latent=8, prior="one", gates=0.0, rebuild=10.0),
+        replay=cls.Uniform(batch=64),
+        rhythm=cls.Nights(wake=20, night=400),
+        plasticity=cls.WakeNight(wake=0.0, night=0.005),
+    )
+    before = cls.Imagery(of="restored").measure(life.twin())
+    live(life, 420)
+    read = {(of, who): cls.Imagery(of=of, system=who).measure(life) for of in ("restored", "spread") for who in WHO}
+    assert (read["restored", "cortex"] > 0.1).all() and before.isnan().all()
+    assert (read["restored", "hippocampus"] > 0.7).all() and (read["spread", "hippocampus"] > 0.99).all()
+    assert (read["spread", "cortex"] < 0.9).all() and (read["spread", "cortex"] > 0.2).all()
+    assert (cls.Imagery(of="strange").measure(life) > 0.6).all()
+
+
+WHO = ("cortex", "hippocampus")

@@ -84,6 +84,10 @@ class Neocortex(Part):
         """
         return None
 
+    def imagine(self, x: Tensor) -> Tensor:
+        """What its feedback makes of inputs [s, b, …], without noise: what the cortex alone recalls of them."""
+        raise Refused("", f"{type(self).__name__} has no feedback to recall with", "use neocortex=feedback")
+
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.
 

@@ -1,0 +1,102 @@
+"""What recall looks like: what it restores, what it makes alike, and what is strange to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.errors import choice, real, whole
+from cls_sim.probes.base import Probe
+from cls_sim.subjects import each
+
+ROWS = 1000  # rows that are recalled at once
+
+
+class Imagery(Probe):
+    """How a system recalls inputs: r(x) is what feedback makes of x in the cortex, or what x completes to elsewhere.
+
+    of      restored  1 - |r(x̃) - x|² / |x̃ - x|² over stored items, x̃ with a part of their numbers set to 0: above 0
+                      recall is nearer to what was lived than its cue
+            spread    within-class variance of r(x) over that of x, of stored items: 1 keeps each as it was, 0 is
+                      one prototype a class
+            strange   the probability that an item of a context never lived is recalled worse (|r(x) - x|²) than a new
+                      one of a context that was: the area under the ROC curve, ½ for chance
+    system  cortex or hippocampus
+    lost    part of a cue that is lost, in [0, 1]
+    items   how many are asked of, from 2
+    at      moments
+
+    NaN where nothing is stored, or no context is left to live.  Refused for a cortex without feedback.
+    Source: the measures of Spens & Burgess 2024, A generative model of memory construction and consolidation.
+
+    >>> Imagery(of="spread", system="hippocampus").of
+    'spread'
+    """
+
+    def __init__(
+        self,
+        *,
+        of: str = "restored",
+        system: str = "cortex",
+        lost: float = 0.25,
+        items: int = 500,
+        at: str | list[str] | tuple[str, ...] = ("night.end", "life.end"),
+    ):
+        super().__init__(at=at)
+        self.of = choice("of", of, ("restored", "spread", "strange"))
+        self.system = choice("system", system, ("cortex", "hippocampus"))
+        self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
+
+    def measure(self, life: Any) -> Tensor:
+        if self.of == "strange":
+            return self._strange(life)
+        traces = life.hippocampus.traces()
+        slots = torch.arange(min(self.items, traces.alive.shape[1]), device=traces.alive.device)
+        batch = life.hippocampus.fetch(slots.expand(len(traces.alive), -1).contiguous())
+        there, x = batch.weights(), batch.x
+        if self.of == "spread":
+            return _spread(self._recalled(life, x).flatten(2), batch.y, there) / _spread(x.flatten(2), batch.y, there)
+        shape = tuple(x.shape[1:])
+        gone = each(life.spec.seeds, "probe.imagery", lambda g: g.random(shape, np.float32) < self.lost).to(x.device)
+        cue = x.masked_fill(gone, 0.0)
+        return 1 - (_error(self._recalled(life, cue), x) * there).sum(1) / (_error(cue, x) * there).sum(1)
+
+    def _strange(self, life: Any) -> Tensor:
+        """The area under the ROC curve [s]."""
+        lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
+        if not 0 < lived < life.spec.contexts:
+            return torch.full((life.spec.subjects,), torch.nan)
+        errors = []
+        for context in (lived - 1, lived):
+            exam = life.world.exam(context)
+            x, there = exam.x[:, : self.items], exam.weights()[:, : self.items]
+            errors.append(_error(self._recalled(life, x), x).masked_fill(there == 0, torch.nan))
+        known, new = errors
+        above = (new[:, :, None] > known[:, None]).double() + 0.5 * (new[:, :, None] == known[:, None])
+        both = ~new.isnan()[:, :, None] & ~known.isnan()[:, None]
+        return (above * both).sum((1, 2)) / both.sum((1, 2))
+
+    def _recalled(self, life: Any, x: Tensor) -> Tensor:
+        recall = life.neocortex.imagine if self.system == "cortex" else lambda some: life.hippocampus.recall(some).x
+        return torch.cat([recall(some) for some in x.split(ROWS, 1)], 1)
+
+
+def _error(recalled: Tensor, x: Tensor) -> Tensor:
+    """The squared error of each row [s, b]."""
+    return (recalled - x).flatten(2).square().sum(2)
+
+
+def _spread(x: Tensor, y: Tensor, there: Tensor) -> Tensor:
+    """The variance within classes y [s, b] of the rows x [s, b, f] that are there, all rows weighing alike: [s].
+
+    >>> x = torch.tensor([[[0.0], [2.0], [5.0]]])
+    >>> _spread(x, torch.tensor([[0, 0, 1]]), torch.ones(1, 3)).item()
+    2.0
+    """
+    one = (y[:, None] == torch.arange(int(y.max()) + 1, device=y.device)[:, None]) * there[:, None]  # [s, c, b]
+    mean = (one @ x) / one.sum(2, keepdim=True).clamp(min=1)
+    off = x - mean.gather(1, y.clamp(min=0)[..., None].expand_as(x))
+    return (off.square().sum(2) * there).sum(1)
