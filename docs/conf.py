@@ -98,6 +98,9 @@ def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: lis
 def _links(app: Any, page: str, source: list[str]) -> None:
     """Pages of the repository that are pages here, too; what is no page becomes its name."""
     text = source[0] if page != "add" else (HERE.parent / "CONTRIBUTING.md").read_text().replace("](docs/", "](")
+    if page == "index":  # pages that it does not name come last
+        others = [path.stem for path in sorted(HERE.glob("*.md")) if not re.search(rf"^{path.stem}$", text, re.M)]
+        text = re.sub(r"^others$", "\n".join(name for name in others if name != "index"), text, flags=re.M)
     text = re.sub(r"\]\(\.\./CONTRIBUTING\.md(#[\w-]+)?\)", "](add.md)", text)
     text = re.sub(r"\]\((?:\.\./)?notebooks/(\w+)\.ipynb\)", r"](notebooks/\1.ipynb)", text)
     source[0] = re.sub(r"\[([^\]]+)\]\((?:\.\./|results/)[^)]*\)", r"\1", text) if "/" not in page else text
