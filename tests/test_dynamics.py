@@ -192,6 +192,12 @@ def test_modes_are_zero_at_birth_and_one_when_all_is_learnt():
         assert cls.Differentiation().measure(life).isnan().all()  # a linear cortex' features are its inputs, all alike
 
 
+def test_a_mode_is_half_learnt_at_its_half_time():
+    for singular in (0.125, 0.484):
+        half = theory.half_time(singular, rate=0.02, first=1e-6)
+        assert float(theory.mode_strength(half, singular, rate=0.02, first=1e-6)) == pytest.approx(0.5)
+
+
 # -- kinds of claims, which must be able to fail --------------------------------------------------------------
 
 

@@ -210,14 +210,27 @@ def _draw_theory_over_days(
 
 
 def _draw_modes_over_days(
-    traces: Mapping[str, Any], readings: Any, reading: str, places: Mapping[str, int], **others: Any
+    traces: Mapping[str, Any],
+    readings: Any,
+    reading: str,
+    places: Mapping[str, int],
+    law: str | None = None,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
+    **others: Any,
 ) -> Any:
-    """Places of a profile over the days of one arm, a colour each (label → place)."""
+    """Places of a profile over the days of one arm, a colour each (label → place), over the lines of a law.
+
+    law       a function of cls_sim.theory, at the day; settings are label → its own
+    """
+    from cls_sim import theory
+
     ((_, trace),) = traces.items()
     days, found = trace.reading(reading)
+    fine = np.linspace(days.min(), days.max(), 300)
     points = {label: (days, found[:, :, place]) for label, place in places.items()}
-    given = {"xlabel": "age, days", "ylabel": label_of(reading), "columns": 1, "joined": True, **others}
-    return curves([{"title": "", "points": points, "lines": {}}], **given)
+    lines = {label: (fine, theory.law("figures.law", law)(fine, **(settings or {})[label])) for label in points if law}
+    given = {"xlabel": "age, days", "ylabel": label_of(reading), "columns": 1, "joined": law is None, **others}
+    return curves([{"title": "", "points": points, "lines": lines}], **given)
 
 
 def _against_dose(trace: Any, reading: str) -> tuple[np.ndarray, np.ndarray]:
