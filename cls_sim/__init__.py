@@ -85,6 +85,7 @@ VOCABULARY = {
     "CriticalPeriod": "plasticity",
     "Allowance": "plasticity",
     "WakeNight": "plasticity",
+    "StageRates": "plasticity",
     "Modulated": "plasticity",
     # rhythm
     "Rhythm": "rhythm",
@@ -92,6 +93,9 @@ VOCABULARY = {
     "Nights": "rhythm",
     "ContextNights": "rhythm",
     "Naps": "rhythm",
+    "NremRem": "rhythm",
+    "Pressure": "rhythm",
+    "Validated": "rhythm",
     "Deprived": "rhythm",
     # replay
     "Replay": "replay.base",
@@ -109,6 +113,7 @@ VOCABULARY = {
     "NoisyReplay": "replay.disturbed",
     "Cued": "replay.cued",
     "Mixed": "replay.wraps",
+    "Staged": "replay.wraps",
     "Preferred": "replay.preferred",
     "Thinned": "replay.preferred",
     "Preference": "replay.preferences",

@@ -76,6 +76,18 @@ class Clock:
         self.tick = int(tree["tick"])
 
 
+def in_rem(clock: Clock, stages: tuple[int, int]) -> np.ndarray:
+    """Who is in REM, if asleep: bool [s]; stages are the replay steps of NREM, then of REM, in a cycle.
+
+    >>> clock = Clock(subjects=3, per_day=10)
+    >>> clock.replay += np.array([2, 3, 4])
+    >>> in_rem(clock, (3, 1)).tolist()
+    [False, True, False]
+    """
+    nrem, rem = stages
+    return clock.replay % (nrem + rem) >= nrem
+
+
 class Span:
     """How long an intervention lasts: from when it begins until the age of `until` days, or for good (None).
 

@@ -94,6 +94,8 @@ class Life:
             recall=self.hippocampus.recall,
             revisit=self._revisit,
             neocortex=self.neocortex,
+            latest=self._latest,
+            stored=self._stored,
         )
         for room in ROOMS:
             getattr(self, room).join(self.spec, self.clock)
@@ -165,6 +167,18 @@ class Life:
         for batch in self.world.revisit(self.clock, size):
             self.ledger.add("revisited", batch.count())
             yield batch
+
+    def _latest(self) -> Batch:
+        """What each subject has lived last (its first experience, before any)."""
+        clock = copy.copy(self.clock)
+        clock.experience = np.maximum(clock.experience - 1, 0)
+        return self.world.next(clock)
+
+    def _stored(self) -> Batch:
+        """All that the hippocampus holds, slot by slot."""
+        alive = self.hippocampus.traces().alive
+        slots = torch.arange(alive.shape[1], device=alive.device).expand_as(alive).contiguous()
+        return self.hippocampus.fetch(slots).with_(weight=alive.float())
 
     # -- many ticks -------------------------------------------------------------------------------------
 

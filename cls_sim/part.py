@@ -41,6 +41,8 @@ class Spec:
     features: int = 0  # width of the cortex' last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
     routed: bool = False  # the cortex answers by the context (gates, masks, columns)
+    stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
+    held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
     averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
     dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
 
@@ -53,6 +55,15 @@ def told(spec: Spec, batch: Batch) -> Tensor | None:
     """The contexts [s, b] of a batch by which the cortex learns it: where they are told, or where it answers by them
     and is told their ends (so that it can count them)."""
     return batch.context if spec.context_told or (spec.routed and spec.ends) else None
+
+
+def held_out(slots: Tensor, share: float) -> Tensor:
+    """Which slots are kept from replay, to validate on: bool, a `share` of them evenly spread.
+
+    >>> held_out(torch.arange(10), 0.2).nonzero().ravel().tolist()
+    [4, 9]
+    """
+    return ((slots + 1).double() * share + 1e-9).floor() > (slots.double() * share + 1e-9).floor()
 
 
 class Part:
@@ -188,6 +199,8 @@ class View:
     recall(x)                      what the hippocampus recalls (see hippocampus.Recall)
     revisit(size)                  the data of the context that has just ended, in batches; every pass is counted
     neocortex                      the cortex itself, for gradients; consolidation alone may write to it
+    latest()            [s, b, …]  what was lived last
+    stored()            [s, n, …]  all that the hippocampus holds, slot by slot, weight 0 where it is empty
     """
 
     scores: Callable[[Tensor, Tensor | None], Tensor]
@@ -196,3 +209,5 @@ class View:
     recall: Callable[[Tensor], Any]
     revisit: Callable[[int], Iterator[Batch]]
     neocortex: Any = None
+    latest: Callable[[], Batch] | None = None
+    stored: Callable[[], Batch] | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.clock import Clock, Span
+from cls_sim.clock import Clock, Span, in_rem
 from cls_sim.errors import Refused, reals
 from cls_sim.part import Part, Spec, per_subject
 
@@ -211,6 +211,46 @@ class Allowance(Plasticity):
     def rate(self, clock: Clock) -> np.ndarray:
         left = self._dose - self._rate * (clock.experience + clock.replay)
         return np.clip(left, 0.0, self._rate) * (left > 1e-9 * self._rate)
+
+
+class StageRates(Plasticity):
+    """One plasticity in NREM and another in REM (by day: that of NREM), of a rhythm with stages.
+
+    nrem  a schedule, or a number from 0 (or one a subject)
+    rem   a schedule, or a number from 0 (or one a subject)
+
+    Refused where nights have no stages.
+
+    >>> from cls_sim.part import Spec
+    >>> schedule = StageRates(nrem=0.1, rem=0.02)
+    >>> _ = schedule.begin(Spec(stages=(3, 1)))
+    >>> clock = Clock(1, 100)
+    >>> clock.replay += 3
+    >>> schedule.rate(clock).tolist()
+    [0.02]
+    """
+
+    derived = frozenset({"_stages"})
+
+    def __init__(
+        self, *, nrem: Plasticity | float | list[float] = 0.001, rem: Plasticity | float | list[float] = 0.001
+    ):
+        self.nrem = nrem if isinstance(nrem, Plasticity) else Constant(rate=reals("nrem", nrem, 0.0))
+        self.rem = rem if isinstance(rem, Plasticity) else Constant(rate=reals("rem", rem, 0.0))
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.stages is None:
+            raise Refused("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
+        self._stages = spec.stages
+        for name in ("nrem", "rem"):
+            try:
+                getattr(self, name).begin(spec)
+            except Refused as refused:
+                raise refused.under(name) from None
+        return spec
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        return np.where(in_rem(clock, self._stages), self.rem.rate(clock), self.nrem.rate(clock))
 
 
 class WakeNight(Plasticity):

@@ -146,7 +146,7 @@ KINDS: dict[str, Any] = {
     "MemorySignal": patterns,
     "Strength": cohorts,
     "DoubleDissociation": paths,
-    **dict.fromkeys(("Belief", "Distance", "Distinctions", "SchemaConsistency"), things),
+    **dict.fromkeys(("Belief", "Distance", "Distinctions", "Residual", "SchemaConsistency"), things),
     "Recalled": cohorts,
 }
 

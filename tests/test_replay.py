@@ -38,7 +38,15 @@ VIEW = View(
 
 
 def spec_of(seeds=SEEDS, **changes) -> Spec:
-    known = {"inputs": (6,), "outputs": 10, "quantum": 1 / 16, "batch": ROWS, "per_day": DAY, "ends": (10, 20)}
+    known = {
+        "inputs": (6,),
+        "outputs": 10,
+        "quantum": 1 / 16,
+        "batch": ROWS,
+        "per_day": DAY,
+        "ends": (10, 20),
+        "stages": (2, 1),
+    }
     return Spec(**{"seeds": seeds} | known | changes)
 
 
@@ -90,7 +98,8 @@ def unfinished(tenant: type) -> bool:
 
 
 MOVES = {"shift": 0.0, "turn": 0.0, "scale": 0.0, "noise": 0.1}  # inputs here are no images
-SETTINGS = {"Mixed": {"stored": cls.Uniform(), "dreamed": cls.Recent(batch=7)}, "Augmented": MOVES}
+STAGES = {"nrem": cls.Recent(), "rem": cls.OldNew(old=1.0)}
+SETTINGS = {"Staged": STAGES, "Mixed": {"stored": cls.Uniform(), "dreamed": cls.Recent(batch=7)}, "Augmented": MOVES}
 
 
 def made(tenant: type) -> Replay:
@@ -162,7 +171,7 @@ def test_alone_as_in_company(make):
             assert_same(batch, lesson(own, lived(alone, day), mine, clock_at(alone, day)), slice(i, i + 1))
 
 
-@pytest.mark.parametrize("make", [m for n, m in TENANTS.items() if n not in ("Augmented", "Blended")])
+@pytest.mark.parametrize("make", [m for n, m in TENANTS.items() if n not in ("Augmented", "Blended", "Inferred")])
 def test_what_is_replayed_is_what_is_stored(make):
     spec = spec_of()
     store, policy = remembering(spec, capacity=50), begun(make(), spec)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +21,9 @@ from tests.lives import wraps
 
 ROOM = [name for name, module in cls.VOCABULARY.items() if module == "rhythm" and name != "Rhythm"]
 TENANTS = [name for name in ROOM if not wraps(name)]
-VIEW = View(*(lambda *_: None,) * 5)  # type: ignore[arg-type]
+ROWS = cls.Batch.lived(torch.zeros(1, 20, 1), torch.zeros(1, 20, dtype=torch.int64))
+VIEW = View(*(lambda *_: None,) * 5, stored=lambda: ROWS)  # type: ignore[arg-type]
+VIEW = replace(VIEW, loss=lambda batch: torch.ones(batch.x.shape[:2]))
 
 
 def begun(rhythm: Rhythm, ends: tuple[int, ...] = (150, 300), subjects: int = 1) -> Clock:
@@ -155,6 +160,58 @@ def test_a_new_rhythm_neither_makes_up_for_the_past_nor_counts_it(before: Rhythm
     lived(before, clock, 30)
     begun(after)
     assert lived(after, clock, 50) == then
+
+
+# -- stages, pressure, validation ------------------------------------------------------------------------------
+
+
+def test_nights_of_stages_are_whole_cycles():
+    rhythm = cls.NremRem(wake=10, cycles=3, nrem=4, rem=2)
+    clock = begun(rhythm)
+    assert spans(lived(rhythm, clock, 20)) == [("w", 10), ("z", 18)] * 2
+    assert rhythm.begin(cls.Spec()).stages == (4, 2)
+
+
+def test_pressure_is_homeostatic_and_each_subject_has_its_own():
+    rhythm = cls.Pressure(wake=25, rise=[0.05, 0.1, 0.0], fall=0.02, high=[1.0, 0.5, 1.0])
+    clock = begun(rhythm, subjects=3)
+    stories = [""] * 3
+    for _ in range(400):
+        clock.asleep = rhythm.asleep(clock, VIEW)
+        stories = [told + "wz"[int(sleeps)] for told, sleeps in zip(stories, clock.asleep, strict=True)]
+        clock.advance(~clock.asleep, clock.asleep)
+    assert spans(stories[0])[:4] == [("w", 20), ("z", 50)] * 2
+    assert spans(stories[1])[:4] == [("w", 5), ("z", 25)] * 2
+    assert stories[2] == "w" * 400
+
+
+def test_what_is_new_or_wrong_makes_tired():
+    match = torch.tensor([[0.0], [1.0]]).expand(2, 20)
+    view = replace(VIEW, latest=lambda: ROWS, loss=lambda _: 1 - match, recall=lambda _: SimpleNamespace(match=match))
+    for settings in ({"error": 0.1}, {"novelty": 0.1}):
+        rhythm = cls.Pressure(rise=0.0, fall=0.1, **settings)
+        clock = begun(rhythm, subjects=2)
+        for _ in range(10):
+            clock.asleep = rhythm.asleep(clock, view)
+            clock.advance(~clock.asleep, clock.asleep)
+        assert rhythm.asleep(clock, view).tolist() == [True, False]
+
+
+def test_a_night_ends_when_validation_no_longer_improves():
+    asked = []
+
+    def loss(batch):
+        asked.append(float(len(asked)))
+        return torch.full((1, 20), abs(3 - asked[-1]))  # falls in the looks 0 to 3, then rises
+
+    rhythm = cls.Validated(wake=10, night=200, check=5, patience=2, share=0.1)
+    clock, view = begun(rhythm), replace(VIEW, loss=loss)
+    while clock.experience[0] < 10 or rhythm.asleep(clock, view)[0]:
+        asleep = rhythm.asleep(clock, view)
+        clock.advance(~asleep, asleep)
+    assert clock.replay[0] == 25 and len(asked) == 6
+    plain = cls.Validated(wake=10, night=8, check=5, patience=9)
+    assert spans(lived(plain, begun(plain), 20)) == [("w", 10), ("z", 8)] * 2
 
 
 # -- refusals --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.errors import Refused, flag, whole
+from cls_sim.part import Spec
 from cls_sim.probes.base import Probe
 
 SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")
@@ -81,6 +82,11 @@ class Residual(Probe):
     def __init__(self, *, each: bool = False, at: str | list[str] | tuple[str, ...] = SELDOM):
         super().__init__(at=at)
         self.each = flag("each", each)
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.regression:
+            raise Refused("", "is a squared error, and this world asks for labels", "measure accuracy")
+        return spec
 
     def measure(self, life: Any) -> Tensor:
         exams = [life.world.exam(context) for context in range(life.spec.contexts)]

@@ -13,7 +13,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
 from cls_sim.replay.preferences import Old, Preference, Surprise
-from cls_sim.replay.stored import Stored, allowed, falling
+from cls_sim.replay.stored import Stored, falling
 from cls_sim.subjects import Draws
 
 
@@ -76,7 +76,7 @@ class Preferred(Stored):
     def _drawn(
         self, hippocampus: Hippocampus, view: View, clock: Clock, draws: Tensor, before: np.ndarray | None
     ) -> Batch:
-        there = allowed(hippocampus.traces(), before)
+        there = self._allowed(hippocampus.traces(), before)
         slots = torch.arange(there.shape[1], device=there.device).expand_as(there)
         if self.pool is not None:
             slots = falling(there.cumsum(1, dtype=torch.float64), draws[:, self.batch :])
@@ -135,7 +135,7 @@ class Thinned(Stored):
         when: tuple[str, np.ndarray],
         before: np.ndarray | None,
     ) -> Batch:
-        there = allowed(hippocampus.traces(), before)
+        there = self._allowed(hippocampus.traces(), before)
         batch = hippocampus.fetch(torch.arange(there.shape[1], device=there.device).expand_as(there).contiguous())
         part, ticks = when
         if (part, batch.rows) not in self._draws:

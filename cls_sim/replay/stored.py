@@ -16,7 +16,7 @@ from cls_sim.clock import Clock
 from cls_sim.errors import real, reals, whole
 from cls_sim.hippocampus.base import Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, per_subject
+from cls_sim.part import Spec, View, held_out, per_subject
 from cls_sim.replay.base import Replay
 from cls_sim.subjects import Draws
 
@@ -24,15 +24,25 @@ from cls_sim.subjects import Draws
 class Stored(Replay):
     """A policy over stored traces; what it works out of them is kept until they change."""
 
-    derived = frozenset({"_kept"})
+    derived = frozenset({"_kept", "_held_out"})
 
     def begin(self, spec: Spec) -> Spec:
         self._kept: tuple[Hippocampus, tuple, Any] | None = None
+        self._held_out = spec.held_out
         return spec
 
     @abstractmethod
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
         """Rows to interleave with what is lived now; only of traces born before `before` [s], where given."""
+
+    def _allowed(self, traces: Traces, before: np.ndarray | None) -> Tensor:
+        """The traces that may be replayed: alive, not held out, and born before `before` [s], if given: bool [s, n]."""
+        there = traces.alive
+        if self._held_out:
+            there = there & ~held_out(torch.arange(there.shape[1], device=there.device), self._held_out)
+        if before is None:
+            return there
+        return there & (traces.born < torch.from_numpy(before).to(traces.born.device)[:, None])
 
     def _keep(self, hippocampus: Hippocampus, when: tuple, make: Callable[[], Any]) -> Any:
         """What `make` returns, made again only for another hippocampus, after a change in it, or for another `when`."""
@@ -40,13 +50,6 @@ class Stored(Replay):
         if self._kept is None or self._kept[0] is not hippocampus or self._kept[1] != when:
             self._kept = (hippocampus, when, make())
         return self._kept[2]
-
-
-def allowed(traces: Traces, before: np.ndarray | None) -> Tensor:
-    """The traces that are alive and born before `before` [s]: bool [s, n]."""
-    if before is None:
-        return traces.alive
-    return traces.alive & (traces.born < torch.from_numpy(before).to(traces.born.device)[:, None])
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,7 @@ class Sampled(Stored):
 
     def _plan(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Plan:
         traces = hippocampus.traces()
-        there, weights = allowed(traces, before), self.weights(traces, clock)
+        there, weights = self._allowed(traces, before), self.weights(traces, clock)
         if weights is None:
             cumulated = there.cumsum(1, dtype=torch.float64)[:, None]
         else:
@@ -219,7 +222,7 @@ class Everything(Stored):
         return self._keep(hippocampus, when, lambda: self._all(hippocampus, before))
 
     def _all(self, hippocampus: Hippocampus, before: np.ndarray | None) -> Batch:
-        there = allowed(hippocampus.traces(), before)
+        there = self._allowed(hippocampus.traces(), before)
         slots = torch.arange(there.shape[1], device=there.device).expand_as(there).contiguous()
         batch = hippocampus.fetch(slots)
         return batch.with_(weight=None if bool(there.all()) else there.float())

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.batch import LIVED, Batch
-from cls_sim.clock import Clock
+from cls_sim.clock import Clock, in_rem
 from cls_sim.errors import Refused, flag, real
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -172,6 +172,54 @@ class Mixed(Replay):
     def context_end(self, view: View, clock: Clock) -> None:
         self.stored.context_end(view, clock)
         self.dreamed.context_end(view, clock)
+
+
+class Staged(Replay):
+    """A source of its own for each stage of sleep: NREM and REM, as long as the rhythm NremRem says.
+
+    nrem  what NREM replays, such as Recent
+    rem   what REM replays, such as OldNew(old=1.0) or Dreamed
+
+    Refused where nights have no stages.  By day `nrem` is asked for the lesson.
+
+    Source: NREM replays the recent faithfully, REM roams the remote, Singh, Norman & Schapiro 2022.
+
+    >>> from cls_sim.replay.stored import OldNew, Recent
+    >>> Staged(Recent(batch=8), OldNew(batch=8, old=1.0)).begin(Spec(stages=(4, 1))).subjects
+    1
+    """
+
+    derived = frozenset({"_stages"})
+
+    def __init__(self, nrem: Replay, rem: Replay):
+        self.nrem, self.rem = nrem, rem
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.stages is None:
+            raise Refused("", "has a source for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
+        self._stages = spec.stages
+        for name in ("nrem", "rem"):
+            try:
+                getattr(self, name).begin(spec)
+            except Refused as refused:
+                raise refused.under(name) from None
+        return spec
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        rem = in_rem(clock, self._stages)
+        if rem.all() or not rem.any():
+            return (self.rem if rem.all() else self.nrem).draw(hippocampus, neocortex, view, clock)
+        batches = [policy.draw(hippocampus, neocortex, view, clock) for policy in (self.nrem, self.rem)]
+        there = [torch.from_numpy(who).to(batches[0].x)[:, None] for who in (~rem, rem)]
+        one, other = (batch.with_(weight=batch.weights() * who) for batch, who in zip(batches, there, strict=True))
+        return one.join(other)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.nrem.lesson(lived, hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.nrem.context_end(view, clock)
+        self.rem.context_end(view, clock)
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
