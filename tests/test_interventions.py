@@ -226,3 +226,21 @@ def test_cued_traces_come_up_as_often_as_the_gain_says():
     assert torch.allclose(share, 4 * mine.double() / (3 * mine.double() + 1), atol=0.04)
     with pytest.raises(Refused, match="nothing is cued"):
         cls.Cued(contexts=[])
+
+
+@pytest.mark.parametrize("stage", ["dg", "ca3", "ca1"])
+def test_a_stage_can_be_lost_in_part_in_whole_and_for_a_while(stage: str):
+    memory = cls.Trisynaptic(capacity=40, dentate=cls.Winners(units=400), ca3=cls.Attractor())
+    life = past(2, hippocampus=memory, plasticity=cls.Constant(rate=0.0))
+    stored = life.hippocampus.fetch(torch.arange(20).expand(2, -1))
+
+    def error(one: Life) -> float:
+        found = one.hippocampus.recall(stored.x).scores.softmax(-1)
+        return 1.0 - found.gather(2, stored.y[..., None]).mean().item()
+
+    intact, half, whole = (
+        error(life),
+        *(life.twin(hippocampus=lambda h, f=f: cls.Lesion(h, stage=stage, fraction=f, until=4.0)) for f in (0.5, 1.0)),
+    )
+    assert intact <= error(half) + 1e-6 and error(whole) > intact
+    assert error(until(whole, 4.0)) == pytest.approx(error(until(life.twin(), 4.0)), abs=0.15)

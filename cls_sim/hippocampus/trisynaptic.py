@@ -190,7 +190,8 @@ class Trisynaptic(Episodic):
 
     def _contents(self, chunk: slice) -> Tensor:
         content = self._plain(self.content[:, : self.capacity][:, chunk])
-        return content if self._lost is None else content.masked_fill(self._lost[:, None], 0.0)
+        lost = self._lost if self.dentate is None else None  # with a dentate gyrus CA3 has cells of its own
+        return content if lost is None else content.masked_fill(lost[:, None], 0.0)
 
     def _cue(self, x: Tensor, engrams: Engrams) -> Tensor:
         """What the dentate gyrus makes of cues [s, b, …]: [s, b, m]."""
