@@ -77,11 +77,14 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
     """
     everything = [job for wave in jobs(experiment) for job in wave]
     save_every()
+    protocols: dict[str, list[str]] = {}
     for job in everything:  # whatever is contradictory is refused before anything is written
         if job.first == 0:
-            _refused(job)
+            _refused(job, protocols)
     with heeded() as ear, folders.opened(experiment) as folder:
         try:
+            if not (folder / "protocol.json").is_file():
+                write(folder / "protocol.json", protocols)
             _spread(everything, folder, experiment.cfg, ear, watched=not quiet)
             summary = summarise(experiment, folder)
             write(folder / "summary.json", summary)
@@ -93,11 +96,13 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
     return folder, summary
 
 
-def _refused(job: Job) -> None:
-    """Make a job's life for one subject, for the sake of what is refused then."""
+def _refused(job: Job, protocols: dict[str, list[str]]) -> None:
+    """Make a job's life for one subject, for the sake of what is refused then, and note its protocol in words."""
     cfg, seed = job.arm.cfg, job.arm.cfg["seed"]
     if job.origin is None:
-        configs.make_life(cfg, 1, seed).until(cfg["days"])
+        life = configs.make_life(cfg, 1, seed)
+        life.until(cfg["days"])
+        protocols[job.arm.name] = getattr(life.world, "describe", life.world.__repr__)().splitlines()
         return
     try:
         made(replace(job, subjects=1)).until(cfg["days"])

@@ -38,7 +38,7 @@ def test_a_run_leaves_a_directory_and_says_where(lived):
     folder, done = lived
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip().splitlines()[-1] == "run: run"
-    for name in ("config.yaml", "environment.json", "run.json", "summary.json"):
+    for name in ("config.yaml", "environment.json", "run.json", "summary.json", "protocol.json"):
         assert (folder / name).is_file(), name
     assert {f.suffix for f in (folder / "figures").iterdir()} == {".png", ".pdf", ".csv"}
     assert len(list((folder / "trace").glob("*.jsonl"))) == 4
