@@ -5,6 +5,7 @@ python -m benchmarks --full     whole runs of 5 x 500 steps instead of 5 x 100
 python -m benchmarks --steps    only what a step costs
 python -m benchmarks --importance   only what the importance of weights costs
 python -m benchmarks --workers  only what a second worker is worth (needs two idle cores)
+python -m benchmarks --recall   only what it costs to look through what is stored
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ def main() -> None:
     parser.add_argument("--steps", action="store_true", help="only what a step costs")
     parser.add_argument("--workers", action="store_true", help="only what a second worker is worth")
     parser.add_argument("--importance", action="store_true", help="only what the importance of weights costs")
+    parser.add_argument("--recall", action="store_true", help="only recall at scale")
     options = parser.parse_args()
     import torch
 
     from benchmarks.importance import importance_figures
+    from benchmarks.recall import recall_figures
     from benchmarks.spread import spread_figure
     from benchmarks.steps import step_figures
     from benchmarks.whole import memory_figure, whole_figures
@@ -36,13 +39,13 @@ def main() -> None:
     print(f"torch {torch.__version__}, one thread, CPU time, ours and the limit in turns, medians")
     if not at_hand():
         print("MNIST is not at hand (CLS_SIM_DATA_DIR): random images of its shape instead")
-    if options.importance:
-        figures = importance_figures()
+    if options.importance or options.recall:
+        figures = importance_figures() if options.importance else recall_figures()
     else:
         figures = [spread_figure()] if options.workers else step_figures()
-    if not (options.steps or options.workers or options.importance):
+    if not (options.steps or options.workers or options.importance or options.recall):
         figures += importance_figures()
-        figures += [*whole_figures(500 if options.full else 100), memory_figure()]
+        figures += [*whole_figures(500 if options.full else 100), memory_figure(), *recall_figures()]
     width = max(len(figure.name) for figure in figures)
     print(f"{'figure':{width}}  {'ours':>10}  {'limit':>10}  {'ratio':>6}  {'target':>6}")
     for f in figures:

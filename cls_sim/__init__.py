@@ -33,6 +33,7 @@ VOCABULARY = {
     "Arrays": "world.arrays",
     "Teacher": "world.teacher",
     "RandomItems": "world.random_items",
+    "Omniglot": "world.omniglot",
     "NoisyWorld": "world.wraps",
     "Patterns": "world.patterns",
     "Cohorts": "world.patterns",

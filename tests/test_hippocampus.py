@@ -86,6 +86,8 @@ def tenants() -> dict:
     return found | {
         "ring": lambda: cls.Store(capacity=SIZE, keep="ring"),
         "balanced": lambda: cls.Store(capacity=SIZE, keep="balanced"),
+        "herding": lambda: cls.Store(capacity=SIZE, keep="herding"),
+        "coverage": lambda: cls.Store(capacity=SIZE, keep="coverage"),
         "blending": lambda: cls.Sparse(capacity=SIZE, units=300, winners=20, learning_rate=0.5, fade=0.2),
         "unmerged": lambda: cls.Sparse(capacity=SIZE, units=300, winners=20, merge=None, keep="reservoir"),
         "notebook": lambda: path(cls.Index(units=300, activity=0.1), cls.Attractor()),

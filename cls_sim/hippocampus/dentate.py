@@ -60,7 +60,8 @@ class Winners(Dentate):
     units     cells, more than there are inputs: expansion
     activity  a in (0, 1], the share of them that is active; k is at least 1
 
-    V [x, m] is drawn once for each subject from a normal distribution.
+    V [x, m] is drawn once for each subject from a normal distribution, and balanced: the weights of a cell sum to 0, so
+    that an input's mean drives none.
 
     Source: O'Reilly & McClelland 1994; Treves & Rolls 1992.
 
@@ -71,7 +72,7 @@ class Winners(Dentate):
     def wire(self, spec: Spec, capacity: int) -> None:
         width = int(torch.Size(spec.inputs).numel())
         shape = (width, self.units)
-        drawn = each(spec.seeds, "dentate.winners", lambda g: g.standard_normal(shape, np.float32))
+        drawn = each(spec.seeds, "dentate.winners", lambda g: _balanced(g.standard_normal(shape, np.float32)))
         self._wiring = drawn.to(spec.device)
 
     def new(self, x: Tensor, slot: Tensor) -> Tensor:
@@ -108,6 +109,11 @@ class Index(Dentate):
 
     def cue(self, x: Tensor, seed: Callable[[], Tensor]) -> Tensor:
         return self._winners(seed())
+
+
+def _balanced(weights: np.ndarray) -> np.ndarray:
+    """Weights [x, m] less each cell's mean (a single input keeps its own)."""
+    return weights - weights.mean(0) if len(weights) > 1 else weights
 
 
 def largest(drive: Tensor, k: int) -> Tensor:

@@ -15,8 +15,8 @@ from cls_sim.errors import Refused
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
-from cls_sim.hippocampus.slots import Slots
-from cls_sim.part import Spec, State
+from cls_sim.hippocampus.slots import BY_CLASS, BY_WORTH, Slots
+from cls_sim.part import Spec, State, View
 
 WORK = 2**24  # numbers held at once while a cue is compared with what is stored
 
@@ -61,6 +61,10 @@ class Episodic(Hippocampus):
             self.target = torch.zeros(*lots, spec.outputs, device=spec.device)
         if self.keep_scores:
             self.answer = torch.zeros(*lots, spec.outputs, device=spec.device)
+        if self.keep == "herding":  # the sum of all rows of each class so far, and how many
+            width = int(torch.Size(spec.inputs).numel())
+            self.summed = torch.zeros(spec.subjects, spec.outputs, width, device=spec.device)
+            self.met = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self._silent: Tensor | None = None
         return super().begin(spec)
@@ -96,7 +100,8 @@ class Episodic(Hippocampus):
 
     def stored_bytes(self) -> Tensor:
         episode = sum(column[0, 0].nbytes for column in self._columns().values())
-        return torch.full((self.spec.subjects,), episode * self.capacity, dtype=torch.int64)
+        classes = self.summed[0].nbytes + self.met[0].nbytes if self.keep == "herding" else 0
+        return torch.full((self.spec.subjects,), episode * self.capacity + classes, dtype=torch.int64)
 
     def silence(self, slots: Tensor) -> None:
         self._silent = slots if self._silent is None else self._silent | slots
@@ -129,12 +134,29 @@ class Episodic(Hippocampus):
         """The rows that are there, of subjects who encode: bool [s, b]."""
         return batch.present() if who is None else batch.present() & who[:, None]
 
-    def _choose(self, batch: Batch, fresh: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    def _choose(self, batch: Batch, fresh: Tensor, clock: Clock, view: View) -> tuple[Tensor, Tensor]:
         """The slot and the key of each row [s, b]."""
         n, alive = self.capacity, self._alive()
-        balanced = self.keep == "balanced"  # else nobody asks for labels, and in regression there are none
-        label, kept = (batch.y, self._y()[:, :n].long()) if balanced else (fresh, alive)
-        return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock)
+        by_class = self.keep in BY_CLASS  # else nobody asks for labels, and in regression there are none
+        label, kept = (batch.y, self._y()[:, :n].long()) if by_class else (fresh, alive)
+        worth = self._worth(batch, fresh, view) if self.keep in BY_WORTH else None
+        return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock, worth)
+
+    def _worth(self, batch: Batch, fresh: Tensor, view: View) -> Tensor:
+        """What each row is worth to who keeps by it, the lowest the most: [s, b] in [0, 1]."""
+        if self.keep == "surprise":
+            return (-view.loss(batch).detach()).exp().clamp(0, 1)
+        x = batch.x.flatten(2)
+        if self.keep == "coverage":
+            cue = normalize(x, dim=2)
+            together = (cue @ cue.mT).masked_fill(~fresh[:, None], -1.0).tril(-1)  # to the rows before it
+            return (torch.maximum(self._nearest(batch.x)[0], together.amax(2)) / 2 + 0.5).clamp(0, 1)
+        rows = batch.y[..., None]
+        self.met.scatter_add_(1, batch.y, fresh.to(self.met.dtype))
+        self.summed.scatter_add_(1, rows.expand_as(x), x * fresh[..., None])
+        mean = self.summed[self._rows, batch.y] / self.met[self._rows, batch.y].clamp(min=1)[..., None]
+        apart = torch.linalg.vector_norm(x - mean, dim=2)
+        return apart / (1 + apart)
 
     def _write(self, slot: Tensor, key: Tensor, x: Tensor, batch: Batch, clock: Clock) -> None:
         """Lay the rows of a batch, with contents x [s, b, x], into their slots; `capacity` is the bin."""

@@ -60,37 +60,43 @@ class Logits:
 
 
 class Best:
-    """A running maximum and the chunk it lies in; which trace it is, is looked up at the end."""
+    """A running maximum and where it lies: the trace, or (quicker, among many) its chunk, and the trace at the end."""
 
-    def __init__(self, z: Tensor):
+    def __init__(self, logits: Logits):
+        self.logits, z = logits, logits.z
+        self.starts = {chunk.start: chunk.stop for chunk in chunks(z, logits.n)}
+        self.many = len(self.starts) > 8
         self.value = torch.full(z.shape[:2], 2 * NEVER, device=z.device)
-        self.start = torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device)
+        self.place = torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device)
 
-    def meet(self, chunk: slice, logits: Tensor) -> Tensor:
+    def meet(self, chunk: slice, some: Tensor) -> Tensor:
         """Take in the logits of a chunk; returns the maximum so far [s, b]."""
-        top = logits.amax(2)
-        self.start.masked_fill_(top > self.value, chunk.start)
+        if self.many:
+            top = some.amax(2)
+            self.place.masked_fill_(top > self.value, chunk.start)
+        else:
+            top, where = some.max(2)
+            self.place = torch.where(top > self.value, where + chunk.start, self.place)
         self.value = torch.maximum(self.value, top)
         return self.value
 
-    def slot(self, logits: Logits) -> Tensor:
+    def slot(self) -> Tensor:
         """Which trace the maximum is of: int64 [s, b], -1 if of none."""
-        slot = torch.zeros_like(self.start)
-        stop = {chunk.start: chunk.stop for chunk in chunks(logits.z, logits.n)}
-        for start in self.start.unique().tolist():
-            here = self.start == start
+        slot = self.place.clone()
+        for start in self.place.unique().tolist() if self.many else ():
+            here = self.place == start
             cues = here.any(0).nonzero()[:, 0]  # those of any subject that end here
-            where = logits.of(slice(start, stop[start]), cues).argmax(2) + start
+            where = self.logits.of(slice(start, self.starts[start]), cues).argmax(2) + start
             slot[:, cues] = torch.where(here[:, cues], where, slot[:, cues])
         return slot.masked_fill_(self.value <= NEVER / 2, -1)
 
 
 def nearest(logits: Logits) -> tuple[Tensor, Tensor]:
     """The largest logit of each cue and the trace it is of: [s, b] float, [s, b] int64."""
-    best = Best(logits.z)
+    best = Best(logits)
     for chunk, some in logits:
         best.meet(chunk, some)
-    return best.value, best.slot(logits)
+    return best.value, best.slot()
 
 
 def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -102,7 +108,7 @@ def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tup
     >>> mean.round().diagonal(dim1=1, dim2=2).tolist(), slot.tolist()
     ([[9.0, 9.0, 9.0]], [[0, 1, 2]])
     """
-    z, best = logits.z, Best(logits.z)
+    z, best = logits.z, Best(logits)
     sums = [z.new_zeros(*z.shape[:2], width) for width in widths]
     total = z.new_zeros(*z.shape[:2], 1)
     for chunk, some in logits:
@@ -113,7 +119,7 @@ def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tup
         total.mul_(less).add_(p.sum(2, keepdim=True))
         for sum_, value in zip(sums, values, strict=True):
             sum_.mul_(less).baddbmm_(p, value(chunk))
-    return [sum_ / total for sum_ in sums], best.slot(logits), 1 / total[..., 0]
+    return [sum_ / total for sum_ in sums], best.slot(), 1 / total[..., 0]
 
 
 def weigh(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
@@ -124,10 +130,10 @@ def weigh(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tupl
     >>> weigh(Logits(keys, lambda c: keys[:, c], 3), [lambda c: 2 * keys[:, c]], [3])[0][0][0, 0].tolist()
     [2.0, 0.0, 0.0]
     """
-    z, best = logits.z, Best(logits.z)
+    z, best = logits.z, Best(logits)
     sums = [z.new_zeros(*z.shape[:2], width) for width in widths]
     for chunk, some in logits:
         best.meet(chunk, some)
         for sum_, value in zip(sums, values, strict=True):
             sum_.baddbmm_(some, value(chunk))
-    return sums, best.slot(logits), best.value
+    return sums, best.slot(), best.value

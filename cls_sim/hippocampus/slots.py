@@ -6,11 +6,13 @@ import torch
 from torch import Tensor
 
 from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, whole
+from cls_sim.errors import LARGEST, Refused, choice, whole
 from cls_sim.part import Spec
 from cls_sim.subjects import Draws
 
-KEEP = ("reservoir", "ring", "balanced")
+KEEP = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage")
+BY_CLASS = ("balanced", "herding")  # each class for itself
+BY_WORTH = ("herding", "surprise", "coverage")  # by a number that the memory gives to each row
 EMPTY, ABSENT = 2**61, 2**62  # priorities beyond those of any row: an empty slot, a row that is not there
 
 
@@ -26,6 +28,13 @@ class Slots:
                same number of slots, or all of its rows if it has fewer, no slot is ever idle, and within a class
                the sample is uniform (greedy balancing, Prabhu et al. 2020; reservoirs within classes, Chrysakis &
                Moens 2020).  Classes of the subject's past only: nothing has to be told in advance.
+
+    herding    the same balance, and within a class the key is the distance of the row, when it came, from the mean of
+               all rows of its class so far: the typical stay (herding of exemplars, Rebuffi et al. 2017, in a stream)
+    surprise   the key is the likelihood e^-loss that the cortex gave to the right answer when the row came: the
+               unexpected stay
+    coverage   the key is the likeness (cosine) of the row, when it came, to what was then stored and to the rows that
+               came with it: the unlike stay, and together they cover what was lived
 
     Empty slots are taken first, in order; a slot freed by forgetting is taken like an empty one.  Nothing here
     is state: the keys are kept with the episodes.
@@ -43,26 +52,34 @@ class Slots:
         self.keep = choice("keep", keep, KEEP)
 
     def begin(self, spec: Spec) -> None:
-        if self.keep == "balanced" and spec.regression:
+        if self.keep in BY_CLASS and spec.regression:
             raise Refused("keep", "balances classes, and in regression there are none", "choose reservoir or ring")
         self._spec = spec
         self._draws = Draws(spec.seeds, "hippocampus.slots", (spec.batch,), device=spec.device)
         self._empty = EMPTY + self.capacity - torch.arange(self.capacity, device=spec.device)
 
     def choose(
-        self, y: Tensor, fresh: Tensor, stored_y: Tensor, alive: Tensor, stored_key: Tensor, clock: Clock
+        self,
+        y: Tensor,
+        fresh: Tensor,
+        stored_y: Tensor,
+        alive: Tensor,
+        stored_key: Tensor,
+        clock: Clock,
+        worth: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The slot [s, b] of each new row, `capacity` for those not stored, and its key [s, b].
 
         y, fresh                     [s, b]  the new rows' labels, and which of them there are
         stored_y, alive, stored_key  [s, n]  the same of the slots, and their keys
+        worth                        [s, b]  in [0, 1], of who keeps by it: what is lowest stays
 
         No two rows of a subject get the same slot.
         """
         rows = y.shape[1]
-        key = self._keys(rows, alive, stored_key, clock)
+        key = self._keys(rows, alive, stored_key, clock) if worth is None else (worth.double() * LARGEST).long()
         priority = torch.cat((stored_key, key), 1)  # [s, n + b]
-        if self.keep == "balanced":
+        if self.keep in BY_CLASS:
             class_of = torch.where(torch.cat((alive, fresh), 1), torch.cat((stored_y, y), 1), 2**16)
             priority = (_rank_within(class_of, priority) << 32) + priority
         priority[:, : self.capacity] = torch.where(alive, priority[:, : self.capacity], self._empty)

@@ -117,13 +117,13 @@ class Sparse(Episodic):
         fresh, code = self._fresh(batch, who), self._code(batch.x)
         x, known = batch.x.flatten(2), torch.zeros_like(fresh)
         if self._threshold is None:
-            slot, key = self._choose(batch, fresh, clock)
+            slot, key = self._choose(batch, fresh, clock, view)
         else:
             cells = active(code, self.units)
             fresh = fresh & ~self._repeated(cells, batch.y, fresh)
             same = self._same(batch.x, cells, batch.y)
             known = fresh & (same >= 0)
-            slot, key = self._choose(batch, fresh & ~known, clock)
+            slot, key = self._choose(batch, fresh & ~known, clock, view)
             slot, key, same = self._renewed(slot, key, same, known)
             if self._blends:
                 x, batch = self._blended(x, batch, same, known)

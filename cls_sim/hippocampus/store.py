@@ -19,14 +19,15 @@ class Store(Episodic):
         match(x) = max over traces t of  max(0, x·t / (|x| |t|))
 
     capacity  episodes a subject can hold, from 1
-    keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest) or balanced
-              (equal numbers of every class met so far; not in regression); see Slots
+    keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest), balanced (equal
+              numbers of every class met so far), herding (the same, the typical ones), surprise (the unexpected) or
+              coverage (the unlike); see Slots
     code      in what form an episode is kept; none: exactly (Coarse keeps an index of an image, at lower resolution)
     keep_scores  whether the cortex' scores are kept with an episode, as they were when it was lived (4 bytes an output)
 
     Inputs that are whole multiples of a quantum are kept in a byte a number and come back bit for bit (at most
     784 + 16 bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot)
-    or the target of the most similar trace.  Refuses keep=balanced in regression.
+    or the target of the most similar trace.  Refuses keep=balanced and herding in regression.
 
     Source: the episodic buffer of Robins 1995 (rehearsal); Vitter 1985; nearest neighbours as hippocampal
     one-shot memory, Blundell et al. 2016.
@@ -47,7 +48,7 @@ class Store(Episodic):
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         if self.keep_scores:
             batch = batch.with_(scores=view.scores(batch.x, told(self.spec, batch)))
-        slot, key = self._choose(batch, self._fresh(batch, who), clock)
+        slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         self._write(slot, key, batch.x.flatten(2), batch, clock)
 
     def recall(self, x: Tensor) -> Recall:

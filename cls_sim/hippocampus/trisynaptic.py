@@ -108,7 +108,7 @@ class Trisynaptic(Episodic):
     # -- living and sleeping ----------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        slot, key = self._choose(batch, self._fresh(batch, who), clock)
+        slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         x = batch.x.flatten(2)
         if self.dentate is not None:
             self.code[self._rows, slot] = self.dentate.new(x, slot).to(torch.int16)

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -61,9 +62,9 @@ class Completion(Probe):
     levels  of the damage
     of      code: cosine of the state of CA3 and the stored pattern; cue: the same before CA3; pattern: cosine of the
             recalled and the stored input; exact: the share of recalls with every sign right; item: the share
-            that brings back the very trace; label: the share of right answers
+            that brings back the very trace; label: the share of right answers of the subject's own readout, be it
+            the hippocampus or the cortex
     traces  asked of a subject at most, in the order of slots
-    cortex  of = label only: the cortex is asked instead of the hippocampus
 
     NaN for who has nothing stored.
 
@@ -78,16 +79,12 @@ class Completion(Probe):
         levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 0.9),
         of: str = "pattern",
         traces: int = 256,
-        cortex: bool = False,
         at: At = "life.end",
     ):
         super().__init__(at=at)
         self.damage, self.traces = choice("damage", damage, DAMAGES), whole("traces", traces)
         self.levels = [real("levels", level, 0.0, 1.0 if damage != "noise" else math.inf) for level in levels]
         self.of = choice("of", of, ("code", "cue", "pattern", "exact", "item", "label"))
-        self.cortex = cortex
-        if cortex and of != "label":
-            raise Refused("cortex", f"has no {of} to bring back", "give of=label")
 
     def begin(self, spec: Spec) -> Spec:
         if self.of == "label" and spec.regression:
@@ -117,13 +114,12 @@ class Completion(Probe):
             stages = life.hippocampus.stages(cue)
             state = stages.ca3 if self.of == "code" else stages.dentate
             return torch.cosine_similarity(state, life.hippocampus.patterns(slots), dim=2)
-        if self.cortex:
-            return life.neocortex.scores(cue, life.told(stored)).argmax(2) == stored.y
+        if self.of == "label":
+            answer = life.readout.answer(cue, life.told(stored), life.hippocampus, life.neocortex)
+            return (answer.scores.argmax(2) == stored.y) & (answer.scores != 0).any(2)
         recall = life.hippocampus.recall(cue)
         if self.of == "item":
             return recall.slot == slots
-        if self.of == "label":
-            return (recall.scores.argmax(2) == stored.y) & (recall.slot >= 0)
         ours, theirs = recall.x.flatten(2), stored.x.flatten(2)
         if self.of == "pattern":
             return torch.cosine_similarity(ours, theirs, dim=2)
@@ -179,13 +175,7 @@ class Dreams(Probe):
         return spec
 
     def measure(self, life: Any) -> Tensor:
-        clock, slots, there = copy.deepcopy(life.clock), [], []
-        for start in range(0, self.draws, TOGETHER):
-            dreamt = life.hippocampus.dream(min(TOGETHER, self.draws - start), clock, life.view)
-            slots.append(dreamt.slot if dreamt.slot is not None else torch.full_like(dreamt.item, -1))
-            there.append(dreamt.present())
-            clock.replay = clock.replay + 1
-        slot, heard = torch.cat(slots, 1), torch.cat(there, 1)
+        slot, heard = dreamt(life, self.draws)
         alive = life.hippocampus.traces().alive
         pure, episodes = heard & (slot >= 0), alive.sum(1).double()
         shares = {"retrieved": pure, "silent": ~heard, "spurious": heard & (slot < 0)}
@@ -197,6 +187,27 @@ class Dreams(Probe):
             return (counts > 0).sum(1) / episodes
         entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
         return torch.where((episodes > 1) & (counts.sum(1) > 0), entropy / episodes.log(), torch.nan)
+
+
+_LAST: WeakKeyDictionary[Any, tuple] = WeakKeyDictionary()  # hippocampus → what it dreamt when last asked
+
+
+def dreamt(life: Any, draws: int) -> tuple[Tensor, Tensor]:
+    """Of so many dreams, from which trace each comes (-1: none), and whether there is anything in it: [s, draws] both.
+
+    Several probes that ask at the same instant look at the same dreams.
+    """
+    clock = copy.deepcopy(life.clock)
+    key = (draws, clock.tick, life.hippocampus.changed)
+    if _LAST.get(life.hippocampus, (None,))[0] != key:
+        slots, there = [], []
+        for start in range(0, draws, TOGETHER):
+            batch = life.hippocampus.dream(min(TOGETHER, draws - start), clock, life.view)
+            slots.append(batch.slot if batch.slot is not None else torch.full_like(batch.item, -1))
+            there.append(batch.present())
+            clock.replay = clock.replay + 1
+        _LAST[life.hippocampus] = (key, torch.cat(slots, 1), torch.cat(there, 1))
+    return _LAST[life.hippocampus][1:]
 
 
 def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,0 +1,133 @@
+"""Omniglot: handwritten characters of which each is seen once."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, whole
+from cls_sim.part import Spec
+from cls_sim.subjects import each
+from cls_sim.world.base import World
+from cls_sim.world.files import FileRefused
+
+FILE, SIZE, CHARACTERS, DRAWERS = "images_background_small1.zip", 105, 136, 20
+HOME = "https://github.com/brendenlake/omniglot"
+
+
+class Omniglot(World):
+    """A few drawings of some characters, all of them in every experience; the exam is the same characters by others.
+
+    ways      characters of a subject, drawn for it out of 136; their numbers are the labels
+    drawings  how many of each are lived, by as many of the 20 drawers; the rest is the exam
+    side      pixels of a side, 105 / 1, 3, 5 or 7: blocks of the original are averaged
+
+    Inputs are the share of ink in [0, 1], side x side in a row; characters and drawers are drawn for each subject.
+    The file images_background_small1.zip is read from the folder omniglot/ of $CLS_SIM_DATA_DIR.
+
+    Source: Lake, Salakhutdinov & Tenenbaum 2015; MIT licence.
+
+    >>> Omniglot(ways=20).side
+    35
+    """
+
+    derived = frozenset({"_lived", "_exam"})
+
+    def __init__(self, *, ways: int = 20, drawings: int = 1, side: int = 35):
+        self.ways = whole("ways", ways, 2, CHARACTERS)
+        self.drawings = whole("drawings", drawings, 1, DRAWERS - 1)
+        self.side = int(choice("side", str(side), [str(SIZE // block) for block in (1, 3, 5, 7)]))
+
+    def begin(self, spec: Spec) -> Spec:
+        images = torch.from_numpy(_shrunk(read(), SIZE // self.side)).to(spec.device)  # [c, d, x] uint8
+        character = each(spec.seeds, "omniglot.characters", lambda g: g.permutation(CHARACTERS)[: self.ways])
+        drawer = each(
+            spec.seeds, "omniglot.drawers", lambda g: g.permuted(np.tile(np.arange(DRAWERS), (self.ways, 1)), axis=1)
+        )
+        quantum = 1 / (SIZE // self.side) ** 2
+
+        def rows(drawers: torch.Tensor) -> Batch:
+            c = character[:, :, None].expand_as(drawers)
+            x = images[c.to(spec.device), drawers.to(spec.device)].flatten(1, 2).float().mul_(quantum)
+            y = torch.arange(self.ways)[:, None].expand(drawers.shape[1:]).flatten().expand(spec.subjects, -1)
+            item = (c * DRAWERS + drawers).flatten(1)
+            return Batch.lived(x, y.to(spec.device), item=item.to(spec.device), context=torch.zeros_like(y))
+
+        self._lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
+        sent = {"inputs": (self.side**2,), "outputs": self.ways, "batch": self._lived.rows, "contexts": 1}
+        return replace(spec, **sent, regression=False, ends=(), context_told=False, heads=None, quantum=quantum)
+
+    def next(self, clock: Clock) -> Batch:
+        born = torch.from_numpy(clock.experience.copy()).to(self._lived.item.device)[:, None]
+        return self._lived.with_(born=born.expand_as(self._lived.item))
+
+    def exam(self, context: int = 0) -> Batch:
+        """The same characters, drawn by others: [s, n, x]."""
+        whole("context", context, 0, 0)
+        return self._exam
+
+    def train(self, context: int = 0) -> Batch:
+        """What is lived: [s, n, x]."""
+        return self._lived
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """Nothing: no context ever ends."""
+        return iter(())
+
+
+@cache
+def read() -> np.ndarray:
+    """Every drawing, 1 where there is ink: uint8 [136 characters, 20 drawers, 105, 105]."""
+    folder = os.environ.get("CLS_SIM_DATA_DIR")
+    remedy = f"get {FILE} from {HOME} and put it into the folder omniglot/ of a folder named by CLS_SIM_DATA_DIR"
+    if not folder:
+        raise Refused("world", "Omniglot is not at hand", remedy)
+    path = Path(folder).expanduser() / "omniglot" / FILE
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = sorted(name for name in archive.namelist() if name.endswith(".png"))
+            drawings = [_decoded(archive.open(name).read(2**16)) for name in names]
+    except OSError as error:
+        raise FileRefused(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
+    except (zipfile.BadZipFile, zlib.error, ValueError) as error:
+        raise FileRefused(str(path), str(error) or type(error).__name__, remedy) from None
+    if len(drawings) != CHARACTERS * DRAWERS:
+        raise FileRefused(str(path), f"holds {len(drawings)} drawings, not {CHARACTERS * DRAWERS}", remedy)
+    return np.stack(drawings).reshape(CHARACTERS, DRAWERS, SIZE, SIZE)
+
+
+def _decoded(png: bytes) -> np.ndarray:
+    """A black and white PNG of 105 x 105 pixels (no interlace), as ink: uint8 [105, 105]."""
+    head = SIZE.to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))
+    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[16:29] != head:
+        raise ValueError(f"holds a picture that is not {SIZE} x {SIZE} pixels of black and white")
+    at, packed, width = 8, b"", -(-SIZE // 8)
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        if png[at + 4 : at + 8] == b"IDAT":
+            packed += png[at + 8 : at + 8 + length]
+        at += 12 + length
+    lines = np.frombuffer(zlib.decompressobj().decompress(packed, SIZE * (width + 1)), np.uint8)
+    if len(lines) != SIZE * (width + 1):
+        raise ValueError("holds a picture that is cut short")
+    lines = lines.reshape(SIZE, width + 1)
+    if lines[:, 0].any():
+        raise ValueError("holds a picture with filtered lines")
+    return 1 - np.unpackbits(lines[:, 1:], axis=1)[:, :SIZE]  # paper is white
+
+
+def _shrunk(ink: np.ndarray, block: int) -> np.ndarray:
+    """Sums of ink over blocks: uint8 [c, d, x]."""
+    side = SIZE // block
+    sums = ink.reshape(*ink.shape[:2], side, block, side, block).sum((3, 5), dtype=np.uint8)
+    return sums.reshape(*ink.shape[:2], side * side)

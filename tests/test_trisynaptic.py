@@ -1,0 +1,193 @@
+"""The trisynaptic path, what it keeps, and what probes read of it: direction and size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import cls_sim as cls
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.hippocampus.search import Logits, attend, nearest
+from cls_sim.part import Spec, View
+from cls_sim.theory import notebook_error, overlap_after_winners
+
+
+def life(hippocampus, items=20, features=100, kind="signs", subjects=3, **changes) -> cls.Life:
+    parts = {
+        "world": cls.RandomItems(items=items, features=features, kind=kind),
+        "neocortex": cls.Linear(),
+        "rhythm": cls.Sleepless(wake=1),
+        "plasticity": cls.Constant(rate=0.0),
+        "replay": cls.Uniform(),
+    }
+    made = cls.Life(subjects=subjects, hippocampus=hippocampus, **parts | changes)
+    made.step()
+    return made
+
+
+def sparse_path(capacity=20, **settings) -> cls.Trisynaptic:
+    parts = {"dentate": cls.Winners(units=1000, activity=0.05), "ca3": cls.Attractor()} | settings
+    return cls.Trisynaptic(capacity=capacity, keep="ring", **parts)
+
+
+def completed(of: str, level: float, lived: cls.Life, damage: str = "correlation") -> float:
+    return float(cls.Completion(damage=damage, levels=[level], of=of).measure(lived).mean())
+
+
+# -- stages: read, removed, replaced --------------------------------------------------------------------------
+
+
+def test_the_dentate_gyrus_separates_and_ca3_completes():
+    lived = life(sparse_path(), kind="normal", features=400)
+    shared = cls.Separation(rho=[0.5, 0.8]).measure(lived).mean(0)
+    assert shared.tolist() == pytest.approx(overlap_after_winners([0.5, 0.8], 0.05).tolist(), abs=0.03)
+    assert completed("cue", 0.8, lived) < 0.6 and completed("code", 0.8, lived) > 0.99
+
+
+def test_without_ca3_nothing_is_completed_and_without_ca1_nothing_is_heard():
+    lived = life(sparse_path(ca3=None), kind="normal", features=400)
+    assert completed("code", 0.8, lived) == completed("cue", 0.8, lived) < 0.6
+    mute = life(sparse_path(ca1=None))
+    assert not mute.hippocampus.recall(mute.world.exam(0).x).scores.any()
+
+
+@pytest.mark.parametrize("stage", ["dg", "ca3", "ca1"])
+def test_lesions_of_a_stage_are_graded(stage: str):
+    lived = life(sparse_path(), kind="normal", features=200)
+    recalled = [
+        completed("pattern", 0.9, lived.twin(hippocampus=lambda h, f=f: cls.Lesion(h, fraction=f, stage=stage)))
+        for f in (0.0, 0.5, 1.0)
+    ]
+    assert recalled[0] > 0.9 and recalled[0] >= recalled[1] > recalled[2] and abs(recalled[2]) < 0.2
+    assert completed("pattern", 0.9, lived) == recalled[0], "the original is as it was"
+
+
+def test_the_notebook_errs_as_its_crosstalk_says():
+    path = sparse_path(50, dentate=cls.Index(units=1000, activity=0.05))
+    lived = life(path, world=cls.Teacher(items=50, test=5), subjects=40)
+    assert float(cls.Recollection().measure(lived).mean()) == pytest.approx(notebook_error(50, 1000), rel=0.2)
+
+
+def test_spontaneous_reactivation_is_even_and_pure():
+    lived = life(sparse_path(dentate=cls.Index(units=1000, activity=0.05)))
+    read = {
+        of: float(cls.Dreams(of=of, draws=400).measure(lived).mean()) for of in ("retrieved", "entropy", "coverage")
+    }
+    assert read["retrieved"] > 0.98 and read["entropy"] > 0.97 and read["coverage"] == 1.0
+    single = life(sparse_path(dentate=cls.Index(units=1000, activity=0.05), ca3=cls.Attractor(cycles=1)))
+    assert float(cls.Dreams(of="retrieved", draws=400).measure(single).mean()) < 0.7
+
+
+def test_a_faint_trace_is_dreamt_of_less_and_fades_away():
+    path = sparse_path(dentate=cls.Index(units=1000, activity=0.05), fade=0.5)
+    lived = life(path)
+    clock = Clock(3, 1)
+    path.strength[:, :10] = 0.3
+    path.changed += 1
+    slot = lived.hippocampus.dream(200, clock, lived.view).slot
+    assert slot is not None and (slot >= 10).sum() > 3 * ((slot >= 0) & (slot < 10)).sum()
+    empty = lived.hippocampus.dream(1, clock, lived.view)
+    for _ in range(2):
+        path.sleep(empty, clock)
+    assert int(path.traces().alive.sum()) == 3 * 10, "0.3 / 4 is gone, 1 / 4 is not"
+    path.sleep(empty, clock)
+    path.sleep(empty, clock)
+    assert not path.traces().alive.any() and not path.dream(5, clock, lived.view).present().any()
+
+
+# -- Hopfield networks ----------------------------------------------------------------------------------------
+
+
+def hopfield(items, **settings) -> cls.Trisynaptic:
+    return cls.Trisynaptic(capacity=items, ca3=cls.ModernHopfield(**settings), keep="ring")
+
+
+def test_a_modern_network_completes_when_cold_and_melts_when_warm():
+    lived = life(hopfield(300, beta=[0.05, 1.0]), items=300, features=64, subjects=2)
+    exact = cls.Completion(damage="mask", levels=[0.5], of="exact").measure(lived)[:, 0]
+    assert exact[0] < 0.05 and exact[1] > 0.97
+
+
+def test_dreaming_raises_capacity_and_unlearning_restores_memories():
+    def m(**settings) -> float:
+        path = cls.Trisynaptic(capacity=80, ca3=cls.DreamingHopfield(**settings), keep="ring")
+        return completed("pattern", 0.0, life(path, items=80, features=200, subjects=2), "mask")
+
+    assert m(dream_time=0.0) < 0.5 and m(dream_time=2.0) > 0.98
+    path = cls.Trisynaptic(capacity=40, ca3=cls.DreamingHopfield(unlearning=0.01), keep="ring")
+    lived = life(path, items=40, features=200, rhythm=cls.Nights(wake=1, night=40), replay=cls.Dreamed(batch=10))
+    before = completed("pattern", 0.0, lived, "mask")
+    for _ in range(40):
+        lived.step()
+    assert completed("pattern", 0.0, lived, "mask") > before and path.ca3 is not None
+
+
+# -- search: what streams is what would be done at once -------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 700), st.floats(0.1, 30.0))
+def test_streaming_agrees_with_the_whole(subjects: int, cues: int, n: int, beta: float):
+    source = np.random.default_rng(n * 31 + cues)
+    keys = torch.from_numpy(source.standard_normal((subjects, n, 8), np.float32))
+    z = torch.from_numpy(source.standard_normal((subjects, cues, 8), np.float32))
+    logits = beta * (z @ keys.mT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cls_sim.hippocampus.search.AT_ONCE", 1)
+        streamed = Logits(beta * z, lambda chunk: keys[:, chunk], n)
+        (mean,), slot, share = attend(streamed, [lambda chunk: keys[:, chunk]], [8])
+        value, place = nearest(streamed)
+    p = torch.softmax(logits.double(), 2)
+    assert torch.allclose(mean.double(), p @ keys.double(), atol=1e-3) and torch.equal(slot, place)
+    assert torch.allclose(share.double(), p.amax(2), atol=1e-3) and torch.allclose(value, logits.amax(2), atol=1e-3)
+    assert torch.allclose(logits.gather(2, slot[..., None])[..., 0], value, atol=1e-3)
+
+
+# -- what is kept when it is full -----------------------------------------------------------------------------
+
+
+def kept(keep: str, x: list[list[float]], y: list[int], loss: list[float] | None = None) -> set[int]:
+    """Which rows, lived one by one, a store of four keeps."""
+    store = cls.Store(capacity=4, keep=keep)
+    store.begin(Spec(seeds=(0,), inputs=(2,), outputs=2, batch=1))
+    clock = Clock(1, 1)
+    for i, row in enumerate(x):
+        told = torch.tensor([[loss[i] if loss else 0.0]])
+        view = View(scores=None, features=None, loss=lambda _, told=told: told, recall=None, revisit=None)  # pyright: ignore[reportArgumentType]
+        item = torch.tensor([[i]])
+        store.encode(
+            Batch.lived(torch.tensor([[row]], dtype=torch.float32), torch.tensor([[y[i]]]), item=item), view, clock
+        )
+        clock.experience += 1
+    traces = store.traces()
+    return set(traces.item[traces.alive].tolist())
+
+
+def test_surprise_keeps_what_was_least_expected():
+    assert kept("surprise", [[0.0, 1.0]] * 8, [0] * 8, [0.1, 3.0, 0.2, 2.0, 4.0, 0.3, 1.0, 0.4]) == {1, 3, 4, 6}
+
+
+def test_coverage_keeps_one_of_those_that_are_alike():
+    angles = [0.0, 0.01, 0.02, 1.5, 0.03, 3.0, 0.04, 4.5, 0.05]
+    assert {3, 5, 7} <= kept("coverage", [[np.cos(a), np.sin(a)] for a in angles], [0] * 9)
+
+
+def test_herding_keeps_the_typical_of_each_class():
+    x = [[1.0, 0.0], [5.0, 0.0], [1.1, 0.0], [-1.0, 0.0], [-9.0, 0.0], [-1.1, 0.0], [1.0, 0.1], [-1.0, 0.1], [7.0, 7.0]]
+    y = [0, 0, 0, 1, 1, 1, 0, 1, 0]
+    stays = kept("herding", x, y)
+    assert 8 not in stays and 4 not in stays and {y[i] for i in stays} == {0, 1}
+    assert sum(y[i] for i in stays) == 2
+
+
+def test_bytes_of_herding_count_the_means():
+    sizes = []
+    for keep in ("balanced", "herding"):
+        store = cls.Store(capacity=4, keep=keep)
+        store.begin(Spec(inputs=(5,), outputs=3))
+        sizes.append(int(store.stored_bytes()))
+    assert sizes[1] - sizes[0] == 4 * (3 * 5 + 3)
