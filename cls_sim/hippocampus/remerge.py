@@ -64,7 +64,7 @@ class Remerge(Episodic):
         return super().begin(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        slot, key = self._choose(batch, self._fresh(batch, who), clock)
+        slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         self._write(slot, key, batch.x.flatten(2), batch, clock)
 
     def recall(self, x: Tensor) -> Recall:
