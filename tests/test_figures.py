@@ -402,3 +402,9 @@ def test_an_experiment_may_ask_for_a_frontier_and_gets_the_arms_that_were_run():
     )
     assert [(row["family"], row["arm"]) for row in data] == [("f", "a"), ("f", "b")]
     assert [row["mean"] for row in data] == pytest.approx([0.2, 0.7])
+
+
+def test_a_legend_names_what_only_a_later_panel_shows():
+    x, values = np.arange(4.0), np.ones((4, 6))
+    panels = [{"title": name, "points": {"both": (x, values), name: (x, values)}} for name in ("left", "right")]
+    assert legend(figures.curves(panels, xlabel="x")) == ["both", "left", "right"]

@@ -137,8 +137,10 @@ def draw_chance(axes: Any, chance: float | None, axis: str = "y") -> None:
 
 
 def add_legend(figure: Any, *axes: Any) -> None:
-    """Above the axes, where it hides nothing, in as many columns as fit; none for a single line."""
-    named = [pair for one in axes for pair in zip(*one.get_legend_handles_labels(), strict=True)]
+    """Above the axes, where it hides nothing, in as many columns as fit, each label once; none for a single line."""
+    every = [pair for one in axes for pair in zip(*one.get_legend_handles_labels(), strict=True)]
+    labels = [label for _, label in every]
+    named = [pair for i, pair in enumerate(every) if pair[1] not in labels[:i]]
     if len(named) > 1 or [label for _, label in named] == ["published"]:
         handles, labels = zip(*named, strict=True)
         fit = int(figure.get_figwidth() / (0.45 + 0.06 * max(map(len, labels))))

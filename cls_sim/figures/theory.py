@@ -76,6 +76,6 @@ def curves(
     for axes in pages[len(panels) :]:
         axes.set_axis_off()
     label_outer(pages, columns, len(panels), xlabel, ylabel)
-    add_legend(figure, pages[0])
+    add_legend(figure, *pages[: len(panels)])
     add_note(figure, rows, "points: simulation; lines: theory" if any(p.get("lines") for p in panels) else "")
     return finished(figure, rows)
