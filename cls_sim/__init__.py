@@ -155,6 +155,7 @@ VOCABULARY = {
     "Hat": "consolidation.attention",
     "Fromp": "consolidation.memorable",
     "Averaging": "consolidation.averaging",
+    "Downscaled": "consolidation.downscaled",
     "Hebb": "consolidation.hebb",
     "BennaFusi": "consolidation.synapses",
     "Fading": "consolidation.synapses",

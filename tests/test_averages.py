@@ -90,3 +90,19 @@ def test_who_keeps_no_averages_is_told_so():
             part.begin(cls.Mlp(hidden=[5]).begin(cls.Spec(inputs=(6,), outputs=4)))
     with pytest.raises(Refused, match="slow_chance"):
         cls.Averaging(slow_chance=1.5)
+
+
+def test_downscaling_keeps_proportions_and_only_of_those_who_learn():
+    class Still(cls.Descent):
+        def step(self, *_):
+            pass
+
+    cortex = cls.Mlp(hidden=[5])
+    rule = cls.Downscaled(Still(), share=[0.1, 0.5])
+    rule.begin(cortex.begin(cls.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
+    before = cortex.weights["weight0"].detach().clone()
+    rule.step(cortex, batch(0), np.array([0.1, 0.0]), None)
+    assert torch.allclose(cortex.weights["weight0"][0], 0.9 * before[0])
+    assert torch.equal(cortex.weights["weight0"][1], before[1])
+    with pytest.raises(Refused, match="share"):
+        cls.Downscaled(share=1.5)

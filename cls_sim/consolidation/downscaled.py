@@ -1,0 +1,57 @@
+"""Weights that shrink a little in every step: weight decay, and the downscaling of synapses."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.descent import Descent
+from cls_sim.errors import reals
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View, per_subject
+
+
+class Downscaled(Consolidation):
+    """Steps of another rule, after each of which all weights of those who learnt shrink: w ← (1 - share) w.
+
+    rule   what moves the cortex; Descent if none is given
+    share  from 0 to 1, a step; one number, or one a subject
+
+    Proportions between weights are kept.  Source: the multiplicative renormalisation of Tononi & Cirelli 2006; as a
+    remedy against overfitting, decoupled weight decay, Loshchilov & Hutter 2019.
+
+    >>> Downscaled(share=0.001).share
+    0.001
+    """
+
+    derived = frozenset({"_stay", "_device"})
+
+    def __init__(self, rule: Consolidation | None = None, *, share: float | list[float] = 1e-4):
+        self.rule, self.share = Descent() if rule is None else rule, reals("share", share, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._stay, self._device = 1 - per_subject("share", self.share, spec), spec.device
+        return self.rule.begin(spec)
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self.rule.step(neocortex, batch, rate, view)
+        active = rate > 0
+        if batch.weight is not None:
+            active = active & (batch.weight > 0).any(1).cpu().numpy()
+        stay = torch.from_numpy(np.where(active, self._stay, 1.0).astype(np.float32)).to(self._device)
+        with torch.no_grad():
+            for w in neocortex.weights.values():
+                w.mul_(stay.view(-1, *[1] * (w.ndim - 1)))
+
+    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
+        return self.rule.loss(neocortex, batch)
+
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self.rule.elapse(neocortex, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.rule.context_end(view, clock)
