@@ -128,7 +128,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
         raise Refused("arm", "is no mapping of names", "write arm: {name: [overrides]}")
     wanted, scenario = cfg["arms"], _scenario(cfg)
     if wanted is None:
-        return {name: given for name, given in arms.items() if _is_for(given, scenario)}
+        return {name: given for name, given in arms.items() if _is_for(given, scenario, cfg["size"])}
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
@@ -143,16 +143,21 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
     return {name: given for name, given in arms.items() if name in wanted or name in origins}
 
 
-def _is_for(given: Any, scenario: str) -> bool:
-    """Whether an arm is possible in this scenario: `{in: [task], do: [...]}` is for some only."""
-    return not isinstance(given, dict) or "in" not in given or scenario in (given["in"] or ())
+def _is_for(given: Any, scenario: str, size: str | None = None) -> bool:
+    """Whether an arm is for this scenario and size: `{in: [task], do: [...]}`, `{size: paper, do: [...]}`.
+
+    A size says only what is run unasked, a scenario what is possible.
+    """
+    if not isinstance(given, dict) or "do" not in given or "from" in given:
+        return True
+    return scenario in (given.get("in") or (scenario,)) and given.get("size") in (None, size or given.get("size"))
 
 
 def _arm(
     compose: Composer, name: str, given: Any, settled: list[str], arms: dict[str, Arm], base: dict[str, Any]
 ) -> Arm:
     key = f"arm.{name}"
-    if isinstance(given, dict) and set(given) == {"in", "do"}:
+    if isinstance(given, dict) and "do" in given and set(given) <= {"in", "size", "do"}:
         given = given["do"]
     if isinstance(given, list):
         return Arm(name, _treated(compose, key, _texts(key, given), settled, base))

@@ -145,3 +145,21 @@ def test_a_class_from_outside_must_be_allowed(tmp_path: Path, monkeypatch: pytes
         configs.make("replay", {"_target_": "my_parts.Mine"})
     monkeypatch.setenv("CLS_SIM_ALLOW", "my_parts")
     assert type(configs.make("replay", {"_target_": "my_parts.Mine"})).__name__ == "Mine"
+
+
+def test_an_arm_may_be_for_some_scenarios_or_sizes_only():
+    table = "experiment=vandeven_2022_table"
+    assert {"separate", "dgr"} <= set(configs.read([table, "scenario=task"]).arms)
+    small = set(configs.read([table, "size=small"]).arms)
+    assert "icarl" in small and small.isdisjoint({"separate", "dgr"})
+    assert list(configs.read([table, "size=small", "arms=[dgr]"]).arms) == ["dgr"]
+    with pytest.raises(Refused, match="scenario=task"):
+        configs.read([table, "arms=[separate]"])
+
+
+def test_a_method_s_preset_is_that_of_the_scenario():
+    strengths = {}
+    for scenario in ("task", "class"):
+        arms = configs.read(["experiment=split_mnist", "method=ewc", f"scenario={scenario}"]).arms
+        strengths[scenario] = arms["ewc"].cfg["consolidation"]["penalty"]["strength"]
+    assert strengths == {"task": 1e5, "class": 1e9}
