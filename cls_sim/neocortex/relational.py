@@ -18,7 +18,7 @@ class Relational(Neocortex):
 
         r = σ(W₀ x_item + b₀),  h = σ(W₁ [r, x_relation] + b₁),  y = σ(W₂ h + b₂)
 
-    items           inputs that tell the item; those behind them tell the relation
+    relations       inputs that tell the relation, the last ones; those before them tell the item
     representation  units of r
     units           units of h
     spread          first weights are drawn from U(-spread, spread), from 0
@@ -28,7 +28,7 @@ class Relational(Neocortex):
 
     Source: Rumelhart & Todd (1993); McClelland, McNaughton & O'Reilly (1995).
 
-    >>> cortex = Relational(items=9)
+    >>> cortex = Relational()
     >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(13,), outputs=36, regression=True))
     >>> cortex.scores(torch.zeros(2, 5, 13)).shape, spec.features
     (torch.Size([2, 5, 36]), 16)
@@ -37,23 +37,23 @@ class Relational(Neocortex):
     def __init__(
         self,
         *,
-        items: int = 9,
+        relations: int = 4,
         representation: int = 8,
         units: int = 16,
         spread: float = 0.45,
         bias: float = -2.0,
     ):
-        self.items = whole("items", items)
+        self.relations = whole("relations", relations)
         self.representation, self.units = whole("representation", representation), whole("units", units)
         self.spread, self.first = real("spread", spread, 0.0), real("bias", bias)
 
     def begin(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
-        if self.items >= width:
-            raise Refused("items", f"is {self.items} of {width} inputs", "leave some to tell the relation")
+        if self.relations >= width:
+            raise Refused("relations", f"is {self.relations} of {width} inputs", "leave some to tell the item")
         sizes = (
-            (self.representation, self.items),
-            (self.units, self.representation + width - self.items),
+            (self.representation, width - self.relations),
+            (self.units, self.representation + self.relations),
             (spec.outputs, self.units),
         )
         self.heads, self.weights = spec.heads, {}
@@ -70,8 +70,8 @@ class Relational(Neocortex):
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         w, x = self.weights if weights is None else weights, x.flatten(2).mT
-        r = torch.baddbmm(w["bias0"], w["weight0"], x[:, : self.items]).sigmoid()
-        return torch.baddbmm(w["bias1"], w["weight1"], torch.cat((r, x[:, self.items :]), 1)).sigmoid().mT
+        r = torch.baddbmm(w["bias0"], w["weight0"], x[:, : -self.relations]).sigmoid()
+        return torch.baddbmm(w["bias1"], w["weight1"], torch.cat((r, x[:, -self.relations :]), 1)).sigmoid().mT
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         w = self.weights if weights is None else weights
