@@ -67,7 +67,18 @@ def run(name: str) -> bool:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "--timeout", str(LIMIT), f"--junitxml={report}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "0",
+            "--timeout",
+            str(LIMIT),
+            "-ojunit_family=xunit1",
+            f"--junitxml={report}",
+        ]
         command += [*tests.split(), *(["-k", chosen] if chosen else []), f"--basetemp={folder}/tests"]
         env = os.environ | {"CLS_SIM_FAULTS": "full", "OMP_NUM_THREADS": "1"}
         try:
