@@ -25,6 +25,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Memorisation": [{}],
     "Score": [{"of": of} for of in ("memory", "generalisation")],
     "RepresentationalDrift": [{"of": of} for of in ("cka", "procrustes", "rsa")],
+    "Dreams": [{"draws": 8}],
     "Strength": [{"of": of} for of in ("cortex", "both")],
     "Recalled": [{"of": of} for of in ("cortex", "both")],
     "Predictability": [{"by": by} for by in ("likelihood", "validation", "speed")],
@@ -133,7 +134,15 @@ def indexed(subjects: int = 2, **changes: Any) -> cls.Life:
     return small(subjects, **parts | changes)
 
 
+def dreaming(subjects: int = 2, **changes: Any) -> cls.Life:
+    """Digits in an attractor that dreams."""
+    path = cls.Trisynaptic(capacity=20, dentate=cls.Winners(units=100), ca3=cls.Attractor())
+    return small(subjects, **{"hippocampus": path} | changes)
+
+
 KINDS: dict[str, Any] = {
+    "Dreams": dreaming,
+    "Recollection": lessons,
     "IndexValidity": indexed,
     "RepresentationalDrift": indexed,
     "Modes": development,

@@ -36,6 +36,8 @@ class Separation(Probe):
     200
     """
 
+    axis = "correlation"
+
     def __init__(
         self, *, rho: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99), pairs: int = 200, at: At = "life.end"
     ):
