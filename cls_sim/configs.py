@@ -135,7 +135,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
     for name in wanted:
         if name not in arms:
             raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
-        given = arms[name]
+        given: Any = arms[name]
         if not _is_for(given, scenario):
             asked = " or ".join(map(str, given["in"]))
             raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={asked}")
