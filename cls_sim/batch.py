@@ -90,7 +90,7 @@ class Batch:
                 mine = _unknown(its, self.rows)
             elif its is None and mine is not None:
                 its = _unknown(mine, other.rows)
-            both[field.name] = None if mine is None else torch.cat((mine, its), 1)
+            both[field.name] = None if mine is None or its is None else torch.cat((mine, its), 1)
         return Batch(**both)
 
 

@@ -137,7 +137,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
             raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
         given: Any = arms[name]
         if not _is_for(given, scenario):
-            asked = " or ".join(map(str, given["in"]))
+            asked = " or ".join(map(str, given["in"]))  # pyright: ignore[reportCallIssue, reportArgumentType]
             raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={asked}")
     origins = {str(own["from"]) for own in map(arms.get, wanted) if isinstance(own, dict) and "from" in own}
     return {name: given for name, given in arms.items() if name in wanted or name in origins}

@@ -97,7 +97,7 @@ class Coarse(Code):
         if len(sides) != 2:
             raise Refused("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
         self._image = (sides[0], sides[1])
-        self._fields = tuple(-(-side // self.scale) for side in sides)
+        self._fields = (-(-sides[0] // self.scale), -(-sides[1] // self.scale))
         self.width = -(-self._fields[0] * self._fields[1] * self.bits // 8)
         self._shifts = torch.arange(0, 8, self.bits, device=spec.device)
         return super().begin(spec)
