@@ -24,6 +24,7 @@ CLUSTER = """
 import os, sys
 from ray.cluster_utils import Cluster
 size = 80 * 2**20
+os.makedirs(os.path.join(os.environ.get("RAY_TMPDIR", "/tmp"), "ray"), exist_ok=True)  # it notes the cluster there
 cluster = Cluster()
 cluster.add_node(num_cpus=1, include_dashboard=False, object_store_memory=size, temp_dir=sys.argv[1])
 second = cluster.add_node(num_cpus=1, object_store_memory=size)
