@@ -204,7 +204,7 @@ def test_streaming_gaussians_answer_as_quadratic_discriminants():
     x = batch.x[0].double()
     moments = [(x[k::2].mean(0).numpy(), torch.cov(x[k::2].T, correction=0).numpy()) for k in (0, 1)]
     cue = torch.randn(1, 200, 3, generator=torch.Generator().manual_seed(5)) * 2 + torch.tensor([2.0, 0, 0])
-    density = np.stack([multivariate_normal(m, c).logpdf(cue[0].numpy()) for m, c in moments], 1)
+    density = np.stack([multivariate_normal(m, c).logpdf(cue[0].numpy()) for m, c in moments], 1)  # pyright: ignore[reportArgumentType]
     recall = part.recall(cue)
     assert ((recall.scores[0].argmax(1) == 2).numpy() == (density[:, 1] > density[:, 0])).mean() > 0.98
     assert not recall.scores[..., [1, 3]].any()
