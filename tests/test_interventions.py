@@ -243,4 +243,6 @@ def test_a_stage_can_be_lost_in_part_in_whole_and_for_a_while(stage: str):
         *(life.twin(hippocampus=lambda h, f=f: cls.Lesion(h, stage=stage, fraction=f, until=4.0)) for f in (0.5, 1.0)),
     )
     assert intact <= error(half) + 1e-6 and error(whole) > intact
-    assert error(until(whole, 4.0)) == pytest.approx(error(until(life.twin(), 4.0)), abs=0.15)
+    lost = life.twin(hippocampus=lambda h: cls.Lesion(h, stage=stage))
+    back, still = error(until(whole, 4.0)), error(until(lost, 4.0))  # what was lived meanwhile is not known as well
+    assert back < still
