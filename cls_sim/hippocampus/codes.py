@@ -116,4 +116,4 @@ class Coarse(Code):
         count = self._fields[0] * self._fields[1]
         fields = level.view(s, b, -1)[..., :count].float().div_(2**self.bits - 1)
         image = interpolate(fields.reshape(s * b, 1, *self._fields), self._image, mode="bilinear", align_corners=False)
-        return image.view(s, b, -1)
+        return image.view(s, b, -1).clamp_(0, 1)  # interpolation rounds beyond its ends
