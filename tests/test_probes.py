@@ -28,12 +28,15 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Dreams": [{"draws": 8}],
     "Strength": [{"of": of} for of in ("cortex", "both")],
     "Recalled": [{"of": of} for of in ("cortex", "both")],
+    "Discriminability": [{"of": of} for of in ("cortex", "both")],
     "Predictability": [{"by": by} for by in ("likelihood", "validation", "speed")],
     "NightContent": [{"of": of} for of in ("entropy", "age_days", "old_share")],
     "Amnesia": [{"of": of} for of in ("control", "lesion", "retained", "rr")],
     "NoveltyGate": [{}, {"readout": cls.Memory()}],
     "Savings": [{"passes": 3}],
-    "PlasticityState": [{"of": of, "rows": 4} for of in ("rate", "fisher", "dormant", "rank", "norm", "spread")],
+    "PlasticityState": [
+        {"of": of, "rows": 4} for of in ("rate", "fisher", "dormant", "rank", "norm", "size", "spread")
+    ],
     "Interference": [{"of": of, "passes": 3} for of in ("retroactive", "proactive")],
 }
 EVERY = [(name, settings) for name in TENANTS for settings in CHOICES.get(name, [{}])]
@@ -90,6 +93,11 @@ def patterns(subjects: int = 2, **changes: Any) -> cls.Life:
 
 def cohorts(subjects: int = 2, **changes: Any) -> cls.Life:
     return synapses(cls.Cohorts(times=[0, [3, 7]], items=20), subjects, **changes)
+
+
+def lures(subjects: int = 2, **changes: Any) -> cls.Life:
+    """Cohorts of which one is never learned."""
+    return synapses(cls.Cohorts(times=[0, [3, 7], []], items=20), subjects, **changes)
 
 
 def things(subjects: int = 2, **changes: Any) -> cls.Life:
@@ -157,6 +165,7 @@ KINDS: dict[str, Any] = {
     "DoubleDissociation": paths,
     **dict.fromkeys(("Belief", "Distance", "Distinctions", "Residual", "SchemaConsistency"), things),
     "Recalled": cohorts,
+    "Discriminability": lures,
 }
 
 

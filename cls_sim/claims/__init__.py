@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cls_sim.claims import arms, criterion, development, frontier, go_cls, lives, memories, profiles
+from cls_sim.claims import arms, criterion, development, frontier, go_cls, lives, memories, profiles, sleep
 from cls_sim.claims.values import Readings, Verdict
 from cls_sim.errors import Refused, choice, suggest
 from cls_sim.trace import Trace
@@ -18,7 +18,7 @@ from cls_sim.trace import Trace
 ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
 KINDS: dict[str, Callable[..., Verdict]] = {
     kind.__name__: kind
-    for room in (arms, frontier, profiles, lives, go_cls, memories, criterion, development)
+    for room in (arms, frontier, profiles, lives, go_cls, memories, criterion, development, sleep)
     for kind in room.KINDS
 }
 

@@ -137,6 +137,41 @@ class Recalled(Probe):
         return (patterns * there >= 0.5).double().mean(2)
 
 
+class Discriminability(Probe):
+    """How well each learned cohort is told from what was never learned: d' of y·w over items, [s, learned cohorts].
+
+        d'_k = (mean_k - mean_0) / sqrt((var_k + var_0) / 2),  0: all items of the cohorts that are learned at no time
+
+    A factor on all weights changes nothing.  Refused in worlds without cohorts that are never learned.
+
+    of  cortex (what a lesion of the hippocampus leaves) or both
+    at  moments
+
+    Source: d_a of signal detection with unequal variances, Simpson & Fitter 1973.
+
+    >>> Discriminability(of="cortex").of
+    'cortex'
+    """
+
+    axis = "cohort"
+
+    def __init__(self, *, of: str = "cortex", at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        self.of = choice("of", of, SYSTEMS)
+
+    def measure(self, life: Any) -> Tensor:
+        patterns, there = _cohorts(life, self.of)
+        learned = torch.tensor([len(times) > 0 for times in life.world.times], device=patterns.device)
+        if learned.all():
+            raise Refused(
+                "", "compares with cohorts that are never learned", "add some with no times ([]) to the world"
+            )
+        signal = (patterns * there).double()  # [s, K, items]
+        lures, signal = signal[:, ~learned].flatten(1), signal[:, learned]
+        noise = (signal.var(2) + lures.var(1, keepdim=True)) / 2
+        return (signal.mean(2) - lures.mean(1, keepdim=True)) / noise.sqrt()
+
+
 def _cohorts(life: Any, of: str) -> tuple[Tensor, Tensor]:
     """The cohorts' patterns, and what there is of them in the cortex or in both systems: [s, K, items]."""
     if not hasattr(life.world, "cohorts"):

@@ -52,6 +52,7 @@ class PlasticityState(Probe):
     of = "rank"     effective rank of the last hidden layer, exp of the entropy of its normalised singular values,
                     from 1 to the smaller of rows and units
     of = "norm"     root mean square of all weights
+    of = "size"     mean |w| of all weights: their total over their number
     of = "spread"   standard deviation of ln |w| over the weights that are not 0: 0.5 to 1.5 is near log-normal sizes
 
     of    which
@@ -127,6 +128,10 @@ def _norm(life: Any, batch: Batch) -> Tensor:
     return _weights(life).square().mean(1).sqrt()
 
 
+def _size(life: Any, batch: Batch) -> Tensor:
+    return _weights(life).abs().double().mean(1)
+
+
 def _spread(life: Any, batch: Batch) -> Tensor:
     sizes = _weights(life).abs().double()
     logs = torch.where(sizes > 0, sizes.log(), torch.nan)
@@ -145,5 +150,6 @@ KINDS: dict[str, Callable[[Any, Batch], Tensor]] = {
     "dormant": _dormant,
     "rank": _rank,
     "norm": _norm,
+    "size": _size,
     "spread": _spread,
 }

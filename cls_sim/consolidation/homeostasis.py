@@ -1,0 +1,94 @@
+"""Synaptic homeostasis: the day strengthens synapses, and the night takes them back to where they were in all."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from cls_sim.batch import LIVED, Batch
+from cls_sim.consolidation.descent import Descent
+from cls_sim.consolidation.wraps import Wrapped
+from cls_sim.errors import Refused, real, reals
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View, per_subject
+
+
+class Homeostasis(Wrapped):
+    """Awake the rule within learns; asleep it does not, and all weights shrink until their total is back at baseline.
+
+        w_i ← w_i (1 - f d_i)        d_i = share · exp(-a_i / k)
+
+    The baseline is Σ|w| before the first step; f, 1 for most of a night, is what is left to shrink in the step that
+    would go below it, and 0 from there on.  a_i is how often tonight's replay has used the synapse: Σ |∂L/∂w_i| over
+    the steps of sleep since the subject last learnt awake.  With k = inf all shrink alike and proportions are kept;
+    with a finite k what is replayed is protected, and the others pay for it.  A step is one of sleep if none of the
+    subject's rows was lived; at rate 0 nothing shrinks, and else the rate does not matter.
+
+    consolidation  the rule of the day, a Descent
+    share          d, from 0 to 1, a replay step; one number, or one a subject
+    protection     k, above 0, infinity allowed
+
+    Source: Tononi & Cirelli (2006), Sleep function and synaptic homeostasis; protection by reactivation after Tononi &
+    Cirelli (2014).
+
+    >>> Homeostasis(share=0.02, protection=5.0).protection
+    5.0
+    """
+
+    derived = frozenset({"spec", "_share"})
+    consolidation: Descent
+
+    def __init__(
+        self,
+        consolidation: Descent | None = None,
+        *,
+        share: float | list[float] = 0.02,
+        protection: float = float("inf"),
+    ):
+        if consolidation is not None and not isinstance(consolidation, Descent):
+            raise Refused("consolidation", f"{consolidation!r} is no Descent", "give one: replay acts by its gradient")
+        super().__init__(consolidation)
+        self.share = reals("share", share, 0.0, 1.0)
+        endless = protection == float("inf")
+        self.protection = protection if endless else real("protection", protection, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._share = torch.from_numpy(per_subject("share", self.share, spec)).float().to(spec.device)
+        self.baseline = torch.full((spec.subjects,), -1.0, dtype=torch.float64, device=spec.device)  # -1: not yet seen
+        self.used = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        return super().begin(spec)
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self.baseline = torch.where(self.baseline < 0, total(neocortex), self.baseline)
+        there = batch.present()
+        lived, learns = ((batch.source == LIVED) & there).any(1), there.any(1)
+        awake, asleep = lived.cpu().numpy() & (rate > 0), (learns & ~lived).cpu().numpy() & (rate > 0)
+        if awake.any():
+            woken = torch.from_numpy(awake).to(there.device)
+            self.used = {name: used.masked_fill(_like(woken, used), 0.0) for name, used in self.used.items()}
+            super().step(neocortex, batch, rate * awake, view)
+        if asleep.any():
+            self._shrink(neocortex, batch, torch.from_numpy(asleep).to(there.device))
+
+    def _shrink(self, neocortex: Neocortex, batch: Batch, asleep: torch.Tensor) -> None:
+        shares = {name: _like(self._share, w).expand_as(w) for name, w in neocortex.weights.items()}
+        if self.protection < float("inf"):
+            for name, g in self.consolidation.gradient(neocortex, batch).items():
+                self.used[name] = self.used[name] + g.abs() * _like(asleep, g)
+                shares[name] = shares[name] * torch.exp(-self.used[name] / self.protection)
+        with torch.no_grad():
+            cut = sum((shares[name] * w.abs()).flatten(1).double().sum(1) for name, w in neocortex.weights.items())
+            left = ((total(neocortex) - self.baseline) / cut).nan_to_num(0.0).clamp(0.0, 1.0)
+            left = torch.where(asleep, left, 0.0).float()
+            for name, w in neocortex.weights.items():
+                w.mul_(1 - _like(left, w) * shares[name])
+
+
+def total(neocortex: Neocortex) -> torch.Tensor:
+    """Σ|w| of each subject: [s]."""
+    return torch.stack([w.detach().abs().flatten(1).double().sum(1) for w in neocortex.weights.values()]).sum(0)
+
+
+def _like(row: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """A number a subject [s], to be multiplied with weights [s, …]."""
+    return row.view(-1, *[1] * (w.ndim - 1))

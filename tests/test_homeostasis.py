@@ -1,0 +1,157 @@
+"""Synaptic homeostasis: what the night takes away, and from whom; and the probe and the claims that see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import cls_sim as cls
+from cls_sim.batch import STORED
+from cls_sim.claims import KINDS
+from cls_sim.clock import Clock, Moment
+from cls_sim.errors import Refused
+from cls_sim.trace import Trace
+
+HEBB = {"rule": cls.Sgd(), "objective": cls.Hebb(), "reduction": "sum"}
+
+
+def born(subjects: int = 2, outputs: int = 40, **settings: Any) -> tuple[cls.Linear, cls.Homeostasis]:
+    cortex, rule = cls.Linear(init=0.3), cls.Homeostasis(cls.Descent(**HEBB), **settings)
+    sizes: dict[str, Any] = {"inputs": (1,), "outputs": outputs, "regression": True}
+    rule.begin(cortex.begin(cls.Spec(seeds=tuple(range(subjects)), **sizes)))
+    return cortex, rule
+
+
+def rows(cortex: cls.Linear, strong: int, source: int = 0, **others: Tensor) -> cls.Batch:
+    """One row that teaches +1 to the first synapses and nothing to the others."""
+    subjects, outputs = cortex.weights["weight0"].shape[:2]
+    y = (torch.arange(outputs) < strong).float().expand(subjects, 1, outputs)
+    batch = cls.Batch.lived(torch.ones(subjects, 1, 1), y, **others)
+    return batch.with_(source=torch.full_like(batch.source, source))
+
+
+def lie(rule: cls.Homeostasis, cortex: cls.Linear, batch: cls.Batch, steps: int, rate: Any = 0.1) -> Tensor:
+    for _ in range(steps):
+        rule.step(cortex, batch, np.broadcast_to(rate, (batch.subjects,)), None)  # pyright: ignore[reportArgumentType]
+    return weights(cortex)
+
+
+def weights(cortex: cls.Linear) -> Tensor:
+    return cortex.weights["weight0"].detach()[:, :, 0].clone()
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    share=st.floats(0.01, 1.0),
+    protection=st.one_of(st.just(float("inf")), st.floats(20.0, 1e4)),
+    lived=st.integers(0, 20),
+)
+def test_the_night_ends_at_baseline_and_no_synapse_grows_or_turns(share: float, protection: float, lived: int):
+    cortex, rule = born(share=share, protection=protection)
+    first = weights(cortex).abs().sum(1)
+    day = lie(rule, cortex, rows(cortex, 30), lived)
+    night = lie(rule, cortex, rows(cortex, 30, STORED), 1)
+    assert (night.abs() <= day.abs() * 1.000001).all() and (night * day >= 0).all()
+    assert (night.abs().sum(1) >= torch.minimum(first, day.abs().sum(1)) * 0.99999).all()
+    night = lie(rule, cortex, rows(cortex, 0, STORED), 600)
+    expected = torch.minimum(first, day.abs().sum(1))
+    assert torch.allclose(night.abs().sum(1), expected, rtol=2e-3 if protection < 100 else 1e-4)
+
+
+def test_all_shrink_alike_unless_replay_protects():
+    kept = []
+    for protection in (float("inf"), 5.0):
+        cortex, rule = born(share=0.05, protection=protection)
+        day = lie(rule, cortex, rows(cortex, 20), 10)
+        night = lie(rule, cortex, rows(cortex, 10, STORED), 15)
+        kept.append(night / day)
+    alike, protected = kept
+    assert torch.allclose(alike, alike[:, :1].expand_as(alike), rtol=1e-4) and (alike < 0.95).all()
+    assert (protected[:, :10].min(1).values > protected[:, 10:].max(1).values + 0.1).all()
+
+
+def test_use_is_counted_by_the_night():
+    cortex, rule = born(protection=5.0)
+    lie(rule, cortex, rows(cortex, 10), 3)
+    lie(rule, cortex, rows(cortex, 10, STORED), 4)
+    assert rule.used["weight0"][:, :10].eq(4).all() and rule.used["weight0"][:, 10:].eq(0).all()
+    lie(rule, cortex, rows(cortex, 10, STORED), 1, np.array([0.1, 0.0]))
+    assert rule.used["weight0"][0, :10].eq(5).all() and rule.used["weight0"][1, :10].eq(4).all()
+    lie(rule, cortex, rows(cortex, 10), 1, np.array([0.1, 0.0]))
+    assert rule.used["weight0"][0].eq(0).all() and rule.used["weight0"][1, :10].eq(4).all()
+
+
+def test_who_does_not_sleep_does_not_shrink():
+    cortex, rule = born(share=0.1)
+    day = lie(rule, cortex, rows(cortex, 20), 5)
+    assert torch.equal(lie(rule, cortex, rows(cortex, 20, STORED), 3, 0.0), day)
+    assert torch.equal(lie(rule, cortex, rows(cortex, 20, STORED, weight=torch.zeros(2, 1)), 3), day)
+    one = lie(rule, cortex, rows(cortex, 20, STORED), 3, np.array([0.1, 0.0]))
+    assert (one[0].abs().sum() < day[0].abs().sum()) and torch.equal(one[1], day[1])
+
+
+def test_settings_are_checked():
+    for wrong in ({"share": 1.5}, {"protection": 0.0}, {"protection": -1.0}):
+        with pytest.raises(Refused, match=next(iter(wrong))):
+            cls.Homeostasis(**wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(Refused, match="Descent"):
+        cls.Homeostasis(cls.Downscaled())  # pyright: ignore[reportArgumentType]
+
+
+def life(times: list, strength: float = 1.0) -> cls.Life:
+    """A life whose synapses are noise, and what was learned on top of it."""
+    there = cls.Life(
+        world=cls.Cohorts(times=times, items=4000),
+        neocortex=cls.Linear(init=1.0),
+        hippocampus=cls.NoHippocampus(),
+        rhythm=cls.Sleepless(wake=1),
+        plasticity=cls.Constant(rate=strength),
+        replay=cls.Uniform(),
+        consolidation=cls.Descent(**HEBB),
+        subjects=2,
+    )
+    list(there.live(3))
+    return there
+
+
+def test_d_prime_is_that_of_normal_distributions():
+    """Learned once and twice on noise of variance 1: d' is 1 and 2, and no factor changes it."""
+    there = life([0, [0, 1], []])
+    found = cls.Discriminability().measure(there)
+    assert torch.allclose(found, torch.tensor([[1.0, 2.0]] * 2, dtype=torch.float64), atol=0.1)
+    with torch.no_grad():
+        there.neocortex.weights["weight0"].mul_(0.25)
+    assert torch.allclose(cls.Discriminability().measure(there), found, rtol=1e-5)
+    with pytest.raises(Refused, match="never learned"):
+        cls.Discriminability().measure(life([0, 1]))
+
+
+def test_the_size_of_weights_is_their_mean_absolute_value():
+    there = life([[]])
+    assert torch.allclose(cls.PlasticityState(of="size").measure(there), torch.tensor(0.7979).double(), atol=0.03)
+
+
+def told(before: list, after: list) -> dict[str, Trace]:
+    trace, clock = Trace(), Clock(2, 1)
+    for name, values in (("day.end", before), ("life.end", after)):
+        trace.append(Moment(name, np.ones(2, bool)), clock, {"strength": np.array(values, float)})
+    return {"arm": trace}
+
+
+def test_claims_of_what_a_night_keeps():
+    before = [[5, 4, 3, 2, 1], [1, 2, 3, 4, 5]]
+    weak, strong = [[5, 4, 3, 1, 2], [2, 1, 3, 4, 5]], [[3, 4, 5, 2, 1], [1, 2, 5, 4, 3]]
+    ask: dict[str, Any] = {"arms": ["arm"], "reading": "strength", "at_least": 0.95, "share": 0.6}
+    assert KINDS["order_kept"](told(before, weak), {}, **ask)["passed"]
+    assert not KINDS["order_kept"](told(before, strong), {}, **ask)["passed"]
+    with pytest.raises(Refused, match="share"):
+        KINDS["order_kept"](told(before, weak), {}, **ask | {"share": 0.2})
+    ask = {"arms": ["arm"], "reading": "strength", "tolerance": 0.01, "moment": "day.end"}
+    assert KINDS["kept"](told(before, [[5.02, 4, 3, 2, 1], before[1]]), {}, **ask)["passed"]
+    assert not KINDS["kept"](told(before, [before[0], [1, 2, 3, 4.1, 5]]), {}, **ask)["passed"]
