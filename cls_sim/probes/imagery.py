@@ -96,7 +96,7 @@ def _spread(x: Tensor, y: Tensor, there: Tensor) -> Tensor:
     >>> _spread(x, torch.tensor([[0, 0, 1]]), torch.ones(1, 3)).item()
     2.0
     """
-    one = (y[:, None] == torch.arange(int(y.max()) + 1, device=y.device)[:, None]) * there[:, None]  # [s, c, b]
+    one = (y[:, None] == torch.arange(max(int(y.max()), 0) + 1, device=y.device)[:, None]) * there[:, None]  # [s, c, b]
     mean = (one @ x) / one.sum(2, keepdim=True).clamp(min=1)
     off = x - mean.gather(1, y.clamp(min=0)[..., None].expand_as(x))
     return (off.square().sum(2) * there).sum(1)
