@@ -462,7 +462,8 @@ def test_a_service_killed_or_suspended_in_mid_run(tmp_path, plain, victim, how):
     assert run.returncode == 0, said
     same(plain / "long", out)
     assert first_over["state"] == "down" and first_over["reason"]
-    assert time.monotonic() - lasted < 30 + 15  # what is left of the life, and the summary, has its time as well
+    # Not a matter of speed: 30 s is the deadline, the rest is for what is left of the lives on a machine that is busy.
+    assert time.monotonic() - lasted < 30 + 60
     assert [line for line in said.splitlines() if "cls-000000" in line and "send all of it" in line]
     assert not [one for one in helpers if Path(f"/proc/{one}").exists()]
 
