@@ -456,14 +456,12 @@ def test_a_service_killed_or_suspended_in_mid_run(tmp_path, plain, victim, how):
         assert run.poll() is None and not (out / "jobs" / "cls-000000.json").exists()
         os.kill(pid[0], how)
         helpers = family(run.pid)
-        lasted = awaited(lambda: (out / "jobs" / "cls-000000.json").exists() and time.monotonic(), BOUND)
-        said = run.communicate(timeout=BOUND)[1]
+        awaited((out / "jobs" / "cls-000000.json").exists, BOUND)
+        said = run.communicate(timeout=BOUND)[1]  # the deadline for W&B, and what is left of the lives
         first_over = taken(out)["cls-000000"]
     assert run.returncode == 0, said
     same(plain / "long", out)
     assert first_over["state"] == "down" and first_over["reason"]
-    # Not a matter of speed: 30 s is the deadline, the rest is for what is left of the lives on a machine that is busy.
-    assert time.monotonic() - lasted < 30 + 60
     assert [line for line in said.splitlines() if "cls-000000" in line and "send all of it" in line]
     assert not [one for one in helpers if Path(f"/proc/{one}").exists()]
 
