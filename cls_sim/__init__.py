@@ -197,6 +197,8 @@ VOCABULARY = {
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",
+    "SleepGain": "probes.priority",
+    "Priority": "probes.priority",
     "MemorySignal": "probes.memory",
     "Score": "probes.predictability",
     "BayesExcess": "probes.predictability",

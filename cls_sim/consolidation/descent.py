@@ -105,7 +105,7 @@ class Descent(Consolidation):
 
     @torch.no_grad()
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self._rows(neocortex, batch)
+        return self.objective.wrong(neocortex, batch, told(self.spec, batch))
 
     def _rows(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         """The loss of each row [s, b]."""

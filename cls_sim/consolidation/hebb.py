@@ -5,13 +5,15 @@ from __future__ import annotations
 from torch import Tensor
 
 from cls_sim.batch import Batch
-from cls_sim.consolidation.objectives import Objective
+from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.neocortex.base import Neocortex
 
 
 class Hebb(Objective):
     """What fires together wires together: L = -Σ_o y ŷ, so that a step on it adds y xᵀ to a linear layer.
 
-    Of labels, y is one-hot (of -1: nothing).  Source: Hebb 1949.
+    Of labels, y is one-hot (of -1: nothing).  It falls without end and is no error: who asks how wrong the cortex is
+    is told the loss of Label.  Source: Hebb 1949.
 
     >>> import torch
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[[3.0]]]))
@@ -23,3 +25,6 @@ class Hebb(Objective):
         if batch.y.is_floating_point():
             return -(batch.y * scores).sum(-1)
         return -scores.gather(-1, batch.y.clamp(min=0)[..., None])[..., 0] * (batch.y >= 0)
+
+    def wrong(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        return Label().of(neocortex, batch, context)

@@ -28,6 +28,10 @@ class Objective(Part):
         rows = self.rows(scores, batch)
         return rows if own is None else rows + own
 
+    def wrong(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        """How wrong it is, for those who ask (replay, sleep pressure): the loss itself, unless that is no error."""
+        return self.of(neocortex, batch, context)
+
     def moved(self, batch: Batch, active: np.ndarray) -> None:
         """The subjects that are active (bool [s]) have just made a step on this batch."""
 

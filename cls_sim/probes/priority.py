@@ -1,0 +1,142 @@
+"""What a night replays of weak and strong memories, and what they gain by it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.errors import Refused, choice, real, whole
+from cls_sim.part import Spec
+from cls_sim.probes.base import Probe
+from cls_sim.probes.night import coming
+
+
+class SleepGain(Probe):
+    """What the coming night gives to weak and to strong memories, in a copy of the life that sleeps ahead.
+
+    The strength of a stored episode is the cortex' score for its label; its gain is its strength on waking less that
+    before sleep.  With a Hebbian rule and labels of their own the gain is the dose times how often it was replayed.
+
+    of = "correlation"  Pearson's r of gain and strength before [s]; below 0: the weak gain more; NaN if either is
+                        the same for all
+    of = "gain"         the mean gain of equal parts of the episodes, from the weakest to the strongest [s, parts]
+    of = "strength"     their mean strength before [s, parts]
+
+    of     correlation, gain or strength
+    parts  from 1; what does not divide evenly goes to the strongest part
+    at     moments at which everybody falls asleep; NaN where nobody sleeps
+
+    Source: weakly learned information gains more, Schapiro et al. 2018.
+
+    >>> SleepGain(of="gain", parts=4).at
+    ('day.end',)
+    """
+
+    axis = "strength before"
+
+    def __init__(self, *, of: str = "correlation", parts: int = 8, at: str | list[str] | tuple[str, ...] = "day.end"):
+        super().__init__(at=at)
+        self.of, self.parts = choice("of", of, ("correlation", "gain", "strength")), whole("parts", parts)
+
+    def begin(self, spec: Spec) -> Spec:
+        return _labelled(spec)
+
+    def measure(self, life: Any) -> Tensor:
+        stored = life.view.stored()
+        before = strengths(life, stored)
+        values = before if self.of == "strength" else _slept(life, stored) - before
+        there = stored.present()
+        if self.of == "correlation":
+            return correlation(before, values, there)
+        order = torch.where(there, before, torch.inf).argsort(dim=1, stable=True)
+        size = (there.sum(1) // self.parts).clamp(min=1)[:, None]
+        part = (torch.arange(before.shape[1], device=size.device) // size).clamp(max=self.parts - 1)
+        values, there = values.gather(1, order), there.gather(1, order)
+        shape = (len(values), self.parts)
+        total = torch.zeros(shape, dtype=torch.float64, device=size.device).scatter_add_(1, part, values * there)
+        return total / torch.zeros_like(total).scatter_add_(1, part, there.double())
+
+
+class Priority(Probe):
+    """Whether the weak come up as often as told [s]: χ² / (P - 1) of a sample of the night's coming steps.
+
+        expected share of episode i = p_i^power / Σ_j p_j^power,  p = 1 - the probability the cortex gives its label
+
+    1 if rows are drawn with these chances (with a standard deviation of sqrt(2 / (P - 1))), larger if with others.
+    NaN for who has fewer than two episodes.
+
+    power  α, from 0 (all alike)
+    draws  from 1, replay steps that are sampled from the policy; nobody learns from them
+    at     moments
+
+    Source: prioritised experience replay, Schaul et al. 2016.
+
+    >>> Priority(power=0.6).draws
+    64
+    """
+
+    def __init__(self, *, power: float = 1.0, draws: int = 64, at: str | list[str] | tuple[str, ...] = "day.end"):
+        super().__init__(at=at)
+        self.power, self.draws = real("power", power, 0.0), whole("draws", draws)
+
+    def begin(self, spec: Spec) -> Spec:
+        return _labelled(spec)
+
+    def measure(self, life: Any) -> Tensor:
+        stored = life.view.stored()
+        there = stored.present()
+        scores = life.view.scores(stored.x, life.told(stored)).double().softmax(2)
+        right = scores.gather(2, stored.y.clamp(min=0)[..., None])[..., 0]
+        share = (1 - right) ** self.power * there
+        count = torch.zeros_like(share)
+        for batch in coming(life, self.draws):
+            if batch.slot is not None:
+                drawn = batch.present() & (batch.slot >= 0)
+                count.scatter_add_(1, batch.slot.clamp(min=0), drawn.double())
+        expected = share / share.sum(1, keepdim=True) * count.sum(1, keepdim=True)
+        terms = torch.where(there, (count - expected).square() / expected, 0.0)
+        free = there.sum(1) - 1
+        return torch.where(free > 0, terms.sum(1) / free, torch.nan)
+
+
+def strengths(life: Any, stored: Batch) -> Tensor:
+    """The cortex' score for the label of each stored episode: float64 [s, n]."""
+    scores = life.view.scores(stored.x, life.told(stored)).double()
+    return scores.gather(2, stored.y.clamp(min=0)[..., None])[..., 0]
+
+
+def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
+    """Pearson's r of a and b [s, n] where they are there: [s]; NaN where one of them does not vary.
+
+    >>> there = torch.tensor([[True, True, True, False]])
+    >>> correlation(torch.tensor([[1.0, 2, 3, 9]]), torch.tensor([[3.0, 2, 1, 9]]), there).tolist()
+    [-1.0]
+    """
+    count = there.sum(1, keepdim=True)
+    a, b = (torch.where(there, v - (v * there).sum(1, keepdim=True) / count, 0.0) for v in (a, b))
+    size = a.square().sum(1).sqrt() * b.square().sum(1).sqrt()
+    return torch.where(size > 0, (a * b).sum(1) / size, torch.nan)
+
+
+def _slept(life: Any, stored: Batch) -> Tensor:
+    """How strong the stored episodes are when a copy of the life wakes: [s, n], NaN for who does not sleep now."""
+    ahead = life.twin()
+    asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(stored.x.device)
+    after = torch.full(stored.y.shape, torch.nan, dtype=torch.float64, device=stored.x.device)
+    while asleep.any():
+        with torch.enable_grad():
+            ahead.step()
+        woke = asleep & ~torch.from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
+        if woke.any():
+            after = torch.where(woke[:, None], strengths(ahead, stored), after)
+        asleep = asleep & ~woke
+    return after
+
+
+def _labelled(spec: Spec) -> Spec:
+    if spec.regression:
+        raise Refused("", "asks for the scores of labels, and this world has none", "use a world with labels")
+    return spec
