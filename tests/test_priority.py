@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from test_replay import VIEW
 from torch import Tensor
 
 import cls_sim as cls
@@ -50,14 +51,14 @@ def test_strength_is_what_exposures_have_added():
     stored = life.view.stored()
     assert bool(stored.present().all())  # one trace for each pair, however often it was met
     assert torch.allclose(strengths(life, stored), 2.0 * (stored.item // 5 + 1).double(), atol=1e-4)
-    parts = read(life, cls.SleepGain(of="strength", parts=4))
-    assert torch.allclose(parts, torch.tensor([2.0, 4, 6, 8], dtype=torch.float64).expand(12, -1), atol=1e-4)
+    means = read(life, cls.SleepGain(of="strength", groups=4))
+    assert torch.allclose(means, torch.tensor([2.0, 4, 6, 8], dtype=torch.float64).expand(12, -1), atol=1e-4)
 
 
 def test_the_gain_is_the_dose_of_each_replay_and_comes_true():
     life = studied()
     before = strengths(life, life.view.stored())
-    told, r = read(life, cls.SleepGain(of="gain", parts=20)), read(life, cls.SleepGain())
+    told, r = read(life, cls.SleepGain(of="gain", groups=20)), read(life, cls.SleepGain())
     assert life.clock.asleep.all() and torch.equal(before, strengths(life, life.view.stored()))  # it does not notice
     counts = (told / 0.4).round()
     assert torch.allclose(told, 0.4 * counts, atol=1e-4) and counts.sum(1).eq(150).all()
@@ -101,6 +102,6 @@ def test_a_hebbian_cortex_is_as_wrong_as_its_answers():
     rule.begin(cortex.begin(spec))
     batch = Batch.lived(torch.ones(1, 1, 2), torch.tensor([[1]]))
     assert torch.allclose(rule.loss(cortex, batch), torch.log(torch.tensor(3.0)))
-    rule.step(cortex, batch, np.ones(1), None)
+    rule.step(cortex, batch, np.ones(1), VIEW)
     assert torch.allclose(cortex.weights["weight0"].detach(), torch.tensor([[[0.0, 0], [1, 1], [0, 0]]]))
     assert float(rule.loss(cortex, batch)) > 0

@@ -22,24 +22,24 @@ class SleepGain(Probe):
 
     of = "correlation"  Pearson's r of gain and strength before [s]; below 0: the weak gain more; NaN if either is
                         the same for all
-    of = "gain"         the mean gain of equal parts of the episodes, from the weakest to the strongest [s, parts]
-    of = "strength"     their mean strength before [s, parts]
+    of = "gain"         the mean gain of equal groups of episodes, from the weakest to the strongest [s, groups]
+    of = "strength"     their mean strength before [s, groups]
 
-    of     correlation, gain or strength
-    parts  from 1; what does not divide evenly goes to the strongest part
-    at     moments at which everybody falls asleep; NaN where nobody sleeps
+    of      correlation, gain or strength
+    groups  from 1; what does not divide evenly goes to the strongest
+    at      moments at which everybody falls asleep; NaN where nobody sleeps
 
     Source: weakly learned information gains more, Schapiro et al. 2018.
 
-    >>> SleepGain(of="gain", parts=4).at
+    >>> SleepGain(of="gain", groups=4).at
     ('day.end',)
     """
 
     axis = "strength before"
 
-    def __init__(self, *, of: str = "correlation", parts: int = 8, at: str | list[str] | tuple[str, ...] = "day.end"):
+    def __init__(self, *, of: str = "correlation", groups: int = 8, at: str | list[str] | tuple[str, ...] = "day.end"):
         super().__init__(at=at)
-        self.of, self.parts = choice("of", of, ("correlation", "gain", "strength")), whole("parts", parts)
+        self.of, self.groups = choice("of", of, ("correlation", "gain", "strength")), whole("groups", groups)
 
     def begin(self, spec: Spec) -> Spec:
         return _labelled(spec)
@@ -52,10 +52,10 @@ class SleepGain(Probe):
         if self.of == "correlation":
             return correlation(before, values, there)
         order = torch.where(there, before, torch.inf).argsort(dim=1, stable=True)
-        size = (there.sum(1) // self.parts).clamp(min=1)[:, None]
-        part = (torch.arange(before.shape[1], device=size.device) // size).clamp(max=self.parts - 1)
+        size = (there.sum(1) // self.groups).clamp(min=1)[:, None]
+        part = (torch.arange(before.shape[1], device=size.device) // size).clamp(max=self.groups - 1)
         values, there = values.gather(1, order), there.gather(1, order)
-        shape = (len(values), self.parts)
+        shape = (len(values), self.groups)
         total = torch.zeros(shape, dtype=torch.float64, device=size.device).scatter_add_(1, part, values * there)
         return total / torch.zeros_like(total).scatter_add_(1, part, there.double())
 
@@ -112,8 +112,8 @@ def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
     """Pearson's r of a and b [s, n] where they are there: [s]; NaN where one of them does not vary.
 
     >>> there = torch.tensor([[True, True, True, False]])
-    >>> correlation(torch.tensor([[1.0, 2, 3, 9]]), torch.tensor([[3.0, 2, 1, 9]]), there).tolist()
-    [-1.0]
+    >>> round(correlation(torch.tensor([[1.0, 2, 3, 9]]), torch.tensor([[3.0, 2, 1, 9]]), there).item(), 3)
+    -1.0
     """
     count = there.sum(1, keepdim=True)
     a, b = (torch.where(there, v - (v * there).sum(1, keepdim=True) / count, 0.0) for v in (a, b))
