@@ -71,7 +71,10 @@ class Piece:
 
 
 def pieces(size: str = "paper", experiments: Iterable[str] = ()) -> list[Piece]:
-    """Every experiment (or those named), once for each scenario that its claims name."""
+    """Every experiment (or those named), once for each scenario that its claims name.
+
+    One that says nothing of size=small is the same at both sizes: its piece is that of full size, and is run once.
+    """
     import yaml
 
     wanted, found = set(experiments), []
@@ -79,14 +82,15 @@ def pieces(size: str = "paper", experiments: Iterable[str] = ()) -> list[Piece]:
         told = yaml.safe_load(file.read_text()) or {}
         claims, off = told.get("claims") or {}, told.get("off") or {}
         _check(file.stem, claims, off)
+        own = size if told.get("small") or any("size" in claim for claim in claims.values()) else "paper"
         scenarios = dict.fromkeys(c["scenario"] for c in claims.values() if "scenario" in c)
         for scenario in scenarios or [None]:
             mine = {
                 name: claim
                 for name, claim in claims.items()
-                if claim.get("size", size) == size and claim.get("scenario", scenario) == scenario
+                if claim.get("size", own) == own and claim.get("scenario", scenario) == scenario
             }
-            piece = Piece(file.stem, scenario, size, mine, off)
+            piece = Piece(file.stem, scenario, own, mine, off)
             if not wanted or wanted & {file.stem, piece.name}:
                 found.append(piece)
     known = {name for piece in found for name in (piece.experiment, piece.name)}
