@@ -28,15 +28,15 @@ def test_the_wheel_runs_outside_the_repository(tmp_path: Path):
     subprocess.run([python, "-m", "pip", "install", "--no-deps", "-q", wheel], check=True, capture_output=True)
     away = tmp_path / "away"
     away.mkdir()
+    plain = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
 
     def run(*args: str) -> str:
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        done = subprocess.run([python.parent / "cls-sim", *args], cwd=away, env=env, capture_output=True, text=True)
+        done = subprocess.run([python.parent / "cls-sim", *args], cwd=away, env=plain, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     where = "import cls_sim; print(cls_sim.__file__)"
-    found = subprocess.run([python, "-c", where], cwd=away, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run([python, "-c", where], cwd=away, env=plain, capture_output=True, text=True, check=True).stdout
     assert found.startswith(str(tmp_path / "env"))
     listed = run("--help")
     for file in (configs.conf_dir() / "experiment").glob("*.yaml"):
