@@ -36,7 +36,9 @@ def test_the_wheel_runs_outside_the_repository(tmp_path: Path):
         return done.stdout
 
     where = "import cls_sim; print(cls_sim.__file__)"
-    found = subprocess.run([python, "-c", where], cwd=away, env=plain, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [python, "-c", where], cwd=away, env=plain, capture_output=True, text=True, check=True
+    ).stdout
     assert found.startswith(str(tmp_path / "env"))
     listed = run("--help")
     for file in (configs.conf_dir() / "experiment").glob("*.yaml"):
