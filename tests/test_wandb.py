@@ -457,7 +457,7 @@ def test_a_service_killed_or_suspended_in_mid_run(tmp_path, plain, victim, how):
         os.kill(pid[0], how)
         helpers = family(run.pid)
         awaited((out / "jobs" / "cls-000000.json").exists, BOUND)
-        said = run.communicate(timeout=BOUND)[1]  # the deadline for W&B, and what is left of the lives
+        said = run.communicate(timeout=2 * BOUND)[1]  # W&B's deadline, and what is left of the lives
         first_over = taken(out)["cls-000000"]
     assert run.returncode == 0, said
     same(plain / "long", out)
