@@ -202,14 +202,20 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
     here = runs / piece.size
     try:
         if again or not results.done(piece):
-            summary, seconds = live(piece.overrides, _fresh(here / piece.name, again))
+            summary, seconds = live(piece.overrides, _fresh(here / _called(piece, piece.overrides), again))
             results.record(piece, summary, seconds)
         if off and piece.fails and (again or not results.off_done(piece)):
-            summary, seconds = live(piece.without(), _fresh(here / f"{piece.name}-off", again))
+            summary, seconds = live(piece.without(), _fresh(here / _called(piece, piece.without()), again))
             results.record_off(piece, {claim["name"]: claim for claim in summary["claims"]}, seconds)
     except Refused as refused:
         failed.append(f"{piece.name}: {refused}")
     return failed
+
+
+def _called(piece: Piece, overrides: Sequence[str]) -> str:
+    """The name of a run's folder: another for every configuration, so that none is taken for what it was before."""
+    arms = {name: arm.cfg for name, arm in configs.read(overrides).arms.items()}
+    return f"{piece.name}-{fingerprint(arms)[:8]}"
 
 
 def _fresh(folder: Path, again: bool) -> Path:
