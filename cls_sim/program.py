@@ -90,6 +90,8 @@ def pieces(size: str = "paper", experiments: Iterable[str] = ()) -> list[Piece]:
                 for name, claim in claims.items()
                 if claim.get("size", own) == own and claim.get("scenario", scenario) == scenario
             }
+            if claims and not mine:  # it claims something, but not at this size
+                continue
             piece = Piece(file.stem, scenario, own, mine, off)
             if not wanted or wanted & {file.stem, piece.name}:
                 found.append(piece)
