@@ -87,7 +87,9 @@ def test_a_signal_anywhere_saves_and_leaves_and_the_life_goes_on(two, whole, hom
                 assert newest(out)["cls-000000"] >= tick, "what was lived is saved"
         runs.perform(into(two, out), quiet=True)
         assert came_to(out) == whole
-    assert signals < 12 or {"wake", "night", "exam", "saved"} <= places
+    # Where a signal falls is chance: twelve meet the long stretches of a life, a hundred also the short ones.
+    assert signals < 12 or {"wake", "night"} <= places
+    assert signals < 100 or {"exam", "saved"} <= places
     assert longest < 10.0
     figure(
         f"{left} signals ({', '.join(sorted(places))}): gone after at most {longest:.2f} s, the same bits afterwards"
