@@ -19,6 +19,7 @@ VOCABULARY = {
     "Life": "life",
     "run": "runs",
     "build": "configs",
+    "study": "studies",
     "figures": "figures",
     "statistics": "statistics",
     "theory": "theory",

@@ -30,6 +30,7 @@ FLOORS = [
         "kept",
         "jobs",
         "runs",
+        "studies",
         "engines",
         "sweeps",
         "compare",
