@@ -195,6 +195,7 @@ VOCABULARY = {
     "Retention": "probes.frontier",
     "Acquisition": "probes.frontier",
     "Imagery": "probes.imagery",
+    "ExtraBytes": "probes.cost",
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",

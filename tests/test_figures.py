@@ -408,3 +408,23 @@ def test_a_legend_names_what_only_a_later_panel_shows():
     x, values = np.arange(4.0), np.ones((4, 6))
     panels = [{"title": name, "points": {"both": (x, values), name: (x, values)}} for name in ("left", "right")]
     assert legend(figures.curves(panels, xlabel="x")) == ["both", "left", "right"]
+
+
+def test_a_budget_puts_what_is_reached_over_what_is_kept():
+    readings = {
+        name: {"accuracy": np.full(6, level), "both": np.full(6, level + 0.01), "extra_bytes": np.full(6, kept)}
+        for name, level, kept in (("a", 0.9, 1e5), ("b", 0.95, 4e5), ("low", 0.2, 1e6), ("top", 0.98, 0.0))
+    }
+    wish = {
+        "kind": "budget",
+        "families": {"ours": ["a", "b", "missing"], "both": {"arms": ["a"], "reading": "both"}, "none": ["low"]},
+        "lines": {"ceiling": "top"},
+        "goals": [[1e5, 0.91]],
+        "ylim": [0.8, 1.0],
+    }
+    figure, data = figures.draw("kept", wish, dict.fromkeys(readings, ARMS["cls"]), readings)
+    assert [(row["family"], row["arm"], row["x"]) for row in data] == [
+        *(("ours", "a", 1e5), ("ours", "b", 4e5), ("both", "a", 1e5), ("none", "low", 1e6))
+    ]
+    assert [row["mean"] for row in data] == pytest.approx([0.9, 0.95, 0.91, 0.2])
+    assert "0.20" in words(figure) and "ceiling" in words(figure)  # below the axis, and across it

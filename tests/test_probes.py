@@ -599,3 +599,13 @@ def test_large_exams(data_dir):
         torch.testing.assert_close(measured[:, k], right)
         total += exam.rows
     assert total == 10_000
+
+
+def test_extra_bytes_are_the_memories_and_what_a_cortex_keeps_beside_a_plain_one():
+    plain, store = cls.Mlp(hidden=[6]), cls.Store(capacity=7)
+    life = small(2, neocortex=plain, hippocampus=store)
+    assert read(cls.ExtraBytes(hidden=[6]), life).tolist() == store.stored_bytes().tolist()
+    averaged = small(2, neocortex=cls.Averaged(cls.Mlp(hidden=[6])), hippocampus=cls.Store(capacity=7))
+    own = 4 * sum(int(np.prod(shape[1:])) for shape in life.spec.weights.values())
+    assert (read(cls.ExtraBytes(hidden=[6]), averaged) - store.stored_bytes()).tolist() == [2 * own] * 2
+    assert (read(cls.ExtraBytes(hidden=[400, 400]), life) == store.stored_bytes()).all()  # less than plain is not paid

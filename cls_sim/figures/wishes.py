@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim.errors import Refused, choice
+from cls_sim.figures.budget import wish as draw_budget
 from cls_sim.figures.compared import arms, sweep
 from cls_sim.figures.frontier import wish as draw_frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
@@ -21,8 +22,8 @@ def draw(
     """The figure `figures.NAME` of an experiment, and its data.
 
     `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile, points,
-    theory_over_days, modes_over_days or frontier; `arms` chooses among the arms and their order (by default all), the
-    rest are that figure's own settings.  Arms not run are left out.
+    theory_over_days, modes_over_days, frontier or budget; `arms` chooses among the arms and their order (by default
+    all), the rest are that figure's own settings.  Arms not run are left out.
 
     traces    arm → trace
     readings  arm → name → [s], the last of each
@@ -242,6 +243,7 @@ WISHES: dict[str, Callable[..., Any]] = {
     "contexts_over_days": lambda traces, _, **settings: contexts_over_days(traces, **settings),
     "forgetting": lambda traces, _, **settings: forgetting(traces, **settings),
     "arms": _draw_arms,
+    "budget": draw_budget,
     "matrix": _draw_matrix,
     "curves": _draw_curves,
     "doses": _draw_doses,

@@ -1,0 +1,124 @@
+"""What a method reaches against what it keeps: accuracy over extra bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cls_sim import statistics
+from cls_sim.figures.page import DOUBLE, GREY, Row, add_note, finished, ink_of, new_page, styled
+
+MARKS = "osD^vPXd<>p*h8"
+UNITS = ((1e6, "MB"), (1e3, "kB"), (1.0, "B"))
+
+
+@styled
+def budget(
+    families: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    *,
+    xlabel: str = "extra bytes in all",
+    ylabel: str = "accuracy",
+    ylim: Sequence[float] | None = None,
+    lines: Mapping[str, float] | None = None,
+    goals: Sequence[Sequence[float]] = (),
+    strong: Sequence[str] = (),
+) -> Any:
+    """Families of arms, (bytes [s], reading [s]) each: a point an arm with its interval; bytes go by powers.
+
+    ylim    of the axis; points below it are drawn at its foot, as arrows, with their number
+    lines   name → a level without bytes (a ceiling), drawn across
+    goals   (bytes, level): what was to be reached, a short stroke each
+    strong  families with thicker lines
+
+    Who keeps nothing stands at the left end of the axis.
+    """
+    figure, (axes,) = new_page(DOUBLE, 3.4)
+    axes.set_xscale("log")
+    kept = [np.mean(pair[0]) for arms in families.values() for pair in arms.values()]
+    first = min((x for x in kept if x > 0), default=1.0) / 1.6
+    low = -np.inf if ylim is None else ylim[0]
+    rows: list[Row] = []
+    for number, (family, arms) in enumerate(families.items()):
+        ink, mark = ink_of(number), MARKS[number % len(MARKS)]
+        width, points = 2.2 if family in strong else 1.0, []
+        for arm, (given_x, given_y) in arms.items():
+            x, e = max(float(np.mean(given_x)), first), statistics.estimate(np.asarray(given_y, np.float64))
+            rows.append({"family": family, "arm": arm, "x": float(np.mean(given_x)), "mean": e.mean, "low": e.low})
+            rows[-1] |= {"high": e.high, "n": e.n}
+            if e.mean < low:
+                axes.plot(x, low, marker="")  # the axis reaches it
+                foot = {"xy": (x, low), "xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 6}
+                axes.annotate(
+                    f"{e.mean:.2f}", color=ink["color"], arrowprops={"arrowstyle": "->", **_thin(ink)}, **foot
+                )
+                continue
+            points.append((x, e.mean))
+            axes.plot([x, x], [e.low, e.high], color=ink["color"], lw=0.9, zorder=3)
+        if not points and arms:
+            points = [(np.nan, np.nan)]
+        look = {
+            "lw": width,
+            "marker": mark,
+            "ms": 5.5 if family in strong else 4,
+            "mew": 0,
+            "zorder": 4 if family in strong else 3,
+        }
+        axes.plot(*np.transpose(points), label=family, **look, **ink)
+    for name, level in (lines or {}).items():
+        axes.axhline(level, color=GREY, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
+        axes.annotate(
+            name, (1.0, level), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=6, color=GREY
+        )
+    for place, level in goals:
+        axes.plot([place / 1.15, place * 1.15], [level, level], color="black", lw=1.2, zorder=5, solid_capstyle="butt")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    if ylim is not None:
+        axes.set_ylim(*ylim)
+    axes.xaxis.set_major_formatter(lambda x, _: _told(x))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
+    add_note(figure, rows, "short black strokes: what was to be reached" if goals else "")
+    return finished(figure, rows)
+
+
+def _thin(ink: Mapping[str, Any]) -> dict[str, Any]:
+    return {"color": ink["color"], "lw": 0.7, "shrinkA": 0, "shrinkB": 0}
+
+
+def _told(count: float) -> str:
+    """A number of bytes for an axis.
+
+    >>> _told(1e5), _told(4e6)
+    ('100 kB', '4 MB')
+    """
+    size, unit = next(((size, unit) for size, unit in UNITS if count >= size), UNITS[-1])
+    return f"{count / size:g} {unit}"
+
+
+def wish(
+    traces: Mapping[str, Any],
+    readings: Mapping[str, Mapping[str, Any]],
+    families: Mapping[str, Any],
+    reading: str = "accuracy",
+    x: str = "extra_bytes",
+    lines: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> Any:
+    """`kind: budget` of an experiment: of each family's arms that were run, the reading against the bytes they keep.
+
+    families  name → its arms, or {arms: […], reading: another one}
+    lines     name → a number, or an arm whose mean it is
+    """
+    drawn: dict[str, dict[str, tuple[Any, Any]]] = {}
+    for family, told in families.items():
+        arms, asked = (told["arms"], told.get("reading", reading)) if isinstance(told, Mapping) else (told, reading)
+        if found := {arm: (readings[arm][x], readings[arm][asked]) for arm in arms if arm in traces}:
+            drawn[family] = found
+    across = {
+        name: float(np.mean(readings[level][reading])) if isinstance(level, str) else float(level)
+        for name, level in (lines or {}).items()
+        if not isinstance(level, str) or level in traces
+    }
+    return budget(drawn, lines=across, **settings)

@@ -1,0 +1,49 @@
+"""What a subject keeps beside the cortex that everybody has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+
+from cls_sim.errors import Refused, whole
+from cls_sim.probes.base import Probe
+
+
+class ExtraBytes(Probe):
+    """All that is kept beside a plain perceptron [s], in bytes: episodes and their marks, statistics, further weights.
+
+        bytes = hippocampus + (the numbers of the neocortex - those of a perceptron of these widths) · 4
+
+    The hippocampus says what its memories take when full (a generator: its weights and their copies).  Of the
+    neocortex all float state counts: averaged copies, feedback connections, what is kept to dream from.  What every
+    learner has, the memory of its optimiser, does not count, nor does fixed wiring.
+
+    hidden  widths of the perceptron that is free
+    at      moments
+
+    >>> ExtraBytes(hidden=[100, 100]).hidden
+    (100, 100)
+    """
+
+    def __init__(self, *, hidden: Sequence[int] = (400, 400), at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
+            raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+
+    def measure(self, life: Any) -> Tensor:
+        sizes = (math.prod(life.spec.inputs), *self.hidden, life.spec.outputs)
+        free = 4 * sum((before + 1) * after for before, after in pairwise(sizes))
+        extra = max(0, _floats(life.neocortex.state()) // life.spec.subjects - free)
+        return (life.hippocampus.stored_bytes() + extra).double()
+
+
+def _floats(tree: Mapping[str, Any]) -> int:
+    """Bytes of all floating tensors of a tree."""
+    branches = [_floats(branch) for branch in tree.values() if isinstance(branch, Mapping)]
+    leaves = [leaf.nbytes for leaf in tree.values() if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    return sum(branches) + sum(leaves)
