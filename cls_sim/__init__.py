@@ -199,6 +199,7 @@ VOCABULARY = {
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",
+    "Content": "probes.content",
     "SleepGain": "probes.priority",
     "Priority": "probes.priority",
     "MemorySignal": "probes.memory",

@@ -14,6 +14,7 @@ import cls_sim as cls
 from cls_sim.batch import Batch
 from cls_sim.errors import Refused
 from cls_sim.probes import accuracy as room
+from cls_sim.probes.content import OF
 from cls_sim.readout.base import Answer, Readout
 from cls_sim.replay.base import Replay
 
@@ -32,6 +33,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Discriminability": [{"of": of} for of in ("cortex", "both")],
     "Predictability": [{"by": by} for by in ("likelihood", "validation", "speed")],
     "NightContent": [{"of": of} for of in ("entropy", "age_days", "old_share")],
+    "Content": [{"of": of} for of in OF.split()],
     "Amnesia": [{"of": of} for of in ("control", "lesion", "retained", "rr")],
     "NoveltyGate": [{}, {"readout": cls.Memory()}],
     "Savings": [{"passes": 3}],
@@ -149,8 +151,16 @@ def dreaming(subjects: int = 2, **changes: Any) -> cls.Life:
     return small(subjects, **{"hippocampus": path} | changes)
 
 
+def nightly(subjects: int = 2, **changes: Any) -> cls.Life:
+    """Nights of stored and dreamt digits."""
+    path = cls.Trisynaptic(capacity=20, dentate=cls.Index(units=400, activity=0.05), ca3=cls.Attractor())
+    replay = cls.Mixed(cls.Uniform(batch=8), cls.Dreamed(batch=4))
+    return small(subjects, **{"hippocampus": path, "replay": replay} | changes)
+
+
 KINDS: dict[str, Any] = {
     "Dreams": dreaming,
+    "Content": nightly,
     "Recollection": lessons,
     "IndexValidity": indexed,
     "RepresentationalDrift": indexed,

@@ -6,6 +6,7 @@ Every function returns a matplotlib Figure (no pyplot, no window, shown by Jupyt
 `traces` is a trace or a dict arm → trace; (days [t], values [t, s] or [t, s, k]) serves as a trace as well.
 """
 
+from cls_sim.figures.beside import beside
 from cls_sim.figures.budget import budget
 from cls_sim.figures.compared import arms, compared, sweep
 from cls_sim.figures.frontier import frontier
@@ -18,6 +19,7 @@ __all__ = [
     "THIN",
     "WISHES",
     "arms",
+    "beside",
     "budget",
     "compared",
     "contexts_over_days",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim.errors import Refused, choice
+from cls_sim.figures.beside import wish as draw_beside
 from cls_sim.figures.budget import wish as draw_budget
 from cls_sim.figures.compared import arms, sweep
 from cls_sim.figures.frontier import wish as draw_frontier
@@ -21,7 +22,7 @@ def draw(
 ) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    `kind` is over_days, contexts_over_days, forgetting, arms, matrix, curves, doses, sweep, profile, points,
+    `kind` is over_days, contexts_over_days, forgetting, arms, beside, matrix, curves, doses, sweep, profile, points,
     theory_over_days, modes_over_days, frontier or budget; `arms` chooses among the arms and their order (by default
     all), the rest are that figure's own settings.  Arms not run are left out.
 
@@ -243,6 +244,7 @@ WISHES: dict[str, Callable[..., Any]] = {
     "contexts_over_days": lambda traces, _, **settings: contexts_over_days(traces, **settings),
     "forgetting": lambda traces, _, **settings: forgetting(traces, **settings),
     "arms": _draw_arms,
+    "beside": draw_beside,
     "budget": draw_budget,
     "matrix": _draw_matrix,
     "curves": _draw_curves,

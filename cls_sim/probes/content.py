@@ -1,0 +1,273 @@
+"""What a night is made of: which memories come up, how alike, and how near to them what is made up comes."""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import DREAMED, LIVED, Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, real, whole
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.part import Spec, View
+from cls_sim.probes.accuracy import lived_contexts
+from cls_sim.probes.base import Probe
+from cls_sim.probes.night import evenness
+from cls_sim.probes.priority import correlation
+from cls_sim.replay.base import Replay
+
+LOOKS = 32  # batches of a night, evenly spread, whose inputs are kept to be looked at
+OF = "entropy coverage recency class_bias weakness dreamed pure mixed spurious silent distance"
+
+
+class Content(Probe):
+    """What is replayed from now until the next waking, or for a day awake: written down in a copy that lives ahead.
+
+    Draws are functions of seed and tick, so that this is what the life itself will replay, whatever the policy.
+
+    of  entropy     H / ln P of the P stored episodes that come up: 1 all alike (Miller-Madow)
+        coverage    the share of stored episodes that come up at all
+        recency     1 - (mean age of what comes up) / (mean age of what is stored), rows with a date: 0 unbiased
+        class_bias  ln k - H of the labels that come up, in nats, k the classes known: 0 all alike
+        weakness    correlation, over stored episodes, of how often each comes up with 1 - the probability that the
+                    cortex now gives its label: above 0 the weak come up more
+        dreamed     the share of rows that are made up
+        pure, mixed, spurious, silent  shares of the dreams that overlap with one known pattern, with several, with
+                    none, and that hold no activity
+        distance    of a dream to the nearest known pattern, over the mean distance of these to their nearest
+                    neighbours: 0 a copy, 1 as far as the known are from one another
+
+    Dream z overlaps with pattern ξ by 1 - |z - ξ|² / d², d from ξ to its nearest neighbour: 1 a copy, 0 as far.  Known
+    is what is stored now, or, where the hippocampus keeps no episodes, what there was to live in the contexts met.
+
+    threshold  in (0, 1), above which an overlap counts
+    items      known patterns that are compared with at most, evenly spread, from 2
+    at         moments; at day.end it is the night that begins
+
+    NaN where no row counts, and for the known where there are fewer than two.  class_bias and weakness are refused in
+    regression.  Costs the time of the night once more, for all probes of this kind together.
+
+    >>> Content(of="coverage").at
+    ('day.end',)
+    """
+
+    def __init__(
+        self,
+        *,
+        of: str = "coverage",
+        threshold: float = 0.5,
+        items: int = 500,
+        at: str | list[str] | tuple[str, ...] = "day.end",
+    ):
+        super().__init__(at=at)
+        self.of = choice("of", of, OF.split())
+        self.threshold = real("threshold", threshold, 0.0, 1.0)
+        self.items = whole("items", items, 2)
+
+    def begin(self, spec: Spec) -> Spec:
+        if self.of in ("class_bias", "weakness") and spec.regression:
+            raise Refused("of", f"{self.of} asks for labels, and this world has none", "choose another")
+        return spec
+
+    def measure(self, life: Any) -> Tensor:
+        notes, looks = ahead(life)
+        if notes is None:
+            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=life.spec.device)
+        if self.of in ("pure", "mixed", "spurious", "silent", "distance"):
+            return self._kinds(life, looks)
+        return getattr(self, f"_{self.of}")(life, notes)
+
+    # -- which memories ---------------------------------------------------------------------------------
+
+    def _entropy(self, life: Any, notes: Batch) -> Tensor:
+        name, there = _names(notes)
+        return evenness(name, there, life.hippocampus.traces().alive.sum(1))
+
+    def _coverage(self, life: Any, notes: Batch) -> Tensor:
+        episodes = life.hippocampus.traces().alive.sum(1)
+        return torch.where(episodes > 0, (_counts(*_names(notes)) > 0).sum(1) / episodes.double(), torch.nan)
+
+    def _recency(self, life: Any, notes: Batch) -> Tensor:
+        now = torch.from_numpy(life.clock.experience).to(notes.born.device)[:, None]
+        traces = life.hippocampus.traces()
+        replayed = _mean(now - notes.born, notes.present() & (notes.born >= 0))
+        return 1 - replayed / _mean(now - traces.born, traces.alive)
+
+    def _class_bias(self, life: Any, notes: Batch) -> Tensor:
+        known = _known(life)
+        if known is None:
+            return notes.weights().new_full((notes.subjects,), torch.nan)
+        classes = (_counts(known.y, known.present()) > 0).sum(1)
+        counts = _counts(notes.y, notes.present())
+        entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+        return torch.where(classes > 0, classes.double().log() - entropy, torch.nan)
+
+    def _weakness(self, life: Any, notes: Batch) -> Tensor:
+        stored = life.view.stored()
+        if notes.slot is None or stored.rows < 2:
+            return notes.weights().new_full((notes.subjects,), torch.nan)
+        scores = life.view.scores(stored.x, life.told(stored)).double().softmax(2)
+        weak = 1 - scores.gather(2, stored.y.clamp(min=0)[..., None])[..., 0]
+        counts = _counts(*_names(notes), stored.rows)
+        return correlation(counts, weak, stored.present() & (counts.sum(1, keepdim=True) > 0))
+
+    def _dreamed(self, life: Any, notes: Batch) -> Tensor:
+        return _mean(notes.source == DREAMED, notes.present())
+
+    # -- what is made up --------------------------------------------------------------------------------
+
+    def _kinds(self, life: Any, looks: Batch) -> Tensor:
+        """The share of one kind of dream, or their distance: [s]."""
+        dreamt, z = looks.source == DREAMED, looks.x.flatten(2)
+        active = looks.present() & (z != 0).any(2)
+        if self.of == "silent":
+            return _mean(~active, dreamt)
+        known = _known(life, self.items)
+        if known is None or known.rows < 2:
+            return torch.full((len(z),), torch.nan, dtype=torch.float64, device=z.device)
+        there, patterns = known.present(), known.x.flatten(2)
+        nearest = _neighbours(patterns, there)
+        away = _away(z, patterns).masked_fill(~there[:, None], torch.inf)
+        dreamt &= (there.sum(1) > 1)[:, None]
+        if self.of == "distance":
+            return _mean(away.amin(2), dreamt & active) / _mean(nearest, there)
+        overlaps = (1 - (away / nearest[:, None]).square() > self.threshold).sum(2)
+        kind = {"pure": overlaps == 1, "mixed": overlaps > 1, "spurious": overlaps == 0}[self.of]
+        return _mean(kind & active, dreamt)
+
+
+class Watched(Replay):
+    """A policy whose batches are written down: all without their inputs, and some, evenly spread, with them."""
+
+    def __init__(self, policy: Replay, subjects: int):
+        self.policy, self.open = policy, np.ones(subjects, bool)  # whose time it still is: [s]
+        self._notes: list[Batch] = []
+        self._looks: list[Batch] = []
+        self._every = 1
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        return self._note(batch, batch.present(), clock.asleep)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+        return batch if batch is lived else self._note(batch, batch.present() & (batch.source != LIVED), ~clock.asleep)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)
+
+    def _note(self, batch: Batch, there: Tensor, who: np.ndarray) -> Batch:
+        """Write a batch down for the subjects `who`; it goes on as it is."""
+        here = torch.from_numpy(who & self.open).to(there.device)[:, None]
+        source = torch.where(here, batch.source, LIVED)  # a silent dream has weight 0, and is one of theirs
+        seen = batch.with_(weight=(there & here).float(), source=source, scores=None, features=None)
+        if len(self._notes) % self._every == 0:
+            self._looks.append(seen)
+            if len(self._looks) == 2 * LOOKS:
+                self._looks, self._every = self._looks[::2], 2 * self._every
+        self._notes.append(seen.with_(x=batch.x.flatten(2)[..., :0]))
+        return batch
+
+    def noted(self) -> tuple[Batch, Batch] | tuple[None, None]:
+        """All rows without inputs, and some with: both one batch; None where nothing was replayed."""
+        if not self._notes:
+            return None, None
+        return _joined(self._notes), _joined(self._looks)
+
+
+_LAST: WeakKeyDictionary[Any, tuple] = WeakKeyDictionary()  # life → what it was about to replay when last asked
+
+
+def ahead(life: Any) -> tuple[Batch, Batch] | tuple[None, None]:
+    """What a life will replay until each subject wakes next, or has lived a day: all rows, and some with inputs."""
+    if _LAST.get(life, (None,))[0] != life.clock.tick:
+        watched: list[Watched] = []
+
+        def watch(policy: Replay) -> Watched:
+            watched.append(Watched(policy, life.spec.subjects))
+            return watched[0]
+
+        copy = life.twin(replay=watch)
+        slept, end = copy.clock.asleep.copy(), copy.clock.experience + copy.clock.per_day
+        while watched[0].open.any() and not copy.over:
+            with torch.enable_grad():
+                copy.step()
+            asleep = copy.clock.asleep
+            watched[0].open &= ~(slept & ~asleep) & (asleep | (copy.clock.experience < end))
+            slept = asleep.copy()
+        _LAST[life] = (life.clock.tick, watched[0].noted())
+    return _LAST[life][1]
+
+
+def _joined(batches: list[Batch]) -> Batch:
+    """The rows of all batches; what only some of them have is dropped, slots are -1 there."""
+    there: dict[str, Tensor] = {}
+    for name in ("x", "y", "context", "born", "item", "source", "weight"):
+        there[name] = torch.cat([getattr(batch, name) for batch in batches], 1)
+    if any(batch.slot is not None for batch in batches):
+        slots = [torch.full_like(batch.item, -1) if batch.slot is None else batch.slot for batch in batches]
+        there["slot"] = torch.cat(slots, 1)
+    return Batch(**there)
+
+
+def _known(life: Any, most: int | None = None) -> Batch | None:
+    """What is stored, or else what there was to live in the contexts met: [s, n, …], at most so many, evenly spread."""
+    batch = life.view.stored()
+    if not bool(batch.present().any()):
+        if not hasattr(life.world, "train"):
+            return None
+        met, batch = lived_contexts(life), None
+        for context in range(life.spec.contexts):
+            part = life.world.train(context)
+            part = part.with_(weight=part.weights() * met[:, context, None])
+            batch = part if batch is None else batch.join(part)
+    if batch is None or most is None or batch.rows <= most:
+        return batch
+    order = torch.argsort(~batch.present(), dim=1, stable=True)  # those that are there come first
+    count = batch.present().sum(1, keepdim=True).clamp(min=1)
+    places = torch.arange(most, device=order.device) * count // most
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    chosen = order.gather(1, places)
+    few = torch.arange(most, device=order.device) < count  # no pattern twice
+    chosen = torch.where(count > most, chosen, order[:, :most])
+    weight = batch.weights()[rows, chosen] * few
+    return Batch.lived(batch.x[rows, chosen], batch.y[rows, chosen], weight=weight)
+
+
+def _neighbours(patterns: Tensor, there: Tensor) -> Tensor:
+    """The distance of each pattern [s, n, f] that is there to the nearest other that is not the same: [s, n].
+
+    >>> x = torch.tensor([[[0.0], [1.0], [4.0], [9.0]]])
+    >>> _neighbours(x, torch.tensor([[True, True, True, False]]))[0, :3].tolist()
+    [1.0, 1.0, 3.0]
+    """
+    away = _away(patterns, patterns)
+    return torch.where((away > 0) & there[:, None], away, torch.inf).amin(2)
+
+
+def _away(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances [s, n, m], exactly 0 between equal rows."""
+    return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _names(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The slot of each row, or its item where it has none, and whether it counts: [s, b] both."""
+    name = batch.item if batch.slot is None else batch.slot
+    return name, batch.present() & (name >= 0)
+
+
+def _counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
+    """How often each name [s, n] that is there comes: float64 [s, m]."""
+    names = torch.where(there, names, 0).long()
+    counts = torch.zeros(len(names), width or int(names.max()) + 1, dtype=torch.float64, device=names.device)
+    return counts.scatter_add_(1, names, there.double())
+
+
+def _mean(values: Tensor, there: Tensor) -> Tensor:
+    """The mean over what is there [s, n]: float64 [s]; NaN where nothing is."""
+    return torch.where(there, values.double(), 0.0).sum(1) / there.sum(1)
