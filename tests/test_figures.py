@@ -428,3 +428,13 @@ def test_a_budget_puts_what_is_reached_over_what_is_kept():
     ]
     assert [row["mean"] for row in data] == pytest.approx([0.9, 0.95, 0.91, 0.2])
     assert "0.20" in words(figure) and "ceiling" in words(figure)  # below the axis, and across it
+
+
+def test_readings_beside_one_another_leave_a_dash_where_there_is_no_number():
+    readings = {"a": {"kept": np.full(6, 0.5), "new": np.full(6, np.nan)}, "b": {"kept": np.arange(6) / 10}}
+    wish = {"kind": "beside", "columns": {"kept": "kept", "what is new": "new"}, "neutral": {"kept": 0.0}}
+    figure, data = figures.draw("both", wish, {"a": ARMS["cls"], "b": ARMS["cls"]}, readings)
+    assert [(row["reading"], row["arm"]) for row in data] == [("kept", "a"), ("kept", "b")]
+    assert [row["mean"] for row in data] == pytest.approx([0.5, 0.25])
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert shown == ["0.50", "0.25", "–", "–"]

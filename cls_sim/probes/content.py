@@ -76,7 +76,7 @@ class Content(Probe):
 
     def measure(self, life: Any) -> Tensor:
         notes, looks = ahead(life)
-        if notes is None:
+        if notes is None or looks is None:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=life.spec.device)
         if self.of in ("pure", "mixed", "spurious", "silent", "distance"):
             return self._kinds(life, looks)
