@@ -51,6 +51,8 @@ VOCABULARY = {
     "Store": "hippocampus.store",
     "Gaussians": "hippocampus.gaussians",
     "Copies": "hippocampus.copies",
+    "Exemplars": "hippocampus.exemplars",
+    "GenerativeClassifier": "hippocampus.generative",
     "Indexed": "hippocampus.indexed",
     "Autoencoder": "hippocampus.autoencoder",
     "Trisynaptic": "hippocampus.trisynaptic",

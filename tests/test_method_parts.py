@@ -205,6 +205,74 @@ def test_the_task_at_test_is_asked_for_in_one_line(cortex: type):
 # -- data and memories -------------------------------------------------------------------------------------------------
 
 
+def kept_by(choose: str, **settings: Any) -> cls.Life:
+    """A cortex that has learnt two contexts, and its exemplars."""
+    memory = cls.Exemplars(**{"capacity": 100, "per_class": 10, "choose": choose} | settings)
+    return until(task({"hippocampus": memory}, scenario="class"), 2)
+
+
+def unit(life: cls.Life, x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.normalize(life.neocortex.features(x).detach(), dim=2)
+
+
+def test_herded_exemplars_have_the_mean_of_their_class():
+    away = {}
+    for choose in ("herding", "random"):
+        life = kept_by(choose)
+        traces = life.hippocampus.traces()
+        far = []
+        for y in (2, 3):  # the classes of the context that has just ended
+            for k in (5, 10):  # any first few are as near as can be
+                first = life.hippocampus.mark[:, : traces.alive.shape[1], 2] < k
+                some = traces.alive & (traces.y == y) & first
+                assert (some.sum(1) == k).all()
+                slots = some.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :k]
+                data = life.world.train(1)  # pyright: ignore[reportAttributeAccessIssue]
+                mine = ((data.y == y) & data.present())[..., None]
+                mean = torch.nn.functional.normalize((unit(life, data.x) * mine).sum(1), dim=1)
+                far.append((unit(life, life.hippocampus.fetch(slots).x).mean(1) - mean).norm(dim=1))
+        away[choose] = torch.stack(far).mean()
+    assert away["herding"] < 0.5 * away["random"]
+
+
+def test_informative_exemplars_are_those_in_doubt():
+    life = kept_by("informative")
+    traces, data = life.hippocampus.traces(), life.world.train(1)  # pyright: ignore[reportAttributeAccessIssue]
+    assert traces.alive.sum(1).tolist() == [40, 40]
+    doubt = torch.special.entr(life.neocortex.scores(data.x).softmax(2)).sum(2).detach()
+    for i in range(2):
+        kept = torch.isin(data.item[i], traces.item[i][traces.alive[i]])
+        for y in (2, 3):
+            mine = data.present()[i] & (data.y[i] == y)
+            assert kept[mine].sum() == 10
+            assert doubt[i, mine & kept].min() >= doubt[i, mine & ~kept].max() - 1e-6
+
+
+def test_the_last_chosen_exemplars_give_way_as_classes_come():
+    life = kept_by("herding", capacity=30, per_class=None)
+    traces = life.hippocampus.traces()
+    assert [(traces.y[0, traces.alive[0]] == y).sum().item() for y in range(4)] == [7, 7, 7, 7]
+    assert int(life.hippocampus.mark[:, :30, 2].masked_fill(~traces.alive, 0).max()) == 6
+    first = set(traces.item[0, traces.alive[0] & (traces.context[0] == 0)].tolist())
+    again = kept_by("herding", capacity=14, per_class=None)  # room for 7 of each at once
+    while_one = until(task({"hippocampus": cls.Exemplars(capacity=14)}, scenario="class"), 1).hippocampus.traces()
+    assert again.hippocampus.traces().alive.sum(1).tolist() == [12, 12]
+    assert first == set(while_one.item[0, while_one.alive[0]].tolist())
+
+
+def test_a_share_by_items_adds_memories_to_the_data():
+    replay = cls.Interleaved(cls.Uniform(batch=8), share="items")
+    life = until(
+        task({"hippocampus": cls.Exemplars(capacity=100, per_class=10), "replay": replay}, scenario="class"), 1
+    )
+    lived = life.world.next(life.clock)
+    lesson = replay.lesson(lived, life.hippocampus, life.neocortex, life.view, life.clock)
+    old = (lesson.source == STORED) * lesson.weights()
+    items = life.spec.known
+    assert items is not None
+    assert torch.allclose(old.sum(1) / lesson.weights().sum(1), torch.from_numpy(20 / (20 + items[:, 1])).float())
+
+
 def test_yesterday_s_answers_are_kept_by_distilling_them():
     held, plain = task({"consolidation": cls.Descent(objective=cls.Lwf())}, 4), task({}, 4)
     kept = [torch.stack([grades(live(life), k) for k in range(4)]).mean() for life in (held, plain)]

@@ -21,6 +21,7 @@ METHODS = sorted(file.stem for file in (configs.conf_dir() / "method").glob("*.y
 SCENARIOS = ("task", "domain", "class")
 TASK_AT_TEST = {"separate", "xdg", "packnet", "hat", "progressive", "growing"}
 BUFFER = {m for m in METHODS if (configs.conf_dir() / "method" / f"{m}.yaml").read_text().count("hippocampus=store")}
+BUFFER |= {"icarl"}
 TINY = (
     *("experiment=split_mnist", "size=small", "world=digits", "subjects=2", "seed=0", "world.contexts=2"),
     *("world.per_context=32", "world.batch=16", "rhythm.wake=8", "probes=accuracy", "+world.test=0.15"),
@@ -45,6 +46,8 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
     cfg["plasticity"] |= {"wake": 0.01 if cfg["plasticity"]["wake"] else 0.0, "night": 0.01}
     if "capacity" in cfg["hippocampus"]:
         cfg["hippocampus"]["capacity"] = 40
+    if cfg["hippocampus"]["_target_"].endswith("GenerativeClassifier"):
+        cfg["hippocampus"] |= {"hidden": [32], "rate": 0.01, "samples": 5}
     if "night" in cfg["rhythm"]:
         cfg["rhythm"]["night"] = 20
     return cfg

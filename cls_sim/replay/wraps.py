@@ -74,11 +74,12 @@ class Interleaved(Replay):
     policy    which memories: a policy over stored traces, or dreams (which are of the past by themselves); at night
               it is asked as ever
     share     contexts: 1/k in the k-th context (van de Ven et al. 2022), so that all contexts count alike;
+              items: as if memories were added to the context's data, n / (n + memories) for its n items (iCaRL);
               or a number in [0, 1]
     only_old  remember only what was lived before the present context began
 
     Who has nothing to remember learns from the lived rows alone.  Weights are scaled to a mean of 1 over the rows
-    that are there.  share=contexts and only_old ask for a world that tells where contexts end; else refused.
+    that are there.  share=contexts or items and only_old ask for a world that tells where contexts end; else refused.
 
     Source: van de Ven, Tuytelaars & Tolias 2022; experience replay, Chaudhry et al. 2019.
 
@@ -87,15 +88,17 @@ class Interleaved(Replay):
     1
     """
 
-    derived = frozenset({"_starts", "_device"})
+    derived = frozenset({"_starts", "_device", "_known"})
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
         if not isinstance(policy, (Stored, Dreamed)):
             raise Refused(
                 "policy", f"{type(policy).__name__} cannot be asked by day", "give one over stored traces, or dreams"
             )
-        if isinstance(share, str) and share != "contexts":
-            raise Refused("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
+        if isinstance(share, str) and share not in ("contexts", "items"):
+            raise Refused("share", f"{share!r} is no share", "give contexts, items, or a number from 0 to 1")
+        if share == "items" and isinstance(policy, Dreamed):
+            raise Refused("share", "counts memories, and dreams cannot be counted", "give contexts, or a number")
         self.policy: Stored | Dreamed = policy
         self.share = share if isinstance(share, str) else real("share", share, 0.0, 1.0)
         self.only_old = flag("only_old", only_old)
@@ -103,8 +106,11 @@ class Interleaved(Replay):
     def begin(self, spec: Spec) -> Spec:
         if not spec.ends and self.only_old:
             raise Refused("only_old", "needs to be told where contexts end", "give only_old=false")
-        if not spec.ends and self.share == "contexts":
+        if not spec.ends and isinstance(self.share, str):
             raise Refused("share", "counts contexts, and is not told where they end", "give a number from 0 to 1")
+        if spec.known is None and self.share == "items":
+            raise Refused("share", "counts a context's items, and this world has none to count", "give contexts")
+        self._known = spec.known
         self._starts = np.array([0, *spec.ends], np.int64)
         self._device = spec.device
         return self.policy.begin(spec)
@@ -117,7 +123,10 @@ class Interleaved(Replay):
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         context = np.searchsorted(self._starts, clock.experience, side="right")  # [s], from 1
-        share = 1 / context if isinstance(self.share, str) else np.full(len(context), self.share)
+        if self.share == "items":
+            share = self._of_items(hippocampus, context)
+        else:
+            share = 1 / context if isinstance(self.share, str) else np.full(len(context), self.share)
         share = np.where(context == 1, 1.0, share) if self.only_old else share
         if (share == 1).all():
             return lived
@@ -126,6 +135,12 @@ class Interleaved(Replay):
         else:
             old = self.policy.awake(hippocampus, view, clock, self._starts[context - 1] if self.only_old else None)
         return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
+
+    def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
+        """The share [s] of the items of these contexts [s], from 1, among them and all that is remembered."""
+        assert self._known is not None
+        items = self._known[np.arange(len(context)), (context - 1) % self._known.shape[1]]
+        return items / (items + hippocampus.traces().alive.sum(1).cpu().numpy())
 
 
 class Mixed(Replay):

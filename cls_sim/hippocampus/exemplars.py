@@ -1,0 +1,130 @@
+"""A hippocampus that chooses what to keep when a context has ended, from all of it: the exemplars of iCaRL."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, whole
+from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.part import Spec, View, told
+from cls_sim.subjects import each
+
+CHOICES = ("herding", "random", "informative")
+AT_ONCE = 2000  # rows of the ended context looked at together
+
+
+class Exemplars(Episodic):
+    """Awake it keeps nothing; at a context's end it chooses m exemplars of each of its classes from all of its data.
+
+        herding      the k-th is  argmin_x ‖ μ - (f(x) + Σ_{i<k} f(x_i)) / k ‖,   f of length 1, μ the class' mean of f,
+                     scaled to length 1: the mean of any first few is as near to μ as can be
+        random       by lot
+        informative  those of which the cortex is least sure: the largest entropy of its answer
+        m = min(per_class, capacity // groups),   a group being a class of one context
+
+    capacity   exemplars a subject can hold, from 1
+    per_class  at most so many of a class, from 1; null: as many as fit
+    choose     herding, random or informative
+
+    As groups grow in number and m falls, the last chosen of the old ones give way (the first are the best).  A pass
+    over the ended context is counted as revisited.  Exemplars are kept and recalled as by Store.  Refused in
+    regression, and where ends of contexts are not told.
+
+    Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL; herding, Welling (2009).
+
+    >>> Exemplars(capacity=20).choose
+    'herding'
+    """
+
+    def __init__(self, *, capacity: int = 1000, per_class: int | None = None, choose: str = "herding"):
+        super().__init__(capacity, "ring")
+        self.per_class = None if per_class is None else whole("per_class", per_class)
+        self.choose = choice("choose", choose, CHOICES)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "keeps examples of classes, and in regression there are none", "use hippocampus=store")
+        if not spec.ends:
+            raise Refused("", "chooses when a context ends, and is not told", "give a sharp order, told=true")
+        self.groups = np.zeros(spec.subjects, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)
+        return super().begin(spec)
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        """Nothing stays before the context has ended."""
+
+    def recall(self, x: Tensor) -> Recall:
+        match, slot = self._nearest(x)
+        return self._recalled(x, match.clamp(0, 1), slot)
+
+    @torch.no_grad()
+    def context_end(self, view: View, clock: Clock) -> None:
+        rows, seen = [], []
+        for batch in view.revisit(AT_ONCE):
+            context = told(self.spec, batch)
+            features = view.neocortex.features(batch.x, context).detach()
+            seen.append(normalize(features, dim=2) if self.choose == "herding" else self._sure(batch, view, context))
+            flat = batch.x.flatten(2)
+            rows.append((self._form.write(flat), batch.y, batch.context, batch.born, batch.item, batch.present()))
+        content, y, context, born, item, there = (torch.cat(columns, 1) for columns in zip(*rows, strict=True))
+        classes = torch.arange(self.spec.outputs, device=y.device)
+        belongs = (y[..., None] == classes) & there[..., None]  # [s, n, o]
+        self.groups = self.groups + belongs.any(1).sum(1).cpu().numpy()
+        most = np.maximum(self.capacity // np.maximum(self.groups, 1), 1)
+        most = torch.from_numpy(most if self.per_class is None else np.minimum(most, self.per_class)).to(y.device)
+
+        self.mark[..., 0].masked_fill_(self.mark[..., 2] >= most[:, None], -1)  # the last chosen give way
+        chosen, real = self._chosen(torch.cat(seen, 1), belongs, int(most.max()))
+        real = real & (torch.arange(chosen.shape[1], device=y.device) < most[:, None])[..., None]  # [s, m, o]
+        rank = torch.arange(chosen.shape[1], device=y.device)[:, None].expand_as(chosen)
+        chosen, real, rank = chosen.flatten(1), real.flatten(1), rank.flatten(1)
+        free = self._alive().to(torch.uint8).argsort(dim=1, stable=True)  # empty slots first
+        room = (~self._alive()).sum(1, keepdim=True)
+        place = real.cumsum(1) - 1
+        slot = torch.where(real & (place < room), free.gather(1, place.clamp(0, self.capacity - 1)), self.capacity)
+        at = self._rows, chosen
+        batch = Batch.lived(content[at], y[at], context=context[at], born=born[at], item=item[at])
+        self._lay(slot, rank, batch)
+        self.ended = self.ended + 1
+
+    def _sure(self, batch: Batch, view: View, context: Tensor | None) -> Tensor:
+        """What a row is chosen by, the largest first: [s, b, 1]."""
+        if self.choose == "informative":
+            p = view.scores(batch.x, context).softmax(2)
+            return torch.special.entr(p).sum(2, keepdim=True)
+        return torch.zeros(*batch.y.shape, 1, device=batch.y.device)
+
+    def _chosen(self, seen: Tensor, belongs: Tensor, most: int) -> tuple[Tensor, Tensor]:
+        """The rows that are chosen of each class, the best first, and whether there are so many: [s, m, o]."""
+        most = min(most, belongs.shape[1])
+        real = torch.arange(most, device=seen.device)[:, None] < belongs.sum(1, keepdim=True)
+        if self.choose != "herding":
+            if self.choose == "random":
+                n, purpose = seen.shape[1], f"hippocampus.exemplars.{int(self.ended.max())}"
+                seen = each(self.spec.seeds, purpose, lambda g: g.random((n, 1), np.float32)).to(seen.device)
+            return seen.masked_fill(~belongs, -math.inf).topk(most, 1).indices, real
+        mean = normalize(belongs.float().mT @ seen, dim=2)  # [s, o, f]
+        left, total, chosen = belongs.clone(), torch.zeros_like(mean), []
+        for k in range(1, most + 1):
+            # of length 1, so that the nearest to k μ - Σ is the one with the largest product
+            like = (seen @ (k * mean - total).mT).masked_fill_(~left, -math.inf)
+            best = like.argmax(1)  # [s, o]
+            total = total + seen[self._rows, best]
+            left = left.scatter(1, best[:, None], False)
+            chosen.append(best)
+        return torch.stack(chosen, 1), real
+
+    def _lay(self, slot: Tensor, rank: Tensor, batch: Batch) -> None:
+        """Into their slots go rows whose x is in the memory's code; `capacity` is the bin."""
+        self.content[self._rows, slot] = batch.x
+        self.what[self._rows, slot] = torch.stack((batch.y, batch.context), -1).to(torch.int16)
+        self.mark[self._rows, slot] = torch.stack((batch.born, batch.item, rank), -1).to(torch.int32)
+        self.changed += 1

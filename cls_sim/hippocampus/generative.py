@@ -1,0 +1,150 @@
+"""A hippocampus that keeps no episode and learns what each class looks like, a small network for each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, softplus
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, real, whole
+from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.hippocampus.slotless import Slotless
+from cls_sim.optimisers import Adam
+from cls_sim.part import Spec, View
+from cls_sim.subjects import Draws
+from cls_sim.variational import Weights, divergence, down, drawn, latents, layers, misfit, shown, up
+
+WORK = 2**24  # numbers held at once while cues are compared with classes
+
+
+class GenerativeClassifier(Slotless):
+    """A variational autoencoder for each class, which learns from its rows alone; the likeliest class answers.
+
+        p(x|c) ≈ 1/S Σ_i p(x|z_i) p(z_i) / q(z_i|x),   z_i ~ q(z|x) of class c's network;   ŷ = softmax_c log p(x|c)
+
+    hidden   widths of the hidden layers, from 1 each; the decoder has the same, in turn
+    latent   numbers z, from 1
+    rate     learning rate of all of them (Adam), from 0
+    samples  S, drawn for each question and class, from 1
+
+    Classes share nothing, so that none is forgotten for another; one that was never met is not answered.  Inputs that
+    are whole multiples of a quantum are taken for levels in [0, 1] (Bernoulli), others for any numbers (Gaussian, of
+    variance 1).  A cue is recalled as the answering class' network makes it up again; match is the cosine of the two.
+    Bytes: the weights of all classes.  Refused in regression.
+
+    Source: van de Ven, Li & Tolias 2021, Class-incremental learning with generative classifiers.
+
+    >>> memory = GenerativeClassifier(hidden=[8], latent=3)
+    >>> spec = memory.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3))
+    >>> memory.stored_bytes().tolist()
+    [1872, 1872]
+    """
+
+    derived = Slotless.derived | {"_draws"}
+
+    def __init__(self, *, hidden: Sequence[int] = (85, 85), latent: int = 5, rate: float = 0.001, samples: int = 50):
+        if isinstance(hidden, (str, int)) or not len(hidden):
+            raise Refused("hidden", f"{hidden!r} is no list of widths", "write [85, 85]")
+        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+        self.latent, self.samples = whole("latent", latent), whole("samples", samples)
+        self.rate = real("rate", rate, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "has a network for each class, and this world asks for numbers", "choose another one")
+        sizes = (math.prod(spec.inputs), *self.hidden)
+        shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
+        shapes |= layers("spread", (sizes[-1], self.latent)) | layers("down", (self.latent, *reversed(sizes)))
+        self.weights = [drawn(spec, f"hippocampus.{c}", shapes) for c in range(spec.outputs)]
+        self.rules = [Adam() for _ in self.weights]
+        for rule, weights in zip(self.rules, self.weights, strict=True):
+            rule.begin(replace(spec, weights={name: tuple(w.shape) for name, w in weights.items()}))
+        self._draws: dict[tuple[str, int], Draws] = {}
+        return super().begin(spec)
+
+    # -- learning ---------------------------------------------------------------------------------------
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        there = batch.present() if who is None else batch.present() & who[:, None]
+        x, noise = batch.x.flatten(2), self._noise("taught", batch.rows, clock.experience).mT  # [s, b, z]
+        counts = torch.stack([((batch.y == c) & there).sum(1) for c in range(self.spec.outputs)]).cpu().numpy()
+        for c, count in enumerate(counts):
+            if count.any():
+                mine = ((batch.y == c) & there).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+                mine = mine[:, : int(count.max())]  # its rows of each subject, and others of weight 0
+                weight = ((batch.y == c) & there).gather(1, mine).float()
+                rows = mine[..., None]
+                own = x.gather(1, rows.expand(-1, -1, x.shape[2])).mT
+                self._learn(c, own, noise.gather(1, rows.expand(-1, -1, self.latent)).mT, weight, count > 0)
+        self.changed += 1
+
+    def _learn(self, c: int, x: Tensor, noise: Tensor, weight: Tensor, active: np.ndarray) -> None:
+        """One step of class c's network on rows x [s, x, b], of these weights [s, b]."""
+        names, weights = zip(*self.weights[c].items(), strict=True)
+        with torch.enable_grad():
+            mean, spread, z = latents(up(x, self.weights[c], "up", len(self.hidden)), self.weights[c], noise)
+            wrong = misfit(down(z, self.weights[c], "down", len(self.hidden)), x, self._levels())
+            rows = wrong + divergence(mean, spread) / x.shape[1]
+            share = weight / weight.sum(1, keepdim=True).clamp(min=1)
+            gradients = dict(zip(names, torch.autograd.grad(rows, weights, share), strict=True))
+        self.rules[c].update(self.weights[c], gradients, np.full(len(active), self.rate), active)
+
+    # -- answering --------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def recall(self, x: Tensor) -> Recall:
+        flat, blank = x.flatten(2), nothing(x, self.spec.outputs)
+        met = torch.from_numpy(np.stack([rule.steps > 0 for rule in self.rules], 1)).to(x.device)  # [s, o]
+        known = met.any(1)[:, None]
+        best = torch.full(x.shape[:2], -torch.inf, device=x.device)
+        scores, again = torch.full_like(blank.scores, -torch.inf), torch.zeros_like(flat)
+        noise = self._noise("asked", self.samples, np.zeros(len(x), np.int64))
+        size = max(1, WORK // (len(x) * self.samples * flat.shape[2]))
+        for c in range(self.spec.outputs):
+            if not bool(met[:, c].any()):
+                continue
+            parts = [self._likely(self.weights[c], part.mT, noise) for part in flat.split(size, 1)]
+            likely = torch.cat([part[0] for part in parts], 1).masked_fill(~met[:, c, None], -torch.inf)
+            better = likely > best
+            best = torch.where(better, likely, best)
+            again = torch.where(better[..., None], torch.cat([part[1] for part in parts], 1), again)
+            scores[..., c] = likely
+        posterior = torch.where(known[..., None], scores, 0.0).softmax(2) * known[..., None]
+        match = cosine_similarity(again, flat, dim=2).clamp(0, 1) * known
+        return Recall(posterior, again.view(x.shape), match, blank.slot)
+
+    def _likely(self, weights: Weights, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The log likelihood [s, b] of x [s, x, b], up to a constant, and what a network makes of it [s, b, x]."""
+        s, width, rows = x.shape
+        mean, spread, _ = latents(up(x, weights, "up", len(self.hidden)), weights, None)
+        again = shown(down(mean, weights, "down", len(self.hidden)), self._levels())
+        z = mean[:, :, None] + (0.5 * spread).exp()[:, :, None] * noise[..., None]  # [s, z, S, b]
+        received = down(z.flatten(2), weights, "down", len(self.hidden)).view(s, width, self.samples, rows)
+        if self._levels():
+            fit = torch.einsum("sxb,sxkb->skb", x, received) - softplus(received).sum(1)
+        else:
+            fit = -0.5 * (received - x[:, :, None]).square().sum(1)
+        prior = -0.5 * z.square().sum(1)
+        found = -0.5 * (noise.square().sum(1)[..., None] + spread.sum(1)[:, None])
+        return (fit + prior - found).logsumexp(1), again.mT
+
+    def stored_bytes(self) -> Tensor:
+        held = sum(w[0].nbytes for weights in self.weights for w in weights.values())
+        return torch.full((self.spec.subjects,), held, dtype=torch.int64)
+
+    def _levels(self) -> bool:
+        return self.spec.quantum is not None
+
+    def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
+        """Normal draws [s, z, rows]."""
+        if (purpose, rows) not in self._draws:
+            shape, name = (self.latent, rows), f"hippocampus.{purpose}"
+            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, "normal", device=self.spec.device)
+        return self._draws[purpose, rows].at(ticks)
