@@ -30,7 +30,7 @@ from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import Cortex
 from cls_sim.replay.base import Replay
-from cls_sim.rhythm import Rhythm
+from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
 
 

@@ -13,7 +13,7 @@ import cls_sim
 
 PACKAGE = Path(cls_sim.__file__).parent
 FLOORS = [
-    {"errors", "batch", "clock", "ledger", "subjects", "part", "optimisers", "variational"},
+    {"errors", "batch", "clock", "ledger", "subjects", "part", "optimisers", "predictability", "variational"},
     {"world", "hippocampus", "neocortex", "plasticity", "rhythm"},
     {"replay", "consolidation", "readout", "probes"},
     {"life"},

@@ -170,6 +170,7 @@ KINDS: dict[str, Any] = {
     "Memorisation": lessons,
     "Score": lessons,
     "BayesExcess": lessons,
+    "Regret": lessons,
     "Predictability": lessons,
     "MemorySignal": patterns,
     "Strength": cohorts,

@@ -16,10 +16,10 @@ import cls_sim as cls
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
 from cls_sim.part import View
-from cls_sim.rhythm import Rhythm
+from cls_sim.rhythm.base import Rhythm
 from tests.lives import wraps
 
-ROOM = [name for name, module in cls.VOCABULARY.items() if module == "rhythm" and name != "Rhythm"]
+ROOM = [name for name, module in cls.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
 TENANTS = [name for name in ROOM if not wraps(name)]
 ROWS = cls.Batch.lived(torch.zeros(1, 20, 1), torch.zeros(1, 20, dtype=torch.int64))
 VIEW = View(*(lambda *_: None,) * 5, stored=lambda: ROWS)  # type: ignore[arg-type]
@@ -28,7 +28,7 @@ VIEW = replace(VIEW, loss=lambda batch: torch.ones(batch.x.shape[:2]))
 
 def begun(rhythm: Rhythm, ends: tuple[int, ...] = (150, 300), subjects: int = 1) -> Clock:
     """The clock of a cohort that lives by this rhythm."""
-    return Clock(subjects, rhythm.begin(cls.Spec(seeds=tuple(range(subjects)), ends=ends)).per_day)
+    return Clock(subjects, rhythm.begin(cls.Spec(seeds=tuple(range(subjects)), ends=ends, regression=True)).per_day)
 
 
 def lived(rhythm: Rhythm, clock: Clock, experiences: int) -> str:
@@ -233,3 +233,55 @@ def test_refusals_name_the_setting(make, key: str):
     with pytest.raises(Refused) as refused:
         make()
     assert refused.value.key == key
+
+
+# -- nights that end when it is enough --------------------------------------------------------------------------
+
+
+def lessons(snr: float, rhythm: Rhythm, subjects: int = 12) -> cls.Life:
+    """One night with a noisy linear teacher."""
+    return cls.Life(
+        subjects=subjects,
+        world=cls.Teacher(items=150, features=50, snr=snr, test=500),
+        hippocampus=cls.Store(capacity=150, keep="ring"),
+        neocortex=cls.Linear(),
+        replay=cls.Everything(),
+        plasticity=cls.WakeNight(wake=0.0, night=0.02),
+        rhythm=rhythm,
+        consolidation=cls.Descent(rule=cls.Sgd(), reduction="sum"),
+    )
+
+
+def slept(life: cls.Life) -> np.ndarray:
+    for _ in life.live(days=1):
+        pass
+    return life.clock.replay
+
+
+@pytest.mark.parametrize("by", ["likelihood", "speed"])
+def test_the_more_predictable_the_world_the_longer_the_night(by: str):
+    nights = [slept(lessons(snr, cls.Estimated(by=by, wake=1, night=400, rate=0.02), 6)).mean() for snr in (0.1, 1, 10)]
+    assert nights[0] < 0.7 * nights[1] < 0.7 * nights[2]
+
+
+def test_the_estimated_dose_is_nearly_the_best_and_a_long_night_is_not():
+    stopped = lessons(0.5, cls.Estimated(wake=1, night=400, rate=0.02))
+    slept(stopped)
+    long = lessons(0.5, cls.Nights(wake=1, night=400))
+    slept(long)
+    with torch.no_grad():
+        regret = [cls.Regret().measure(life).mean().item() for life in (stopped, long)]
+    assert 0 <= regret[0] < 0.05 and regret[1] > 0.15
+
+
+def test_an_estimate_that_wants_more_than_a_night_goes_on_the_next():
+    rhythm = cls.Estimated(wake=1, night=10, rate=0.02)
+    life = lessons(16.0, rhythm, 2)
+    for _ in life.live(days=3):
+        pass
+    assert life.clock.replay.tolist() == [30, 30] and life.clock.night.tolist() == [3, 3]
+
+
+def test_to_estimate_one_asks_for_one_number():
+    with pytest.raises(Refused, match="estimates the noise of one number"):
+        cls.Estimated().begin(cls.Spec(outputs=10))

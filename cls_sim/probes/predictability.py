@@ -10,10 +10,9 @@ from torch import Tensor
 
 from cls_sim.errors import Refused, choice, real
 from cls_sim.part import Spec
+from cls_sim.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
 from cls_sim.probes.base import Probe
 
-GRID = np.arange(-6.0, 10.001, 0.02)  # log2 SNR
-DOSES = np.geomspace(1e-3, 1e3, 400)
 NIGHT = ("night.end", "life.end")
 
 
@@ -71,11 +70,38 @@ class BayesExcess(Probe):
         for i, (x, y) in enumerate(_stored(life)):
             snr = float(life.world.ratio[i])
             penalty = 0.0 if np.isinf(snr) else 1.0 / max(snr, 1e-9)
-            values, vectors, seen = _decomposed(x, y)
+            values, vectors, seen = decomposed(x, y)
             weights = vectors @ (seen / np.where(values > 1e-9, values + penalty, np.inf))
             answer = exam.x[i].double().cpu().numpy().reshape(exam.rows, -1) @ weights
             found.append(np.mean((answer - exam.y[i, :, 0].double().cpu().numpy()) ** 2))
         return cortex / torch.tensor(found, device=cortex.device) - 1.0
+
+
+class Regret(Probe):
+    """The cortex' error on new questions over the least on its way, had it known when to stop, less 1 [s].
+
+    The way is that of gradient descent from nothing on all that is stored, at any dose; the least is read from the
+    very questions (an oracle, subject by subject).  Below 0 is luck of who did not go this way.
+
+    at  moments
+
+    >>> Regret(at="life.end").at
+    ('life.end',)
+    """
+
+    def __init__(self, *, at: str | list[str] | tuple[str, ...] = NIGHT):
+        super().__init__(at=at)
+
+    def begin(self, spec: Spec) -> Spec:
+        return _regression(spec)
+
+    def measure(self, life: Any) -> Tensor:
+        self.begin(life.spec)
+        exam = life.world.exam(0)
+        cortex = (life.neocortex.scores(exam.x) - exam.y).double().square().mean((1, 2))
+        asked = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
+        least = [errors(x, y, asked[0][i], asked[1][i]).min() for i, (x, y) in enumerate(_stored(life))]
+        return cortex / torch.tensor(least, device=cortex.device) - 1.0
 
 
 class Predictability(Probe):
@@ -119,29 +145,15 @@ class Predictability(Probe):
         return torch.tensor(found, dtype=torch.float64, device=life.spec.device)
 
     def _likelihood(self, x: np.ndarray, y: np.ndarray) -> float:
-        values, vectors, _ = _decomposed(x.T, np.zeros(x.shape[1]))  # of X Xᵀ [P, P]
-        along = (vectors.T @ y) ** 2
-        snr = 2.0 ** GRID[:, None]
-        spread = (1.0 + snr * np.maximum(values, 0.0)) / (1.0 + snr)  # the variance along each mode
-        return float(GRID[np.argmin((np.log(spread) + along / spread).sum(1))])
+        return likelihood(x, y)
 
     def _validation(self, x: np.ndarray, y: np.ndarray) -> float:
         held = max(1, round(self.share * len(x)))
-        values, vectors, seen = _decomposed(x[held:], y[held:])
-        values = np.maximum(values, 0.0)
-        learnt = -np.expm1(-DOSES[:, None] * values)  # [dose, mode]
-        weights = learnt * np.where(values > 1e-9, seen / np.maximum(values, 1e-9), DOSES[:, None] * seen)
-        error = ((x[:held] @ vectors @ weights.T - y[:held, None]) ** 2).mean(0)
-        dose = DOSES[np.argmin(error)]
-        # the SNR at which this dose is the best: Σ e^(-ls) [σ_e² (1 - e^(-ls)) - σ_w² l e^(-ls)] = 0
-        left = np.exp(-dose * values)
-        noise, signal = (left * (1.0 - left)).sum(), (values * left**2).sum()
-        return float(np.clip(np.log2(max(noise, 1e-300) / max(signal, 1e-300)), GRID[0], GRID[-1]))
+        dose = DOSES[np.argmin(errors(x[held:], y[held:], x[:held], y[:held]))]
+        return snr_of(decomposed(x[held:], y[held:])[0], float(dose))
 
     def _speed(self, x: np.ndarray, y: np.ndarray) -> float:
-        slope = -2.0 * ((x.T @ y) ** 2).sum() / len(x)
-        signal = np.clip((-slope / 2.0 - 1.0) * x.shape[1] / len(x), 2.0**-7, 1.0 - 2.0**-11)
-        return float(np.clip(np.log2(signal / (1.0 - signal)), GRID[0], GRID[-1]))
+        return speed(x, y)
 
 
 def _regression(spec: Spec) -> Spec:
@@ -157,9 +169,3 @@ def _stored(life: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     batch = life.hippocampus.fetch(slots)
     x, y, alive = batch.x.flatten(2).cpu().numpy(), batch.y[..., 0].cpu().numpy(), alive.cpu().numpy()
     return [(x[i][alive[i]].astype(np.float64), y[i][alive[i]].astype(np.float64)) for i in range(len(x))]
-
-
-def _decomposed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Eigenvalues and -vectors of XᵀX, and Xᵀy along them."""
-    values, vectors = np.linalg.eigh(x.T @ x)
-    return values, vectors, vectors.T @ (x.T @ y)

@@ -1,0 +1,75 @@
+"""How predictable is what was lived?  Estimates from the episodes alone, and when to stop learning them.
+
+A linear teacher with noise, y = x·w + ε of variance 1, is learnt by gradient descent on the sum of squares from w = 0;
+x [P, N] and y [P] are the episodes, and the dose s is the sum of the learning rates.  In the modes of XᵀX (eigenvalues
+l) a share 1 - e^(-ls) of what there is to learn is learnt.
+
+Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+GRID = np.arange(-6.0, 10.001, 0.02)  # log2 SNR
+DOSES = np.geomspace(1e-3, 1e3, 400)
+
+
+def decomposed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues [N], from 0, and -vectors of XᵀX, and Xᵀy along them."""
+    values, vectors = np.linalg.eigh(x.T @ x)
+    return np.maximum(values, 0.0), vectors, vectors.T @ (x.T @ y)
+
+
+def likelihood(x: np.ndarray, y: np.ndarray) -> float:
+    """log2 SNR by maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I), within 2^-6 … 2^10.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.standard_normal((400, 400)) / 20
+    >>> y = x @ rng.standard_normal(400) * 0.8**0.5 + rng.standard_normal(400) * 0.2**0.5
+    >>> bool(abs(likelihood(x, y) - 2) < 0.6)
+    True
+    """
+    values, vectors, _ = decomposed(x.T, np.zeros(x.shape[1]))  # of X Xᵀ [P, P]
+    along = (vectors.T @ y) ** 2
+    snr = 2.0 ** GRID[:, None]
+    spread = (1.0 + snr * values) / (1.0 + snr)  # the variance along each mode
+    return float(GRID[np.argmin((np.log(spread) + along / spread).sum(1))])
+
+
+def speed(x: np.ndarray, y: np.ndarray) -> float:
+    """log2 SNR by the initial speed of learning, dE/ds = -2 |Xᵀy|² / P at s = 0, within 2^-6 … 2^10.
+
+    σ_w² = (-dE/ds / 2 - 1) N / P.
+    """
+    slope = -2.0 * ((x.T @ y) ** 2).sum() / len(x)
+    signal = np.clip((-slope / 2.0 - 1.0) * x.shape[1] / len(x), 2.0**-7, 1.0 - 2.0**-11)
+    return float(np.clip(np.log2(signal / (1.0 - signal)), GRID[0], GRID[-1]))
+
+
+def errors(x: np.ndarray, y: np.ndarray, asked_x: np.ndarray, asked_y: np.ndarray) -> np.ndarray:
+    """The mean squared error on questions after each of DOSES."""
+    values, vectors, seen = decomposed(x, y)
+    learnt = -np.expm1(-DOSES[:, None] * values)  # [dose, mode]
+    weights = learnt * np.where(values > 1e-9, seen / np.maximum(values, 1e-9), DOSES[:, None] * seen)
+    return ((asked_x @ vectors @ weights.T - asked_y[:, None]) ** 2).mean(0)
+
+
+def best_dose(values: np.ndarray, snr: float) -> float:
+    """The dose after which more learning of modes with these eigenvalues harms new questions, within DOSES.
+
+    Σ e^(-ls) [σ_e² (1 - e^(-ls)) - σ_w² l e^(-ls)] = 0, summed over the modes.
+
+    >>> bool(0.6 < best_dose(np.full(100, 1.0), 1.0) < 0.8)  # ln 2
+    True
+    """
+    left = np.exp(-DOSES[:, None] * values)
+    rises = (left * ((1.0 - left) - snr * values * left)).sum(1) > 0
+    return float(DOSES[np.argmax(rises)]) if rises.any() else float(DOSES[-1])
+
+
+def snr_of(values: np.ndarray, dose: float) -> float:
+    """log2 of the SNR of which this dose is the best (see best_dose), within 2^-6 … 2^10."""
+    left = np.exp(-dose * values)
+    noise, signal = (left * (1.0 - left)).sum(), (values * left**2).sum()
+    return float(np.clip(np.log2(max(noise, 1e-300) / max(signal, 1e-300)), GRID[0], GRID[-1]))

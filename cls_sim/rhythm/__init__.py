@@ -1,0 +1,1 @@
+"""Rhythms: when does sleep come, and how long is a night?"""
