@@ -94,6 +94,7 @@ class Life:
             recall=self.hippocampus.recall,
             revisit=self._revisit,
             neocortex=self.neocortex,
+            answer=lambda x: self.readout.answer(x, None, self.hippocampus, self.neocortex),
             latest=self._latest,
             stored=self._stored,
         )

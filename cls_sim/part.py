@@ -38,6 +38,7 @@ class Spec:
     context_told: bool = False  # the context is told at learning and at exams (task-incremental)
     heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
+    weighed: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
     per_day: int = 1  # experiences a day
     features: int = 0  # width of the cortex' last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
@@ -200,6 +201,7 @@ class View:
     recall(x)                      what the hippocampus recalls (see hippocampus.Recall)
     revisit(size)                  the data of the context that has just ended, in batches; every pass is counted
     neocortex                      the cortex itself, for gradients; consolidation alone may write to it
+    answer(x)                      what the subject would answer now (see readout.Answer)
     latest()            [s, b, …]  what was lived last
     stored()            [s, n, …]  all that the hippocampus holds, slot by slot, weight 0 where it is empty
     """
@@ -210,5 +212,6 @@ class View:
     recall: Callable[[Tensor], Any]
     revisit: Callable[[int], Iterator[Batch]]
     neocortex: Any = None
+    answer: Callable[[Tensor], Any] | None = None
     latest: Callable[[], Batch] | None = None
     stored: Callable[[], Batch] | None = None

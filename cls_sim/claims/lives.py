@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.values import Readings, Traces, Verdict
+from cls_sim.claims.values import Readings, Traces, Verdict, told
 from cls_sim.errors import Refused
 
 
@@ -48,4 +48,21 @@ def rises_then_falls(traces: Traces, readings: Readings, arm: str, reading: str)
     return {"expected": "a peak inside", "tolerance": 0, "value": best, "interval": lows, "passed": bool(passed)}
 
 
-KINDS = (stages, worsens, rises_then_falls)
+def falls_within(
+    traces: Traces, readings: Readings, arm: str, reading: str, stretch: int, at_most: float, moment: str = "day.end"
+) -> Verdict:
+    """A reading falls, reading by reading, within each stretch of so many: Spearman's correlation with their order.
+
+    The mean over stretches and subjects is at most so much (-1: falls all the way, every time); a stretch that is not
+    whole does not count.
+    """
+    values = traces[arm].reading(reading, moment)[1]  # [t, s]
+    whole = values[: len(values) // stretch * stretch].reshape(-1, stretch, values.shape[1])
+    if not len(whole):
+        raise Refused(f"claims: {arm}.{reading}", f"has {len(values)} readings, no {stretch}", "give a shorter stretch")
+    found = np.array([[statistics.spearman(range(stretch), one) for one in some.T] for some in whole])
+    e = statistics.estimate(found.mean(0))
+    return {"expected": f"<= {at_most}", "tolerance": 0, **told(e), "passed": bool(e.mean <= at_most)}
+
+
+KINDS = (stages, worsens, rises_then_falls, falls_within)

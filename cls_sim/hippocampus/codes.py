@@ -6,8 +6,9 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
+from cls_sim.clock import Clock
 from cls_sim.errors import Refused, whole
 from cls_sim.part import Part, Spec
 
@@ -117,3 +118,44 @@ class Coarse(Code):
         fields = level.view(s, b, -1)[..., :count].float().div_(2**self.bits - 1)
         image = interpolate(fields.reshape(s * b, 1, *self._fields), self._image, mode="bilinear", align_corners=False)
         return image.view(s, b, -1).clamp_(0, 1)  # interpolation rounds beyond its ends
+
+
+class Grams(Code):
+    """Which parts an input has, a bit each: read again, each counts what it counts by then.
+
+        read(content)_j = content_j w_j(t) / ‖ content · w(t) ‖,    w [s, x] the weights that the world gives at time t
+
+    A text is kept as the n-grams that it holds (width / 8 bytes), and encoded anew whenever it is remembered.  Refused
+    where the world does not weigh its inputs (see world.Texts).
+
+    >>> code = Grams()
+    >>> _ = code.begin(Spec(inputs=(8,), weighed=lambda clock: torch.tensor([[3.0, 4, 1, 1, 1, 1, 1, 1]])))
+    >>> code.join(code.spec, Clock(1, 1))
+    >>> code.read(code.write(torch.tensor([[[0.7, 0.7, 0, 0, 0, 0, 0, 0]]])))[0, 0, :3].tolist()
+    [0.6000000238418579, 0.800000011920929, 0.0]
+    """
+
+    kind = torch.uint8
+    derived = Code.derived | {"_bits", "_places", "_clock"}
+
+    def begin(self, spec: Spec) -> Spec:
+        size = int(torch.Size(spec.inputs).numel())
+        if spec.weighed is None or size % 8:
+            raise Refused("code", "is for texts whose parts are weighed, and this world sends none", "give null")
+        self.width = size // 8
+        self._places = 2 ** torch.arange(8, device=spec.device, dtype=torch.uint8)
+        byte = torch.arange(256, device=spec.device)
+        self._bits = ((byte[:, None] >> torch.arange(8, device=spec.device)) & 1).float()  # [256, 8]
+        return super().begin(spec)
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        self._clock = clock
+
+    def write(self, x: Tensor) -> Tensor:
+        held = (x > 0).view(*x.shape[:2], self.width, 8)
+        return (held * self._places).sum(3, dtype=torch.uint8)
+
+    def read(self, content: Tensor) -> Tensor:
+        assert self.spec.weighed is not None
+        held = self._bits.index_select(0, content.flatten().int()).view(*content.shape[:2], -1)
+        return normalize(held.mul_(self.spec.weighed(self._clock)[:, None]), dim=2)

@@ -33,7 +33,7 @@ class Episodic(Hippocampus):
     The row n + 1 is a bin for what is not stored, so that writing needs no choice of rows; it is not state.
     """
 
-    derived = frozenset({"changed", "spec", "form", "_form", "_slots", "_rows", "_silent"})
+    derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent"})
     columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer")
 
     keep_scores: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import warnings
 import zipfile
 import zlib
@@ -16,6 +17,7 @@ import numpy as np
 from cls_sim.errors import Refused
 
 CAP = 2**27  # bytes that a compressed file may hold
+TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
 
 
 class FileRefused(Refused):
@@ -25,13 +27,43 @@ class FileRefused(Refused):
         return self
 
 
-def read_bytes(path: Path, remedy: str) -> bytes:
-    """The content of a file, unpacked if its name ends in .gz."""
+def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
+    """The content of a file, unpacked if its name ends in .gz; refused if it has not this checksum, where given."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise FileRefused(str(path), f"cannot be read ({error.strerror})", remedy) from None
+    found = hashlib.sha256(raw).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise FileRefused(str(path), f"has sha256 {found}, expected {sha256}", remedy)
     return gunzip(path, raw, remedy) if path.suffix == ".gz" else raw
+
+
+def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str]:
+    """Where a public file is, and what to do if it is not the right one.
+
+    Looked for in this folder of $CLS_SIM_DATA_DIR, then in the user's cache, else downloaded there from `home`, whole
+    and of this checksum (`sha256:…`), or not at all.
+    """
+    import pooch
+
+    named = os.environ.get("CLS_SIM_DATA_DIR")
+    cache = Path(pooch.os_cache("cls_sim")) / folder
+    places = [Path(named).expanduser() / folder] if named else []
+    remedy = "delete it to have it downloaded again, or put the original file there"
+    for place in (*places, cache):
+        if (place / name).is_file():
+            return place / name, remedy
+    pooch.get_logger().setLevel("WARNING")  # parts do not talk
+    try:
+        get = pooch.HTTPDownloader(timeout=TIMEOUT)  # pyright: ignore[reportArgumentType]
+        pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
+    except (OSError, ValueError) as error:  # what requests raises is an OSError; a wrong checksum a ValueError
+        reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
+        remedy = f"put {name} there, or into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
+        reason = f"is not there and cannot be downloaded from {home} ({reason})"
+        raise FileRefused(str(cache / name), reason, remedy) from None
+    return cache / name, remedy
 
 
 def gunzip(path: Path, raw: bytes, remedy: str) -> bytes:

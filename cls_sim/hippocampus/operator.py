@@ -1,0 +1,68 @@
+"""A hippocampus that learns from an operator: only what the subject doubts is asked about, answered, and stored."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import real
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.hippocampus.wraps import Wrapped
+from cls_sim.part import Spec, View
+
+
+class Operator(Wrapped):
+    """What the subject would answer with doubt is handed to an operator, whose answer is stored; the rest is not.
+
+        asked:  novelty of the subject's own answer ≥ threshold
+
+    hippocampus  which stores what was asked
+    threshold    in [0, 1]; 0 asks about everything
+
+    The novelty is that of the readout, before anything of this experience is stored.  asked [s], met [s]: how many
+    rows were asked about, and met, on the day `today` [s]; latest [s, b]: which of the latest experience.
+
+    Source: classification with a reject option, Chow 1970; learning from queries, Cohn, Atlas & Ladner 1994.
+
+    >>> from cls_sim.hippocampus.none import NoHippocampus
+    >>> Operator(NoHippocampus(), threshold=0.5).threshold
+    0.5
+    """
+
+    def __init__(self, hippocampus: Hippocampus, *, threshold: float = 0.3):
+        super().__init__(hippocampus)
+        self.threshold = real("threshold", threshold, 0.0, 1.0)
+        if "spec" in vars(self):
+            self._empty()
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = super().begin(spec)
+        self._empty()
+        return spec
+
+    def _empty(self) -> None:
+        s, device = self.spec.subjects, self.spec.device
+        self.asked, self.met = (torch.zeros(s, dtype=torch.int64, device=device) for _ in range(2))
+        self.latest = torch.zeros(s, self.spec.batch, dtype=torch.bool, device=device)
+        self.today = np.full(s, -1, np.int64)
+
+    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
+        there = batch.present() if who is None else batch.present() & who[:, None]
+        doubted = there
+        if view.answer is not None:
+            doubted = there & (view.answer(batch.x).novelty >= self.threshold)
+        self._count(doubted, there, clock, who)
+        super().encode(batch.with_(weight=doubted.to(batch.x.dtype)), view, clock, who)
+
+    def _count(self, doubted: Tensor, there: Tensor, clock: Clock, who: Tensor | None) -> None:
+        awake = np.ones(clock.subjects, bool) if who is None else who.cpu().numpy()
+        day = np.where(awake, clock.experience // clock.per_day, self.today)
+        same = torch.from_numpy(day == self.today).to(self.asked.device)
+        self.asked, self.met = self.asked * same + doubted.sum(1), self.met * same + there.sum(1)
+        self.today = day
+        latest = torch.zeros_like(self.latest)
+        latest[:, : doubted.shape[1]] = doubted
+        self.latest = latest if who is None else torch.where(who[:, None], latest, self.latest)

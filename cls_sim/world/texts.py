@@ -1,0 +1,314 @@
+"""Queries in words, domain by domain: text as hashed n-grams, weighed by how telling each has been so far."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from cls_sim.batch import Batch
+from cls_sim.clock import Clock
+from cls_sim.errors import Refused, choice, whole
+from cls_sim.part import Spec
+from cls_sim.world.stream import Stream
+from cls_sim.world.table import Data, Table
+
+Query = tuple[str, str, str]  # text, intent, domain
+Encoder = Callable[[list[str]], Any]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What there is to learn, to be examined on (None: a part held out), and what belongs to no domain."""
+
+    learn: Sequence[Query]
+    tests: Sequence[Query] | None = None
+    strange: Sequence[str] = ()
+
+
+class Texts(Stream):
+    """Queries of people, each with its intent; domains of intents open one after another.  Contexts are domains.
+
+        x_j = t_j(w) idf_j / ‖ t(w) · idf ‖,    idf_j = ln((1 + n) / (1 + n_j)) + 1
+
+    t(w) is 1 where the text w holds an n-gram that is hashed to j, else 0: single words and pairs of words fill one
+    half of the `width`, the 3 to 5 letters within words the other.  n queries were lived so far and n_j of them hold j,
+    counted up to the last end of a day: so a night (or, without nights, the end of a day) changes how every text is
+    encoded, exams and new queries alike.  What was stored before can be encoded anew (see Grams).
+
+    contexts  how many domains open, in the order in which they come (None: all)
+    width     of x, a multiple of 16
+    encoder   None: as above.  A function from a list of texts to numbers [n, x], such as an embedding of sentences, or
+              the name of a model of the package sentence-transformers; what it gives is left as it is
+    examined  test or validation: what exams ask
+
+    Further settings as in Stream; labels are intents, all apart.
+
+    Source: hashed features, Weinberger et al. 2009; inverse document frequency, Spärck Jones 1972, smoothed.
+    """
+
+    derived = Stream.derived | {"_strange", "_clock", "_met", "_now", "_hashed", "encoder", "domains", "intents"}
+
+    def __init__(
+        self,
+        *,
+        scenario: str = "class",
+        contexts: int | None = None,
+        width: int = 2048,
+        encoder: Encoder | str | None = None,
+        order: str = "sharp",
+        per_context: int = 30,
+        batch: int = 50,
+        told: bool = True,
+        fuzziness: float = 0.2,
+        cycles: int = 2,
+        label_noise: float = 0.0,
+        examined: str = "test",
+    ):
+        self.width = whole("width", width, 16, 2**20)
+        if self.width % 16:
+            raise Refused("width", f"{width} is no multiple of 16", "give one, such as 2048")
+        if encoder is not None and not callable(encoder) and not isinstance(encoder, str):
+            raise Refused("encoder", f"{encoder!r} is no function", "give one, the name of a model, or none")
+        self.encoder = encoder
+        if contexts is not None:
+            whole("contexts", contexts)
+        if scenario == "domain":
+            raise Refused("scenario", "is domain, but no two domains share an intent", "use class or task")
+        super().__init__(
+            scenario=scenario,
+            contexts=1 if contexts is None else contexts,
+            order=order,
+            per_context=per_context,
+            batch=batch,
+            told=told,
+            fuzziness=fuzziness,
+            cycles=cycles,
+            label_noise=label_noise,
+        )
+        self._opens = contexts
+        self.asks = choice("examined", examined, ("test", "validation"))
+        self._clock: Clock | None = None
+
+    @abstractmethod
+    def corpus(self) -> Corpus:
+        """The queries; the exams are those of `self.asks`."""
+
+    # -- text as numbers ----------------------------------------------------------------------------------
+
+    def begin(self, spec: Spec) -> Spec:
+        corpus = self.corpus()
+        self.domains = tuple(dict.fromkeys(domain for _, _, domain in corpus.learn))
+        if self._opens is not None and self._opens > len(self.domains):
+            raise Refused("contexts", f"is {self._opens}, and there are {len(self.domains)} domains", "give fewer")
+        self.domains = self.domains[: self._opens]
+        self.contexts = len(self.domains)
+        known = [query for domain in self.domains for query in corpus.learn if query[2] == domain]
+        self.intents = tuple(dict.fromkeys(intent for _, intent, _ in known))
+        self._met: list[Tensor] = []
+        self._now: tuple[Any, Tensor] | None = None
+        self._hashed = self._table(corpus, known)
+        spec = super().begin(spec)
+        self._strange = self._encoded(list(corpus.strange), spec.inputs)
+        return spec
+
+    def data(self) -> Data:
+        return self._hashed
+
+    def _table(self, corpus: Corpus, known: Sequence[Query]) -> Data:
+        tests = None
+        if corpus.tests is not None:
+            asked = [query for query in corpus.tests if query[2] in self.domains]
+            if odd := next((intent for _, intent, _ in asked if intent not in self.intents), None):
+                raise Refused("tests", f"asks for the intent {odd!r}, and nobody teaches it", "give queries of it")
+            tests = self._rows(asked, None)
+        return self._rows(known, tests)
+
+    def _rows(self, queries: Sequence[Query], tests: Data | None) -> Data:
+        number = {intent: i for i, intent in enumerate(self.intents)}
+        y = np.array([number[intent] for _, intent, _ in queries], np.int64)
+        context = np.array([self.domains.index(domain) for _, _, domain in queries], np.int64)
+        quantum = None if self.encoder is not None else 1.0
+        x = self._encoded([text for text, _, _ in queries], (self.width,))
+        return Data(x=x, y=y, context=context, tests=tests, quantum=quantum)
+
+    def _encoded(self, texts: list[str], inputs: tuple[int, ...]) -> np.ndarray:
+        """Which n-grams each text holds, uint8 [n, x]; or what the encoder says, float32."""
+        if self.encoder is None:
+            return hashed(texts, self.width)
+        if not texts:
+            return np.zeros((0, *inputs), np.float32)
+        encode = _model(self.encoder) if isinstance(self.encoder, str) else self.encoder
+        x = np.ascontiguousarray(np.asarray(encode(texts), np.float32))
+        if x.ndim != 2 or len(x) != len(texts) or not np.isfinite(x).all():
+            raise Refused("encoder", f"made {x.shape} of {len(texts)} texts", "give [texts, numbers], all finite")
+        return x
+
+    def _told(self, spec: Spec, data: Data, protocol: Any) -> Spec:
+        weighed = None if self.encoder is not None else self.idf
+        return replace(super()._told(spec, data, protocol), quantum=None, weighed=weighed)
+
+    # -- how telling, and when ------------------------------------------------------------------------------
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._clock = clock
+
+    def idf(self, clock: Clock) -> Tensor:
+        """How telling each n-gram is after the days that were over: [s, x], from 1; 1 for all on the first day."""
+        days = clock.experience // clock.per_day
+        key = (clock.per_day, days.tobytes())
+        if self._now is None or self._now[0] != key:
+            met, lived = self._counted(clock.per_day, int(days.max())), np.minimum(days * clock.per_day, self.length)
+            n = torch.from_numpy(1.0 + lived * self.batch).float().to(met.device)[:, None]
+            at = torch.from_numpy(days.copy()).to(met.device)
+            counts = met[at, torch.arange(len(days), device=met.device)]
+            self._now = (key, (n / (1 + counts)).log() + 1)
+        return self._now[1]
+
+    def _counted(self, per_day: int, day: int) -> Tensor:
+        """In how many queries each n-gram was met before each day up to this one: [days, s, x]."""
+        if self._now is not None and self._now[0][0] != per_day:
+            self._met = []
+        x = self._learnt.x
+        if not self._met:
+            self._met = [torch.zeros(len(self._plan), x.shape[1], device=x.device)]
+        for d in range(len(self._met), day + 1):
+            items = self._plan[:, (d - 1) * per_day : d * per_day].flatten(1)
+            new = torch.zeros_like(self._met[0])
+            for some in items.split(500, 1):
+                rows = x.index_select(0, some.reshape(-1).long()).view(*some.shape, -1)
+                new += rows.sum(1, dtype=torch.float32)
+            self._met.append(self._met[-1] + new)
+        return torch.stack(self._met[: day + 1])
+
+    def _weighed(self, x: Tensor) -> Tensor:
+        """Texts [s, b, x] as they are encoded now."""
+        if self.encoder is not None:
+            return x
+        return normalize(x if self._clock is None else x * self.idf(self._clock)[:, None], dim=2)
+
+    def _batch(
+        self, data: Table, items: Tensor, born: Tensor, weight: Tensor | None = None, known: bool = True
+    ) -> Batch:
+        batch = super()._batch(data, items, born, weight, known)
+        return batch.with_(x=self._weighed(batch.x))
+
+    def strange(self) -> Batch:
+        """Queries that belong to no domain: [s, n, x], label -1."""
+        seeds, device = self._spec.seeds, self._spec.device
+        x = torch.from_numpy(self._strange).to(device).float().expand(len(seeds), -1, -1)
+        return Batch.lived(self._weighed(x), torch.full(x.shape[:2], -1, dtype=torch.int64, device=device))
+
+
+class Queries(Texts):
+    """Your own queries, as a list of (text, intent, domain).
+
+    queries  to learn from; domains and intents are numbered as they first come
+    tests    to be examined on (None: 15 % of each intent is held out)
+    strange  texts that belong to no domain, to be handed over
+
+    Further settings as in Texts.
+
+    >>> words = [("open an account", "open", "bank"), ("close my account", "close", "bank")]
+    >>> travel = [("book a flight", "flight", "travel"), ("find a hotel", "hotel", "travel")]
+    >>> world = Queries(queries=words * 8 + travel * 8, strange=["who are you"], batch=4)
+    >>> spec = world.begin(Spec())
+    >>> spec.outputs, spec.contexts, world.domains, world.strange().rows
+    (4, 2, ('bank', 'travel'), 1)
+    """
+
+    derived = Texts.derived | {"queries", "tests", "odd"}
+
+    def __init__(
+        self,
+        *,
+        queries: Sequence[Query],
+        tests: Sequence[Query] | None = None,
+        strange: Sequence[str] = (),
+        scenario: str = "class",
+        contexts: int | None = None,
+        width: int = 2048,
+        encoder: Encoder | str | None = None,
+        order: str = "sharp",
+        per_context: int = 30,
+        batch: int = 50,
+        told: bool = True,
+        fuzziness: float = 0.2,
+        cycles: int = 2,
+        label_noise: float = 0.0,
+    ):
+        super().__init__(
+            scenario=scenario,
+            contexts=contexts,
+            width=width,
+            encoder=encoder,
+            order=order,
+            per_context=per_context,
+            batch=batch,
+            told=told,
+            fuzziness=fuzziness,
+            cycles=cycles,
+            label_noise=label_noise,
+        )
+        self.queries, self.odd = _checked("queries", queries), [str(text) for text in strange]
+        self.tests = None if tests is None else _checked("tests", tests)
+        if not self.queries:
+            raise Refused("queries", "is empty", "give at least one (text, intent, domain)")
+
+    def corpus(self) -> Corpus:
+        return Corpus(self.queries, self.tests, self.odd)
+
+
+def _checked(key: str, queries: Sequence[Query]) -> list[Query]:
+    found = [tuple(query) for query in queries]
+    for i, query in enumerate(found):
+        if len(query) != 3 or not all(isinstance(word, str) for word in query):
+            raise Refused(f"{key}[{i}]", f"is {query!r}", "give (text, intent, domain), three strings")
+    return found  # pyright: ignore[reportReturnType]
+
+
+def hashed(texts: Sequence[str], width: int) -> np.ndarray:
+    """Which n-grams each text holds, hashed to `width` places: uint8 [n, width].
+
+    >>> hashed(["hello", "hello world"], 64).sum(1).tolist() == hashed(["HELLO", "World, hello"], 64).sum(1).tolist()
+    False
+    >>> hashed(["hello"], 64).tolist() == hashed(["HELLO"], 64).tolist()
+    True
+    """
+    return _hashed(tuple(texts), width)
+
+
+@lru_cache(maxsize=8)  # every arm of an experiment reads the same texts
+def _hashed(texts: tuple[str, ...], width: int) -> np.ndarray:
+    if not texts:
+        return np.zeros((0, width), np.uint8)
+    try:
+        from sklearn.feature_extraction.text import HashingVectorizer
+    except ImportError:
+        reason, remedy = "texts are hashed by scikit-learn, which is not installed", "pip install cls-sim[text]"
+        raise Refused("encoder", reason, remedy) from None
+    halves = [
+        HashingVectorizer(
+            n_features=width // 2, analyzer=kind, ngram_range=span, binary=True, norm=None, alternate_sign=False
+        ).transform(texts)
+        for kind, span in (("word", (1, 2)), ("char_wb", (3, 5)))
+    ]
+    return np.concatenate([np.asarray(half.toarray() > 0, np.uint8) for half in halves], 1)
+
+
+def _model(name: str) -> Encoder:
+    """The encoder of sentences of this name."""
+    try:
+        from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        remedy = "pip install sentence-transformers, or give a function, or null for hashed n-grams"
+        raise Refused("encoder", f"{name} needs sentence-transformers, which is not installed", remedy) from None
+    return SentenceTransformer(name).encode
