@@ -53,6 +53,7 @@ VOCABULARY = {
     "Sparse": "hippocampus.sparse",
     "Store": "hippocampus.store",
     "Gaussians": "hippocampus.gaussians",
+    "Mixtures": "hippocampus.mixtures",
     "Copies": "hippocampus.copies",
     "Exemplars": "hippocampus.exemplars",
     "GenerativeClassifier": "hippocampus.generative",
