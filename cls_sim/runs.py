@@ -13,6 +13,7 @@ from cls_sim import __version__, claims, configs, engines, sinks, statistics
 from cls_sim import folder as folders
 from cls_sim.clock import Moment
 from cls_sim.configs import Experiment
+from cls_sim.derived import readings
 from cls_sim.disk import read, write
 from cls_sim.errors import Diverged, Refused
 from cls_sim.folder import config_hash
@@ -145,20 +146,6 @@ def traces(experiment: Experiment, folder: Path) -> dict[str, Trace]:
         for job in wave:
             found[job.arm.name].append(Trace.read(folder / "trace" / f"{job.name}.jsonl"))
     return {name: Trace.join(parts) for name, parts in found.items()}
-
-
-def readings(trace: Trace) -> dict[str, np.ndarray]:
-    """The last reading of every probe [s], contexts averaged, and what follows from a reading by context.
-
-    From a matrix [s, k] taken at context ends (its k are contexts): NAME.forgetting, NAME.backward, NAME.forward.
-    """
-    found: dict[str, np.ndarray] = {}
-    for name in trace.names():
-        last = trace.last(name)
-        found[name] = last if last.ndim == 1 else np.nanmean(last, 1)
-        if last.ndim == 2 and trace.is_taken(name, "context.end"):
-            found |= {f"{name}.{k}": v for k, v in statistics.transfer(trace.matrix(name)).items() if k != "final"}
-    return found
 
 
 def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:

@@ -99,6 +99,42 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
     return Estimate(found.mean, found.sem, found.low, found.high, found.n, found.note, _shaped(p, shape))
 
 
+def t_test(a: ArrayLike, b: ArrayLike) -> float:
+    """Two-sided p of Student's paired t test of a - b, [n] each; NaN below 2 subjects that have both.
+
+    Of 5 subjects a sign flip test can give no p below 2/32; this one can, if the differences are about normal.
+
+    >>> round(t_test([3.0, 4.0, 5.0, 6.0, 7.0], [2.0, 2.0, 4.0, 5.0, 5.0]), 4)
+    0.0046
+    """
+    difference = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    difference = difference[~np.isnan(difference)]
+    n = len(difference)
+    if n < 2:
+        return float("nan")
+    mean, sem = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(n))
+    if sem <= 1e-12 * abs(mean):
+        return 1.0 if mean == 0.0 else 0.0
+    return max(0.0, 1.0 - _t_inside(abs(mean) / sem, n - 1))
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """p-values [m] corrected for being m (Holm 1979): max over i <= j of min(1, (m - i + 1) p_(i)), p_(i) in order.
+
+    A NaN is no comparison: it stays, and does not count.
+
+    >>> holm([0.01, 0.04, 0.03, float("nan")]).round(3).tolist()
+    [0.03, 0.06, 0.06, nan]
+    """
+    given = np.asarray(p, np.float64)
+    found = np.full_like(given, np.nan)
+    there = np.flatnonzero(~np.isnan(given))
+    order = there[np.argsort(given[there], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    found[order] = np.minimum(1.0, np.maximum.accumulate(factors * given[order]))
+    return found
+
+
 def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, np.ndarray]:
     """What an accuracy matrix R [s, t, k] says of each subject: a dict of [s].
 

@@ -17,7 +17,7 @@ FLOORS = [
     {"world", "hippocampus", "neocortex", "plasticity", "rhythm"},
     {"replay", "consolidation", "readout", "probes"},
     {"life"},
-    {"disk", "trace", "checkpoint", "statistics", "theory", "claims", "figures", "sinks", "vitals"},
+    {"disk", "trace", "checkpoint", "statistics", "derived", "theory", "claims", "figures", "sinks", "vitals"},
     {
         "screen",
         "sources",
@@ -36,6 +36,7 @@ FLOORS = [
         "compare",
         "program",
         "tables",
+        "report",
         "dashboard",
         "__main__",
     },

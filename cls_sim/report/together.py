@@ -1,0 +1,63 @@
+"""Several runs on one page: the table of all of them, and each as a chapter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cls_sim import statistics
+from cls_sim.report import expected
+from cls_sim.report.blocks import Blocks, Heading, Picture, Table
+from cls_sim.report.facts import Facts
+from cls_sim.report.sections import verdict
+from cls_sim.sinks.console import number
+
+
+def table(runs: Sequence[Facts]) -> Blocks:
+    """Arms by runs: mean ± SEM, and whether a published number has it."""
+    with_main = [run for run in runs if run.main]
+    if not with_main:
+        return []
+    arms = list(dict.fromkeys(arm for run in with_main for arm in run.arms))
+    families = {name: arm.method for run in with_main for name, arm in run.arms.items()}
+    rows = []
+    for name in arms:
+        cells = [_cell(run, name) if name in run.arms else "–" for run in with_main]
+        rows.append([name, expected.family(families[name]), *cells])
+    heads = ["arm", "family", *(short(run, with_main) for run in with_main)]
+    if not any(row[1] for row in rows):
+        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
+    mains = {run.main for run in with_main}
+    what = f"Mean {' or '.join(sorted(m for m in mains if m))} ± SEM over subjects; –: not run, or not possible there."
+    note = " With a published number: inside, outside or not decided." if any(run.published for run in runs) else ""
+    return [Heading("All runs"), Table(heads, rows, what + note, frozenset({"arm", "family"}))]
+
+
+def _cell(run: Facts, name: str) -> str:
+    assert run.main is not None
+    e = statistics.estimate(run.arms[name].values[run.main])
+    known = run.published.get(name)
+    said = f", {verdict(e, known, run.size)[1]}" if known else ""
+    return f"{number(e.mean)} ± {number(e.sem)}{said}" if e.sem == e.sem else f"{number(e.mean)}{said}"
+
+
+def short(run: Facts, runs: Sequence[Facts]) -> str:
+    """What a run is called among the others: by its scenario if that tells them apart, else by its folder."""
+    scenarios = [other.scenario for other in runs]
+    if run.scenario and len(set(scenarios)) == len(runs):
+        return run.scenario
+    return run.folder.name
+
+
+def lowered(blocks: Blocks, prefix: str) -> Blocks:
+    """Headings a level down, and pictures' files named after the run."""
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", prefix)
+    found: Blocks = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            block = replace(block, level=block.level + 1)
+        elif isinstance(block, Picture):
+            block = replace(block, name=f"{stem}_{block.name}")
+        found.append(block)
+    return found
