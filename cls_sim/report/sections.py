@@ -227,21 +227,21 @@ def matrices(run: Facts) -> Blocks:
         if shown.shape[1] and np.isfinite(shown).any():
             shapes.setdefault(shown.shape[1:], {})[name] = shown
     blocks: Blocks = [Heading("Accuracy by context")] if shapes else []
-    for number_, (shape, panels) in enumerate(shapes.items()):
+    for i, (shape, panels) in enumerate(shapes.items()):
         if shape[1] > 20:
             continue
         picture = figures.matrix(panels, label=_words(run.main))
         said = (
             f"{_words(run.main).capitalize()} on each context (columns) after each context (rows), mean over subjects."
         )
-        blocks.append(_picture("matrices" + ("" if not number_ else f"_{number_ + 1}"), picture, said))
+        blocks.append(_picture("matrices" + ("" if not i else f"_{i + 1}"), picture, said))
     return blocks if len(blocks) > 1 else []
 
 
 MEASURES = {
     "forgetting": (
         "forgetting",
-        "mean over contexts but the last of the best reading at earlier context ends less the last (Chaudhry et al. 2018)",
+        "mean over contexts but the last of the best reading at earlier context ends less the last (Chaudhry 2018)",
     ),
     "backward": (
         "backward transfer",
