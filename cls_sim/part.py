@@ -40,6 +40,9 @@ class Spec:
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
     weighed: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
     per_day: int = 1  # experiences a day
+    due: Callable[[np.ndarray], np.ndarray] | None = (
+        None  # replay steps owed to experiences [s], where they are counted
+    )
     features: int = 0  # width of the cortex' last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
     routed: bool = False  # the cortex answers by the context (gates, masks, columns)

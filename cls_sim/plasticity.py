@@ -253,6 +253,62 @@ class StageRates(Plasticity):
         return np.where(in_rem(clock, self._stages), self.rem.rate(clock), self.nrem.rate(clock))
 
 
+class Settling(Plasticity):
+    """A plasticity that settles in the course of every night, and is high again when the next begins.
+
+        η = start · (floor + (1 - floor) · (1 - t / T)),   t of tonight's T replay steps are over;   by day wake
+
+    However long a night is, the cortex wakes from it at rest.  Refused where the length of nights is not known when
+    they begin (pressure, validation).
+
+    start  from 0, the rate when a night begins; one number, or one a subject
+    floor  0 to 1, the share of it at the end; one number, or one a subject
+    wake   from 0, the rate by day; one number, or one a subject
+
+    Source: the rate is annealed and raised again, Loshchilov & Hutter 2017; here night by night.
+
+    >>> from cls_sim.part import Spec
+    >>> schedule = Settling(start=0.1, floor=0.0)
+    >>> _ = schedule.begin(Spec(due=lambda experience: experience // 10 * 4))
+    >>> clock = Clock(1, 10)
+    >>> clock.experience += 10
+    >>> clock.asleep[:] = True
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(float(schedule.rate(clock)[0]), 6))
+    ...     clock.replay += 1
+    >>> rates
+    [0.1, 0.075, 0.05, 0.025]
+    """
+
+    derived = frozenset({"_start", "_floor", "_wake", "_due"})
+
+    def __init__(
+        self,
+        *,
+        start: float | list[float] = 0.001,
+        floor: float | list[float] = 0.01,
+        wake: float | list[float] = 0.0,
+    ):
+        self.start, self.floor = reals("start", start, 0.0), reals("floor", floor, 0.0, 1.0)
+        self.wake = reals("wake", wake, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.due is None:
+            raise Refused("", "settles by the length of a night, which this rhythm does not know", "use rhythm=nights")
+        self._due = spec.due
+        self._start, self._floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
+        self._wake = per_subject("wake", self.wake, spec)
+        return spec
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        before = self._due(np.maximum(clock.experience - 1, 0))
+        tonight = self._due(clock.experience) - before
+        over = ((clock.replay - before) / np.maximum(tonight, 1)).clip(0.0, 1.0)
+        night = self._start * (self._floor + (1.0 - self._floor) * (1.0 - over))
+        return np.where(clock.asleep, night, self._wake)
+
+
 class WakeNight(Plasticity):
     """One plasticity awake and another asleep: the cortex often learns by night only (wake = 0).
 

@@ -391,3 +391,13 @@ def test_settings_out_of_range_are_refused_by_name(make: Any, key: str):
     with pytest.raises(Refused) as refused:
         make()
     assert refused.value.key == key
+
+
+def test_a_smoothed_label_asks_for_a_little_of_every_answer():
+    scores = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
+    batch = cls.Batch.lived(torch.zeros(2, 3, 1), torch.tensor([[0, 1, 2], [3, 3, -1]]))
+    log = scores.log_softmax(2)
+    own = -log.gather(2, batch.y.clamp(min=0)[..., None])[..., 0]
+    expected = (0.8 * own - 0.2 * log.mean(2)) * (batch.y >= 0)
+    assert torch.allclose(cls.Label(smoothing=0.2).rows(scores, batch), expected, atol=1e-6)
+    assert torch.allclose(cls.Label().rows(scores, batch), own * (batch.y >= 0), atol=1e-6)

@@ -28,7 +28,7 @@ def clock_at(*days: float, per_day: int = 100) -> Clock:
 
 
 def begun(schedule: Plasticity, subjects: int = 1) -> Plasticity:
-    schedule.begin(cls.Spec(seeds=tuple(range(subjects)), stages=(3, 1)))
+    schedule.begin(cls.Spec(seeds=tuple(range(subjects)), stages=(3, 1), due=lambda lived: lived // 100 * 40))
     return schedule
 
 
@@ -170,3 +170,31 @@ def test_refusals_name_the_setting(make, key: str):
 def test_a_refusal_inside_wake_night_says_where():
     with pytest.raises(Refused, match=r"^night\.start: has 2 numbers for 3 subjects"):
         begun(cls.WakeNight(night=cls.Exponential(start=[0.1, 0.2])), 3)
+
+
+def test_settling_is_high_at_nightfall_and_low_in_the_morning_however_long_the_night():
+    rhythm, schedule, clock = (
+        cls.GrowingNights(wake=10, night=5, growth=3.0),
+        cls.Settling(start=0.2, floor=0.1, wake=0.3),
+        Clock(1, 10),
+    )
+    schedule.begin(rhythm.begin(cls.Spec()))
+    nights: list[list[float]] = []
+    while clock.experience[0] < 30 or rhythm.asleep(clock, None)[0]:  # pyright: ignore[reportArgumentType]
+        asleep = clock.asleep = rhythm.asleep(clock, None)  # pyright: ignore[reportArgumentType]
+        rate = float(schedule.rate(clock)[0])
+        if asleep[0]:
+            if clock.replay[0] in (0, 5, 20):
+                nights.append([])
+            nights[-1].append(rate)
+        else:
+            assert rate == 0.3
+        clock.advance(~asleep, asleep)
+    assert [len(night) for night in nights] == [5, 15, 45]
+    for night in nights:
+        assert night == pytest.approx(0.2 * (0.1 + 0.9 * (1 - np.arange(len(night)) / len(night))))
+
+
+def test_settling_asks_for_nights_of_known_length():
+    with pytest.raises(Refused, match="does not know"):
+        cls.Settling().begin(cls.Pressure().begin(cls.Spec()))

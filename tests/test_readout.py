@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -9,6 +11,7 @@ from torch import Tensor
 import cls_sim as cls
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock
+from cls_sim.errors import Refused
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Readout
@@ -152,3 +155,23 @@ def test_bad_settings_are_refused():
         cls.Both(threshold=1.5)
     with pytest.raises(cls.Refused, match=r"^threshold: "):
         cls.Both().begin(spec_of(regression=True))
+
+
+def test_what_both_know_is_summed_in_log_odds():
+    """The cortex says 1 with .7; what the hippocampus recalls (a perfect match) wins where it weighs more than that."""
+    spec = spec_of()
+    store, x = remembering(spec, Y), questions(spec)
+    odds = math.log(0.7 / 0.1)
+    for weight, expected in ((0.0, torch.ones_like(Y)), (0.9 * odds, torch.ones_like(Y)), (1.1 * odds, Y)):
+        answer = begun(cls.Summed(weight=weight), spec).answer(x, None, store, Fixed(0.7))
+        assert torch.equal(answer.scores.argmax(2), expected)
+    nothing = begun(cls.Summed(weight=9.0), spec).answer(x, None, begun_store(spec), Fixed(0.7))
+    assert torch.equal(nothing.scores.argmax(2), torch.ones_like(Y)), "an empty hippocampus has no say"
+    with pytest.raises(Refused, match="odds"):
+        cls.Summed().begin(spec_of(regression=True))
+
+
+def begun_store(spec: Spec):
+    store = cls.Store(capacity=10)
+    store.begin(spec)
+    return store

@@ -116,6 +116,13 @@ def test_a_night_after_every_day(wake: int, night: int, days: int):
     assert lived(rhythm, clock, wake * days + wake // 2) == "w" * (wake // 2), "half a day has no night"
 
 
+def test_growing_nights():
+    rhythm = cls.GrowingNights(wake=10, night=4, growth=2.0)
+    clock = begun(rhythm)
+    assert spans(lived(rhythm, clock, 30)) == [("w", 10), ("z", 4), ("w", 10), ("z", 8), ("w", 10), ("z", 16)]
+    assert (np.diff(rhythm.due(np.arange(0, 10**6, 10**4))) >= 0).all(), "however old"
+
+
 def test_nights_after_contexts():
     rhythm = cls.ContextNights(wake=50, night=7)
     clock = begun(rhythm, ends=(30, 40, 100))

@@ -39,6 +39,9 @@ class Objective(Part):
 class Label(Objective):
     """The row's own label or target: L = -log softmax(ŷ)[y], or in regression L = ½ Σ_o (y - ŷ)².
 
+    smoothing  0 to below 1, the part of a label that is spread evenly over all outputs (Szegedy et al. 2016); no
+               matter in regression
+
     A label of -1 (unknown) teaches nothing.  The gradient of the squared error is -(y - ŷ), so that a step on the
     sum over rows is w ← w + η Xᵀ(y - X w) (Sun et al. 2023).
 
@@ -47,11 +50,15 @@ class Label(Objective):
     2.0
     """
 
+    def __init__(self, *, smoothing: float = 0.0):
+        self.smoothing = real("smoothing", smoothing, 0.0, 0.99)
+
     def rows(self, scores: Tensor, batch: Batch) -> Tensor:
         if batch.y.is_floating_point():
             return _squared(batch.y, scores)
         # classes before rows: log-softmax over few classes is four times faster when they are not the last axis
-        return cross_entropy(scores.mT.contiguous(), batch.y, reduction="none", ignore_index=-1)
+        told = {"reduction": "none", "ignore_index": -1, "label_smoothing": self.smoothing}
+        return cross_entropy(scores.mT.contiguous(), batch.y, **told)
 
 
 class Distil(Objective):

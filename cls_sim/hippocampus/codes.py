@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 
 import torch
@@ -73,8 +74,8 @@ class Coarse(Code):
     scale  side of a field, from 1; the image is cut into ⌈side / scale⌉ fields a side
     bits   1, 2, 4 or 8 a field: 2^bits grey levels from 0 to 1
 
-    A 28 × 28 image at scale 2 and 1 bit takes 25 bytes instead of 784.  Refused for inputs that are no images, or
-    have several channels; inputs outside 0 to 1 are cut.
+    A 28 × 28 image at scale 2 and 1 bit takes 25 bytes instead of 784.  Refused for inputs that are no images (a square
+    one may be flat), or have several channels; inputs outside 0 to 1 are cut.
 
     The hippocampus is thought to keep an index of the cortical pattern, not the pattern (Teyler & DiScenna 1986).
 
@@ -95,6 +96,8 @@ class Coarse(Code):
 
     def begin(self, spec: Spec) -> Spec:
         sides = [side for side in spec.inputs if side > 1]
+        if len(sides) == 1 and math.isqrt(sides[0]) ** 2 == sides[0]:
+            sides = [math.isqrt(sides[0])] * 2  # a square image, its rows end to end
         if len(sides) != 2:
             raise Refused("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
         self._image = (sides[0], sides[1])

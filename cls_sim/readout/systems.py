@@ -109,6 +109,36 @@ class Both(Readout):
         return Answer(scores, source, 1 - recall.match)
 
 
+class Summed(Readout):
+    """Both systems answer together: what the hippocampus recalls adds to the log-odds of the cortex.
+
+        scores = log softmax(cortical scores) + weight · match · recalled scores
+
+    weight  from 0, of a perfect match; 0: the cortex alone
+
+    novelty = 1 - match.  Refused in regression, where the cortex states no odds.
+
+    Source: independent sources of evidence add up in log-odds; as memories beside a network, Grave et al. 2017.
+
+    >>> Summed(weight=1.0).weight
+    1.0
+    """
+
+    def __init__(self, *, weight: float = 1.0):
+        self.weight = real("weight", weight, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise Refused("", "adds to odds, and in regression the cortex states none", "use readout=both")
+        return super().begin(spec)
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        recall, cortical = hippocampus.recall(x), neocortex.scores(x, context).log_softmax(2)
+        remembered = neocortex.within(recall.scores, context).clamp(min=0.0)
+        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
+        return Answer(cortical + self.weight * recall.match[..., None] * remembered, source, 1 - recall.match)
+
+
 def _confidence(scores: Tensor) -> Tensor:
     """The largest softmax probability [s, b]."""
     return scores.softmax(2).amax(2)

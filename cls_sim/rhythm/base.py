@@ -40,7 +40,7 @@ class Counted(Rhythm):
 
     def begin(self, spec: Spec) -> Spec:
         self.offset = np.full(spec.subjects, UNASKED)
-        return replace(spec, per_day=self.wake)
+        return replace(spec, per_day=self.wake, due=self.due)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
         if self.offset[0] == UNASKED:  # before the latest experience, whose night is still this rhythm's

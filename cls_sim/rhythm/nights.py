@@ -8,9 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from cls_sim.clock import Clock, Span
-from cls_sim.errors import Refused, flag, whole
+from cls_sim.errors import Refused, flag, real, whole
 from cls_sim.part import Spec, View
 from cls_sim.rhythm.base import Counted, Rhythm
+
+LONGEST = 300  # growing nights after which there are no more: they would be longer than any life
 
 
 class Sleepless(Rhythm):
@@ -49,6 +51,33 @@ class Nights(Counted):
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         return experience // self.wake * self.night
+
+
+class GrowingNights(Counted):
+    """A night after every `wake` experiences, each `growth` times as long as the one before.
+
+        due(e) = night · Σ_{i < d} growth^i,   d = ⌊e / wake⌋ nights
+
+    What is replayed late is replayed with all that is stored by then; of a long life the last nights are most of it.
+
+    wake    from 1, experiences a day
+    night   from 0, replay steps of the first night
+    growth  from 1 to 10; 1: all nights alike
+
+    >>> GrowingNights(wake=10, night=40, growth=2.5).due(np.array([9, 10, 25, 30])).tolist()
+    [0, 40, 140, 390]
+    """
+
+    def __init__(self, *, wake: int = 100, night: int = 40, growth: float = 1.5):
+        super().__init__(wake=wake)
+        self.night, self.growth = whole("night", night, 0), real("growth", growth, 1.0, 10.0)
+
+    def due(self, experience: np.ndarray) -> np.ndarray:
+        nights = np.minimum(experience // self.wake, LONGEST)
+        if self.growth == 1.0:
+            return nights * self.night
+        sums = (self.growth**nights - 1) / (self.growth - 1)
+        return np.rint(np.minimum(self.night * sums, 2.0**52)).astype(np.int64)
 
 
 class ContextNights(Counted):
