@@ -27,7 +27,10 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "Score": [{"of": of} for of in ("memory", "generalisation")],
     "RepresentationalDrift": [{"of": of} for of in ("cka", "procrustes", "rsa")],
     "Dreams": [{"draws": 8}],
-    "Imagery": [{"of": of, "system": "hippocampus"} for of in ("restored", "spread", "strange")],
+    "Imagery": [
+        *({"of": of, "system": "hippocampus"} for of in ("restored", "spread", "strange")),
+        {"of": "strange", "system": "hippocampus", "relative": True, "novel": cls.Digits(contexts=1)},
+    ],
     "Strength": [{"of": of} for of in ("cortex", "both")],
     "Recalled": [{"of": of} for of in ("cortex", "both")],
     "Discriminability": [{"of": of} for of in ("cortex", "both")],

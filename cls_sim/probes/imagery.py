@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d
 
-from cls_sim.errors import choice, real, whole
+from cls_sim.batch import Batch
+from cls_sim.errors import Refused, choice, flag, real, whole
+from cls_sim.part import Spec
 from cls_sim.probes.base import Probe
 from cls_sim.subjects import each
+from cls_sim.world.base import World
 
 ROWS = 1000  # rows that are recalled at once
 
@@ -24,10 +29,14 @@ class Imagery(Probe):
                       one prototype a class
             strange   the probability that an item of a context never lived is recalled worse (|r(x) - x|²) than a new
                       one of a context that was: the area under the ROC curve, ½ for chance
-    system  cortex or hippocampus
-    lost    part of a cue that is lost, in [0, 1]
-    items   how many are asked of, from 2
-    at      moments
+    system    cortex or hippocampus
+    lost      part of a cue that is lost, in [0, 1]
+    items     how many are asked of, from 2
+    novel     the strange are the exam of this other world, its square images brought to the size of those lived;
+              None: of the next context
+    relative  errors count as a share of what there is to recall, |r(x) - x|² / |x|²: an image with little ink is not
+              known for that
+    at        moments
 
     NaN where nothing is stored, or no context is left to live.  Refused for a cortex without feedback.
     Source: the measures of Spens & Burgess 2024, A generative model of memory construction and consolidation.
@@ -43,12 +52,22 @@ class Imagery(Probe):
         system: str = "cortex",
         lost: float = 0.25,
         items: int = 500,
+        novel: World | None = None,
+        relative: bool = False,
         at: str | list[str] | tuple[str, ...] = ("night.end", "life.end"),
     ):
         super().__init__(at=at)
         self.of = choice("of", of, ("restored", "spread", "strange"))
         self.system = choice("system", system, ("cortex", "hippocampus"))
         self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
+        if novel is not None and not isinstance(novel, World):
+            raise Refused("novel", f"{novel!r} is no world", "give one, such as Omniglot(), or none")
+        self.novel, self.relative = novel, flag("relative", relative)
+
+    def begin(self, spec: Spec) -> Spec:
+        if self.novel is not None:
+            self.novel.begin(Spec(seeds=spec.seeds, device=spec.device))
+        return spec
 
     def measure(self, life: Any) -> Tensor:
         if self.of == "strange":
@@ -67,13 +86,18 @@ class Imagery(Probe):
     def _strange(self, life: Any) -> Tensor:
         """The area under the ROC curve [s]."""
         lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
-        if not 0 < lived < life.spec.contexts:
+        if lived == 0 or (self.novel is None and lived == life.spec.contexts):
             return torch.full((life.spec.subjects,), torch.nan)
+        self.begin(life.spec)
+        if self.novel is None:
+            strange = life.world.exam(lived)
+        else:
+            strange = _resized(self.novel.exam(0), life.spec.inputs, self.items)
         errors = []
-        for context in (lived - 1, lived):
-            exam = life.world.exam(context)
+        for exam in (life.world.exam(lived - 1), strange):
             x, there = exam.x[:, : self.items], exam.weights()[:, : self.items]
-            errors.append(_error(self._recalled(life, x), x).masked_fill(there == 0, torch.nan))
+            error = _error(self._recalled(life, x), x) / (_error(x, torch.zeros_like(x)) if self.relative else 1.0)
+            errors.append(error.masked_fill(there == 0, torch.nan))
         known, new = errors
         above = (new[:, :, None] > known[:, None]).double() + 0.5 * (new[:, :, None] == known[:, None])
         both = ~new.isnan()[:, :, None] & ~known.isnan()[:, None]
@@ -87,6 +111,22 @@ class Imagery(Probe):
 def _error(recalled: Tensor, x: Tensor) -> Tensor:
     """The squared error of each row [s, b]."""
     return (recalled - x).flatten(2).square().sum(2)
+
+
+def _resized(batch: Batch, inputs: tuple[int, ...], most: int) -> Batch:
+    """At most so many of these square images, evenly spread, as square images of another size: inputs of this shape.
+
+    >>> x = torch.tensor([[[0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0] * 2]])
+    >>> _resized(Batch.lived(x, torch.zeros(1, 1)), (4,), 10).x.tolist()
+    [[[0.25, 0.5, 0.25, 0.5]]]
+    """
+    old, new = (math.isqrt(math.prod(shape)) for shape in (batch.x.shape[2:], inputs))
+    if old**2 != math.prod(batch.x.shape[2:]) or new**2 != math.prod(inputs):
+        raise Refused("novel", f"has inputs of {batch.x[0, 0].numel()}, to be compared with {inputs}", "show squares")
+    count = min(most, batch.rows)
+    rows = torch.arange(count, device=batch.x.device) * batch.rows // count
+    small = adaptive_avg_pool2d(batch.x[:, rows].reshape(-1, 1, old, old), new)
+    return Batch.lived(small.view(batch.subjects, count, *inputs), batch.y[:, rows], weight=batch.weights()[:, rows])
 
 
 def _spread(x: Tensor, y: Tensor, there: Tensor) -> Tensor:
