@@ -125,6 +125,32 @@ class Part:
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
 
 
+class Wrap(Part):
+    """A part round another of its room, from birth or from the middle of a life on.
+
+    `inside` names the attribute that holds the part inside; whatever else that one has, the wrap has, too.
+    """
+
+    inside: ClassVar[str]
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = getattr(self, self.inside).begin(spec)
+        self._settle(spec)
+        return spec
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._settle(spec)
+
+    def _settle(self, spec: Spec) -> None:
+        """Take the sizes that a life of the part inside has: at birth, and when the wrap comes in."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or self.inside not in vars(self):
+            raise AttributeError(name)
+        return getattr(vars(self)[self.inside], name)
+
+
 def agree(key: str, mine: Any, saved: Any) -> None:
     """Refuse a saved state that is not of the names, types and sizes of mine."""
     if isinstance(mine, Mapping) and isinstance(saved, Mapping):

@@ -17,7 +17,7 @@ FLOORS = [
     {"world", "hippocampus", "neocortex", "plasticity", "rhythm"},
     {"replay", "consolidation", "readout", "probes"},
     {"life"},
-    {"disk", "trace", "checkpoint", "statistics", "derived", "theory", "claims", "figures", "sinks", "vitals"},
+    {"disk", "lines", "trace", "checkpoint", "statistics", "derived", "theory", "claims", "figures", "sinks", "vitals"},
     {
         "screen",
         "sources",

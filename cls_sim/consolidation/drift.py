@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +13,11 @@ from cls_sim.clock import Clock, Span
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.errors import reals
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, per_subject
+from cls_sim.part import Spec, View, Wrap, per_subject
 from cls_sim.subjects import Draws
 
 
-class Drift(Consolidation):
+class Drift(Wrap, Consolidation):
     """Synaptic noise: every weight of the cortex walks at random while the subject is awake.
 
         W ← W + sd · ε / √(experiences a day),  ε ~ N(0, 1): after a day the walk has the standard deviation sd
@@ -34,29 +33,15 @@ class Drift(Consolidation):
     1
     """
 
+    inside = "consolidation"
     derived = frozenset({"_sd", "_spec", "_draws"})
 
     def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
         self.consolidation, self.sd, self.span = consolidation, reals("sd", sd, 0.0), Span(until)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.consolidation.begin(spec)
-        self._settle(spec)
-        return spec
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        self._settle(spec)
-
     def _settle(self, spec: Spec) -> None:
         self._spec, self._sd = spec, per_subject("sd", self.sd, spec)
         self._draws: dict[str, Draws] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else this rule has, it has as before."""
-        if name.startswith("_") or "consolidation" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.consolidation, name)
 
     def context_end(self, view: View, clock: Clock) -> None:
         self.consolidation.context_end(view, clock)

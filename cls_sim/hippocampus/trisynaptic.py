@@ -44,7 +44,7 @@ class Trisynaptic(Episodic):
 
     Source: Treves & Rolls 1992; O'Reilly & McClelland 1994; dreams, Sun et al. 2023.
 
-    >>> from cls_sim.hippocampus.ca3 import Attractor
+    >>> from cls_sim.hippocampus.attractor import Attractor
     >>> from cls_sim.hippocampus.dentate import Index
     >>> memory = Trisynaptic(capacity=5, dentate=Index(units=100, activity=0.1), ca3=Attractor())
     >>> spec = memory.begin(Spec(seeds=(0,), inputs=(6,), outputs=2))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -12,13 +10,13 @@ from cls_sim.batch import Batch
 from cls_sim.clock import Clock, Span
 from cls_sim.errors import choice, reals
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, per_subject
+from cls_sim.part import Spec, View, Wrap, per_subject
 from cls_sim.subjects import each
 
 OF = ("units", "weights")
 
 
-class CortexLesion(Neocortex):
+class CortexLesion(Wrap, Neocortex):
     """A neocortex of which a fraction is silent from now on, drawn for each subject.
 
         units:    h ← m ⊙ h, of the last hidden layer;    weights:    W ← m ⊙ W, of every layer;    m in {0, 1}
@@ -40,6 +38,7 @@ class CortexLesion(Neocortex):
     True
     """
 
+    inside = "neocortex"
     derived = Neocortex.derived | {"_units", "_synapses"}
     clock: Clock | None = None
 
@@ -56,17 +55,11 @@ class CortexLesion(Neocortex):
         self.of = choice("of", of, OF)
         self.span = Span(until)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.neocortex.begin(spec)
-        self._cut(spec)
-        return spec
-
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)
         self.clock = clock
-        self._cut(spec)
 
-    def _cut(self, spec: Spec) -> None:
+    def _settle(self, spec: Spec) -> None:
         self.heads = self.neocortex.heads
         fraction = torch.from_numpy(per_subject("fraction", self.fraction, spec))
 
@@ -78,12 +71,6 @@ class CortexLesion(Neocortex):
         self._units = spared("units", (spec.features,)) if self.of == "units" else None
         matrices = {name: shape[1:] for name, shape in spec.weights.items() if len(shape) > 2 and shape[-1] > 1}
         self._synapses = {} if self.of == "units" else {name: spared(name, shape) for name, shape in matrices.items()}
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else this cortex can do, it does as it did."""
-        if name.startswith("_") or "neocortex" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.neocortex, name)
 
     @property
     def weights(self) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -19,7 +19,7 @@ from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.base import Probe
 from cls_sim.probes.night import evenness
 from cls_sim.probes.priority import correlation
-from cls_sim.replay.base import Replay
+from cls_sim.replay.base import Replay, Within
 
 LOOKS = 32  # batches of a night, evenly spread, whose inputs are kept to be looked at
 OF = "entropy coverage recency class_bias weakness dreamed pure mixed spurious silent distance"
@@ -141,11 +141,12 @@ class Content(Probe):
         return _mean(kind & active, dreamt)
 
 
-class Watched(Replay):
+class Watched(Within):
     """A policy whose batches are written down: all without their inputs, and some, evenly spread, with them."""
 
     def __init__(self, policy: Replay, subjects: int):
-        self.policy, self.open = policy, np.ones(subjects, bool)  # whose time it still is: [s]
+        super().__init__(policy)
+        self.open = np.ones(subjects, bool)  # whose time it still is: [s]
         self._notes: list[Batch] = []
         self._looks: list[Batch] = []
         self._every = 1
@@ -157,9 +158,6 @@ class Watched(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
         return batch if batch is lived else self._note(batch, batch.present() & (batch.source != LIVED), ~clock.asleep)
-
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
 
     def _note(self, batch: Batch, there: Tensor, who: np.ndarray) -> Batch:
         """Write a batch down for the subjects `who`; it goes on as it is."""

@@ -16,15 +16,14 @@ from cls_sim.errors import Refused, real
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
-from cls_sim.replay.base import Replay
+from cls_sim.replay.base import Replay, Within
 from cls_sim.subjects import Draws
 
 
-class Altered(Replay):
+class Altered(Within):
     """A policy whose rows are altered, by night and where they join a lesson; what is lived is left as it is."""
 
     derived = frozenset({"spec", "_draws"})
-    policy: Replay
 
     def begin(self, spec: Spec) -> Spec:
         self.spec, self._draws = spec, {}
@@ -48,9 +47,6 @@ class Altered(Replay):
             return altered.with_(x=x)
         old = torch.full_like(altered.scores, torch.nan) if batch.scores is None else batch.scores
         return altered.with_(x=x, scores=torch.where(here[..., None], old, altered.scores))
-
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
 
     def _lots(self, name: str, part: str, ticks: np.ndarray, shape: tuple[int, ...], kind: str = "uniform") -> Tensor:
         """Draws [s, *shape] for this purpose."""
@@ -82,7 +78,7 @@ class Augmented(Altered):
     def __init__(
         self, policy: Replay, *, shift: float = 1.0, turn: float = 10.0, scale: float = 0.1, noise: float = 0.0
     ):
-        self.policy = policy
+        super().__init__(policy)
         self.shift, self.turn = real("shift", shift, 0.0), real("turn", turn, 0.0, 180.0)
         self.scale, self.noise = real("scale", scale, 0.0, 0.99), real("noise", noise, 0.0)
 
@@ -132,7 +128,8 @@ class Blended(Altered):
     """
 
     def __init__(self, policy: Replay, *, most: float = 0.5):
-        self.policy, self.most = policy, real("most", most, 0.0, 0.5, open_low=True)
+        super().__init__(policy)
+        self.most = real("most", most, 0.0, 0.5, open_low=True)
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         lots = self._lots("pair", part, ticks, (batch.rows, 2))

@@ -8,7 +8,7 @@ from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part, View
+from cls_sim.part import Part, Spec, View
 
 
 class Replay(Part):
@@ -21,3 +21,22 @@ class Replay(Part):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         """What the cortex learns from awake: the lived batch, unless a policy interleaves memories."""
         return lived
+
+
+class Within(Replay):
+    """A policy round another, which does everything but what this one changes."""
+
+    def __init__(self, policy: Replay):
+        self.policy = policy
+
+    def begin(self, spec: Spec) -> Spec:
+        return self.policy.begin(spec)
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.policy.draw(hippocampus, neocortex, view, clock)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.policy.context_end(view, clock)

@@ -11,36 +11,23 @@ from cls_sim.clock import Clock, Span
 from cls_sim.errors import reals
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, per_subject
-from cls_sim.replay.base import Replay
+from cls_sim.part import Spec, View, Wrap, per_subject
+from cls_sim.replay.base import Replay, Within
 from cls_sim.subjects import Draws
 
 
-class _Night(Replay):
+class _Night(Wrap, Within):
     """A policy within, whose nights are changed while it lasts; the day's lessons stay as they are."""
 
+    inside = "policy"
     derived = frozenset({"_spec", "_draws"})
 
     def __init__(self, policy: Replay, until: float | None):
-        self.policy, self.span = policy, Span(until)
-
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.policy.begin(spec)
-        self._settle(spec)
-        return spec
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        self._settle(spec)
+        super().__init__(policy)
+        self.span = Span(until)
 
     def _settle(self, spec: Spec) -> None:
         self._spec, self._draws = spec, {}
-
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
-
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
 
     def _at(self, purpose: str, shape: tuple[int, ...], kind: str, clock: Clock) -> Tensor:
         """This replay step's draws [s, *shape] of each subject."""

@@ -12,13 +12,13 @@ from cls_sim.errors import Refused, flag, real
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
-from cls_sim.replay.base import Replay
+from cls_sim.replay.base import Replay, Within
 from cls_sim.replay.dreamed import Dreamed
 from cls_sim.replay.stored import Stored
 from cls_sim.subjects import Draws
 
 
-class Shuffled(Replay):
+class Shuffled(Within):
     """A control: the same replay with the relation of inputs and answers broken.
 
     policy  the policy whose rows are replayed
@@ -33,9 +33,6 @@ class Shuffled(Replay):
 
     derived = frozenset({"_spec", "_draws"})
 
-    def __init__(self, policy: Replay):
-        self.policy = policy
-
     def begin(self, spec: Spec) -> Spec:
         self._spec, self._draws = spec, {}
         return self.policy.begin(spec)
@@ -47,9 +44,6 @@ class Shuffled(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
         return batch if batch is lived else self._shuffled(batch, "day", clock.experience)
-
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
 
     def _shuffled(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         if (part, batch.rows) not in self._draws:
@@ -66,7 +60,7 @@ class Shuffled(Replay):
         return batch.with_(y=batch.y[rows, source], scores=scores)
 
 
-class Interleaved(Replay):
+class Interleaved(Within):
     """Experience replay awake: what is lived is learnt together with memories.
 
         loss = share · (mean over the lived rows) + (1 - share) · (mean over the remembered rows)
@@ -114,12 +108,6 @@ class Interleaved(Replay):
         self._starts = np.array([0, *spec.ends], np.int64)
         self._device = spec.device
         return self.policy.begin(spec)
-
-    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.policy.draw(hippocampus, neocortex, view, clock)
-
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         context = np.searchsorted(self._starts, clock.experience, side="right")  # [s], from 1

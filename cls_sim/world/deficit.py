@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +13,10 @@ from cls_sim.clock import Clock
 from cls_sim.errors import Refused, choice, reals, whole
 from cls_sim.part import Spec, per_subject
 from cls_sim.world.base import World
+from cls_sim.world.wraps import Seen
 
 
-class Deficit(World):
+class Deficit(Seen):
     """A world of images whose experience is spoilt for some days; its exams are not.
 
     kind = "blur"  every image is the mean of blocks of `blocks` x `blocks` pixels, drawn large again
@@ -56,27 +55,11 @@ class Deficit(World):
         self.kind, self.blocks = choice("kind", kind, ("blur", "flip")), whole("blocks", blocks)
         self.since, self.until = reals("since", since, 0.0), reals("until", until, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.world.begin(spec)
+    def _settle(self, spec: Spec) -> None:
         self._since, self._until = per_subject("since", self.since, spec), per_subject("until", self.until, spec)
         self._step, self._sides = spec.quantum, _sides(spec.inputs)
         if self.kind == "blur" and any(side % self.blocks for side in self._sides):
             raise Refused("blocks", f"{self.blocks} does not divide images of {self._sides}", "give a divisor")
-        return spec
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else this world has, it has as before."""
-        if name.startswith("_") or "world" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.world, name)
-
-    @property
-    def ends(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.world.ends
-
-    @property
-    def length(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.world.length
 
     def next(self, clock: Clock) -> Batch:
         batch = self.world.next(clock)
@@ -98,12 +81,6 @@ class Deficit(World):
         if self._step is not None:
             small = (small / self._step).round() * self._step
         return small.repeat_interleave(k, -2).repeat_interleave(k, -1).reshape(x.shape)
-
-    def exam(self, context: int) -> Batch:
-        return self.world.exam(context)
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        return self.world.revisit(clock, size)
 
 
 def _sides(inputs: tuple[int, ...]) -> tuple[int, int]:

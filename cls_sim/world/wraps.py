@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,12 +10,33 @@ import torch
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock, Span
 from cls_sim.errors import reals
-from cls_sim.part import Spec, per_subject
+from cls_sim.part import Spec, Wrap, per_subject
 from cls_sim.subjects import Draws
 from cls_sim.world.base import World
 
 
-class NoisyWorld(World):
+class Seen(Wrap, World):
+    """A world of which only what is lived looks different; its exams, and what is revisited, stay as they are."""
+
+    inside = "world"
+    world: World
+
+    @property
+    def ends(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.world.ends
+
+    @property
+    def length(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.world.length
+
+    def exam(self, context: int) -> Batch:
+        return self.world.exam(context)
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        return self.world.revisit(clock, size)
+
+
+class NoisyWorld(Seen):
     """A world whose experience is noisy from now on, x + sd · ε with ε ~ N(0, 1); its exams stay as they were.
 
     world  the one that is lived in
@@ -38,32 +58,9 @@ class NoisyWorld(World):
     def __init__(self, world: World, *, sd: float | list[float] = 0.1, until: float | None = None):
         self.world, self.sd, self.span = world, reals("sd", sd, 0.0), Span(until)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.world.begin(spec)
-        self._settle(spec)
-        return spec
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        self._settle(spec)
-
     def _settle(self, spec: Spec) -> None:
         self._sd, self._step = per_subject("sd", self.sd, spec), spec.quantum
         self._draws = Draws(spec.seeds, "world.noise", (spec.batch, *spec.inputs), "normal", spec.device)
-
-    def __getattr__(self, name: str) -> Any:
-        """Whatever else this world has, it has as before."""
-        if name.startswith("_") or "world" not in vars(self):
-            raise AttributeError(name)
-        return getattr(self.world, name)
-
-    @property
-    def ends(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.world.ends
-
-    @property
-    def length(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.world.length
 
     def next(self, clock: Clock) -> Batch:
         batch = self.world.next(clock)
@@ -75,12 +72,6 @@ class NoisyWorld(World):
         if self._step is not None:
             x = torch.where(_column(sd, x) > 0, (x / self._step).round().clamp(0, 255) * self._step, batch.x)
         return batch.with_(x=x)
-
-    def exam(self, context: int) -> Batch:
-        return self.world.exam(context)
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        return self.world.revisit(clock, size)
 
 
 def _column(numbers: np.ndarray, like: torch.Tensor) -> torch.Tensor:

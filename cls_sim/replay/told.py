@@ -1,4 +1,4 @@
-"""Replay of what the hippocampus makes of its memories, not of what it stored."""
+"""Replay that goes through today's hippocampus or cortex: the same rows, and what these make of them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
-from cls_sim.replay.base import Replay
+from cls_sim.part import View
+from cls_sim.replay.base import Within
 
 
-class Inferred(Replay):
+class Inferred(Within):
     """The cues of stored episodes, and what they bring back: a hippocampus that infers teaches what it inferred.
 
     policy  the policy whose rows are cues
@@ -20,16 +20,11 @@ class Inferred(Replay):
 
     Source: consolidation of inferences, Kumaran & McClelland 2012; Kumaran, Hassabis & McClelland 2016.
 
+    >>> from cls_sim.part import Spec
     >>> from cls_sim.replay.stored import Uniform
     >>> Inferred(Uniform(batch=8)).begin(Spec()).subjects
     1
     """
-
-    def __init__(self, policy: Replay):
-        self.policy = policy
-
-    def begin(self, spec: Spec) -> Spec:
-        return self.policy.begin(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
@@ -39,8 +34,20 @@ class Inferred(Replay):
         share = said / said.sum(2, keepdim=True).clamp(min=1e-12)
         return batch.with_(scores=share.clamp(min=1e-6).log())
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
+class Settled(Within):
+    """The same rows, with the patterns that the cortex has for them today, for whoever stores them (Indexed).
+
+    policy  which rows
+
+    Source: off-line replay that keeps the hippocampal index valid, Káli & Dayan 2004.
+
+    >>> from cls_sim.part import Spec
+    >>> from cls_sim.replay.stored import Uniform
+    >>> Settled(Uniform(batch=8)).begin(Spec()).subjects
+    1
+    """
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        return batch.with_(features=view.features(batch.x))

@@ -1,0 +1,186 @@
+"""CA3 as Hopfield networks of vectors: the modern one, and one that sleep reshapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.errors import Refused, flag, real, reals, whole
+from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
+from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
+from cls_sim.part import Spec, per_subject
+
+
+class ModernHopfield(Ca3):
+    """A modern Hopfield network: every update replaces the state by the average of what resembles it.
+
+        z ← Σ_p q_p ξ_p,  q = softmax_p(β z·ξ_p + ln w_p)
+
+    beta         β from 0, inverse temperature; one number, or one a subject.  Small β: the average of everything
+    updates      from 1
+    centre       what patterns are counted from: a number (0: as they are), or mean, the average of what is stored
+    equal_norms  scale the patterns, so counted, to equal length: no pattern is more attractive for being longer
+
+    Dreams start from ±σ at random in every cell, σ the root mean square of the patterns so counted.
+
+    Source: Ramsauer et al. 2021; as a teacher in sleep, Spens & Burgess 2024.
+
+    >>> ModernHopfield(beta=1.0, centre="mean", equal_norms=True).updates
+    3
+    """
+
+    derived = Ca3.derived | {"_beta"}
+    spells = False
+
+    def __init__(
+        self,
+        *,
+        beta: float | list[float] = 1.0,
+        updates: int = 3,
+        centre: float | str = 0.0,
+        equal_norms: bool = False,
+    ):
+        self.beta, self.updates = reals("beta", beta, 0.0), whole("updates", updates)
+        self.centre = centre if centre == "mean" else real("centre", centre)
+        self.equal_norms = flag("equal_norms", equal_norms)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._beta = torch.from_numpy(per_subject("beta", self.beta, spec)).float().to(spec.device)[:, None]
+        return spec
+
+    def hear(self, cue: Tensor, engrams: Engrams) -> Tensor:
+        return cue - self._facts(engrams)[0]
+
+    def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
+        spread = self._facts(engrams)[2]
+        return without((draws < 0.5).float().mul_(2).sub_(1) * spread[:, None, None], engrams)
+
+    def settle(self, z: Tensor, engrams: Engrams, free: bool = False) -> Tensor:
+        middle, scale, _ = self._facts(engrams)
+
+        def pattern(chunk: slice) -> Tensor:
+            return engrams.keys(chunk) if self._plain() else (engrams.keys(chunk) - middle) * scale[:, chunk, None]
+
+        for _ in range(self.updates - 1):  # the last one is CA1's: it answers in the patterns of the cortex
+            (z,), _, _ = attend(self._logits(z, engrams), [pattern], [engrams.units])
+            z = without(z, engrams)
+        return z
+
+    def decode(
+        self, z: Tensor, engrams: Engrams, values: Sequence[Rows], widths: Sequence[int]
+    ) -> tuple[list[Tensor], Tensor, Tensor]:
+        return attend(self._logits(z, engrams), values, widths)
+
+    def _plain(self) -> bool:
+        return self.centre == 0.0 and not self.equal_norms
+
+    def _logits(self, z: Tensor, engrams: Engrams) -> Logits:
+        middle, scale, _ = self._facts(engrams)
+        bias = torch.where(engrams.weight > 0, engrams.weight.clamp(min=1e-30).log(), NEVER)
+        z = z * self._beta[..., None]
+        shift = z @ middle.mT
+
+        def adjust(logits: Tensor, rows: Tensor, chunk: slice, cues: Any) -> None:
+            if not self._plain():
+                logits.sub_(shift[:, cues]).mul_(scale[:, None, chunk])
+            logits.add_(bias[:, None, chunk])
+
+        return Logits(z, engrams.keys, engrams.n, adjust)
+
+    def _facts(self, engrams: Engrams) -> tuple[Tensor, Tensor, Tensor]:
+        """The middle [s, 1, m], the scale of each pattern [s, n] and the spread of all [s]."""
+
+        def make() -> tuple:
+            there = (engrams.weight > 0).float()[:, None]  # [s, 1, n]
+            count = there.sum(2, keepdim=True).clamp(min=1)
+            xi = engrams.all()
+            middle = there @ xi / count if self.centre == "mean" else torch.full_like(xi[:, :1], float(self.centre))
+            plain = self._plain()
+            length = torch.linalg.vector_norm(xi if plain else xi - middle, dim=2).clamp_(min=1e-12)
+            there, count = there[:, 0], count[:, 0]
+            usual = (length * there).sum(1, keepdim=True) / count
+            scale = usual / length if self.equal_norms else torch.ones_like(length)
+            energy = ((length * scale).square() * there).sum(1) / (count[:, 0] * engrams.units)
+            return middle, scale, energy.sqrt()
+
+        return self._once(engrams, make)
+
+
+class DreamingHopfield(Ca3):
+    """A Hopfield network that sleep reshapes: by a dreaming kernel, or by unlearning its dreams.
+
+        J = (1 + t) / M · ξᵀ (1 + t C)⁻¹ ξ - (ε / M) Σ_dreams sᵀs,  J_ii = 0,  C = ξ ξᵀ / M,  z ← sign(z J)
+
+    dream_time  t from 0: 0 is Hebb's rule, ∞ the pseudo-inverse; one number, or one a subject
+    unlearning  ε from 0: what each dream replayed takes away; one number, or one a subject
+    updates     synchronous updates at most; it stops early where nothing changes any more
+
+    Patterns are vectors of ±1 (no dentate gyrus); the strength of a trace multiplies its pattern's outer product.
+    The dreams that are unlearnt are those that the policy replays: `replay=dreamed`.  Of a dream and its mirror image
+    the one that resembles a trace most is told.
+
+    Source: Hopfield 1982; Hopfield, Feinstein & Palmer 1983; Fachechi, Agliari & Barra 2019.
+
+    >>> DreamingHopfield(dream_time=2.0).unlearning
+    0.0
+    """
+
+    derived = Ca3.derived | {"_time", "_loss"}
+
+    def __init__(
+        self,
+        *,
+        dream_time: float | list[float] = 0.0,
+        unlearning: float | list[float] = 0.0,
+        updates: int = 100,
+    ):
+        self.dream_time, self.unlearning = reals("dream_time", dream_time, 0.0), reals("unlearning", unlearning, 0.0)
+        self.updates = whole("updates", updates)
+        self.unlearns = bool(np.max(self.unlearning) > 0)
+
+    def begin(self, spec: Spec) -> Spec:
+        self._time, self._loss = (
+            torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None, None]
+            for key, value in (("dream_time", self.dream_time), ("unlearning", self.unlearning))
+        )
+        return spec
+
+    def fit(self, spec: Spec, units: int, winners: int) -> None:
+        if winners:
+            raise Refused("dentate", "gives sparse patterns, and this network stores ±1", "give dentate=null")
+        if self.unlearns:
+            self.unlearnt = torch.zeros(spec.subjects, units, units, device=spec.device)
+
+    def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
+        return without((draws < 0.5).float().mul_(2).sub_(1), engrams)
+
+    def settle(self, z: Tensor, engrams: Engrams, free: bool = False) -> Tensor:
+        weights = self._once(engrams, lambda: (self._learnt(engrams),))[0]
+        if self.unlearns:
+            weights = weights - self.unlearnt
+        weights = weights.diagonal_scatter(torch.zeros_like(weights[..., 0]), dim1=1, dim2=2)
+
+        def update(z: Tensor) -> Tensor:
+            drive = z @ weights
+            return without(torch.where(drive == 0, z, drive.sign()), engrams)
+
+        z = settled(z, update, self.updates)
+        if not free:
+            return z
+        shares = z @ engrams.all().mT * (engrams.weight > 0)[:, None]  # a state's mirror image is the same memory
+        most = shares.gather(2, shares.abs().argmax(2, keepdim=True))
+        return torch.where(most < 0, -z, z)
+
+    def unlearn(self, z: Tensor, there: Tensor) -> None:
+        if self.unlearns:
+            self.unlearnt += (z * there[..., None]).mT @ z * (self._loss / z.shape[2])
+
+    def _learnt(self, engrams: Engrams) -> Tensor:
+        xi = engrams.all() * engrams.weight.sqrt()[..., None]
+        overlap = xi @ xi.mT / engrams.units
+        inner = torch.eye(engrams.n, device=xi.device) + self._time * overlap
+        return (1 + self._time) / engrams.units * (xi.mT @ torch.linalg.solve(inner, xi))
