@@ -273,6 +273,73 @@ def test_a_share_by_items_adds_memories_to_the_data():
     assert torch.allclose(old.sum(1) / lesson.weights().sum(1), torch.from_numpy(20 / (20 + items[:, 1])).float())
 
 
+def test_interfered_memories_are_those_a_step_would_spoil():
+    """Drawn by what the foreseen step on what is lived now, not on what was lived before, would do to them."""
+    by = cls.Interfered(step=0.5)
+    policy = cls.Preferred(by, batch=60, power=3.0)
+    replay = cls.Interleaved(policy, share=0.5)
+    life = until(task({"hippocampus": cls.Store(capacity=100), "replay": replay}, scenario="class"), 1)
+    for _ in range(5):
+        life.step()
+    lived = life.world.next(life.clock)
+    lesson = replay.lesson(lived, life.hippocampus, life.neocortex, life.view, life.clock)
+    assert (lesson.source[:, 16:] == STORED).all() and (lesson.context[:, 16:] == 0).all()
+    weights = life.neocortex.weights
+    loss = torch.nn.functional.cross_entropy
+    wrong = loss(life.neocortex.scores(lived.x).mT, lived.y, reduction="none").mean(1).sum()
+    found = torch.autograd.grad(wrong, list(weights.values()))
+    ahead = {n: w.detach() - 0.5 * g for (n, w), g in zip(weights.items(), found, strict=True)}
+
+    def spoilt(rows: cls.Batch) -> torch.Tensor:
+        then, now = (life.neocortex.scores(rows.x, weights=w).detach() for w in (ahead, None))
+        return loss(then.mT, rows.y, reduction="none") - loss(now.mT, rows.y, reduction="none")
+
+    old = life.view.stored() if life.view.stored else None
+    assert old is not None
+    there = old.present() & (old.context == 0)
+    p = spoilt(old).clamp(min=0) * there
+    found, fair = spoilt(part(lesson, slice(16, None))).mean(1), p.sum(1) / there.sum(1)
+    expected = (p**4).sum(1) / (p**3).sum(1)  # drawn by p³
+    assert (found > fair).all() and torch.allclose(found, expected, rtol=0.1)
+
+
+def test_rows_that_teach_the_same_give_way():
+    """The likeness of gradients by which rows stay is that of autograd."""
+    store = cls.Store(capacity=8, keep="gradients")
+    life = until(task({"hippocampus": store}, scenario="class"), 1)
+    batch = next(iter(life.view.revisit(12)))
+    like = store._alike(batch, torch.zeros_like(batch.present()), life.view, life.clock)
+    some = store.fetch((store._lot.at(life.clock.experience) * 8).long())
+    last = list(life.neocortex.weights)[-2]
+    gradients = []
+    for rows in (batch, some):
+        scores = life.neocortex.scores(rows.x)
+        each = torch.nn.functional.cross_entropy(scores.mT, rows.y, reduction="none")
+        found = [torch.autograd.grad(e.sum(), life.neocortex.weights[last], retain_graph=True)[0] for e in each.T]
+        gradients.append(torch.nn.functional.normalize(torch.stack(found, 1).flatten(2), dim=2))
+    expected = (gradients[0] @ gradients[1].mT).masked_fill(~some.present()[:, None], -1).amax(2) / 2 + 0.5
+    assert torch.allclose(like, expected, atol=1e-4)
+
+
+def test_a_walk_counts_what_moving_did_and_stays_in_scale():
+    penalty = cls.Pull(importance=cls.Walk(), strength=100.0, keep="online", decay=0.5)
+    life = until(task({"consolidation": cls.Descent(penalty=penalty)}), 1)
+    omega = torch.cat([w.flatten(1) for w in penalty.precision.values()], 1)
+    assert (omega >= 0).all() and (omega.amax(1) <= 2).all() and (omega.amax(1) >= 1).all()
+    before = {n: w.detach().clone() for n, w in life.neocortex.weights.items()}
+    plain = until(task({}), 1)
+    until(life, 2)
+    until(plain, 2)
+    away = [
+        sum(
+            (p * (w.detach() - before[n]).square()).sum()
+            for (n, w), p in zip(one.neocortex.weights.items(), penalty.importance.fisher.values(), strict=True)
+        )
+        for one in (life, plain)
+    ]  # pyright: ignore[reportAttributeAccessIssue]
+    assert away[0] < away[1]
+
+
 def test_yesterday_s_answers_are_kept_by_distilling_them():
     held, plain = task({"consolidation": cls.Descent(objective=cls.Lwf())}, 4), task({}, 4)
     kept = [torch.stack([grades(live(life), k) for k in range(4)]).mean() for life in (held, plain)]

@@ -21,7 +21,7 @@ METHODS = sorted(file.stem for file in (configs.conf_dir() / "method").glob("*.y
 SCENARIOS = ("task", "domain", "class")
 TASK_AT_TEST = {"separate", "xdg", "packnet", "hat", "progressive", "growing"}
 BUFFER = {m for m in METHODS if (configs.conf_dir() / "method" / f"{m}.yaml").read_text().count("hippocampus=store")}
-BUFFER |= {"icarl"}
+BUFFER = (BUFFER | {"icarl"}) - {"fearnet"}  # which dreams, too
 TINY = (
     *("experiment=split_mnist", "size=small", "world=digits", "subjects=2", "seed=0", "world.contexts=2"),
     *("world.per_context=32", "world.batch=16", "rhythm.wake=8", "probes=accuracy", "+world.test=0.15"),
@@ -34,6 +34,7 @@ SMALLER = {
     "Columns": {"hidden": [16]},
     "Growing": {"hidden": [16], "enough": 0.0},
     "Feedback": {"hidden": [32]},
+    "Averaged": {},
 }
 
 
@@ -42,6 +43,8 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
     """The method's configuration on this scenario, its parts made small."""
     experiment = configs.read([*TINY, f"method={method}", f"scenario={scenario}"])
     cfg = copy.deepcopy(next(iter(experiment.arms.values())).cfg)
+    if "cortex" in cfg["neocortex"]:
+        cfg["neocortex"]["cortex"] |= {"hidden": [32]}
     cfg["neocortex"] |= SMALLER[cfg["neocortex"]["_target_"].split(".")[-1]]
     cfg["plasticity"] |= {"wake": 0.01 if cfg["plasticity"]["wake"] else 0.0, "night": 0.01}
     if "capacity" in cfg["hippocampus"]:
@@ -114,3 +117,8 @@ def test_it_repeats_itself_and_resumes_bit_for_bit(method: str):
     live(heir)
     for name, w in through.neocortex.weights.items():
         assert torch.equal(w, heir.neocortex.weights[name]), name
+
+
+def test_the_page_has_a_paragraph_for_every_method():
+    page = (configs.conf_dir().parent / "docs" / "methods.md").read_text()
+    assert not [m for m in METHODS if f"`{m}`" not in page]

@@ -247,6 +247,57 @@ class Path(Importance):
         return measured
 
 
+class Walk(Importance):
+    """How much moving a weight did for the loss, for how far it moved answers; and the Fisher information besides.
+
+        F ← (1 - α) F + α g²,   s_j ← Σ_t max(0, -g_j Δθ_j / (½ F_j Δθ_j² + ε)),   Ω = F / max F + s / max s
+
+    alpha  α of the running Fisher information, from 0 to 1
+    eps    ε, above 0
+
+    g is the gradient of the whole batch.  As in the paper, F goes on over contexts and both are scaled to at most 1.
+
+    Source: Riemannian walk, Chaudhry, Dokania, Ajanthan & Torr (2018).
+
+    >>> Walk().watches
+    True
+    """
+
+    watches = True
+
+    def __init__(self, *, alpha: float = 0.1, eps: float = 1e-3):
+        self.alpha, self.eps = real("alpha", alpha, 0.0, 1.0), real("eps", eps, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.fisher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.path = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        return super().begin(spec)
+
+    @torch.no_grad()
+    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        moves = torch.from_numpy(active).to(self.spec.device)
+        for name, w in weights.items():
+            goes = moves.view([-1] + [1] * (w.dim() - 1))
+            g = torch.where(goes, gradients[name], 0.0)
+            step = torch.where(goes, w.detach() - before[name], 0.0)
+            self.fisher[name] = torch.where(
+                goes, torch.lerp(self.fisher[name], g.square(), self.alpha), self.fisher[name]
+            )
+            gain = -g * step / (0.5 * self.fisher[name] * step.square() + self.eps)
+            self.path[name] += gain.clamp(min=0)
+
+    def measure(self, view: View) -> Named:
+        fisher, path = _scaled(self.fisher), _scaled(self.path)
+        self.path = {name: torch.zeros_like(p) for name, p in self.path.items()}
+        return {name: fisher[name] + path[name] for name in fisher}
+
+
+def _scaled(numbers: Named) -> Named:
+    """Each subject's numbers, divided by the largest of all its weights."""
+    most = torch.stack([n.flatten(1).amax(1) for n in numbers.values()]).amax(0).clamp(min=1e-30)
+    return {name: n / most.view([-1] + [1] * (n.dim() - 1)) for name, n in numbers.items()}
+
+
 def _score(p: Tensor, label: Tensor) -> Tensor:
     """The derivative of log p(label) in the scores: 1[label] - p, [s, b, o]."""
     return (-p).scatter_add(2, label[..., None], torch.ones_like(p[..., :1]))

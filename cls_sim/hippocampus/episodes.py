@@ -16,8 +16,10 @@ from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import BY_CLASS, BY_WORTH, Slots
-from cls_sim.part import Spec, State, View
+from cls_sim.part import Spec, State, View, told
+from cls_sim.subjects import Draws
 
+COMPARED = 64  # stored episodes that a gradient is compared with
 WORK = 2**24  # numbers held at once while a cue is compared with what is stored
 
 
@@ -33,7 +35,7 @@ class Episodic(Hippocampus):
     The row n + 1 is a bin for what is not stored, so that writing needs no choice of rows; it is not state.
     """
 
-    derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent"})
+    derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent", "_lot"})
     columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer")
 
     keep_scores: bool = False
@@ -139,10 +141,10 @@ class Episodic(Hippocampus):
         n, alive = self.capacity, self._alive()
         by_class = self.keep in BY_CLASS  # else nobody asks for labels, and in regression there are none
         label, kept = (batch.y, self._y()[:, :n].long()) if by_class else (fresh, alive)
-        worth = self._worth(batch, fresh, view) if self.keep in BY_WORTH else None
+        worth = self._worth(batch, fresh, view, clock) if self.keep in BY_WORTH else None
         return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock, worth)
 
-    def _worth(self, batch: Batch, fresh: Tensor, view: View) -> Tensor:
+    def _worth(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
         """What each row is worth to who keeps by it, the lowest the most: [s, b] in [0, 1]."""
         if self.keep == "surprise":
             return (-view.loss(batch).detach()).exp().clamp(0, 1)
@@ -151,12 +153,36 @@ class Episodic(Hippocampus):
             cue = normalize(x, dim=2)
             together = (cue @ cue.mT).masked_fill(~fresh[:, None], -1.0).tril(-1)  # to the rows before it
             return (torch.maximum(self._nearest(batch.x)[0], together.amax(2)) / 2 + 0.5).clamp(0, 1)
+        if self.keep == "gradients":
+            return self._alike(batch, fresh, view, clock)
         rows = batch.y[..., None]
         self.met.scatter_add_(1, batch.y, fresh.to(self.met.dtype))
         self.summed.scatter_add_(1, rows.expand_as(x), x * fresh[..., None])
         mean = self.summed[self._rows, batch.y] / self.met[self._rows, batch.y].clamp(min=1)[..., None]
         apart = torch.linalg.vector_norm(x - mean, dim=2)
         return apart / (1 + apart)
+
+    def _alike(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
+        """How much a row's gradient is like that of a row before it, or of some that are stored: [s, b] in [0, 1].
+
+        In the output weights it is the product of δ, the answer less the label, and the features f: the cosine of two
+        is cos(δ, δ') cos(f, f').
+        """
+        if "_lot" not in vars(self):
+            self._lot = Draws(self.spec.seeds, "hippocampus.compared", (COMPARED,), device=self.spec.device)
+        some = self.fetch((self._lot.at(clock.experience) * self.capacity).long())
+        (delta, f), (delta_old, f_old) = self._pushes(batch, view), self._pushes(some, view)
+        stored = ((delta @ delta_old.mT) * (f @ f_old.mT)).masked_fill(~some.present()[:, None], -1.0)
+        before = fresh[:, None] & torch.ones(batch.rows, batch.rows, dtype=torch.bool, device=f.device).tril(-1)
+        together = ((delta @ delta.mT) * (f @ f.mT)).masked_fill(~before, -1.0)
+        return (torch.maximum(stored.amax(2), together.amax(2)) / 2 + 0.5).clamp(0, 1)
+
+    def _pushes(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
+        """The two factors of each row's gradient in the output weights, of length 1: [s, b, o] and [s, b, f]."""
+        context = told(self.spec, batch)
+        answer = view.scores(batch.x, context)
+        away = answer - batch.y if self.spec.regression else answer.softmax(2) - self._votes(batch.y)
+        return normalize(away, dim=2), normalize(view.neocortex.features(batch.x, context).detach(), dim=2)
 
     def _write(self, slot: Tensor, key: Tensor, x: Tensor, batch: Batch, clock: Clock) -> None:
         """Lay the rows of a batch, with contents x [s, b, x], into their slots; `capacity` is the bin."""

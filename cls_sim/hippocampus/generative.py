@@ -33,6 +33,7 @@ class GenerativeClassifier(Slotless):
     latent   numbers z, from 1
     rate     learning rate of all of them (Adam), from 0
     samples  S, drawn for each question and class, from 1
+    gather   experiences whose rows are learnt from together, from 1; until then they are held, not counted as stored
 
     Classes share nothing, so that none is forgotten for another; one that was never met is not answered.  Inputs that
     are whole multiples of a quantum are taken for levels in [0, 1] (Bernoulli), others for any numbers (Gaussian, of
@@ -47,14 +48,22 @@ class GenerativeClassifier(Slotless):
     [1872, 1872]
     """
 
-    derived = Slotless.derived | {"_draws"}
+    derived = Slotless.derived | {"_draws", "_rows"}
 
-    def __init__(self, *, hidden: Sequence[int] = (85, 85), latent: int = 5, rate: float = 0.001, samples: int = 50):
+    def __init__(
+        self,
+        *,
+        hidden: Sequence[int] = (85, 85),
+        latent: int = 5,
+        rate: float = 0.001,
+        samples: int = 50,
+        gather: int = 1,
+    ):
         if isinstance(hidden, (str, int)) or not len(hidden):
             raise Refused("hidden", f"{hidden!r} is no list of widths", "write [85, 85]")
         self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
         self.latent, self.samples = whole("latent", latent), whole("samples", samples)
-        self.rate = real("rate", rate, 0.0)
+        self.rate, self.gather = real("rate", rate, 0.0), whole("gather", gather)
 
     def begin(self, spec: Spec) -> Spec:
         if spec.regression:
@@ -66,24 +75,37 @@ class GenerativeClassifier(Slotless):
         self.rules = [Adam() for _ in self.weights]
         for rule, weights in zip(self.rules, self.weights, strict=True):
             rule.begin(replace(spec, weights={name: tuple(w.shape) for name, w in weights.items()}))
+        held = (spec.subjects, self.gather, spec.batch)
+        self.kept_x = torch.zeros(*held, sizes[0], device=spec.device)
+        self.kept_y = torch.full(held, -1, device=spec.device)
+        self._rows = torch.arange(spec.subjects, device=spec.device)
         self._draws: dict[tuple[str, int], Draws] = {}
         return super().begin(spec)
 
     # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        there = batch.present() if who is None else batch.present() & who[:, None]
-        x, noise = batch.x.flatten(2), self._noise("taught", batch.rows, clock.experience).mT  # [s, b, z]
-        counts = torch.stack([((batch.y == c) & there).sum(1) for c in range(self.spec.outputs)]).cpu().numpy()
+        awake = torch.ones(len(batch.y), dtype=torch.bool, device=batch.y.device) if who is None else who
+        turn = torch.from_numpy(clock.experience % self.gather).to(batch.y.device)
+        at, label = (self._rows[awake], turn[awake]), torch.where(batch.present(), batch.y, -1)
+        self.kept_x[at], self.kept_y[at] = batch.x.flatten(2)[awake], label[awake]
+        if bool((due := awake & (turn == self.gather - 1)).any()):
+            y = self.kept_y.flatten(1).masked_fill(~due[:, None], -1)
+            self._all_learn(self.kept_x.flatten(1, 2), y, self._noise("taught", y.shape[1], clock.experience).mT)
+            self.kept_y = self.kept_y.masked_fill(due[:, None, None], -1)
+        self.changed += 1
+
+    def _all_learn(self, x: Tensor, y: Tensor, noise: Tensor) -> None:
+        """One step of every class on its rows of x [s, b, x], y [s, b] (-1: none's), noise [s, b, z]."""
+        counts = torch.stack([(y == c).sum(1) for c in range(self.spec.outputs)]).cpu().numpy()
         for c, count in enumerate(counts):
             if count.any():
-                mine = ((batch.y == c) & there).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
+                mine = (y == c).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
                 mine = mine[:, : int(count.max())]  # its rows of each subject, and others of weight 0
-                weight = ((batch.y == c) & there).gather(1, mine).float()
-                rows = mine[..., None]
-                own = x.gather(1, rows.expand(-1, -1, x.shape[2])).mT
-                self._learn(c, own, noise.gather(1, rows.expand(-1, -1, self.latent)).mT, weight, count > 0)
-        self.changed += 1
+                weight = (y == c).gather(1, mine).float()
+                own = x.gather(1, mine[..., None].expand(-1, -1, x.shape[2])).mT
+                own_noise = noise.gather(1, mine[..., None].expand(-1, -1, self.latent)).mT
+                self._learn(c, own, own_noise, weight, count > 0)
 
     def _learn(self, c: int, x: Tensor, noise: Tensor, weight: Tensor, active: np.ndarray) -> None:
         """One step of class c's network on rows x [s, x, b], of these weights [s, b]."""

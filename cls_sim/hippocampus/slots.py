@@ -10,9 +10,9 @@ from cls_sim.errors import LARGEST, Refused, choice, whole
 from cls_sim.part import Spec
 from cls_sim.subjects import Draws
 
-KEEP = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage")
+KEEP = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
 BY_CLASS = ("balanced", "herding")  # each class for itself
-BY_WORTH = ("herding", "surprise", "coverage")  # by a number that the memory gives to each row
+BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # by a number that the memory gives to each row
 EMPTY, ABSENT = 2**61, 2**62  # priorities beyond those of any row: an empty slot, a row that is not there
 
 
@@ -35,6 +35,9 @@ class Slots:
                unexpected stay
     coverage   the key is the likeness (cosine) of the row, when it came, to what was then stored and to the rows that
                came with it: the unlike stay, and together they cover what was lived
+    gradients  the same of the gradients of their losses in the cortex' output weights, beside those of some stored
+               episodes drawn by lot: what teaches something else stays (gradient-based sample selection, Aljundi et
+               al. 2019)
 
     Empty slots are taken first, in order; a slot freed by forgetting is taken like an empty one.  Nothing here
     is state: the keys are kept with the episodes.

@@ -20,8 +20,8 @@ class Store(Episodic):
 
     capacity  episodes a subject can hold, from 1
     keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest), balanced (equal
-              numbers of every class met so far), herding (the same, the typical ones), surprise (the unexpected) or
-              coverage (the unlike); see Slots
+              numbers of every class met so far), herding (the same, the typical ones), surprise (the unexpected),
+              coverage (the unlike) or gradients (what teaches something else); see Slots
     code      in what form an episode is kept; none: exactly (Coarse keeps an index of an image, at lower resolution)
     keep_scores  whether the cortex' scores are kept with an episode, as they were when it was lived (4 bytes an output)
 

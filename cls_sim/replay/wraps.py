@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -121,7 +123,8 @@ class Interleaved(Within):
         if isinstance(self.policy, Dreamed):
             old = self.policy.draw(hippocampus, neocortex, view, clock)
         else:
-            old = self.policy.awake(hippocampus, view, clock, self._starts[context - 1] if self.only_old else None)
+            before = self._starts[context - 1] if self.only_old else None
+            old = self.policy.awake(hippocampus, replace(view, latest=lambda: lived), clock, before)
         return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:

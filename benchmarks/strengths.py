@@ -1,0 +1,143 @@
+"""Which strength?  Chosen on validation streams: a part of the training images is kept apart and asked, never the test.
+
+Each method of which no strength is published for Split MNIST lives the split protocol with every setting of its grid,
+at a shortened schedule (see PROTOCOL), on subjects of seeds below 1000.  What answers the kept images best after the
+last context is chosen; of those within 0.005 of the best, what stands first in the grid.
+
+    python -m benchmarks.strengths [METHOD …]     run what is missing (of these methods), about 10 CPU minutes in all
+    python -m benchmarks.strengths --table        only make the table
+
+Rows go to docs/results/strengths/METHOD.json, the table to docs/methods.md.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+ROWS = ROOT / "docs" / "results" / "strengths"
+PAGE = ROOT / "docs" / "methods.md"
+BEGIN, END = "<!-- made by python -m benchmarks.strengths -->", "<!-- end -->"
+ALL, TASK = ("task", "domain", "class"), ("task",)
+NEAR = 0.005
+
+PROTOCOL: dict[str, Any] = {
+    "experiment": "split_mnist",
+    "subjects": 2,
+    "seed": 1,
+    "world.per_context": 200,
+    "rhythm.wake": 200,
+    "world.validation": 0.1,
+    "world.examined": "validation",
+    "neocortex.hidden": [100, 100],
+}
+
+GRIDS: dict[str, tuple[tuple[str, ...], dict[str, list[Any]]]] = {
+    "mas": (ALL, {"consolidation.penalty.strength": [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0]}),
+    "stiffen": (ALL, {"consolidation.penalty.strength": [10.0, 100.0, 1000.0, 10000.0, 100000.0]}),
+    "imm_mean_l2": (ALL, {"consolidation.consolidation.penalty.strength": [0.0, 0.0001, 0.001, 0.01, 0.1]}),
+    "imm_mode_l2": (ALL, {"consolidation.consolidation.penalty.strength": [0.0, 0.0001, 0.001, 0.01, 0.1]}),
+    "feature_distillation": (ALL, {"consolidation.objective.strength": [0.001, 0.01, 0.1, 1.0, 10.0]}),
+    "hat": (TASK, {"consolidation.objective.sparsity": [0.1, 0.3, 0.75, 1.5, 3.0], "neocortex.s_max": [50.0, 400.0]}),
+    "packnet": (TASK, {"consolidation.passes": [1, 2, 4]}),
+    "er_ace": (ALL, {"replay.share": ["contexts", 0.25, 0.5, 0.75]}),
+    "der": (ALL, {"consolidation.objective.alpha": [0.1, 0.3, 0.5, 1.0, 3.0]}),
+    "derpp": (ALL, {"consolidation.objective.alpha": [0.1, 0.5, 1.0], "consolidation.objective.beta": [0.5, 1.0]}),
+    "gem": (ALL, {"consolidation.margin": [0.0, 0.1, 0.5, 1.0]}),
+}
+
+
+def settings(method: str) -> list[dict[str, Any]]:
+    """Every setting of a method's grid.
+
+    >>> settings("hat")[1]
+    {'consolidation.objective.sparsity': 0.1, 'neocortex.s_max': 400.0}
+    """
+    knobs = GRIDS[method][1]
+    return [dict(zip(knobs, values, strict=True)) for values in itertools.product(*knobs.values())]
+
+
+def lived(method: str, scenario: str, setting: dict[str, Any]) -> float:
+    """The mean accuracy on the kept images of all contexts, after the last."""
+    from cls_sim import configs
+
+    where = {"method": method, "scenario": scenario}
+    overrides = [f"{key}={value}".replace(" ", "") for key, value in (PROTOCOL | where).items()]
+    cfg = copy.deepcopy(next(iter(configs.read(overrides).arms.values())).cfg)
+    for key, value in setting.items():
+        *rooms, last = key.split(".")
+        place = cfg
+        for room in rooms:
+            place = place[room]
+        assert last in place, key
+        place[last] = value
+    life = configs.make_life(cfg, PROTOCOL["subjects"], PROTOCOL["seed"])
+    for moment in life.live():
+        if moment.name == "life.end":
+            return float(life.measure(moment)["accuracy"].mean())
+    raise AssertionError("a life ends")
+
+
+def chosen(row: list[dict[str, Any]]) -> dict[str, Any]:
+    """The first that is within NEAR of the best.
+
+    >>> chosen([{"setting": 1, "accuracy": 0.5}, {"setting": 2, "accuracy": 0.901}, {"setting": 3, "accuracy": 0.902}])
+    {'setting': 2, 'accuracy': 0.901}
+    """
+    best = max(one["accuracy"] for one in row)
+    return next(one for one in row if one["accuracy"] >= best - NEAR)
+
+
+def run(methods: list[str]) -> None:
+    """Live what is missing; a method's file is written after each of its scenarios."""
+    import torch
+
+    torch.set_num_threads(1)
+    ROWS.mkdir(parents=True, exist_ok=True)
+    for method in methods:
+        file, scenarios = ROWS / f"{method}.json", GRIDS[method][0]
+        kept = json.loads(file.read_text()) if file.exists() else {}
+        rows = kept["scenarios"] if kept.get("protocol") == PROTOCOL and kept.get("grid") == GRIDS[method][1] else {}
+        for scenario in scenarios:
+            if scenario not in rows:
+                row = [{"setting": s, "accuracy": round(lived(method, scenario, s), 4)} for s in settings(method)]
+                rows[scenario] = {"chosen": chosen(row)["setting"], "validated": row}
+                whole = {"method": method, "protocol": PROTOCOL, "grid": GRIDS[method][1], "scenarios": rows}
+                file.write_text(json.dumps(whole, indent=1) + "\n")
+                print(method, scenario, rows[scenario]["chosen"], chosen(row)["accuracy"], flush=True)
+
+
+def table() -> str:
+    """A line for each method and scenario: the choice, and what was validated."""
+    lines = ["| method | scenario | chosen | validated: accuracy, % |", "|---|---|---|---|"]
+    for method in GRIDS:
+        if (file := ROWS / f"{method}.json").exists():
+            for scenario, row in json.loads(file.read_text())["scenarios"].items():
+                tried = "; ".join(f"{_short(one['setting'])}: {100 * one['accuracy']:.1f}" for one in row["validated"])
+                names = ", ".join(f"{key.split('.')[-1]} {value}" for key, value in row["chosen"].items())
+                lines.append(f"| `{method}` | {scenario} | {names} | {tried} |")
+    return "\n".join(lines)
+
+
+def _short(setting: dict[str, Any]) -> str:
+    return " / ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in setting.values())
+
+
+def main() -> None:
+    named = [name for name in sys.argv[1:] if name != "--table"]
+    if unknown := sorted(set(named) - set(GRIDS)):
+        sys.exit(f"strengths: no grid for {', '.join(unknown)}: choose from {', '.join(GRIDS)}")
+    if "--table" not in sys.argv:
+        run(named or list(GRIDS))
+    text = PAGE.read_text()
+    before, rest = text.split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n{table()}\n{END}{rest.split(END, 1)[1]}")
+
+
+if __name__ == "__main__":
+    main()
