@@ -29,6 +29,9 @@ VOCABULARY = {
     # worlds
     "World": "world.base",
     "Digits": "world.digits",
+    "Candies": "world.candies",
+    "Species": "world.species",
+    "Abalone": "world.species",
     "Mnist": "world.mnist",
     "Patches": "world.patches",
     "Arrays": "world.arrays",
@@ -39,6 +42,7 @@ VOCABULARY = {
     "Queries": "world.texts",
     "Clinc": "world.clinc",
     "NoisyWorld": "world.wraps",
+    "Mislabelled": "world.wraps",
     "Patterns": "world.patterns",
     "Cohorts": "world.patterns",
     "Hierarchy": "world.hierarchy",
@@ -189,6 +193,7 @@ VOCABULARY = {
     # probes
     "Probe": "probes.base",
     "Accuracy": "probes.accuracy",
+    "AbsoluteError": "probes.accuracy",
     "Dependence": "probes.accuracy",
     "RehearsalGap": "probes.accuracy",
     "Generalisation": "probes.accuracy",

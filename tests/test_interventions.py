@@ -27,6 +27,7 @@ INTERVENTIONS: dict[str, tuple[str, Change]] = {
     "disrupted": ("replay", lambda p: cls.Disrupted(p, fraction=0.5, until=4.0)),
     "noisy replay": ("replay", lambda p: cls.NoisyReplay(p, sd=0.3, until=4.0)),
     "noisy world": ("world", lambda p: cls.NoisyWorld(p, sd=0.3, until=4.0)),
+    "wrong labels": ("world", lambda p: cls.Mislabelled(p, fraction=0.5, until=4.0)),
     "deprived": ("rhythm", lambda p: cls.Deprived(p, until=4.0)),
     "deprived, rebound": ("rhythm", lambda p: cls.Deprived(p, until=4.0, rebound=True)),
     "modulated": ("plasticity", lambda p: cls.Modulated(p, factor=0.5, until=4.0)),

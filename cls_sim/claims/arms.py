@@ -98,9 +98,14 @@ def ratio(
     at_least: float | None = None,
     at_most: float | None = None,
     each: bool = False,
+    than_reading: str | None = None,
 ) -> Verdict:
-    """The mean of one arm over that of another lies within bounds; `each`: subject by subject (the worst is given)."""
-    ours, theirs = (values(traces, readings, name, reading) for name in (arm, than))
+    """The mean of one arm over that of another lies within bounds; `each`: subject by subject (the worst is given).
+
+    than_reading  what is read of the other arm; none: the same
+    """
+    ours = values(traces, readings, arm, reading)
+    theirs = values(traces, readings, than, reading if than_reading is None else than_reading)
     if not each:
         return bounded(float(np.nanmean(ours) / np.nanmean(theirs)), at_least, at_most)
     ratios = ours / theirs
@@ -119,6 +124,26 @@ def trend(
     """Spearman's correlation of the arms' means with their order lies within bounds (1: rises all the way)."""
     means = [float(np.nanmean(values(traces, readings, arm, reading))) for arm in arms]
     return bounded(statistics.spearman(range(len(arms)), means), at_least, at_most)
+
+
+def spares(
+    traces: Traces, readings: Readings, arms: list[str], than: list[str], reading: str, by: float = 0.0
+) -> Verdict:
+    """Arms beside others, in pairs: wherever the other's loss is real, ours is smaller, within subjects.
+
+    A loss is real where its 95 % interval lies above 0; there the paired interval of theirs - ours lies above `by`.
+    The smallest lower end is given; a claim with no real loss fails.
+    """
+    if len(arms) != len(than):
+        raise Refused("claims.than", f"has {len(than)} arms for {len(arms)}", "give as many, in the same order")
+    lows = {}
+    for ours, theirs in zip(arms, than, strict=True):
+        lost = values(traces, readings, theirs, reading)
+        if statistics.estimate(lost).low > 0:
+            lows[theirs] = float(statistics.paired(lost, values(traces, readings, ours, reading)).low)
+    smallest = min(lows.values(), default=float("nan"))
+    said = {"expected": f"intervals above {by}", "tolerance": 0, "value": smallest, "cells": lows}
+    return said | {"passed": bool(smallest > by)}
 
 
 def rms(traces: Traces, readings: Readings, arms: list[str], reading: str, at_most: float) -> Verdict:
@@ -178,4 +203,4 @@ def top_at(
     return said | {"passed": bool(abs(found / value - 1) <= tolerance)}
 
 
-KINDS = (at_most, at_least, published, better, interior, best_last, near, ratio, trend, rms, crossing, top_at)
+KINDS = (at_most, at_least, published, better, interior, best_last, near, ratio, trend, spares, rms, crossing, top_at)

@@ -17,14 +17,38 @@ Readings = Mapping[str, Mapping[str, np.ndarray]]
 Verdict = dict[str, Any]
 
 
+PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?:(?P<start>[\d.]+?)\.\.)?(?P<day>[\d.]+))?")
+
+
 def values(traces: Traces, readings: Readings, arm: str, reading: str) -> np.ndarray:
-    """The last reading of an arm [s]; `name[3]` is one place of a profile."""
-    name, _, place = reading.partition("[")
-    if place and re.fullmatch(r"-?\d+\]", place):
-        return profile(traces, arm, name)[:, int(place[:-1])]
+    """The last reading of an arm [s]; `name[3]` is one place of a profile.
+
+    `name@5`, `name[3]@5`: the last look up to day 5 (a profile's mean without a place); `name@4..5`: its change since
+    the last look up to day 4.
+    """
+    said = PLACE.fullmatch(reading)
+    if said and said["day"]:
+        found = _on(traces[arm], arm, said["name"], said["place"], float(said["day"]))
+        if said["start"]:
+            found = found - _on(traces[arm], arm, said["name"], said["place"], float(said["start"]))
+        return found
+    if said and said["place"]:
+        return profile(traces, arm, said["name"])[:, int(said["place"])]
     if reading not in readings[arm]:
         raise Refused(f"claims: {arm}.{reading}", "is not measured", suggest(reading, readings[arm]))
     return readings[arm][reading]
+
+
+def _on(trace: Trace, arm: str, name: str, place: str | None, day: float) -> np.ndarray:
+    """A reading at the last look up to this day [s]."""
+    days, found = trace.reading(name)
+    before = np.flatnonzero(days <= day + 1e-9)
+    if not len(before):
+        raise Refused(f"claims: {arm}.{name}@{day:g}", f"is looked at from day {days[0]:g} on", "give a later day")
+    look = found[before[-1]]
+    if place is not None:
+        return look[:, int(place)]
+    return look if look.ndim == 1 else np.nanmean(look, 1)
 
 
 def profile(traces: Traces, arm: str, reading: str) -> np.ndarray:

@@ -110,9 +110,9 @@ def sweep(
     """A reading [n_x, s] against a number swept, a line a world; a diamond marks the best mean.
 
     x     an infinite place is drawn one step behind the last
-    best  "max" or "min"
+    best  "max", "min" or "none"
     """
-    pick = {"max": np.nanargmax, "min": np.nanargmin}[choice("best", best, ("max", "min"))]
+    choice("best", best, ("max", "min", "none"))
     swept = np.asarray(x, np.float64)
     places = finite_places(swept, log)
     figure, (axes,) = new_page(SINGLE, 2.5)
@@ -129,17 +129,18 @@ def sweep(
         if values.ndim != 2 or len(values) != len(places):
             raise Refused(world, f"has shape {values.shape} for {len(places)} places", "give [places, subjects]")
         e, ink = estimated(values), ink_of(number)
-        optimum = int(pick(e.mean))
+        optimum = -1 if best == "none" else int(np.nanargmax(e.mean if best == "max" else -e.mean))
         rows += rows_of(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)
         draw_line(axes, places, e, ink, world)
         if values.shape[1] <= FEW:
             axes.plot(places, values, ls="", marker=".", ms=2, mew=0, alpha=0.35, color=ink["color"])
-        axes.plot(places[optimum], e.mean[optimum], "D", ms=5, mec="white", mew=0.8, color=ink["color"], zorder=4)
+        if optimum >= 0:
+            axes.plot(places[optimum], e.mean[optimum], "D", ms=5, mec="white", mew=0.8, color=ink["color"], zorder=4)
     axes.set(xlabel=xlabel, ylabel=ylabel)
     whole_unit(axes, rows)
     draw_chance(axes, chance)
     add_legend(figure, axes)
-    add_note(figure, rows, "diamond: best mean")
+    add_note(figure, rows, "" if best == "none" else "diamond: best mean")
     return finished(figure, rows)
 
 

@@ -51,6 +51,35 @@ class Accuracy(Probe):
         return exams(life, by(life, self.readout))
 
 
+class AbsoluteError(Probe):
+    """The mean absolute error of each context's exam [s, k], of regression, in the world's own units (`unit`: years).
+
+    Answered by the subject's own readout.  Read at context ends, NAME.backward is what the error on earlier contexts
+    has risen by since they were learnt.
+
+    at  moments
+
+    >>> AbsoluteError(at="life.end").at
+    ('life.end',)
+    """
+
+    def begin(self, spec: Spec) -> Spec:
+        if not spec.regression:
+            raise Refused("", "is an error of numbers, and this world asks for labels", "measure accuracy")
+        return spec
+
+    def measure(self, life: Any) -> Tensor:
+        self.begin(life.spec)
+        errors = []
+        for context in range(life.spec.contexts):
+            batch = life.world.exam(context)
+            weights = batch.weights().double()
+            off = (answers(life, batch, by(life, None)) - batch.y).double().abs().mean(-1)
+            errors.append((off * weights).sum(1) / weights.sum(1))
+        unit = torch.as_tensor(getattr(life.world, "unit", 1.0), dtype=torch.float64, device=life.spec.device)
+        return torch.stack(errors, 1) * unit.reshape(-1, 1)
+
+
 class Dependence(Probe):
     """The hippocampal dependence index [s]: what of recall a lesion would cost, (R_control - R_lesion) / R_control.
 

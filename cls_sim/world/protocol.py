@@ -85,7 +85,7 @@ class Protocol:
     def outputs(self, data: Data) -> int:
         """Units that answer."""
         if data.regression:
-            return data.y.shape[1]
+            return data.y.shape[-1]
         if data.copies > 1 and self.scenario != "domain":
             return data.classes * self.contexts
         return data.classes // self.contexts if self.scenario == "domain" and data.split_by_class else data.classes
@@ -105,7 +105,7 @@ class Protocol:
         lists = self.lists(data, seed)
         y, context = self._seen(data, lists, data.y)
         strata = context if data.regression else data.y + data.classes * context
-        rows = len(data.x)  # a row is held out in all contexts that show it, or in none
+        rows = data.rows  # a row is held out in all contexts that show it, or in none
         split = plan.held_out(source("world.split"), strata[:rows], self.validation, self.test)
         split = split if data.copies == 1 else np.tile(split, data.copies)
         if self.label_noise:

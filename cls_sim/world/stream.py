@@ -100,10 +100,15 @@ class Stream(World):
     def data(self) -> Data:
         """The data set, the same for all subjects."""
 
+    def data_of(self, seeds: tuple[int, ...]) -> Data:
+        """The data of a cohort: the same for all subjects, unless a world makes each its own (Data.own)."""
+        return self.data()
+
     # -- the beginning: everything is drawn and planned ---------------------------------------------------
 
     def begin(self, spec: Spec) -> Spec:
-        data = self.data() if self.views == "plain" else copied(self.data(), self.contexts)
+        data = self.data_of(spec.seeds)
+        data = data if self.views == "plain" else copied(data, self.contexts)
         protocol = self._protocol(data)
         protocol.check(data)
         self._visits = plan.visits(self.order, self.contexts, self.cycles)
@@ -130,7 +135,7 @@ class Stream(World):
             heads = torch.from_numpy(protocol.heads(self._shares, outputs)).to(spec.device)
         return replace(
             spec,
-            inputs=data.x.shape[1:],
+            inputs=data.inputs,
             outputs=outputs,
             regression=data.regression,
             batch=self.batch,
@@ -148,7 +153,7 @@ class Stream(World):
         shares = self._shares if varied else self._shares[:1]
         shown = None
         if self.views != "plain":
-            shown = views(self.views, seeds, self.contexts, int(np.prod(data.x.shape[1:])), device)
+            shown = views(self.views, seeds, self.contexts, int(np.prod(data.inputs)), device)
         self._learnt = self._asked = table(data, [(one.y, one.context) for one in shares], len(seeds), device, shown)
         tests = data.tests if self.examined == "test" else None
         if tests is not None:
@@ -170,7 +175,7 @@ class Stream(World):
         for k, pool in enumerate(pools):
             self._enough("validation", f"and test leave nothing to learn of context {k}", [pool])
         source, times = partial(generator, seed), (self.per_context, self.batch, self.cycles, self.fuzziness)
-        small = np.int16 if len(share.y) < 2**15 else np.int32
+        small = np.int16 if len(share.split) < 2**15 else np.int32
         return plan.item_plan(source, self.order, pools, *times).astype(small)
 
     @staticmethod

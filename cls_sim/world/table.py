@@ -23,6 +23,7 @@ class Data:
     quantum                the step of uint8 inputs; None for float32
     copies                 how often the n rows are listed, once for each context that shows them in its own way: y and
                            context are then [copies · n], and item i shows row i mod n
+    own                    every subject has its own inputs and targets: x is then [s, n, *inputs], float y [s, n, o]
     """
 
     x: np.ndarray
@@ -31,6 +32,15 @@ class Data:
     tests: Data | None = None
     quantum: float | None = None
     copies: int = 1
+    own: bool = False
+
+    @property
+    def rows(self) -> int:
+        return self.x.shape[1] if self.own else len(self.x)
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        return self.x.shape[2:] if self.own else self.x.shape[1:]
 
     @property
     def regression(self) -> bool:
@@ -50,8 +60,8 @@ class Data:
 class Table:
     """The same on the device, made for drawing rows.
 
-    x        [n, x]          flat inputs
-    y        [s, n]          labels, or [n, o] targets (shared)
+    x        [n, x]          flat inputs; [s, n, x] where every subject has its own
+    y        [s, n]          labels, or targets [n, o], [s, n, o] where every subject has its own
     context  [s, n]
     inputs                   shape of one input
     quantum                  step of uint8 inputs
@@ -71,24 +81,31 @@ class Table:
         parts = []
         for some in items.split(1000, 1):
             context = self.contexts_of(some.expand(len(self.context), -1))
-            parts.append(self.views.seen(self._rows(some % len(self.x)).flatten(2), context, self.quantum))
+            parts.append(self.views.seen(self._rows(some % self.x.shape[-2]).flatten(2), context, self.quantum))
         return torch.cat(parts, 1).view(len(self.context), items.shape[1], *self.inputs)
 
     def _rows(self, items: Tensor) -> Tensor:
-        rows = self.x.index_select(0, items.reshape(-1))
+        rows = _taken(self.x, items)
         if self.quantum is not None:
             rows = rows.float().mul_(self.quantum)
-        return rows.view(*items.shape, *self.inputs)
+        return rows.view(*rows.shape[:2], *self.inputs)
 
     def answers_to(self, items: Tensor) -> Tensor:
         """Labels [s, b], or targets [s, b, o], of the items [s, b]."""
         if self.y.is_floating_point():
-            return self.y.index_select(0, items.reshape(-1)).view(*items.shape, -1)
+            return _taken(self.y, items)
         return self.y.gather(1, items)
 
     def contexts_of(self, items: Tensor) -> Tensor:
         """Contexts [s, b] of the items [s, b]."""
         return self.context.gather(1, items)
+
+
+def _taken(rows: Tensor, items: Tensor) -> Tensor:
+    """Of rows [n, x] the items [r, b]; of rows [s, n, x] every subject's own: [r, b, x] or [s, b, x]."""
+    if rows.dim() == 2:
+        return rows.index_select(0, items.reshape(-1)).view(*items.shape, -1)
+    return rows[torch.arange(len(rows), device=rows.device)[:, None], items]
 
 
 def table(
@@ -101,10 +118,10 @@ def table(
     """A table of data; `seen` are labels and contexts [n], once for all subjects or once for each."""
     y, context = (torch.from_numpy(np.stack(column)).to(device) for column in zip(*seen, strict=True))
     return Table(
-        x=torch.from_numpy(data.x.reshape(len(data.x), -1)).to(device),
+        x=torch.from_numpy(data.x.reshape(*data.x.shape[: 1 + data.own], -1)).to(device),
         y=y[0] if data.regression else y.expand(subjects, -1),
         context=context.expand(subjects, -1),
-        inputs=data.x.shape[1:],
+        inputs=data.inputs,
         quantum=data.quantum,
         views=views,
     )

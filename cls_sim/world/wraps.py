@@ -9,7 +9,7 @@ import torch
 
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock, Span
-from cls_sim.errors import reals
+from cls_sim.errors import Refused, real, reals
 from cls_sim.part import Spec, Wrap, per_subject
 from cls_sim.subjects import Draws
 from cls_sim.world.base import World
@@ -72,6 +72,44 @@ class NoisyWorld(Seen):
         if self._step is not None:
             x = torch.where(_column(sd, x) > 0, (x / self._step).round().clamp(0, 255) * self._step, batch.x)
         return batch.with_(x=x)
+
+
+class Mislabelled(Seen):
+    """A world whose labels are wrong from now on: another label, drawn for each row; exams stay as they were.
+
+    world     the one that is lived in
+    fraction  0 to 1, of the rows
+    until     age in days at which labels are right again; None: never
+
+    The wrong labels are drawn from the subject's seed, evenly from all others that the world has.  Refused in
+    regression.
+
+    >>> from cls_sim.world.digits import Digits
+    >>> world = Mislabelled(Digits())
+    >>> _ = world.begin(Spec(seeds=(0, 1)))
+    >>> bool((world.next(Clock(2, 1)).y == world.world.next(Clock(2, 1)).y).any())
+    False
+    """
+
+    derived = frozenset({"_outputs", "_draws"})
+
+    def __init__(self, world: World, *, fraction: float = 1.0, until: float | None = None):
+        self.world, self.fraction, self.span = world, real("fraction", fraction, 0.0, 1.0), Span(until)
+
+    def _settle(self, spec: Spec) -> None:
+        if spec.regression or spec.outputs < 2:
+            raise Refused("world", "has no other labels to give", "take a world with two classes or more")
+        self._outputs = spec.outputs
+        self._draws = Draws(spec.seeds, "world.mislabelled", (2, spec.batch), "uniform", spec.device)
+
+    def next(self, clock: Clock) -> Batch:
+        batch = self.world.next(clock)
+        lasts = torch.from_numpy(self.span.lasts(clock)).to(batch.y.device)
+        if not lasts.any():
+            return batch
+        which, other = self._draws.at(clock.experience)[:, :, : batch.rows].unbind(1)
+        wrong = (batch.y + 1 + (other * (self._outputs - 1)).long()) % self._outputs
+        return batch.with_(y=torch.where(lasts[:, None] & (which < self.fraction), wrong, batch.y))
 
 
 def _column(numbers: np.ndarray, like: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,146 @@
+"""A sorting line: pictures of candies, to be told apart by their colour."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import Generator
+
+from cls_sim.errors import real, whole
+from cls_sim.subjects import generator
+from cls_sim.world.stream import Stream
+from cls_sim.world.table import Data
+
+HUES = {"red": 0.0, "blue": 0.61, "green": 0.36, "yellow": 0.15, "violet": 0.79, "orange": 0.07}
+COLOURS = tuple(HUES)
+
+
+class Candies(Stream):
+    """Candies on a belt, first red and blue ones; then, a context each, green and further colours.
+
+    colours    2 to 6: red, blue, green, yellow, violet, orange, in this order, are labels 0, 1, …
+    candies    pictures of each colour, from 10; every subject (line) has its own
+    side       pixels of a side, from 8
+    variation  of colour, light, pose, blur and noise, from 0 (none but where a candy lies and how it is turned)
+
+    A picture is side x side pixels of red, green and blue, whole multiples of 1/255 in [0, 1].  A candy is an ellipse
+    of some size, place and turn, domed, with a gleam; its own hue, saturation and brightness; under a lamp of some
+    strength, direction and tint, on a grey belt; out of focus or smeared along the belt; with the camera's noise.
+    Drawn from the subject's seed, no files.  Further settings as in Stream (`test` is .15 of every colour).
+
+    >>> from cls_sim.part import Spec
+    >>> spec = Candies(candies=20).begin(Spec(seeds=(0, 1)))
+    >>> spec.inputs, spec.outputs, spec.contexts
+    ((20, 20, 3), 3, 2)
+    """
+
+    def __init__(
+        self,
+        *,
+        colours: int = 3,
+        candies: int = 400,
+        side: int = 20,
+        variation: float = 1.0,
+        scenario: str = "class",
+        order: str = "sharp",
+        per_context: int = 100,
+        batch: int = 20,
+        told: bool = True,
+        fuzziness: float = 0.2,
+        cycles: int = 2,
+        validation: float = 0.0,
+        test: float | None = None,
+        examined: str = "test",
+    ):
+        self.colours, self.candies = whole("colours", colours, 2, len(COLOURS)), whole("candies", candies, 10)
+        self.side, self.variation = whole("side", side, 8), real("variation", variation, 0.0)
+        super().__init__(
+            scenario=scenario,
+            contexts=self.colours - 1,
+            order=order,
+            per_context=per_context,
+            batch=batch,
+            told=told,
+            fuzziness=fuzziness,
+            cycles=cycles,
+            validation=validation,
+            test=test,
+            examined=examined,
+        )
+
+    def data(self) -> Data:
+        return self.data_of((0,))
+
+    def data_of(self, seeds: tuple[int, ...]) -> Data:
+        y = np.repeat(np.arange(self.colours), self.candies)
+        hues = np.array(list(HUES.values()))[y]
+        x = np.stack([pictures(generator(seed, "candies"), hues, self.side, self.variation) for seed in seeds])
+        return Data(x=x, y=y, context=np.maximum(y - 1, 0), quantum=1 / 255, own=True)
+
+
+def pictures(source: Generator, hues: np.ndarray, side: int, variation: float = 1.0) -> np.ndarray:
+    """Pictures of candies of these hues [n], each drawn anew: uint8 [n, side, side, 3].
+
+    >>> pictures(np.random.default_rng(0), np.array([0.0, 0.61]), 20)[:, 10, 10].argmax(1).tolist()
+    [0, 2]
+    """
+    n, v = len(hues), variation
+
+    def between(low: float, high: float, *shape: int) -> np.ndarray:
+        """Uniform draws [n, *shape], drawn together around the middle as variation falls."""
+        middle = (low + high) / 2
+        return (middle + v * (source.random((n, *shape)) - 0.5) * (high - low)).astype(np.float32)
+
+    at = ((np.arange(side) + 0.5) / side * 2 - 1).astype(np.float32)
+    rows, columns = (grid[None] for grid in np.meshgrid(at, at, indexing="ij"))
+    p, q = _turned(source.random(n), rows - between(-0.3, 0.3, 1, 1), columns - between(-0.3, 0.3, 1, 1))
+    length = between(0.4, 0.65, 1, 1)
+    p, q = p / length, q / (length * between(0.55, 0.95, 1, 1))
+    inside = _step((1 - p**2 - q**2) * 6)
+
+    lamp, height = 2 * np.pi * source.random((n, 1, 1)).astype(np.float32), between(0.4, 0.9, 1, 1)
+    dome = np.sqrt(np.maximum(1 - p**2 - q**2, 0))
+    shade = 0.45 + 0.4 * height * dome + 0.3 * (1 - height) * (np.cos(lamp) * p + np.sin(lamp) * q)
+    gleam = between(0.0, 0.8, 1, 1) * np.exp(-((p + 0.4 * np.cos(lamp)) ** 2 + (q + 0.4 * np.sin(lamp)) ** 2) / 0.06)
+    hue = hues + v * 0.03 * source.standard_normal(n)
+    body = _rgb(hue, np.clip(between(0.45, 1.0), 0, 1), np.clip(between(0.45, 1.0), 0, 1))[:, None, None]
+    belt = between(0.15, 0.55, 1, 1, 1) * (1 + 0.15 * v * source.standard_normal((n, 1, side, 1)).astype(np.float32))
+    candy = body * shade[..., None] + gleam[..., None]
+    image = belt + inside[..., None] * (candy - belt)
+
+    image *= between(0.5, 1.3, 1, 1, 1) * (1 + 0.12 * v * source.standard_normal((n, 1, 1, 3)).astype(np.float32))
+    image *= 1 + between(-0.3, 0.3, 1, 1, 1) * columns[..., None]
+    focus, smear = np.clip(between(0.0, 1.0, 1, 1, 1), 0, 1), np.clip(between(-1.0, 1.0, 1, 1, 1), 0, 1)
+    image += focus * (_blurred(_blurred(image, 1), 2) - image)
+    image += smear * (_blurred(_blurred(image, 1), 1) - image)
+    image += 0.04 * v * source.standard_normal(image.shape, np.float32)
+    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _turned(share: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates [n, side, side] along and across a candy that is turned by so much of half a circle."""
+    angle = (np.pi * share[:, None, None]).astype(np.float32)
+    return np.cos(angle) * columns + np.sin(angle) * rows, np.cos(angle) * rows - np.sin(angle) * columns
+
+
+def _step(x: np.ndarray) -> np.ndarray:
+    """A soft edge."""
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+
+
+def _rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Colours [n, 3] from hue, saturation and value [n], the hue in turns.
+
+    >>> _rgb(np.array([0.0, 1 / 3]), np.ones(2), np.ones(2)).round(6).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    k = (np.array([5, 3, 1]) + 6 * hue[:, None]) % 6
+    down = np.clip(np.minimum(k, 4 - k), 0, 1)
+    return (value[:, None] * (1 - saturation[:, None] * down)).astype(np.float32)
+
+
+def _blurred(image: np.ndarray, axis: int) -> np.ndarray:
+    """Images [n, side, side, 3] smoothed along one axis, (1, 2, 4, 2, 1) / 10; edges are repeated."""
+    width = [(2, 2) if i == axis else (0, 0) for i in range(4)]
+    wide, side = np.pad(image, width, mode="edge"), image.shape[axis]
+    parts = [np.take(wide, range(i, i + side), axis) for i in range(5)]
+    return sum(w * part for w, part in zip((0.1, 0.2, 0.4, 0.2, 0.1), parts, strict=True)).astype(np.float32)  # pyright: ignore

@@ -1,0 +1,189 @@
+"""Ages of animals: synthetic species whose measurements mean more or less the same, and abalone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from cls_sim.errors import Refused, real, whole
+from cls_sim.subjects import generator
+from cls_sim.world.files import FileRefused, read_bytes
+from cls_sim.world.stream import Stream
+from cls_sim.world.table import Data
+
+MEAN, SPREAD = 10.0, 3.0  # years
+ANIMALS, CONTENT = 4177, "714afe1aa3d9a3df67e40d633bcbd494"
+HOME = "https://archive.ics.uci.edu/dataset/1/abalone"
+
+
+class _Ages(Stream):
+    """Regression of ages in years, a context a kind of animal; targets are standardised by the first kind's ages.
+
+    Attribute after `begin`: `unit`, the years of one unit of the targets, a number or one a subject [s].
+    """
+
+    unit: float | np.ndarray = 1.0
+
+
+class Species(_Ages):
+    """Two species: the same measurements, which tell the age of one by another rule than that of the other.
+
+        age = 10 + 3 x·w_k + noise · ε years,  x ~ N(0, I),  |w_k| = 1,  w_1·w_2 = similarity
+
+    similarity  of the two rules, -1 to 1; 1: what is true of dogs is true of parrots
+    features    measurements of an animal, from 2
+    animals     of each species, from 10; every subject has its own, and its own rules
+    mark        what tells the species at sight, from 0, in two further inputs, one a species (0: nothing does)
+    noise       years, from 0, that the measurements do not tell
+
+    Context 0 is the first species, context 1 the second.  Targets are in units of the spread of the first species' ages
+    (`unit` [s], years).  Further settings as in Stream (`test` is .15 of each species).
+
+    Source: two teachers of a given similarity, Lee, Goldt & Saxe (2021), Continual learning in the teacher-student
+    setup.
+
+    >>> from cls_sim.part import Spec
+    >>> world = Species(similarity=0.5)
+    >>> spec = world.begin(Spec(seeds=(0, 1)))
+    >>> spec.inputs, spec.contexts, spec.regression, world.unit.round(1).tolist()
+    ((10,), 2, True, [3.1, 3.1])
+    """
+
+    def __init__(
+        self,
+        *,
+        similarity: float = 0.5,
+        features: int = 8,
+        animals: int = 1000,
+        mark: float = 1.0,
+        noise: float = 0.8,
+        order: str = "sharp",
+        per_context: int = 100,
+        batch: int = 20,
+        told: bool = True,
+        fuzziness: float = 0.2,
+        cycles: int = 2,
+        validation: float = 0.0,
+        test: float | None = None,
+        examined: str = "test",
+    ):
+        self.similarity, self.features = real("similarity", similarity, -1.0, 1.0), whole("features", features, 2)
+        self.animals, self.noise = whole("animals", animals, 10), real("noise", noise, 0.0)
+        self.mark = real("mark", mark, 0.0)
+        super().__init__(
+            scenario="domain",
+            contexts=2,
+            order=order,
+            per_context=per_context,
+            batch=batch,
+            told=told,
+            fuzziness=fuzziness,
+            cycles=cycles,
+            validation=validation,
+            test=test,
+            examined=examined,
+        )
+
+    def data(self) -> Data:
+        return self.data_of((0,))
+
+    def data_of(self, seeds: tuple[int, ...]) -> Data:
+        x, age = (np.stack(column) for column in zip(*(self._born(seed) for seed in seeds), strict=True))
+        first = age[:, : self.animals]
+        self.unit = first.std(1)
+        y = (age - first.mean(1, keepdims=True)) / self.unit[:, None]
+        context = np.repeat(np.arange(2), self.animals)
+        return Data(x=x, y=y[..., None].astype(np.float32), context=context, own=True)
+
+    def _born(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Measurements [n, features] and ages [n] of one subject's animals."""
+        x = generator(seed, "species.x").standard_normal((2 * self.animals, self.features), np.float32)
+        rules = _rules(generator(seed, "species.rules"), self.features, self.similarity)
+        told = (x * np.repeat(rules, self.animals, 0)).sum(1)
+        mark = self.mark * np.repeat(np.eye(2, dtype=np.float32), self.animals, 0)
+        x = np.concatenate([x, mark], 1)
+        return x, MEAN + SPREAD * told + self.noise * generator(seed, "species.noise").standard_normal(len(x))
+
+
+class Abalone(_Ages):
+    """4,177 abalones, their age (rings + 1.5 years) from 7 measurements: first infants, then females, then males.
+
+    Inputs and targets are standardised by the infants' means and spreads, which is all that a modeller has at first
+    (`unit`, years).  The file abalone.data is read from the folder abalone/ of $CLS_SIM_DATA_DIR; its content is
+    checked.  Settings as in Stream (`test` is .15 of each kind).
+
+    Source: Nash, Sellers, Talbot, Cawthorn & Ford (1994), UCI; CC BY 4.0.
+
+    >>> Abalone().contexts
+    3
+    """
+
+    def __init__(
+        self,
+        *,
+        order: str = "sharp",
+        per_context: int = 100,
+        batch: int = 20,
+        told: bool = True,
+        fuzziness: float = 0.2,
+        cycles: int = 2,
+        validation: float = 0.0,
+        test: float | None = None,
+        examined: str = "test",
+    ):
+        super().__init__(
+            scenario="domain",
+            contexts=3,
+            order=order,
+            per_context=per_context,
+            batch=batch,
+            told=told,
+            fuzziness=fuzziness,
+            cycles=cycles,
+            validation=validation,
+            test=test,
+            examined=examined,
+        )
+
+    def data(self) -> Data:
+        context, numbers = _read()
+        infants = numbers[context == 0]
+        scaled = (numbers - infants.mean(0)) / infants.std(0)
+        self.unit = float(infants[:, -1].std())  # rings are years
+        return Data(x=scaled[:, :-1].astype(np.float32), y=scaled[:, -1:].astype(np.float32), context=context)
+
+
+def _rules(source: Generator, features: int, similarity: float) -> np.ndarray:
+    """Two directions [2, features] of length 1 whose product is the similarity.
+
+    >>> a, b = _rules(np.random.default_rng(0), 5, 0.3)
+    >>> round(float(a @ b), 6), round(float(b @ b), 6)
+    (0.3, 1.0)
+    """
+    one, other = np.linalg.qr(source.standard_normal((features, 2)))[0].T
+    return np.stack([one, similarity * one + np.sqrt(1 - similarity**2) * other])
+
+
+def _read() -> tuple[np.ndarray, np.ndarray]:
+    """Infant 0, female 1 or male 2 [n], and the 7 measurements and rings [n, 8]."""
+    folder = os.environ.get("CLS_SIM_DATA_DIR")
+    remedy = f"get abalone.data from {HOME} and put it into the folder abalone/ of a folder named by CLS_SIM_DATA_DIR"
+    if not folder:
+        raise Refused("world", "abalone is not at hand", remedy)
+    path = Path(folder).expanduser() / "abalone" / "abalone.data"
+    lines = read_bytes(path, remedy).decode("latin1").split()
+    rows = [line.split(",") for line in lines if line[:2] in ("I,", "F,", "M,")]
+    try:
+        numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), 8)
+    except ValueError:
+        raise FileRefused(str(path), "is no table of abalones", remedy) from None
+    context = np.array(["IFM".index(row[0]) for row in rows], np.int64)
+    whole_numbers = np.column_stack([context, np.rint(numbers * 10_000)]).astype("<i8")
+    found = hashlib.md5(whole_numbers.tobytes(), usedforsecurity=False).hexdigest()
+    if len(rows) != ANIMALS or found != CONTENT:
+        raise FileRefused(str(path), f"has content of md5 {found} in {len(rows)} rows, expected {CONTENT}", remedy)
+    return context, numbers
