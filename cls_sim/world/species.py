@@ -26,6 +26,7 @@ class _Ages(Stream):
     Attribute after `begin`: `unit`, the years of one unit of the targets, a number or one a subject [s].
     """
 
+    derived = Stream.derived | {"unit"}
     unit: float | np.ndarray = 1.0
 
 
