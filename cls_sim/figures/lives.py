@@ -80,12 +80,14 @@ def contexts_over_days(
     chance: float | None = None,
     moment: str | None = None,
     names: Sequence[str] | None = None,
+    titles: Mapping[str, str] | None = None,
 ) -> Any:
     """A reading of every context over the life, a panel an arm: the figure of forgetting.
 
     Thin vertical lines are the ends of contexts, where the trace tells them.
 
-    names  what the contexts (or the places of another profile) are called; None: context 1, …
+    names   what the contexts (or the places of another profile) are called; None: context 1, …
+    titles  arm → what its panel is called, where not by its name
     """
     lives = lives_of(traces, reading, moment)
     columns = min(len(lives), 4)
@@ -102,7 +104,7 @@ def contexts_over_days(
             rows += rows_of(e, values[:, :, context], arm=arm.name, context=context + 1, day=days)
             name = names[context] if names else f"context {context + 1}"
             draw_line(panel, days, e, {"color": shade(context, values.shape[2])}, name)
-        panel.set_title(arm.name, loc="left")
+        panel.set_title((titles or {}).get(arm.name, arm.name), loc="left")
         draw_chance(panel, chance)
         whole_unit(panel, rows)
     for panel in panels[len(lives) :]:
