@@ -15,6 +15,7 @@ from cls_sim.part import Spec
 from cls_sim.probes.desk import above
 from cls_sim.world import clinc, files
 from cls_sim.world.texts import hashed
+from tests import lives
 from tests.lives import live
 
 pytest.importorskip("sklearn")
@@ -211,8 +212,8 @@ def test_strange_questions_are_told_from_known_ones():
     desk = cls.Desk().measure(life)
     assert (desk[:, 0] < 0.2).all() and (desk[:, 1] > 0.5).all() and (desk[:, 2] > 0.9).all()
     assert (cls.OutOfScope().measure(life) > 0.9).all()
-    with pytest.raises(Refused, match="threshold"):
-        cls.Desk().measure(small(hippocampus=cls.NoHippocampus(), readout=cls.Cortex()))
+    with pytest.raises(Refused, match="world=clinc"):
+        cls.Desk().measure(lives.small())
 
 
 def test_auroc_is_that_of_all_pairs():

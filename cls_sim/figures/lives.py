@@ -41,16 +41,23 @@ def over_days(
     ylabel: str | None = None,
     chance: float | None = None,
     moment: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Any:
     """A reading over the life, a line an arm (contexts averaged), with its interval; thin lines are subjects.
 
     theory  (x, y), or arm → (x, y): drawn as lines, and the simulation as points with error bars
     chance  a dotted line
     moment  only readings taken at such moments ("night.end")
+    names   what the contexts are called, in turn: said above their stretches, where the trace tells where they end
     """
-    figure, (axes,) = new_page(SINGLE, 2.5)
+    figure, (axes,) = new_page(DOUBLE if names else SINGLE, 2.5)
     rows: list[Row] = []
     for arm, days, values in lives_of(traces, reading, moment):
+        starts = [0.0, *arm.ends[:-1]] if arm.number == 0 and names else []
+        for start, end, name in zip(starts, arm.ends, names or (), strict=False):
+            axes.axvline(end, color=PALE, lw=0.8, zorder=0)
+            place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
+            axes.text((start + end) / 2, 1.01, name, fontsize=6, **place)
         e, ink = estimated(overall(values)), ink_of(arm.number)
         rows += rows_of(e, overall(values), arm=arm.name, day=days)
         if theory is None:

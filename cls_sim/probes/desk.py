@@ -69,11 +69,11 @@ class Desk(Asked):
     1  of questions that belong to no context, handed over
     2  of the first that are answered, answered right
 
-    threshold  in [0, 1]: novelty from which a question is handed over; None: as to the operator of this life
+    threshold  in [0, 1]: novelty from which a question is handed over; None: as to this life's operator, ½ without one
     readout    who answers; None: the subject's own
     at         moments
 
-    Refused in worlds that have no questions beyond their contexts, and where there is neither threshold nor operator.
+    Refused in worlds that have no questions beyond their contexts.
 
     >>> Desk(threshold=0.3).axis
     'share'
@@ -93,9 +93,7 @@ class Desk(Asked):
 
     def measure(self, life: Any) -> Tensor:
         self.begin(life.spec)
-        threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", None)
-        if threshold is None:
-            raise Refused("threshold", "is null, and this life has no operator", "give a number")
+        threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", 0.5)
         known, right, there = _known(self, life)
         new, weighs = _novelty(self, life, strange(life))
         handed, answered = (known >= threshold) & there, (known < threshold) & there
