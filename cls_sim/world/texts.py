@@ -166,7 +166,8 @@ class Texts(Stream):
         days = clock.experience // clock.per_day
         key = (clock.per_day, days.tobytes())
         if self._now is None or self._now[0] != key:
-            met, lived = self._counted(clock.per_day, int(days.max())), np.minimum(days * clock.per_day, self.length)
+            met = self._counted(clock.per_day, int(days.max()))
+            lived = np.minimum(days * clock.per_day, self._plan.shape[1])
             n = torch.from_numpy(1.0 + lived * self.batch).float().to(met.device)[:, None]
             at = torch.from_numpy(days.copy()).to(met.device)
             counts = met[at, torch.arange(len(days), device=met.device)]
@@ -296,12 +297,11 @@ def _hashed(texts: tuple[str, ...], width: int) -> np.ndarray:
         reason, remedy = "texts are hashed by scikit-learn, which is not installed", "pip install cls-sim[text]"
         raise Refused("encoder", reason, remedy) from None
     halves = [
-        HashingVectorizer(
-            n_features=width // 2, analyzer=kind, ngram_range=span, binary=True, norm=None, alternate_sign=False
-        ).transform(texts)
+        HashingVectorizer(n_features=width // 2, analyzer=kind, ngram_range=span, binary=True, alternate_sign=False)
         for kind, span in (("word", (1, 2)), ("char_wb", (3, 5)))
     ]
-    return np.concatenate([np.asarray(half.toarray() > 0, np.uint8) for half in halves], 1)
+    found: list[Any] = [half.transform(texts) for half in halves]  # sparse
+    return np.concatenate([np.asarray(half.toarray() > 0, np.uint8) for half in found], 1)
 
 
 def _model(name: str) -> Encoder:
