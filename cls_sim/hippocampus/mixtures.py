@@ -36,7 +36,8 @@ class Mixtures(Slotless):
         p(z | c) = Σ_j π_cj N(m_cj, Σ_cj),   Σ_cj = (S_cj + ν P_c) / (n_cj + ν) + spread · σ² I
 
     kinds   k, components a class, from 1; with one it is a Gaussian for each class
-    waves   f, the coefficients that are kept of the image's cosine transform, those of longest wave first
+    waves   f, the coefficients that are kept of the image's cosine transform, those of longest wave first; at most
+            one a pixel
     prior   ν, above 0, pseudo-rows that pull a kind's covariance to that of its class within kinds, P_c
     spread  from 0, of a sphere that is added to each; σ² is the mean variance of a wave within kinds
 
@@ -71,9 +72,7 @@ class Mixtures(Slotless):
         side = math.isqrt(pixels)
         if side**2 != pixels:
             raise Refused("waves", f"are those of square images, and inputs are {spec.inputs}", "choose gaussians")
-        if self.waves > pixels:
-            raise Refused("waves", f"is {self.waves}, and an image has {pixels} pixels", f"give up to {pixels}")
-        s, o, k, f = spec.subjects, spec.outputs, self.kinds, self.waves
+        s, o, k, f = spec.subjects, spec.outputs, self.kinds, min(self.waves, pixels)
         self.count = torch.zeros(s, o, k, device=spec.device)
         self.mean = torch.zeros(s, o, k, f, device=spec.device)
         self.scatter = torch.zeros(s, o, k, f, f, device=spec.device)
@@ -121,13 +120,13 @@ class Mixtures(Slotless):
 
     def recall(self, x: Tensor) -> Recall:
         fit, z = self._fitted(), x.flatten(2) @ self._waves
-        size = max(16, WORK // (z.shape[0] * self.spec.outputs * self.kinds * self.waves))
+        size = max(16, WORK // (z.shape[0] * self.spec.outputs * self.kinds * z.shape[2]))
         parts = [self._compared(fit, some) for some in z.split(size, 1)]
         likely, nearest = (torch.cat(several, 1) for several in zip(*parts, strict=True))
         met = (self.count > 0).any(2)
         known = met.any(1)[:, None]
         posterior = torch.where(known[..., None], likely, 0.0).softmax(2) * known[..., None]
-        match = (-0.5 * (nearest / self.waves - 1).clamp(min=0)).exp() * known
+        match = (-0.5 * (nearest / z.shape[2] - 1).clamp(min=0)).exp() * known
         blank = nothing(x, self.spec.outputs)
         return Recall(posterior, blank.x, match, blank.slot)
 
@@ -149,7 +148,7 @@ class Mixtures(Slotless):
         n, own = self.count.double()[..., None, None], self.scatter.double()
         of_class = n.sum(2, keepdim=True)
         inside = own.sum(2, keepdim=True) / of_class.clamp(min=1)
-        eye = torch.eye(self.waves, dtype=n.dtype, device=n.device)
+        eye = torch.eye(own.shape[3], dtype=n.dtype, device=n.device)
         all_ = own.sum((1, 2), keepdim=True) / of_class.sum(1, keepdim=True).clamp(min=1)
         size = all_.diagonal(dim1=3, dim2=4).mean(3)[..., None, None].clamp(min=1e-8)
         covariance = (own + self.prior * inside) / (n + self.prior) + (self.spread + 1e-6) * size * eye
@@ -169,7 +168,7 @@ class Mixtures(Slotless):
         lot = self._draw("kind", n, (n, 2), "uniform").at(now)
         y = _lot(torch.where(known[:, None], met, True).double(), lot[..., 0])
         kind = _lot(self.count[rows, y].double() + 1e-300, lot[..., 1, None])[..., 0]
-        noise = self._draw("dream", n, (n, self.waves), "normal").at(now)
+        noise = self._draw("dream", n, (n, self.mean.shape[3]), "normal").at(now)
         z = self.mean[rows, y, kind] + (fit.factor[rows, y, kind] @ noise[..., None])[..., 0]
         x = (z @ self._waves.T).view(*y.shape, *self.spec.inputs)
         weight = known[:, None].float().expand(-1, n)
