@@ -46,13 +46,14 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
     if "cortex" in cfg["neocortex"]:
         cfg["neocortex"]["cortex"] |= {"hidden": [32]}
     cfg["neocortex"] |= SMALLER[cfg["neocortex"]["_target_"].split(".")[-1]]
-    cfg["plasticity"] |= {"wake": 0.01 if cfg["plasticity"]["wake"] else 0.0, "night": 0.01}
+    by_night = "night" if "night" in cfg["plasticity"] else "start"
+    cfg["plasticity"] |= {"wake": 0.01 if cfg["plasticity"]["wake"] else 0.0, by_night: 0.01}
     if "capacity" in cfg["hippocampus"]:
         cfg["hippocampus"]["capacity"] = 40
     if cfg["hippocampus"]["_target_"].endswith("GenerativeClassifier"):
         cfg["hippocampus"] |= {"hidden": [32], "rate": 0.01, "samples": 5}
     if "night" in cfg["rhythm"]:
-        cfg["rhythm"]["night"] = 20
+        cfg["rhythm"] |= {"wake": 8, "night": 20} | ({"growth": 1.1} if "growth" in cfg["rhythm"] else {})
     return cfg
 
 
