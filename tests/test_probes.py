@@ -28,7 +28,7 @@ CHOICES: dict[str, list[dict[str, Any]]] = {
     "RepresentationalDrift": [{"of": of} for of in ("cka", "procrustes", "rsa")],
     "Dreams": [{"draws": 8}],
     "Imagery": [
-        *({"of": of, "system": "hippocampus"} for of in ("restored", "spread", "strange")),
+        *({"of": of, "system": "hippocampus"} for of in ("restored", "spread", "strange", "kept")),
         {"of": "strange", "system": "hippocampus", "relative": True, "novel": cls.Digits(contexts=1)},
     ],
     "Strength": [{"of": of} for of in ("cortex", "both")],

@@ -29,6 +29,8 @@ class Imagery(Probe):
                       one prototype a class
             strange   the probability that an item of a context never lived is recalled worse (|r(x) - x|²) than a new
                       one of a context that was: the area under the ROC curve, ½ for chance
+            kept      the same of what is stored in the place of what was never lived: above ½ the hippocampus keeps
+                      what is strange to the system
     system    cortex or hippocampus
     lost      part of a cue that is lost, in [0, 1]
     items     how many are asked of, from 2
@@ -57,7 +59,7 @@ class Imagery(Probe):
         at: str | list[str] | tuple[str, ...] = ("night.end", "life.end"),
     ):
         super().__init__(at=at)
-        self.of = choice("of", of, ("restored", "spread", "strange"))
+        self.of = choice("of", of, ("restored", "spread", "strange", "kept"))
         self.system = choice("system", system, ("cortex", "hippocampus"))
         self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
         if novel is not None and not isinstance(novel, World):
@@ -70,7 +72,7 @@ class Imagery(Probe):
         return spec
 
     def measure(self, life: Any) -> Tensor:
-        if self.of == "strange":
+        if self.of in ("strange", "kept"):
             return self._strange(life)
         traces = life.hippocampus.traces()
         slots = torch.arange(min(self.items, traces.alive.shape[1]), device=traces.alive.device)
@@ -86,10 +88,13 @@ class Imagery(Probe):
     def _strange(self, life: Any) -> Tensor:
         """The area under the ROC curve [s]."""
         lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
-        if lived == 0 or (self.novel is None and lived == life.spec.contexts):
+        elsewhere = self.novel is not None or self.of == "kept"
+        if lived == 0 or (not elsewhere and lived == life.spec.contexts):
             return torch.full((life.spec.subjects,), torch.nan)
         self.begin(life.spec)
-        if self.novel is None:
+        if self.of == "kept":
+            strange = life.view.stored()
+        elif self.novel is None:
             strange = life.world.exam(lived)
         else:
             strange = _resized(self.novel.exam(0), life.spec.inputs, self.items)
