@@ -19,6 +19,7 @@ from cls_sim.errors import Refused
 from cls_sim.folder import claimed
 from cls_sim.interrupts import Interrupted, heeded
 from cls_sim.kept import Kept, past_of
+from cls_sim.ledger import extra_bytes
 from cls_sim.life import Life
 from cls_sim.mirror import Mirror
 
@@ -114,11 +115,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def budget(life: Life) -> dict[str, Any]:
-    """What each subject cost: passes, dose, bytes stored and parameters; and whether the context was told."""
+    """What each subject cost: passes, dose, bytes stored and parameters; and whether the context was told.
+
+    extra_bytes  what the learner keeps beside its weights, its optimiser and what its hippocampus stores
+    """
     totals = {name: count.tolist() for name, count in life.ledger.totals().items()}
     parameters = sum(int(np.prod(shape[1:])) for shape in life.spec.weights.values())
     stored = life.hippocampus.stored_bytes().cpu().tolist()
-    return totals | {"stored_bytes": stored, "parameters": parameters, "context_told": life.spec.context_told}
+    learner = (life.neocortex, life.consolidation, life.replay, life.readout)
+    extra = extra_bytes(learner, life.neocortex.weights, life.spec.subjects)
+    kept = {"stored_bytes": stored, "extra_bytes": extra, "parameters": parameters}
+    return totals | kept | {"context_told": life.spec.context_told}
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:

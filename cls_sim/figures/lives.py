@@ -179,7 +179,7 @@ def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
     width = SINGLE if columns == 1 else DOUBLE
     ends, contexts = next(iter(arrays.values())).shape[-2:]
     side = min(2.2, (width - 1.35) / columns)
-    figure, panels = new_page(width, 0.45 + deep * (side * ends / contexts + 0.2), deep, columns, share=True)
+    figure, panels = new_page(width, 0.6 + deep * (side * ends / contexts + 0.27), deep, columns, share=True)
     top = max(1.0, *(float(np.nanmax(a)) for a in arrays.values()))
     low = min(0.0, *(float(np.nanmin(a)) for a in arrays.values()))
     rows: list[Row] = []

@@ -127,7 +127,7 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
             *sections.drawn(run),
         ]
         if len(runs) > 1:  # a run is a chapter, its sections are below it
-            parts = [Heading(run.label), *together.lowered(parts, prefix=together.short(run, runs))]
+            parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]
         blocks += parts
     title = runs[0].title or runs[0].experiment
     if len(runs) > 1:

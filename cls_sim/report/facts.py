@@ -114,6 +114,9 @@ def facts(folder: Path) -> Facts:
             missing.append(f"{name}: {arm.lived} of {arm.asked} subjects were lived to their end")
     if not summary:
         missing.append("summary.json: the run has not finished" + ("" if arms else ", and no subject of it has"))
+    if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # names that methods have, too
+        for arm in arms.values():
+            arm.method = None
     main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
     cfg = next(iter(told.values()), {})
     base = asked.cfg if asked else {}

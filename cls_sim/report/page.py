@@ -17,7 +17,7 @@ STYLE = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,
 "Helvetica Neue",Arial,sans-serif}
-main{max-width:64rem;margin:0 auto;padding:1.5rem 1.25rem 4rem}
+main{max-width:66rem;margin:0 auto;padding:1.5rem 1.25rem 4rem}
 h1{font-size:1.7rem;line-height:1.25;margin:.5rem 0 1rem}
 h2{font-size:1.3rem;margin:2.6rem 0 .6rem;border-top:1px solid var(--line);padding-top:1.2rem}
 h3{font-size:1.05rem;margin:1.6rem 0 .4rem}
@@ -33,12 +33,13 @@ dt{color:var(--soft)}dd{margin:0;overflow-wrap:anywhere}
 .warning{background:var(--warn);padding:.6rem .8rem;border-radius:6px}
 .scroll{overflow-x:auto;margin:.8rem 0;border:1px solid var(--line);border-radius:6px}
 table{border-collapse:collapse;width:100%;font-size:.88rem;font-variant-numeric:tabular-nums}
-caption{caption-side:top;text-align:left;color:var(--soft);padding:.5rem .7rem;border-bottom:1px solid var(--line)}
-th,td{padding:.34rem .7rem;text-align:right;vertical-align:top;white-space:nowrap}
+.caption{font-size:.88rem;color:var(--soft);margin:1rem 0 .4rem}
+.caption+.scroll{margin-top:.4rem}
+th,td{padding:.34rem .7rem;text-align:right;vertical-align:top}
 th{font-weight:600;color:var(--soft);border-bottom:1px solid var(--line);vertical-align:bottom;white-space:normal;
 min-width:4.2em}
-th.word,td.word{text-align:left}td.word{white-space:normal;min-width:7rem}
-th[scope=row]{color:var(--ink);white-space:normal;min-width:6rem;border-bottom:0;vertical-align:top;position:sticky;left:0;
+th.word,td.word{text-align:left}td.word{min-width:5.5rem}
+th[scope=row]{color:var(--ink);white-space:normal;min-width:4.5rem;border-bottom:0;vertical-align:top;position:sticky;left:0;
 background:var(--paper);text-align:left}
 tbody tr:nth-child(even) td,tbody tr:nth-child(even) th{background:var(--band)}
 .good{color:var(--good);font-weight:600}.bad{color:var(--bad);font-weight:600}.unsure{color:var(--unsure);
@@ -114,10 +115,10 @@ def _html_table(table: Table) -> str:
     for first, *rest in table.rows:
         cells = "".join(_cell(text, word, table.moods) for text, word in zip(rest, words[1:], strict=True))
         rows.append(f'<tr><th scope="row">{_inline(first)}</th>{cells}</tr>')
-    caption = f"<caption>{_inline(table.caption)}</caption>" if table.caption else ""
+    caption = f'<p class="caption">{_inline(table.caption)}</p>' if table.caption else ""
     body = "\n".join(rows)
     return (
-        f'<div class="scroll" tabindex="0"><table>{caption}<thead><tr>{heads}</tr></thead>\n'
+        f'{caption}<div class="scroll" tabindex="0"><table><thead><tr>{heads}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"
     )
 
@@ -128,7 +129,16 @@ def _word(word: bool) -> str:
 
 def _cell(text: str, word: bool, moods: dict[str, str]) -> str:
     classes = " ".join(filter(None, ["word" if word else "", moods.get(text, "")]))
-    return f"<td{f' class={chr(34)}{classes}{chr(34)}' if classes else ''}>{_inline(text)}</td>"
+    attribute = f' class="{classes}"' if classes else ""
+    shown = _inline(text if word else _tied(text))
+    return f"<td{attribute}>{shown}</td>"
+
+
+def _tied(text: str) -> str:
+    """A cell of numbers that breaks before its interval, nowhere else."""
+    mean, bracket, ends = text.partition(" [")
+    space = "\N{NO-BREAK SPACE}"
+    return mean.replace(" ", space) + bracket + ends.replace(" ", space)
 
 
 def _inline(text: str) -> str:

@@ -124,14 +124,15 @@ def methods(run: Facts) -> Blocks:
     families = any(expected.family(arm.method) for arm in run.arms.values())
     known = {arm: run.published[arm] for arm in run.arms if arm in run.published}
     heads = ["arm", *(["family"] if families else []), run.main, "SEM", "95 % interval", "n"]
-    heads += ["published", "band", "verdict"] if known else []
+    judged = run.size == "paper"
+    heads += ["published", "band", *(["verdict"] if judged else [])] if known else []
     rows, count, bands = [], dict.fromkeys(("inside", "outside", "not decided"), 0), {}
     for name, arm in run.arms.items():
         e = estimates[name]
         row = [name, *([expected.family(arm.method)] if families else []), number(e.mean), number(e.sem)]
         row += [interval((e.low, e.high)), str(e.n)]
         if known:
-            row += _beside(e, known.get(name), run.size, bands, name, count)
+            row += _beside(e, known.get(name), run.size, bands, name, count)[: 3 if judged else 2]
         rows.append(row)
     blocks: Blocks = [Heading("Methods" if families else "Arms")]
     if known:
@@ -278,8 +279,7 @@ def transfer(run: Facts) -> Blocks:
         row = [name]
         for key, *_ in shown:
             e = statistics.estimate(arm.values[key]) if _there(arm, key) else None
-            ends = "" if e is None else interval((e.low, e.high), "+")
-            row.append("" if e is None else f"{number(e.mean, '+')} {ends}".rstrip())
+            row.append("" if e is None else f"{number(e.mean)} {interval((e.low, e.high))}".rstrip())
         rows.append(row)
     heads = ["arm", *(label for _, label, _ in shown)]
     blocks: Blocks = [
@@ -444,6 +444,8 @@ def claims(run: Facts) -> Blocks:
     if not rows:
         return []
     heads = ["claim", "source", "expected", "found", "verdict"]
+    if not any(row[1] for row in rows):
+        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
     return [Heading("Claims"), Table(heads, rows, "", frozenset({"claim", "source", "expected", "verdict"}), MOODS)]
 
 

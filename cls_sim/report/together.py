@@ -30,14 +30,21 @@ def table(runs: Sequence[Facts]) -> Blocks:
         heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
     mains = {run.main for run in with_main}
     what = f"Mean {' or '.join(sorted(m for m in mains if m))} ± SEM over subjects; –: not run, or not possible there."
-    note = " With a published number: inside, outside or not decided." if any(run.published for run in runs) else ""
+    note = ""
+    if any(run.published for run in runs):
+        judged = all(run.size == "paper" for run in runs)
+        note = (
+            " With a published number: inside its band, outside or not decided."
+            if judged
+            else (" Runs smaller than what was published are not judged against it.")
+        )
     return [Heading("All runs"), Table(heads, rows, what + note, frozenset({"arm", "family"}))]
 
 
 def _cell(run: Facts, name: str) -> str:
     assert run.main is not None
     e = statistics.estimate(run.arms[name].values[run.main])
-    known = run.published.get(name)
+    known = run.published.get(name) if run.size == "paper" else None
     said = f", {verdict(e, known, run.size)[1]}" if known else ""
     return f"{number(e.mean)} ± {number(e.sem)}{said}" if e.sem == e.sem else f"{number(e.mean)}{said}"
 
@@ -48,6 +55,12 @@ def short(run: Facts, runs: Sequence[Facts]) -> str:
     if run.scenario and len(set(scenarios)) == len(runs):
         return run.scenario
     return run.folder.name
+
+
+def chapter(run: Facts, runs: Sequence[Facts]) -> str:
+    """What a run's chapter is called: as it is, and by its folder where another is called so."""
+    same = sum(other.label == run.label for other in runs) > 1
+    return f"{run.label} ({run.folder.name})" if same else run.label
 
 
 def lowered(blocks: Blocks, prefix: str) -> Blocks:
