@@ -83,7 +83,7 @@ def test_a_finished_run_is_told_in_full(run: Path, tmp_path: Path, capsys):
         assert "van de Ven, Tuytelaars & Tolias 2022" in said and "class-incremental" in said
         for arm in summary["arms"].values():
             assert f"{arm['readings']['accuracy']['mean']:.3f}" in said
-        assert "none" in said and "not at full size" in said
+        assert "none" in said and "smaller than what was published" in said
     pictures = re.findall(r"!\[.*?\]\((report_figures/.*?\.png)\)", markdown)
     assert len(pictures) >= 2 and all((tmp_path / "there" / name).is_file() for name in pictures)
 
