@@ -35,6 +35,8 @@ def budget(
 
     Who keeps nothing stands at the left end of the axis.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     figure, (axes,) = new_page(DOUBLE, 3.4)
     axes.set_xscale("log")
     kept = [np.mean(pair[0]) for arms in families.values() for pair in arms.values()]
@@ -77,7 +79,9 @@ def budget(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     if ylim is not None:
         axes.set_ylim(*ylim)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(lambda x, _: _told(x))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
     add_note(figure, rows, "short black strokes: what was to be reached" if goals else "")
     return finished(figure, rows)
