@@ -95,8 +95,8 @@ class Species(_Ages):
     def data_of(self, seeds: tuple[int, ...]) -> Data:
         x, age = (np.stack(column) for column in zip(*(self._born(seed) for seed in seeds), strict=True))
         first = age[:, : self.animals]
-        self.unit = first.std(1)
-        y = (age - first.mean(1, keepdims=True)) / self.unit[:, None]
+        self.unit = unit = first.std(1)
+        y = (age - first.mean(1, keepdims=True)) / unit[:, None]
         context = np.repeat(np.arange(2), self.animals)
         return Data(x=x, y=y[..., None].astype(np.float32), context=context, own=True)
 
