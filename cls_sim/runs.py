@@ -86,6 +86,8 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
         try:
             if not (folder / "protocol.json").is_file():
                 write(folder / "protocol.json", protocols)
+            if not quiet:
+                sinks.print_protocol(protocols)
             _spread(everything, folder, experiment.cfg, ear, watched=not quiet)
             summary = summarise(experiment, folder)
             write(folder / "summary.json", summary)

@@ -7,8 +7,20 @@ from __future__ import annotations
 
 from cls_sim.sinks.bar import Progress, progress
 from cls_sim.sinks.base import Fenced, Sink
-from cls_sim.sinks.console import Console, print_summary, table
+from cls_sim.sinks.console import Console, print_protocol, print_summary, table
 from cls_sim.sinks.curves import costs, curves
 from cls_sim.sinks.wandb import Wandb
 
-__all__ = ["Console", "Fenced", "Progress", "Sink", "Wandb", "costs", "curves", "print_summary", "progress", "table"]
+__all__ = [
+    "Console",
+    "Fenced",
+    "Progress",
+    "Sink",
+    "Wandb",
+    "costs",
+    "curves",
+    "print_protocol",
+    "print_summary",
+    "progress",
+    "table",
+]

@@ -50,6 +50,41 @@ class Console(Sink):
             bars.tqdm.write(line.rstrip(), file=self.out)  # above the bar, not through it
 
 
+def print_protocol(
+    protocols: Mapping[str, Sequence[str]], out: TextIO | None = None, quiet: bool | None = None
+) -> None:
+    """What the subjects will live, in a few lines: that of most arms, then in which line others differ.
+
+    protocols  arm → its lines
+    quiet      None: silent unless `out` (standard error) is a terminal
+
+    >>> print_protocol({"er": ["class-incremental", "context 0: 0, 1"], "joint": ["iid", "context 0: 0, 1"]},
+    ...     out=sys.stdout, quiet=False)
+    protocol  class-incremental
+              context 0: 0, 1
+    joint     iid
+    """
+    stream = sys.stderr if out is None else out
+    if (not stream.isatty() if quiet is None else quiet) or not protocols:
+        return
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for arm, lines in protocols.items():
+        groups.setdefault(tuple(lines), []).append(arm)
+    common, *others = sorted(groups, key=lambda lines: -len(groups[lines]))
+    contexts = [line for line in common if line.startswith("context ")]
+    shown = [line for line in common if line not in contexts][:3] + contexts[:1]
+    if len(contexts) > 1:
+        shown[-1] += f"; and {len(contexts) - 1} more like it"
+    told = [("protocol" if i == 0 else "", line) for i, line in enumerate(shown)]
+    for lines in others[:2]:
+        odd = [line for line in lines if line not in common]
+        told += [(", ".join(groups[lines]), line) for line in odd[:1]]
+    if len(others) > 2:
+        told.append(("", f"{len(others) - 2} more kinds of arms: see protocol.json"))
+    for name, line in told:
+        print(f"{name:<9} {line}".rstrip(), file=stream, flush=True)
+
+
 # -- the summary --------------------------------------------------------------------------------------------
 
 

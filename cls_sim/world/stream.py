@@ -270,6 +270,7 @@ class Stream(World):
             f"contexts {'told' if spec.context_told else 'not told'}, ends {'told' if spec.ends else 'not told'}",
             f"inputs {'x'.join(map(str, spec.inputs))} {scale}, no normalisation; {spec.outputs} outputs, "
             f"{'the head of the context competes' if spec.heads is not None else 'all compete from the start'}; "
+            f"classes {'paired anew for each subject' if self.shuffle_classes else 'in order'}; "
             f"label noise {self.label_noise:g}; exams ask the {self.examined} part{shown}",
         ]
         asked = (items.shape[1] if weight is None else int(weight[0].sum()) for items, weight in self._exams)
