@@ -14,8 +14,10 @@ NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 @pytest.mark.claims
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook(path: Path):
+def test_notebook(path: Path, request: pytest.FixtureRequest):
     notebook = nbformat.read(path, as_version=4)
+    if any("$CLS_SIM_DATA_DIR" in cell.source for cell in notebook.cells):
+        request.getfixturevalue("data_dir")
     NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [o for o in outputs if o.output_type == "error"]

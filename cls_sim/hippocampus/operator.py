@@ -32,7 +32,7 @@ class Operator(Wrapped):
     0.5
     """
 
-    def __init__(self, hippocampus: Hippocampus, *, threshold: float = 0.3):
+    def __init__(self, hippocampus: Hippocampus, *, threshold: float = 0.15):
         super().__init__(hippocampus)
         self.threshold = real("threshold", threshold, 0.0, 1.0)
         if "spec" in vars(self):

@@ -153,6 +153,8 @@ def operator(life: Any) -> Any:
 
 def strange(life: Any) -> Batch:
     """The questions of this world that belong to no context."""
+    if life.spec.context_told:
+        raise Refused("", "asks what belongs to no context, where every context is told", "drop it (null)")
     if not hasattr(life.world, "strange"):
         raise Refused("", "asks what is out of scope, and this world has no such questions", "use world=clinc")
     return life.world.strange()
@@ -182,4 +184,7 @@ def _novelty(probe: Asked, life: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 def _answers(probe: Asked, life: Any, batch: Batch) -> list[Answer]:
     """A few large pieces at a time."""
     who, size = probe.readout or life.readout, max(1, BUDGET // (batch.subjects * int(np.prod(batch.x.shape[2:]))))
-    return [who.answer(x, None, life.hippocampus, life.neocortex) for x in batch.x.split(size, 1)]
+    told = life.told(batch)
+    contexts = [None] * -(-batch.rows // size) if told is None else told.split(size, 1)
+    pieces = zip(batch.x.split(size, 1), contexts, strict=True)
+    return [who.answer(x, context, life.hippocampus, life.neocortex) for x, context in pieces]
