@@ -73,7 +73,7 @@ class Desk(Asked):
     readout    who answers; None: the subject's own
     at         moments
 
-    Refused in worlds that have no questions beyond their contexts.
+    NaN where contexts are told.  Refused in worlds without questions beyond their contexts.
 
     >>> Desk(threshold=0.3).axis
     'share'
@@ -93,6 +93,8 @@ class Desk(Asked):
 
     def measure(self, life: Any) -> Tensor:
         self.begin(life.spec)
+        if life.spec.context_told:
+            return torch.full((life.spec.subjects, 3), torch.nan, dtype=torch.float64)
         threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", 0.5)
         known, right, there = _known(self, life)
         new, weighs = _novelty(self, life, strange(life))
@@ -110,7 +112,7 @@ class OutOfScope(Asked):
 
         AUROC = P(novelty of a strange question > that of a known one) + ½ P(equal)
 
-    Chance is ½, 1 a perfect gate.  Refused in worlds that have no questions beyond their contexts.
+    Chance is ½, 1 a perfect gate; NaN where contexts are told.  Refused in worlds without questions beyond theirs.
 
     readout  whose novelty; None: the subject's own
     at       moments
@@ -121,6 +123,8 @@ class OutOfScope(Asked):
 
     def measure(self, life: Any) -> Tensor:
         self.begin(life.spec)
+        if life.spec.context_told:
+            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
         known, _, there = _known(self, life)
         new, weighs = _novelty(self, life, strange(life))
         pairs = zip(known, there, new, weighs, strict=True)
@@ -153,8 +157,6 @@ def operator(life: Any) -> Any:
 
 def strange(life: Any) -> Batch:
     """The questions of this world that belong to no context."""
-    if life.spec.context_told:
-        raise Refused("", "asks what belongs to no context, where every context is told", "drop it (null)")
     if not hasattr(life.world, "strange"):
         raise Refused("", "asks what is out of scope, and this world has no such questions", "use world=clinc")
     return life.world.strange()
@@ -184,7 +186,4 @@ def _novelty(probe: Asked, life: Any, batch: Batch) -> tuple[Tensor, Tensor]:
 def _answers(probe: Asked, life: Any, batch: Batch) -> list[Answer]:
     """A few large pieces at a time."""
     who, size = probe.readout or life.readout, max(1, BUDGET // (batch.subjects * int(np.prod(batch.x.shape[2:]))))
-    told = life.told(batch)
-    contexts = [None] * -(-batch.rows // size) if told is None else told.split(size, 1)
-    pieces = zip(batch.x.split(size, 1), contexts, strict=True)
-    return [who.answer(x, context, life.hippocampus, life.neocortex) for x, context in pieces]
+    return [who.answer(x, None, life.hippocampus, life.neocortex) for x in batch.x.split(size, 1)]
