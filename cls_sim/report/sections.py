@@ -126,7 +126,8 @@ def methods(run: Facts) -> Blocks:
     heads = ["arm", *(["family"] if families else []), run.main, "SEM", "95 % interval", "n"]
     judged = run.size == "paper"
     heads += ["published", "band", *(["verdict"] if judged else [])] if known else []
-    rows, count, bands = [], dict.fromkeys(("inside", "outside", "not decided"), 0), {}
+    rows, bands = [], {}
+    count: dict[str, int] = {"inside": 0, "outside": 0, "not decided": 0}
     for name, arm in run.arms.items():
         e = estimates[name]
         row = [name, *([expected.family(arm.method)] if families else []), number(e.mean), number(e.sem)]
