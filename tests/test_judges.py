@@ -180,3 +180,21 @@ def test_the_frontier_of_the_better_family_encloses_more():
     told = frontier({}, readings, ["a", "b"], ["c", "d"], "kept", "new", by=0.5)
     assert told["passed"] and told["value"] == pytest.approx(0.9 * 0.5 + 0.6 * 0.3, abs=0.03)
     assert not frontier({}, readings, ["c", "d"], ["a", "b"], "kept", "new")["passed"]
+
+
+def test_sleep_spares_only_where_something_is_lost():
+    lost, none = 1.0 + NOISE, NOISE - NOISE.mean()
+    claim = {"is": "spares", "arms": ["a", "b"], "than": ["c", "d"], "reading": "accuracy"}
+    assert verdict(claim, {"a": 0.5 + NOISE[::-1], "b": none[::-1], "c": lost, "d": none})["passed"] is True
+    assert verdict(claim, {"a": lost[::-1], "b": none[::-1], "c": lost, "d": none})["passed"] is False
+    assert verdict(claim, {"a": none, "b": none, "c": none, "d": none})["passed"] is False
+
+
+def test_a_reading_on_a_day_and_its_change_since_another():
+    trace, clock = Trace(), Clock(5, 1)
+    for day in range(4):
+        clock.experience[:] = day
+        trace.append(Moment("day.end", np.ones(5, bool)), clock, {"accuracy": np.full((5, 2), [day, 10.0 * day])})
+    for reading, value in (("accuracy@2", 11.0), ("accuracy[1]@1", 10.0), ("accuracy[0]@1..3", 2.0)):
+        claim = {"is": "near", "arm": "a", "value": value, "tolerance": 1e-9, "reading": reading}
+        assert verdict(claim, {"a": NOISE[:5]}, {"a": trace})["passed"] is True, reading
