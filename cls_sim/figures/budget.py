@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from cls_sim import statistics
 from cls_sim.figures.page import DOUBLE, GREY, Row, add_note, finished, ink_of, new_page, styled
@@ -17,7 +16,7 @@ UNITS = ((1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 
 @styled
 def budget(
-    families: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]],
+    families: Mapping[str, Mapping[str, tuple[Any, Any]]],
     *,
     xlabel: str = "extra bytes in all",
     ylabel: str = "accuracy",
