@@ -56,7 +56,7 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
             return place / name, remedy
     pooch.get_logger().setLevel("WARNING")  # parts do not talk
     try:
-        get = pooch.HTTPDownloader(timeout=TIMEOUT)  # pyright: ignore[reportArgumentType]
+        get: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
     except (OSError, ValueError) as error:  # what requests raises is an OSError; a wrong checksum a ValueError
         reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
