@@ -45,7 +45,7 @@ class GenerativeClassifier(Slotless):
     >>> memory = GenerativeClassifier(hidden=[8], latent=3)
     >>> spec = memory.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3))
     >>> memory.stored_bytes().tolist()
-    [1872, 1872]
+    [1944, 1944]
     """
 
     derived = Slotless.derived | {"_draws", "_rows"}
