@@ -118,7 +118,6 @@ def test_an_encoder_of_ones_own_is_taken_as_it_is():
         ({"encoder": lambda texts: np.zeros(3)}, "encoder"),
         ({"encoder": "no-such-model"}, "encoder"),
     ],
-    ids=str,
 )
 def test_bad_settings_are_refused_in_one_line(settings, key):
     if settings.get("encoder") == "no-such-model":
