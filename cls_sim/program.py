@@ -153,9 +153,11 @@ def decides(piece: Piece) -> str:
     return fingerprint({name: arm.cfg for name, arm in configs.read(piece.overrides).arms.items()})
 
 
-def asks(piece: Piece) -> str:
-    """The sha256 of what a piece claims."""
-    return hashlib.sha256(json.dumps(piece.claims, sort_keys=True, default=str).encode()).hexdigest()
+def asks(piece: Piece) -> list[str]:
+    """The sha256 of what a piece claims: without `missed`, which is written down after a run; and with it."""
+    plain = {name: {key: v for key, v in claim.items() if key != "missed"} for name, claim in piece.claims.items()}
+    texts = [json.dumps(claims, sort_keys=True, default=str) for claims in (plain, piece.claims)]
+    return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
 
 @dataclass(frozen=True)
@@ -175,12 +177,12 @@ class Results:
     def done(self, piece: Piece) -> bool:
         """Whether this piece is there, as it is lived and claimed now."""
         kept = self.kept(piece)
-        return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, asks(piece))
+        return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, *asks(piece))
 
     def record(self, piece: Piece, summary: dict[str, Any], seconds: float) -> None:
         for arm in summary["arms"].values():
             arm["readings"] = {name: reading for name, reading in arm["readings"].items() if name == arm["main"]}
-        kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)}
+        kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)[0]}
         self._write(piece, kept | {"seconds": round(seconds, 1), "summary": summary})
 
     def record_off(self, piece: Piece, claims: Mapping[str, Any], seconds: float) -> None:

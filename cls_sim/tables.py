@@ -75,7 +75,7 @@ def _row(piece: Piece, claim: Mapping[str, Any], off: Mapping[str, Any] | None, 
         value=number(claim["value"]) + interval(claim),
         theory=str(claim.get("theory") or told.get("theory") or told.get("law") or ""),
         passed=claim["passed"],
-        missed=claim.get("missed"),
+        missed=told.get("missed"),
         off=None if off is None else off["passed"] is False,
         seconds=seconds,
     )

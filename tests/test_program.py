@@ -41,7 +41,7 @@ def lived(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     def live(overrides: list[str], folder: Path) -> tuple[dict[str, Any], float]:
         runs.append(list(overrides))
         works = "plasticity.night=0" not in overrides
-        return summary(verdict("grows", works), verdict("known", False, missed="0.1, too small")), 7.0
+        return summary(verdict("grows", works), verdict("known", False)), 7.0
 
     monkeypatch.setattr(program, "live", live)
     return runs
@@ -56,6 +56,8 @@ def test_what_is_missing_is_run_once(lived: list[list[str]], tmp_path: Path):
     assert program.run(PIECE, results, tmp_path / "runs", off=True) == [] and len(lived) == 2
     changed = Piece("digits", None, "small", CLAIMS | {"grows": {"is": "at_most"}}, PIECE.off)
     assert not results.done(changed), "another claim is another question"
+    now_known = Piece("digits", None, "small", CLAIMS | {"grows": CLAIMS["grows"] | {"missed": "0.2"}}, PIECE.off)
+    assert results.done(now_known), "that a claim is known to miss is written down after the run"
     program.run(PIECE, results, tmp_path / "runs", off=False, again=True)
     assert len(lived) == 3
 
@@ -76,7 +78,7 @@ def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[
     [
         (verdict("grows", False), None, "failed: 0.95 [0.9, 1], expected 1 ± 0.1"),
         (verdict("grows", True), {"passed": True}, "holds without its mechanism"),
-        (verdict("grows", True, missed="so"), None, "is missed"),
+        (verdict("known", True), None, "is missed"),
         (verdict("grows", True), {"passed": False}, ""),
         (verdict("grows", None), None, ""),
     ],
