@@ -161,7 +161,17 @@ def nightly(subjects: int = 2, **changes: Any) -> cls.Life:
     return small(subjects, **{"hippocampus": path, "replay": replay} | changes)
 
 
+def questions(subjects: int = 2, **changes: Any) -> cls.Life:
+    """Queries in words, some of which belong to no context."""
+    from tests.test_texts import world
+
+    return small(subjects, **{"world": world(), "hippocampus": cls.Store(capacity=20)} | changes)
+
+
 KINDS: dict[str, Any] = {
+    "AbsoluteError": lessons,
+    "Desk": questions,
+    "OutOfScope": questions,
     "Dreams": dreaming,
     "Content": nightly,
     "Recollection": lessons,

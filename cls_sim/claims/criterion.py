@@ -30,9 +30,7 @@ def sooner(
     since  arm → the day from which it counts, for those that have a past
     """
     start, sign = since or {}, -1 if above else 1
-    ours, theirs = (
-        _taken(traces, name, reading, criterion, counted, sign, start.get(name, 0.0)) for name in (arm, than)
-    )
+    ours, theirs = (_taken(traces, name, reading, criterion, counted, sign, start.get(name)) for name in (arm, than))
     ratios = ours / theirs
     if np.isnan(ratios).any():
         return bounded(float("nan"), at_least, at_most)
@@ -41,7 +39,7 @@ def sooner(
 
 
 def _taken(
-    traces: Traces, arm: str, reading: str, criterion: float, counted: str, sign: int, since: float
+    traces: Traces, arm: str, reading: str, criterion: float, counted: str, sign: int, since: float | None
 ) -> np.ndarray:
     """What was counted [s] from an arm's first look to that at which it reached the criterion."""
     days, values = traces[arm].reading(reading)
@@ -49,7 +47,7 @@ def _taken(
     values = np.nanmean(values, 2) if values.ndim == 3 else values
     if values.ndim != 2 or values.shape != counts.shape:
         raise Refused("claims.counted", f"{reading} and {counted} are not looked at together", "name two such readings")
-    first = max(0, int((days <= since + 1e-9).sum()) - 1)  # the last look of the past
+    first = 0 if since is None else max(0, int((days <= since + 1e-9).sum()) - 1)  # the last look of the past
     values, counts = values[first:], counts[first:]
     reached = sign * values <= sign * criterion
     first = np.where(reached.any(0), reached.argmax(0), 0)
