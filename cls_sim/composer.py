@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from cls_sim import ROOMS
@@ -16,6 +17,7 @@ TOP = (
     *("debug", "arm", "small", "claims", "off", "figures", "title", "cite", "probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
+ONE = Lock()  # Hydra has one global state: threads compose one after another
 
 
 def conf_dir() -> Path:
@@ -171,18 +173,19 @@ def composer(folders: Sequence[str]) -> Iterator[Composer]:
     from cls_sim import screen
 
     path = search_path(folders)
-    before = Singleton.get_state()
-    GlobalHydra.instance().clear()
-    try:
-        screen.guard()
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            add = [screen.setting("hydra.searchpath", *path)] if path else []
-            yield Composer(
-                lambda overrides: compose("config", [*overrides, *add], return_hydra_config=True),
-                [Path(folder.removeprefix("file://")) for folder in path],
-            )
-    finally:
-        Singleton.set_state(before)
+    with ONE:
+        before = Singleton.get_state()
+        GlobalHydra.instance().clear()
+        try:
+            screen.guard()
+            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+                add = [screen.setting("hydra.searchpath", *path)] if path else []
+                yield Composer(
+                    lambda overrides: compose("config", [*overrides, *add], return_hydra_config=True),
+                    [Path(folder.removeprefix("file://")) for folder in path],
+                )
+        finally:
+            Singleton.set_state(before)
 
 
 def refusal(error: BaseException) -> Refused:

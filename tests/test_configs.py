@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,11 @@ def test_a_method_s_preset_is_that_of_the_scenario():
         arms = configs.read(["experiment=split_mnist", "method=ewc", f"scenario={scenario}"]).arms
         strengths[scenario] = arms["ewc"].cfg["consolidation"]["penalty"]["strength"]
     assert strengths == {"task": 1e5, "class": 1e9}
+
+
+def test_threads_may_compose_at_once():
+    with ThreadPoolExecutor(4) as pool:
+        found = list(
+            pool.map(lambda n: configs.read(["experiment=digits", f"subjects={n}"]).cfg["subjects"], range(1, 9))
+        )
+    assert found == list(range(1, 9))
