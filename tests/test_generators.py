@@ -12,6 +12,7 @@ import torch
 import cls_sim as cls
 from cls_sim.batch import DREAMED
 from cls_sim.clock import Clock
+from cls_sim.errors import Refused
 from tests.lives import live, small
 
 
@@ -226,7 +227,7 @@ def test_gaussians_can_stand_for_a_hippocampus():
         (lambda: cls.Feedback(hidden=[]), "hidden"),
         (lambda: cls.Feedback().begin(cls.Spec(inputs=(2,), outputs=2)), "renew"),
         (lambda: cls.Gaussians(prior=0.0), "prior"),
-        (lambda: cls.Gaussians(of="cortex"), "of"),
+        (lambda: cls.Gaussians(of="dreams"), "of"),
         (lambda: cls.Gaussians().begin(cls.Spec(inputs=(2,), outputs=1, regression=True)), ""),
         (lambda: cls.Autoencoder(targets="none"), "targets"),
         (lambda: cls.Autoencoder(hidden=8), "hidden"),  # pyright: ignore[reportArgumentType]
@@ -260,3 +261,29 @@ def test_recall_becomes_typical_in_the_cortex_and_stays_exact_in_the_hippocampus
 
 
 WHO = ("cortex", "hippocampus")
+
+
+def test_gaussians_of_what_the_cortex_has_learnt_begin_with_the_second_context():
+    memory = cls.Gaussians(of="cortex")
+    life = small(2, hippocampus=memory, replay=cls.Uniform(), readout=cls.Memory(), rhythm=cls.Sleepless(wake=6))
+    live(life, life.spec.ends[0] - 1)
+    assert not memory.count.any() and not memory.settled.any(), "features settle when the first context has ended"
+    live(life, life.spec.ends[0])
+    assert memory.settled.all() and (memory.count > 0).sum(1).tolist() == [2, 2], "that context is counted then"
+    torch.testing.assert_close(memory.layer, life.neocortex.weights["weight0"].detach().mT)
+    copied = memory.layer.clone()
+    live(life)
+    assert torch.equal(memory.layer, copied) and bool((memory.count > 0).all())
+    exams = [life.world.exam(k) for k in range(5)]
+    right = [(memory.recall(e.x).scores.argmax(2) == e.y).float().mean().item() for e in exams]
+    assert np.mean(right) > 0.5, "all ten digits, of which the cortex knows two"
+    f = 32
+    assert memory.stored_bytes()[0] == 4 * (10 + 10 * f + 10 * f * (f + 1) // 2 + 64 * f + f)
+
+
+@pytest.mark.parametrize(
+    "parts", [{"neocortex": cls.Linear()}, {"world": cls.Digits(per_context=12, batch=8, told=False)}]
+)
+def test_gaussians_of_the_cortex_need_a_layer_and_an_end(parts: dict):
+    with pytest.raises(Refused, match="of"):
+        small(1, hippocampus=cls.Gaussians(of="cortex"), replay=cls.Uniform(), **parts)

@@ -38,7 +38,9 @@ class Gaussians(Slotless):
 
         p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if shared
 
-    of      what is counted: random (a fixed random projection W, drawn for each subject) or input (x itself)
+    of      what is counted: random (a fixed random projection W, drawn for each subject), input (x itself) or cortex
+            (what the cortex' first hidden layer had learnt when the first context ended, as a copy, squashed by relu;
+            that context is gone through once more, and counted)
     units   numbers in a random projection, from 1
     squash  linear, tanh or relu
     shared  one covariance for all classes (linear discriminant) instead of one each (quadratic)
@@ -49,7 +51,8 @@ class Gaussians(Slotless):
     S_c [f, f] is the scatter about the mean μ_c of n_c rows.  One exposure, no order, no learning rate: the statistics
     are those of the whole past.  A cue is answered by the class posterior; match = exp(-½ max(0, d²/f - 1)), d the
     Mahalanobis distance from the nearest class.  Bytes: counts, means and the triangles of symmetric matrices in
-    float32; with dreams also x · f numbers; the random projection is fixed wiring.  Refused in regression.
+    float32; with dreams also x · f numbers, and the copy of a layer; the random projection is fixed wiring.  Refused in
+    regression; of=cortex also where ends of contexts are not told, or the cortex has no hidden layer on the inputs.
 
     Source: linear and quadratic discriminant analysis, Fisher 1936; streaming, Hayes & Kanan 2020; class Gaussians as
     a source of pseudo-rehearsal, Kemker & Kanan 2018.
@@ -72,7 +75,7 @@ class Gaussians(Slotless):
         prior: float = 10.0,
         dreams: bool = False,
     ):
-        self.of = choice("of", of, ("random", "input"))
+        self.of = choice("of", of, ("random", "input", "cortex"))
         self.units = whole("units", units)
         self.squash = choice("squash", squash, SQUASH)
         self.shared, self.dreams = flag("shared", shared), flag("dreams", dreams)
@@ -82,11 +85,15 @@ class Gaussians(Slotless):
         if spec.regression:
             raise Refused("", "keeps a Gaussian for each class, and this world asks for numbers", "choose another one")
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
-        f = x if self.of == "input" else self.units
+        f = x if self.of == "input" else self._layer(spec, x) if self.of == "cortex" else self.units
         self.count = torch.zeros(s, o, device=spec.device)
         self.total = torch.zeros(s, o, f, device=spec.device)
         self.second = torch.zeros(s, 1 if self.shared else o, f, f, device=spec.device)
-        if self.dreams and self.of == "random":
+        if self.of == "cortex":
+            self.layer = torch.zeros(s, x, f, device=spec.device)
+            self.offset = torch.zeros(s, 1, f, device=spec.device)
+            self.settled = np.zeros(s, bool)  # whose first context has ended
+        if self.dreams and self.of != "input":
             self.cross = torch.zeros(s, f + 1, x, device=spec.device)
         self._wiring = None
         if self.of == "random":
@@ -99,8 +106,30 @@ class Gaussians(Slotless):
             spec = self.spec = _sober(spec)
         return spec
 
+    def _layer(self, spec: Spec, x: int) -> int:
+        """The width of the cortex' first hidden layer."""
+        if not spec.ends:
+            raise Refused("of", "waits for the first context to end, and this world does not tell", "give random")
+        shape = spec.weights.get("weight0", ())
+        if len(shape) != 3 or shape[2] != x or "weight1" not in spec.weights:
+            raise Refused("of", "this cortex has no hidden layer on the inputs", "give random, or neocortex=mlp")
+        return shape[1]
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        if self.of != "cortex" or not (new := np.isin(clock.experience, self.spec.ends) & ~self.settled).any():
+            return
+        who, now = torch.from_numpy(new).to(self.layer.device), view.neocortex.weights
+        self.layer = torch.where(who[:, None, None], now["weight0"].mT, self.layer).detach()
+        offset = now["bias0"].reshape(self.offset.shape) if "bias0" in now else self.offset
+        self.offset = torch.where(who[:, None, None], offset, self.offset).detach()
+        self.settled = self.settled | new
+        for batch in view.revisit(512):
+            self.encode(batch, view, clock, who)
+
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         there = batch.present() if who is None else batch.present() & who[:, None]
+        if self.of == "cortex":
+            there = there & torch.from_numpy(self.settled).to(there.device)[:, None]
         f = self._features(batch.x)
         classes = torch.arange(self.spec.outputs, device=f.device)[:, None]
         belongs = ((batch.y[:, None] == classes) & there[:, None]).to(f)  # [s, o, b]
@@ -136,6 +165,8 @@ class Gaussians(Slotless):
     def _features(self, x: Tensor) -> Tensor:
         """Features [s, b, f] of inputs [s, b, …]."""
         x = x.flatten(2)
+        if self.of == "cortex":
+            return (x @ self.layer + self.offset).relu()
         return SQUASH[self.squash](x if self._wiring is None else x @ self._wiring)
 
     def _fitted(self) -> Fit:
@@ -207,6 +238,7 @@ class Gaussians(Slotless):
         o, f = self.total.shape[1:]
         numbers = o + o * f + self.second.shape[1] * f * (f + 1) // 2
         numbers += self.cross[0].numel() if "cross" in vars(self) else 0
+        numbers += self.layer[0].numel() + f if self.of == "cortex" else 0
         return torch.full((self.spec.subjects,), 4 * numbers, dtype=torch.int64)
 
 
