@@ -38,6 +38,7 @@ def budget(
 
     figure, (axes,) = new_page(DOUBLE, 3.4)
     axes.set_xscale("log")
+    feet: list[float] = []  # where a number stands at the foot
     kept = [np.mean(pair[0]) for arms in families.values() for pair in arms.values()]
     first = min((x for x in kept if x > 0), default=1.0) / 1.6
     low = -np.inf if ylim is None else ylim[0]
@@ -51,10 +52,12 @@ def budget(
             rows[-1] |= {"high": e.high, "n": e.n}
             if e.mean < low:
                 axes.plot(x, low, marker="")  # the axis reaches it
-                foot = {"xy": (x, low), "xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 6}
-                axes.annotate(
-                    f"{e.mean:.2f}", color=ink["color"], arrowprops={"arrowstyle": "->", **_thin(ink)}, **foot
-                )
+                over = sum(0.9 < x / other < 1.1 for other in feet)  # numbers at one place are stacked on its arrow
+                feet.append(x)
+                arrow = None if over else {"arrowstyle": "->", **_thin(ink)}
+                foot = {"xy": (x, low), "xytext": (0, 9 + 8 * over), "textcoords": "offset points"}
+                foot |= {"ha": "center", "fontsize": 6}
+                axes.annotate(f"{e.mean:.2f}", color=ink["color"], arrowprops=arrow, **foot)
                 continue
             points.append((x, e.mean))
             axes.plot([x, x], [e.low, e.high], color=ink["color"], lw=0.9, zorder=3)
