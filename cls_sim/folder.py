@@ -237,14 +237,25 @@ def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
         while not (mine := _locked(file)) and time.monotonic() < end:
             time.sleep(0.1)
         if not mine:
-            who = os.read(file, 500).decode(errors="replace").strip() or "another process"
-            raise Refused(str(path.parent), f"is in use by {who}", "wait for it, or stop it")
+            raise Refused(str(path.parent), f"is in use by {_holder(file)}", "wait for it, or stop it")
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
             os.ftruncate(file, 0)
             os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        yield
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, 0)  # nobody's: whoever comes next is not told of us
     finally:
         os.close(file)
+
+
+def _holder(file: int) -> str:
+    """Who holds a lock; its holder writes that a moment after locking, so an empty file is read again."""
+    end = time.monotonic() + 1.0
+    while not (who := os.pread(file, 500, 0).decode(errors="replace").strip()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return who or "another process"
 
 
 def _locked(file: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import random
@@ -276,6 +277,22 @@ def test_of_many_jobs_in_one_folder_one_proceeds(two, home, figure, crowd: int, 
 
 def _gone(child: Any) -> bool:
     return child.code is not None or os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def test_a_lock_names_a_holder_who_signs_late(tmp_path):
+    """A lock is taken before it is signed: whoever asks in between is told the name all the same."""
+    path = tmp_path / ".lock"
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(file, fcntl.LOCK_EX)
+    signing = threading.Timer(0.2, os.write, (file, b"process 7 on earth\n"))
+    signing.start()
+    with pytest.raises(Refused, match="process 7 on earth"), folder.claimed(path):
+        pass
+    signing.join()
+    os.close(file)
+    with folder.claimed(path):
+        assert path.read_text().startswith(f"process {os.getpid()} on ")
+    assert not path.read_text()
 
 
 def test_a_lock_says_who_and_waits_if_asked(tmp_path):
