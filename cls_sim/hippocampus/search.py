@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-AT_ONCE = 2**20  # similarities worked out at once: they stay in the cache
+AT_ONCE = 2**18  # similarities worked out at once: they stay in the second cache
 NEVER = -1e30  # the logit of a trace that is not there
 LEAST = -80.0  # below e^-80 a share of the softmax is as good as none; smaller numbers would take many times longer
 
@@ -65,14 +65,14 @@ class Best:
     def __init__(self, logits: Logits):
         self.logits, z = logits, logits.z
         self.starts = {chunk.start: chunk.stop for chunk in chunks(z, logits.n)}
-        self.many = len(self.starts) > 8
+        self.many = len(self.starts) > 4
         self.value = torch.full(z.shape[:2], 2 * NEVER, device=z.device)
         self.place = torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device)
 
-    def meet(self, chunk: slice, some: Tensor) -> Tensor:
-        """Take in the logits of a chunk; returns the maximum so far [s, b]."""
+    def meet(self, chunk: slice, some: Tensor, top: Tensor | None = None) -> Tensor:
+        """Take in the logits of a chunk, or those and their maximum; returns the maximum so far [s, b]."""
         if self.many:
-            top = some.amax(2)
+            top = some.amax(2) if top is None else top
             self.place.masked_fill_(top > self.value, chunk.start)
         else:
             top, where = some.max(2)
@@ -89,6 +89,11 @@ class Best:
             where = self.logits.of(slice(start, self.starts[start]), cues).argmax(2) + start
             slot[:, cues] = torch.where(here[:, cues], where, slot[:, cues])
         return slot.masked_fill_(self.value <= NEVER / 2, -1)
+
+
+def _product(p: Tensor, values: Tensor) -> Tensor:
+    """p [s, b, c] · values [s, c, v]; the other way round where values are few, which is twice as quick."""
+    return torch.bmm(values.mT, p.mT).mT if values.shape[2] < 32 else torch.bmm(p, values)
 
 
 def nearest(logits: Logits) -> tuple[Tensor, Tensor]:
@@ -110,15 +115,16 @@ def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tup
     """
     z, best = logits.z, Best(logits)
     sums = [z.new_zeros(*z.shape[:2], width) for width in widths]
-    total = z.new_zeros(*z.shape[:2], 1)
+    total = z.new_zeros(*z.shape[:2], 1)  # Σ exp(l - the largest l so far)
     for chunk, some in logits:
-        before = best.value
-        now = best.meet(chunk, some)
+        before, top = best.value, some.amax(2)
+        now = best.meet(chunk, some, top)
+        p = torch.softmax(some, 2)  # of the chunk alone: one call is quicker than its steps
+        share = (top - now).exp_().div_(p.amax(2))[..., None]  # Σ exp(l - now): its largest p is 1 of it
         less = (before - now).exp_()[..., None]
-        p = some.sub_(now[..., None]).clamp_(min=LEAST).exp_()
-        total.mul_(less).add_(p.sum(2, keepdim=True))
+        total.mul_(less).add_(share)
         for sum_, value in zip(sums, values, strict=True):
-            sum_.mul_(less).baddbmm_(p, value(chunk))
+            sum_.mul_(less).addcmul_(_product(p, value(chunk)), share)
     return [sum_ / total for sum_ in sums], best.slot(), 1 / total[..., 0]
 
 
@@ -135,5 +141,5 @@ def weigh(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tupl
     for chunk, some in logits:
         best.meet(chunk, some)
         for sum_, value in zip(sums, values, strict=True):
-            sum_.baddbmm_(some, value(chunk))
+            sum_.add_(_product(some, value(chunk)))
     return sums, best.slot(), best.value
