@@ -159,7 +159,8 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
         reports = [read(folder / "jobs" / f"{job.name}.json") for job in _jobs_of(experiment, name)]
         found = {key: _estimate(values) for key, values in readings(trace).items()}
         seconds = {key: sum(r["seconds"][key] for r in reports) for key in ("wall", "cpu")}
-        arms[name] = {"readings": found, "main": main, "budget": _cost(reports), "seconds": seconds["wall"]}
+        told = {"seconds": seconds["wall"], "cpu_seconds": seconds["cpu"]}
+        arms[name] = {"readings": found, "main": main, "budget": _cost(reports), **told}
     first, *others = lived
     paired = []
     for other in others:

@@ -1,4 +1,4 @@
-"""What the claims program found, as tables: claims.md, results.md, and lines for a terminal."""
+"""What the claims program found, as tables: claims.md, published.md, results.md, and lines for a terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cls_sim.program import Piece, Results
 
 HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
+VAGUE, OUTSIDE = 3.0, "**outside**"  # percentage points of SEM above which nothing is decided
 
 
 @dataclass(frozen=True)
@@ -105,9 +106,10 @@ def lines(results: Results, piece: Piece) -> list[str]:
 
 
 def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> None:
-    """claims.md and results.md, from the results that are there."""
+    """claims.md, published.md and results.md, from the results that are there."""
     results.into.mkdir(parents=True, exist_ok=True)
     (results.into / "claims.md").write_text(claims_page(results, paper, small))
+    (results.into / "published.md").write_text(published_page(results, paper))
     (results.into / "results.md").write_text(results_page(results, paper))
 
 
@@ -142,6 +144,69 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def published_page(results: Results, paper: Sequence[Piece]) -> str:
+    """Experiments that stand beside published numbers: a row an arm, a column a scenario."""
+    page = [
+        "# Beside published numbers",
+        "",
+        "Ours ± SEM (published ± SEM), and whether ours lies within `max(1.5, 3 √(SEM² + SEM²))` points of what was",
+        f"published; not decided where our SEM is above {VAGUE:g} points.  Seeds from 1000, made by `make paper`.",
+        "",
+    ]
+    groups: dict[str, list[tuple[Piece, Mapping[str, Any]]]] = {}
+    for piece in paper:
+        if kept := results.kept(piece):
+            groups.setdefault(piece.experiment, []).append((piece, kept))
+    for experiment, found in groups.items():
+        if sum(told.get("is") == "published" for piece, _ in found for told in piece.claims.values()) > 1:
+            page += _beside(experiment, found)
+    return "\n".join(page)
+
+
+def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -> list[str]:
+    cells: dict[str, dict[str, str]] = {}
+    count = {"inside": 0, OUTSIDE: 0, "not decided": 0}
+    seconds = 0.0
+    for piece, kept in found:
+        claims = {claim["name"]: claim for claim in kept["summary"]["claims"]}
+        told = {t["arm"]: (name, t) for name, t in piece.claims.items() if t.get("is") == "published"}
+        for name, arm in kept["summary"]["arms"].items():
+            e = next(iter(arm["readings"].values()))
+            seconds += arm.get("cpu_seconds", arm["seconds"]) / e["n"]
+            cell = f"{100 * e['mean']:.1f} ± {100 * e['sem']:.1f}"
+            if name in told:
+                claim, known = told[name]
+                verdict = _verdict(claims[claim])
+                count[verdict] += 1
+                cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
+            cells.setdefault(name, {})[piece.scenario or ""] = cell
+    scenarios = [piece.scenario or "" for piece, _ in found]
+    decided = count["inside"] + count[OUTSIDE]
+    sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))
+    return [
+        f"## {experiment}",
+        "",
+        f"{'; '.join(sources)}.  Of {sum(count.values())} numbers {decided} are decided, {count['inside']} inside.  All "
+        f"arms of one subject take {seconds / 60:.0f} minutes of one core.",
+        "",
+        f"| arm | {' | '.join(scenarios)} |",
+        f"|---|{'---|' * len(scenarios)}",
+        *(f"| {name} | {' | '.join(row.get(s, '') for s in scenarios)} |" for name, row in cells.items()),
+        "",
+    ]
+
+
+def _verdict(claim: Mapping[str, Any]) -> str:
+    """What a number beside a published one comes to.
+
+    >>> _verdict({"sem": 0.2, "passed": True}), _verdict({"sem": 4.0, "passed": True})
+    ('inside', 'not decided')
+    """
+    if claim["passed"] is None or not claim["sem"] <= VAGUE:
+        return "not decided"
+    return "inside" if claim["passed"] else OUTSIDE
 
 
 def results_page(results: Results, paper: Sequence[Piece]) -> str:

@@ -228,7 +228,7 @@ def came_to(out: Path, loads: bool = True) -> dict[str, Any]:
         }
     summary = json.loads((out / "summary.json").read_text())
     for arm in summary["arms"].values():
-        del arm["seconds"]
+        del arm["seconds"], arm["cpu_seconds"]
     return found | {"summary": summary}
 
 

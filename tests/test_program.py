@@ -73,6 +73,29 @@ def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[
     assert "2 claims judged, 1 hold, 1 do not; 1 were tried without their mechanism, 1 of them then failed" in page
 
 
+def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tmp_path: Path):
+    def piece(scenario: str) -> Piece:
+        known = {"is": "published", "scenario": scenario, "sem": 0.25, "source": "Anon 2020"}
+        told = {"a": known | {"arm": "a", "value": 90.0}, "b": known | {"arm": "b", "value": 80.0}}
+        return Piece("table", scenario, "paper", {f"{arm}_{scenario}": claim for arm, claim in told.items()})
+
+    def arm(mean: float, sem: float) -> dict[str, Any]:
+        return {"readings": {"accuracy": {"mean": mean, "sem": sem, "n": 5}}, "seconds": 900.0, "cpu_seconds": 600.0}
+
+    results = Results(tmp_path)
+    for scenario, sems in (("class", (0.001, 0.001)), ("task", (0.002, 0.04))):
+        arms = {"a": arm(0.9, sems[0]), "b": arm(0.75, sems[1]), "new": arm(0.5, 0.0)}
+        judged = [
+            verdict(f"{name}_{scenario}", name == "a", sem=100 * sem) for name, sem in zip("ab", sems, strict=True)
+        ]
+        results.record(piece(scenario), {"title": "T", "experiment": "table", "arms": arms, "claims": judged}, 1.0)
+    page = tables.published_page(results, [piece("class"), piece("task")])
+    assert "Anon 2020.  Of 4 numbers 3 are decided, 2 inside.  All arms of one subject take 12 minutes" in page
+    assert "| arm | class | task |" in page and "| new | 50.0 ± 0.0 | 50.0 ± 0.0 |" in page
+    assert "| a | 90.0 ± 0.1 (90 ± 0.25), inside | 90.0 ± 0.2 (90 ± 0.25), inside |" in page
+    assert "| b | 75.0 ± 0.1 (80 ± 0.25), **outside** | 75.0 ± 4.0 (80 ± 0.25), not decided |" in page
+
+
 @pytest.mark.parametrize(
     "claim, off, wrong",
     [
@@ -123,6 +146,7 @@ def test_the_page_is_made_from_the_results_that_are_committed():
     docs = Path(__file__).parent.parent / "docs"
     results, paper, small = Results(docs), program.pieces(), program.pieces("small")
     assert (docs / "claims.md").read_text() == tables.claims_page(results, paper, small)
+    assert (docs / "published.md").read_text() == tables.published_page(results, paper)
     assert (docs / "results.md").read_text() == tables.results_page(results, paper)
 
 
