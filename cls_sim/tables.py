@@ -188,8 +188,8 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -
     return [
         f"## {experiment}",
         "",
-        f"{'; '.join(sources)}.  Of {sum(count.values())} numbers {decided} are decided, {count['inside']} inside.  All "
-        f"arms of one subject take {seconds / 60:.0f} minutes of one core.",
+        f"{'; '.join(sources)}.  Of {sum(count.values())} numbers {decided} are decided, {count['inside']} inside.  "
+        f"All arms of one subject take {seconds / 60:.0f} minutes of one core.",
         "",
         f"| arm | {' | '.join(scenarios)} |",
         f"|---|{'---|' * len(scenarios)}",

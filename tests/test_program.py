@@ -80,7 +80,8 @@ def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tm
         return Piece("table", scenario, "paper", {f"{arm}_{scenario}": claim for arm, claim in told.items()})
 
     def arm(mean: float, sem: float) -> dict[str, Any]:
-        return {"readings": {"accuracy": {"mean": mean, "sem": sem, "n": 5}}, "seconds": 900.0, "cpu_seconds": 600.0}
+        readings = {"accuracy": {"mean": mean, "sem": sem, "n": 5}}
+        return {"readings": readings, "main": "accuracy", "seconds": 900.0, "cpu_seconds": 300.0}
 
     results = Results(tmp_path)
     for scenario, sems in (("class", (0.001, 0.001)), ("task", (0.002, 0.04))):
@@ -90,7 +91,7 @@ def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tm
         ]
         results.record(piece(scenario), {"title": "T", "experiment": "table", "arms": arms, "claims": judged}, 1.0)
     page = tables.published_page(results, [piece("class"), piece("task")])
-    assert "Anon 2020.  Of 4 numbers 3 are decided, 2 inside.  All arms of one subject take 12 minutes" in page
+    assert "Anon 2020.  Of 4 numbers 3 are decided, 2 inside.  All arms of one subject take 6 minutes" in page
     assert "| arm | class | task |" in page and "| new | 50.0 ± 0.0 | 50.0 ± 0.0 |" in page
     assert "| a | 90.0 ± 0.1 (90 ± 0.25), inside | 90.0 ± 0.2 (90 ± 0.25), inside |" in page
     assert "| b | 75.0 ± 0.1 (80 ± 0.25), **outside** | 75.0 ± 4.0 (80 ± 0.25), not decided |" in page
