@@ -77,7 +77,7 @@ def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tm
     def piece(scenario: str) -> Piece:
         known = {"is": "published", "scenario": scenario, "sem": 0.25, "source": "Anon 2020"}
         told = {"a": known | {"arm": "a", "value": 90.0}, "b": known | {"arm": "b", "value": 80.0}}
-        return Piece("table", scenario, "paper", {f"{arm}_{scenario}": claim for arm, claim in told.items()})
+        return Piece("split_mnist", scenario, "paper", {f"{arm}_{scenario}": claim for arm, claim in told.items()})
 
     def arm(mean: float, sem: float) -> dict[str, Any]:
         readings = {"accuracy": {"mean": mean, "sem": sem, "n": 5}}
