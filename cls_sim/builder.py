@@ -146,6 +146,7 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
             subjects=cfg["subjects"] if subjects is None else subjects,
             seed=cfg["seed"] if seed is None else seed,
             device=device,
+            among=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
         )
     except (MemoryError, OverflowError, RuntimeError) as error:
         raise Refused("life", f"cannot begin ({error})", "make it smaller, or check its settings") from error

@@ -39,6 +39,8 @@ class Life:
 
     subjects  how many; subject i has seed `seed + i`, and its life does not depend on who else is simulated
     consolidation, readout  where not given: gradient descent by Adam on labels; the cortex answers
+    among     where these subjects are part of a cohort: the place of the first, and how many there are in all, so that
+              a setting with a number for each is that of the cohort
     probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end)
 
     `life.step()` makes one tick; `life.live(days=…)` makes many and yields the moments it passes.
@@ -59,6 +61,7 @@ class Life:
         subjects: int = 1,
         seed: int = 0,
         device: str = "cpu",
+        among: tuple[int, int] | None = None,
     ):
         self.world, self.rhythm, self.plasticity = world, rhythm, plasticity
         self.neocortex, self.hippocampus = neocortex, hippocampus
@@ -67,7 +70,7 @@ class Life:
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
 
-        spec = Spec(seeds=self.seeds, device=torch.device(device))
+        spec = Spec(seeds=self.seeds, device=torch.device(device), among=among)
         for room in ROOMS:
             try:
                 spec = getattr(self, room).begin(spec)

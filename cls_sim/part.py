@@ -50,6 +50,7 @@ class Spec:
     held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
     averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
     dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
+    among: tuple[int, int] | None = None  # of a larger cohort: the place of the first here, and how many there are
 
     @property
     def subjects(self) -> int:
@@ -209,15 +210,18 @@ def _copied(value: Any, memo: dict) -> Any:
 
 
 def per_subject(key: str, value: float | list[float], spec: Spec) -> np.ndarray:
-    """A number, or one for each subject, as float64 [s].
+    """A number, or one for each subject of the cohort, as float64 [s]: those of the subjects here.
 
     >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()
     [3.0, 3.0]
+    >>> per_subject("tau_days", [1.0, 2.0, 3.0], Spec(seeds=(8, 9), among=(1, 3))).tolist()
+    [2.0, 3.0]
     """
     numbers = np.asarray(value, np.float64)
-    if numbers.ndim and numbers.shape != (spec.subjects,):
-        raise Refused(key, f"has {numbers.size} numbers for {spec.subjects} subjects", "give one, or one a subject")
-    return np.broadcast_to(numbers, (spec.subjects,)).copy()
+    first, cohort = spec.among or (0, spec.subjects)
+    if numbers.ndim and numbers.shape != (cohort,):
+        raise Refused(key, f"has {numbers.size} numbers for {cohort} subjects", "give one, or one a subject")
+    return np.broadcast_to(numbers, (cohort,))[first : first + spec.subjects].copy()
 
 
 @dataclass(frozen=True)

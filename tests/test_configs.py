@@ -176,3 +176,13 @@ def test_threads_may_compose_at_once():
             pool.map(lambda n: configs.read(["experiment=digits", f"subjects={n}"]).cfg["subjects"], range(1, 9))
         )
     assert found == list(range(1, 9))
+
+
+def test_a_number_for_each_subject_is_its_own_wherever_its_chunk_begins():
+    cfg = configs.read(["subjects=3", "seed=5", "plasticity.night=[0.1,0.2,0.3]"]).arms["cls"].cfg
+    for first, subjects in ((0, 3), (0, 1), (1, 2), (2, 1)):
+        life = configs.make_life(cfg, subjects, 5 + first)
+        life.clock.asleep[:] = True
+        assert life.plasticity.rate(life.clock).tolist() == [0.1, 0.2, 0.3][first : first + subjects]
+    with pytest.raises(Refused, match="2 numbers for 3 subjects"):
+        configs.make_life(configs.read(["subjects=3", "plasticity.night=[0.1,0.2]"]).arms["cls"].cfg, 1)

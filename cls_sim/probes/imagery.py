@@ -68,7 +68,7 @@ class Imagery(Probe):
 
     def begin(self, spec: Spec) -> Spec:
         if self.novel is not None:
-            self.novel.begin(Spec(seeds=spec.seeds, device=spec.device))
+            self.novel.begin(Spec(seeds=spec.seeds, device=spec.device, among=spec.among))
         return spec
 
     def measure(self, life: Any) -> Tensor:
