@@ -85,6 +85,13 @@ class Part:
         """Take your sizes; return the spec, richer if others need to know yours."""
         return spec
 
+    def begin_inside(self, name: str, spec: Spec) -> Spec:
+        """Begin the part that this attribute holds; what it refuses is told under its name."""
+        try:
+            return getattr(self, name).begin(spec)
+        except Refused as refused:
+            raise refused.under(name) from None
+
     def join(self, spec: Spec, clock: Clock) -> None:
         """Come into a life, at birth or (a wrap) in the middle: its sizes, and its clock, to be read and never set."""
         for _, part in self.parts():
@@ -135,7 +142,7 @@ class Wrap(Part):
     inside: ClassVar[str]
 
     def begin(self, spec: Spec) -> Spec:
-        spec = getattr(self, self.inside).begin(spec)
+        spec = self.begin_inside(self.inside, spec)
         self._settle(spec)
         return spec
 

@@ -243,10 +243,7 @@ class StageRates(Plasticity):
             raise Refused("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
         for name in ("nrem", "rem"):
-            try:
-                getattr(self, name).begin(spec)
-            except Refused as refused:
-                raise refused.under(name) from None
+            self.begin_inside(name, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
@@ -330,10 +327,7 @@ class WakeNight(Plasticity):
 
     def begin(self, spec: Spec) -> Spec:
         for name in ("wake", "night"):
-            try:
-                getattr(self, name).begin(spec)
-            except Refused as refused:
-                raise refused.under(name) from None
+            self.begin_inside(name, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
@@ -363,7 +357,7 @@ class Modulated(Plasticity):
         self.plasticity, self.factor, self.span = plasticity, reals("factor", factor, 0.0), Span(until)
 
     def begin(self, spec: Spec) -> Spec:
-        spec = self.plasticity.begin(spec)
+        spec = self.begin_inside("plasticity", spec)
         self._factor = per_subject("factor", self.factor, spec)
         return spec
 

@@ -186,3 +186,11 @@ def test_a_number_for_each_subject_is_its_own_wherever_its_chunk_begins():
         assert life.plasticity.rate(life.clock).tolist() == [0.1, 0.2, 0.3][first : first + subjects]
     with pytest.raises(Refused, match="2 numbers for 3 subjects"):
         configs.make_life(configs.read(["subjects=3", "plasticity.night=[0.1,0.2]"]).arms["cls"].cfg, 1)
+
+
+def test_what_a_part_inside_refuses_is_told_under_its_own_name():
+    wrong = ["hippocampus=hopfield", "subjects=2", "hippocampus.ca3.beta=[1,2,3]"]
+    with pytest.raises(Refused, match=r"^hippocampus\.ca3\.beta: "):
+        configs.make_life(configs.read(wrong).arms["cls"].cfg)
+    with pytest.raises(Refused, match=r"^hippocampus\.hippocampus\.code: "):
+        configs.make_life(configs.read(["hippocampus=operator"]).arms["cls"].cfg)

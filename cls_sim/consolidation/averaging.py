@@ -57,7 +57,7 @@ class Averaging(Consolidation):
         self.spec = spec
         self.steps = np.zeros(spec.subjects, np.int64)
         self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
-        return self.rule.begin(spec)
+        return self.begin_inside("rule", spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.rule.step(neocortex, batch.with_(scores=self._said(neocortex, batch)), rate, view)

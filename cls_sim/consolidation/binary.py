@@ -56,7 +56,7 @@ class Binary(Synapses):
         self.amplitude = {name: torch.ones(spec.subjects, device=spec.device) for name in spec.weights}
         self.born = np.zeros(spec.subjects, bool)
         self.steps = np.zeros(spec.subjects, np.int64)
-        self.rule.begin(spec)
+        self.begin_inside("rule", spec)
         return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:

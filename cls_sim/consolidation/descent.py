@@ -59,10 +59,10 @@ class Descent(Consolidation):
 
     def begin(self, spec: Spec) -> Spec:
         self.spec = spec
-        self.rule.begin(spec)
-        self.objective.begin(spec)
+        self.begin_inside("rule", spec)
+        self.begin_inside("objective", spec)
         if self.penalty is not None:
-            self.penalty.begin(spec)
+            self.begin_inside("penalty", spec)
         return spec
 
     def context_end(self, view: View, clock: Clock) -> None:

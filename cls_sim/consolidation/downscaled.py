@@ -35,7 +35,7 @@ class Downscaled(Consolidation):
 
     def begin(self, spec: Spec) -> Spec:
         self._stay, self._device = 1 - per_subject("share", self.share, spec), spec.device
-        return self.rule.begin(spec)
+        return self.begin_inside("rule", spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.rule.step(neocortex, batch, rate, view)

@@ -73,7 +73,7 @@ class Pull(Penalty):
         self.watches = self.importance.watches
 
     def begin(self, spec: Spec) -> Spec:
-        self.importance.begin(spec)
+        self.begin_inside("importance", spec)
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
         self.precision = _zeros(spec)
         self.centre = _zeros(spec)
@@ -127,7 +127,7 @@ class Stiffen(Penalty):
         self.strength = reals("strength", strength, 0.0)
 
     def begin(self, spec: Spec) -> Spec:
-        self.importance.begin(spec)
+        self.begin_inside("importance", spec)
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
         self.pace = {name: torch.ones_like(zero) for name, zero in _zeros(spec).items()}
         self.total = _zeros(spec)

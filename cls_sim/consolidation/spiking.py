@@ -86,7 +86,7 @@ class SpikingSleep(Consolidation):
         self.potential = [torch.zeros(s, shape[1], device=device) for shape in shapes]
         self.slept = np.zeros(s, bool)
         self._draws = Draws(spec.seeds, "consolidation.spikes", (self.steps, x), device=device)
-        return self.rule.begin(spec)
+        return self.begin_inside("rule", spec)
 
     # -- by day -----------------------------------------------------------------------------------------
 

@@ -63,7 +63,7 @@ class BennaFusi(Synapses):
         self.inner = {n: torch.zeros(*w, self.variables, device=spec.device) for n, w in spec.weights.items()}
         self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
         self.born = torch.zeros(1, dtype=torch.bool)
-        self.rule.begin(spec)
+        self.begin_inside("rule", spec)
         return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
@@ -122,7 +122,7 @@ class Fading(Synapses):
         self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
         self.born = torch.zeros(1, dtype=torch.bool)
         self.inner = {}
-        self.rule.begin(spec)
+        self.begin_inside("rule", spec)
         return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:

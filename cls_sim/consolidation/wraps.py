@@ -26,7 +26,7 @@ class Wrapped(Consolidation):
 
     def begin(self, spec: Spec) -> Spec:
         self.spec = spec
-        self.consolidation.begin(spec)
+        self.begin_inside("consolidation", spec)
         return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
@@ -68,7 +68,7 @@ class Imm(Wrapped):
         self.importance = Fisher() if importance is None else importance
 
     def begin(self, spec: Spec) -> Spec:
-        self.importance.begin(spec)
+        self.begin_inside("importance", spec)
         zeros = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.precision, self.merged = zeros, {name: z.clone() for name, z in zeros.items()}
         self.own = {name: z.clone() for name, z in zeros.items()}
@@ -155,7 +155,7 @@ class FromScratch(Wrapped):
                 self.first = {name: w.detach().clone() for name, w in neocortex.weights.items()}
             else:
                 _write(neocortex, self.first)
-                self.consolidation.begin(self.spec)
+                self.begin_inside("consolidation", self.spec)
             self.phase = np.ones(1, np.int64)
         super().step(neocortex, batch, rate, view)
 

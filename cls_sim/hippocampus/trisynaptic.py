@@ -90,7 +90,7 @@ class Trisynaptic(Episodic):
             self._units, self._k = self.dentate.units, self.dentate.winners
             self.code = torch.zeros(*lots, self._k, dtype=torch.int16, device=spec.device)
         if self.ca3 is not None:
-            self.ca3.begin(spec)
+            self.begin_inside("ca3", spec)
             self.ca3.fit(spec, self._units, self._k)
         self.strength = torch.zeros(lots, device=spec.device)
         self._engrams: tuple[Trisynaptic, int, Engrams] | None = None

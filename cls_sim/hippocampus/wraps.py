@@ -27,7 +27,7 @@ class Wrapped(Hippocampus):
             self.spec = hippocampus.spec
 
     def begin(self, spec: Spec) -> Spec:
-        self.spec = self.hippocampus.begin(spec)
+        self.spec = self.begin_inside("hippocampus", spec)
         return self.spec
 
     @property

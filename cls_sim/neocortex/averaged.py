@@ -45,7 +45,7 @@ class Averaged(Neocortex):
         return self.cortex.heads
 
     def begin(self, spec: Spec) -> Spec:
-        spec = self.cortex.begin(spec)
+        spec = self.begin_inside("cortex", spec)
         self.averages = {
             name: {weight: w.detach().clone() for weight, w in self.weights.items()} for name in ("slow", "fast")
         }

@@ -43,7 +43,7 @@ class Accuracy(Probe):
 
     def begin(self, spec: Spec) -> Spec:
         if self.readout is not None:
-            self.readout.begin(spec)
+            self.begin_inside("readout", spec)
         return spec
 
     def measure(self, life: Any) -> Tensor:
@@ -102,7 +102,7 @@ class Dependence(Probe):
 
     def begin(self, spec: Spec) -> Spec:
         if self.control is not None:
-            self.control.begin(spec)
+            self.begin_inside("control", spec)
         return spec
 
     def measure(self, life: Any) -> Tensor:

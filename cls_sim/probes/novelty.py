@@ -24,7 +24,7 @@ class Asked(Probe):
 
     def begin(self, spec: Spec) -> Spec:
         if self.readout is not None:
-            self.readout.begin(spec)
+            self.begin_inside("readout", spec)
         return spec
 
     def answers(self, life: Any) -> list[Answer]:

@@ -27,7 +27,7 @@ class Altered(Within):
 
     def begin(self, spec: Spec) -> Spec:
         self.spec, self._draws = spec, {}
-        return self.policy.begin(spec)
+        return self.begin_inside("policy", spec)
 
     @abstractmethod
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:

@@ -30,7 +30,7 @@ class Within(Replay):
         self.policy = policy
 
     def begin(self, spec: Spec) -> Spec:
-        return self.policy.begin(spec)
+        return self.begin_inside("policy", spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.policy.draw(hippocampus, neocortex, view, clock)

@@ -59,7 +59,7 @@ class Preferred(Stored):
         self._draws = {
             part: Draws(spec.seeds, f"replay.preferred.{part}", shape, device=spec.device) for part in ("night", "day")
         }
-        self.by.begin(spec)
+        self.begin_inside("by", spec)
         return super().begin(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -118,7 +118,7 @@ class Thinned(Stored):
 
     def begin(self, spec: Spec) -> Spec:
         self.spec, self._draws = spec, {}
-        self.by.begin(spec)
+        self.begin_inside("by", spec)
         return super().begin(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:

@@ -37,7 +37,7 @@ class Shuffled(Within):
 
     def begin(self, spec: Spec) -> Spec:
         self._spec, self._draws = spec, {}
-        return self.policy.begin(spec)
+        return self.begin_inside("policy", spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
@@ -109,7 +109,7 @@ class Interleaved(Within):
         self._known = spec.known
         self._starts = np.array([0, *spec.ends], np.int64)
         self._device = spec.device
-        return self.policy.begin(spec)
+        return self.begin_inside("policy", spec)
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         context = np.searchsorted(self._starts, clock.experience, side="right")  # [s], from 1
@@ -159,10 +159,7 @@ class Mixed(Replay):
 
     def begin(self, spec: Spec) -> Spec:
         for name in ("stored", "dreamed"):
-            try:
-                getattr(self, name).begin(spec)
-            except Refused as refused:
-                raise refused.under(name) from None
+            self.begin_inside(name, spec)
         return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -205,10 +202,7 @@ class Staged(Replay):
             raise Refused("", "has a source for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
         for name in ("nrem", "rem"):
-            try:
-                getattr(self, name).begin(spec)
-            except Refused as refused:
-                raise refused.under(name) from None
+            self.begin_inside(name, spec)
         return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:

@@ -157,7 +157,7 @@ class Deprived(Rhythm):
 
     def begin(self, spec: Spec) -> Spec:
         self.missed = np.zeros(spec.subjects, np.int64)  # replay steps that were due, and are lost
-        return self.rhythm.begin(spec)
+        return self.begin_inside("rhythm", spec)
 
     def join(self, spec: Spec, clock: Clock) -> None:
         super().join(spec, clock)
