@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +18,8 @@ import numpy as np
 from cls_sim.clock import Clock, Moment
 from cls_sim.errors import Broken, Refused, suggest, whole
 from cls_sim.lines import Row, line_of, parsed
+
+WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # the order of moments within a tick
 
 
 class Trace:
@@ -60,16 +62,20 @@ class Trace:
 
     @classmethod
     def join(cls, traces: Iterable[Trace]) -> Trace:
-        """One cohort from its chunks, subjects one after the other; all must have the same rows."""
+        """One cohort from its chunks, subjects one after the other; all must read the same at the same moments.
+
+        Where subjects sleep when they need it, a chunk may lack moments that others had: nobody of it reached them.
+        """
         chunks = list(traces)
         if not chunks:
             raise Refused("traces", "is empty", "give at least one trace")
-        first = chunks[0]
         for number, chunk in enumerate(chunks):
-            if [_like(row) for row in chunk.rows] != [_like(row) for row in first.rows]:
+            if _read(chunk) != _read(chunks[0]):
                 raise Refused(f"traces[{number}]", "its rows are not those of the first", "join chunks of one cohort")
+        placed = [_placed(chunk) for chunk in chunks]
+        sizes = [chunk.subjects for chunk in chunks]
         joined = cls()
-        joined.rows = [_side_by_side([chunk.rows[i] for chunk in chunks]) for i in range(len(first))]
+        joined.rows = [_side_by_side([p.get(place) for p in placed], sizes) for place in sorted(set().union(*placed))]
         return joined
 
     def __len__(self) -> int:
@@ -277,19 +283,37 @@ def _who(row: Row) -> np.ndarray:
     return row["who"] if "who" in row else np.ones(len(row["day"]), bool)
 
 
-def _like(row: Row) -> tuple:
-    """What must agree between the rows of chunks."""
-    shapes = {name: value.shape[1:] for name, value in row["readings"].items()}
-    return row["moment"], row["tick"], shapes
+def _read(trace: Trace) -> dict[str, dict]:
+    """What is read at each kind of moment, and its shape: this must agree between chunks."""
+    return {row["moment"]: {n: v.shape[1:] for n, v in row["readings"].items()} for row in trace.rows}
 
 
-def _side_by_side(rows: Sequence[Row]) -> Row:
-    first = rows[0]
-    joined = first | {"day": np.concatenate([row["day"] for row in rows])}
-    joined["readings"] = {name: np.concatenate([row["readings"][name] for row in rows]) for name in first["readings"]}
-    if any("who" in row for row in rows):
-        joined["who"] = np.concatenate([_who(row) for row in rows])
-    return joined
+def _placed(trace: Trace) -> dict[tuple, Row]:
+    """A chunk's rows by their place in the life of the cohort, which is over when that of its last subject is."""
+    found: dict[tuple, Row] = {}
+    for number, row in enumerate(trace.rows, 1):
+        if row["moment"] == "life.end" and number == len(trace):
+            found[(np.inf, 0, 0)] = row
+        else:
+            rank = WITHIN.index(row["moment"]) if row["moment"] in WITHIN else len(WITHIN)
+            found[(row["tick"], rank, sum(place[:2] == (row["tick"], rank) for place in list(found)[-9:]))] = row
+    return found
+
+
+def _side_by_side(rows: Sequence[Row | None], sizes: Sequence[int]) -> Row:
+    """A row of the cohort from those of its chunks, None where nobody of a chunk reached the moment."""
+    there = [row for row in rows if row is not None]
+
+    def joined(of: Callable[[Row], np.ndarray], nobody: Any) -> np.ndarray:
+        shape = of(there[0]).shape[1:]
+        columns = [np.full((n, *shape), nobody) if r is None else of(r) for r, n in zip(rows, sizes, strict=True)]
+        return np.concatenate(columns)
+
+    row = there[0] | {"day": joined(lambda r: r["day"], np.nan), "tick": max(r["tick"] for r in there)}
+    row["readings"] = {name: joined(lambda r, name=name: r["readings"][name], np.nan) for name in row["readings"]}
+    if len(there) < len(rows) or any("who" in r for r in there):
+        row["who"] = joined(_who, False)
+    return row
 
 
 def _sync_folder(folder: Path) -> None:

@@ -13,9 +13,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cls_sim as cls
 from cls_sim.clock import Clock, Moment
 from cls_sim.errors import Broken, Refused
 from cls_sim.trace import Trace
+from tests.lives import small
 
 ALL = np.array([True, True, True])
 
@@ -302,6 +304,23 @@ def test_join_puts_chunks_side_by_side():
         Trace.join([chunks[0], short_life()])
     with pytest.raises(Refused):
         Trace.join([])
+
+
+def test_chunks_whose_subjects_sleep_when_they_need_it_are_joined_as_the_cohort():
+    def lived(subjects: int, seed: int = 0, among: tuple[int, int] | None = None) -> Trace:
+        rhythm = cls.Pressure(wake=8, rise=[0.05, 0.2, 0.11], fall=0.2)
+        probes = {"accuracy": cls.Accuracy(at=["day.end", "night.end", "context.end", "life.end"])}
+        return cls.run(small(subjects, seed=seed, among=among, rhythm=rhythm, probes=probes), progress=False)
+
+    whole = lived(3)
+    joined = Trace.join([lived(1, i, (i, 3)) for i in range(3)])
+    assert joined.moments() == whole.moments()
+    for one, other in zip(joined.rows, whole.rows, strict=True):
+        who = one.get("who", np.ones(3, bool))
+        assert one["tick"] == other["tick"] and np.array_equal(who, other.get("who", np.ones(3, bool)))
+        assert np.array_equal(one["day"][who], other["day"][who])
+        assert np.allclose(one["readings"]["accuracy"], other["readings"]["accuracy"], equal_nan=True, atol=0.03)
+    assert not all(row.get("who", np.ones(3, bool)).all() for row in whole.rows)
 
 
 def test_a_trace_holds_one_cohort():

@@ -29,7 +29,7 @@ def lives_of(traces: Any, reading: str, moment: str | None) -> list[tuple[Arm, n
         else:
             days, values = trace.reading(reading, moment)
             rows = [row for row in trace.rows if row["moment"] == "context.end"]
-            ends = sorted({float(np.mean(row["day"])) for row in rows})
+            ends = sorted({float(np.mean(row["day"][row.get("who", ...)])) for row in rows})
         values = np.asarray(values, np.float64)
         there = ~np.isnan(values.reshape(len(values), -1)).all(1)
         found.append((Arm(name, number, ends), np.asarray(days, np.float64)[there], values[there]))
