@@ -125,6 +125,7 @@ def _hydra(args: list[str], folders: list[str]) -> int:
 
     from cls_sim import screen
     from cls_sim.composer import conf_dir, search_path
+    from cls_sim.interrupts import unmasked
 
     screen.guard()
     path = search_path(folders)
@@ -138,7 +139,8 @@ def _hydra(args: list[str], folders: list[str]) -> int:
 
     sys.argv = [sys.argv[0], *args]
     try:
-        shown()
+        with unmasked():
+            shown()
     except SystemExit as left:
         return int(left.code or 0)
     except Exception as error:

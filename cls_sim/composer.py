@@ -171,9 +171,10 @@ def composer(folders: Sequence[str]) -> Iterator[Composer]:
     from hydra.core.singleton import Singleton
 
     from cls_sim import screen
+    from cls_sim.interrupts import unmasked
 
     path = search_path(folders)
-    with ONE:
+    with unmasked(), ONE:
         before = Singleton.get_state()
         GlobalHydra.instance().clear()
         try:

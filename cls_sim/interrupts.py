@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -88,6 +89,31 @@ class Ear:
         assert self.heard is not None
         os.write(2, f"cls-sim: left at once by {self.heard}; what was saved before is whole\n".encode())
         os._exit(CODES[self.heard])
+
+
+@contextmanager
+def unmasked() -> Iterator[None]:
+    """An interruption over which somebody's tidying up stumbles (OmegaConf's does) is told as one, not as what came of
+    it.
+
+    >>> with unmasked():
+    ...     try:
+    ...         raise KeyboardInterrupt
+    ...     finally:
+    ...         None.tidied
+    Traceback (most recent call last):
+    KeyboardInterrupt
+    """
+    outside = sys.exc_info()[1]
+    try:
+        yield
+    except Exception as error:
+        below = error.__context__
+        while below is not None and below is not outside:
+            if isinstance(below, KeyboardInterrupt):
+                raise below from None
+            below = below.__context__
+        raise
 
 
 @contextmanager

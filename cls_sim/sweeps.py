@@ -107,7 +107,7 @@ def _prepared(given: Sequence[str], folders: Sequence[str], home: Path) -> Itera
     GlobalHydra.instance().clear()
     try:
         screen.guard()
-        with initialize_config_dir(str(conf_dir()), job_name="cls-sim", version_base="1.3"):
+        with interrupts.unmasked(), initialize_config_dir(str(conf_dir()), job_name="cls-sim", version_base="1.3"):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             try:

@@ -20,7 +20,7 @@ from faults import TINY, TWO, came_to, few_or_many, forked, into, newest, scratc
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim import checkpoint, interrupts, jobs, runs
+from cls_sim import checkpoint, configs, interrupts, jobs, runs
 from cls_sim.interrupts import Ear, Interrupted, heeded
 from cls_sim.life import Life
 
@@ -410,3 +410,25 @@ def test_the_console_and_its_workers_leave_and_go_on(tmp_path: Path, workers: in
     assert came_to(tmp_path / "run")["summary"] == came_to(tmp_path / "whole")["summary"]
     for job in ("cls-000000", "cls-000002"):
         assert came_to(tmp_path / "run")[job] == came_to(tmp_path / "whole")[job]
+
+
+def test_an_interruption_while_arms_are_composed_is_no_bad_override(monkeypatch, capsys):
+    """OmegaConf, struck while it builds a list, stumbles over the half of it that is there."""
+    from omegaconf import ListConfig
+
+    from cls_sim import __main__ as door
+
+    plain, calls, strikes = ListConfig._set_item_impl, 0, -1
+
+    def struck(self: Any, index: Any, item: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == strikes:
+            signal.raise_signal(signal.SIGINT)
+        plain(self, index, item)
+
+    monkeypatch.setattr(ListConfig, "_set_item_impl", struck)
+    configs.read(["experiment=digits"])
+    calls, strikes = 0, calls
+    assert door.main(["experiment=digits"]) == 130
+    assert capsys.readouterr().err == "cls-sim: stopped before anything was lived\n"
