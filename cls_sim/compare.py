@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cls_sim.door import entered
 from cls_sim.errors import Broken, Refused, suggest
 
 OPTIONS = ("out", "reading")
@@ -63,18 +64,7 @@ class Row:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The door of `cls-sim-compare`; exit codes as everywhere."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _door(args)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except KeyboardInterrupt:
-        print("cls-sim-compare: stopped", file=sys.stderr)
-        return 130
-    except Refused as error:
-        print(f"cls-sim-compare: error: {error}", file=sys.stderr)
-        return error.exit_code
+    return entered("cls-sim-compare", _door, argv)
 
 
 def _door(args: list[str]) -> int:

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim import ROOMS, configs
+from cls_sim.door import entered
 from cls_sim.errors import Refused, choice, suggest, whole
 
 DECIDE = (*ROOMS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends
@@ -236,15 +237,7 @@ def _fresh(folder: Path, again: bool) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The door of `cls-sim-claims`."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _door(args)
-    except KeyboardInterrupt:
-        print("cls-sim-claims: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    except Refused as error:
-        print(f"cls-sim-claims: error: {error}", file=sys.stderr)
-        return error.exit_code
+    return entered("cls-sim-claims", _door, argv, "stopped; the same command goes on")
 
 
 def _door(args: list[str]) -> int:

@@ -33,6 +33,7 @@ FLOORS = [
         "studies",
         "engines",
         "sweeps",
+        "door",
         "compare",
         "program",
         "tables",

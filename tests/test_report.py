@@ -16,7 +16,7 @@ import pytest
 
 from cls_sim import configs, report, statistics
 from cls_sim.claims.arms import published
-from cls_sim.report import expected, sections
+from cls_sim.report import arms, expected
 from cls_sim.report.facts import Published, facts
 from cls_sim.sinks import print_protocol
 
@@ -181,11 +181,11 @@ def test_a_verdict_is_that_of_the_claim():
     for values in (inside, wide, [0.62]):
         e, known = statistics.estimate(values), Published(60.13, 1.66, "x")
         claim = published({}, {"none": {"accuracy": np.array(values)}}, "none", 60.13, 1.66)
-        band, said = sections.verdict(e, known)
+        band, said = arms.verdict(e, known)
         assert band == pytest.approx(claim["tolerance"])
         assert said == ("inside" if values is inside else "not decided")
-    assert sections.verdict(statistics.estimate(inside), Published(70.0, 0.1, ""))[1] == "outside"
-    assert sections.verdict(statistics.estimate(inside), Published(70.0, None, ""))[1] == "shown, not counted"
+    assert arms.verdict(statistics.estimate(inside), Published(70.0, 0.1, ""))[1] == "outside"
+    assert arms.verdict(statistics.estimate(inside), Published(70.0, None, ""))[1] == "shown, not counted"
 
 
 def test_every_method_has_a_family_and_levels_that_are_known():

@@ -15,11 +15,11 @@ import contextlib
 import json
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cls_sim.dashboard.panels import Run, found, panels
+from cls_sim.door import entered
 from cls_sim.errors import Broken, Refused, suggest
 
 OPTIONS = ("--picture", "--push", "--send", "--entity", "--project")
@@ -27,15 +27,7 @@ OPTIONS = ("--picture", "--push", "--send", "--entity", "--project")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The door of `cls-sim-dashboard`; exit codes as everywhere."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _door(args)
-    except KeyboardInterrupt:
-        print("cls-sim-dashboard: stopped", file=sys.stderr)
-        return 130
-    except Refused as error:
-        print(f"cls-sim-dashboard: error: {error}", file=sys.stderr)
-        return error.exit_code
+    return entered("cls-sim-dashboard", _door, argv)
 
 
 def _door(args: list[str]) -> int:

@@ -11,11 +11,11 @@ prints.  report.md has its figures in report_figures/.  Of a run that has not fi
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cls_sim.door import entered
 from cls_sim.errors import Broken, Refused, suggest
 
 if TYPE_CHECKING:
@@ -28,18 +28,7 @@ PICTURES = "report_figures"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The door of `cls-sim-report`; exit codes as everywhere."""
-    args = list(sys.argv[1:] if argv is None else argv)
-    try:
-        return _door(args)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
-    except KeyboardInterrupt:
-        print("cls-sim-report: stopped", file=sys.stderr)
-        return 130
-    except Refused as error:
-        print(f"cls-sim-report: error: {error}", file=sys.stderr)
-        return error.exit_code
+    return entered("cls-sim-report", _door, argv)
 
 
 def _door(args: list[str]) -> int:
@@ -102,7 +91,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:
     """The title and the blocks of a report."""
-    from cls_sim.report import sections, together
+    from cls_sim.report import about, arms, contexts, together
     from cls_sim.report.blocks import Heading
 
     if reference is not None and not any(reference in run.arms for run in runs):
@@ -115,16 +104,16 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
         mine = reference if reference in run.arms else "none" if "none" in run.arms else next(iter(run.arms), "")
         assert mine is not None
         parts: Blocks = [
-            *sections.head(run),
-            *sections.protocol(run),
-            *sections.methods(run),
-            *sections.expectations(run),
-            *sections.matrices(run),
-            *sections.transfer(run),
-            *sections.budget(run, mine),
-            *sections.tests(run, mine),
-            *sections.claims(run),
-            *sections.drawn(run),
+            *about.head(run),
+            *about.protocol(run),
+            *arms.methods(run),
+            *arms.expectations(run),
+            *contexts.matrices(run),
+            *contexts.transfer(run),
+            *about.budget(run, mine),
+            *arms.tests(run, mine),
+            *about.claims(run),
+            *about.drawn(run),
         ]
         if len(runs) > 1:  # a run is a chapter, its sections are below it
             parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]

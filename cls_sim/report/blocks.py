@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,3 +54,28 @@ class Picture:
 
 Block = Heading | Text | Points | Table | Picture
 Blocks = list[Any]
+
+MOODS = {
+    "inside": "good",
+    "outside": "bad",
+    "not decided": "unsure",
+    "shown, not counted": "unsure",
+    "not at full size": "unsure",
+    "higher": "good",
+    "lower": "bad",
+    "holds": "good",
+    "does not hold": "bad",
+    "not judged": "unsure",
+}
+
+
+def picture(name: str, figure: Any, caption: str) -> Picture:
+    """A figure as a picture."""
+    page = io.BytesIO()
+    figure.savefig(page, format="png", dpi=200, metadata={"Software": None})
+    return Picture(name, page.getvalue(), caption)
+
+
+def words(reading: str) -> str:
+    """What a reading is called on a page."""
+    return reading.replace("_", " ").replace(".", ", ")

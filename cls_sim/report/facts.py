@@ -41,6 +41,9 @@ class Arm:
     def lived(self) -> int:
         return 0 if self.trace is None else self.trace.subjects
 
+    def cost(self, key: str) -> float:
+        return float((self.budget or {}).get(key) or 0.0)
+
     def matrix(self, reading: str) -> np.ndarray | None:
         """The reading [s, t, k] of each context (k) at birth and after each context (t); None where it is no such."""
         trace = self.trace

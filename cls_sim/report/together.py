@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from cls_sim import statistics
 from cls_sim.report import expected
+from cls_sim.report.arms import verdict
 from cls_sim.report.blocks import Blocks, Heading, Picture, Table
 from cls_sim.report.facts import Facts
-from cls_sim.report.sections import verdict
 from cls_sim.sinks.console import number
 
 
