@@ -17,7 +17,8 @@ from cls_sim.clock import Clock
 from cls_sim.errors import Refused
 from cls_sim.part import View
 from cls_sim.rhythm.base import Rhythm
-from tests.lives import wraps
+from cls_sim.vitals import Vitals
+from tests.lives import small, wraps
 
 ROOM = [name for name, module in cls.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
 TENANTS = [name for name in ROOM if not wraps(name)]
@@ -219,6 +220,16 @@ def test_a_night_ends_when_validation_no_longer_improves():
     assert clock.replay[0] == 25 and len(asked) == 6
     plain = cls.Validated(wake=10, night=8, check=5, patience=9)
     assert spans(lived(plain, begun(plain), 20)) == [("w", 10), ("z", 8)] * 2
+
+
+@pytest.mark.parametrize("hippocampus", ["NoHippocampus", "Store"])
+def test_a_validated_life_can_be_saved_from_birth_on(hippocampus: str):
+    rhythm = cls.Validated(wake=4, night=6, check=2)
+    life = small(2, rhythm=rhythm, hippocampus=getattr(cls, hippocampus)())
+    for _ in range(12):  # into the second night
+        Vitals(life).examine()
+        life.step()
+    assert life.clock.night.min() > 0
 
 
 # -- refusals --------------------------------------------------------------------------------------------------

@@ -13,6 +13,8 @@ from cls_sim.part import Spec, View, held_out
 from cls_sim.predictability import best_dose, decomposed, likelihood, speed
 from cls_sim.rhythm.base import UNASKED, Rhythm
 
+WORST = np.finfo(np.float64).max  # a loss that any other is better than; a state holds no infinity
+
 
 class Validated(Rhythm):
     """Nights that end when replay no longer helps: the loss on memories kept from replay has stopped falling.
@@ -43,7 +45,7 @@ class Validated(Rhythm):
         zeros = np.zeros(spec.subjects, np.int64)
         self.nights, self.stale, self.looked = zeros.copy(), zeros.copy(), zeros.copy()
         self.start = np.full(spec.subjects, UNASKED)  # replay steps before the night that is slept; UNASKED: awake
-        self.best = np.full(spec.subjects, np.inf)
+        self.best = np.full(spec.subjects, WORST)
         return replace(spec, per_day=self.wake, held_out=self.share)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
@@ -51,7 +53,7 @@ class Validated(Rhythm):
         begins = (owed > self.nights) & (self.start == UNASKED)
         self.start = np.where(begins, clock.replay, self.start)
         self.looked = np.where(begins, clock.replay - 1, self.looked)
-        self.best, self.stale = np.where(begins, np.inf, self.best), np.where(begins, 0, self.stale)
+        self.best, self.stale = np.where(begins, WORST, self.best), np.where(begins, 0, self.stale)
         sleeps = self.start != UNASKED
         slept = np.where(sleeps, clock.replay - self.start, 0)
         due = sleeps & (slept % self.check == 0) & (clock.replay > self.looked)
