@@ -113,8 +113,13 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
             raise Refused(f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, parameters))
     _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
-    if wrapping and needed and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return functools.partial(cls, **settings)
+    if needed and key in ROOMS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        if wrapping:
+            return functools.partial(cls, **settings)
+        branch = "{from: ARM, at: 12d, do: [" + key + "=…]}"
+        raise Refused(
+            key, f"{cls.__name__} goes round the {key} of another arm", f"write {branch}, or give {needed[0]}"
+        )
     if needed:
         raise Refused(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
     try:

@@ -94,6 +94,8 @@ def test_every_public_tenant_has_a_file_and_the_reverse():
         ("hippocampus._target_=os.system", "hippocampus._target_", "vocabulary"),
         ("replay._target_=builtins.open", "replay._target_", "vocabulary"),
         ("world.scenario=clas", "world.scenario", "class"),
+        ("hippocampus=lesion", "hippocampus", "{from: ARM, at: 12d, do: [hippocampus="),
+        ("replay=disrupted", "replay", "give policy"),
         ("gibberish", "gibberish", "key=value"),
     ],
 )
