@@ -227,6 +227,8 @@ def test_cued_traces_come_up_as_often_as_the_gain_says():
     assert torch.allclose(share, 4 * mine.double() / (3 * mine.double() + 1), atol=0.04)
     with pytest.raises(Refused, match="nothing is cued"):
         cls.Cued(contexts=[])
+    with pytest.raises(Refused, match="contexts: 5 is none of this world"):
+        life.twin(replay=cls.Cued(contexts=[0, 5]))
 
 
 @pytest.mark.parametrize("stage", ["dg", "ca3", "ca1"])

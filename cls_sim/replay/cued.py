@@ -52,6 +52,10 @@ class Cued(Sampled):
         super().__init__(self.batch)
 
     def begin(self, spec: Spec) -> Spec:
+        if beyond := [context for context in self.contexts if context >= spec.contexts]:
+            raise Refused(
+                "contexts", f"{beyond[0]} is none of this world", f"give numbers from 0 to {spec.contexts - 1}"
+            )
         self._gain = torch.from_numpy(per_subject("gain", self.gain, spec)).to(spec.device)[:, None]
         self._contexts = torch.tensor(self.contexts, dtype=torch.int64, device=spec.device)
         self._items = torch.tensor(self.items, dtype=torch.int64, device=spec.device)
