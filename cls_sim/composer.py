@@ -203,8 +203,11 @@ def refusal(error: BaseException) -> Refused:
         known = re.findall(r"^\t([\w.-]+)$", text.split("Config search path")[0], re.M)
         return Refused(group, f"there is no {name!r}", suggest(name, known))
     if m := re.search(r"Could not override '([^']+)'", text):
-        key = m.group(1)
-        return Refused(key, "is an unknown key", suggest(key, _known_keys(key)))
+        key, known = m.group(1), _known_keys(m.group(1))
+        if having := known.get(key):
+            room = key.partition(".")[0]
+            return Refused(key, f"is no setting of the {room} that is chosen", f"these have it: {', '.join(having)}")
+        return Refused(key, "is an unknown key", suggest(key, known))
     if m := re.search(r"Interpolation key '([^']+)' not found", text):
         return Refused(m.group(1), "is referred to and does not exist", "check the ${…} in your configuration")
     if m := re.search(r"(?:In|Error in) '([^']+)'", text):
@@ -214,15 +217,17 @@ def refusal(error: BaseException) -> Refused:
     return Refused(quoted.group(1) if quoted else "overrides", first, "write key=value, or see cls-sim --help")
 
 
-def _known_keys(key: str) -> list[str]:
-    """Keys that the user may have meant: of the same room's tenants, or at the top."""
+def _known_keys(key: str) -> dict[str, list[str]]:
+    """Keys that the user may have meant, and which tenants have them: of the same room, or at the top."""
     room, dot, _ = key.partition(".")
     if not dot or not (conf_dir() / room).is_dir():
-        return [*ROOMS, *TOP, "experiment"]
+        return {name: [] for name in (*ROOMS, *TOP, "experiment")}
     from omegaconf import OmegaConf
 
-    names = set()
-    for file in (conf_dir() / room).glob("*.yaml"):
+    names: dict[str, list[str]] = {}
+    for file in sorted((conf_dir() / room).glob("*.yaml")):
         loaded = OmegaConf.to_container(OmegaConf.load(file))
-        names |= {f"{room}.{k}" for k in loaded if k != "_target_"} if isinstance(loaded, dict) else set()
-    return sorted(names)
+        for name in loaded if isinstance(loaded, dict) else ():
+            if name != "_target_":
+                names.setdefault(f"{room}.{name}", []).append(file.stem)
+    return names

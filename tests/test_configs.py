@@ -190,6 +190,15 @@ def test_a_number_for_each_subject_is_its_own_wherever_its_chunk_begins():
         configs.make_life(configs.read(["subjects=3", "plasticity.night=[0.1,0.2]"]).arms["cls"].cfg, 1)
 
 
+def test_a_setting_of_another_tenant_is_told_with_those_that_have_it():
+    with pytest.raises(
+        Refused, match=r"^hippocampus\.fade: is no setting of .*; these have it: .*sparse, trisynaptic$"
+    ):
+        configs.read(["hippocampus=store", "hippocampus.fade=0.1"])
+    with pytest.raises(Refused, match=r"did you mean hippocampus\.capacity\?$"):
+        configs.read(["hippocampus.capcity=3"])
+
+
 def test_what_a_part_inside_refuses_is_told_under_its_own_name():
     wrong = ["hippocampus=hopfield", "subjects=2", "hippocampus.ca3.beta=[1,2,3]"]
     with pytest.raises(Refused, match=r"^hippocampus\.ca3\.beta: "):
