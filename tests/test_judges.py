@@ -95,6 +95,15 @@ def test_the_best_dose():
     assert 0.6 < best_dose(1.0, 1.0) < 0.8
 
 
+def test_where_an_interval_is_asked_for_few_subjects_decide_nothing():
+    claim, apart = {"is": "better", "arm": "a", "than": "b"}, {"a": 0.9 + NOISE[:3], "b": 0.1 + NOISE[3:6]}
+    found = verdict(claim, apart, subjects=3)
+    assert found["passed"] is None and found["value"] == pytest.approx(0.8, abs=0.02)
+    assert verdict({"is": "at_least", "arm": "a", "value": 0.3}, apart, subjects=3)["passed"] is True
+    lost = {"a": np.full(8, np.nan), "b": NOISE[:8]}
+    assert verdict(claim, lost, subjects=8)["passed"] is False
+
+
 def test_below_seed_1000_nothing_is_decided_and_other_sizes_are_left_out():
     claim = {"is": "at_most", "arm": "a", "value": 0.3}
     assert verdict(claim, {"a": NOISE}, seed=999)["passed"] is None

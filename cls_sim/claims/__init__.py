@@ -13,6 +13,7 @@ from typing import Any
 from cls_sim.claims import arms, criterion, development, frontier, go_cls, lives, memories, profiles, sleep
 from cls_sim.claims.values import Readings, Verdict
 from cls_sim.errors import Refused, choice, suggest
+from cls_sim.statistics import FEWEST
 from cls_sim.trace import Trace
 
 ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
@@ -24,9 +25,10 @@ KINDS: dict[str, Callable[..., Verdict]] = {
 
 
 def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Readings, cfg: Mapping[str, Any]) -> list:
-    """Every claim of this size with its value; `passed` is null below seed 1000 or where an arm was not run.
+    """Every claim of this size with its value; `passed` is null where nothing is decided.
 
-    Seeds below 1000 are for choosing, so a run with one decides nothing.
+    That is below seed 1000 (these are for choosing), where an arm was not run, and where an interval is asked for and
+    there are too few subjects for one.
     """
     found = []
     for name, claim in claims.items():
@@ -41,7 +43,8 @@ def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Read
             continue
         _check(name, kind, settings)
         verdict |= kind(traces, readings, **settings)
-        if cfg["seed"] < 1000:
+        bare = str(verdict["expected"]).startswith("interval") and cfg.get("subjects", FEWEST) < FEWEST
+        if cfg["seed"] < 1000 or bare:
             verdict["passed"] = None
         if "missed" in claim:
             verdict["missed"] = claim["missed"]
