@@ -17,7 +17,7 @@ import torch
 
 from cls_sim.clock import Clock
 from cls_sim.part import Spec
-from cls_sim.world import mnist
+from cls_sim.world import files, mnist
 from cls_sim.world.files import CAP, FileRefused, gunzip, read_idx
 from cls_sim.world.mnist import FILES, Mnist
 
@@ -52,7 +52,7 @@ def small(tmp_path, monkeypatch):
         dims = (count, 28, 28) if "images" in name else (count,)
         table[name] = (dims, hashlib.md5(content).hexdigest(), hashlib.md5(packed).hexdigest())
     monkeypatch.setattr(mnist, "FILES", table)
-    monkeypatch.setattr(mnist, "TIMEOUT", (0.5, 0.5))
+    monkeypatch.setattr(files, "TIMEOUT", (0.5, 0.5))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CLS_SIM_DATA_DIR", raising=False)
     for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -264,4 +264,4 @@ def test_a_bad_server_leaves_nothing_behind(small, monkeypatch, tmp_path, handle
 
 
 def test_waiting_for_a_server_is_bounded():
-    assert sum(mnist.TIMEOUT) <= 30
+    assert sum(files.TIMEOUT) <= 30

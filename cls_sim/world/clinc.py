@@ -6,14 +6,13 @@ import json
 from functools import cache
 
 from cls_sim.world.files import fetched, read_bytes
-from cls_sim.world.texts import Corpus, Encoder, Query, Texts
+from cls_sim.world.texts import Corpus, Query, Texts
 
 HOME = "https://raw.githubusercontent.com/clinc/oos-eval/master/data/"
 FILES = {  # name → sha256
     "data_full.json": "36923c3705a59e08fe9c3883d8bc2dd966ef93e22cb78ac41171782a698d56e0",
     "domains.json": "b947b579d3b8e74b06f93b01083d8efaff2888b43a3e362533bd88a6e1211b3a",
 }
-DOMAINS, SIZES = 10, {"train": 15000, "val": 3000, "test": 4500, "oos_val": 100, "oos_test": 1000}
 PARTS = {"test": ("test", "oos_test"), "validation": ("val", "oos_val")}
 
 
@@ -29,37 +28,6 @@ class Clinc(Texts):
     >>> Clinc(contexts=3).width
     2048
     """
-
-    def __init__(
-        self,
-        *,
-        scenario: str = "class",
-        contexts: int = DOMAINS,
-        width: int = 2048,
-        encoder: Encoder | str | None = None,
-        order: str = "sharp",
-        per_context: int = 30,
-        batch: int = 50,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        label_noise: float = 0.0,
-        examined: str = "test",
-    ):
-        super().__init__(
-            scenario=scenario,
-            contexts=contexts,
-            width=width,
-            encoder=encoder,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            label_noise=label_noise,
-            examined=examined,
-        )
 
     def corpus(self) -> Corpus:
         return _read(self.asks)

@@ -42,8 +42,8 @@ def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
 def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str]:
     """Where a public file is, and what to do if it is not the right one.
 
-    Looked for in this folder of $CLS_SIM_DATA_DIR, then in the user's cache, else downloaded there from `home`, whole
-    and of this checksum (`sha256:…`), or not at all.
+    Looked for in this folder of $CLS_SIM_DATA_DIR, then in the user's cache (a .gz also unpacked), else downloaded
+    there from `home`, whole and of this checksum (`sha256:…`), or not at all.
     """
     import pooch
 
@@ -52,8 +52,9 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
     places = [Path(named).expanduser() / folder] if named else []
     remedy = "delete it to have it downloaded again, or put the original file there"
     for place in (*places, cache):
-        if (place / name).is_file():
-            return place / name, remedy
+        for file in (place / name, place / name.removesuffix(".gz")):
+            if file.is_file():
+                return file, remedy
     pooch.get_logger().setLevel("WARNING")  # parts do not talk
     try:
         get: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
@@ -64,6 +65,15 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
         reason = f"is not there and cannot be downloaded from {home} ({reason})"
         raise FileRefused(str(cache / name), reason, remedy) from None
     return cache / name, remedy
+
+
+def at_hand(what: str, folder: str, name: str, home: str) -> tuple[Path, str]:
+    """Where a file that is never downloaded is in a folder of $CLS_SIM_DATA_DIR, and what to do if it is not."""
+    named = os.environ.get("CLS_SIM_DATA_DIR")
+    remedy = f"get {name} from {home} and put it into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
+    if not named:
+        raise Refused("world", f"{what} is not at hand", remedy)
+    return Path(named).expanduser() / folder / name, remedy
 
 
 def gunzip(path: Path, raw: bytes, remedy: str) -> bytes:

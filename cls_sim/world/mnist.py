@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import numpy as np
 
-from cls_sim.world.files import FileRefused, read_idx
+from cls_sim.world.files import FileRefused, fetched, read_idx
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
 FILES = {  # name → (dimensions, md5 of the content, md5 of the public .gz)
     "train-images-idx3-ubyte": (
         (60000, 28, 28),
@@ -49,51 +45,9 @@ def _data(images: np.ndarray, labels: np.ndarray, tests: Data | None) -> Data:
 
 
 def _read(name: str) -> np.ndarray:
-    dims, content, _ = FILES[name]
-    path = _found(_folder(), name) or _found(_cache(), name) or _fetched(name)
-    array = read_idx(path, dims, content, "delete it to have it downloaded again, or put the original file there")
+    dims, content, packed = FILES[name]
+    path, remedy = fetched("mnist", f"{name}.gz", MIRROR, f"md5:{packed}")
+    array = read_idx(path, dims, content, remedy)
     if len(dims) == 1 and array.max() > 9:
         raise FileRefused(str(path), f"holds the label {array.max()}", "put the original file there")
     return array
-
-
-def _folder() -> Path | None:
-    """The user's own folder of data, if there is one."""
-    named = os.environ.get("CLS_SIM_DATA_DIR")
-    return Path(named).expanduser() / "mnist" if named else None
-
-
-def _cache() -> Path:
-    """The folder that downloads go to."""
-    import pooch
-
-    return Path(pooch.os_cache("cls_sim")) / "mnist"
-
-
-def _found(folder: Path | None, name: str) -> Path | None:
-    """The file of this name, packed or not."""
-    paths = [folder / f"{name}.gz", folder / name] if folder else []
-    return next((path for path in paths if path.is_file()), None)
-
-
-def _fetched(name: str) -> Path:
-    """Download a file into the cache; it appears there whole and checked, or not at all."""
-    import pooch
-
-    path = _cache() / f"{name}.gz"
-    pooch.get_logger().setLevel("WARNING")  # parts do not talk
-    remedy = f"put {path.name} there, or into the folder mnist/ of a folder named by CLS_SIM_DATA_DIR"
-    try:
-        pooch.retrieve(
-            MIRROR + path.name,
-            known_hash=f"md5:{FILES[name][2]}",
-            fname=path.name,
-            path=path.parent,
-            downloader=pooch.HTTPDownloader(timeout=TIMEOUT),  # pyright: ignore[reportArgumentType]
-        )
-    except (OSError, ValueError) as error:  # what requests raises is an OSError; a wrong md5 a ValueError
-        reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
-        raise FileRefused(
-            str(path), f"is not there and cannot be downloaded from {MIRROR} ({reason})", remedy
-        ) from None
-    return path

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, whole
+from cls_sim.errors import choice, whole
 from cls_sim.part import Spec
 from cls_sim.subjects import each
 from cls_sim.world.base import World
-from cls_sim.world.files import FileRefused
+from cls_sim.world.files import FileRefused, at_hand
 
 FILE, SIZE, CHARACTERS, DRAWERS = "images_background_small1.zip", 105, 136, 20
 HOME = "https://github.com/brendenlake/omniglot"
@@ -88,11 +86,7 @@ class Omniglot(World):
 @cache
 def read() -> np.ndarray:
     """Every drawing, 1 where there is ink: uint8 [136 characters, 20 drawers, 105, 105]."""
-    folder = os.environ.get("CLS_SIM_DATA_DIR")
-    remedy = f"get {FILE} from {HOME} and put it into the folder omniglot/ of a folder named by CLS_SIM_DATA_DIR"
-    if not folder:
-        raise Refused("world", "Omniglot is not at hand", remedy)
-    path = Path(folder).expanduser() / "omniglot" / FILE
+    path, remedy = at_hand("Omniglot", "omniglot", FILE, HOME)
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(name for name in archive.namelist() if name.endswith(".png"))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 
-from cls_sim.errors import Refused, real, whole
+from cls_sim.errors import real, whole
 from cls_sim.subjects import generator
-from cls_sim.world.files import FileRefused, read_bytes
+from cls_sim.world.files import FileRefused, at_hand, read_bytes
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
@@ -171,11 +169,7 @@ def _rules(source: Generator, features: int, similarity: float) -> np.ndarray:
 
 def _read() -> tuple[np.ndarray, np.ndarray]:
     """Infant 0, female 1 or male 2 [n], and the 7 measurements and rings [n, 8]."""
-    folder = os.environ.get("CLS_SIM_DATA_DIR")
-    remedy = f"get abalone.data from {HOME} and put it into the folder abalone/ of a folder named by CLS_SIM_DATA_DIR"
-    if not folder:
-        raise Refused("world", "abalone is not at hand", remedy)
-    path = Path(folder).expanduser() / "abalone" / "abalone.data"
+    path, remedy = at_hand("abalone", "abalone", "abalone.data", HOME)
     lines = read_bytes(path, remedy).decode("latin1").split()
     rows = [line.split(",") for line in lines if line[:2] in ("I,", "F,", "M,")]
     try:
