@@ -79,3 +79,12 @@ def each(seeds: Sequence[int], purpose: str, draw) -> Tensor:
     torch.Size([2, 4, 2])
     """
     return torch.from_numpy(np.stack([np.asarray(draw(generator(seed, purpose))) for seed in seeds]))
+
+
+def over(numbers: Tensor, like: Tensor) -> Tensor:
+    """Numbers [s] over all that belongs to each subject in `like` [s, …]: [s, 1, …].
+
+    >>> over(torch.ones(2), torch.zeros(2, 4, 3)).shape
+    torch.Size([2, 1, 1])
+    """
+    return numbers.reshape(-1, *[1] * (like.dim() - 1))

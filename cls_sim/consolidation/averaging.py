@@ -13,7 +13,7 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.errors import Refused, real
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 
 
 class Averaging(Consolidation):
@@ -96,4 +96,4 @@ class Averaging(Consolidation):
             share = np.where(active & (lot < chance), 1 - np.minimum(most, alpha), 0.0)
             sent = torch.from_numpy(share.astype(np.float32)).to(self.spec.device)
             for weight, average in neocortex.averages[name].items():
-                average.lerp_(neocortex.weights[weight], sent.view(-1, *[1] * (average.ndim - 1)))
+                average.lerp_(neocortex.weights[weight], over(sent, average))

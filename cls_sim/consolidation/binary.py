@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.errors import Refused, real, reals, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, per_subject
-from cls_sim.subjects import Draws, each
+from cls_sim.subjects import Draws, each, over
 
 
 class Binary(Synapses):
@@ -70,7 +69,7 @@ class Binary(Synapses):
         speed = torch.from_numpy(np.where(active, rate, 0.0)).float().to(self.spec.device) * self._gain
         with torch.no_grad():
             for name, w in neocortex.weights.items():
-                chance = (gradient[name].abs() * _over(speed, w)).clamp_(max=1.0)
+                chance = (gradient[name].abs() * over(speed, w)).clamp_(max=1.0)
                 lot = self._draws[name].at(self.steps)
                 self.inner[name] = self.event(name, self.inner[name], -gradient[name].sign(), chance, lot)
                 self._show(name, w, active)
@@ -94,15 +93,15 @@ class Binary(Synapses):
             size = torch.where(size > 0, size, 1.0)
             self.amplitude[name] = torch.where(who, size, self.amplitude[name])
             first = self.first(name, sign)
-            self.inner[name] = torch.where(_over(who, first), first, self.inner[name])
+            self.inner[name] = torch.where(over(who, first), first, self.inner[name])
         self.born = self.born | active
 
     def _show(self, name: str, w: Tensor, active: np.ndarray) -> None:
-        shown = self.shown(self.inner[name]) * _over(self.amplitude[name], w)
+        shown = self.shown(self.inner[name]) * over(self.amplitude[name], w)
         if active.all():
             w.copy_(shown)
         else:
-            w.copy_(torch.where(_over(torch.from_numpy(active).to(w.device), w), shown, w))
+            w.copy_(torch.where(over(torch.from_numpy(active).to(w.device), w), shown, w))
 
 
 class Cascade(Binary):
@@ -234,8 +233,3 @@ def cascade(depth: int) -> tuple[list[float], list[float]]:
     q = [0.5**i for i in range(depth - 1)] + [0.5 ** (depth - 1) / 0.5]
     p = [0.5 ** (i + 1) / 0.5 for i in range(depth - 1)] + [0.0]
     return q, p
-
-
-def _over(numbers: Tensor, like: Tensor) -> Any:
-    """Numbers [s] over all that belongs to a subject."""
-    return numbers.view(-1, *[1] * (like.ndim - 1))

@@ -13,6 +13,7 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.errors import reals
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import over
 
 
 class Downscaled(Consolidation):
@@ -45,7 +46,7 @@ class Downscaled(Consolidation):
         stay = torch.from_numpy(np.where(active, self._stay, 1.0).astype(np.float32)).to(self._device)
         with torch.no_grad():
             for w in neocortex.weights.values():
-                w.mul_(stay.view(-1, *[1] * (w.ndim - 1)))
+                w.mul_(over(stay, w))
 
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         return self.rule.loss(neocortex, batch)

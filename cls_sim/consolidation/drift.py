@@ -14,7 +14,7 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.errors import reals
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, Wrap, per_subject
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 
 
 class Drift(Wrap, Consolidation):
@@ -62,5 +62,4 @@ class Drift(Wrap, Consolidation):
             if name not in self._draws:
                 purpose, shape = f"consolidation.drift.{name}", tuple(weight.shape[1:])
                 self._draws[name] = Draws(self._spec.seeds, purpose, shape, "normal", self._spec.device)
-            walk = torch.from_numpy(sd).to(weight).reshape(-1, *[1] * (weight.dim() - 1))
-            weight.add_(self._draws[name].at(clock.experience) * walk)
+            weight.add_(self._draws[name].at(clock.experience) * over(torch.from_numpy(sd).to(weight), weight))

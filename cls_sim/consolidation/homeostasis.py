@@ -11,6 +11,7 @@ from cls_sim.consolidation.wraps import Wrapped
 from cls_sim.errors import Refused, real, reals
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import over
 
 
 class Homeostasis(Wrapped):
@@ -65,30 +66,25 @@ class Homeostasis(Wrapped):
         awake, asleep = lived.cpu().numpy() & (rate > 0), (learns & ~lived).cpu().numpy() & (rate > 0)
         if awake.any():
             woken = torch.from_numpy(awake).to(there.device)
-            self.used = {name: used.masked_fill(_like(woken, used), 0.0) for name, used in self.used.items()}
+            self.used = {name: used.masked_fill(over(woken, used), 0.0) for name, used in self.used.items()}
             super().step(neocortex, batch, rate * awake, view)
         if asleep.any():
             self._shrink(neocortex, batch, torch.from_numpy(asleep).to(there.device))
 
     def _shrink(self, neocortex: Neocortex, batch: Batch, asleep: torch.Tensor) -> None:
-        shares = {name: _like(self._share, w).expand_as(w) for name, w in neocortex.weights.items()}
+        shares = {name: over(self._share, w).expand_as(w) for name, w in neocortex.weights.items()}
         if self.protection < float("inf"):
             for name, g in self.consolidation.gradient(neocortex, batch).items():
-                self.used[name] = self.used[name] + g.abs() * _like(asleep, g)
+                self.used[name] = self.used[name] + g.abs() * over(asleep, g)
                 shares[name] = shares[name] * torch.exp(-self.used[name] / self.protection)
         with torch.no_grad():
             cut = sum((shares[name] * w.abs()).flatten(1).double().sum(1) for name, w in neocortex.weights.items())
             left = ((total(neocortex) - self.baseline) / cut).nan_to_num(0.0).clamp(0.0, 1.0)
             left = torch.where(asleep, left, 0.0).float()
             for name, w in neocortex.weights.items():
-                w.mul_(1 - _like(left, w) * shares[name])
+                w.mul_(1 - over(left, w) * shares[name])
 
 
 def total(neocortex: Neocortex) -> torch.Tensor:
     """Σ|w| of each subject: [s]."""
     return torch.stack([w.detach().abs().flatten(1).double().sum(1) for w in neocortex.weights.values()]).sum(0)
-
-
-def _like(row: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """A number a subject [s], to be multiplied with weights [s, …]."""
-    return row.view(-1, *[1] * (w.ndim - 1))

@@ -17,7 +17,7 @@ from cls_sim.batch import Batch
 from cls_sim.errors import choice, real, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Part, Spec, View, told
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 
 Named = dict[str, Tensor]
 Pass = tuple[Tensor, Tensor]  # how much a pass counts for each row [s, b], and its derivative in the scores [s, b, o]
@@ -73,7 +73,7 @@ class _Rows(Importance):
             if self.samples is not None and rows >= self.samples:
                 break
         seen = seen.clamp(min=1)
-        return {name: t / seen.view(-1, *[1] * (t.dim() - 1)) for name, t in total.items()}
+        return {name: t / over(seen, t) for name, t in total.items()}
 
     def _add(self, total: Named, cortex: Neocortex, batch: Batch) -> None:
         context = told(self.spec, batch)
@@ -109,7 +109,7 @@ class _Rows(Importance):
             found = torch.autograd.grad(scores, weights, delta, retain_graph=True, materialize_grads=True)
             for name, g in zip(names, found, strict=True):
                 part = g.abs() if self.power == 1 else g.square()
-                total[name] += part * weight.view(-1, *[1] * (part.dim() - 1))
+                total[name] += part * over(weight, part)
 
     @staticmethod
     def _heads(cortex: Neocortex, context: Tensor | None) -> Tensor | None:

@@ -13,6 +13,7 @@ from cls_sim.consolidation.objectives import Label, Objective
 from cls_sim.errors import Refused, real, whole
 from cls_sim.neocortex.base import Neocortex, Tap
 from cls_sim.part import Spec, View, told
+from cls_sim.subjects import over
 
 WORK = 2**24  # numbers held at once while a kernel is summed
 
@@ -119,7 +120,7 @@ class Fromp(Objective):
             self.there[:, k] = torch.where(mine, 1.0, self.there[:, k])
             start += batch.rows
         for name, f in self.fisher.measure(view).items():
-            self.precision[name] = self.precision[name] + f * n.view(-1, *[1] * (f.dim() - 1))
+            self.precision[name] = self.precision[name] + f * over(n, f)
         self.rows_seen = self.rows_seen + n
 
     def _settle(self, cortex: Neocortex, k: int) -> None:

@@ -15,6 +15,7 @@ from cls_sim.clock import Clock
 from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.errors import choice, real, reals
 from cls_sim.part import Part, Spec, View, per_subject
+from cls_sim.subjects import over
 
 
 class Penalty(Part):
@@ -85,7 +86,7 @@ class Pull(Penalty):
         if not self.ended:
             return
         for name, w in weights.items():
-            strength = _column(self._strength, w)
+            strength = over(self._strength, w)
             away = torch.sub(w.detach(), self.centre[name]).mul_(self.precision[name])
             gradients[name] = away.mul_(strength).add_(gradients[name])
 
@@ -145,8 +146,8 @@ class Stiffen(Penalty):
         mean = sum(t.flatten(1).sum(1) for t in self.total.values()) / size  # [s]
         assert isinstance(mean, Tensor)
         for name, total in self.total.items():
-            relative = total / _column(mean.clamp(min=torch.finfo(torch.float32).tiny), total)
-            self.pace[name] = 1 / (1 + _column(self._strength, total) * relative)
+            relative = total / over(mean.clamp(min=torch.finfo(torch.float32).tiny), total)
+            self.pace[name] = 1 / (1 + over(self._strength, total) * relative)
 
 
 @torch.no_grad()
@@ -162,8 +163,3 @@ def hold(weights: Named, before: Named, plastic: Named) -> None:
 
 def _zeros(spec: Spec) -> Named:
     return {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-
-
-def _column(numbers: Tensor, like: Tensor) -> Tensor:
-    """Numbers [s] shaped to multiply `like` [s, …]."""
-    return numbers.view(-1, *[1] * (like.dim() - 1))

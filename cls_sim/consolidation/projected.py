@@ -15,6 +15,7 @@ from cls_sim.errors import choice, real, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.optimisers import Rule
 from cls_sim.part import Spec, View
+from cls_sim.subjects import over
 
 
 class Projected(Consolidation):
@@ -91,7 +92,7 @@ class Projected(Consolidation):
         v = torch.where(harmed, v + self.margin, 0.0)
         for name, one in gradients.items():
             for k, memory in enumerate(memories):
-                one = torch.addcmul(one, memory[name], v[:, k].view(-1, *[1] * (one.dim() - 1)))
+                one = torch.addcmul(one, memory[name], over(v[:, k], one))
             gradients[name] = one
         return gradients
 

@@ -15,6 +15,7 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.errors import Refused, real, reals, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, per_subject
+from cls_sim.subjects import over
 
 
 class BennaFusi(Synapses):
@@ -136,7 +137,7 @@ class Fading(Synapses):
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         self._meet(neocortex)
         for name, w in neocortex.weights.items():
-            stay = self._stay.view(-1, *[1] * (w.ndim - 1))
+            stay = over(self._stay, w)
             w.copy_(self.birth[name] + stay * (w - self.birth[name]))
         self.rule.elapse(neocortex, clock)
 

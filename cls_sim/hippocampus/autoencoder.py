@@ -18,7 +18,7 @@ from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 from cls_sim.optimisers import Adam
 from cls_sim.part import Spec, State, View
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 from cls_sim.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 
 
@@ -140,7 +140,7 @@ class Autoencoder(Slotless):
         who = torch.from_numpy(due).to(self.spec.device)
         for mine, now in ((self.before, self.weights), (self.namer, view.neocortex.weights)):
             for name in mine:
-                mine[name] = torch.where(who.view(-1, *[1] * (now[name].ndim - 1)), now[name], mine[name])
+                mine[name] = torch.where(over(who, now[name]), now[name], mine[name])
         self.renewals = self.renewals + due
         self.changed += 1
 

@@ -13,7 +13,7 @@ from cls_sim.clock import Clock, Span
 from cls_sim.errors import Refused, real
 from cls_sim.hippocampus.base import Hippocampus, Recall, Stages, Traces, nothing
 from cls_sim.part import Spec, View
-from cls_sim.subjects import each
+from cls_sim.subjects import each, over
 
 
 class Wrapped(Hippocampus):
@@ -188,7 +188,7 @@ class Lesion(Wrapped):
         found, out = super().recall(x), {}
         for field in fields(Recall):
             mine, empty = getattr(found, field.name), getattr(none, field.name)
-            out[field.name] = torch.where(works.reshape(-1, *[1] * (mine.dim() - 1)), mine, empty)
+            out[field.name] = torch.where(over(works, mine), mine, empty)
         return Recall(**out)
 
     def traces(self) -> Traces:

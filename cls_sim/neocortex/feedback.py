@@ -16,7 +16,7 @@ from cls_sim.errors import Refused, real, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.mlp import widths
 from cls_sim.part import Spec, View
-from cls_sim.subjects import Draws, each
+from cls_sim.subjects import Draws, each, over
 from cls_sim.variational import (
     Weights,
     divergence,
@@ -183,7 +183,7 @@ class Feedback(Neocortex):
         """From now on those who are due dream as they are now."""
         who = torch.from_numpy(due).to(self.met.device)
         for name, w in self.weights.items():
-            self.before[name] = torch.where(who.view(-1, *[1] * (w.ndim - 1)), w, self.before[name])
+            self.before[name] = torch.where(over(who, w), w, self.before[name])
         self.known = torch.where(who[:, None], self.met, self.known)
 
     @torch.no_grad()

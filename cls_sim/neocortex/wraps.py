@@ -11,7 +11,7 @@ from cls_sim.clock import Clock, Span
 from cls_sim.errors import choice, reals
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, Wrap, per_subject
-from cls_sim.subjects import each
+from cls_sim.subjects import each, over
 
 OF = ("units", "weights")
 
@@ -103,5 +103,5 @@ class CortexLesion(Wrap, Neocortex):
         """The mask [s, …], or ones for subjects whose lesion is over."""
         if self.clock is None or (lasts := self.span.lasts(self.clock)).all():
             return mask
-        over = torch.from_numpy(~lasts).to(mask.device)
-        return torch.where(over.reshape(-1, *[1] * (mask.dim() - 1)), 1.0, mask)
+        past = torch.from_numpy(~lasts).to(mask.device)
+        return torch.where(over(past, mask), 1.0, mask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View, Wrap, per_subject
 from cls_sim.replay.base import Replay, Within
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 
 
 class _Night(Wrap, Within):
@@ -99,7 +98,4 @@ class NoisyReplay(_Night):
         if not sd.any():
             return batch
         noise = self._at("replay.noise", tuple(batch.x.shape[1:]), "normal", clock)
-        return batch.with_(
-            x=batch.x
-            + noise * torch.from_numpy(sd.astype(np.float32)).to(noise.device).reshape(-1, *[1] * (noise.dim() - 1))
-        )
+        return batch.with_(x=batch.x + noise * over(torch.from_numpy(sd).to(noise), noise))

@@ -12,7 +12,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
 from cls_sim.replay.base import Replay
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 
 
 class Pseudorehearsal(Replay):
@@ -61,6 +61,6 @@ class Pseudorehearsal(Replay):
             return
         who = torch.from_numpy(new).to(self._draws.device)
         for name, weight in neocortex.weights.items():
-            here = who.view(-1, *[1] * (weight.ndim - 1))
+            here = over(who, weight)
             self.nightfall[name] = torch.where(here, weight.detach(), self.nightfall[name])
         self.night = clock.night.copy()

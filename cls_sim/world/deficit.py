@@ -12,6 +12,7 @@ from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused, choice, reals, whole
 from cls_sim.part import Spec, per_subject
+from cls_sim.subjects import over
 from cls_sim.world.base import World
 from cls_sim.world.wraps import Seen
 
@@ -69,7 +70,7 @@ class Deficit(Seen):
         x = self._seen(batch.x)
         if not spoilt.all():
             who = torch.from_numpy(spoilt).to(x.device)
-            x = torch.where(who.view(-1, *[1] * (x.ndim - 1)), x, batch.x)
+            x = torch.where(over(who, x), x, batch.x)
         return batch.with_(x=x)
 
     def _seen(self, x: Tensor) -> Tensor:

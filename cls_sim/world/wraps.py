@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock, Span
 from cls_sim.errors import Refused, real, reals
 from cls_sim.part import Spec, Wrap, per_subject
-from cls_sim.subjects import Draws
+from cls_sim.subjects import Draws, over
 from cls_sim.world.base import World
 
 
@@ -68,9 +67,10 @@ class NoisyWorld(Seen):
         if not sd.any():
             return batch
         noise = self._draws.at(clock.experience)[:, : batch.rows]
-        x = batch.x + noise * _column(sd, noise)
+        strength = over(torch.from_numpy(sd).to(noise), noise)
+        x = batch.x + noise * strength
         if self._step is not None:
-            x = torch.where(_column(sd, x) > 0, (x / self._step).round().clamp(0, 255) * self._step, batch.x)
+            x = torch.where(strength > 0, (x / self._step).round().clamp(0, 255) * self._step, batch.x)
         return batch.with_(x=x)
 
 
@@ -110,8 +110,3 @@ class Mislabelled(Seen):
         which, other = self._draws.at(clock.experience)[:, :, : batch.rows].unbind(1)
         wrong = (batch.y + 1 + (other * (self._outputs - 1)).long()) % self._outputs
         return batch.with_(y=torch.where(lasts[:, None] & (which < self.fraction), wrong, batch.y))
-
-
-def _column(numbers: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """Numbers [s] as a tensor that broadcasts over [s, …]."""
-    return torch.from_numpy(numbers).to(like.dtype).to(like.device).reshape(-1, *[1] * (like.dim() - 1))
