@@ -91,7 +91,28 @@ class MemorySignal(Probe):
         return inner[..., self.region].flatten(1)
 
 
-class Strength(Probe):
+class OfCohorts(Probe):
+    """What is left of each cohort that a world teaches, in the cortex or in both systems: [s, K]."""
+
+    axis = "cohort"
+
+    def __init__(self, *, of: str = "cortex", at: str | list[str] | tuple[str, ...] = "life.end"):
+        super().__init__(at=at)
+        self.of = choice("of", of, SYSTEMS)
+
+    def cohorts(self, life: Any) -> tuple[Tensor, Tensor]:
+        """The cohorts' patterns, and what there is of them in the cortex or in both systems: [s, K, items]."""
+        if not hasattr(life.world, "cohorts"):
+            raise Refused("", "asks for cohorts, and this world has none", "use world=cohorts")
+        patterns = life.world.cohorts()
+        there = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
+        if self.of == "both":
+            cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
+            there = there + life.hippocampus.recall(cue).scores.reshape(patterns.shape)
+        return patterns, there
+
+
+class Strength(OfCohorts):
     """How strong each cohort's memory is: the mean over its items of y·w, [s, K].
 
     1 is a memory as it was learned in one exposure; its reference, of a pattern that was never learned, is 0.
@@ -103,18 +124,12 @@ class Strength(Probe):
     ('day.end',)
     """
 
-    axis = "cohort"
-
-    def __init__(self, *, of: str = "cortex", at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
-        self.of = choice("of", of, SYSTEMS)
-
     def measure(self, life: Any) -> Tensor:
-        patterns, there = _cohorts(life, self.of)
+        patterns, there = self.cohorts(life)
         return (patterns * there).double().mean(2)
 
 
-class Recalled(Probe):
+class Recalled(OfCohorts):
     """The share of each cohort's items of which there is at least one copy, [s, K]; its chance level is 0.
 
     of  cortex (what a lesion of the hippocampus leaves) or both
@@ -126,18 +141,15 @@ class Recalled(Probe):
     'cortex'
     """
 
-    axis = "cohort"
-
     def __init__(self, *, of: str = "both", at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
-        self.of = choice("of", of, SYSTEMS)
+        super().__init__(of=of, at=at)
 
     def measure(self, life: Any) -> Tensor:
-        patterns, there = _cohorts(life, self.of)
+        patterns, there = self.cohorts(life)
         return (patterns * there >= 0.5).double().mean(2)
 
 
-class Discriminability(Probe):
+class Discriminability(OfCohorts):
     """How well each learned cohort is told from what was never learned: d' of y·w over items, [s, learned cohorts].
 
         d'_k = (mean_k - mean_0) / sqrt((var_k + var_0) / 2),  0: all items of the cohorts that are learned at no time
@@ -153,14 +165,8 @@ class Discriminability(Probe):
     'cortex'
     """
 
-    axis = "cohort"
-
-    def __init__(self, *, of: str = "cortex", at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
-        self.of = choice("of", of, SYSTEMS)
-
     def measure(self, life: Any) -> Tensor:
-        patterns, there = _cohorts(life, self.of)
+        patterns, there = self.cohorts(life)
         learned = torch.tensor([len(times) > 0 for times in life.world.times], device=patterns.device)
         if learned.all():
             raise Refused(
@@ -170,15 +176,3 @@ class Discriminability(Probe):
         lures, signal = signal[:, ~learned].flatten(1), signal[:, learned]
         noise = (signal.var(2) + lures.var(1, keepdim=True)) / 2
         return (signal.mean(2) - lures.mean(1, keepdim=True)) / noise.sqrt()
-
-
-def _cohorts(life: Any, of: str) -> tuple[Tensor, Tensor]:
-    """The cohorts' patterns, and what there is of them in the cortex or in both systems: [s, K, items]."""
-    if not hasattr(life.world, "cohorts"):
-        raise Refused("", "asks for cohorts, and this world has none", "use world=cohorts")
-    patterns = life.world.cohorts()
-    there = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
-    if of == "both":
-        cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
-        there = there + life.hippocampus.recall(cue).scores.reshape(patterns.shape)
-    return patterns, there
