@@ -25,7 +25,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.ledger import Ledger
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Part, Spec, State, View, agree
-from cls_sim.plasticity import Plasticity
+from cls_sim.plasticity.base import Plasticity
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import Cortex

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import cls_sim as cls
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
-from cls_sim.plasticity import Plasticity
+from cls_sim.plasticity.base import Plasticity
 from tests.lives import wraps
 
 NEEDED: dict[str, dict[str, Any]] = {"WakeNight": {"night": 0.1}}  # settings without a default

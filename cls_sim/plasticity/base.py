@@ -1,0 +1,18 @@
+"""What every schedule of plasticity is."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+
+from cls_sim.clock import Clock
+from cls_sim.part import Part
+
+
+class Plasticity(Part):
+    """A schedule is a function of the clock, nothing else."""
+
+    @abstractmethod
+    def rate(self, clock: Clock) -> np.ndarray:
+        """The learning rate of each subject at this tick: float64 [s], from 0."""

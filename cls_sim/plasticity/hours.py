@@ -1,0 +1,142 @@
+"""Plasticities that are others awake than asleep, and in the course of a night."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cls_sim.clock import Clock, in_rem
+from cls_sim.errors import Refused, reals
+from cls_sim.part import Spec, per_subject
+from cls_sim.plasticity.ages import Constant
+from cls_sim.plasticity.base import Plasticity
+
+
+def schedule(key: str, value: Plasticity | float | list[float]) -> Plasticity:
+    """A schedule, or that of a constant rate.
+
+    >>> schedule("wake", 0.1)
+    Constant(value=0.1)
+    """
+    return value if isinstance(value, Plasticity) else Constant(rate=reals(key, value, 0.0))
+
+
+class WakeNight(Plasticity):
+    """One plasticity awake and another asleep: the cortex often learns by night only (wake = 0).
+
+    wake   a schedule, or a number from 0 (or one a subject)
+    night  a schedule, or a number from 0 (or one a subject)
+
+    >>> from cls_sim.part import Spec
+    >>> from cls_sim.plasticity.ages import Exponential
+    >>> schedule = WakeNight(wake=0.0, night=Exponential(start=0.1))
+    >>> _ = schedule.begin(Spec(seeds=(0, 1)))
+    >>> clock = Clock(2, 100)
+    >>> clock.asleep[1] = True
+    >>> schedule.rate(clock).tolist()
+    [0.0, 0.1]
+    """
+
+    def __init__(self, *, wake: Plasticity | float | list[float] = 0.0, night: Plasticity | float | list[float]):
+        self.wake = schedule("wake", wake)
+        self.night = schedule("night", night)
+
+    def begin(self, spec: Spec) -> Spec:
+        for name in ("wake", "night"):
+            self.begin_inside(name, spec)
+        return spec
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        return np.where(clock.asleep, self.night.rate(clock), self.wake.rate(clock))
+
+
+class StageRates(Plasticity):
+    """One plasticity in NREM and another in REM (by day: that of NREM), of a rhythm with stages.
+
+    nrem  a schedule, or a number from 0 (or one a subject)
+    rem   a schedule, or a number from 0 (or one a subject)
+
+    Refused where nights have no stages.
+
+    >>> from cls_sim.part import Spec
+    >>> schedule = StageRates(nrem=0.1, rem=0.02)
+    >>> _ = schedule.begin(Spec(stages=(3, 1)))
+    >>> clock = Clock(1, 100)
+    >>> clock.replay += 3
+    >>> schedule.rate(clock).tolist()
+    [0.02]
+    """
+
+    derived = frozenset({"_stages"})
+
+    def __init__(
+        self, *, nrem: Plasticity | float | list[float] = 0.001, rem: Plasticity | float | list[float] = 0.001
+    ):
+        self.nrem = schedule("nrem", nrem)
+        self.rem = schedule("rem", rem)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.stages is None:
+            raise Refused("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
+        self._stages = spec.stages
+        for name in ("nrem", "rem"):
+            self.begin_inside(name, spec)
+        return spec
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        return np.where(in_rem(clock, self._stages), self.rem.rate(clock), self.nrem.rate(clock))
+
+
+class Settling(Plasticity):
+    """A plasticity that settles in the course of every night, and is high again when the next begins.
+
+        η = start · (floor + (1 - floor) · (1 - t / T)),   t of tonight's T replay steps are over;   by day wake
+
+    However long a night is, the cortex wakes from it at rest.  Refused where the length of nights is not known when
+    they begin (pressure, validation).
+
+    start  from 0, the rate when a night begins; one number, or one a subject
+    floor  0 to 1, the share of it at the end; one number, or one a subject
+    wake   from 0, the rate by day; one number, or one a subject
+
+    Source: the rate is annealed and raised again, Loshchilov & Hutter 2017; here night by night.
+
+    >>> from cls_sim.part import Spec
+    >>> schedule = Settling(start=0.1, floor=0.0)
+    >>> _ = schedule.begin(Spec(due=lambda experience: experience // 10 * 4))
+    >>> clock = Clock(1, 10)
+    >>> clock.experience += 10
+    >>> clock.asleep[:] = True
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(float(schedule.rate(clock)[0]), 6))
+    ...     clock.replay += 1
+    >>> rates
+    [0.1, 0.075, 0.05, 0.025]
+    """
+
+    derived = frozenset({"_start", "_floor", "_wake", "_due"})
+
+    def __init__(
+        self,
+        *,
+        start: float | list[float] = 0.001,
+        floor: float | list[float] = 0.01,
+        wake: float | list[float] = 0.0,
+    ):
+        self.start, self.floor = reals("start", start, 0.0), reals("floor", floor, 0.0, 1.0)
+        self.wake = reals("wake", wake, 0.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        if spec.due is None:
+            raise Refused("", "settles by the length of a night, which this rhythm does not know", "use rhythm=nights")
+        self._due = spec.due
+        self._start, self._floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
+        self._wake = per_subject("wake", self.wake, spec)
+        return spec
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        before = self._due(np.maximum(clock.experience - 1, 0))
+        tonight = self._due(clock.experience) - before
+        over = ((clock.replay - before) / np.maximum(tonight, 1)).clip(0.0, 1.0)
+        night = self._start * (self._floor + (1.0 - self._floor) * (1.0 - over))
+        return np.where(clock.asleep, night, self._wake)

@@ -1,0 +1,46 @@
+"""Plasticity under an experiment."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cls_sim.clock import Clock, Span
+from cls_sim.errors import reals
+from cls_sim.part import Spec, per_subject
+from cls_sim.plasticity.base import Plasticity
+
+
+class Modulated(Plasticity):
+    """Another schedule, changed by a factor from now on: η = factor · η₀ (a drug, a disease, an enriched cage).
+
+    plasticity  η₀, the schedule that is changed
+    factor      from 0, one number or one a subject; 0 stops all learning, 1 changes nothing
+    until       age in days at which the schedule is itself again; None: never
+
+    >>> from cls_sim.part import Spec
+    >>> from cls_sim.plasticity.ages import Constant
+    >>> schedule = Modulated(Constant(rate=0.1), factor=3.0, until=5.0)
+    >>> _ = schedule.begin(Spec())
+    >>> clock = Clock(1, 100)
+    >>> early = schedule.rate(clock).round(6).tolist()
+    >>> clock.experience += 500
+    >>> early, schedule.rate(clock).tolist()
+    ([0.3], [0.1])
+    """
+
+    derived = frozenset({"_factor"})
+
+    def __init__(self, plasticity: Plasticity, *, factor: float | list[float] = 0.0, until: float | None = None):
+        self.plasticity, self.factor, self.span = plasticity, reals("factor", factor, 0.0), Span(until)
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = self.begin_inside("plasticity", spec)
+        self._factor = per_subject("factor", self.factor, spec)
+        return spec
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._factor = per_subject("factor", self.factor, spec)
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        return self.plasticity.rate(clock) * np.where(self.span.lasts(clock), self._factor, 1.0)
