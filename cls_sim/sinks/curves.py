@@ -74,5 +74,5 @@ def _spread(key: str, values: np.ndarray) -> dict[str, float]:
     mean = float(values.mean())
     if n < statistics.FEWEST or not np.isfinite(values).all():
         return {key: mean}
-    half = statistics._expanded(n, 0.95) * float(values.std()) / n**0.5  # t · SD / sqrt n
+    half = statistics.expanded(n, 0.95) * float(values.std()) / n**0.5  # t · SD / sqrt n
     return {key: mean, f"{key}.low": mean - half, f"{key}.high": mean + half}
