@@ -56,12 +56,14 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     """
     mine = [str(override) for override in overrides]
     with composer(folders) as compose:
-        base = compose(mine)
+        plain = not any(override.startswith(("method=", "size=")) for override in mine)
+        first = mine if plain else [override for override in mine if not _is_setting(override)]
+        base = compose(first)
         size, small = choice("size", base["size"], ("paper", "small")), _texts("small", base["small"])
         small = small if size == "small" else []
         method = _method(base.get("method"), _scenario(base))
         settled = [*small, *method, *mine]
-        cfg = compose(settled) if small or method else base
+        cfg = base if settled == first else compose(settled)
         _check_top(cfg)
         arms: dict[str, Arm] = {}
         asked = _asked(cfg)
@@ -200,6 +202,12 @@ def _treated(compose: Composer, key: str, own: list[str], settled: list[str], ba
 
 def _is_choice(override: str) -> bool:
     return override.split("=")[0] in ROOMS
+
+
+def _is_setting(override: str) -> bool:
+    """Whether it sets something of a tenant that a method, or the small size, may have yet to choose."""
+    room, dot, _ = override.lstrip("+~").split("=")[0].partition(".")
+    return bool(dot) and room in ROOMS and room != "world"
 
 
 def _spelled(compose: Composer, override: str, settled: list[str], scenario: str) -> list[str]:

@@ -199,6 +199,18 @@ def test_a_setting_of_another_tenant_is_told_with_those_that_have_it():
         configs.read(["hippocampus.capcity=3"])
 
 
+def test_a_methods_own_settings_can_be_set_beside_it():
+    mine = ["replay.share=0.25", "hippocampus.capacity=77", "consolidation.objective.temperature=3"]
+    cfg = configs.read(["experiment=split_mnist", "size=small", *mine[:2], "method=er"]).arms["er"].cfg
+    assert cfg["replay"]["share"] == 0.25 and cfg["hippocampus"]["capacity"] == 77
+    dreaming = configs.read([mine[2], "method=bir", "experiment=split_mnist"]).cfg
+    assert dreaming["consolidation"]["objective"]["temperature"] == 3
+    with pytest.raises(Refused, match=r"replay\.shore"):
+        configs.read(["experiment=split_mnist", "method=er", "replay.shore=1"])
+    with pytest.raises(Refused, match=r"hippocampus\.capcity"):
+        configs.read(["size=paper", "hippocampus.capcity=3"])
+
+
 def test_what_a_part_inside_refuses_is_told_under_its_own_name():
     wrong = ["hippocampus=hopfield", "subjects=2", "hippocampus.ca3.beta=[1,2,3]"]
     with pytest.raises(Refused, match=r"^hippocampus\.ca3\.beta: "):
