@@ -151,6 +151,7 @@ VOCABULARY = {
     "Sgd": "optimisers",
     "Momentum": "optimisers",
     "Adam": "optimisers",
+    "Clipped": "optimisers",
     "Imm": "consolidation.wraps",
     "Retrain": "consolidation.wraps",
     "FromScratch": "consolidation.wraps",

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import real
+from cls_sim.errors import Refused, real
 from cls_sim.part import Part, Spec
 
 Named = dict[str, Tensor]
@@ -153,6 +153,39 @@ class Adam(Rule):
             m.lerp_(g, new1)
             v.lerp_(g.square(), new2)
             _flat(w).addcdiv_(m * step, v.sqrt().mul_(correction).add_(self.eps), value=-1)
+
+
+class Clipped(Rule):
+    """Another rule, given no gradient longer than so much:  g ← g · min(1, norm / |g|), |g| over all weights.
+
+    rule  the rule that moves
+    norm  the longest gradient, above 0
+
+    Source: Pascanu, Mikolov & Bengio 2013.
+
+    >>> rule, w = Clipped(rule=Sgd(), norm=1.0), {"w": torch.zeros(1, 2)}
+    >>> _ = rule.begin(Spec(weights={"w": (1, 2)}))
+    >>> rule.update(w, {"w": torch.tensor([[3.0, 4.0]])}, np.array([1.0]), np.array([True]))
+    >>> [round(x, 3) for x in w["w"][0].tolist()]
+    [-0.6, -0.8]
+    """
+
+    def __init__(self, *, rule: Rule, norm: float = 1.0):
+        if not isinstance(rule, Rule):
+            raise Refused("rule", f"{type(rule).__name__} does not move weights", "give Sgd(), Momentum() or Adam()")
+        self.rule, self.norm = rule, real("norm", norm, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.rule.begin(spec)
+        return super().begin(spec)
+
+    @torch.no_grad()
+    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        given = {name: gradients[name] for name in weights}
+        square = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in given.values()]).sum(0)  # [s]
+        scale = (self.norm / square.sqrt().clamp(min=1e-30)).clamp(max=1.0)
+        shorter = {name: g * scale.view(-1, *[1] * (g.dim() - 1)) for name, g in given.items()}
+        self.rule.update(weights, shorter, rate, active)
 
 
 def alike(rate: np.ndarray, active: np.ndarray) -> bool:

@@ -27,11 +27,25 @@ ROOM = [
     n for n, module in cls.VOCABULARY.items() if module.startswith("consolidation.") and not module.endswith("base")
 ]
 TENANTS = [name for name in ROOM if issubclass(getattr(cls, name), Consolidation) and not wraps(name)]
-RULES: dict[str, Callable[[], Rule]] = {"sgd": cls.Sgd, "momentum": cls.Momentum, "adam": cls.Adam}
+
+
+class ClippedSgd(torch.optim.SGD):
+    def step(self, closure: Any = None) -> None:
+        torch.nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 0.5)
+        super().step()
+
+
+RULES: dict[str, Callable[[], Rule]] = {
+    "sgd": cls.Sgd,
+    "momentum": cls.Momentum,
+    "adam": cls.Adam,
+    "clipped": lambda: cls.Clipped(rule=cls.Sgd(), norm=0.5),
+}
 PEERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
     "sgd": lambda p, lr: torch.optim.SGD(p, lr),
     "momentum": lambda p, lr: torch.optim.SGD(p, lr, momentum=0.9),
     "adam": lambda p, lr: torch.optim.Adam(p, lr),
+    "clipped": lambda p, lr: ClippedSgd(p, lr),
 }
 
 
@@ -382,6 +396,8 @@ def test_a_parameter_that_answers_nothing_stays():
         (lambda: cls.Adam(beta1=1.0), "beta1"),
         (lambda: cls.Adam(beta2=-0.1), "beta2"),
         (lambda: cls.Adam(eps=0.0), "eps"),
+        (lambda: cls.Clipped(rule=cls.Label()), "rule"),
+        (lambda: cls.Clipped(rule=cls.Sgd(), norm=0.0), "norm"),
         (lambda: cls.Momentum(momentum=1.5), "momentum"),
         (lambda: cls.Distil(temperature=0.0), "temperature"),
         (lambda: cls.Distil(share=2), "share"),
