@@ -131,6 +131,7 @@ VOCABULARY = {
     "Cued": "replay.cued",
     "Mixed": "replay.wraps",
     "Staged": "replay.wraps",
+    "AwakeAsleep": "replay.wraps",
     "Preferred": "replay.preferred",
     "Thinned": "replay.preferred",
     "Preference": "replay.preferences",

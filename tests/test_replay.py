@@ -99,7 +99,13 @@ def unfinished(tenant: type) -> bool:
 
 MOVES = {"shift": 0.0, "turn": 0.0, "scale": 0.0, "noise": 0.1}  # inputs here are no images
 STAGES = {"nrem": cls.Recent(), "rem": cls.OldNew(old=1.0)}
-SETTINGS = {"Staged": STAGES, "Mixed": {"stored": cls.Uniform(), "dreamed": cls.Recent(batch=7)}, "Augmented": MOVES}
+HOURS = {"awake": cls.Interleaved(cls.Uniform(batch=8)), "asleep": cls.Recent(batch=7)}
+SETTINGS = {
+    "Staged": STAGES,
+    "AwakeAsleep": HOURS,
+    "Mixed": {"stored": cls.Uniform(), "dreamed": cls.Recent(batch=7)},
+    "Augmented": MOVES,
+}
 
 
 def made(tenant: type) -> Replay:
@@ -341,6 +347,20 @@ def test_interleaved_weighs_contexts_alike():
         assert torch.allclose(batch.weights().mean(1), torch.ones(4))
         assert (batch.born[:, ROWS:] < (k - 1) * 10).all()  # of past contexts only
         assert set((batch.born[:, ROWS:] // 10).flatten().tolist()) == set(range(k - 1))
+
+
+def test_a_policy_for_the_day_and_another_for_the_night():
+    """The lesson is that of the one, the night's rows are those of the other, bit for bit."""
+    spec = spec_of(ends=())
+    store = remembering(spec, range(12))
+    day = begun(cls.Interleaved(cls.Uniform(batch=6), share=0.5, only_old=False), spec)
+    night = begun(cls.Recent(batch=20), spec)
+    both = begun(cls.AwakeAsleep(copy.deepcopy(day), copy.deepcopy(night)), spec)
+    assert_same(draw(both, store, clock_at(spec, 8, 3)), draw(night, store, clock_at(spec, 8, 3)))
+    now = lived(spec, 12)
+    assert_same(lesson(both, now, store, clock_at(spec, 12)), lesson(day, now, store, clock_at(spec, 12)))
+    with pytest.raises(Refused, match="awake.only_old"):
+        begun(cls.AwakeAsleep(cls.Interleaved(cls.Uniform()), cls.Uniform()), spec)
 
 
 def test_interleaved_with_a_share_of_ones_own():

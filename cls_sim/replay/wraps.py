@@ -222,6 +222,39 @@ class Staged(Replay):
         self.rem.context_end(view, clock)
 
 
+class AwakeAsleep(Replay):
+    """A policy of its own for the day and for the night: a life that learns awake beside memories, and sleeps.
+
+    awake   what is asked for the lesson by day, such as Interleaved(Uniform(batch=10))
+    asleep  what nights replay, such as Uniform(batch=64)
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> AwakeAsleep(Interleaved(Uniform(batch=8), share=0.5, only_old=False), Uniform(batch=64)).begin(Spec()).subjects
+    1
+    """
+
+    def __init__(self, awake: Replay, asleep: Replay):
+        self.awake, self.asleep = awake, asleep
+
+    def begin(self, spec: Spec) -> Spec:
+        for name in ("awake", "asleep"):
+            try:
+                getattr(self, name).begin(spec)
+            except Refused as refused:
+                raise refused.under(name) from None
+        return spec
+
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.asleep.draw(hippocampus, neocortex, view, clock)
+
+    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        return self.awake.lesson(lived, hippocampus, neocortex, view, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        self.awake.context_end(view, clock)
+        self.asleep.context_end(view, clock)
+
+
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
     """Both batches, weighing `share` [s, 1] and 1 - share in all; rows that are there weigh 1 in the mean."""
     new_w, old_w = lived.weights(), old.weights()
