@@ -359,7 +359,7 @@ def test_a_policy_for_the_day_and_another_for_the_night():
     assert_same(draw(both, store, clock_at(spec, 8, 3)), draw(night, store, clock_at(spec, 8, 3)))
     now = lived(spec, 12)
     assert_same(lesson(both, now, store, clock_at(spec, 12)), lesson(day, now, store, clock_at(spec, 12)))
-    with pytest.raises(Refused, match="awake.only_old"):
+    with pytest.raises(Refused, match=r"awake\.only_old"):
         begun(cls.AwakeAsleep(cls.Interleaved(cls.Uniform()), cls.Uniform()), spec)
 
 
