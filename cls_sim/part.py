@@ -49,6 +49,7 @@ class Spec:
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
     held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
     averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
+    names: bool = True  # what the hippocampus recalls comes with an answer
     dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
     among: tuple[int, int] | None = None  # of a larger cohort: the place of the first here, and how many there are
 

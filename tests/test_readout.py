@@ -157,6 +157,15 @@ def test_bad_settings_are_refused():
         cls.Both().begin(spec_of(regression=True))
 
 
+def test_who_asks_a_hippocampus_that_names_nothing_is_refused():
+    """An autoencoder recalls inputs without answers: its scores would be chance."""
+    spec = cls.Autoencoder(renew=10).begin(cls.Spec(inputs=(4,), outputs=2))
+    for readout in (cls.Memory(), cls.Both()):
+        with pytest.raises(Refused, match="no answers"):
+            readout.begin(spec)
+    assert cls.Summed().begin(spec) and cls.Cortex().begin(spec)
+
+
 def test_what_both_know_is_summed_in_log_odds():
     """The cortex says 1 with .7; what the hippocampus recalls (a perfect match) wins where it weighs more than that."""
     spec = spec_of()

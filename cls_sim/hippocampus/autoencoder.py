@@ -91,7 +91,7 @@ class Autoencoder(Slotless):
         self.renewals = np.zeros(spec.subjects, np.int64)
         self._draws: dict[tuple[str, int], Draws] = {}
         self._dreamt: tuple[tuple, Tensor] | None = None
-        return super().begin(spec)
+        return super().begin(replace(spec, names=False))
 
     # -- learning ---------------------------------------------------------------------------------------
 

@@ -61,11 +61,15 @@ class Slow(Readout):
 class Memory(Readout):
     """The hippocampus alone answers, by what the question makes it recall.
 
-    novelty = 1 - match.
+    novelty = 1 - match.  Refused for a hippocampus that recalls inputs without answers (an autoencoder).
 
     >>> Memory().begin(Spec()).subjects
     1
     """
+
+    def begin(self, spec: Spec) -> Spec:
+        _named(spec)
+        return super().begin(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall = hippocampus.recall(x)
@@ -96,6 +100,7 @@ class Both(Readout):
     def begin(self, spec: Spec) -> Spec:
         if spec.regression and self.threshold is None:
             raise Refused("threshold", "is null, and in regression the cortex states no confidence", "give a number")
+        _named(spec)
         return super().begin(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
@@ -137,6 +142,11 @@ class Summed(Readout):
         remembered = neocortex.within(recall.scores, context).clamp(min=0.0)
         source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
         return Answer(cortical + self.weight * recall.match[..., None] * remembered, source, 1 - recall.match)
+
+
+def _named(spec: Spec) -> None:
+    if not spec.names:
+        raise Refused("", "asks the hippocampus, and what this one recalls has no answers", "use readout=cortex")
 
 
 def _confidence(scores: Tensor) -> Tensor:
