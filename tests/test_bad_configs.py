@@ -384,7 +384,10 @@ def fitting(r: random.Random) -> list[str]:
     base, settings = BASES[r.choice(list(BASES))]
     keys = r.sample(list(settings), min(len(settings), r.randint(1, 6)))
     keys = [key for key in keys if key not in ("arms", "experiment", "small", "size")]
-    return [*base, *(f"{key}={settings[key].good(r)}" for key in keys)]
+    told = [f"{key}={settings[key].good(r)}" for key in keys]
+    if any("=[" in text for text in told):  # perhaps a number for each subject
+        told = [text for text in told if not text.startswith("subjects=")] + ["subjects=1"]
+    return [*base, *told]
 
 
 def different(make: Callable[[random.Random], Any], number: int) -> list[Any]:
