@@ -38,16 +38,21 @@ def arms(
     ylabel: str = "accuracy",
     chance: float | None = None,
     bands: Mapping[str, Sequence[float]] | None = None,
+    xlim: Sequence[float] | None = None,
 ) -> Any:
     """One reading [s] of every arm, a row each, in the order given: mean and interval, a dot a subject.
 
     bands  arm → (low, high): what was published, a shaded box
+    xlim   of the axis; without: fractions are shown on the whole unit
     """
     values = {arm: subjects_of(arm, v) for arm, v in readings.items()}
     figure, (axes,) = new_page(SINGLE, 0.75 + 0.26 * len(values))
     rows = in_rows(axes, values, bands)
     axes.set_xlabel(ylabel)
-    whole_unit(axes, rows, axis="x")
+    if xlim is None:
+        whole_unit(axes, rows, axis="x")
+    else:
+        axes.set_xlim(*xlim)
     draw_chance(axes, chance, axis="x")
     add_legend(figure, axes)
     add_note(figure, rows)
