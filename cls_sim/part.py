@@ -64,6 +64,14 @@ def told(spec: Spec, batch: Batch) -> Tensor | None:
     return batch.context if spec.context_told or (spec.routed and spec.ends) else None
 
 
+def placed(spec: Spec, batch: Batch) -> Batch:
+    """A batch whose rows of unknown context are, where contexts are told, of the first whose head has their label."""
+    if not spec.context_told or spec.heads is None:
+        return batch
+    context = spec.heads.int().argmax(1).gather(1, batch.y)
+    return batch.with_(context=torch.where(batch.context < 0, context, batch.context))
+
+
 def held_out(slots: Tensor, share: float) -> Tensor:
     """Which slots are kept from replay, to validate on: bool, a `share` of them evenly spread.
 

@@ -88,3 +88,14 @@ def over(numbers: Tensor, like: Tensor) -> Tensor:
     torch.Size([2, 1, 1])
     """
     return numbers.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def pick(lot: Tensor, there: Tensor) -> Tensor:
+    """One of those that are there (bool [s, k]) for each lot [s, n] in [0, 1), all as likely; of all where none is.
+
+    >>> pick(torch.tensor([[0.1, 0.6]], dtype=torch.float64), torch.tensor([[True, False, True]])).tolist()
+    [[0, 2]]
+    """
+    chances = torch.where(there.any(1)[:, None], there, True).double().cumsum(1)
+    place = torch.searchsorted(chances, (lot * chances[:, -1:]).contiguous(), right=True)
+    return place.clamp_(max=there.shape[1] - 1)

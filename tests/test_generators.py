@@ -105,6 +105,19 @@ def test_the_cortex_dreams_only_what_it_has_lived():
         assert set(batch.y[i].tolist()) == set().union(*lived[3 * i : 3 * i + 3])
 
 
+@lives
+def test_where_contexts_are_told_a_dream_is_of_one_of_the_past_and_of_its_head(make):
+    """Else all dreams are learnt by the first head, whose classes most of them are not."""
+    life = live(make(3, world=cls.Digits(scenario="task", contexts=5, per_context=12, batch=8)), 36)
+    batch = life.replay.policy.draw(life.hippocampus, life.neocortex, life.view, life.clock)  # pyright: ignore
+    assert set(batch.context.unique().tolist()) == {0, 1, 2}
+    assert life.spec.heads is not None
+    for i in range(3):
+        assert life.spec.heads[i, batch.context[i], batch.y[i]].all()
+        if batch.scores is not None:
+            assert (batch.scores[i] > -1e8).sum(1).eq(2).all(), "soft targets, too, are those of the head"
+
+
 def test_who_is_at_rate_zero_learns_no_feedback():
     life = bir(2, plasticity=cls.Constant(rate=[0.0, 0.01]))
     first = {name: w.detach().clone() for name, w in life.neocortex.weights.items()}

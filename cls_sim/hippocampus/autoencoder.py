@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, one_hot
 
 from cls_sim.batch import DREAMED, STORED, Batch
 from cls_sim.clock import Clock
@@ -18,7 +18,7 @@ from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 from cls_sim.optimisers import Adam
 from cls_sim.part import Spec, State, View
-from cls_sim.subjects import Draws, over
+from cls_sim.subjects import Draws, over, pick
 from cls_sim.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 
 
@@ -89,6 +89,8 @@ class Autoencoder(Slotless):
         self.steps = np.zeros(spec.subjects, np.int64)
         self.lived = np.zeros(spec.subjects, np.int64)
         self.renewals = np.zeros(spec.subjects, np.int64)
+        self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
+        self.past = torch.zeros_like(self.met)  # and until it was renewed
         self._draws: dict[tuple[str, int], Draws] = {}
         self._dreamt: tuple[tuple, Tensor] | None = None
         return super().begin(replace(spec, names=False))
@@ -98,6 +100,9 @@ class Autoencoder(Slotless):
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         active = self._learn(batch, batch.weights(), view, clock, who)
         self.lived = self.lived + active
+        if self.spec.context_told:
+            alive = torch.from_numpy(active).to(self.met.device)[:, None] & (batch.weights() > 0)
+            self.met = self.met | (one_hot(batch.context, self.spec.contexts).bool() & alive[..., None]).any(1)
         if self.renew is not None and (due := active & (self.lived % self.renew == 0)).any():
             self._renew(due, view)
 
@@ -141,6 +146,7 @@ class Autoencoder(Slotless):
         for mine, now in ((self.before, self.weights), (self.namer, view.neocortex.weights)):
             for name in mine:
                 mine[name] = torch.where(over(who, now[name]), now[name], mine[name])
+        self.past = torch.where(who[:, None], self.met, self.past)
         self.renewals = self.renewals + due
         self.changed += 1
 
@@ -149,10 +155,15 @@ class Autoencoder(Slotless):
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         x = self._made(n, clock)
-        scores = view.neocortex.scores(x, weights=self.namer)
+        context = None  # where contexts are told, a dream is of one of the past, and named by its head
+        if self.spec.context_told:
+            lot = self._drawn("context", n, (n,), "uniform").at(clock.experience + clock.replay)
+            context = pick(lot, self.past)
+        scores = view.neocortex.scores(x, context, weights=self.namer)
         there = torch.from_numpy(self.renewals > 0).to(x.device)[:, None].float()
         source = torch.full(x.shape[:2], DREAMED, dtype=torch.uint8, device=x.device)
         batch = Batch.lived(x, scores.argmax(2), source=source, weight=there.expand(-1, n))
+        batch = batch if context is None else batch.with_(context=context)
         return batch.with_(scores=scores) if self.targets == "soft" else batch
 
     @torch.no_grad()
@@ -187,10 +198,13 @@ class Autoencoder(Slotless):
         return self.spec.quantum is not None
 
     def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
+        return self._drawn(purpose, rows, (self.latent, rows), "normal").at(ticks)
+
+    def _drawn(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
         if (purpose, rows) not in self._draws:
-            shape, name = (self.latent, rows), f"hippocampus.{purpose}"
-            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, "normal", device=self.spec.device)
-        return self._draws[purpose, rows].at(ticks)
+            name = f"hippocampus.{purpose}"
+            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, kind, device=self.spec.device)
+        return self._draws[purpose, rows]
 
     def load(self, tree: State) -> None:
         super().load(tree)

@@ -15,8 +15,8 @@ from cls_sim.clock import Clock
 from cls_sim.errors import Refused, real, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.mlp import widths
-from cls_sim.part import Spec, View
-from cls_sim.subjects import Draws, each, over
+from cls_sim.part import Spec, View, placed, told
+from cls_sim.subjects import Draws, each, over, pick
 from cls_sim.variational import (
     Weights,
     divergence,
@@ -189,23 +189,17 @@ class Feedback(Neocortex):
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         now = clock.experience + clock.replay
-        there = self.known.any(1)
-        chances = torch.where(there[:, None], self.known, True).double().cumsum(1)
-        lot = self._draw("class", n, (n,), "uniform").at(now) * chances[:, -1:]
-        y = torch.searchsorted(chances, lot.contiguous(), right=True).clamp_(max=self.spec.outputs - 1)
+        y = pick(self._draw("class", n, (n,), "uniform").at(now), self.known)
         z = self._noise("dream", n, now)
         if self.prior == "class":
             at = y[..., None].expand(-1, -1, self.latent)
             mean, spread = (self.before[f"prior.{name}"].gather(1, at).mT for name in ("mean", "spread"))
             z = torch.addcmul(mean, (0.5 * spread).exp(), z)
         x = shown(self._down(z, self._one(y), self.before), self._levels()).mT.reshape(len(y), n, *self.spec.inputs)
-        return Batch.lived(
-            x,
-            y,
-            source=torch.full_like(y, DREAMED, dtype=torch.uint8),
-            scores=self.scores(x, weights=self.before),
-            weight=there[:, None].float().expand(-1, n),
-        )
+        weight = self.known.any(1)[:, None].float().expand(-1, n)
+        source = torch.full_like(y, DREAMED, dtype=torch.uint8)
+        batch = placed(self.spec, Batch.lived(x, y, source=source, weight=weight))
+        return batch.with_(scores=self.scores(x, told(self.spec, batch), weights=self.before))
 
     @torch.no_grad()
     def imagine(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from cls_sim.clock import Clock
 from cls_sim.errors import Refused, choice, whole
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
+from cls_sim.part import Spec, View, placed
 from cls_sim.replay.base import Replay
 
 
@@ -26,6 +26,8 @@ class Dreamed(Replay):
     1
     """
 
+    derived = frozenset({"spec"})
+
     def __init__(self, *, batch: int = 32, dreamer: str = "hippocampus"):
         self.batch = whole("batch", batch)
         self.dreamer = choice("dreamer", dreamer, ("hippocampus", "neocortex"))
@@ -34,7 +36,9 @@ class Dreamed(Replay):
         if self.dreamer not in spec.dreams:
             able = " or ".join(spec.dreams) or f"a {self.dreamer} that can"
             raise Refused("dreamer", f"this {self.dreamer} cannot dream", f"choose {able}")
+        self.spec = spec
         return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return (hippocampus if self.dreamer == "hippocampus" else neocortex).dream(self.batch, clock, view)
+        dreamer = hippocampus if self.dreamer == "hippocampus" else neocortex
+        return placed(self.spec, dreamer.dream(self.batch, clock, view))  # a head can learn only what is its own
