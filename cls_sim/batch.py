@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 LIVED, STORED, DREAMED = 0, 1, 2
-SOURCES = ("lived", "stored", "dreamed")
 
 
 @dataclass(frozen=True)
