@@ -21,7 +21,7 @@ test: $(READY)  ## the fast tests
 claims: $(READY)  ## every claim at size=small (one in four without its mechanism too), a tenth of the faults, W&B, Ray, sweeps, notebooks, wheel
 	$(BIN)/python -m pytest -m claims -n 2 --durations=0 --durations-min=2
 
-paper: $(READY)  ## every claim at full size (hours), and without its mechanism: docs/claims.md; a rerun does what is missing
+paper: $(READY)  ## every claim at full size (hours), and without its mechanism, piece by piece: docs/claims.md; a rerun does what is missing
 	$(BIN)/cls-sim-claims workers=2
 
 faults: $(READY)  ## every fault at full count (docs/reliability.md); finished pieces are kept, a rerun does what is missing

@@ -14,7 +14,7 @@ from cls_sim.errors import Refused, suggest
 
 TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *("debug", "arm", "small", "claims", "off", "figures", "title", "cite", "probes", "method"),
+    *("debug", "arm", "small", "claims", "off", "parts", "figures", "title", "cite", "probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
 ONE = Lock()  # Hydra has one global state: threads compose one after another
@@ -71,6 +71,8 @@ class Composer:
         from cls_sim import screen
 
         screen.overrides([*overrides, *own])
+        if any(re.split(r"[=.@]", override.lstrip("+~"))[0] == "parts" for override in (*overrides, *own)):
+            raise Refused("parts", "are read from the experiment's file alone", "give arms=[…]")
         if own and not self._simple(own):
             return self([*overrides, *own])
         try:
@@ -94,6 +96,7 @@ class Composer:
         for key in (*ROOMS, *TOP[:-1]):
             if key not in tree:
                 raise Refused(key, "is missing", "leave it in")
+        del tree["parts"]  # says how an experiment is lived, nothing of what is
         return self._moved_in({str(key): value for key, value in tree.items()}, choices, overrides)
 
     def _simple(self, own: Sequence[str]) -> bool:

@@ -61,7 +61,7 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
         base = compose(first)
         size, small = choice("size", base["size"], ("paper", "small")), _texts("small", base["small"])
         small = small if size == "small" else []
-        method = _method(base.get("method"), _scenario(base))
+        method = _method(base.get("method"), scenario_of(base))
         settled = [*small, *method, *mine]
         cfg = base if settled == first else compose(settled)
         _check_top(cfg)
@@ -78,7 +78,7 @@ def _texts(key: str, value: Any) -> list[str]:
     return value
 
 
-def _scenario(cfg: Mapping[str, Any]) -> str:
+def scenario_of(cfg: Mapping[str, Any]) -> str:
     """The scenario by which a method's presets are chosen."""
     world = cfg.get("world")
     return str(cfg.get("scenario") or (world.get("scenario") if isinstance(world, dict) else None))
@@ -128,9 +128,9 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
         return {str(method["name"]): []}
     if not isinstance(arms, dict):
         raise Refused("arm", "is no mapping of names", "write arm: {name: [overrides]}")
-    wanted, scenario = cfg["arms"], _scenario(cfg)
+    wanted, scenario = cfg["arms"], scenario_of(cfg)
     if wanted is None:
-        return {name: given for name, given in arms.items() if _is_for(given, scenario, cfg["size"])}
+        return {name: given for name, given in arms.items() if is_for(given, scenario, cfg["size"])}
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
@@ -138,14 +138,14 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
         if name not in arms:
             raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
         given: Any = arms[name]
-        if not _is_for(given, scenario):
+        if not is_for(given, scenario):
             asked = " or ".join(map(str, given["in"]))  # pyright: ignore[reportCallIssue, reportArgumentType]
             raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={asked}")
     origins = {str(own["from"]) for own in map(arms.get, wanted) if isinstance(own, dict) and "from" in own}
     return {name: given for name, given in arms.items() if name in wanted or name in origins}
 
 
-def _is_for(given: Any, scenario: str, size: str | None = None) -> bool:
+def is_for(given: Any, scenario: str, size: str | None = None) -> bool:
     """Whether an arm is for this scenario and size: `{in: [task], do: [...]}`, `{size: paper, do: [...]}`.
 
     A size says only what is run unasked, a scenario what is possible.
@@ -187,7 +187,7 @@ def _age(key: str, at: Any) -> float | None:
 
 def _treated(compose: Composer, key: str, own: list[str], settled: list[str], base: dict[str, Any]) -> dict[str, Any]:
     """The configuration of one arm: its own overrides on top, methods spelled out."""
-    own = [o for override in own for o in _spelled(compose, override, settled, _scenario(base))]
+    own = [o for override in own for o in _spelled(compose, override, settled, scenario_of(base))]
     swapped = {o.split("=")[0] for o in own if o.split("=")[0] in (*ROOMS, "probes")}
     kept = [o for o in settled if o.lstrip("+").split("=")[0].split(".")[0] not in swapped or _is_choice(o)]
     if not own:

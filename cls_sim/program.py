@@ -9,9 +9,11 @@ cls-sim-claims --again          run also what is there
 cls-sim-claims --table          run nothing: write the tables from the results that are there
 cls-sim-claims --list           run nothing: say what is there and what is missing
 
-A piece is an experiment, or one scenario of it.  A finished piece leaves results/PIECE.json (size=small:
-results/small/PIECE.json), to be committed; claims.md and results.md are made from these files.  A rerun does only what
-is missing; a piece that was broken off goes on where it was.  Exit code 1: a claim failed, or a piece did not finish.
+A piece is an experiment, one scenario of it (EXPERIMENT_SCENARIO), or at full size one part of its arms, where its file
+divides them (EXPERIMENT_SCENARIO_PART); EXPERIMENT may name any of these.  A finished piece leaves results/PIECE.json
+(size=small: results/small/PIECE.json), to be committed; claims.md and results.md are made from these files.  A rerun
+does only what is missing; a piece that was broken off goes on where it was.  Exit code 1: a claim failed, or a piece
+did not finish.
 """
 
 from __future__ import annotations
@@ -22,93 +24,20 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cls_sim import ROOMS, configs
 from cls_sim.door import entered
 from cls_sim.errors import Refused, choice, suggest, whole
+from cls_sim.pieces import Piece, pieces
 
 DECIDE = (*ROOMS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends
 OPTIONS = {"size": "paper", "off": "all", "workers": "1", "into": ""}
 FLAGS = ("--again", "--table", "--list")
-
-
-@dataclass(frozen=True)
-class Piece:
-    """An experiment, or one scenario of it, at one size.
-
-    claims  name → claim, those that this piece judges
-    off     {do: overrides that remove the mechanism, fails: the claims that must then fail}, or empty
-    """
-
-    experiment: str
-    scenario: str | None
-    size: str
-    claims: Mapping[str, Any] = field(default_factory=dict)
-    off: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        return f"{self.experiment}_{self.scenario}" if self.scenario else self.experiment
-
-    @property
-    def overrides(self) -> list[str]:
-        size = [] if self.size == "paper" else [f"size={self.size}"]
-        return [f"experiment={self.experiment}", *size, *([f"scenario={self.scenario}"] if self.scenario else [])]
-
-    @property
-    def fails(self) -> list[str]:
-        """The claims that must fail when the mechanism is removed."""
-        return [name for name in self.off.get("fails", ()) if name in self.claims]
-
-    def without(self) -> list[str]:
-        """The overrides of the run without the mechanism: small, where the claims that must fail are judged so, too."""
-        small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
-        return [*self.overrides, *(["size=small"] if small else []), *self.off["do"]]
-
-
-def pieces(size: str = "paper", experiments: Iterable[str] = ()) -> list[Piece]:
-    """Every experiment (or those named), once for each scenario that its claims name.
-
-    One that says nothing of size=small is the same at both sizes: its piece is that of full size, and is run once.
-    """
-    import yaml
-
-    wanted, found = set(experiments), []
-    for file in sorted((configs.conf_dir() / "experiment").glob("*.yaml")):
-        told = yaml.safe_load(file.read_text()) or {}
-        claims, off = told.get("claims") or {}, told.get("off") or {}
-        _check(file.stem, claims, off)
-        own = size if told.get("small") or any("size" in claim for claim in claims.values()) else "paper"
-        scenarios = dict.fromkeys(c["scenario"] for c in claims.values() if "scenario" in c)
-        for scenario in scenarios or [None]:
-            mine = {
-                name: claim
-                for name, claim in claims.items()
-                if claim.get("size", own) == own and claim.get("scenario", scenario) == scenario
-            }
-            if claims and not mine:  # it claims something, but not at this size
-                continue
-            piece = Piece(file.stem, scenario, own, mine, off)
-            if not wanted or wanted & {file.stem, piece.name}:
-                found.append(piece)
-    known = {name for piece in found for name in (piece.experiment, piece.name)}
-    for name in sorted(wanted - known):
-        raise Refused("experiment", f"there is no {name!r}", suggest(name, [p.name for p in pieces(size)]))
-    return found
-
-
-def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
-    """Refuse an `off:` that removes nothing, or names claims that are not there."""
-    if off and (set(off) != {"do", "fails"} or not off["do"] or not off["fails"]):
-        raise Refused(f"{experiment}.off", "needs do and fails", 'write "off": {do: [override], fails: [claim]}')
-    for name in off.get("fails", ()):
-        if name not in claims:
-            raise Refused(f"{experiment}.off.fails", f"there is no claim {name!r}", suggest(str(name), claims))
 
 
 def one_in_four(experiment: str) -> bool:
@@ -181,8 +110,11 @@ class Results:
         return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, *asks(piece))
 
     def record(self, piece: Piece, summary: dict[str, Any], seconds: float) -> None:
+        """Keep a finished piece.  A run that was taken up again took longer than its last process did."""
         for arm in summary["arms"].values():
             arm["readings"] = {name: reading for name, reading in arm["readings"].items() if name == arm["main"]}
+        summary["claims"] = [claim for claim in summary["claims"] if claim["name"] in piece.claims]
+        seconds = max(seconds, sum(arm.get("cpu_seconds", arm["seconds"]) for arm in summary["arms"].values()))
         kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)[0]}
         self._write(piece, kept | {"seconds": round(seconds, 1), "summary": summary})
 

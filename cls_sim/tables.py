@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from cls_sim import pieces
+
 if TYPE_CHECKING:
-    from cls_sim.program import Piece, Results
+    from cls_sim.pieces import Piece
+    from cls_sim.program import Results
 
 HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
 VAGUE, OUTSIDE = 3.0, "**outside**"  # percentage points of SEM above which nothing is decided
@@ -115,13 +118,21 @@ def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> N
 
 def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> str:
     """Every claim in one table: at full size where it was judged so, else at size=small."""
-    full = {(row.experiment, row.name): row for piece in paper for row in rows(results, piece)}
-    less = {(row.experiment, row.name): row for piece in small for row in rows(results, piece)}
+    full, less = (
+        {(piece.experiment, piece.scenario, row.name): row for piece in some for row in rows(results, piece)}
+        for some in (paper, small)
+    )
     for key in full.keys() & less.keys():
         if full[key].off is None:
             full[key] = replace(full[key], off=less[key].off)
+    group = {(piece.experiment, piece.scenario): i for i, piece in enumerate(paper)}  # a scenario's parts together
     order = {piece.name: i for i, piece in enumerate(paper)}
-    found = sorted((less | full).values(), key=lambda row: (order.get(row.experiment, 0), row.size == "small"))
+
+    def place(item: tuple[Any, Row]) -> tuple[int, bool, int]:
+        key, row = item
+        return group.get(key[:2], 0), row.size == "small", order.get(row.experiment, 0)
+
+    found = [row for _, row in sorted((less | full).items(), key=place)]
     judged = [row for row in found if row.passed is not None]
     held, tried = sum(bool(row.passed) for row in judged), [row for row in found if row.off is not None]
     page = [
@@ -129,7 +140,7 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         "",
         "Every claim of every experiment, on seeds from 1000, made by `make paper` (`cls-sim-claims`).  An experiment",
         "marked (small) was run at `size=small` alone.  *Without the mechanism* is the same claim in a run whose",
-        "mechanism is removed (`off:` in its file), where it must fail.  Seconds are those of the whole experiment.",
+        "mechanism is removed (`off:` in its file), where it must fail.  Seconds are those of its whole piece.",
         "",
         f"{len(judged)} claims judged, {held} hold, {len(judged) - held} do not; {len(tried)} were tried without their "
         f"mechanism, {sum(bool(row.off) for row in tried)} of them then failed.",
@@ -147,7 +158,7 @@ def _cell(text: str) -> str:
 
 
 def published_page(results: Results, paper: Sequence[Piece]) -> str:
-    """Experiments that stand beside published numbers: a row an arm, a column a scenario."""
+    """Experiments that stand beside published numbers: a row an arm, a column a scenario, its parts put together."""
     page = [
         "# Beside published numbers",
         "",
@@ -182,7 +193,9 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -
                 count[verdict] += 1
                 cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
             cells.setdefault(name, {})[piece.scenario or ""] = cell
-    scenarios = [piece.scenario or "" for piece, _ in found]
+    scenarios = dict.fromkeys(piece.scenario or "" for piece, _ in found)
+    order = [*pieces.read(experiment).get("arm", ()), *cells]  # that of the file, however its arms were divided
+    cells = {arm: cells[arm] for arm in sorted(cells, key=order.index)}
     decided = count["inside"] + count[OUTSIDE]
     sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))
     return [
@@ -220,13 +233,14 @@ def results_page(results: Results, paper: Sequence[Piece]) -> str:
     for piece in paper:
         kept = results.kept(piece)
         if kept:
-            page += _section(kept["summary"], kept["command"])
+            page += _section(kept["summary"], kept["command"], piece.part)
     return "\n".join(page)
 
 
-def _section(summary: Mapping[str, Any], command: str) -> list[str]:
+def _section(summary: Mapping[str, Any], command: str, part: str | None) -> list[str]:
     seconds = sum(arm["seconds"] for arm in summary["arms"].values())
-    lines = [f"## {summary['title'] or summary['experiment']}", "", f"`{command}` ({seconds:.0f} s)", ""]
+    title = (summary["title"] or summary["experiment"]) + (f" ({part})" if part else "")
+    lines = [f"## {title}", "", f"`{command}` ({seconds:.0f} s)", ""]
     table = []
     for name, arm in summary["arms"].items():
         for reading, e in arm["readings"].items():

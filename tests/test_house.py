@@ -35,6 +35,7 @@ FLOORS = [
         "sweeps",
         "door",
         "compare",
+        "pieces",
         "program",
         "tables",
         "report",

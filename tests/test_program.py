@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cls_sim import program, tables
+from cls_sim import configs, pieces, program, tables
 from cls_sim.errors import Refused
-from cls_sim.program import Piece, Results
+from cls_sim.pieces import Piece
+from cls_sim.program import Results
 
 CLAIMS = {"grows": {"is": "at_least", "law": "go_cls_train"}, "known": {"is": "at_least", "missed": "0.1, too small"}}
 PIECE = Piece("digits", None, "small", CLAIMS, {"do": ["plasticity.night=0"], "fails": ["grows"]})
@@ -140,7 +141,121 @@ def test_mistakes_are_named(args: list[str], capsys: pytest.CaptureFixture[str])
 )
 def test_an_off_that_removes_nothing_is_refused(off: dict[str, Any]):
     with pytest.raises(Refused, match="off"):
-        program._check("digits", CLAIMS, off)
+        pieces.of("digits", {"claims": CLAIMS, "off": off}, "paper")
+
+
+# -- a scenario in parts ------------------------------------------------------------------------------------
+
+
+TABLE = "vandeven_2022_table"
+DIVIDED: dict[str, Any] = {
+    "scenario": "class",
+    "arm": {"none": [], "er": [], "xdg": {"in": ["task"], "do": []}, "dgr": {"size": "paper", "do": []}},
+    "parts": {"alone": ["xdg", "none"], "replayed": ["dgr", "er"]},
+    "small": ["subjects=2"],
+    "off": {"do": ["arm.er=[]"], "fails": ["er_both", "dgr_both"]},
+    "claims": {
+        **{f"{arm}_both": {"is": "at_least", "arm": arm, "value": 0.5} for arm in ("none", "er", "dgr")},
+        **{f"none_{s}": {"is": "at_most", "arm": "none", "value": 1.0, "scenario": s} for s in ("class", "task")},
+        "small": {"is": "better", "size": "small", "arm": "er", "than": "none"},
+    },
+}
+
+
+def divided(**says: Any) -> list[Piece]:
+    return pieces.of("divided", DIVIDED | says, "paper")
+
+
+def test_a_scenario_is_lived_in_parts_at_full_size_alone():
+    found = {piece.name: piece for piece in divided()}
+    assert list(found) == [f"divided_{s}_{part}" for s in ("class", "task") for part in ("alone", "replayed")]
+    last, first = found["divided_task_alone"], found["divided_class_alone"]
+    assert last.overrides == ["experiment=divided", "scenario=task", "arms=[xdg,none]"]
+    assert first.arms == ("none",) and list(first.claims) == ["none_both", "none_class"]
+    replayed = found["divided_class_replayed"]
+    assert not first.fails and replayed.fails == ["er_both", "dgr_both"], "without the mechanism once, not once a part"
+    assert replayed.without()[-3:] == ["arms=[dgr,er]", "size=small", "arm.er=[]"]
+    assert [piece.name for piece in pieces.of("divided", DIVIDED, "small")] == ["divided_class", "divided_task"]
+
+
+@pytest.mark.parametrize(
+    "says, wrong",
+    [
+        ({"parts": {"alone": ["none", "xdg"], "replayed": ["er", "dgr", "ewc"]}}, "there is no arm 'ewc'"),
+        ({"parts": {"alone": ["none", "xdg", "er"], "replayed": ["er", "dgr"]}}, "er is in alone already"),
+        ({"parts": {"alone": ["none", "xdg"], "replayed": ["er"]}}, "dgr is in no part"),
+        ({"parts": {"alone": "none"}}, "no mapping of lists"),
+        ({"parts": ["none"]}, "no mapping of lists"),
+        (
+            {"off": {}, "claims": {"c": {"is": "better", "arm": "er", "than": "none"}}},
+            r"no part has all of \(er, none\)",
+        ),
+        ({"off": {}, "claims": {"c": {"is": "law", "law": "go_cls_train"}}}, "every arm"),
+        ({"arm": DIVIDED["arm"] | {"er": {"from": "none", "at": "2d", "do": []}}}, "er shares the past of none"),
+    ],
+)
+def test_parts_that_do_not_divide_an_experiment_are_refused(says: dict[str, Any], wrong: str):
+    with pytest.raises(Refused, match=wrong) as refused:
+        divided(**says)
+    assert str(refused.value).startswith("divided.") and "\n" not in str(refused.value)
+
+
+def test_a_part_goes_by_the_name_of_its_experiment_its_scenario_and_its_own():
+    def names(asked: str) -> list[str]:
+        return [piece.name for piece in program.pieces("paper", [asked])]
+
+    scenario = [f"{TABLE}_class_{part}" for part in ("alone", "stored", "generated")]
+    assert names(f"{TABLE}_class") == scenario and names(f"{TABLE}_class_alone") == scenario[:1]
+    assert len(names(TABLE)) == 9 and set(names(f"{TABLE}_task")) < set(names(TABLE))
+    whole = set(configs.read([f"experiment={TABLE}", "scenario=domain"]).arms)
+    parts = [set(configs.read(piece.overrides).arms) for piece in program.pieces("paper", [f"{TABLE}_domain"])]
+    assert set.union(*parts) == whole and sum(map(len, parts)) == len(whole), "together they are the scenario"
+
+
+def test_how_an_experiment_is_divided_is_nothing_of_what_is_lived():
+    asked = configs.read([f"experiment={TABLE}", "scenario=task", "arms=[ewc,none]"])
+    assert "parts" not in asked.cfg and not any("parts" in arm.cfg for arm in asked.arms.values())
+    turned = configs.read([f"experiment={TABLE}", "scenario=task", "arms=[none,ewc]"])
+    prints = [program.fingerprint({name: arm.cfg for name, arm in e.arms.items()}) for e in (asked, turned)]
+    assert prints[0] == prints[1]
+    with pytest.raises(Refused, match="parts"):
+        configs.read([f"experiment={TABLE}", "parts.alone=[none]"])
+
+
+def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A rerun lives the part that is missing; in the table a scenario is one column, in the order of the file."""
+    chosen = program.pieces("paper", [f"{TABLE}_class"])
+    results, runs = Results(tmp_path), []
+
+    def live(overrides: list[str], folder: Path) -> tuple[dict[str, Any], float]:
+        runs.append(folder.name.rpartition("-")[0])
+        if runs == [chosen[0].name, chosen[1].name]:
+            raise Refused("table", "was broken off", "go on")
+        lived = next(piece for piece in chosen if piece.overrides == overrides)
+        e = {"mean": 0.5, "sem": 0.001, "n": 5, "ci95": [0.4, 0.6]}
+        arm = {"readings": {"accuracy": e}, "main": "accuracy", "seconds": 900.0, "cpu_seconds": 300.0}
+        every = [claim for piece in chosen for claim in piece.claims]  # a run says of all that it did not judge them
+        mine = [verdict(name, True if name in lived.claims else None, sem=0.1) for name in every]
+        arms = {name: {**arm, "readings": {"accuracy": e}} for name in lived.arms}
+        return {"title": "T", "experiment": TABLE, "arms": arms, "claims": mine}, 7.0
+
+    monkeypatch.setattr(program, "live", live)
+    assert [bool(program.run(piece, results, tmp_path / "runs", off=True)) for piece in chosen] == [False, True, False]
+    assert [results.done(piece) for piece in chosen] == [True, False, True]
+    page = tables.published_page(results, chosen)
+    assert "Of 8 numbers 8 are decided" in page and "All arms of one subject take 8 minutes" in page
+    runs.clear()
+    assert not any(program.run(piece, results, tmp_path / "runs", off=True) for piece in chosen)
+    assert runs == [chosen[1].name]
+    page = tables.published_page(results, chosen)
+    assert "| arm | class |" in page and "Of 12 numbers 12 are decided, 12 inside" in page
+    shown = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if "50.0 ± 0.1" in line]
+    assert shown == list(configs.read(chosen[0].overrides[:2]).arms), "each arm once"
+    assert f"## T ({chosen[2].part})" in tables.results_page(results, chosen)
+    kept = results.kept(chosen[0])
+    assert kept and kept["seconds"] == 1500.0 and kept["command"].endswith("arms=[none,joint,ewc,si,lwf]")
+    claims = tables.claims_page(results, chosen, program.pieces("small", [TABLE]))
+    assert claims.startswith("# Claims") and "12 claims judged, 12 hold" in claims
 
 
 def test_the_page_is_made_from_the_results_that_are_committed():

@@ -38,7 +38,7 @@ def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Read
         settings = {k: v for k, v in claim.items() if k not in ABOUT}
         verdict: Verdict = {"name": name, "says": claim.get("says"), "source": claim.get("source")}
         verdict["theory"] = claim.get("theory", claim.get("law"))
-        if not _arms(settings) <= set(traces):
+        if not about(claim) <= set(traces):
             found.append(verdict | {"expected": None, "tolerance": None, "value": None, "passed": None})
             continue
         _check(name, kind, settings)
@@ -52,10 +52,15 @@ def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Read
     return found
 
 
-def _arms(settings: Mapping[str, Any]) -> set[str]:
-    named = [settings[key] for key in ("arm", "than") if isinstance(settings.get(key), str)]
-    several = settings["than"] if isinstance(settings.get("than"), list) else []
-    return {*named, *several, *settings.get("arms", []), *settings.get("cells", {})}
+def about(claim: Mapping[str, Any]) -> set[str]:
+    """The arms that a claim names.
+
+    >>> sorted(about({"is": "better", "arm": "er", "than": "none", "by": 0.3}))
+    ['er', 'none']
+    """
+    named = [claim[key] for key in ("arm", "than") if isinstance(claim.get(key), str)]
+    several = claim["than"] if isinstance(claim.get("than"), list) else []
+    return {*named, *several, *claim.get("arms", []), *claim.get("cells", {})}
 
 
 def _check(name: str, kind: Callable, settings: Mapping[str, Any]) -> None:
