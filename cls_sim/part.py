@@ -34,6 +34,7 @@ class Spec:
     batch: int = 1  # rows of one experience
     contexts: int = 1
     known: np.ndarray | None = None  # rows of data there are to learn from in each context, [s, k]
+    items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
     ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
     context_told: bool = False  # the context is told at learning and at exams (task-incremental)
     heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told

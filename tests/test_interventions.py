@@ -229,6 +229,8 @@ def test_cued_traces_come_up_as_often_as_the_gain_says():
         cls.Cued(contexts=[])
     with pytest.raises(Refused, match="contexts: 5 is none of this world"):
         life.twin(replay=cls.Cued(contexts=[0, 5]))
+    with pytest.raises(Refused, match="items: 1797 is none of this world; give numbers from 0 to 1796"):
+        life.twin(replay=cls.Cued(contexts=[], items=[0, 1797]))
 
 
 @pytest.mark.parametrize("stage", ["dg", "ca3", "ca1"])

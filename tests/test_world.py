@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cls_sim as cls
 from cls_sim.batch import LIVED
 from cls_sim.clock import Clock
 from cls_sim.errors import Refused
@@ -395,6 +396,13 @@ def test_revisit_knows_the_order(order, contexts):
 
 
 # -- what is refused, what is said -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Digits", "Chains", "Satellites", "Associations", "Hierarchy", "Tree", "Semantic"])
+def test_items_stay_below_the_number_that_is_told(name):
+    world, spec = begun(getattr(cls, name)(), [0, 1])
+    items = [world.next(at(e, e)).item.max() for e in range(min(world.length or 1, 60))]
+    assert spec.items is not None and max(items) < spec.items
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ class Cued(Sampled):
     gain      from 0 (cued memories are kept silent), one number or one a subject; 1 is uniform replay
     until     age in days from which nothing is cued any more; None: never
 
-    Raises Refused where nothing is cued.
+    Raises Refused where nothing is cued, or what the world does not have.
 
     Source: odour cues during sleep, Rasch et al. 2007; sounds of single objects, Rudoy et al. 2009.
 
@@ -56,6 +56,8 @@ class Cued(Sampled):
             raise Refused(
                 "contexts", f"{beyond[0]} is none of this world", f"give numbers from 0 to {spec.contexts - 1}"
             )
+        if spec.items is not None and (beyond := [item for item in self.items if item >= spec.items]):
+            raise Refused("items", f"{beyond[0]} is none of this world", f"give numbers from 0 to {spec.items - 1}")
         self._gain = torch.from_numpy(per_subject("gain", self.gain, spec)).to(spec.device)[:, None]
         self._contexts = torch.tensor(self.contexts, dtype=torch.int64, device=spec.device)
         self._items = torch.tensor(self.items, dtype=torch.int64, device=spec.device)

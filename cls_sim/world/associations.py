@@ -101,6 +101,7 @@ class Associations(World):
             regression=False,
             batch=self.batch,
             contexts=self.lists,
+            items=self.lists * self.items,
             ends=self.ends if self.told else (),
             context_told=False,
             heads=None,

@@ -68,6 +68,7 @@ class Chains(World):
             regression=False,
             batch=2 * self.batch,
             contexts=2,
+            items=2 * pairs,  # forth and back
             ends=(),
             context_told=True,
             heads=heads,

@@ -51,6 +51,7 @@ class Hierarchy(World):
             regression=True,
             batch=len(y),
             contexts=1,
+            items=len(y),
             ends=(),
             context_told=False,
             heads=None,

@@ -62,8 +62,9 @@ class Omniglot(World):
             return Batch.lived(x, y.to(spec.device), item=item.to(spec.device), context=torch.zeros_like(y))
 
         self._lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
-        sent = {"inputs": (self.side**2,), "outputs": self.ways, "batch": self._lived.rows, "contexts": 1}
-        return replace(spec, **sent, regression=False, ends=(), context_told=False, heads=None, quantum=quantum)
+        sent = {"inputs": (self.side**2,), "outputs": self.ways, "batch": self._lived.rows}
+        sent |= {"contexts": 1, "items": CHARACTERS * DRAWERS, "regression": False}
+        return replace(spec, **sent, ends=(), context_told=False, heads=None, quantum=quantum)
 
     def next(self, clock: Clock) -> Batch:
         born = torch.from_numpy(clock.experience.copy()).to(self._lived.item.device)[:, None]

@@ -70,6 +70,7 @@ class Patches(World):
             regression=False,
             batch=self.images,
             contexts=self.contexts,
+            items=classes,
             ends=self.ends,
             context_told=False,
             heads=None,

@@ -46,7 +46,7 @@ class RandomItems(World):
         self._x = each(spec.seeds, "random_items", draw).to(spec.device)
         self._item = torch.arange(self.items, device=spec.device).expand(spec.subjects, -1)
         sent = {"inputs": (self.features,), "outputs": 2, "regression": False, "batch": self.items, "contexts": 1}
-        return replace(spec, **sent, ends=(), context_told=False, heads=None, quantum=None)
+        return replace(spec, **sent, items=self.items, ends=(), context_told=False, heads=None, quantum=None)
 
     def next(self, clock: Clock) -> Batch:
         return self._batch(torch.from_numpy(clock.experience.copy()).to(self._item.device)[:, None])

@@ -91,6 +91,7 @@ class Satellites(World):
             regression=False,
             batch=2 * self.batch,
             contexts=2,
+            items=2 * self.items,  # each with its name, and with its class
             ends=(),
             context_told=True,
             heads=torch.stack((heads, ~heads)).expand(spec.subjects, -1, -1),

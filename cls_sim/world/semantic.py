@@ -91,6 +91,7 @@ class Semantic(World):
             regression=True,
             batch=rows,
             contexts=2,
+            items=rows,
             ends=self.ends,
             context_told=False,
             heads=None,

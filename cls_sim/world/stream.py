@@ -141,6 +141,7 @@ class Stream(World):
             batch=self.batch,
             contexts=self.contexts,
             known=np.array([[len(one.items(plan.TRAIN, k)) for k in range(self.contexts)] for one in self._shares]),
+            items=max(len(one.split) for one in self._shares),
             ends=self.ends if self.told and self.order not in ("fuzzy", "iid") else (),
             context_told=self.scenario == "task",
             heads=heads,

@@ -86,6 +86,7 @@ class Teacher(World):
             regression=True,
             batch=self.batch,
             contexts=1,
+            items=self.items,
             ends=(),
             context_told=False,
             heads=None,

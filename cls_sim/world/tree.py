@@ -65,6 +65,7 @@ class Tree(World):
             regression=True,
             batch=items + 1,
             contexts=2,
+            items=items + 1,
             ends=self.ends,
             context_told=False,
             heads=None,
