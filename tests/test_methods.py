@@ -53,6 +53,8 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
         cfg["hippocampus"]["capacity"] = 40
     if cfg["hippocampus"]["_target_"].endswith("GenerativeClassifier"):
         cfg["hippocampus"] |= {"hidden": [32], "rate": 0.01, "samples": 5}
+    if "waves" in cfg["hippocampus"]:
+        cfg["hippocampus"]["waves"] = 30
     if "night" in cfg["rhythm"]:
         cfg["rhythm"] |= {"wake": 8, "night": 20} | ({"growth": 1.1} if "growth" in cfg["rhythm"] else {})
     return cfg

@@ -111,6 +111,7 @@ def test_a_cortex_learns_ten_digits_from_dreams_alone():
         (lambda: cls.Mixtures(kinds=0), "kinds"),
         (lambda: cls.Mixtures(prior=0.0), "prior"),
         (lambda: cls.Mixtures(waves=2).begin(cls.Spec(inputs=(3,), outputs=2)), "waves"),
+        (lambda: cls.Mixtures(waves=5).begin(cls.Spec(inputs=(2, 2), outputs=2)), "waves"),
         (lambda: cls.Mixtures(waves=2).begin(cls.Spec(inputs=(4,), outputs=1, regression=True)), ""),
     ],
 )

@@ -72,7 +72,9 @@ class Mixtures(Slotless):
         side = math.isqrt(pixels)
         if side**2 != pixels:
             raise Refused("waves", f"are those of square images, and inputs are {spec.inputs}", "choose gaussians")
-        s, o, k, f = spec.subjects, spec.outputs, self.kinds, min(self.waves, pixels)
+        if self.waves > pixels:
+            raise Refused("waves", f"{self.waves} are more than images of {pixels} pixels have", f"give up to {pixels}")
+        s, o, k, f = spec.subjects, spec.outputs, self.kinds, self.waves
         self.count = torch.zeros(s, o, k, device=spec.device)
         self.mean = torch.zeros(s, o, k, f, device=spec.device)
         self.scatter = torch.zeros(s, o, k, f, f, device=spec.device)
