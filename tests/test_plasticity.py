@@ -170,6 +170,14 @@ def test_refusals_name_the_setting(make, key: str):
 def test_a_refusal_inside_wake_night_says_where():
     with pytest.raises(Refused, match=r"^night\.start: has 2 numbers for 3 subjects"):
         begun(cls.WakeNight(night=cls.Exponential(start=[0.1, 0.2])), 3)
+    with pytest.raises(Refused, match=r"^night\.rate: has 2 numbers for 3 subjects"):
+        begun(cls.WakeNight(night=cls.Constant(rate=[0.1, 0.2])), 3)
+
+
+@pytest.mark.parametrize("made", [cls.WakeNight(night=[0.1, 0.2]), cls.StageRates(rem=[0.1, 0.2])])
+def test_a_number_given_in_place_of_a_schedule_is_refused_under_its_own_key(made: cls.Plasticity):
+    with pytest.raises(Refused, match=r"^(night|rem): has 2 numbers for 3 subjects"):
+        made.begin(cls.Spec(seeds=(0, 1, 2), stages=(3, 1)))
 
 
 def test_settling_is_high_at_nightfall_and_low_in_the_morning_however_long_the_night():

@@ -44,9 +44,17 @@ class Constant(Plasticity):
 
     def __init__(self, *, rate: float | list[float] = 0.1):
         self.value = reals("rate", rate, 0.0)
+        self._key = "rate"
+
+    @classmethod
+    def plain(cls, key: str, value: float | list[float]) -> Constant:
+        """The schedule of a number given under `key` in place of a schedule: what it refuses is told under that key."""
+        made = cls(rate=reals(key, value, 0.0))
+        made._key = ""
+        return made
 
     def begin(self, spec: Spec) -> Spec:
-        self._rate = per_subject("rate", self.value, spec)
+        self._rate = per_subject(self._key, self.value, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:

@@ -17,7 +17,7 @@ def schedule(key: str, value: Plasticity | float | list[float]) -> Plasticity:
     >>> schedule("wake", 0.1)
     Constant(value=0.1)
     """
-    return value if isinstance(value, Plasticity) else Constant(rate=reals(key, value, 0.0))
+    return value if isinstance(value, Plasticity) else Constant.plain(key, value)
 
 
 class WakeNight(Plasticity):
