@@ -122,12 +122,12 @@ class Composer:
 
     def _file(self, group: str, name: str) -> Any:
         """A file of conf/ or of the user's folders, None where there is none."""
-        from omegaconf import OmegaConf
+        from cls_sim.sources import plain
 
         if (group, name) not in self._files:
             paths = [folder / group / f"{name}.yaml" for folder in self._folders]
             found = next((path for path in paths if path.is_file()), None)
-            self._files[group, name] = OmegaConf.load(found) if found else None
+            self._files[group, name] = plain(found) if found else None
         return self._files[group, name]
 
     def method(self, name: str, settled: Sequence[str]) -> Any:
@@ -227,9 +227,11 @@ def _known_keys(key: str) -> dict[str, list[str]]:
         return {name: [] for name in (*ROOMS, *TOP, "experiment")}
     from omegaconf import OmegaConf
 
+    from cls_sim.sources import plain
+
     names: dict[str, list[str]] = {}
     for file in sorted((conf_dir() / room).glob("*.yaml")):
-        loaded = OmegaConf.to_container(OmegaConf.load(file))
+        loaded = OmegaConf.to_container(plain(file))
         for name in loaded if isinstance(loaded, dict) else ():
             if name != "_target_":
                 names.setdefault(f"{room}.{name}", []).append(file.stem)

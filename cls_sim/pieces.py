@@ -67,7 +67,11 @@ def read(experiment: str) -> dict[str, Any]:
     """What the file of an experiment says."""
     import yaml
 
-    return yaml.safe_load((configs.conf_dir() / "experiment" / f"{experiment}.yaml").read_text()) or {}
+    from cls_sim.sources import sound
+
+    file = configs.conf_dir() / "experiment" / f"{experiment}.yaml"
+    with sound(file):
+        return yaml.safe_load(file.read_text()) or {}
 
 
 def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:

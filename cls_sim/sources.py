@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,22 @@ DEFAULT = re.compile(r"(?:optional +)?(?:override +)?/?[\w./-]+(?:@[\w.:-]*)?", 
 TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
 
 
+@contextmanager
+def sound(file: Path) -> Iterator[None]:
+    """Refuse a file that turns out to be no YAML while it is read, saying where."""
+    try:
+        yield
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise Refused(str(file), f"is no sound YAML ({line}{error.problem})", "mend the file") from None
+
+
+def plain(file: Path) -> Any:
+    """The content of one file, as it stands there."""
+    with sound(file):
+        return OmegaConf.load(file)
+
+
 class FileConfigSource(file_config_source.FileConfigSource):
     """Hydra's reader of YAML files, with suspicion (of the same name, because Hydra's registry goes by names)."""
 
@@ -34,19 +51,18 @@ class FileConfigSource(file_config_source.FileConfigSource):
         return self._inside(config_path) and super().is_config(config_path)
 
     def load_config(self, config_path: str) -> ConfigResult:
-        if self._ours():
-            return super().load_config(config_path)
         file = Path(self.path) / self._normalize_file_name(config_path)
+        if self._ours():
+            with sound(file):
+                return super().load_config(config_path)
         content = _content(file)
         try:
-            _measure(str(file), content)
-            header = ConfigSource._get_header_dict(content[:512])
-            config = OmegaConf.load(io.StringIO(content))
+            with sound(file):
+                _measure(str(file), content)
+                header = ConfigSource._get_header_dict(content[:512])
+                config = OmegaConf.load(io.StringIO(content))
         except Refused:
             raise
-        except yaml.MarkedYAMLError as error:
-            line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-            raise Refused(str(file), f"is no sound YAML ({line}{error.problem})", "check the file") from None
         except Exception as error:
             raise Refused(str(file), f"is no configuration ({error})", "check the file") from None
         _file(str(file), OmegaConf.to_container(config), header)

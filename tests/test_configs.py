@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim import configs
+from cls_sim import composer, configs, pieces, sources
 from cls_sim.errors import Refused
 
 CONF = configs.conf_dir()
@@ -145,6 +146,22 @@ def test_a_folder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert list(configs.read(["experiment=mine"]).arms) == ["only"]
 
 
+def test_a_file_that_is_no_yaml_is_named_with_the_line_to_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In a folder of the user's, and in that of the program: whoever reads it."""
+    (tmp_path / "experiment").mkdir()
+    file = tmp_path / "experiment" / "torn.yaml"
+    file.write_text("title: x\narm:\n  none: [method=none\nsubjects: 2\n")
+    told = rf"^{re.escape(str(file))}: is no sound YAML \(line 4: .+\); mend the file$"
+    with pytest.raises(Refused, match=told):
+        configs.read(["experiment=torn"], [str(tmp_path)])
+    monkeypatch.setattr(configs, "conf_dir", lambda: tmp_path)
+    monkeypatch.setattr(composer, "conf_dir", lambda: tmp_path)
+    with pytest.raises(Refused, match=told):
+        pieces.read("torn")
+    with pytest.raises(Refused, match=told):
+        sources.FileConfigSource("file", f"file://{tmp_path}").load_config("experiment/torn")
+
+
 def test_a_class_from_outside_must_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_parts.py").write_text("import cls_sim\nclass Mine(cls_sim.Replay):\n    def draw(self, *_): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
@@ -186,7 +203,7 @@ def test_a_number_for_each_subject_is_its_own_wherever_its_chunk_begins():
         life = configs.make_life(cfg, subjects, 5 + first)
         life.clock.asleep[:] = True
         assert life.plasticity.rate(life.clock).tolist() == [0.1, 0.2, 0.3][first : first + subjects]
-    with pytest.raises(Refused, match="2 numbers for 3 subjects"):
+    with pytest.raises(Refused, match=r"^plasticity\.night: has 2 numbers for 3 subjects"):
         configs.make_life(configs.read(["subjects=3", "plasticity.night=[0.1,0.2]"]).arms["cls"].cfg, 1)
 
 
