@@ -366,6 +366,17 @@ def test_asymmetric_rows_compete_among_what_is_lived():
     assert (scores.grad[0, :2, 2:] == 0).all() and (scores.grad[0, 2] != 0).all()
 
 
+def test_asymmetric_labels_are_smoothed_over_those_that_compete():
+    scores = torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(0))
+    source = torch.tensor([[LIVED, LIVED, STORED]], dtype=torch.uint8)
+    batch = cls.Batch.lived(torch.zeros(1, 3, 2), torch.tensor([[0, 2, 3]]), source=source)
+    cross_entropy = torch.nn.functional.cross_entropy
+    rows = cls.Asymmetric(smoothing=0.2).rows(scores, batch)[0]
+    lived = cross_entropy(scores[0, :2][:, [0, 2]], torch.tensor([0, 1]), reduction="none", label_smoothing=0.2)
+    assert torch.allclose(rows[:2], lived, atol=1e-6)
+    assert torch.allclose(rows[2], cross_entropy(scores[0, 2], torch.tensor(3), label_smoothing=0.2), atol=1e-6)
+
+
 def test_a_store_keeps_scores_and_dark_rows_ask_for_them():
     store = cls.Store(capacity=20, keep_scores=True)
     replay = cls.Interleaved(cls.Uniform(batch=8), share=0.5, only_old=False)

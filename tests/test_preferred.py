@@ -177,6 +177,18 @@ def test_a_shift_moves_as_far_as_told():
     assert middle.abs().max() <= 1.0001 and middle.std() > 0.4 and not torch.equal(moved[0], moved[1])
 
 
+def test_only_what_bears_it_is_moved():
+    blob = torch.zeros(8, 8)
+    blob[2:6, 2:6] = 1.0
+    lots = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    x = torch.stack((blob.flatten(), blob.flatten()[lots], torch.ones(64))).expand(2, -1, -1)  # the last: no contrast
+    batch = Batch.lived(x, torch.zeros(2, 3, dtype=torch.int64))
+    moved = altered(cls.Augmented(cls.Uniform(), alike=0.25), batch.with_(source=batch.source + 1)).x
+    assert (moved != x).any(-1).tolist() == [[True, False, False]] * 2
+    free = altered(cls.Augmented(cls.Uniform()), batch.with_(source=batch.source + 1)).x
+    assert torch.equal(free[:, 0], moved[:, 0]) and (free != x).any(-1).all()
+
+
 def test_a_turn_keeps_the_middle_and_noise_is_as_large_as_told():
     x = torch.rand(2, 40, 64)
     turned = altered(cls.Augmented(cls.Uniform(), shift=0.0, turn=20.0, scale=0.0), images().with_(x=x)).x

@@ -16,6 +16,8 @@ class Asymmetric(Objective):
 
     So that new classes do not push old ones away at once.  A row's loss is its label's cross-entropy.
 
+    smoothing  0 to below 1, the part of a label that is spread evenly over the outputs that compete
+
     Source: Caccia et al. (2022), New insights on reducing abrupt representation change in online continual learning.
 
     >>> Asymmetric().begin(Spec(outputs=2)).outputs
@@ -24,7 +26,8 @@ class Asymmetric(Objective):
 
     derived = frozenset({"label"})
 
-    def __init__(self) -> None:
+    def __init__(self, *, smoothing: float = 0.0):
+        self.smoothing = real("smoothing", smoothing, 0.0, 0.99)
         self.label = Label()
 
     def begin(self, spec: Spec) -> Spec:
@@ -37,7 +40,12 @@ class Asymmetric(Objective):
         now = torch.zeros(scores.shape[0], scores.shape[2], device=scores.device)
         now = now.scatter_add(1, batch.y.clamp(min=0), lived.float()) > 0  # [s, o]
         away = lived[..., None] & ~now[:, None]
-        return self.label.rows(scores.masked_fill(away, -1e9), batch)
+        competing = scores.masked_fill(away, -1e9)
+        loss = self.label.rows(competing, batch)
+        if not self.smoothing:
+            return loss
+        even = -competing.log_softmax(-1).masked_fill(away, 0.0).sum(-1) / (~away).sum(-1)
+        return torch.where(batch.y < 0, loss, torch.lerp(loss, even, self.smoothing))
 
 
 class Dark(Objective):
