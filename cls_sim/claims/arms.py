@@ -34,12 +34,19 @@ def published(
 
 
 def better(
-    traces: Traces, readings: Readings, arm: str, than: str, reading: str = "accuracy", by: float = 0.0
+    traces: Traces,
+    readings: Readings,
+    arm: str,
+    than: str,
+    reading: str = "accuracy",
+    by: float = 0.0,
+    mean: float | None = None,
 ) -> Verdict:
-    """The paired 95 % interval of arm - than lies above `by`."""
+    """The paired 95 % interval of arm - than lies above `by`; where `mean` is given, the mean is that at least."""
     e = statistics.paired(values(traces, readings, arm, reading), values(traces, readings, than, reading))
-    verdict = {"expected": f"interval above {by}", "tolerance": 0, "value": e.mean, "interval": [e.low, e.high]}
-    return verdict | {"passed": bool(e.low > by)}
+    expected = f"interval above {by}" if mean is None else f">= {mean}, interval above {by}"
+    verdict = {"expected": expected, "tolerance": 0, "value": e.mean, "interval": [e.low, e.high]}
+    return verdict | {"passed": bool(e.low > by and (mean is None or e.mean >= mean))}
 
 
 def interior(traces: Traces, readings: Readings, arms: list[str], reading: str = "accuracy") -> Verdict:
