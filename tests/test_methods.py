@@ -16,6 +16,7 @@ from cls_sim import configs
 from cls_sim.batch import LIVED, STORED
 from cls_sim.errors import Refused
 from cls_sim.jobs import budget, fingerprint
+from cls_sim.report import expected
 from tests.lives import live
 
 METHODS = sorted(file.stem for file in (configs.conf_dir() / "method").glob("*.yaml"))
@@ -47,17 +48,23 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
     if "cortex" in cfg["neocortex"]:
         cfg["neocortex"]["cortex"] |= {"hidden": [32]}
     cfg["neocortex"] |= SMALLER[cfg["neocortex"]["_target_"].split(".")[-1]]
-    by_night = "night" if "night" in cfg["plasticity"] else "start"
-    cfg["plasticity"] |= {"wake": 0.01 if cfg["plasticity"]["wake"] else 0.0, by_night: 0.01}
+    cfg["plasticity"] = learning_at(0.01, cfg["plasticity"])
     if "capacity" in cfg["hippocampus"]:
         cfg["hippocampus"]["capacity"] = 40
     if cfg["hippocampus"]["_target_"].endswith("GenerativeClassifier"):
         cfg["hippocampus"] |= {"hidden": [32], "rate": 0.01, "samples": 5}
+    if cfg["hippocampus"]["_target_"].endswith("Autoencoder"):
+        cfg["hippocampus"] |= {"hidden": [64], "latent": 8, "rate": 0.01}
     if "waves" in cfg["hippocampus"]:
         cfg["hippocampus"]["waves"] = 30
     if "night" in cfg["rhythm"]:
         cfg["rhythm"] |= {"wake": 8, "night": 20} | ({"growth": 1.1} if "growth" in cfg["rhythm"] else {})
     return cfg
+
+
+def learning_at(rate: float, plasticity: dict[str, Any]) -> dict[str, Any]:
+    by_night = "night" if "night" in plasticity else "start"
+    return plasticity | {"wake": rate if plasticity["wake"] else 0.0, by_night: rate}
 
 
 def made(method: str, scenario: str, **changes: Any) -> cls.Life:
@@ -100,6 +107,34 @@ def test_it_learns_or_refuses_in_one_line(method: str, scenario: str):
     if touched:
         stored = life.hippocampus.stored_bytes()
         assert (stored <= 40 * (64 + 16 + 8 * 10)).all()  # a byte a pixel, label and marks, and scores
+
+
+# Where the cortex alone forgets: in five contexts, so many experiences long and learnt at such a rate.
+FORGETS = {"task": (32, 0.04), "domain": (32, 0.04), "class": (48, 0.01)}
+KEEPS = ("stored", "generated", "dual", "isolation", "resources")  # families that replay, or keep apart what was learnt
+
+
+@cache
+def kept(method: str, scenario: str) -> float:
+    """The accuracy on all contexts but the last, at the end of a life in which the cortex alone forgets."""
+    per_context, rate = FORGETS[scenario]
+    cfg = settings(method, scenario)
+    longer = cfg["world"] | {"contexts": 5, "per_context": per_context}
+    cfg = cfg | {"subjects": 4, "world": longer, "plasticity": learning_at(rate, cfg["plasticity"])}
+    life = live(configs.make_life(cfg))
+    return life.probes["accuracy"].measure(life)[:, :-1].mean().item()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def expected_to_keep(method: str, scenario: str) -> bool:
+    told = expected.table()["methods"].get(method, {})
+    return told.get("family") in KEEPS and told.get(scenario) in ("between", "near")
+
+
+@pytest.mark.parametrize(
+    "method, scenario", [pytest.param(m, s, id=f"{m}-{s}") for m, s in CELLS if expected_to_keep(m, s)]
+)
+def test_who_replays_or_keeps_apart_remembers_what_the_cortex_alone_forgets(method: str, scenario: str):
+    assert kept(method, scenario) > kept("none", scenario)
 
 
 @works
