@@ -129,8 +129,10 @@ def _hydra(args: list[str], folders: list[str]) -> int:
 
     screen.guard()
     path = search_path(folders)
-    if path:
-        args = [*args, screen.setting("hydra.searchpath", *path)]
+    # overrides first, all together: Hydra takes what comes after an option for no override
+    overrides = [arg for arg in args if arg[:1] == "~" or (arg[:1] != "-" and "=" in arg)]
+    add = [screen.setting("hydra.searchpath", *path)] if path else []
+    args = [*overrides, *add, *(arg for arg in args if arg not in overrides)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its complaints to us instead of printing them
 
     @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")

@@ -110,6 +110,14 @@ def test_help_is_light_and_names_the_rooms(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False).returncode == 0
 
 
+def test_options_and_overrides_come_in_any_order_also_with_a_folder_of_ones_own(tmp_path: Path):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\ntitle: mine\n")
+    done = cls_sim("experiment=mine", "--cfg", "job", "subjects=3", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert {"title: mine", "subjects: 3"} <= set(done.stdout.splitlines())
+
+
 def test_completion_offers_groups(tmp_path: Path):
     console = Path(sys.executable).parent / "cls-sim"
     if not console.exists():
