@@ -4,7 +4,7 @@ Each method of which no strength is published for Split MNIST lives the split pr
 at a shortened schedule (see PROTOCOL), on subjects of seeds below 1000.  The first guess (FIRST) stays if it answers
 the kept images, after the last context, within half a point of the best; else the best is chosen.
 
-    python -m benchmarks.strengths [METHOD …]     run what is missing (of these methods), about 10 CPU minutes in all
+    python -m benchmarks.strengths [METHOD …]     run what is missing (of these methods), about 15 CPU minutes in all
     python -m benchmarks.strengths --table        only make the table
 
 Rows go to docs/results/strengths/METHOD.json, the table to docs/methods.md.
@@ -50,6 +50,10 @@ GRIDS: dict[str, tuple[tuple[str, ...], dict[str, list[Any]]]] = {
     "der": (ALL, {"consolidation.objective.alpha": [0.1, 0.3, 0.5, 1.0, 3.0]}),
     "derpp": (ALL, {"consolidation.objective.alpha": [0.1, 0.5, 1.0], "consolidation.objective.beta": [0.5, 1.0]}),
     "gem": (ALL, {"consolidation.margin": [0.0, 0.1, 0.5, 1.0]}),
+    "rwalk": (ALL, {"consolidation.penalty.strength": [0.1, 1.0, 10.0, 100.0, 1000.0]}),
+    "mir": (ALL, {"replay.policy.by.step": [0.01, 0.1, 1.0], "replay.policy.power": [1.0, 2.0]}),
+    "gss": (ALL, {"replay.share": ["contexts", 0.25, 0.5, 0.75]}),
+    "growing": (TASK, {"neocortex.enough": [0.01, 0.05, 0.2]}),
 }
 
 
@@ -66,6 +70,10 @@ FIRST: dict[str, list[Any]] = {
     "der": [0.5],
     "derpp": [0.5, 0.5],
     "gem": [0.5],
+    "rwalk": [10.0],
+    "mir": [0.1, 2.0],
+    "gss": [0.5],
+    "growing": [0.05],
 }
 
 
