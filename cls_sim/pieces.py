@@ -2,9 +2,10 @@
 
 An experiment whose scenario takes hours says in its file which arms are lived together at full size,
 
-    parts: {alone: [none, joint], stored: [er, agem]}
+    parts: {alone: [none, joint], stored: [er, agem], late: {arms: [lwf], do: [seed=1005]}}
 
-and each part of each scenario is then a piece, with the claims that are about its arms.
+and each part of each scenario is then a piece, with the claims that are about its arms.  What a part does beside is
+for claims that had to move to seeds not looked at.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Piece:
     off     {do: overrides that remove the mechanism, fails: the claims that must then fail}, or empty
     part    the name of the part, None where all arms are lived together
     arms    those of the part that this scenario has
+    do      overrides of the part's own
     """
 
     experiment: str
@@ -34,6 +36,7 @@ class Piece:
     off: Mapping[str, Any] = field(default_factory=dict)
     part: str | None = None
     arms: tuple[str, ...] = ()
+    do: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
@@ -50,7 +53,7 @@ class Piece:
         size = [] if self.size == "paper" else [f"size={self.size}"]
         scenario = [f"scenario={self.scenario}"] if self.scenario else []
         arms = [f"arms=[{','.join(self.arms)}]"] if self.part else []
-        return [f"experiment={self.experiment}", *size, *scenario, *arms]
+        return [f"experiment={self.experiment}", *size, *scenario, *arms, *self.do]
 
     @property
     def fails(self) -> list[str]:
@@ -115,12 +118,27 @@ def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
 
     found = []
     scenario = configs.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
-    for part, names in told["parts"].items():
+    for part, said in told["parts"].items():
+        names, do = _said(said)
         arms = tuple(name for name in names if configs.is_for(told["arm"][name], scenario, whole.size))
         claims = {name: claim for name, claim in whole.claims.items() if about(claim) <= set(names)}
         if arms:
-            found.append(replace(whole, part=part, arms=arms, claims=claims))
+            found.append(replace(whole, part=part, arms=arms, claims=claims, do=tuple(do)))
     return found
+
+
+def _said(part: Any) -> tuple[list[str], list[str]]:
+    """The arms of a part, and the overrides of its own.
+
+    >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "do": ["seed=1005"]})
+    ((['er', 'agem'], []), (['lwf'], ['seed=1005']))
+    """
+    return (part, []) if isinstance(part, list) else (part["arms"], part["do"])
+
+
+def _is_part(said: Any) -> bool:
+    lists = said.values() if isinstance(said, dict) and set(said) == {"arms", "do"} else [said]
+    return all(isinstance(names, list) for names in lists)
 
 
 def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
@@ -137,11 +155,12 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
     from cls_sim.claims import about
 
     key = f"{experiment}.parts"
-    if not isinstance(parts, dict) or not all(isinstance(names, list) for names in parts.values()):
-        raise Refused(key, f"{parts!r} is no mapping of lists", "write parts: {name: [arm, …]}")
+    if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
+        reason = f"{parts!r} is no mapping of lists"
+        raise Refused(key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], do: [override, …]}}")
     home: dict[str, str] = {}
-    for part, names in parts.items():
-        for name in names:
+    for part, said in parts.items():
+        for name in _said(said)[0]:
             if name not in arms:
                 raise Refused(f"{key}.{part}", f"there is no arm {name!r}", suggest(str(name), arms))
             if name in home:
@@ -155,6 +174,8 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
             raise Refused(key, f"{name} shares the past of {says['from']}, in another part", "put both into one")
     for name, claim in claims.items():
         named = about(claim)
-        if claim.get("size", "paper") == "paper" and not (named and any(named <= set(own) for own in parts.values())):
+        if claim.get("size", "paper") == "paper" and not (
+            named and any(named <= set(_said(own)[0]) for own in parts.values())
+        ):
             reason = f"is about arms that no part has all of ({', '.join(sorted(named)) or 'every arm'})"
             raise Refused(f"{experiment}.claims.{name}", reason, "put them into one part")

@@ -346,6 +346,18 @@ def test_yesterday_s_answers_are_kept_by_distilling_them():
     assert kept[0] > kept[1]
 
 
+def test_old_answers_weigh_as_told():
+    """Unscaled, the answers' share of the loss is a T²-th of the scaled one's."""
+    lives = [task({"consolidation": cls.Descent(objective=cls.Lwf(share=1.0, scaled=s))}, 2) for s in (True, False)]
+    losses = []
+    for life in lives:
+        until(life, 1)
+        exam = life.world.exam(1)
+        batch = cls.Batch.lived(exam.x, exam.y)
+        losses.append(life.consolidation.objective.of(life.neocortex, batch, torch.ones_like(exam.y)).detach())
+    assert torch.allclose(losses[0], 4 * losses[1], rtol=1e-4)
+
+
 def test_features_stay_the_nearer_the_stronger_they_are_held():
     away = []
     for strength in (0.0, 10.0):

@@ -185,6 +185,7 @@ def test_a_scenario_is_lived_in_parts_at_full_size_alone():
         ({"parts": {"alone": ["none", "xdg", "er"], "replayed": ["er", "dgr"]}}, "er is in alone already"),
         ({"parts": {"alone": ["none", "xdg"], "replayed": ["er"]}}, "dgr is in no part"),
         ({"parts": {"alone": "none"}}, "no mapping of lists"),
+        ({"parts": {"alone": {"arms": ["none", "xdg"]}, "replayed": ["er", "dgr"]}}, "no mapping of lists"),
         ({"parts": ["none"]}, "no mapping of lists"),
         (
             {"off": {}, "claims": {"c": {"is": "better", "arm": "er", "than": "none"}}},
@@ -204,9 +205,9 @@ def test_a_part_goes_by_the_name_of_its_experiment_its_scenario_and_its_own():
     def names(asked: str) -> list[str]:
         return [piece.name for piece in program.pieces("paper", [asked])]
 
-    scenario = [f"{TABLE}_class_{part}" for part in ("alone", "stored", "generated")]
+    scenario = [f"{TABLE}_class_{part}" for part in ("alone", "taught", "stored", "generated")]
     assert names(f"{TABLE}_class") == scenario and names(f"{TABLE}_class_alone") == scenario[:1]
-    assert len(names(TABLE)) == 9 and set(names(f"{TABLE}_task")) < set(names(TABLE))
+    assert len(names(TABLE)) == 12 and set(names(f"{TABLE}_task")) < set(names(TABLE))
     whole = set(configs.read([f"experiment={TABLE}", "scenario=domain"]).arms)
     parts = [set(configs.read(piece.overrides).arms) for piece in program.pieces("paper", [f"{TABLE}_domain"])]
     assert set.union(*parts) == whole and sum(map(len, parts)) == len(whole), "together they are the scenario"
@@ -240,10 +241,15 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
         return {"title": "T", "experiment": TABLE, "arms": arms, "claims": mine}, 7.0
 
     monkeypatch.setattr(program, "live", live)
-    assert [bool(program.run(piece, results, tmp_path / "runs", off=True)) for piece in chosen] == [False, True, False]
-    assert [results.done(piece) for piece in chosen] == [True, False, True]
+    assert [bool(program.run(piece, results, tmp_path / "runs", off=True)) for piece in chosen] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert [results.done(piece) for piece in chosen] == [True, False, True, True]
     page = tables.published_page(results, chosen)
-    assert "Of 8 numbers 8 are decided" in page and "All arms of one subject take 8 minutes" in page
+    assert "Of 11 numbers 11 are decided" in page and "All arms of one subject take 11 minutes" in page
     runs.clear()
     assert not any(program.run(piece, results, tmp_path / "runs", off=True) for piece in chosen)
     assert runs == [chosen[1].name]
@@ -253,7 +259,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     assert shown == list(configs.read(chosen[0].overrides[:2]).arms), "each arm once"
     assert f"## T ({chosen[2].part})" in tables.results_page(results, chosen)
     kept = results.kept(chosen[0])
-    assert kept and kept["seconds"] == 1500.0 and kept["command"].endswith("arms=[none,joint,ewc,si,lwf]")
+    assert kept and kept["seconds"] == 1200.0 and kept["command"].endswith("arms=[none,joint,ewc,si]")
     claims = tables.claims_page(results, chosen, program.pieces("small", [TABLE]))
     assert claims.startswith("# Claims") and "12 claims judged, 12 hold" in claims
 

@@ -12,7 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 from cls_sim.batch import Batch
 from cls_sim.clock import Clock
 from cls_sim.consolidation.objectives import Label, Objective, share_of
-from cls_sim.errors import Refused, real
+from cls_sim.errors import Refused, flag, real
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.part import Spec, View
 
@@ -56,21 +56,24 @@ class Lwf(Taught):
 
         L = (1 - share) · label + share · T² · H(softmax(z/T), softmax(ŷ/T)),  z: yesterday's scores of the same input
 
+    (without the T² where `scaled` is false)
+
     Where the context is told, the second term is the mean over the heads of the contexts that have ended.
 
     temperature  T, above 0
     share        contexts: 1 - 1/k in the k-th context; or a number from 0 to 1
+    scaled       whether the second term counts T² times (Hinton, Vinyals & Dean 2015)
 
-    Source: Li & Hoiem (2018); in the three scenarios, van de Ven et al. (2022).
+    Source: Li & Hoiem (2018); in the three scenarios, van de Ven et al. (2022), whose code leaves out the T².
 
     >>> Lwf(share=0.5).temperature
     2.0
     """
 
-    def __init__(self, *, temperature: float = 2.0, share: str | float = "contexts"):
+    def __init__(self, *, temperature: float = 2.0, share: str | float = "contexts", scaled: bool = True):
         super().__init__()
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
-        self.share = share_of(share)
+        self.share, self.scaled = share_of(share), flag("scaled", scaled)
 
     def begin(self, spec: Spec) -> Spec:
         if spec.regression:
@@ -97,7 +100,7 @@ class Lwf(Taught):
 
     def _soft(self, old: Tensor, raw: Tensor) -> Tensor:
         t = self.temperature
-        return -(t**2) * ((old / t).softmax(2) * (raw / t).log_softmax(2)).sum(2)
+        return -(t**2 if self.scaled else 1.0) * ((old / t).softmax(2) * (raw / t).log_softmax(2)).sum(2)
 
 
 class FeatureDistil(Taught):
