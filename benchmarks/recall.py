@@ -13,7 +13,7 @@ from torch import Tensor
 
 import cls_sim as cls
 from benchmarks.steps import Figure
-from cls_sim.part import Spec
+from cls_sim.core.part import Spec
 
 CUES, WIDTH, CHUNK, BETA = 256, 64, 4096, 20.0
 

@@ -89,7 +89,7 @@ def settings(method: str) -> list[dict[str, Any]]:
 
 def lived(method: str, scenario: str, setting: dict[str, Any]) -> float:
     """The mean accuracy on the kept images of all contexts, after the last."""
-    from cls_sim import configs
+    from cls_sim.config import configs
 
     where = {"method": method, "scenario": scenario}
     overrides = [f"{key}={value}".replace(" ", "") for key, value in (PROTOCOL | where).items()]

@@ -63,16 +63,18 @@ class Baton:
 
 def pair(offline_first: bool = False) -> dict[str, float]:
     """CPU seconds of two equal lives: `off` without W&B; with it `life`, its own process, and `all`."""
-    from cls_sim import configs, interrupts, jobs
-    from cls_sim.folder import opened
-    from cls_sim.mirror import Mirror
+    from cls_sim.config import configs
+    from cls_sim.core import signals as interrupts
+    from cls_sim.running import job, jobs
+    from cls_sim.sinks.mirror import Mirror
+    from cls_sim.storage.folder import opened
 
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place, jobs._one_thread(), ExitStack() as stack:
         lives: dict[str, Any] = {}
         for mode in ("off", "offline"):
             experiment = configs.read([*RUN, f"wandb={mode}", f"out={place}/{mode}"])
-            (job,) = jobs.jobs(experiment)[0]
+            (job,) = all_jobs.jobs(experiment)[0]
             folder = stack.enter_context(opened(experiment))
             lives[mode] = kept = jobs.Kept(job, folder, interrupts.Ear())
             kept.mirror = stack.enter_context(Mirror(mode, folder, job.name, job.arm.cfg, kept.trace))

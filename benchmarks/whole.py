@@ -29,7 +29,7 @@ print(cls.run(life, progress=False).last("accuracy"))
 """
 IMPORTS = "import torch, hydra"
 FIRST_STEP = """
-from cls_sim.configs import build
+from cls_sim.config.configs import build
 build("experiment=digits", "subjects=1").step()
 """
 

@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cls-sim: {str(stop) or 'stopped before anything was lived'}", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except Exception as error:
-        from cls_sim.errors import Broken, Refused
+        from cls_sim.core.errors import Broken, Refused
 
         if isinstance(error, OSError):
             error = Broken(str(error.filename or "the disk"), error.strerror or str(error), "make room, then resume")
@@ -39,7 +39,7 @@ def _line(text: str) -> str:
 
 
 def _door(args: list[str]) -> int:
-    from cls_sim.errors import Refused
+    from cls_sim.core.errors import Refused
 
     args, folders = _taken(args, "--config-dir", "-cd")
     args, packages = _taken(args, "--allow")
@@ -55,12 +55,12 @@ def _door(args: list[str]) -> int:
 
         print(f"cls-sim {__version__}")
         return 0
-    from cls_sim import screen
+    from cls_sim.config import screen
 
     screen.arguments(args)
     options = {arg.split("=")[0] for arg in args if arg.startswith("-")}
     if options and options <= {"-m", "--multirun"}:
-        from cls_sim.sweeps import sweep
+        from cls_sim.commands.sweeps import sweep
 
         return sweep(args, folders)
     if options:
@@ -71,7 +71,7 @@ def _door(args: list[str]) -> int:
 
 def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     """The arguments without `--name VALUE` (or `--name=VALUE`), and those values."""
-    from cls_sim.errors import Refused
+    from cls_sim.core.errors import Refused
 
     rest, values = [], []
     queue = list(args)
@@ -91,12 +91,12 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
 
 def _one(overrides: list[str], folders: list[str], into: str | None = None) -> None:
     """One run in this process; with `into`, begin it in that folder, or go on with it there, or leave it if done."""
-    from cls_sim import screen
-    from cls_sim.configs import read
+    from cls_sim.config import screen
+    from cls_sim.config.configs import read
 
     named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if named:
-        from cls_sim.folder import resumed
+        from cls_sim.storage.folder import resumed
 
         screen.path("resume", named[-1])
         overrides = resumed(overrides)
@@ -104,7 +104,7 @@ def _one(overrides: list[str], folders: list[str], into: str | None = None) -> N
     if into is not None:
         from pathlib import Path
 
-        from cls_sim.sweeps import done
+        from cls_sim.commands.sweeps import done
 
         folder = Path(screen.path("--into", into))
         if done(experiment, folder):
@@ -112,7 +112,7 @@ def _one(overrides: list[str], folders: list[str], into: str | None = None) -> N
             return
         experiment.cfg["resume" if (folder / "run.json").is_file() else "out"] = into
     from cls_sim import sinks
-    from cls_sim.runs import perform
+    from cls_sim.running.runs import perform
 
     folder, summary = perform(experiment)
     sinks.print_summary(summary)
@@ -123,11 +123,11 @@ def _hydra(args: list[str], folders: list[str]) -> int:
     """Help, completion and what would be run are Hydra's to show."""
     import hydra
 
-    from cls_sim import screen
-    from cls_sim.composer import conf_dir, search_path
-    from cls_sim.interrupts import unmasked
+    from cls_sim.config import screen, sources
+    from cls_sim.config.paths import conf_dir, search_path
+    from cls_sim.core.signals import unmasked
 
-    screen.guard()
+    sources.guard()
     path = search_path(folders)
     # overrides first, all together: Hydra takes what comes after an option for no override
     overrides = [arg for arg in args if arg[:1] == "~" or (arg[:1] != "-" and "=" in arg)]
@@ -149,7 +149,7 @@ def _hydra(args: list[str], folders: list[str]) -> int:
         from hydra.errors import HydraException
         from omegaconf.errors import OmegaConfBaseException
 
-        from cls_sim.composer import refusal
+        from cls_sim.config.composer import refusal
 
         if isinstance(error, (HydraException, OmegaConfBaseException, RecursionError)):
             raise refusal(error) from None

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from cls_sim import ROOMS
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock, Moment
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.ledger import Ledger
+from cls_sim.core.part import Part, Spec, State, View, agree
 from cls_sim.hippocampus.base import Hippocampus
-from cls_sim.ledger import Ledger
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part, Spec, State, View, agree
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout

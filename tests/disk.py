@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cls_sim import trace
+from cls_sim.storage import trace
 
 Keep = Callable[[], bool]
 

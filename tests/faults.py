@@ -20,10 +20,12 @@ from typing import Any
 
 import pytest
 
-from cls_sim import checkpoint, configs, jobs, runs
-from cls_sim.configs import Experiment
-from cls_sim.errors import Refused
+from cls_sim.config import configs
+from cls_sim.config.configs import Experiment
+from cls_sim.core.errors import Refused
 from cls_sim.life import Life
+from cls_sim.running import jobs, runs
+from cls_sim.storage import checkpoint
 
 FULL = os.environ.get("CLS_SIM_FAULTS") == "full"
 TINY = [

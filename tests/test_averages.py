@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import cls_sim as cls
-from cls_sim.batch import LIVED, STORED
 from cls_sim.consolidation.objectives import Objective
-from cls_sim.errors import Refused
+from cls_sim.core.batch import LIVED, STORED
+from cls_sim.core.errors import Refused
 
 
 def begun(seeds=(0, 1), **settings):

@@ -17,7 +17,8 @@ import pytest
 from faults import few_or_many
 
 from cls_sim import __main__ as door
-from cls_sim import configs, folder
+from cls_sim.config import configs
+from cls_sim.storage import folder
 
 
 class Kind:

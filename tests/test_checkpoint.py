@@ -18,8 +18,8 @@ from faults import few_or_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cls_sim import checkpoint
-from cls_sim.errors import Broken, Refused
+from cls_sim.core.errors import Broken, Refused
+from cls_sim.storage import checkpoint
 
 
 def rich(tick: int = 5) -> dict:
@@ -521,5 +521,5 @@ def test_checkpoint_import_is_light():
     import subprocess
     import sys
 
-    code = "import sys, cls_sim.checkpoint; print('torch' in sys.modules, 'safetensors' in sys.modules)"
+    code = "import sys, cls_sim.storage.checkpoint; print('torch' in sys.modules, 'safetensors' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim import configs, program
-from cls_sim.program import Piece
+from cls_sim.commands.campaign import program
+from cls_sim.commands.campaign.program import Piece
+from cls_sim.config import configs
 
 PIECES = program.pieces("small")
 NEEDS_DATA = re.compile(r"override /world: (mnist|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split")

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cls_sim import compare, statistics
+from cls_sim import statistics
+from cls_sim.commands import compare
 
 
 def made(folder: Path, arms: dict[str, list[float | None]], seed: int = 1000, **told) -> Path:
@@ -143,6 +144,6 @@ def test_equal_runs_do_not_differ(tmp_path: Path):
 
 
 def test_the_door_is_light():
-    code = "import sys; from cls_sim.compare import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    code = "import sys; from cls_sim.commands.compare import main; main(['--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "cls-sim-compare DIR" in done.stdout

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim import composer, configs, pieces, sources
-from cls_sim.errors import Refused
+from cls_sim.commands.campaign import pieces
+from cls_sim.config import composer, configs, sources
+from cls_sim.core.errors import Refused
 
 CONF = configs.conf_dir()
 EXPERIMENTS = sorted(file.stem for file in (CONF / "experiment").glob("*.yaml"))

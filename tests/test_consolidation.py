@@ -18,9 +18,9 @@ from torch.nn.functional import cross_entropy, kl_div
 
 import cls_sim as cls
 from cls_sim.consolidation.base import Consolidation
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
+from cls_sim.core.optimisers import Rule
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.optimisers import Rule
 from tests.lives import wraps
 
 ROOM = [

@@ -11,8 +11,8 @@ from lives import live, small
 from torch import Tensor
 
 import cls_sim as cls
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.errors import Refused
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.errors import Refused
 from cls_sim.probes.content import LOOKS, ahead
 from cls_sim.replay.base import Replay
 

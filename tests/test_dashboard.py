@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim import dashboard
-from cls_sim.dashboard.panels import found, panels
+from cls_sim.commands import dashboard
+from cls_sim.commands.dashboard.panels import found, panels
 from cls_sim.sinks import curves
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 from tests.wandb_server import served
 
 RUN = ("experiment=digits", "size=small", "subjects=5", "days=8", "arms=[sleepless,joint]")
@@ -20,8 +20,8 @@ RUN = ("experiment=digits", "size=small", "subjects=5", "days=8", "arms=[sleeple
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    from cls_sim.configs import read
-    from cls_sim.runs import perform
+    from cls_sim.config.configs import read
+    from cls_sim.running.runs import perform
 
     out = tmp_path_factory.mktemp("dashboard") / "run"
     return perform(read([*RUN, f"out={out}"]), quiet=True)[0]
@@ -57,7 +57,8 @@ def test_a_workspace_is_made_without_calling_anybody(run, alone, capsys):
 
 def test_panels_name_only_what_a_run_tells(run):
     """Every key of every panel is told by a job or by the summary of the run."""
-    from cls_sim import mirror, sinks
+    from cls_sim import sinks
+    from cls_sim.sinks import mirror
     from cls_sim.sinks.curves import COSTS
 
     trace = Trace.read(run / "trace" / "joint-000000.jsonl")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 import cls_sim as cls
 from cls_sim import theory
 from cls_sim.claims import KINDS
-from cls_sim.clock import Clock, Moment
-from cls_sim.errors import Refused
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Refused
 from cls_sim.hippocampus.copies import binomial, poisson
 from cls_sim.probes import drift
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 
 
 def pairs(**settings: Any) -> cls.Batch:

@@ -17,13 +17,16 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim import configs, engines, folder
-from cls_sim.engines import owners
-from cls_sim.engines.base import Engine, Failure, died
-from cls_sim.errors import Broken, Diverged, Refused
-from cls_sim.interrupts import Interrupted
-from cls_sim.jobs import Job, live
-from cls_sim.jobs import jobs as every
+from cls_sim.config import configs
+from cls_sim.core.errors import Broken, Diverged, Refused
+from cls_sim.core.signals import Interrupted
+from cls_sim.running import engines
+from cls_sim.running.engines import owners
+from cls_sim.running.engines.base import Engine, Failure, died
+from cls_sim.running.job import Job
+from cls_sim.running.job import jobs as every
+from cls_sim.running.jobs import live
+from cls_sim.storage import folder
 
 ROOT = Path(__file__).resolve().parent.parent
 CHUNKS = ["subjects=6", "chunk=2", "size=small", "arms=[cls,lesioned]", "arm.lesioned.at=4d", "world.per_context=60"]
@@ -175,7 +178,7 @@ def test_a_process_that_has_lost_its_job_to_another_dies(tmp_path: Path, monkeyp
     monkeypatch.setattr(owners, "WATCH", 0.1)
     (tmp_path / "jobs").mkdir()
     code = (
-        "import sys, time; from pathlib import Path; from cls_sim.engines import owners; owners.WATCH = 0.1\n"
+        "import sys, time; from pathlib import Path; from cls_sim.running.engines import owners; owners.WATCH = 0.1\n"
         f"with owners.sole('cls-000000', Path({str(tmp_path)!r}), node='first'): time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(ROOT)})

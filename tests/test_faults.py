@@ -24,12 +24,13 @@ from faults import FULL, TWO, came_to, count, few_or_many, forked, into, newest,
 from lives import small
 
 import cls_sim as cls
-from cls_sim import checkpoint, folder, jobs, runs, trace
-from cls_sim.errors import Broken, Diverged, Refused
-from cls_sim.interrupts import Interrupted
+from cls_sim.core.errors import Broken, Diverged, Refused
+from cls_sim.core.signals import Interrupted
 from cls_sim.life import Life
-from cls_sim.trace import Trace
-from cls_sim.vitals import Vitals
+from cls_sim.running import jobs, runs
+from cls_sim.running.vitals import Vitals
+from cls_sim.storage import checkpoint, folder, trace
+from cls_sim.storage.trace import Trace
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from cls_sim import figures, statistics, theory
-from cls_sim.clock import Clock, Moment
-from cls_sim.errors import Broken, Refused
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Broken, Refused
 from cls_sim.figures import page
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 
 
 def life(level: float = 0.9, subjects: int = 8, contexts: int = 3, seed: int = 0) -> Trace:

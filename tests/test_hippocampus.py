@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import cls_sim as cls
-from cls_sim.batch import STORED, Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import STORED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws, each, generator
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus import episodes
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.hippocampus.dentate import active
-from cls_sim.part import Spec, View
-from cls_sim.subjects import Draws, each, generator
 
 SIZE, ROWS = 20, 12
 

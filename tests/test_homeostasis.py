@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import cls_sim as cls
-from cls_sim.batch import STORED
 from cls_sim.claims import KINDS
-from cls_sim.clock import Clock, Moment
-from cls_sim.errors import Refused
-from cls_sim.trace import Trace
+from cls_sim.core.batch import STORED
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Refused
+from cls_sim.storage.trace import Trace
 
 HEBB = {"rule": cls.Sgd(), "objective": cls.Hebb(), "reduction": "sum"}
 

@@ -27,11 +27,11 @@ import torch
 from audit import watched
 from lives import small
 
-from cls_sim import checkpoint
-from cls_sim.configs import read
-from cls_sim.errors import Broken, Refused
-from cls_sim.folder import opened, resumed
-from cls_sim.trace import Trace
+from cls_sim.config.configs import read
+from cls_sim.core.errors import Broken, Refused
+from cls_sim.storage import checkpoint
+from cls_sim.storage.folder import opened, resumed
+from cls_sim.storage.trace import Trace
 
 resource = pytest.importorskip("resource")
 MARK = "hostile-mark"

@@ -16,9 +16,9 @@ from audit import watched
 from hydra._internal.sources_registry import SourcesRegistry
 
 import cls_sim
-from cls_sim import configs, screen, sources
 from cls_sim.__main__ import main
-from cls_sim.errors import Refused
+from cls_sim.config import configs, screen, sources
+from cls_sim.core.errors import Refused
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "hunter2-is-not-for-logs"
@@ -128,13 +128,13 @@ TARGETS = [
     "inspect.getsource",
     "joblib.load",
     "wandb.init",
-    "cls_sim.configs.os.system",
-    "cls_sim.configs.import_module",
-    "cls_sim.configs.make",
-    "cls_sim.runs.run",
-    "cls_sim.runs.write",
-    "cls_sim.checkpoint.save",
-    "cls_sim.trace.Trace",
+    "cls_sim.config.configs.os.system",
+    "cls_sim.config.configs.import_module",
+    "cls_sim.config.configs.make",
+    "cls_sim.running.runs.run",
+    "cls_sim.running.runs.write",
+    "cls_sim.storage.checkpoint.save",
+    "cls_sim.storage.trace.Trace",
     "cls_sim.VOCABULARY",
     "cls_sim.ROOMS",
     "cls_sim.run",
@@ -497,8 +497,8 @@ ARGV = {
     "allow_nothing": ["--allow"],
     "allow_other": ["--allow", "json", "arms=[cls]", "hippocampus._target_=os.system"],
     "allow_through": ["--allow", "json", "arms=[cls]", "hippocampus._target_=json.codecs.open"],
-    "allow_ours": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.configs.os.system"],
-    "allow_ours_imported": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.configs.Path"],
+    "allow_ours": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.config.configs.os.system"],
+    "allow_ours_imported": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.config.configs.Path"],
     "dashes": ["--"],
     "dash": ["-"],
     "shell": ["; touch MARK"],

@@ -1,4 +1,4 @@
-"""The house: a floor imports lower floors only, rooms never import each other, and the doors stay light."""
+"""The layout: a folder imports lower folders only, parts never import each other, and the commands start light."""
 
 from __future__ import annotations
 
@@ -12,94 +12,104 @@ import pytest
 import cls_sim
 
 PACKAGE = Path(cls_sim.__file__).parent
-FLOORS = [
-    {"errors", "batch", "clock", "ledger", "subjects", "part", "optimisers", "predictability", "variational"},
+LAYERS = [  # each imports lower ones only
+    {"core"},
+    {"theory", "statistics"},
     {"world", "hippocampus", "neocortex", "plasticity", "rhythm"},
     {"replay", "consolidation", "readout", "probes"},
     {"life"},
-    {"disk", "lines", "trace", "checkpoint", "statistics", "derived", "theory", "claims", "figures", "sinks", "vitals"},
-    {
-        "screen",
-        "sources",
-        "composer",
-        "builder",
-        "configs",
-        "interrupts",
-        "folder",
-        "mirror",
-        "kept",
-        "jobs",
-        "runs",
-        "studies",
-        "engines",
-        "sweeps",
-        "door",
-        "compare",
-        "pieces",
-        "program",
-        "tables",
-        "report",
-        "dashboard",
-        "__main__",
-    },
+    {"config"},
+    {"storage"},
+    {"claims", "figures", "sinks"},
+    {"running"},
+    {"commands"},
+    {"__main__"},
 ]
-FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {folder: i for i, folders in enumerate(LAYERS) for folder in folders}
+ROOT = {"__init__.py", "__main__.py", "life.py"}
+PARTS, BETWEEN = 2, 3
 
 
-def room_of(path: Path) -> str:
+def folder_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
 
 
 def imports(path: Path) -> set[str]:
     """The modules of the package that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cls_sim"):
-            if node.module == "cls_sim":
-                found |= {f"cls_sim.{alias.name}" for alias in node.names if (PACKAGE / f"{alias.name}.py").exists()}
-            else:
-                found.add(node.module or "")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cls_sim":
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in MODULES else node.module)
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name.startswith("cls_sim.")}
-    return found
+    return found - {"cls_sim"}
 
 
-def complaint(room: str, module: str) -> str | None:
+def complaint(folder: str, module: str) -> str | None:
     other = module.split(".")[1]
-    if other == room:
+    if other == folder:
         return None
-    if FLOOR[other] > FLOOR[room]:
+    if LAYER[other] > LAYER[folder]:
         return "upward"
-    if FLOOR[other] == FLOOR[room] and FLOOR[room] in (1,):
+    if LAYER[other] == LAYER[folder] and LAYER[folder] != BETWEEN:
         return "sideways"
-    if (
-        FLOOR[room] == 2
-        and FLOOR[other] in (1, 2)
-        and other not in ("plasticity", "rhythm")
-        and not module.endswith("base")
-    ):
+    sees = LAYER[folder] == BETWEEN and LAYER[other] in (PARTS, BETWEEN)
+    if sees and other not in ("plasticity", "rhythm") and not module.endswith(".base"):
         return "sees more than base.py"
     return None
 
 
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+MODULES = {module_of(path): path for path in FILES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_floors(path: Path):
-    bad = [(m, why) for m in imports(path) if (why := complaint(room_of(path), m))]
+def test_layers(path: Path):
+    bad = [(m, why) for m in imports(path) if (why := complaint(folder_of(path), m))]
     assert not bad, f"{path.name} imports {bad}"
 
 
-def test_the_floor_test_can_fail():
+def test_the_layer_test_can_fail():
     assert complaint("world", "cls_sim.life") == "upward"
     assert complaint("world", "cls_sim.hippocampus.base") == "sideways"
     assert complaint("replay", "cls_sim.hippocampus.store") == "sees more than base.py"
     assert complaint("replay", "cls_sim.hippocampus.base") is None
 
 
-def test_every_module_has_a_floor():
-    assert {room_of(path) for path in FILES} == set(FLOOR)
+def test_every_folder_and_file_is_known():
+    assert {folder_of(path) for path in FILES} == set(LAYER)
+    assert {path.name for path in PACKAGE.glob("*.py")} == ROOT
+    assert (
+        len({path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}) <= 24
+    )
+
+
+def test_no_circle_of_imports():
+    """No chain of imports, at the top of a file or inside a function, leads back to its first file."""
+    graph = {name: imports(path) - {name} for name, path in MODULES.items()}
+    done: set[str] = set()
+
+    def walk(name: str, above: tuple[str, ...]) -> None:
+        assert name not in above, " -> ".join((*above[above.index(name) :], name))
+        if name not in done:
+            for other in graph.get(name, ()):
+                walk(other, (*above, name))
+            done.add(name)
+
+    for name in graph:
+        walk(name, ())
+
+
+def test_no_page_is_long():
+    long = {module: n for module, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 350}
+    assert not long
 
 
 def test_the_vocabulary_names_what_exists():
@@ -110,12 +120,12 @@ def test_the_vocabulary_names_what_exists():
 def test_wandb_is_imported_in_sinks_alone():
     for path in FILES:
         text = path.read_text()
-        assert room_of(path) == "sinks" or "import wandb" not in text, path.name
+        assert folder_of(path) == "sinks" or "import wandb" not in text, path.name
 
 
 def test_reading_a_configuration_needs_no_torch():
     code = (
-        "import sys; from cls_sim.configs import read; read(['experiment=digits']);"
+        "import sys; from cls_sim.config.configs import read; read(['experiment=digits']);"
         "bad = {'torch', 'matplotlib', 'wandb', 'numpy'} & set(sys.modules); print(sorted(bad)); sys.exit(bool(bad))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.life import Life
-from cls_sim.part import Spec
 from tests.lives import live, small
 
 Change = Callable[[Any], Any]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cls_sim import claims
-from cls_sim.clock import Clock, Moment
-from cls_sim.errors import Refused
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Refused
+from cls_sim.storage.trace import Trace
 from cls_sim.theory import best_dose, go_cls_generalise
-from cls_sim.trace import Trace
 
 CFG = {"size": "paper", "seed": 1000}
 NOISE = np.random.default_rng(0).normal(0, 0.01, 12)

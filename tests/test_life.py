@@ -11,7 +11,7 @@ from faults import few_or_many
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim.runs import fingerprint
+from cls_sim.running.runs import fingerprint
 
 PROBES = {
     "accuracy": lambda: cls.Accuracy(at=["life.begin", "day.end", "night.end", "context.end", "life.end"]),

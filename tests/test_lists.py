@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.probes.amnesia import ages, crossing
 
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import cls_sim as cls
-from cls_sim.batch import LIVED, STORED
 from cls_sim.consolidation.projected import _multipliers
-from cls_sim.errors import Refused
+from cls_sim.core.batch import LIVED, STORED
+from cls_sim.core.errors import Refused
 from tests.lives import live, small
 
 

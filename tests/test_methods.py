@@ -12,11 +12,11 @@ import pytest
 import torch
 
 import cls_sim as cls
-from cls_sim import configs
-from cls_sim.batch import LIVED, STORED
-from cls_sim.errors import Refused
-from cls_sim.jobs import budget, fingerprint
-from cls_sim.report import expected
+from cls_sim.commands.report import expected
+from cls_sim.config import configs
+from cls_sim.core.batch import LIVED, STORED
+from cls_sim.core.errors import Refused
+from cls_sim.running.jobs import budget, fingerprint
 from tests.lives import live
 
 METHODS = sorted(file.stem for file in (configs.conf_dir() / "method").glob("*.yaml"))

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.batch import DREAMED
-from cls_sim.clock import Clock
+from cls_sim.core.batch import DREAMED
+from cls_sim.core.clock import Clock
 from cls_sim.hippocampus.mixtures import waves_of
 from tests.lives import live, small
 

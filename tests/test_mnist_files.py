@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 
-from cls_sim.clock import Clock
-from cls_sim.part import Spec
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Spec
 from cls_sim.world import files, mnist
 from cls_sim.world.files import CAP, FileRefused, gunzip, read_idx
 from cls_sim.world.mnist import FILES, Mnist

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import cls_sim as cls
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.routed import Routed
 from tests.lives import wraps

@@ -11,9 +11,9 @@ import torch
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 
 
 def satellites(subjects: int = 4, seed: int = 0, **changes: Any) -> cls.Life:

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
 from cls_sim.plasticity.base import Plasticity
 from tests.lives import wraps
 

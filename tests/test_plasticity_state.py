@@ -11,10 +11,10 @@ from lives import live, small
 
 import cls_sim as cls
 from cls_sim.claims import lives as claims
-from cls_sim.clock import Clock, Moment
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
-from cls_sim.trace import Trace
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
+from cls_sim.storage.trace import Trace
 
 
 def at(*experience: int) -> Clock:

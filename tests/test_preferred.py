@@ -11,11 +11,11 @@ from scipy import stats
 from test_replay import VIEW, begun, clock_at, draw, lesson, lived, nights, remembering, spec_of
 
 import cls_sim as cls
-from cls_sim.batch import DREAMED, Batch
 from cls_sim.claims import KINDS
-from cls_sim.clock import Clock, Moment
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock, Moment
 from cls_sim.replay.base import Replay
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 
 
 def counted(policy: Replay, spec, store, steps: int = 200) -> torch.Tensor:

@@ -9,10 +9,10 @@ from test_replay import VIEW
 from torch import Tensor
 
 import cls_sim as cls
-from cls_sim.batch import Batch
 from cls_sim.consolidation.base import Consolidation
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.probes.priority import correlation, strengths
 from cls_sim.replay.base import Replay
 

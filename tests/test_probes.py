@@ -11,8 +11,8 @@ from lives import live, small
 from torch import Tensor
 
 import cls_sim as cls
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import Refused
 from cls_sim.probes import accuracy as room
 from cls_sim.probes.content import OF
 from cls_sim.readout.base import Answer, Readout

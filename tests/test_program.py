@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from cls_sim import configs, pieces, program, tables
-from cls_sim.errors import Refused
-from cls_sim.pieces import Piece
-from cls_sim.program import Results
+from cls_sim.commands.campaign import pieces, program, tables
+from cls_sim.commands.campaign.pieces import Piece
+from cls_sim.commands.campaign.program import Results
+from cls_sim.config import configs
+from cls_sim.core.errors import Refused
 
 CLAIMS = {"grows": {"is": "at_least", "law": "go_cls_train"}, "known": {"is": "at_least", "missed": "0.1, too small"}}
 PIECE = Piece("digits", None, "small", CLAIMS, {"do": ["plasticity.night=0"], "fails": ["grows"]})

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 import cls_sim as cls
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Readout
-from cls_sim.subjects import each
 
 HEADS = torch.tensor([[1, 1, 0, 0], [0, 0, 1, 1]], dtype=torch.bool).expand(2, -1, -1)
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import cls_sim as cls
-from cls_sim.batch import LIVED, STORED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import Spec, View
+from cls_sim.core.batch import LIVED, STORED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec, View
 from cls_sim.replay.base import Replay
-from cls_sim.subjects import each
 
 SEEDS, ROWS, DAY = (3, 4, 5, 6), 12, 5
 

@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cls_sim import configs, report, statistics
+from cls_sim import statistics
 from cls_sim.claims.arms import published
-from cls_sim.report import arms, expected
-from cls_sim.report.facts import Published, facts
+from cls_sim.commands import report
+from cls_sim.commands.report import arms, expected
+from cls_sim.commands.report.facts import Published, facts
+from cls_sim.config import configs
 from cls_sim.sinks import print_protocol
 
 RUN = (

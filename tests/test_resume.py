@@ -19,11 +19,13 @@ from hypothesis import strategies as st
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim import checkpoint, configs, disk, folder, jobs, runs
-from cls_sim.errors import Refused
-from cls_sim.interrupts import Interrupted
+from cls_sim.config import configs
+from cls_sim.core.errors import Refused
+from cls_sim.core.signals import Interrupted
 from cls_sim.life import Life
-from cls_sim.trace import Trace
+from cls_sim.running import jobs, runs
+from cls_sim.storage import checkpoint, disk, folder
+from cls_sim.storage.trace import Trace
 
 FIXTURES = Path(__file__).parent / "fixtures"
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import View
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import View
 from cls_sim.rhythm.base import Rhythm
-from cls_sim.vitals import Vitals
+from cls_sim.running.vitals import Vitals
 from tests.lives import small, wraps
 
 ROOM = [name for name, module in cls.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]

@@ -20,9 +20,12 @@ from faults import TINY, TWO, came_to, few_or_many, forked, into, newest, scratc
 from lives import live, small
 
 import cls_sim as cls
-from cls_sim import checkpoint, configs, interrupts, jobs, runs
-from cls_sim.interrupts import Ear, Interrupted, heeded
+from cls_sim.config import configs
+from cls_sim.core import signals as interrupts
+from cls_sim.core.signals import Ear, Interrupted, heeded
 from cls_sim.life import Life
+from cls_sim.running import jobs, runs
+from cls_sim.storage import checkpoint
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")
 CODES = {signal.SIGTERM: 143, signal.SIGUSR1: 143, signal.SIGINT: 130}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cls_sim import sinks
-from cls_sim.clock import Clock
+from cls_sim.core.clock import Clock
 from cls_sim.sinks import Console, Fenced, Progress, Sink
 from cls_sim.sinks.bar import _watched
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cls_sim import statistics
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 6))
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.world import species
 from cls_sim.world.candies import COLOURS, HUES, pictures
 from cls_sim.world.files import FileRefused

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cls_sim import sweeps
-from cls_sim.configs import read
-from cls_sim.errors import Broken, Refused
-from cls_sim.folder import config_hash
+from cls_sim.commands import sweeps
+from cls_sim.config.configs import read
+from cls_sim.core.errors import Broken, Refused
+from cls_sim.storage.folder import config_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "arms=[cls]"]

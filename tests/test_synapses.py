@@ -8,8 +8,8 @@ import torch
 
 import cls_sim as cls
 from cls_sim import theory
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
 from cls_sim.statistics import aic, forgetting
 
 

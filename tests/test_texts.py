@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.probes.desk import above
 from cls_sim.world import clinc, files
 from cls_sim.world.texts import hashed

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cls_sim import theory
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 DOSES = np.arange(1, 2001) * 0.005  # the epochs of the published scripts: rate .005, 2000 of them, the first is 1
 LOADS = st.floats(0.05, 8)

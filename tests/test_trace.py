@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.clock import Clock, Moment
-from cls_sim.errors import Broken, Refused
-from cls_sim.trace import Trace
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Broken, Refused
+from cls_sim.storage.trace import Trace
 from tests.lives import small
 
 ALL = np.array([True, True, True])
@@ -261,9 +261,9 @@ def test_missing_and_impossible_files(tmp_path):
 def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path, monkeypatch):
     import errno
 
-    import cls_sim.trace
+    import cls_sim.storage.trace
 
-    class Full(cls_sim.trace.FileIO):
+    class Full(cls_sim.storage.trace.FileIO):
         room = 10**9
 
         def write(self, data, /):
@@ -273,7 +273,7 @@ def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path, monkeypatch):
             Full.room -= len(data)
             return super().write(data)
 
-    monkeypatch.setattr(cls_sim.trace, "FileIO", Full)
+    monkeypatch.setattr(cls_sim.storage.trace, "FileIO", Full)
     path = tmp_path / "a.jsonl"
     trace = short_life(path, days=2)
     whole = path.read_bytes()

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.search import Logits, attend, nearest
-from cls_sim.part import Spec, View
 from cls_sim.theory import notebook_error, overlap_after_winners
 
 

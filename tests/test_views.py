@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import cls_sim as cls
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
 from tests.lives import live, small
 
 

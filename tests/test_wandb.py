@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cls_sim import mirror, sinks
+from cls_sim import sinks
+from cls_sim.sinks import mirror
 from cls_sim.sinks import wandb as arm
 from cls_sim.sinks.service import Service
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 from tests.wandb_server import KEY, served
 
 RUN = ("experiment=digits", "size=small", "subjects=5", "days=8", "arms=[sleepless]")
@@ -125,7 +126,7 @@ def test_what_a_life_costs_is_read_without_touching_it():
     told = sinks.costs(life)
     assert told["night_passes"].tolist() == life.ledger.totals()["night_passes"].tolist()
     assert told["wake_rate"].tolist() == [0.002, 0.002] and told["night_rate"][0] < 0.01
-    from cls_sim.jobs import fingerprint
+    from cls_sim.running.jobs import fingerprint
 
     assert fingerprint(live(life).state()) == fingerprint(live(alone).state())
 

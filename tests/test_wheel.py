@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim import configs
+from cls_sim.config import configs
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cls
-from cls_sim.batch import LIVED
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.batch import LIVED
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.arrays import Arrays
 from cls_sim.world.digits import Digits

@@ -12,9 +12,9 @@ from typing import Any
 
 from cls_sim.claims import arms, criterion, development, frontier, go_cls, lives, memories, profiles, sleep
 from cls_sim.claims.values import Readings, Verdict
-from cls_sim.errors import Refused, choice, suggest
+from cls_sim.core.errors import Refused, choice, suggest
 from cls_sim.statistics import FEWEST
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 
 ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
 KINDS: dict[str, Callable[..., Verdict]] = {

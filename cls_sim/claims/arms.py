@@ -8,7 +8,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.values import Readings, Traces, Verdict, bounded, told, values, worst
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 
 def at_most(traces: Traces, readings: Readings, arm: str, value: float, reading: str = "accuracy") -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cls_sim.claims.values import Readings, Traces, Verdict, bounded
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 
 def sooner(

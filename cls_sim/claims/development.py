@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim.claims.values import Readings, Traces, Verdict
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 
 def half_times(traces: Traces, readings: Readings, arm: str, reading: str, x: Sequence[float], cv: float) -> Verdict:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cls_sim import theory
 from cls_sim.claims.values import Readings, Traces, Verdict, relative, values, worst
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 
 
 def _dose(trace: Trace, reading: str) -> tuple[np.ndarray, np.ndarray]:

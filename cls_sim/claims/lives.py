@@ -6,7 +6,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.values import Readings, Traces, Verdict, told
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 
 def stages(traces: Traces, readings: Readings, arm: str, reading: str, share: float = 0.5) -> Verdict:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.values import Readings, Traces, Verdict, profile
-from cls_sim.errors import choice
+from cls_sim.core.errors import choice
 
 
 def lifetimes(

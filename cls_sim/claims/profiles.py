@@ -9,7 +9,7 @@ import numpy as np
 
 from cls_sim import statistics, theory
 from cls_sim.claims.values import Readings, Traces, Verdict, bounded, profile, relative, worst
-from cls_sim.errors import Refused, choice
+from cls_sim.core.errors import Refused, choice
 
 
 def law(

@@ -6,7 +6,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.values import Readings, Traces, Verdict, profile, worst
-from cls_sim.errors import Refused, real
+from cls_sim.core.errors import Refused, real
 
 
 def kept(

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.errors import Refused, suggest
+from cls_sim.core.errors import Refused, suggest
 from cls_sim.statistics import Estimate
-from cls_sim.trace import Trace
+from cls_sim.storage.trace import Trace
 
 Traces = Mapping[str, Trace]
 Readings = Mapping[str, Mapping[str, np.ndarray]]

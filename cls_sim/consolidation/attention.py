@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.objectives import Label, Objective
-from cls_sim.errors import Refused, real
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 
 
 class Hat(Objective):

@@ -7,10 +7,10 @@ from abc import abstractmethod
 import numpy as np
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Part, View
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part, View
 
 
 class Consolidation(Part):

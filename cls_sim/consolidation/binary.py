@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.base import Synapses
 from cls_sim.consolidation.descent import Descent
-from cls_sim.errors import Refused, real, reals, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws, each, over
+from cls_sim.core.errors import Refused, real, reals, whole
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, per_subject
-from cls_sim.subjects import Draws, each, over
 
 
 class Binary(Synapses):

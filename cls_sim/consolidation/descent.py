@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.objectives import Label, Objective
 from cls_sim.consolidation.penalties import Penalty, hold
-from cls_sim.errors import Refused, choice
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice
+from cls_sim.core.optimisers import Adam, Rule
+from cls_sim.core.part import Spec, View, told
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.optimisers import Adam, Rule
-from cls_sim.part import Spec, View, told
 
 
 class Descent(Consolidation):
@@ -31,7 +31,7 @@ class Descent(Consolidation):
     A subject at rate 0, or without a row of weight above 0, does not move, nor does its rule's memory.
 
     >>> from cls_sim.neocortex.mlp import Linear
-    >>> from cls_sim.optimisers import Sgd
+    >>> from cls_sim.core.optimisers import Sgd
     >>> cortex, descent = Linear(), Descent(rule=Sgd(), reduction="sum")
     >>> _ = descent.begin(cortex.begin(Spec(inputs=(1,), outputs=1, regression=True)))
     >>> batch = Batch.lived(torch.full((1, 2, 1), 2.0), torch.ones(1, 2, 1))

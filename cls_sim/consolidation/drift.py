@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock, Span
 from cls_sim.consolidation.base import Consolidation
-from cls_sim.errors import reals
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.draws import Draws, over
+from cls_sim.core.errors import reals
+from cls_sim.core.part import Spec, View, Wrap, per_subject
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, Wrap, per_subject
-from cls_sim.subjects import Draws, over
 
 
 class Drift(Wrap, Consolidation):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cls_sim.batch import Batch
 from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.core.batch import Batch
 from cls_sim.neocortex.base import Neocortex
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cls_sim.batch import LIVED, Batch
 from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.wraps import Wrapped
-from cls_sim.errors import Refused, real, reals
+from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.draws import over
+from cls_sim.core.errors import Refused, real, reals
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, per_subject
-from cls_sim.subjects import over
 
 
 class Homeostasis(Wrapped):

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import choice, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.draws import Draws, over
+from cls_sim.core.errors import choice, real, whole
+from cls_sim.core.part import Part, Spec, View, told
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part, Spec, View, told
-from cls_sim.subjects import Draws, over
 
 Named = dict[str, Tensor]
 Pass = tuple[Tensor, Tensor]  # how much a pass counts for each row [s, b], and its derivative in the scores [s, b, o]

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.importance import Fisher, Named
 from cls_sim.consolidation.objectives import Label, Objective
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import over
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec, View, told
 from cls_sim.neocortex.base import Neocortex, Tap
-from cls_sim.part import Spec, View, told
-from cls_sim.subjects import over
 
 WORK = 2**24  # numbers held at once while a kernel is summed
 

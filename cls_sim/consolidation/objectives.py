@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused, real
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Part
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part
 
 
 class Objective(Part):

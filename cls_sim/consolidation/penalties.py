@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.clock import Clock
 from cls_sim.consolidation.importance import Fisher, Importance, Named
-from cls_sim.errors import choice, real, reals
-from cls_sim.part import Part, Spec, View, per_subject
-from cls_sim.subjects import over
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import over
+from cls_sim.core.errors import choice, real, reals
+from cls_sim.core.part import Part, Spec, View, per_subject
 
 
 class Penalty(Part):

@@ -6,16 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.objectives import Objective
-from cls_sim.errors import choice, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import over
+from cls_sim.core.errors import choice, real, whole
+from cls_sim.core.optimisers import Rule
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.optimisers import Rule
-from cls_sim.part import Spec, View
-from cls_sim.subjects import over
 
 
 class Projected(Consolidation):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import LIVED, Batch
 from cls_sim.consolidation.objectives import Label, Objective
-from cls_sim.errors import Refused, real
-from cls_sim.part import Spec
+from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Spec
 
 
 class Asymmetric(Objective):

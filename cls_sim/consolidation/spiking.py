@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
-from cls_sim.subjects import Draws
 
 SOFT = 0.001  # how small a weight still counts as none
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
 from cls_sim.consolidation.objectives import Label, Objective, share_of
-from cls_sim.errors import Refused, flag, real
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, flag, real
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 
 
 class Taught(Objective):

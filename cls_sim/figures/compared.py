@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim import statistics
-from cls_sim.errors import Refused, choice
+from cls_sim.core.errors import Refused, choice
 from cls_sim.figures.numbers import estimated, finite_places, rows_of, subjects_of
 from cls_sim.figures.page import (
     DOUBLE,

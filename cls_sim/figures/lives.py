@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 from cls_sim.figures.compared import in_rows
 from cls_sim.figures.numbers import by_arm, estimated, latest, lives_of, overall, rows_of
 from cls_sim.figures.page import (

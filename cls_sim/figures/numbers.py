@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim import statistics
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 from cls_sim.figures.page import FEW, Row
 
 

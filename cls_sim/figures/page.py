@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.errors import Broken
+from cls_sim.core.errors import Broken
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # an eighth arm has the first colour, dashed

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.errors import Refused, choice
+from cls_sim.core.errors import Refused, choice
 from cls_sim.figures.beside import wish as draw_beside
 from cls_sim.figures.budget import wish as draw_budget
 from cls_sim.figures.compared import arms, sweep

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.dentate import active, largest
-from cls_sim.part import Spec
 
 
 class Attractor(Ca3):

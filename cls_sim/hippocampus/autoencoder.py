@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, one_hot
 
-from cls_sim.batch import DREAMED, STORED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, real, whole
+from cls_sim.core.batch import DREAMED, STORED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws, over, pick
+from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.optimisers import Adam
+from cls_sim.core.part import Spec, State, View
+from cls_sim.core.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
-from cls_sim.optimisers import Adam
-from cls_sim.part import Spec, State, View
-from cls_sim.subjects import Draws, over, pick
-from cls_sim.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 
 
 class Autoencoder(Slotless):

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from cls_sim.core.part import Part, Spec
 from cls_sim.hippocampus.search import Logits, Rows, weigh
-from cls_sim.part import Part, Spec
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, whole
-from cls_sim.part import Part, Spec
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, whole
+from cls_sim.core.part import Part, Spec
 
 
 class Code(Part):

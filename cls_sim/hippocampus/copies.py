@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import choice, flag, real, whole
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import choice, flag, real, whole
+from cls_sim.core.part import Spec, State, View
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.slotless import Slotless
-from cls_sim.part import Spec, State, View
-from cls_sim.subjects import Draws
 
 MOST = 24  # copies of one item that are counted, far above any mean in use
 

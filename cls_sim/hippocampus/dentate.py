@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import real, whole
-from cls_sim.part import Part, Spec
-from cls_sim.subjects import each
+from cls_sim.core.draws import each
+from cls_sim.core.errors import real, whole
+from cls_sim.core.part import Part, Spec
 
 
 class Dentate(Part):

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cls_sim.batch import STORED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused
+from cls_sim.core.batch import STORED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec, State, View, told
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import BY_CLASS, BY_WORTH, Slots
-from cls_sim.part import Spec, State, View, told
-from cls_sim.subjects import Draws
 
 COMPARED = 64  # stored episodes that a gradient is compared with
 WORK = 2**24  # numbers held at once while a cue is compared with what is stored

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, choice, whole
+from cls_sim.core.part import Spec, View, told
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
-from cls_sim.part import Spec, View, told
-from cls_sim.subjects import each
 
 CHOICES = ("herding", "random", "informative")
 AT_ONCE = 2000  # rows of the ended context looked at together

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, flag, real, reals, whole
+from cls_sim.core.errors import Refused, flag, real, reals, whole
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
-from cls_sim.part import Spec, per_subject
 
 
 class ModernHopfield(Ca3):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.hippocampus.wraps import Wrapped
-from cls_sim.part import Spec, View
 
 
 class Indexed(Wrapped):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
-from cls_sim.part import Spec, View
-from cls_sim.subjects import Draws
 
 WORK = 2**23  # numbers held at once while cues are compared with kinds
 

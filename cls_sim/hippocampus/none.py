@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import View
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
-from cls_sim.part import View
 
 
 class NoHippocampus(Slotless):
     """Stores nothing and recalls nothing: the subject that never had a hippocampus.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> none = NoHippocampus()
     >>> spec = none.begin(Spec(seeds=(0, 1), inputs=(3,), outputs=2))
     >>> none.traces().alive.tolist(), none.stored_bytes().tolist()

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, real, reals
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, choice, real, reals
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Hippocampus, Recall
 from cls_sim.hippocampus.wraps import Wrapped
-from cls_sim.part import Spec, View, per_subject
-from cls_sim.subjects import each
 
 PATHS = ("monosynaptic", "trisynaptic")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
-from cls_sim.part import Spec, View
 
 
 class Remerge(Episodic):

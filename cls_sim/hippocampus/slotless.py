@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import STORED, Batch
+from cls_sim.core.batch import STORED, Batch
+from cls_sim.core.part import State
 from cls_sim.hippocampus.base import Hippocampus, Traces
-from cls_sim.part import State
 
 
 class Slotless(Hippocampus):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.clock import Clock
-from cls_sim.errors import LARGEST, Refused, choice, whole
-from cls_sim.part import Spec
-from cls_sim.subjects import Draws
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import LARGEST, Refused, choice, whole
+from cls_sim.core.part import Spec
 
 KEEP = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
 BY_CLASS = ("balanced", "herding")  # each class for itself

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real, reals, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, real, reals, whole
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Recall, Stages
 from cls_sim.hippocampus.dentate import active, largest
 from cls_sim.hippocampus.episodes import WORK, Episodic
-from cls_sim.part import Spec, View, per_subject
-from cls_sim.subjects import each
 
 DEAD = 0.1  # a trace weaker than this is gone, and its slot is free
 

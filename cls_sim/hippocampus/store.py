@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import flag
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import flag
+from cls_sim.core.part import View, told
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.codes import Code
 from cls_sim.hippocampus.episodes import Episodic
-from cls_sim.part import View, told
 
 
 class Store(Episodic):
@@ -32,7 +32,7 @@ class Store(Episodic):
     Source: the episodic buffer of Robins 1995 (rehearsal); Vitter 1985; nearest neighbours as hippocampal
     one-shot memory, Blundell et al. 2016.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> store = Store(capacity=5)
     >>> spec = store.begin(Spec(seeds=(0,), inputs=(3,), outputs=2))
     >>> int(store.traces().alive.sum())

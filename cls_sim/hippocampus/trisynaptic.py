@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, reals
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws, each
+from cls_sim.core.errors import Refused, choice, reals
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Recall, Stages, nothing
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, linear
 from cls_sim.hippocampus.dentate import Dentate, active
 from cls_sim.hippocampus.episodes import Episodic
-from cls_sim.part import Spec, View, per_subject
-from cls_sim.subjects import Draws, each
 
 DEAD = 0.1  # a trace weaker than this is gone, and its slot is free
 PURE = 0.9  # a dream this near to a stored pattern (cosine) is that pattern's

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import Refused, real
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.draws import each, over
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus, Recall, Stages, Traces, nothing
-from cls_sim.part import Spec, View
-from cls_sim.subjects import each, over
 
 
 class Wrapped(Hippocampus):

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.mlp import Mlp
-from cls_sim.part import Spec, View
 
 
 class Averaged(Neocortex):

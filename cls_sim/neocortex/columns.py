@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.clock import Clock
-from cls_sim.errors import flag, real
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import flag, real
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.routed import Named, Routed
-from cls_sim.part import Spec, View
 
 
 class _Columned(Routed):

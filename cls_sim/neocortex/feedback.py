@@ -10,14 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real, whole
-from cls_sim.neocortex.base import Neocortex
-from cls_sim.neocortex.mlp import widths
-from cls_sim.part import Spec, View, placed, told
-from cls_sim.subjects import Draws, each, over, pick
-from cls_sim.variational import (
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws, each, over, pick
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec, View, placed, told
+from cls_sim.core.variational import (
     Weights,
     divergence,
     down,
@@ -29,6 +27,8 @@ from cls_sim.variational import (
     shown,
     up,
 )
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.mlp import widths
 
 
 class Feedback(Neocortex):

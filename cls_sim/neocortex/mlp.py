@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused, choice, flag, reals, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, choice, flag, reals, whole
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.neocortex.base import Neocortex, Tap
-from cls_sim.part import Spec, per_subject
-from cls_sim.subjects import each
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,

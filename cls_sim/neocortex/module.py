@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec
 
 
 class Module(Neocortex):

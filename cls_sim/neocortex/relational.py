@@ -7,10 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec
-from cls_sim.subjects import each
 
 
 class Relational(Neocortex):

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.mlp import drawn, drive, leaf, widths
-from cls_sim.part import Spec, View
-from cls_sim.subjects import each
 
 Named = dict[str, Tensor]
 HEADS_WANTED = "keeps an output head for each context, and needs the task at test"

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import choice, reals
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.draws import each, over
+from cls_sim.core.errors import choice, reals
+from cls_sim.core.part import Spec, View, Wrap, per_subject
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, Wrap, per_subject
-from cls_sim.subjects import each, over
 
 OF = ("units", "weights")
 

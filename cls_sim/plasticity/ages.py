@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.clock import Clock
-from cls_sim.errors import reals
-from cls_sim.part import Spec, per_subject
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import reals
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.plasticity.base import Plasticity
 
 
@@ -33,7 +33,7 @@ class Constant(Plasticity):
 
     rate  from 0, learning rate a step; one number, or one a subject
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = Constant(rate=[0.1, 0.2])
     >>> _ = schedule.begin(Spec(seeds=(0, 1)))
     >>> schedule.rate(Clock(2, 100)).tolist()
@@ -70,7 +70,7 @@ class Exponential(Plasticity):
     start     from 0, learning rate at birth; one number, or one a subject
     tau_days  above 0, or infinity (no fading); one number, or one a subject
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = Exponential(start=0.1, tau_days=8.0)
     >>> _ = schedule.begin(Spec())
     >>> clock = Clock(1, 100)
@@ -102,7 +102,7 @@ class PowerLaw(Plasticity):
     tau_days  above 0, or infinity (no fading); one number, or one a subject
     exponent  from 0; one number, or one a subject
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = PowerLaw(start=0.1, tau_days=8.0, exponent=1.0)
     >>> _ = schedule.begin(Spec())
     >>> clock = Clock(1, 100)
@@ -144,7 +144,7 @@ class CriticalPeriod(Plasticity):
     width   above 0, days; from 12 % to 88 % takes four widths; one number, or one a subject
     floor   0 to 1, the share of start that stays; one number, or one a subject
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = CriticalPeriod(start=0.1, closes=10.0, width=1.0, floor=0.2)
     >>> _ = schedule.begin(Spec())
     >>> clock = Clock(1, 100)
@@ -186,7 +186,7 @@ class Allowance(Plasticity):
     rate  from 0, learning rate a step; one number, or one a subject
     dose  from 0, or infinity (no end); one number, or one a subject
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = Allowance(rate=0.1, dose=0.25)
     >>> _ = schedule.begin(Spec())
     >>> clock, rates = Clock(1, 100), []

@@ -6,8 +6,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from cls_sim.clock import Clock
-from cls_sim.part import Part
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Part
 
 
 class Plasticity(Part):

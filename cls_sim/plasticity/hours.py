@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cls_sim.clock import Clock, in_rem
-from cls_sim.errors import Refused, reals
-from cls_sim.part import Spec, per_subject
+from cls_sim.core.clock import Clock, in_rem
+from cls_sim.core.errors import Refused, reals
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.plasticity.ages import Constant
 from cls_sim.plasticity.base import Plasticity
 
@@ -26,7 +26,7 @@ class WakeNight(Plasticity):
     wake   a schedule, or a number from 0 (or one a subject)
     night  a schedule, or a number from 0 (or one a subject)
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> from cls_sim.plasticity.ages import Exponential
     >>> schedule = WakeNight(wake=0.0, night=Exponential(start=0.1))
     >>> _ = schedule.begin(Spec(seeds=(0, 1)))
@@ -57,7 +57,7 @@ class StageRates(Plasticity):
 
     Refused where nights have no stages.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = StageRates(nrem=0.1, rem=0.02)
     >>> _ = schedule.begin(Spec(stages=(3, 1)))
     >>> clock = Clock(1, 100)
@@ -100,7 +100,7 @@ class Settling(Plasticity):
 
     Source: the rate is annealed and raised again, Loshchilov & Hutter 2017; here night by night.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> schedule = Settling(start=0.1, floor=0.0)
     >>> _ = schedule.begin(Spec(due=lambda experience: experience // 10 * 4))
     >>> clock = Clock(1, 10)

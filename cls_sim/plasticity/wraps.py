@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import reals
-from cls_sim.part import Spec, per_subject
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.errors import reals
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.plasticity.base import Plasticity
 
 
@@ -17,7 +17,7 @@ class Modulated(Plasticity):
     factor      from 0, one number or one a subject; 0 stops all learning, 1 changes nothing
     until       age in days at which the schedule is itself again; None: never
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> from cls_sim.plasticity.ages import Constant
     >>> schedule = Modulated(Constant(rate=0.1), factor=3.0, until=5.0)
     >>> _ = schedule.begin(Spec())

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
 

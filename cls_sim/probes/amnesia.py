@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import choice, real
+from cls_sim.core.errors import choice, real
 from cls_sim.probes.accuracy import above_chance, by, exams, last_lived
 from cls_sim.probes.base import Probe
 

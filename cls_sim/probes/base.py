@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from cls_sim.errors import choice
-from cls_sim.part import Part
+from cls_sim.core.errors import choice
+from cls_sim.core.part import Part
 
 MOMENTS = ("life.begin", "day.end", "night.end", "context.end", "life.end")
 

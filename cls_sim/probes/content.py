@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import DREAMED, LIVED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, real, whole
+from cls_sim.core.batch import DREAMED, LIVED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.base import Probe
 from cls_sim.probes.night import evenness

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cls_sim.errors import Refused, whole
+from cls_sim.core.errors import Refused, whole
 from cls_sim.probes.base import Probe
 
 

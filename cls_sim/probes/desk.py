@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused, real
-from cls_sim.part import Part
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Part
 from cls_sim.probes.accuracy import BUDGET, lived_contexts
 from cls_sim.probes.novelty import Asked
 from cls_sim.readout.base import Answer, Readout

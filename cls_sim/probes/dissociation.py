@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import choice, whole
+from cls_sim.core.errors import choice, whole
 from cls_sim.probes.accuracy import Answerer, above_chance, exams
 from cls_sim.probes.base import Probe
 

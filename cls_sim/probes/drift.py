@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, choice
+from cls_sim.core.errors import Refused, choice
 from cls_sim.probes.base import Probe
 
 SELDOM = ("life.end",)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused, choice, flag, real, whole
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, choice, flag, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
-from cls_sim.subjects import each
 from cls_sim.world.base import World
 
 ROWS = 1000  # rows that are recalled at once

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Synapses
-from cls_sim.errors import Refused, choice, real, whole
-from cls_sim.part import Spec
+from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
 
 SYSTEMS = ("cortex", "both")

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import choice, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import choice, whole
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Probe
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.part import Spec
+from cls_sim.core.part import Spec
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.amnesia import ages
 from cls_sim.probes.base import Probe

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import choice, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import choice, whole
 from cls_sim.probes.accuracy import answers, grade, last_lived
 from cls_sim.probes.base import Probe
-from cls_sim.subjects import Draws
 
 DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, choice, real
-from cls_sim.part import Spec
-from cls_sim.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
+from cls_sim.core.errors import Refused, choice, real
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
+from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
 
 NIGHT = ("night.end", "life.end")
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused, choice, real, whole
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
 from cls_sim.probes.night import coming
 

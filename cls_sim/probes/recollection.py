@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import Refused, choice, real, whole
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
-from cls_sim.subjects import each
 
 At = str | list[str] | tuple[str, ...]
 TOGETHER = 256  # cues or dreams at once

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.errors import choice, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.errors import choice, real, whole
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import answers, grade
 from cls_sim.probes.base import Probe

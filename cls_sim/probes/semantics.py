@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, flag, whole
-from cls_sim.part import Spec
+from cls_sim.core.errors import Refused, flag, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Probe
 
 SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")

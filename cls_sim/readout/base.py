@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Part, Spec
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Part, Spec
 
 CORTEX, HIPPOCAMPUS = 0, 1
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, whole
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 from cls_sim.readout.base import CORTEX, Answer, Readout
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused, real
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Spec
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
 
 

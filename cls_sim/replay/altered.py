@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 
-from cls_sim.batch import LIVED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real
+from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 from cls_sim.replay.base import Replay, Within
-from cls_sim.subjects import Draws
 
 
 class Altered(Within):

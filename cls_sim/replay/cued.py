@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import Refused, reals, whole
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.errors import Refused, reals, whole
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.hippocampus.base import Traces
-from cls_sim.part import Spec, per_subject
 from cls_sim.replay.stored import Sampled
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import reals
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.draws import Draws, over
+from cls_sim.core.errors import reals
+from cls_sim.core.part import Spec, View, Wrap, per_subject
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, Wrap, per_subject
 from cls_sim.replay.base import Replay, Within
-from cls_sim.subjects import Draws, over
 
 
 class _Night(Wrap, Within):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice, whole
+from cls_sim.core.part import Spec, View, placed
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, placed
 from cls_sim.replay.base import Replay
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, real
-from cls_sim.part import Part, Spec, View
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice, real
+from cls_sim.core.part import Part, Spec, View
 
 
 class Preference(Part):

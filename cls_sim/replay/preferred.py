@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 from cls_sim.replay.preferences import Old, Preference, Surprise
 from cls_sim.replay.stored import Stored, falling
-from cls_sim.subjects import Draws
 
 
 class Preferred(Stored):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cls_sim.batch import DREAMED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import real, whole
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws, over
+from cls_sim.core.errors import real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 from cls_sim.replay.base import Replay
-from cls_sim.subjects import Draws, over
 
 
 class Pseudorehearsal(Replay):

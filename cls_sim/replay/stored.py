@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import real, reals, whole
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import real, reals, whole
+from cls_sim.core.part import Spec, View, held_out, per_subject
 from cls_sim.hippocampus.base import Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View, held_out, per_subject
 from cls_sim.replay.base import Replay
-from cls_sim.subjects import Draws
 
 
 class Stored(Replay):

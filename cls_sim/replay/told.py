@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import View
 from cls_sim.replay.base import Within
 
 
@@ -20,7 +20,7 @@ class Inferred(Within):
 
     Source: consolidation of inferences, Kumaran & McClelland 2012; Kumaran, Hassabis & McClelland 2016.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> from cls_sim.replay.stored import Uniform
     >>> Inferred(Uniform(batch=8)).begin(Spec()).subjects
     1
@@ -42,7 +42,7 @@ class Settled(Within):
 
     Source: off-line replay that keeps the hippocampal index valid, Káli & Dayan 2004.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> from cls_sim.replay.stored import Uniform
     >>> Settled(Uniform(batch=8)).begin(Spec()).subjects
     1

@@ -8,16 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import LIVED, Batch
-from cls_sim.clock import Clock, in_rem
-from cls_sim.errors import Refused, flag, real
+from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.clock import Clock, in_rem
+from cls_sim.core.draws import Draws
+from cls_sim.core.errors import Refused, flag, real
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.part import Spec, View
 from cls_sim.replay.base import Replay, Within
 from cls_sim.replay.dreamed import Dreamed
 from cls_sim.replay.stored import Stored
-from cls_sim.subjects import Draws
 
 
 class Shuffled(Within):

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cls_sim.clock import Clock
-from cls_sim.errors import whole
-from cls_sim.part import Part, Spec, View
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import whole
+from cls_sim.core.part import Part, Spec, View
 
 UNASKED = np.iinfo(np.int64).min
 

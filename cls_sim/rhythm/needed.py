@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cls_sim.clock import Clock
-from cls_sim.errors import real, reals, whole
-from cls_sim.part import Spec, View, per_subject
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import real, reals, whole
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.rhythm.base import UNASKED, Rhythm
 
 

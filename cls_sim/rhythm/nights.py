@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import Refused, flag, real, whole
-from cls_sim.part import Spec, View
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.errors import Refused, flag, real, whole
+from cls_sim.core.part import Spec, View
 from cls_sim.rhythm.base import Counted, Rhythm
 
 LONGEST = 300  # growing nights after which there are no more: they would be longer than any life

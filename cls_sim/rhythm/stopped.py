@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, real, whole
-from cls_sim.part import Spec, View, held_out
-from cls_sim.predictability import best_dose, decomposed, likelihood, speed
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.part import Spec, View, held_out
 from cls_sim.rhythm.base import UNASKED, Rhythm
+from cls_sim.theory.predictability import best_dose, decomposed, likelihood, speed
 
 WORST = np.finfo(np.float64).max  # a loss that any other is better than; a state holds no infinity
 

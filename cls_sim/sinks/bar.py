@@ -8,7 +8,7 @@ import time
 import warnings
 from typing import Any
 
-from cls_sim.clock import Clock
+from cls_sim.core.clock import Clock
 
 EVERY = 0.1  # seconds between two drawings of a bar
 

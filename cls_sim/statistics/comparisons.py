@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 from cls_sim.statistics.intervals import RESAMPLES, Estimate, columns_of, estimate, shaped, source, t_inside
 
 EXACT = 12  # subjects up to which all sign flips are counted

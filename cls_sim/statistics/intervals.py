@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cls_sim.errors import Refused, real, whole
+from cls_sim.core.errors import Refused, real, whole
 
 RESAMPLES = 10_000
 FEWEST = 5  # subjects below which no interval is given

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cls_sim.errors import Refused, suggest
+from cls_sim.core.errors import Refused, suggest
 from cls_sim.theory.amnesia import (
     branching_control,
     branching_lesion,

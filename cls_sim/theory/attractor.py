@@ -8,7 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cls_sim.errors import real, whole
+from cls_sim.core.errors import real, whole
 
 
 def notebook_error(items: int, units: int) -> float:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cls_sim.errors import real
+from cls_sim.core.errors import real
 
 
 def mode_strength(steps: ArrayLike, singular: float, rate: float, first: float, last: float = 1.0) -> np.ndarray:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cls_sim.errors import real
+from cls_sim.core.errors import real
 
 NODES = 800
 LONGEST = 1e9  # a best dose beyond this is called infinite

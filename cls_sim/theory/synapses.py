@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cls_sim.errors import real, whole
+from cls_sim.core.errors import real, whole
 
 
 def _modes(variables: int) -> tuple[np.ndarray, np.ndarray]:

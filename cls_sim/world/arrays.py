@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 from cls_sim.world.files import read_array
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
@@ -25,7 +25,7 @@ class Arrays(Stream):
 
     Further settings as in Stream.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> x, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 6
     >>> world = Arrays(x=x, y=y, contexts=3)
     >>> world.begin(Spec()).inputs

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.part import Part, Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.part import Part, Spec
 
 
 class World(Part):

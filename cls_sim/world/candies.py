@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.random import Generator
 
-from cls_sim.errors import real, whole
-from cls_sim.subjects import generator
+from cls_sim.core.draws import generator
+from cls_sim.core.errors import real, whole
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
@@ -27,7 +27,7 @@ class Candies(Stream):
     strength, direction and tint, on a grey belt; out of focus or smeared along the belt; with the camera's noise.
     Drawn from the subject's seed, no files.  Further settings as in Stream (`test` is .15 of every colour).
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> spec = Candies(candies=20).begin(Spec(seeds=(0, 1)))
     >>> spec.inputs, spec.outputs, spec.contexts
     ((20, 20, 3), 3, 2)

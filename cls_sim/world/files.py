@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 
 CAP = 2**27  # bytes that a compressed file may hold
 TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import whole
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import whole
+from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 
 

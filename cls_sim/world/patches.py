@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, whole
-from cls_sim.part import Spec
-from cls_sim.subjects import each
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each
+from cls_sim.core.errors import Refused, whole
+from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 
 

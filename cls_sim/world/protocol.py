@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from cls_sim.errors import Refused
-from cls_sim.subjects import generator
+from cls_sim.core.draws import generator
+from cls_sim.core.errors import Refused
 from cls_sim.world import plan
 from cls_sim.world.table import Data
 

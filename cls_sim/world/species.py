@@ -7,8 +7,8 @@ import hashlib
 import numpy as np
 from numpy.random import Generator
 
-from cls_sim.errors import real, whole
-from cls_sim.subjects import generator
+from cls_sim.core.draws import generator
+from cls_sim.core.errors import real, whole
 from cls_sim.world.files import FileRefused, at_hand, read_bytes
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
@@ -45,7 +45,7 @@ class Species(_Ages):
     Source: two teachers of a given similarity, Lee, Goldt & Saxe (2021), Continual learning in the teacher-student
     setup.
 
-    >>> from cls_sim.part import Spec
+    >>> from cls_sim.core.part import Spec
     >>> world = Species(similarity=0.5)
     >>> spec = world.begin(Spec(seeds=(0, 1)))
     >>> spec.inputs, spec.contexts, spec.regression, world.unit.round(1).tolist()

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import LIVED, Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, flag, real, whole
-from cls_sim.part import Spec
-from cls_sim.subjects import generator
+from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import generator
+from cls_sim.core.errors import Refused, choice, flag, real, whole
+from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.base import World
 from cls_sim.world.protocol import SCENARIOS, Protocol, Share

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused
+from cls_sim.core.errors import Refused
 from cls_sim.world.views import Views
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, reals, whole
-from cls_sim.part import Spec, per_subject
-from cls_sim.subjects import each, generator
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.draws import each, generator
+from cls_sim.core.errors import Refused, choice, reals, whole
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.world.base import World
 
 TEACHERS = ("linear", "sine", "partial")

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock
-from cls_sim.errors import Refused, choice, whole
-from cls_sim.part import Spec
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice, whole
+from cls_sim.core.part import Spec
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, Table
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.errors import Refused
-from cls_sim.subjects import generator
+from cls_sim.core.draws import generator
+from cls_sim.core.errors import Refused
 
 KINDS = ("plain", "permuted", "rotated")
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import torch
 
-from cls_sim.batch import Batch
-from cls_sim.clock import Clock, Span
-from cls_sim.errors import Refused, real, reals
-from cls_sim.part import Spec, Wrap, per_subject
-from cls_sim.subjects import Draws, over
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.draws import Draws, over
+from cls_sim.core.errors import Refused, real, reals
+from cls_sim.core.part import Spec, Wrap, per_subject
 from cls_sim.world.base import World
 
 

@@ -1,0 +1,181 @@
+"""What `cls-sim-claims` lives piece by piece: an experiment, one scenario of it, or one part of its arms.
+
+An experiment whose scenario takes hours says in its file which arms are lived together at full size,
+
+    parts: {alone: [none, joint], stored: [er, agem], late: {arms: [lwf], do: [seed=1005]}}
+
+and each part of each scenario is then a piece, with the claims that are about its arms.  What a part does beside is
+for claims that had to move to seeds not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from cls_sim.config import configs
+from cls_sim.core.errors import Refused, suggest
+
+
+@dataclass(frozen=True)
+class Piece:
+    """An experiment at one size, one scenario of it, or one part of its arms.
+
+    claims  name → claim, those that this piece judges
+    off     {do: overrides that remove the mechanism, fails: the claims that must then fail}, or empty
+    part    the name of the part, None where all arms are lived together
+    arms    those of the part that this scenario has
+    do      overrides of the part's own
+    """
+
+    experiment: str
+    scenario: str | None
+    size: str
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    off: Mapping[str, Any] = field(default_factory=dict)
+    part: str | None = None
+    arms: tuple[str, ...] = ()
+    do: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """What it may be asked for by: its experiment, that and its scenario, its own name."""
+        told = [name for name in (self.experiment, self.scenario, self.part) if name]
+        return ["_".join(told[: n + 1]) for n in range(len(told))]
+
+    @property
+    def name(self) -> str:
+        return self.names[-1]
+
+    @property
+    def overrides(self) -> list[str]:
+        size = [] if self.size == "paper" else [f"size={self.size}"]
+        scenario = [f"scenario={self.scenario}"] if self.scenario else []
+        arms = [f"arms=[{','.join(self.arms)}]"] if self.part else []
+        return [f"experiment={self.experiment}", *size, *scenario, *arms, *self.do]
+
+    @property
+    def fails(self) -> list[str]:
+        """The claims that must fail when the mechanism is removed."""
+        return [name for name in self.off.get("fails", ()) if name in self.claims]
+
+    def without(self) -> list[str]:
+        """The overrides of the run without the mechanism: small, where the claims that must fail are judged so, too."""
+        small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
+        return [*self.overrides, *(["size=small"] if small else []), *self.off["do"]]
+
+
+def read(experiment: str) -> dict[str, Any]:
+    """What the file of an experiment says."""
+    import yaml
+
+    from cls_sim.config.sources import sound
+
+    file = configs.conf_dir() / "experiment" / f"{experiment}.yaml"
+    with sound(file):
+        return yaml.safe_load(file.read_text()) or {}
+
+
+def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
+    """Every experiment (or those named), once for each scenario that its claims name and each part of its arms.
+
+    One that says nothing of size=small is the same at both sizes: its piece is that of full size, and is run once.
+    """
+    every: list[Piece] = []
+    for file in sorted((configs.conf_dir() / "experiment").glob("*.yaml")):
+        every += of(file.stem, read(file.stem), size)
+    wanted, known = set(named), dict.fromkeys(name for piece in every for name in piece.names)
+    for name in sorted(wanted - set(known)):
+        raise Refused("experiment", f"there is no {name!r}", suggest(name, known))
+    return [piece for piece in every if not wanted or wanted & set(piece.names)]
+
+
+def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
+    """The pieces of one experiment, from what its file says."""
+    claims, off, parts = (told.get(key) or {} for key in ("claims", "off", "parts"))
+    _check(experiment, claims, off)
+    if parts:
+        _check_parts(experiment, parts, told.get("arm") or {}, claims)
+    own = size if told.get("small") or any("size" in claim for claim in claims.values()) else "paper"
+    found = []
+    for scenario in dict.fromkeys(c["scenario"] for c in claims.values() if "scenario" in c) or [None]:
+        mine = {
+            name: claim
+            for name, claim in claims.items()
+            if claim.get("size", own) == own and claim.get("scenario", scenario) == scenario
+        }
+        if claims and not mine:  # it claims something, but not at this size
+            continue
+        whole = Piece(experiment, scenario, own, mine, off)
+        found += _divided(whole, told) if parts and own == "paper" else [whole]
+    return found
+
+
+def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
+    """A scenario's parts, each with those of its arms that the scenario has, and the claims about them."""
+    from cls_sim.claims import about
+
+    found = []
+    scenario = configs.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
+    for part, said in told["parts"].items():
+        names, do = _said(said)
+        arms = tuple(name for name in names if configs.is_for(told["arm"][name], scenario, whole.size))
+        claims = {name: claim for name, claim in whole.claims.items() if about(claim) <= set(names)}
+        if arms:
+            found.append(replace(whole, part=part, arms=arms, claims=claims, do=tuple(do)))
+    return found
+
+
+def _said(part: Any) -> tuple[list[str], list[str]]:
+    """The arms of a part, and the overrides of its own.
+
+    >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "do": ["seed=1005"]})
+    ((['er', 'agem'], []), (['lwf'], ['seed=1005']))
+    """
+    return (part, []) if isinstance(part, list) else (part["arms"], part["do"])
+
+
+def _is_part(said: Any) -> bool:
+    lists = said.values() if isinstance(said, dict) and set(said) == {"arms", "do"} else [said]
+    return all(isinstance(names, list) for names in lists)
+
+
+def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
+    """Refuse an `off:` that removes nothing, or names claims that are not there."""
+    if off and (set(off) != {"do", "fails"} or not off["do"] or not off["fails"]):
+        raise Refused(f"{experiment}.off", "needs do and fails", 'write "off": {do: [override], fails: [claim]}')
+    for name in off.get("fails", ()):
+        if name not in claims:
+            raise Refused(f"{experiment}.off.fails", f"there is no claim {name!r}", suggest(str(name), claims))
+
+
+def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+    """Refuse `parts:` that do not divide what is lived and claimed at full size: each arm, each claim is in one."""
+    from cls_sim.claims import about
+
+    key = f"{experiment}.parts"
+    if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
+        reason = f"{parts!r} is no mapping of lists"
+        raise Refused(key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], do: [override, …]}}")
+    home: dict[str, str] = {}
+    for part, said in parts.items():
+        for name in _said(said)[0]:
+            if name not in arms:
+                raise Refused(f"{key}.{part}", f"there is no arm {name!r}", suggest(str(name), arms))
+            if name in home:
+                raise Refused(f"{key}.{part}", f"{name} is in {home[name]} already", "name it once")
+            home[name] = part
+    for name, arm in arms.items():
+        says = arm if isinstance(arm, dict) else {}
+        if name not in home and says.get("size", "paper") == "paper":
+            raise Refused(key, f"{name} is in no part", "add it to one")
+        if home.get(name) != home.get(str(says.get("from", name))):
+            raise Refused(key, f"{name} shares the past of {says['from']}, in another part", "put both into one")
+    for name, claim in claims.items():
+        named = about(claim)
+        if claim.get("size", "paper") == "paper" and not (
+            named and any(named <= set(_said(own)[0]) for own in parts.values())
+        ):
+            reason = f"is about arms that no part has all of ({', '.join(sorted(named)) or 'every arm'})"
+            raise Refused(f"{experiment}.claims.{name}", reason, "put them into one part")

@@ -1,0 +1,164 @@
+"""`cls-sim-claims`: every claim of every experiment, run, held against what it expects, and told in one table.
+
+cls-sim-claims [EXPERIMENT…]    run what is missing at full size, and without its mechanism; then the table
+cls-sim-claims size=small       the same at size=small (minutes)
+cls-sim-claims off=none         without the runs whose mechanism is removed; off=quarter: one experiment in four
+cls-sim-claims workers=2        so many experiments at a time
+cls-sim-claims into=FOLDER      where results/ and the tables are kept (docs/ of a checkout, else ./claims)
+cls-sim-claims --again          run also what is there
+cls-sim-claims --table          run nothing: write the tables from the results that are there
+cls-sim-claims --list           run nothing: say what is there and what is missing
+
+A piece is an experiment, one scenario of it (EXPERIMENT_SCENARIO), or at full size one part of its arms, where its file
+divides them (EXPERIMENT_SCENARIO_PART); EXPERIMENT may name any of these.  A finished piece leaves results/PIECE.json
+(size=small: results/small/PIECE.json), to be committed; claims.md and results.md are made from these files.  A rerun
+does only what is missing; a piece that was broken off goes on where it was.  Exit code 1: a claim failed, or a piece
+did not finish.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from cls_sim.commands.campaign import tables
+from cls_sim.commands.campaign.pieces import Piece, pieces
+from cls_sim.commands.campaign.results import Results, fingerprint
+from cls_sim.commands.door import entered
+from cls_sim.config import configs
+from cls_sim.core.errors import Refused, choice, suggest, whole
+
+OPTIONS = {"size": "paper", "off": "all", "workers": "1", "into": ""}
+FLAGS = ("--again", "--table", "--list")
+
+
+def one_in_four(experiment: str) -> bool:
+    """A stable choice of a quarter of all experiments, by their names.
+
+    >>> [name for name in ("digits", "split_mnist", "a", "b", "c", "d", "e", "f") if one_in_four(name)]
+    ['digits', 'd']
+    """
+    return hashlib.sha256(experiment.encode()).digest()[0] % 4 == 0
+
+
+# -- running ------------------------------------------------------------------------------------------------
+
+
+def live(overrides: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
+    """Live an experiment in a process of its own, or go on with it: its summary, and the seconds it took.
+
+    Raises Refused with what the process said where it did not finish.
+    """
+    started, resumed = time.monotonic(), (folder / "run.json").is_file()
+    args = [f"resume={folder}"] if resumed else [*overrides, f"out={folder}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "cls_sim", *args],
+        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise Refused(" ".join(overrides), said.removeprefix("cls-sim: error: "), f"see {folder}")
+    return json.loads((folder / "summary.json").read_text()), time.monotonic() - started
+
+
+def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = False) -> list[str]:
+    """Run what is missing of a piece; returns a line for each thing that did not finish."""
+    failed: list[str] = []
+    here = runs / piece.size
+    try:
+        if again or not results.done(piece):
+            summary, seconds = live(piece.overrides, _fresh(here / _called(piece, piece.overrides), again))
+            results.record(piece, summary, seconds)
+        if off and piece.fails and (again or not results.off_done(piece)):
+            summary, seconds = live(piece.without(), _fresh(here / _called(piece, piece.without()), again))
+            results.record_off(piece, {claim["name"]: claim for claim in summary["claims"]}, seconds)
+    except Refused as refused:
+        failed.append(f"{piece.name}: {refused}")
+    return failed
+
+
+def _called(piece: Piece, overrides: Sequence[str]) -> str:
+    """The name of a run's folder: another for every configuration, so that none is taken for what it was before."""
+    arms = {name: arm.cfg for name, arm in configs.read(overrides).arms.items()}
+    return f"{piece.name}-{fingerprint(arms)[:8]}"
+
+
+def _fresh(folder: Path, again: bool) -> Path:
+    """A folder to live in: the one given, or with `again` a new one beside it."""
+    n = 1
+    path = folder
+    while again and path.exists():
+        n, path = n + 1, folder.with_name(f"{folder.name}.{n + 1}")
+    return path
+
+
+# -- the door -------------------------------------------------------------------------------------------------
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The door of `cls-sim-claims`."""
+    return entered("cls-sim-claims", _door, argv, "stopped; the same command goes on")
+
+
+def _door(args: list[str]) -> int:
+    if {"-h", "--help"} & set(args):
+        print(__doc__)
+        return 0
+    flags, named, given = _sorted(args)
+    size = choice("size", given["size"], ("paper", "small"))
+    off = choice("off", given["off"], ("all", "quarter", "none"))
+    workers = whole("workers", int(given["workers"]) if given["workers"].isdigit() else given["workers"])
+    into = Path(given["into"]) if given["into"] else _docs()
+    results, chosen = Results(into), pieces(size, named)
+    if "--list" in flags:
+        for piece in chosen:
+            print(f"{'done   ' if results.done(piece) else 'missing'}  {piece.name}")
+        return 0
+    failed: list[str] = []
+    if "--table" not in flags:
+
+        def one(piece: Piece) -> list[str]:
+            with_off = off == "all" or (off == "quarter" and one_in_four(piece.experiment))
+            lines = run(piece, results, Path("outputs") / "claims", off=with_off, again="--again" in flags)
+            print("\n".join([*tables.lines(results, piece), *lines]), flush=True)
+            return lines
+
+        with ThreadPoolExecutor(workers) as pool:
+            failed = [line for lines in pool.map(one, chosen) for line in lines]
+    tables.write(results, pieces(), pieces("small"))
+    wrong = [row for piece in chosen for row in tables.rows(results, piece) if row.wrong]
+    for line in [*failed, *(f"{row.experiment}: {row.claim}: {row.wrong}" for row in wrong)]:
+        print(line, file=sys.stderr)
+    return int(bool(failed or wrong))
+
+
+def _sorted(args: list[str]) -> tuple[list[str], list[str], dict[str, str]]:
+    """Flags, names of experiments, and settings."""
+    flags = [arg for arg in args if arg.startswith("-")]
+    given = {key: value for key, _, value in (arg.partition("=") for arg in args if "=" in arg)}
+    for name, known in [*((flag, FLAGS) for flag in flags), *((key, OPTIONS) for key in given)]:
+        if name not in known:
+            raise Refused(name, "is unknown", suggest(name, known))
+    return flags, [arg for arg in args if arg not in flags and "=" not in arg], OPTIONS | given
+
+
+def _docs() -> Path:
+    """docs/ of the checkout that this package is in, or ./claims."""
+    docs = configs.conf_dir().parent / "docs"
+    return docs if docs.is_dir() else Path("claims")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,250 @@
+"""What the claims program found, as tables: claims.md, published.md, results.md, and lines for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cls_sim.commands.campaign import pieces
+
+if TYPE_CHECKING:
+    from cls_sim.commands.campaign.pieces import Piece
+    from cls_sim.commands.campaign.results import Results
+
+HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
+VAGUE, OUTSIDE = 3.0, "**outside**"  # percentage points of SEM above which nothing is decided
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim and what it came to.  `wrong` says what is wrong with it, if anything."""
+
+    experiment: str
+    size: str
+    name: str
+    claim: str
+    source: str
+    expected: str
+    value: str
+    theory: str
+    passed: bool | None
+    missed: str | None
+    off: bool | None  # whether it failed without the mechanism, as it must; None: not tried
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        if self.passed is None:
+            return "not judged"
+        return "yes" if self.passed else f"**no** (known: {self.missed})" if self.missed else "**no**"
+
+    @property
+    def wrong(self) -> str:
+        if self.passed is False and not self.missed:
+            return f"failed: {self.value}, expected {self.expected}"
+        if self.passed and self.missed:
+            return f"holds, and its file says that it is missed: {self.missed}"
+        return "holds without its mechanism" if self.off is False else ""
+
+    def cells(self) -> list[str]:
+        size = "" if self.size == "paper" else f" ({self.size})"
+        off = {None: "", True: "fails, as it must", False: "**still holds**"}[self.off]
+        return [
+            *(self.experiment + size, self.claim, self.source, self.expected, self.value, self.theory),
+            *(self.verdict, off, f"{self.seconds:.0f}"),
+        ]
+
+
+def rows(results: Results, piece: Piece) -> list[Row]:
+    """The claims of a piece that is there."""
+    kept = results.kept(piece)
+    if not kept or "summary" not in kept:
+        return []
+    off = kept.get("off", {}).get("claims", {})
+    seconds = kept.get("seconds") or sum(arm["seconds"] for arm in kept["summary"]["arms"].values())
+    return [_row(piece, claim, off.get(claim["name"]), seconds) for claim in kept["summary"]["claims"]]
+
+
+def _row(piece: Piece, claim: Mapping[str, Any], off: Mapping[str, Any] | None, seconds: float) -> Row:
+    told = piece.claims.get(claim["name"], {})
+    expected = number(claim["expected"]) + (f" ± {number(claim['tolerance'])}" if claim["tolerance"] else "")
+    return Row(
+        experiment=piece.name,
+        size=piece.size,
+        name=claim["name"],
+        claim=claim.get("says") or claim["name"].replace("_", " "),
+        source=claim.get("source") or "",
+        expected=expected,
+        value=number(claim["value"]) + interval(claim),
+        theory=str(claim.get("theory") or told.get("theory") or told.get("law") or ""),
+        passed=claim["passed"],
+        missed=told.get("missed"),
+        off=None if off is None else off["passed"] is False,
+        seconds=seconds,
+    )
+
+
+def interval(claim: Mapping[str, Any]) -> str:
+    """The interval of a claim's value, in brackets, where it has one.
+
+    >>> interval({"interval": [0.12345, 0.2]}), interval({})
+    (' [0.1235, 0.2]', '')
+    """
+    ends = claim.get("interval")
+    return f" [{number(ends[0])}, {number(ends[1])}]" if ends and None not in ends else ""
+
+
+def number(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def lines(results: Results, piece: Piece) -> list[str]:
+    """A piece for a terminal."""
+    return [
+        f"{'ok  ' if not row.wrong else 'FAIL'} {row.experiment} · {row.claim}: {row.value} "
+        f"(expected {row.expected}; {row.seconds:.0f} s){' · ' + row.wrong if row.wrong else ''}"
+        for row in rows(results, piece)
+    ]
+
+
+def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> None:
+    """claims.md, published.md and results.md, from the results that are there."""
+    results.into.mkdir(parents=True, exist_ok=True)
+    (results.into / "claims.md").write_text(claims_page(results, paper, small))
+    (results.into / "published.md").write_text(published_page(results, paper))
+    (results.into / "results.md").write_text(results_page(results, paper))
+
+
+def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> str:
+    """Every claim in one table: at full size where it was judged so, else at size=small."""
+    full, less = (
+        {(piece.experiment, piece.scenario, row.name): row for piece in some for row in rows(results, piece)}
+        for some in (paper, small)
+    )
+    for key in full.keys() & less.keys():
+        if full[key].off is None:
+            full[key] = replace(full[key], off=less[key].off)
+    group = {(piece.experiment, piece.scenario): i for i, piece in enumerate(paper)}  # a scenario's parts together
+    order = {piece.name: i for i, piece in enumerate(paper)}
+
+    def place(item: tuple[Any, Row]) -> tuple[int, bool, int]:
+        key, row = item
+        return group.get(key[:2], 0), row.size == "small", order.get(row.experiment, 0)
+
+    found = [row for _, row in sorted((less | full).items(), key=place)]
+    judged = [row for row in found if row.passed is not None]
+    held, tried = sum(bool(row.passed) for row in judged), [row for row in found if row.off is not None]
+    page = [
+        "# Claims",
+        "",
+        "Every claim of every experiment, on seeds from 1000, made by `make paper` (`cls-sim-claims`).  An experiment",
+        "marked (small) was run at `size=small` alone.  *Without the mechanism* is the same claim in a run whose",
+        "mechanism is removed (`off:` in its file), where it must fail.  Seconds are those of its whole piece.",
+        "",
+        f"{len(judged)} claims judged, {held} hold, {len(judged) - held} do not; {len(tried)} were tried without their "
+        f"mechanism, {sum(bool(row.off) for row in tried)} of them then failed.",
+        "",
+        f"| {' | '.join(HEADS)} |",
+        f"|{'---|' * len(HEADS)}",
+        *(f"| {' | '.join(_cell(cell) for cell in row.cells())} |" for row in found),
+        "",
+    ]
+    return "\n".join(page)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def published_page(results: Results, paper: Sequence[Piece]) -> str:
+    """Experiments that stand beside published numbers: a row an arm, a column a scenario, its parts put together."""
+    page = [
+        "# Beside published numbers",
+        "",
+        "Ours ± SEM (published ± SEM), and whether ours lies within `max(1.5, 3 √(SEM² + SEM²))` points of what was",
+        f"published; not decided where our SEM is above {VAGUE:g} points.  Seeds from 1000, made by `make paper`.",
+        "",
+    ]
+    groups: dict[str, list[tuple[Piece, Mapping[str, Any]]]] = {}
+    for piece in paper:
+        if kept := results.kept(piece):
+            groups.setdefault(piece.experiment, []).append((piece, kept))
+    for experiment, found in groups.items():
+        if sum(told.get("is") == "published" for piece, _ in found for told in piece.claims.values()) > 1:
+            page += _beside(experiment, found)
+    return "\n".join(page)
+
+
+def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -> list[str]:
+    cells: dict[str, dict[str, str]] = {}
+    count = {"inside": 0, OUTSIDE: 0, "not decided": 0}
+    seconds = 0.0
+    for piece, kept in found:
+        claims = {claim["name"]: claim for claim in kept["summary"]["claims"]}
+        told = {t["arm"]: (name, t) for name, t in piece.claims.items() if t.get("is") == "published"}
+        for name, arm in kept["summary"]["arms"].items():
+            e = next(iter(arm["readings"].values()))
+            seconds += arm.get("cpu_seconds", arm["seconds"]) / e["n"]
+            cell = f"{100 * e['mean']:.1f} ± {100 * e['sem']:.1f}"
+            if name in told:
+                claim, known = told[name]
+                verdict = _verdict(claims[claim])
+                count[verdict] += 1
+                cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
+            cells.setdefault(name, {})[piece.scenario or ""] = cell
+    scenarios = dict.fromkeys(piece.scenario or "" for piece, _ in found)
+    order = [*pieces.read(experiment).get("arm", ()), *cells]  # that of the file, however its arms were divided
+    cells = {arm: cells[arm] for arm in sorted(cells, key=order.index)}
+    decided = count["inside"] + count[OUTSIDE]
+    sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))
+    return [
+        f"## {experiment}",
+        "",
+        f"{'; '.join(sources)}.  Of {sum(count.values())} numbers {decided} are decided, {count['inside']} inside.  "
+        f"All arms of one subject take {seconds / 60:.0f} minutes of one core.",
+        "",
+        f"| arm | {' | '.join(scenarios)} |",
+        f"|---|{'---|' * len(scenarios)}",
+        *(f"| {name} | {' | '.join(row.get(s, '') for s in scenarios)} |" for name, row in cells.items()),
+        "",
+    ]
+
+
+def _verdict(claim: Mapping[str, Any]) -> str:
+    """What a number beside a published one comes to.
+
+    >>> _verdict({"sem": 0.2, "passed": True}), _verdict({"sem": 4.0, "passed": True})
+    ('inside', 'not decided')
+    """
+    if claim["passed"] is None or not claim["sem"] <= VAGUE:
+        return "not decided"
+    return "inside" if claim["passed"] else OUTSIDE
+
+
+def results_page(results: Results, paper: Sequence[Piece]) -> str:
+    """The arms' main readings at full size."""
+    page = [
+        "# Results",
+        "",
+        "Every experiment at full size, on seeds from 1000.  Made by `make paper`; what is claimed",
+    ]
+    page += ["of them is in [claims](claims.md).", ""]
+    for piece in paper:
+        kept = results.kept(piece)
+        if kept:
+            page += _section(kept["summary"], kept["command"], piece.part)
+    return "\n".join(page)
+
+
+def _section(summary: Mapping[str, Any], command: str, part: str | None) -> list[str]:
+    seconds = sum(arm["seconds"] for arm in summary["arms"].values())
+    title = (summary["title"] or summary["experiment"]) + (f" ({part})" if part else "")
+    lines = [f"## {title}", "", f"`{command}` ({seconds:.0f} s)", ""]
+    table = []
+    for name, arm in summary["arms"].items():
+        for reading, e in arm["readings"].items():
+            ends = interval({"interval": e["ci95"]}).strip()
+            table.append(f"| {name} | {reading} | {number(e['mean'])} | {ends} | {number(e['sem'])} | {e['n']} |")
+    heads = ["| arm | reading | mean | 95 % interval | SEM | n |", "|---|---|---|---|---|---|"]
+    return [*lines, *([*heads, *table, ""] if table else [])]

@@ -1,0 +1,137 @@
+"""What a dashboard shows of finished runs: its panels, section by section, as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cls_sim.core.errors import Refused
+
+MOST = 20  # contexts that have a panel each
+AMNESIA = ("dependence", "hippocampus", "both", "rehearsal_gap")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One panel: `kind` line, points, bar, media or table; what it shows over what; and what to look for."""
+
+    section: str
+    title: str
+    kind: str
+    y: tuple[str, ...]
+    x: str = "day"
+    says: str = ""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a dashboard needs to know of a run: the names that its traces bear."""
+
+    folder: Path
+    experiment: str
+    readings: tuple[str, ...]
+    contexts: int
+    arms: tuple[str, ...]
+    figures: tuple[str, ...]
+    main: str
+
+
+# -- what is there ------------------------------------------------------------------------------------------
+
+
+def found(folder: Path) -> Iterator[Run]:
+    """The finished runs in a folder, itself or below."""
+    if not folder.is_dir():
+        raise Refused(str(folder), "is no folder", "name a run or a sweep")
+    places = [path.parent for path in sorted(folder.rglob("summary.json")) if (path.parent / "run.json").is_file()]
+    if not places:
+        raise Refused(str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
+    for place in places:
+        yield _run(place)
+
+
+def _run(folder: Path) -> Run:
+    from cls_sim.storage.trace import Trace
+
+    try:
+        summary = json.loads((folder / "summary.json").read_text())
+        arms = tuple(summary["arms"])
+        trace = Trace.read(folder / "trace" / f"{arms[0]}-000000.jsonl")
+        mains = [told.get("main") for told in summary["arms"].values()]
+        experiment = str(summary["experiment"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        if isinstance(error, Refused):
+            raise
+        raise Refused(str(folder), f"cannot be read ({error})", "restore it, or run it again") from None
+    wide = [trace.last(name).shape[1] for name in trace.names() if trace.last(name).ndim == 2]
+    drawn = tuple(sorted(file.stem for file in (folder / "figures").glob("*.png")))
+    main = next((str(name) for name in mains if name), trace.names()[0])
+    return Run(folder, experiment, tuple(trace.names()), max(wide, default=1), arms, drawn, main)
+
+
+# -- what is shown ------------------------------------------------------------------------------------------
+
+
+def panels(runs: Sequence[Run]) -> list[Panel]:
+    """The panels for these runs, section by section; one for what none of them has measured is left out."""
+    readings = list(dict.fromkeys(name for run in runs for name in run.readings))
+    contexts, main = max(run.contexts for run in runs), runs[0].main
+    made = [*_stability(main, contexts), *_contexts(main, contexts), *_nights(readings), *_dose(main, readings)]
+    made += [_line("Amnesia and dependence", name.replace("_", " "), name) for name in AMNESIA if name in readings]
+    shown = {key.removeprefix("exam/") for panel in made for key in panel.y}
+    rest = [name for name in readings if name not in shown and name != main]
+    made += [_line("Other readings", name.replace("_", " "), name) for name in rest]
+    return [*made, *_arms(runs, main)]
+
+
+def _line(section: str, title: str, name: str, says: str = "") -> Panel:
+    return Panel(section, title, "line", (f"exam/{name}",), says=says)
+
+
+def _stability(main: str, contexts: int) -> list[Panel]:
+    section = "Stability and plasticity"
+    made = [_line(section, f"{main}, all contexts", main, "what is known of everything")]
+    if contexts > 1:
+        new, old = f"{main}.context.{contexts}", f"{main}.context.1"
+        made.append(_line(section, "the oldest context", old, "stability: it falls where the new overwrites the old"))
+        made.append(_line(section, "the newest context", new, "plasticity: it rises where there is room to learn"))
+        y, x = (f"final/{main}",), f"final/{main}.forgetting"
+        made.append(Panel(section, "at the end: known against forgotten", "points", y, x, "best at the upper left"))
+    return made
+
+
+def _contexts(main: str, contexts: int) -> list[Panel]:
+    if contexts < 2:
+        return []
+    section = "Forgetting by context"
+    each = [_line(section, f"context {k}", f"{main}.context.{k}") for k in range(1, min(contexts, MOST) + 1)]
+    return [*each, Panel(section, "forgetting by arm", "bar", (f"final/{main}.forgetting",))]
+
+
+def _nights(readings: Sequence[str]) -> list[Panel]:
+    section = "What nights replay"
+    content = [_line(section, name.replace("_", " "), name) for name in readings if name.startswith("night_")]
+    passes = Panel(section, "sample passes asleep and awake", "line", ("sleep/passes", "wake/passes"))
+    return [*content, passes]
+
+
+def _dose(main: str, readings: Sequence[str]) -> list[Panel]:
+    section = "Dose"
+    made = [_line(section, "dose of plasticity", "dose")] if "dose" in readings else []
+    rates = Panel(section, "plasticity by night and by day", "line", ("sleep/rate", "wake/rate"))
+    over = Panel(section, f"{main} over the dose asleep", "line", (f"exam/{main}",), "sleep/dose")
+    return [*made, rates, over]
+
+
+def _arms(runs: Sequence[Run], main: str) -> list[Panel]:
+    section = "Arms"
+    interval = tuple(f"exam/{main}{end}" for end in ("", ".low", ".high"))
+    made = [
+        Panel(section, f"{main} with its 95 % interval", "line", interval),
+        Panel(section, f"{main} at the end", "bar", (f"final/{main}",)),
+        Panel(section, "arms: means and intervals", "table", ("tables/arms",)),
+    ]
+    drawn = tuple(dict.fromkeys(f"figures/{name}" for run in runs for name in run.figures))
+    return [*made, Panel(section, "figures", "media", drawn)] if drawn else made

@@ -1,0 +1,121 @@
+"""The panels as a W&B workspace: made without calling anybody, and pushed only on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from cls_sim.commands.dashboard.panels import Panel, Run, panels
+from cls_sim.core.errors import Broken, Refused
+
+PATIENCE = 60.0  # seconds that a push may take
+COLUMNS = 4
+
+
+def workspace(folder: Path, runs: Sequence[Run], entity: str, project: str) -> dict[str, Any]:
+    """The workspace as W&B stores it; made without calling anybody.  Refused without its package."""
+    try:
+        model = _workspace(_name(folder, runs), _groups(runs), panels(runs), entity, project)._to_model()
+        return json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
+    except ImportError:
+        raise Refused("wandb-workspaces", "is not installed", "pip install 'cls-sim[dashboards]'") from None
+    except Exception as error:  # the form is not promised to stay
+        reason = f"cannot make this workspace ({type(error).__name__}: {error})"
+        raise Refused("wandb-workspaces", reason, "pip install 'wandb-workspaces==0.4.13'") from error
+
+
+def _workspace(name: str, groups: Sequence[str], shown: Sequence[Panel], entity: str, project: str) -> Any:
+    from wandb_workspaces import workspaces as ws
+    from wandb_workspaces.reports import v2 as wr
+
+    sections: dict[str, list[Any]] = {}
+    for panel in shown:
+        sections.setdefault(panel.section, []).append(_panel(wr, panel))
+    layout = ws.SectionLayoutSettings(columns=COLUMNS, rows=2)
+    group = ws.Metric("Group")
+    which = [group == groups[0]] if len(groups) == 1 else [group.isin(list(groups))]
+    return ws.Workspace(
+        entity=entity,
+        project=project,
+        name=name,
+        sections=[
+            ws.Section(name=title, panels=made, is_open=True, layout_settings=layout)
+            for title, made in sections.items()
+        ],
+        settings=ws.WorkspaceSettings(x_axis="day", max_runs=50),
+        runset_settings=ws.RunsetSettings(filters=which, groupby=[ws.Metric("JobType")]),
+    )
+
+
+def _panel(wr: Any, panel: Panel) -> Any:
+    y = list(panel.y)
+    if panel.kind == "line":
+        label = "age (days)" if panel.x == "day" else panel.x
+        return wr.LinePlot(title=panel.title, x=panel.x, y=y, title_x=label, title_y=panel.says or None)
+    if panel.kind == "points":
+        return wr.ScatterPlot(title=panel.title, x=panel.x, y=y[0])
+    if panel.kind == "bar":
+        return wr.BarPlot(title=panel.title, metrics=y, orientation="h")
+    if panel.kind == "table":
+        return wr.WeavePanelSummaryTable(table_name=y[0])
+    return wr.MediaBrowser(title=panel.title, media_keys=y)
+
+
+def _name(folder: Path, runs: Sequence[Run]) -> str:
+    return f"cls-sim {', '.join(_groups(runs))}: {folder.resolve().name}"[:100]
+
+
+def _groups(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(run.experiment for run in runs))
+
+
+def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
+    """Put the workspace into W&B, in a process without a terminal (W&B would ask there); returns its address."""
+    if not entity:
+        raise Refused("--push", "none of these runs is online", "send them with --send first, or give --entity=NAME")
+    told = {"name": _name(folder, runs), "groups": _groups(runs), "panels": [asdict(panel) for panel in panels(runs)]}
+    quiet = os.environ | {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from cls_sim.commands.dashboard.workspace import pushed; pushed()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=quiet | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), quiet.get("PYTHONPATH", "")])},
+        text=True,
+    )
+    try:
+        answer, _ = process.communicate(json.dumps(told | {"entity": entity, "project": project}), PATIENCE)
+        said = json.loads(answer.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        raise Broken("--push", "W&B does not answer", "try again later") from None
+    except (ValueError, IndexError):
+        said = {"error": "the process that pushes died"}
+    finally:
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+    if "error" in said:
+        raise Broken("--push", f"failed ({said['error']})", "log in with `wandb login`, and check the network")
+    return said["url"]
+
+
+def pushed() -> None:
+    """In a process of its own: push what comes in, and say where it is."""
+    told = json.loads(sys.stdin.read())
+    shown = [Panel(**panel | {"y": tuple(panel["y"])}) for panel in told["panels"]]
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what W&B prints is not for us
+    try:
+        made = _workspace(told["name"], told["groups"], shown, told["entity"], told["project"]).save()
+        said = {"url": str(made.url)}
+    except BaseException as error:
+        said = {"error": " ".join(str(error).split())[:200] or type(error).__name__}
+    print(json.dumps(said), file=answer, flush=True)

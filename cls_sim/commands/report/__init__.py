@@ -1,0 +1,124 @@
+"""`cls-sim-report FOLDER…`: finished runs as one page, report.html and report.md.
+
+cls-sim-report FOLDER…                 every run in or below these folders, written into the first of them
+cls-sim-report FOLDER… out=PLACE       written there instead
+cls-sim-report FOLDER… reference=ARM   the arm that the others are tested against (none, else the first)
+
+report.html needs nothing else: figures are in it, there is no script, it follows the reader's light or dark mode and
+prints.  report.md has its figures in report_figures/.  Of a run that has not finished, the page says what is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cls_sim.commands.door import entered
+from cls_sim.core.errors import Broken, Refused, suggest
+
+if TYPE_CHECKING:
+    from cls_sim.commands.report.blocks import Blocks
+    from cls_sim.commands.report.facts import Facts
+
+OPTIONS = ("out", "reference")
+PICTURES = "report_figures"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The door of `cls-sim-report`; exit codes as everywhere."""
+    return entered("cls-sim-report", _door, argv)
+
+
+def _door(args: list[str]) -> int:
+    if not args or {"-h", "--help"} & set(args):
+        print(__doc__)
+        return 0
+    options = dict(arg.split("=", 1) for arg in args if arg.split("=")[0] in OPTIONS)
+    folders = [Path(arg) for arg in args if arg.split("=")[0] not in OPTIONS]
+    for folder in folders:
+        if str(folder).startswith("-") or not folder.is_dir():
+            raise Refused(str(folder), "is no folder", "give runs, and out= or reference=")
+    if not folders:
+        raise Refused("cls-sim-report", "needs a folder", "name a run, or a folder of runs")
+    out = Path(options["out"]) if "out" in options else folders[0]
+    for path in write(folders, out, options.get("reference")):
+        print(f"report: {path}", flush=True)
+    return 0
+
+
+def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> list[Path]:
+    """Write report.html and report.md of the runs in or below these folders; returns their paths."""
+    from cls_sim.commands.report.blocks import Picture
+    from cls_sim.commands.report.facts import facts
+    from cls_sim.commands.report.page import html_page, markdown_page
+    from cls_sim.storage.disk import put
+
+    runs = [facts(folder) for folder in found(folders)]
+    title, blocks = report(runs, reference)
+    foot = "Written by `cls-sim-report` from the traces of these runs."
+    try:
+        (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Broken(str(out), f"cannot be written ({error.strerror})", "name another folder with out=") from None
+    for block in blocks:
+        if isinstance(block, Picture):
+            put(out / PICTURES / f"{block.name}.png", block.png)
+    put(out / "report.html", html_page(title, blocks, foot).encode())
+    put(out / "report.md", markdown_page(title, blocks, foot, PICTURES).encode())
+    return [out / "report.html", out / "report.md"]
+
+
+def found(folders: Sequence[Path]) -> list[Path]:
+    """The runs in or below these folders, finished or not; what is inside a run is its own."""
+    runs: list[Path] = []
+    for folder in folders:
+        mine = [path.resolve() for path in _below(folder)]
+        if not mine:
+            raise Refused(str(folder), "holds no run (no run.json)", "name a run or a folder of runs")
+        runs += [path for path in mine if path not in runs]
+    return runs
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for here, below, files in os.walk(folder):
+        if "run.json" in files:
+            below.clear()
+            yield Path(here)
+        below[:] = sorted(name for name in below if not name.startswith("."))
+
+
+def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:
+    """The title and the blocks of a report."""
+    from cls_sim.commands.report import about, arms, contexts, together
+    from cls_sim.commands.report.blocks import Heading
+
+    if reference is not None and not any(reference in run.arms for run in runs):
+        known = dict.fromkeys(name for run in runs for name in run.arms)
+        raise Refused(
+            "reference", f"there is no arm {reference!r} with a subject that is done", suggest(reference, known)
+        )
+    blocks: Blocks = together.table(runs) if len(runs) > 1 else []
+    for run in runs:
+        mine = reference if reference in run.arms else "none" if "none" in run.arms else next(iter(run.arms), "")
+        assert mine is not None
+        parts: Blocks = [
+            *about.head(run),
+            *about.protocol(run),
+            *arms.methods(run),
+            *arms.expectations(run),
+            *contexts.matrices(run),
+            *contexts.transfer(run),
+            *about.budget(run, mine),
+            *arms.tests(run, mine),
+            *about.claims(run),
+            *about.drawn(run),
+        ]
+        if len(runs) > 1:  # a run is a chapter, its sections are below it
+            parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]
+        blocks += parts
+    title = runs[0].title or runs[0].experiment
+    if len(runs) > 1:
+        title = runs[0].experiment if len({run.experiment for run in runs}) == 1 else f"{len(runs)} runs"
+    return title, blocks

@@ -1,0 +1,156 @@
+"""What a run is, what it cost, and what it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cls_sim.commands.report.blocks import MOODS, Blocks, Heading, Picture, Points, Table, Text
+from cls_sim.commands.report.facts import Facts
+
+COSTS = {
+    "stored_bytes": "stored",
+    "extra_bytes": "extra",
+    "parameters": "parameters",
+    "wake_passes": "passes awake",
+    "night_passes": "passes asleep",
+    "revisited": "revisits",
+}
+
+
+def head(run: Facts) -> Blocks:
+    """What the run is."""
+    cohort = sorted({arm.lived for arm in run.arms.values()})
+    many = "no" if not cohort else str(cohort[0]) if len(cohort) == 1 else f"{cohort[0]} to {cohort[-1]}"
+    about = [
+        ("Experiment", f"`{run.experiment}`" + (f", scenario {run.scenario}" if run.scenario else "")),
+        *([("After", run.cite)] if run.cite else []),
+        ("Subjects", f"{many}, seeds from {run.seed}, size `{run.size}`"),
+        ("Arms", ", ".join(run.arms) or "none"),
+        ("Command", f"`cls-sim {' '.join(run.overrides)}`"),
+        ("Made", _made(run)),
+    ]
+    blocks: Blocks = [Points(about)]
+    if run.seed < 1000:
+        blocks.append(Text("Seeds below 1000 are for choosing settings: nothing here is a result.", "warning"))
+    if run.missing:
+        blocks += [Text("**This run is not complete.** " + "; ".join(run.missing) + ".", "warning")]
+    return blocks
+
+
+def _made(run: Facts) -> str:
+    env = run.environment
+    when = str(env.get("time", ""))[:10]
+    parts = [f"cls_sim {run.version}", *(f"{k} {env[k]}" for k in ("python", "torch", "device") if env.get(k)), when]
+    return ", ".join(filter(None, parts))
+
+
+def protocol(run: Facts) -> Blocks:
+    """The protocol in words, arms that share one together."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for arm, lines in run.protocol.items():
+        groups.setdefault(tuple(lines), []).append(arm)
+    if not groups:
+        return []
+    blocks: Blocks = [Heading("Protocol")]
+    common, *others = sorted(groups.items(), key=lambda pair: -len(pair[1]))
+    if others:
+        blocks.append(Text(f"Of {_names(common[1])}:"))
+    blocks.append(Points(list(common[0])))
+    for lines, arms in others:
+        odd = [line for line in lines if line not in common[0]]
+        same = len(lines) > len(odd)
+        blocks += [Text(f"Of {_names(arms)}{', where it differs' if same else ''}:"), Points(odd)]
+    return blocks
+
+
+def _names(arms: Sequence[str]) -> str:
+    return ", ".join(f"`{arm}`" for arm in arms)
+
+
+def budget(run: Facts, reference: str) -> Blocks:
+    """What each arm cost, and in what it differs from the reference."""
+    if not any(arm.budget for arm in run.arms.values()):
+        return []
+    costs = {key: label for key, label in COSTS.items() if any(arm.cost(key) for arm in run.arms.values())}
+    heads = ["arm", *costs.values(), "task told at test", "seconds a subject"]
+    rows = []
+    for name, arm in run.arms.items():
+        row = [name, *(_bytes(arm.cost(k)) if k.endswith("bytes") else _count(arm.cost(k)) for k in costs)]
+        rows.append([*row, "yes" if arm.cost("context_told") else "no", f"{arm.seconds / max(1, arm.lived):.0f}"])
+    caption = (
+        "Mean over subjects. Stored: episodes, or a generator. Extra: what the learner keeps beside its weights and "
+        "its optimiser (penalties, teachers, masks, averages). A pass is one sample forward and backward through the "
+        "cortex; a revisit is one more look at a context's data at its end."
+    )
+    blocks: Blocks = [Heading("Budget"), Table(heads, rows, caption, frozenset({"arm"}))]
+    if reference in run.arms and len(run.arms) > 1:
+        blocks += [Text(f"Beside `{reference}`:"), Points(list(_differences(run, reference)))]
+    return blocks
+
+
+def _differences(run: Facts, reference: str) -> list[str]:
+    """In what the arms' budgets differ from the reference's, those that differ alike together."""
+    base = run.arms[reference]
+    said: dict[str, list[str]] = {}
+    for name, arm in run.arms.items():
+        if name == reference:
+            continue
+        odd = []
+        for key, label in COSTS.items():
+            a, b = arm.cost(key), base.cost(key)
+            if abs(a - b) > 0.01 * max(a, b):
+                shown = _bytes if key.endswith("bytes") else _count
+                odd.append(f"{shown(a)} {label}" + (f" for {shown(b)}" if b else ""))
+        if arm.cost("context_told") != base.cost("context_told"):
+            odd.append("the task is told at test" if arm.cost("context_told") else "the task is not told at test")
+        if arm.parts.get("world") != base.parts.get("world"):
+            odd.append("another world")
+        said.setdefault("; ".join(odd) or "at equal budget (within 1 %)", []).append(name)
+    return [f"{_names(names)}: {what}." for what, names in said.items()]
+
+
+def _bytes(count: float) -> str:
+    """Bytes in words.
+
+    >>> _bytes(800_000), _bytes(0)
+    ('800 kB', '0')
+    """
+    size, unit = next(((s, u) for s, u in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= s), (1.0, "B"))
+    return f"{count / size:.3g} {unit}" if count else "0"
+
+
+def _count(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def claims(run: Facts) -> Blocks:
+    """What the experiment claims, held against what it found."""
+    rows = []
+    for claim in run.claims:
+        said = {True: "holds", False: "does not hold", None: "not judged"}[claim.get("passed")]
+        what = str(claim.get("says") or str(claim.get("name")).replace("_", " "))
+        missed = f" Known to miss: {claim['missed']}" if claim.get("missed") else ""
+        tolerance = f" ± {_brief(claim['tolerance'])}" if claim.get("tolerance") else ""
+        wanted = f"{_brief(claim.get('expected'))}{tolerance}"
+        rows.append([what + missed, str(claim.get("source") or ""), wanted, _brief(claim.get("value")), said])
+    if not rows:
+        return []
+    heads = ["claim", "source", "expected", "found", "verdict"]
+    if not any(row[1] for row in rows):
+        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
+    return [Heading("Claims"), Table(heads, rows, "", frozenset({"claim", "source", "expected", "verdict"}), MOODS)]
+
+
+def _brief(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def drawn(run: Facts) -> Blocks:
+    """The figures that the experiment asked for, as the run left them."""
+    if not run.figures:
+        return []
+    blocks: Blocks = [Heading("Figures of the experiment")]
+    for name, path in run.figures:
+        blocks.append(Picture(f"figure_{name}", path.read_bytes(), name.replace("_", " ")))
+    return blocks

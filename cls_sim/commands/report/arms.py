@@ -1,0 +1,187 @@
+"""How the arms did: beside what was published, what was expected, and one another."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cls_sim import figures, statistics
+from cls_sim.commands.report import expected
+from cls_sim.commands.report.blocks import MOODS, Blocks, Heading, Points, Table, Text, picture, words
+from cls_sim.commands.report.facts import Facts, Published
+from cls_sim.sinks.console import interval, number, p_value
+
+VAGUE = 3.0  # points: above this SEM of ours nothing is decided
+FEW_PAIRS = 8  # subjects below which p is that of a t test: sign flips of so few can show nothing after correction
+ALL_PAIRS = 6  # arms up to which all pairs are compared
+MANY = 14  # readings shown of an experiment without a main one
+LEVEL = 0.05
+
+
+def verdict(ours: statistics.Estimate, known: Published, size: str = "paper") -> tuple[float, str]:
+    """Half the band in points, and whether our mean lies in it.
+
+    |ours - published| <= max(1.5, 3 sqrt(SEM_published^2 + SEM_ours^2)); not decided where our SEM is above 3 points
+    or not known; without a published SEM the number is shown and not counted, and what is run at another size than
+    that of the publication is not judged.
+
+    >>> verdict(statistics.estimate([0.195, 0.199, 0.2, 0.201, 0.203]), Published(19.89, 0.02, ""))
+    (1.5, 'inside')
+    """
+    sem = 100 * ours.sem
+    band = max(1.5, 3 * math.hypot(known.sem or 0.0, sem if math.isfinite(sem) else 0.0))
+    if known.sem is None:
+        return band, "shown, not counted"
+    if size != "paper":
+        return band, "not at full size"
+    if not sem <= VAGUE:
+        return band, "not decided"
+    return band, "inside" if abs(100 * ours.mean - known.value) <= band else "outside"
+
+
+def methods(run: Facts) -> Blocks:
+    """Every arm's main reading, beside what was published; without a main reading, all readings."""
+    if not run.main:
+        return _every_reading(run)
+    estimates = {arm.name: statistics.estimate(arm.values[run.main]) for arm in run.arms.values()}
+    families = any(expected.family(arm.method) for arm in run.arms.values())
+    known = {arm: run.published[arm] for arm in run.arms if arm in run.published}
+    heads = ["arm", *(["family"] if families else []), run.main, "SEM", "95 % interval", "n"]
+    judged = run.size == "paper"
+    heads += ["published", "band", *(["verdict"] if judged else [])] if known else []
+    rows, bands = [], {}
+    count: dict[str, int] = {"inside": 0, "outside": 0, "not decided": 0}
+    for name, arm in run.arms.items():
+        e = estimates[name]
+        row = [name, *([expected.family(arm.method)] if families else []), number(e.mean), number(e.sem)]
+        row += [interval((e.low, e.high)), str(e.n)]
+        if known:
+            row += _beside(e, known.get(name), run.size, bands, name, count)[: 3 if judged else 2]
+        rows.append(row)
+    blocks: Blocks = [Heading("Methods" if families else "Arms")]
+    if known:
+        sources = "; ".join(dict.fromkeys(p.source for p in known.values() if p.source))
+        decided = count["inside"] + count["outside"]
+        told = (
+            f"Of {sum(count.values())} published numbers {decided} are decided, {count['inside']} of them inside the "
+            f"band; {count['not decided']} not decided (our SEM is above {VAGUE:g} points, or one subject)."
+            if run.size == "paper"
+            else "This run is smaller than what was published: it shows direction, and is not judged against it."
+        )
+        blocks.append(Text(f"{told} Published: {sources}."))
+    low = {e.n for e in estimates.values() if e.n < statistics.FEWEST}
+    note = f" No interval is given below {statistics.FEWEST} subjects." if low else ""
+    caption = f"Mean of the last {words(run.main)} over subjects, contexts weighing alike.{note}"
+    if known:
+        caption += " The band is the published mean ± max(1.5, 3 √(SEM² + SEM²)) points, both SEM counted."
+    blocks.append(Table(heads, rows, caption, frozenset({"arm", "family", "verdict"}), MOODS))
+    values = {name: arm.values[run.main] for name, arm in run.arms.items()}
+    figure = figures.arms(values, ylabel=words(run.main), bands=bands or None)
+    said = "Mean (stroke), 95 % interval (box) and every subject (dot)" + ("; grey: published band." if bands else ".")
+    blocks.append(picture("methods", figure, said))
+    return blocks
+
+
+def _beside(e: Any, known: Published | None, size: str, bands: dict, name: str, count: dict[str, int]) -> list[str]:
+    """What was published, its band, and the verdict."""
+    if known is None:
+        return ["", "", ""]
+    band, said = verdict(e, known, size)
+    if said in count:
+        count[said] += 1
+    low, high = (known.value - band) / 100, min(1.0, (known.value + band) / 100)
+    bands[name] = (low, high)
+    sem = "" if known.sem is None else f" ± {known.sem / 100:.4f}"
+    return [f"{known.value / 100:.4f}{sem}", f"{low:.3f} to {high:.3f}", said]
+
+
+def _every_reading(run: Facts) -> Blocks:
+    names = list(dict.fromkeys(name for arm in run.arms.values() for name in arm.values))
+    if not names:
+        return []
+    rows = []
+    for name in names[:MANY]:
+        for arm in run.arms.values():
+            if name in arm.values:
+                e = statistics.estimate(arm.values[name])
+                rows.append([words(name), arm.name, number(e.mean), number(e.sem), interval((e.low, e.high)), str(e.n)])
+    heads = ["reading", "arm", "mean", "SEM", "95 % interval", "n"]
+    more = f" The first {MANY} of {len(names)} readings." if len(names) > MANY else ""
+    caption = f"Mean of the last reading over subjects, places of a profile weighing alike.{more}"
+    return [Heading("Readings"), Table(heads, rows, caption, frozenset({"reading", "arm"}))]
+
+
+def expectations(run: Facts) -> Blocks:
+    """A sentence for each method: what is expected in this scenario, and what came."""
+    if run.main != "accuracy" or not run.scenario:
+        return []
+    means = {arm.method: float(np.nanmean(arm.values["accuracy"])) for arm in run.arms.values() if arm.method}
+    items = []
+    for name, arm in run.arms.items():
+        said = expected.told(arm.method, run.scenario)
+        if said:
+            mean = float(np.nanmean(arm.values["accuracy"]))
+            ours = expected.found(arm.method, run.scenario, mean, means.get("none"), means.get("joint"))
+            items.append((name, f"{said[0].upper()}{said[1:]}. {ours}"))
+    if not items:
+        return []
+    note = (
+        f"In the {run.scenario} scenario of Split MNIST at full size. **At the floor** is less than a fifth of the way "
+        "from `none` to `joint`, **near joint** is four fifths or more."
+    )
+    return [Heading("What is expected of each method"), Text(note), Points(items)]
+
+
+def tests(run: Facts, reference: str) -> Blocks:
+    """Every arm against the reference, and all pairs where they are few, corrected for being many."""
+    if not run.main or reference not in run.arms or len(run.arms) < 2:
+        return []
+    others = [name for name in run.arms if name != reference]
+    few = min(len(_common(run, reference, other)[0]) for other in others) < FEW_PAIRS
+    rows = _compared(run, [(other, reference) for other in others], few)
+    test = "Student's paired t test (sign flips of so few subjects can show nothing)" if few else "sign flips"
+    caption = (
+        f"Differences within subjects. p: {test}, two-sided; Holm's correction for {len(rows)} comparisons; an arm is "
+        f"called higher or lower where the corrected p is below {LEVEL:g}."
+    )
+    heads = ["arm", f"less {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
+    left = frozenset({"arm", "verdict", "pair"})
+    blocks: Blocks = [
+        Heading(f"Paired tests against {reference}"),
+        Table(heads, [[pair[0], *cells] for pair, cells in rows], caption, left, MOODS),
+    ]
+    if 2 < len(run.arms) <= ALL_PAIRS:
+        names = list(run.arms)
+        every = [(b, a) for i, a in enumerate(names) for b in names[i + 1 :]]
+        found = _compared(run, every, few)
+        cells = [[f"{a} - {b}", *told] for (a, b), told in found]
+        note = f"All {len(every)} pairs, corrected together."
+        blocks += [Heading("All pairs", 3), Table(["pair", "difference", *heads[2:]], cells, note, left, MOODS)]
+    return blocks
+
+
+def _common(run: Facts, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
+    """The main readings of two arms, of the seeds that both have."""
+    assert run.main is not None
+    x, y = ({arm.seed + i: v for i, v in enumerate(arm.values[run.main])} for arm in (run.arms[a], run.arms[b]))
+    seeds = [seed for seed in x if seed in y]
+    return np.array([x[s] for s in seeds]), np.array([y[s] for s in seeds])
+
+
+def _compared(run: Facts, pairs: Sequence[tuple[str, str]], few: bool) -> list[tuple[tuple[str, str], list[str]]]:
+    found = []
+    for a, b in pairs:
+        x, y = _common(run, a, b)
+        if len(x):
+            e = statistics.paired(x, y)
+            found.append(((a, b), e, statistics.t_test(x, y) if few else e.p))
+    corrected = statistics.holm([p for *_, p in found])
+    rows = []
+    for (pair, e, p), q in zip(found, corrected, strict=True):
+        said = "" if math.isnan(q) else "not told apart" if q >= LEVEL else "higher" if e.mean > 0 else "lower"
+        ends = interval((e.low, e.high), "+")
+        rows.append((pair, [number(e.mean, "+"), ends, str(e.n), p_value(p), p_value(float(q)), said]))
+    return rows

@@ -1,0 +1,253 @@
+"""What a run's folder says of the run: read from the disk, whether it is finished or not."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim.commands.compare import LARGEST
+from cls_sim.config import configs
+from cls_sim.core.errors import Refused
+from cls_sim.storage.disk import read
+
+
+@dataclass
+class Arm:
+    """An arm as far as it was lived.
+
+    values  reading → [s]
+    trace   of the subjects that are done, or None
+    budget  mean over subjects of each count; None where no job is done
+    asked   subjects asked for
+    """
+
+    name: str
+    method: str | None
+    seed: int
+    asked: int
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    trace: Any = None
+    budget: dict[str, Any] | None = None
+    seconds: float = 0.0
+    parts: dict[str, str] = field(default_factory=dict)  # room → tenant
+
+    @property
+    def lived(self) -> int:
+        return 0 if self.trace is None else self.trace.subjects
+
+    def cost(self, key: str) -> float:
+        return float((self.budget or {}).get(key) or 0.0)
+
+    def matrix(self, reading: str) -> np.ndarray | None:
+        """The reading [s, t, k] of each context (k) at birth and after each context (t); None where it is no such."""
+        trace = self.trace
+        if trace is None or trace.last(reading).ndim != 2 or not trace.is_taken(reading, "context.end"):
+            return None
+        return trace.matrix(reading)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A published mean and SEM in percentage points; sem None: not published, shown and not counted."""
+
+    value: float
+    sem: float | None
+    source: str
+
+
+@dataclass
+class Facts:
+    """A run.
+
+    arms       those of which at least one subject is done
+    published  arm → its published number, on the main reading
+    missing    what is not there, a line each
+    """
+
+    folder: Path
+    experiment: str
+    title: str
+    cite: str
+    scenario: str | None
+    size: str
+    seed: int
+    version: str
+    overrides: list[str]
+    environment: dict[str, Any]
+    protocol: dict[str, list[str]]
+    arms: dict[str, Arm]
+    main: str | None
+    published: dict[str, Published]
+    claims: list[dict[str, Any]]
+    missing: list[str]
+    figures: list[tuple[str, Path]]
+
+    @property
+    def label(self) -> str:
+        return f"{self.experiment}, scenario {self.scenario}" if self.scenario else self.experiment
+
+
+def facts(folder: Path) -> Facts:
+    """All that is told of the run in this folder; raises Refused where it is none, or damaged."""
+    if not (folder / "run.json").is_file():
+        raise Refused(str(folder), "is no run (no run.json)", "name the folder printed as `run:`, or one above such")
+    record = _small(folder / "run.json")
+    told = record.get("arms")
+    overrides = record.get("overrides")
+    if (
+        not isinstance(told, dict)
+        or not isinstance(overrides, list)
+        or not all(isinstance(c, dict) for c in told.values())
+    ):
+        raise Refused(str(folder / "run.json"), "is damaged", "restore it from a copy, or leave its folder out")
+    summary = _small(folder / "summary.json") if (folder / "summary.json").is_file() else {}
+    asked = _asked(overrides)
+    arms, missing = {}, []
+    for name, cfg in told.items():
+        arm = _arm(folder, name, cfg, _method(name, asked))
+        if arm.lived:
+            arms[name] = arm
+        if arm.lived < arm.asked:
+            missing.append(f"{name}: {arm.lived} of {arm.asked} subjects were lived to their end")
+    if not summary:
+        missing.append("summary.json: the run has not finished" + ("" if arms else ", and no subject of it has"))
+    if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # names that methods have, too
+        for arm in arms.values():
+            arm.method = None
+    main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
+    cfg = next(iter(told.values()), {})
+    base = asked.cfg if asked else {}
+    protocol = _small(folder / "protocol.json") if (folder / "protocol.json").is_file() else {}
+    scenario = base.get("scenario") or _world(cfg).get("scenario")
+    chosen = {arg.partition("=")[0].lstrip("+"): arg.partition("=")[2] for arg in overrides}
+    return Facts(
+        folder=folder,
+        experiment=str(summary.get("experiment") or (asked.name if asked else chosen.get("experiment", "a run"))),
+        title=str(summary.get("title") or base.get("title") or ""),
+        cite=str(base.get("cite") or ""),
+        scenario=str(scenario) if scenario else None,
+        size=str(summary.get("size") or base.get("size") or chosen.get("size", "paper")),
+        seed=int(cfg.get("seed", 0)),
+        version=str(record.get("version", "")),
+        overrides=[str(o) for o in overrides],
+        environment=_small(folder / "environment.json") if (folder / "environment.json").is_file() else {},
+        protocol={str(k): [str(line) for line in v] for k, v in protocol.items() if isinstance(v, list)},
+        arms=arms,
+        main=main,
+        published=_published(base, scenario),
+        claims=[claim for claim in summary.get("claims", []) if isinstance(claim, dict)],
+        missing=missing,
+        figures=_figures(folder, base, main),
+    )
+
+
+SHOWN = ("arms", "matrix")  # kinds of figures of the main reading that every report has anyway
+
+
+def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tuple[str, Path]]:
+    """The figures that the run left, but those that the report draws itself."""
+    wishes = cfg.get("figures") or {}
+    mine = {
+        name for name, wish in wishes.items() if wish.get("kind") in SHOWN and wish.get("reading", "accuracy") == main
+    }
+    return [(path.stem, path) for path in sorted((folder / "figures").glob("*.png")) if path.stem not in mine]
+
+
+def _small(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > LARGEST:
+        raise Refused(str(path), "is larger than it should be", "leave its folder out")
+    return read(path)
+
+
+def _asked(overrides: list[Any]) -> configs.Experiment | None:
+    """The experiment as it is composed today; None where that is no longer possible."""
+    try:
+        return configs.read([str(override) for override in overrides])
+    except Refused:
+        return None
+
+
+def _world(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
+    world = cfg.get("world")
+    return world if isinstance(world, dict) else {}
+
+
+def _method(name: str, asked: configs.Experiment | None) -> str | None:
+    """The method of an arm: what its overrides say, else its name; a name like er_500 is that of er."""
+    from cls_sim.commands.report.expected import table
+
+    given = (asked.cfg["arm"] or {}).get(name, []) if asked else []
+    given = given.get("do", []) if isinstance(given, dict) else given
+    named = [str(o).split("=", 1)[1] for o in given if str(o).startswith("method=")]
+    known = table()["methods"]
+    return next((m for m in (*named[::-1], name, re.sub(r"_\d+$", "", name)) if m in known), None)
+
+
+def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) -> Arm:
+    """An arm from the traces and reports of those of its jobs that are done."""
+    from cls_sim.storage.derived import readings
+    from cls_sim.storage.trace import Trace
+
+    arm = Arm(name, method, int(cfg.get("seed", 0)), int(cfg.get("subjects", 0)))
+    arm.parts = {room: _tenant(cfg[room]) for room in configs.ROOMS if isinstance(cfg.get(room), dict)}
+    traces, reports = _done(folder, name)
+    if not traces:
+        return arm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        arm.trace = Trace.join(traces)
+        arm.values = readings(arm.trace)
+    arm.seconds = sum(float(report["seconds"]["wall"]) for report in reports)
+    arm.budget = {}
+    for key, value in reports[0]["budget"].items():
+        mine = [report["budget"].get(key) for report in reports]
+        arm.budget[key] = float(np.mean(np.concatenate(mine))) if isinstance(value, list) else value
+    return arm
+
+
+def _done(folder: Path, name: str) -> tuple[list[Any], list[dict[str, Any]]]:
+    """Traces and reports of the jobs that are done, without a gap from the first subject on."""
+    from cls_sim.storage.trace import Trace
+
+    traces, reports = [], []
+    first = 0
+    while (path := folder / "jobs" / f"{name}-{first:06d}.json").is_file():
+        report = _small(path)
+        if not isinstance(report.get("budget"), dict) or not isinstance(report.get("seconds"), dict):
+            raise Refused(str(path), "is damaged", "resume that run, or leave its folder out")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trace = Trace.read(folder / "trace" / f"{path.stem}.jsonl")
+        if not trace.subjects:
+            break
+        traces.append(trace)
+        reports.append(report)
+        first += trace.subjects
+    return traces, reports
+
+
+def _tenant(part: Mapping[str, Any]) -> str:
+    """A part as a page may name it: the class, and what is inside it."""
+    inside = [_tenant(value) for value in part.values() if isinstance(value, dict) and "_target_" in value]
+    name = str(part.get("_target_", "")).rsplit(".", 1)[-1]
+    return f"{name}({', '.join(inside)})" if inside else name
+
+
+def _published(cfg: Mapping[str, Any], scenario: Any) -> dict[str, Published]:
+    """The published number of each arm: claims of the kind `published` of this scenario, whatever their size."""
+    found = {}
+    for claim in (cfg.get("claims") or {}).values():
+        if claim.get("is") == "published" and claim.get("scenario", scenario) == scenario:
+            sem = claim.get("sem")
+            known = Published(
+                float(claim["value"]), None if sem is None else float(sem), str(claim.get("source") or "")
+            )
+            if claim.get("reading", "accuracy") == "accuracy":
+                found[claim["arm"]] = known
+    return found

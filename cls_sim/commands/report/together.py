@@ -1,0 +1,76 @@
+"""Several runs on one page: the table of all of them, and each as a chapter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cls_sim import statistics
+from cls_sim.commands.report import expected
+from cls_sim.commands.report.arms import verdict
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table
+from cls_sim.commands.report.facts import Facts
+from cls_sim.sinks.console import number
+
+
+def table(runs: Sequence[Facts]) -> Blocks:
+    """Arms by runs: mean ± SEM, and whether a published number has it."""
+    with_main = [run for run in runs if run.main]
+    if not with_main:
+        return []
+    arms = list(dict.fromkeys(arm for run in with_main for arm in run.arms))
+    families = {name: arm.method for run in with_main for name, arm in run.arms.items()}
+    rows = []
+    for name in arms:
+        cells = [_cell(run, name) if name in run.arms else "–" for run in with_main]
+        rows.append([name, expected.family(families[name]), *cells])
+    heads = ["arm", "family", *(short(run, with_main) for run in with_main)]
+    if not any(row[1] for row in rows):
+        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
+    mains = {run.main for run in with_main}
+    what = f"Mean {' or '.join(sorted(m for m in mains if m))} ± SEM over subjects; –: not run, or not possible there."
+    note = ""
+    if any(run.published for run in runs):
+        judged = all(run.size == "paper" for run in runs)
+        note = (
+            " With a published number: inside its band, outside or not decided."
+            if judged
+            else (" Runs smaller than what was published are not judged against it.")
+        )
+    return [Heading("All runs"), Table(heads, rows, what + note, frozenset({"arm", "family"}))]
+
+
+def _cell(run: Facts, name: str) -> str:
+    assert run.main is not None
+    e = statistics.estimate(run.arms[name].values[run.main])
+    known = run.published.get(name) if run.size == "paper" else None
+    said = f", {verdict(e, known, run.size)[1]}" if known else ""
+    return f"{number(e.mean)} ± {number(e.sem)}{said}" if e.sem == e.sem else f"{number(e.mean)}{said}"
+
+
+def short(run: Facts, runs: Sequence[Facts]) -> str:
+    """What a run is called among the others: by its scenario if that tells them apart, else by its folder."""
+    scenarios = [other.scenario for other in runs]
+    if run.scenario and len(set(scenarios)) == len(runs):
+        return run.scenario
+    return run.folder.name
+
+
+def chapter(run: Facts, runs: Sequence[Facts]) -> str:
+    """What a run's chapter is called: as it is, and by its folder where another is called so."""
+    same = sum(other.label == run.label for other in runs) > 1
+    return f"{run.label} ({run.folder.name})" if same else run.label
+
+
+def lowered(blocks: Blocks, prefix: str) -> Blocks:
+    """Headings a level down, and pictures' files named after the run."""
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", prefix)
+    found: Blocks = []
+    for block in blocks:
+        if isinstance(block, Heading):
+            block = replace(block, level=block.level + 1)
+        elif isinstance(block, Picture):
+            block = replace(block, name=f"{stem}_{block.name}")
+        found.append(block)
+    return found

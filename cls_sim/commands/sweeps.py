@@ -1,0 +1,308 @@
+"""Sweeps (`cls-sim -m`): a run for every combination, each in a process and a folder of its own.
+
+Hydra's launchers bring the jobs to processors; what they start here only attends to a job: it starts `cls-sim` in a
+process of its own, so that one that dies takes no other with it, waits, and says how it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from datetime import datetime
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cls_sim.config import screen, sources
+from cls_sim.config.composer import refusal
+from cls_sim.config.configs import Experiment, read
+from cls_sim.config.paths import conf_dir, search_path
+from cls_sim.core import signals as interrupts
+from cls_sim.core.errors import Broken, Diverged, Refused
+
+BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"
+POLL = 0.2  # seconds between two looks at a job
+EXTRAS = {"joblib": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
+KINDS = {2: Refused, 3: Broken, 4: Diverged}
+ERROR = "cls-sim: error: "
+CODE = (  # SIGUSR2 is submitit's way to say that time is short; it is for the one who attends
+    "import json, signal, sys; getattr(signal, 'SIGUSR2', 0) and signal.signal(signal.SIGUSR2, signal.SIG_IGN); "
+    "sys.path[:] = json.loads(sys.argv.pop(1)); sys.argv[0] = 'cls-sim'; "
+    "from cls_sim.__main__ import main; sys.exit(main())"
+)
+Said = dict[str, Any]  # of a job: its name, its exit code, why it failed, whether it was done before
+
+
+def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
+    """Run every combination that the overrides ask for; 0 if all are done.
+
+    The folder is `out=`, else multirun/<time>.  Given again with the same `out=`, the same command does what is
+    missing.  Where jobs fail, the others go on; then one line names those that failed.
+    """
+    given = [arg for arg in args if arg not in ("-m", "--multirun") and not arg.startswith("out=")]
+    if any(arg.startswith("resume=") for arg in given):
+        raise Refused("resume", "cannot be given to a sweep", "give the sweep's command again, with its out=")
+    launcher = next((arg.split("=")[1] for arg in reversed(given) if arg.startswith("hydra/launcher=")), "basic")
+    extra = EXTRAS.get(launcher)
+    if extra and find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher") is None:
+        raise Refused("hydra/launcher", f"{launcher} is not installed", f"pip install 'cls-sim[{extra}]'")
+    home = _home([arg.split("=", 1)[1] for arg in args if arg.startswith("out=")])
+    with _prepared(given, folders, home) as (start, batch, swept):
+        names = [_name(overrides, swept) for overrides in batch]
+        _write(home, {"folders": _absolute(folders), "jobs": [list(job) for job in zip(names, batch, strict=True)]})
+        if launcher == "submitit_slurm":  # who leaves here leaves the queue as it is
+            return _ended(home, names, _launched(start, batch, home, names), launcher)
+        (home / STOP).unlink(missing_ok=True)
+        with interrupts.heeded() as ear:
+            try:  # submitit would wait for its own processes, which Ctrl-C has ended
+                with (
+                    _passing_on(ear, home / STOP),
+                    ear.at_once() if launcher in EXTRAS.keys() - {"joblib"} else nullcontext(),
+                ):
+                    ended = _launched(start, batch, home, names)
+                ear.check()
+            except interrupts.Interrupted:
+                print(f"sweep: stopped; give the command again with out={home}", file=sys.stderr)
+                raise
+    return _ended(home, names, ended, launcher)
+
+
+def _home(out: list[str]) -> Path:
+    """The folder of the sweep: a new one, or one of a sweep to go on with."""
+    if not out:
+        return (Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid():x}").absolute()
+    home = Path(screen.path("out", out[-1])).absolute()
+    if home.exists() and not (home / BOOK).is_file() and (not home.is_dir() or any(home.iterdir())):
+        raise Refused("out", f"{home} exists, is not empty and is no sweep", "name a new folder, or a sweep's own")
+    return home
+
+
+def _absolute(folders: Sequence[str]) -> list[str]:
+    return [str(Path(folder).absolute()) for folder in folders]
+
+
+@contextmanager
+def _prepared(given: Sequence[str], folders: Sequence[str], home: Path) -> Iterator[tuple[Any, Any, set[str]]]:
+    """A function that launches jobs, the overrides of every job, and the keys that are swept; all of it checked."""
+    from hydra import initialize_config_dir
+    from hydra._internal.callbacks import Callbacks
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.core.plugins import Plugins
+    from hydra.core.singleton import Singleton
+    from hydra.errors import HydraException
+    from hydra.types import HydraContext, RunMode
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    path = search_path(folders)
+    own = [screen.setting("hydra.sweep.dir", str(home)), "hydra.sweep.subdir=."]
+    own += [screen.setting("hydra.searchpath", *path)] if path else []
+    before = Singleton.get_state()
+    GlobalHydra.instance().clear()
+    try:
+        sources.guard()
+        with interrupts.unmasked(), initialize_config_dir(str(conf_dir()), job_name="cls-sim", version_base="1.3"):
+            hydra = GlobalHydra.instance().hydra
+            assert hydra is not None
+            try:
+                cfg = hydra.compose_config("config", [*given, *own], RunMode.MULTIRUN)
+                context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
+                sweeper: Any = Plugins.instance().instantiate_sweeper(
+                    hydra_context=context, task_function=attend, config=cfg
+                )
+                parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(
+                    [str(o) for o in OmegaConf.to_container(cfg.hydra.overrides.task) or []]
+                )
+                (batch,) = sweeper.split_arguments(parsed, None)
+                sweeper.validate_batch_is_legal(batch)
+            except (HydraException, OmegaConfBaseException, RecursionError) as error:
+                raise refusal(error) from None
+            swept = {o.get_key_element() for o in parsed if o.is_sweep_override()}
+            yield sweeper.launcher.launch, batch, swept
+    finally:
+        Singleton.set_state(before)
+
+
+def _name(overrides: Sequence[str], swept: set[str]) -> str:
+    """A job's folder: the settings that are swept.
+
+    >>> _name(["experiment=digits", "seed=3", "world.path=/a b"], {"seed"})
+    'seed=3'
+    >>> _name(["world.path=/a b"], {"world.path"})
+    'world.path=_a_b-43ddf5c6'
+    """
+    name = ",".join(o for o in overrides if o.split("=")[0] in swept) or "run"
+    plain = re.sub(r"[^A-Za-z0-9_.+=,@\[\]-]", "_", name)[:180].removeprefix(".")
+    return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}"
+
+
+def _write(home: Path, book: dict[str, Any]) -> None:
+    try:
+        (home / LOGS).mkdir(parents=True, exist_ok=True)
+        aside = home / f".{BOOK}.{os.getpid()}"
+        aside.write_text(json.dumps(book, indent=1) + "\n")
+        aside.replace(home / BOOK)
+    except OSError as error:
+        raise Broken(str(home), f"cannot be written ({error.strerror})", "name another folder with out=") from None
+
+
+@contextmanager
+def _passing_on(ear: interrupts.Ear, stop: Path) -> Iterator[None]:
+    """Tell those who attend to jobs, wherever they are, that this process was asked to stop."""
+    import threading
+
+    over = threading.Event()
+
+    def listen() -> None:
+        while not over.wait(POLL):
+            if ear.heard:
+                stop.touch()
+                return
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        if ear.heard:
+            stop.touch()
+
+
+def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[Said]:
+    """What became of every job."""
+    from hydra.core.utils import JobStatus
+
+    try:
+        returned = start(batch, initial_job_idx=0)
+    except Exception as error:  # the launcher itself; what jobs did is in their folders
+        why = " ".join(str(error).split())[:200] or type(error).__name__
+        missing = [name for name in names if not (home / name / "summary.json").is_file()]
+        raise Broken(
+            "hydra/launcher",
+            f"failed ({why}); not done: {', '.join(missing)}",
+            f"give the command again with out={home}",
+        ) from error
+    ended = []
+    for name, one in zip(names, returned, strict=True):
+        said = one._return_value
+        lost = {"name": name, "code": 1, "why": f"{type(said).__name__}: {said}"}
+        ended.append(said if one.status == JobStatus.COMPLETED else lost)
+    return ended
+
+
+def _ended(home: Path, names: Sequence[str], ended: Sequence[Said], launcher: str) -> int:
+    """Say how the sweep ended: one line, or one line of error that names the jobs that failed."""
+    if launcher.startswith("submitit"):  # what they said is in logs elsewhere
+        for said in ended:
+            print(_line(home, said))
+    failed = [said for said in ended if said["code"]]
+    done, before = len(ended) - len(failed), sum(said.get("before", False) for said in ended)
+    told = f"{done} of {len(names)} jobs are done" + (f", {before} of them were before" if before else "")
+    print(f"sweep: {home}: {told}; compare them with cls-sim-compare {home}", flush=True)
+    if failed:
+        which = ", ".join(f"{said['name']} ({said['why'].split(':')[0]})" for said in failed)
+        codes = {said["code"] for said in failed}
+        kind = KINDS.get(codes.pop(), Broken) if len(codes) == 1 else Broken
+        remedy = f"mend it, then give the command again with out={home}: it does what is missing"
+        raise kind("sweep", f"{len(failed)} of {len(names)} jobs failed: {which}", remedy)
+    return 0
+
+
+def _line(home: Path, said: Said) -> str:
+    if said["code"]:
+        return f"failed: {home / said['name']} ({said['why']})"
+    return f"done{' before' if said.get('before') else ''}: {home / said['name']}"
+
+
+# -- one job ------------------------------------------------------------------------------------------------
+
+
+def attend(_: object) -> Said:
+    """What a launcher calls for every job, wherever it likes: see to it, and say how it ended."""
+    from hydra.core.hydra_config import HydraConfig
+
+    settings = HydraConfig.get()
+    home = Path(settings.sweep.dir)
+    book = json.loads((home / BOOK).read_text())
+    name, overrides = book["jobs"][settings.job.num]
+    if (home / STOP).exists():
+        return {"name": name, "code": 143, "why": "not begun"}
+    said = _attended(home, name, overrides, book["folders"])
+    print(_line(home, said), flush=True)
+    return said
+
+
+def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -> Said:
+    if (home / name / "summary.json").is_file():
+        try:
+            if done(read(overrides, folders), home / name):
+                return {"name": name, "code": 0, "why": "", "before": True}
+        except Refused as refused:
+            return {"name": name, "code": refused.exit_code, "why": f"exit code {refused.exit_code}: {refused}"}
+    log = home / LOGS / f"{name}.txt"
+    start = log.stat().st_size if log.exists() else 0
+    options = [f"--config-dir={folder}" for folder in folders]
+    command = [sys.executable, "-c", CODE, json.dumps(sys.path), "--into", str(home / name), *options, *overrides]
+    env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | os.environ
+    # a batch system's signals are for submitit, which may queue the job again
+    names = ("SIGINT",) if "SUBMITIT_EXECUTOR" in os.environ else ()
+    with interrupts.heeded(*names) as ear, log.open("ab") as page:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=page, stderr=page, env=env)
+        try:
+            while process.poll() is None:
+                time.sleep(POLL)
+                if ear.heard or (home / STOP).exists():
+                    break
+        finally:
+            code = _left(process)
+    return {"name": name, "code": code, "why": _why(code, log, start)}
+
+
+def _left(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a job; one that still lives is asked to save and leave."""
+    for wait, end in ((1.0, process.terminate), (interrupts.GRACE, process.kill)):  # it may have heard Ctrl-C itself
+        try:
+            return process.wait(wait)
+        except subprocess.TimeoutExpired:
+            end()
+    return process.wait()
+
+
+def _why(code: int, log: Path, start: int) -> str:
+    """In a line, why a job failed: by its own account, else by its exit code."""
+    with log.open("rb") as page:
+        page.seek(start)
+        lines = page.read().decode(errors="replace").splitlines()
+    told = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+    if code in interrupts.CODES.values():
+        return "stopped"
+    if code < 0:
+        return f"killed by signal {-code}"
+    return f"exit code {code}: {told[-1]}" if told else f"exit code {code}, see {log}" if code else ""
+
+
+def done(experiment: Experiment, folder: Path) -> bool:
+    """Whether this run, and no other, is done in a folder; Refused if another is there."""
+    from cls_sim.running.runs import config_hash
+
+    for name in ("summary.json", "run.json"):
+        record = folder / name
+        if record.is_file():
+            try:
+                same = json.loads(record.read_text())["config_sha256"] == config_hash(experiment)
+            except (OSError, ValueError, TypeError, KeyError):
+                raise Refused(str(record), "is no record of a run", "remove the folder") from None
+            if not same:
+                raise Refused("out", f"{folder} holds a run of another configuration", "name a new folder")
+            return name == "summary.json"
+    return False

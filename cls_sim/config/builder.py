@@ -1,0 +1,157 @@
+"""From a configuration to the parts that it names.
+
+A configuration names a class of the public vocabulary and its numbers; the signature is the schema.  Nothing else
+is imported or run: `_target_` must stand in the vocabulary, or in a package that the user allowed by name.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import re
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from cls_sim import ROOMS, VOCABULARY
+from cls_sim.core.errors import Refused, suggest
+
+if TYPE_CHECKING:
+    from cls_sim.life import Life
+
+
+def allowed() -> tuple[str, ...]:
+    """Packages whose classes a configuration may name: CLS_SIM_ALLOW, separated by commas."""
+    return tuple(name for name in os.environ.get("CLS_SIM_ALLOW", "").split(",") if name)
+
+
+def _is_allowed(module: str) -> bool:
+    return any(module == package or module.startswith(f"{package}.") for package in allowed())
+
+
+def _find(key: str, target: Any, kind: str | None) -> Any:
+    if not isinstance(target, str):
+        raise Refused(f"{key}._target_", f"{target!r} is no name", "write cls_sim.Name")
+    module, _, name = target.rpartition(".")
+    if module == "cls_sim" and name in VOCABULARY:
+        import cls_sim
+
+        found = getattr(cls_sim, name)
+    elif _is_allowed(module):
+        try:
+            found = getattr(import_module(module), name)
+        except Exception as error:
+            raise Refused(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
+    else:
+        remedy = "name a class of cls_sim, or of a package of yours that you allow with --allow PACKAGE"
+        remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else remedy
+        raise Refused(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
+    ours = module == "cls_sim"
+    abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
+    if not inspect.isclass(found) or abstract or (ours and not issubclass(found, _base("Part"))):
+        raise Refused(f"{key}._target_", f"{target} is no part that can be made", "name a class of a room")
+    if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
+        raise Refused(f"{key}._target_", f"{target} is of {found.__module__}", "name a class of an allowed package")
+    if kind and not issubclass(found, _base(kind)):
+        raise Refused(f"{key}._target_", f"{target} is no {kind}", f"name a class of the room {kind.lower()}")
+    return found
+
+
+def _base(name: str) -> type:
+    """The base class of a room (or of all parts)."""
+    import cls_sim
+    from cls_sim.core.part import Part
+
+    return Part if name == "Part" else getattr(cls_sim, name)
+
+
+def _fitting(key: str, cls: type, settings: Mapping[str, Any]) -> None:
+    """Refuse a part in the wrong place: a setting whose type is a kind of part takes only that kind."""
+    from types import UnionType
+    from typing import Union, get_args, get_origin, get_type_hints
+
+    try:
+        hints = get_type_hints(cls.__init__)
+    except (NameError, TypeError, AttributeError):  # a stranger's class may say what it likes
+        return
+    for name in settings.keys() & hints.keys():
+        hint, value = hints[name], settings[name]
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        parts = tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, _base("Part")))
+        other = [kind for kind in kinds if kind not in parts and not (kind is type(None) and value is not None)]
+        if parts and not isinstance(value, parts) and (isinstance(value, _base("Part")) or not other):
+            wanted = " or ".join(kind.__name__ for kind in parts)
+            raise Refused(f"{key}.{name}", f"{value!r} is no {wanted}", "write {_target_: cls_sim.Name, ...}")
+
+
+def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None) -> Any:
+    """The object that a configuration names, or the plain value.
+
+    With `wrapping`, a class whose first argument is a part (a wrap such as Lesion) and is not given becomes a
+    function part → wrapped part.  A room gets a tenant of its own kind; `kind` names another base class to ask for.
+
+    >>> make("plasticity", {"_target_": "cls_sim.Constant", "rate": 0.1})
+    Constant(value=0.1)
+    """
+    kind = key.capitalize() if key in ROOMS else kind
+    if isinstance(cfg, list) and not kind:
+        return [make(f"{key}[{i}]", value) for i, value in enumerate(cfg)]
+    if isinstance(cfg, dict):
+        for name in cfg:
+            if name != "_target_" and re.fullmatch(r"_\w*_", str(name)):  # they mean something to Hydra
+                raise Refused(f"{key}.{name}", "is not a key of cls-sim", "remove it")
+    if not isinstance(cfg, dict) or "_target_" not in cfg:
+        if kind:
+            raise Refused(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
+        return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
+    cls = _find(key, cfg["_target_"], kind)
+    settings = {name: make(f"{key}.{name}", value) for name, value in cfg.items() if name != "_target_"}
+    parameters = inspect.signature(cls).parameters
+    for name in settings:
+        if name not in parameters:
+            raise Refused(f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, parameters))
+    _fitting(key, cls, settings)
+    needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
+    if needed and key in ROOMS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        if wrapping:
+            return functools.partial(cls, **settings)
+        branch = "{from: ARM, at: 12d, do: [" + key + "=…]}"
+        raise Refused(
+            key, f"{cls.__name__} goes round the {key} of another arm", f"write {branch}, or give {needed[0]}"
+        )
+    if needed:
+        raise Refused(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
+    try:
+        return cls(**settings)
+    except Refused as refused:
+        raise refused.under(key) from None
+    except Exception as error:
+        raise Refused(key, f"{cls.__name__} cannot be made ({error})", "check its settings") from error
+
+
+def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | None = None) -> Life:
+    """The life that an arm's configuration describes, for `subjects` subjects from seed `seed`."""
+    from cls_sim.core.errors import Refused
+    from cls_sim.life import Life
+
+    device = cfg["device"]
+    if device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise Refused("device", "this machine has no CUDA device", "give device=cpu")
+    parts = {room: make(room, cfg[room]) for room in ROOMS}
+    given = {name: probe for name, probe in (cfg["probes"] or {}).items() if probe is not None}
+    probes = {name: make(f"probes.{name}", probe, kind="Probe") for name, probe in given.items()}
+    try:
+        return Life(
+            **parts,
+            probes=probes,
+            subjects=cfg["subjects"] if subjects is None else subjects,
+            seed=cfg["seed"] if seed is None else seed,
+            device=device,
+            among=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
+        )
+    except (MemoryError, OverflowError, RuntimeError) as error:
+        raise Refused("life", f"cannot begin ({error})", "make it smaller, or check its settings") from error

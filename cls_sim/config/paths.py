@@ -1,0 +1,35 @@
+"""Where configurations lie: conf/ of the package, and folders of the user."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cls_sim.core.errors import Refused
+
+
+def conf_dir() -> Path:
+    """The folder conf/: beside the package in a wheel, else one level up.
+
+    >>> (conf_dir() / "config.yaml").is_file()
+    True
+    """
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise Refused(str(here / "conf"), "holds no config.yaml", "install the package again")
+
+
+def search_path(extra: Sequence[str] = ()) -> list[str]:
+    """Further folders of configurations: those given, then ./conf of the user."""
+    from cls_sim.config import screen
+
+    folders = [Path(screen.path("--config-dir", folder)).resolve() for folder in extra]
+    mine = Path.cwd() / "conf"
+    if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
+        folders.append(mine.resolve())
+    for folder in folders:
+        if "${" in str(folder) or not folder.is_dir():
+            raise Refused(str(folder), "is no folder", "give --config-dir an existing folder")
+    return [f"file://{folder}" for folder in folders]

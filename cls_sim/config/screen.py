@@ -1,0 +1,230 @@
+"""What a configuration may not say: command lines and overrides are screened before Hydra acts on them (its YAML files
+by sources.py), and what came of them before anything is made.
+
+Hydra is no sandbox: keys below `hydra` start callbacks, log handlers and launchers before a program sees them,
+resolvers read the environment, and a page of YAML can stand for a billion values.  So nothing below `hydra` may be set
+(but launchers, on the command line), the only resolver is oc.env for a few names, and every size has an end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cls_sim.core.errors import Refused, suggest
+
+RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
+DEEPEST = 24  # lists and mappings inside one another
+LONGEST = 20_000  # characters of an override
+ENVIRONMENT = ("CLS_SIM_DATA_DIR", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")  # none is a secret
+
+FLAGS = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-sc", "--shell-completion")
+CFG, INFO = ("job", "hydra", "all"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+SHOW = {"-c": CFG, "--cfg": CFG, "-i": INFO, "--info": INFO}
+LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
+LAUNCHER = (
+    *("n_jobs", "batch_size", "verbose", "timeout"),  # joblib
+    *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes", "name", "partition", "qos"),
+    *("account", "constraint", "array_parallelism", "max_num_timeout", "signal_delay_s", "mem_per_cpu", "gres"),
+)
+
+KEY = re.compile(r"(?:\+\+?|~)?([A-Za-z_][\w./-]*(?:@[\w.:-]*)?)", re.ASCII)
+NAME = re.compile(r"\w[\w.+=-]{0,63}")
+# control characters, marks that turn the direction of text, halves of characters: they lie to terminals and files
+ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+REFERENCE = re.compile(
+    r"\$\{(?:(\.*[A-Za-z_][\w-]*(?:\.[\w-]+)*)|oc\.env:(?:" + "|".join(ENVIRONMENT) + r")(?:,[^$\\{}]*)?)\}", re.ASCII
+)
+
+
+def name(key: str, value: Any) -> str:
+    """`value`, if it can name a file, a column and a key: letters, digits and _ . + = -, at most 64.
+
+    >>> name("arm", "half_snr0.1")
+    'half_snr0.1'
+    """
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        raise Refused(key, f"{value!r} is no name", "use up to 64 letters, digits and _ . + = -, no / or space")
+    return value
+
+
+def path(key: str, value: Any) -> str:
+    """`value`, if it is the path of a folder that a system could have."""
+    if not isinstance(value, str):
+        raise Refused(key, f"{value!r} is no path", "give a folder")
+    parts = value.encode(errors="replace").split(os.sep.encode())
+    if ODD.search(value) or "\n" in value or len(value) > 3000 or max(map(len, parts)) > 255:
+        raise Refused(key, "is a path that no folder can have", "give a shorter, plainer one")
+    return value
+
+
+def text(key: str, value: str) -> None:
+    """Refuse text that lies to a terminal, and interpolations other than ${key} and ${oc.env:NAME}."""
+    if odd := ODD.search(value):
+        raise Refused(key, f"holds the character {odd[0]!r}", "write plain text")
+    if value.count("${") != len(REFERENCE.findall(value)):
+        remedy = f"write ${{key.of.another}}, or ${{oc.env:NAME}} with NAME one of {', '.join(ENVIRONMENT)}"
+        raise Refused(key, f"{value[:100]!r} asks for more than a key", remedy)
+
+
+# -- the command line -------------------------------------------------------------------------------------
+
+
+def arguments(args: Sequence[str]) -> None:
+    """Refuse options that cls-sim does not offer (Hydra has some that run what they are given, and takes them by any
+    first letters), and overrides that may not be."""
+    rest, queue = [], list(args)
+    while queue:
+        arg = queue.pop(0)
+        option, equals, value = arg.partition("=")
+        if not arg.startswith("-"):
+            rest.append(arg)
+        elif option in SHOW:
+            known = SHOW[option]
+            shown = value if equals else queue.pop(0) if queue else ""
+            if shown not in known:
+                raise Refused(option, f"cannot show {shown!r}", suggest(shown, known))
+        elif arg not in FLAGS:
+            known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
+            raise Refused(arg[:100], "is no option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"]))
+    overrides(rest, sweep=any(arg in FLAGS[:2] for arg in args))
+
+
+def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
+    """Refuse overrides that are none, that reach below `hydra`, or out of the folders of configurations."""
+    for override in given:
+        key, equals, value = override.partition("=")
+        found = KEY.fullmatch(key)
+        if not found or not (equals or key.startswith("~")):
+            raise Refused(override[:100], "is no override", "write key=value, or see cls-sim --help")
+        if len(override) > LONGEST or _depth(value) > DEEPEST:
+            raise Refused(key[:100], "is given something too long or too deep", "put it into a file")
+        if "hydra" in re.split(r"[./@:]", found[1]) and not (sweep and _launches(found[1], value)):
+            raise Refused(key, "is not a key of cls-sim", "see cls-sim --help")
+        text(key, value)
+        free = found[1] in ("out", "resume", "title", "cite") or value.startswith("{")
+        chooses = not free and "." not in found[1].split("@")[0]  # or may choose: a group of the user's
+        if ".." in key or (chooses and (".." in value or "$" in value)):
+            raise Refused(key, f"cannot be {value[:100]!r}", "name a tenant of the room")
+        if value.count("$") != len(REFERENCE.findall(value)):  # `$\\{` becomes `${` when it is read
+            raise Refused(key, f"{value[:100]!r} holds a stray $", "write ${key.of.another}")
+        if sweep and ".." in value and found[1] != "out":  # a job's folder bears its overrides
+            raise Refused(key, f"{value[:100]!r} leads out of the sweep's folder", "give an absolute path")
+
+
+def _depth(value: str) -> int:
+    depth = deepest = 0
+    for character in value:
+        depth += (character in "[{(") - (character in "]})")
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _launches(key: str, value: str) -> bool:
+    """Whether this chooses a launcher that is known, or one of its plain settings."""
+    if key in ("hydra/launcher", "hydra/sweeper"):
+        return value in (LAUNCHERS if key == "hydra/launcher" else ("basic",))
+    plain = re.fullmatch(r"[\w.:%+-]{1,100}", value, re.ASCII)  # it may stand in a script of the scheduler
+    return key.startswith("hydra.launcher.") and key.removeprefix("hydra.launcher.") in LAUNCHER and bool(plain)
+
+
+def setting(key: str, *paths: str) -> str:
+    """An override of our own, in Hydra's grammar: `key` is this path, or the list of these.
+
+    >>> setting("hydra.sweep.dir", "my sweep, it's")
+    "hydra.sweep.dir='my sweep, it\\\\'s'"
+    """
+    quoted = []
+    for one in paths:
+        one = re.sub(r"(\\*)'", r"\1\1\\'", one)  # backslashes count only before a quotation mark
+        quoted.append("'" + one + "\\" * (len(one) - len(one.rstrip("\\"))) + "'")
+    return f"{key}=[{','.join(quoted)}]" if key == "hydra.searchpath" else f"{key}={quoted[0]}"
+
+
+# -- what came of it --------------------------------------------------------------------------------------
+
+
+def told(cfg: Mapping[str, Any]) -> None:
+    """Refuse what a resolved configuration says at its top, if it cannot name a file, or would be a part and is not."""
+    for key in ("out", "resume"):
+        if cfg[key] is not None:
+            path(key, cfg[key])
+    for key in ("title", "cite"):
+        if not isinstance(cfg[key], str | None):
+            raise Refused(key, f"{cfg[key]!r} is no text", "put it into quotes")
+    for key in ("arm", "probes", "claims", "figures"):
+        for one, said in mapping(key, cfg[key]).items():
+            name(f"{key}.{one}", one)
+            if key in ("claims", "figures"):
+                _data(f"{key}.{one}", mapping(f"{key}.{one}", said))
+
+
+def mapping(key: str, value: Any) -> Mapping[str, Any]:
+    """`value`, if it is a mapping; an empty one for null."""
+    if not isinstance(value, Mapping | None):
+        raise Refused(key, f"{value!r} is no mapping", "write {name: ...}")
+    return value or {}
+
+
+def _data(key: str, node: Any) -> None:
+    """Nothing in claims and figures is ever made."""
+    for one, said in node.items() if isinstance(node, Mapping) else ():
+        if re.fullmatch(r"_\w*_", one):
+            raise Refused(f"{key}.{one}", "is not a key of cls-sim", "remove it")
+        _data(f"{key}.{one}", said)
+    for i, said in enumerate(node if isinstance(node, list) else ()):
+        _data(f"{key}[{i}]", said)
+
+
+def composed(tree: Any) -> None:
+    """Refuse a composed configuration (a plain dict, interpolations as text) that lacks a value, refers to itself, has
+    keys that are no text, or would grow beyond measure when its interpolations are resolved."""
+    sizes: dict[tuple[str, ...], int] = {}  # by path; 0 while it is being measured
+
+    def size(where: tuple[str, ...], node: Any) -> int:
+        key = ".".join(where)
+        if where in sizes:
+            if not sizes[where]:
+                raise Refused(key, "refers to itself", "check the ${…} in your configuration")
+            return sizes[where]
+        sizes[where] = 0
+        total = 1
+        if isinstance(node, dict):
+            for name in node:
+                if not isinstance(name, str):
+                    raise Refused(f"{key}.{name}".lstrip("."), "is a key that is no text", "put it into quotes")
+                text(f"{key}.{name}".lstrip("."), name)
+            total += sum(size((*where, name), value) for name, value in node.items())
+        elif isinstance(node, list):
+            total += sum(size((*where, str(i)), value) for i, value in enumerate(node))
+        elif node == "???":
+            raise Refused(key, "is not given", "give a value")
+        elif isinstance(node, str):
+            text(key, node)
+            there = [_found(tree, where, reference) for reference in REFERENCE.findall(node) if reference]
+            total += len(node) // 100 + sum(size(*one) for one in there if one)
+        if total > RESOLVED or len(where) > DEEPEST:
+            raise Refused(key, "is too large or too deep when written out", "write less")
+        sizes[where] = total
+        return total
+
+    size((), tree)
+
+
+def _found(tree: Any, where: tuple[str, ...], reference: str) -> tuple[tuple[str, ...], Any] | None:
+    """Where a reference leads, and what is there (None if nothing is; a text on the way may itself lead on)."""
+    above = len(reference) - len(reference.lstrip("."))
+    way = [*(where[: len(where) - above] if above else ()), *reference.lstrip(".").split(".")]
+    node = tree
+    for done, step in enumerate(way):
+        if isinstance(node, str):
+            return tuple(way[:done]), node
+        if isinstance(node, list) and step.isdigit() and int(step) < len(node):
+            node = node[int(step)]
+        elif isinstance(node, dict) and step in node:
+            node = node[step]
+        else:
+            return None
+    return tuple(way), node

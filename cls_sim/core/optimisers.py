@@ -1,0 +1,208 @@
+"""Rules that turn a gradient into a step, at a rate of its own for each subject.
+
+They equal `torch.optim` step for step and never import it (constructing one of its optimisers loads 800 modules).
+Each has two ways to the same numbers: when all subjects move alike, PyTorch's fused or listed kernels; when they
+differ in rate, in phase or in the number of steps made, one masked computation for the whole cohort.
+"""
+# pyright: reportPrivateImportUsage=false
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.core.errors import Refused, real
+from cls_sim.core.part import Part, Spec
+
+Named = dict[str, Tensor]
+BELOW_ONE = 0.999999
+
+
+class Rule(Part):
+    """Moves weights in place; its memory (momenta, counts) belongs to the subject."""
+
+    derived = frozenset({"spec"})
+
+    def begin(self, spec: Spec) -> Spec:
+        """Allocate what the rule remembers of each of `spec.weights`."""
+        self.spec = spec
+        return spec
+
+    @abstractmethod
+    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        """One step at the rate [s] of each subject that is active (bool [s]); the others stay, memory and all."""
+
+    def _zeros(self) -> Named:
+        return {name: torch.zeros(shape, device=self.spec.device) for name, shape in self.spec.weights.items()}
+
+    def _columns(self, *numbers: np.ndarray) -> list[Tensor]:
+        """Host numbers [s] on the device, each [s, 1]; sent together."""
+        sent = torch.from_numpy(np.stack(numbers).astype(np.float32)).to(self.spec.device)
+        return list(sent[:, :, None])
+
+
+class Sgd(Rule):
+    """Plain gradient descent: W ← W - η g.
+
+    >>> rule, w = Sgd(), {"w": torch.ones(1, 2)}
+    >>> _ = rule.begin(Spec(weights={"w": (1, 2)}))
+    >>> rule.update(w, {"w": torch.ones(1, 2)}, np.array([0.5]), np.array([True]))
+    >>> w["w"].tolist()
+    [[0.5, 0.5]]
+    """
+
+    @torch.no_grad()
+    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        if alike(rate, active):
+            torch._foreach_add_(*_lists(weights, gradients), alpha=-float(rate[0]))
+            return
+        (step,) = self._columns(np.where(active, rate, 0.0))
+        for name, w in weights.items():
+            _flat(w).addcmul_(_only(gradients[name], step), step, value=-1)
+
+
+class Momentum(Rule):
+    """Heavy ball (Polyak 1964), as PyTorch has it: m ← μ m + g, W ← W - η m.
+
+    momentum  μ, from 0 to 1
+    """
+
+    def __init__(self, *, momentum: float = 0.9):
+        self.momentum = real("momentum", momentum, 0.0, 1.0)
+
+    def begin(self, spec: Spec) -> Spec:
+        super().begin(spec)
+        self.velocity = self._zeros()
+        return spec
+
+    @torch.no_grad()
+    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        if alike(rate, active):
+            w, m, g = _lists(weights, self.velocity, gradients)
+            torch._foreach_mul_(m, self.momentum)
+            torch._foreach_add_(m, g)
+            torch._foreach_add_(w, m, alpha=-float(rate[0]))
+            return
+        keep, new, step = self._columns(np.where(active, self.momentum, 1.0), active, np.where(active, rate, 0.0))
+        for name, w in weights.items():
+            m = _flat(self.velocity[name])
+            m.mul_(keep).add_(_only(gradients[name], new))
+            _flat(w).addcmul_(m, step, value=-1)
+
+
+class Adam(Rule):
+    """Adam (Kingma & Ba 2015): m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², W ← W - η m̂ / (√v̂ + ε).
+
+    m̂ = m / (1-β₁ᵗ) and v̂ = v / (1-β₂ᵗ) with t each subject's own count of steps.
+
+    beta1, beta2  memories of the gradient and its square, from 0, below 1
+    eps           above 0
+    """
+
+    def __init__(self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
+        self.beta1 = real("beta1", beta1, 0.0, BELOW_ONE)
+        self.beta2 = real("beta2", beta2, 0.0, BELOW_ONE)
+        self.eps = real("eps", eps, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        super().begin(spec)
+        self.mean, self.square = self._zeros(), self._zeros()
+        self.steps = np.zeros(spec.subjects, np.int64)
+        return spec
+
+    @torch.no_grad()
+    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        self.steps = self.steps + active
+        if alike(rate, active) and (self.steps == self.steps[0]).all():
+            self._fused(weights, gradients, float(rate[0]))
+        else:
+            self._masked(weights, gradients, np.where(active, rate, 0.0), active)
+
+    def _fused(self, weights: Named, gradients: Named, rate: float) -> None:
+        w, g, m, v = _lists(weights, gradients, self.mean, self.square)
+        count = torch.full((), float(self.steps[0]), device=self.spec.device)
+        torch._fused_adam_(
+            w,
+            g,
+            m,
+            v,
+            [],
+            [count] * len(w),
+            lr=rate,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            weight_decay=0.0,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
+
+    def _masked(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        t = np.maximum(self.steps, 1)
+        step, correction, new1, new2 = self._columns(
+            rate / (1 - self.beta1**t),
+            1 / np.sqrt(1 - self.beta2**t),
+            active * (1 - self.beta1),
+            active * (1 - self.beta2),
+        )
+        for name, w in weights.items():
+            g, m, v = _only(gradients[name], new1), _flat(self.mean[name]), _flat(self.square[name])
+            m.lerp_(g, new1)
+            v.lerp_(g.square(), new2)
+            _flat(w).addcdiv_(m * step, v.sqrt().mul_(correction).add_(self.eps), value=-1)
+
+
+class Clipped(Rule):
+    """Another rule, given no gradient longer than so much:  g ← g · min(1, norm / |g|), |g| over all weights.
+
+    rule  the rule that moves
+    norm  the longest gradient, above 0
+
+    Source: Pascanu, Mikolov & Bengio 2013.
+
+    >>> rule, w = Clipped(rule=Sgd(), norm=1.0), {"w": torch.zeros(1, 2)}
+    >>> _ = rule.begin(Spec(weights={"w": (1, 2)}))
+    >>> rule.update(w, {"w": torch.tensor([[3.0, 4.0]])}, np.array([1.0]), np.array([True]))
+    >>> [round(x, 3) for x in w["w"][0].tolist()]
+    [-0.6, -0.8]
+    """
+
+    def __init__(self, *, rule: Rule, norm: float = 1.0):
+        if not isinstance(rule, Rule):
+            raise Refused("rule", f"{type(rule).__name__} does not move weights", "give Sgd(), Momentum() or Adam()")
+        self.rule, self.norm = rule, real("norm", norm, 0.0, open_low=True)
+
+    def begin(self, spec: Spec) -> Spec:
+        self.rule.begin(spec)
+        return super().begin(spec)
+
+    @torch.no_grad()
+    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+        given = {name: gradients[name] for name in weights}
+        square = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in given.values()]).sum(0)  # [s]
+        scale = (self.norm / square.sqrt().clamp(min=1e-30)).clamp(max=1.0)
+        shorter = {name: g * scale.view(-1, *[1] * (g.dim() - 1)) for name, g in given.items()}
+        self.rule.update(weights, shorter, rate, active)
+
+
+def alike(rate: np.ndarray, active: np.ndarray) -> bool:
+    """Whether all subjects move, at one rate."""
+    return bool(active.all()) and bool((rate == rate[0]).all())
+
+
+def _lists(*trees: Named) -> list[list[Tensor]]:
+    """The tensors of several trees in the order of the first, gradients laid out as weights are (the rest is)."""
+    return [[tree[name].contiguous() for name in trees[0]] for tree in trees]
+
+
+def _flat(tensor: Tensor) -> Tensor:
+    """[s, …] as [s, n], a view."""
+    return tensor.view(len(tensor), -1)
+
+
+def _only(gradient: Tensor, new: Tensor) -> Tensor:
+    """The gradient [s, n] of those that move, zero elsewhere, even where it is not a number."""
+    return torch.where(new > 0, gradient.reshape(len(gradient), -1), 0.0)

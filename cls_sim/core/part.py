@@ -1,0 +1,267 @@
+"""What every part of a subject is: settings in, behaviour out, its state a tree of tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused
+
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The sizes of a cohort, told once to every part by `begin`.
+
+    The world adds what it sends (from `inputs` to `quantum`), the cortex what it is made of (`features`,
+    `weights`), the rhythm the length of its day.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    inputs: tuple[int, ...] = ()  # shape of one input
+    outputs: int = 0  # units that answer
+    regression: bool = False  # targets are numbers, not labels
+    batch: int = 1  # rows of one experience
+    contexts: int = 1
+    known: np.ndarray | None = None  # rows of data there are to learn from in each context, [s, k]
+    items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
+    ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
+    context_told: bool = False  # the context is told at learning and at exams (task-incremental)
+    heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told
+    quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
+    weighed: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
+    per_day: int = 1  # experiences a day
+    due: Callable[[np.ndarray], np.ndarray] | None = (
+        None  # replay steps owed to experiences [s], where they are counted
+    )
+    features: int = 0  # width of the cortex' last hidden layer
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
+    routed: bool = False  # the cortex answers by the context (gates, masks, columns)
+    stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
+    held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
+    averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
+    names: bool = True  # what the hippocampus recalls comes with an answer
+    dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
+    among: tuple[int, int] | None = None  # of a larger cohort: the place of the first here, and how many there are
+
+    @property
+    def subjects(self) -> int:
+        return len(self.seeds)
+
+
+def told(spec: Spec, batch: Batch) -> Tensor | None:
+    """The contexts [s, b] of a batch by which the cortex learns it: where they are told, or where it answers by them
+    and is told their ends (so that it can count them)."""
+    return batch.context if spec.context_told or (spec.routed and spec.ends) else None
+
+
+def placed(spec: Spec, batch: Batch) -> Batch:
+    """A batch whose rows of unknown context are, where contexts are told, of the first whose head has their label."""
+    if not spec.context_told or spec.heads is None:
+        return batch
+    context = spec.heads.int().argmax(1).gather(1, batch.y)
+    return batch.with_(context=torch.where(batch.context < 0, context, batch.context))
+
+
+def held_out(slots: Tensor, share: float) -> Tensor:
+    """Which slots are kept from replay, to validate on: bool, a `share` of them evenly spread.
+
+    >>> held_out(torch.arange(10), 0.2).nonzero().ravel().tolist()
+    [4, 9]
+    """
+    return ((slots + 1).double() * share + 1e-9).floor() > (slots.double() * share + 1e-9).floor()
+
+
+class Part:
+    """A part takes keyword-only numbers, is sized by `begin`, and keeps its state in tensor attributes.
+
+    Every attribute that is a tensor, an array, a part, or a dict or list of these is state, saved and restored
+    by name, except those named in `derived`, which `begin` can make again (data, draws, tables).
+    """
+
+    derived: ClassVar[frozenset[str]] = frozenset()
+
+    def begin(self, spec: Spec) -> Spec:
+        """Take your sizes; return the spec, richer if others need to know yours."""
+        return spec
+
+    def begin_inside(self, name: str, spec: Spec) -> Spec:
+        """Begin the part that this attribute holds; what it refuses is told under its name."""
+        try:
+            return getattr(self, name).begin(spec)
+        except Refused as refused:
+            raise refused.under(name) from None
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        """Come into a life, at birth or (a wrap) in the middle: its sizes, and its clock, to be read and never set."""
+        for _, part in self.parts():
+            part.join(spec, clock)
+
+    def context_end(self, view: View, clock: Clock) -> None:
+        """A context has just ended (only called where the subject is told)."""
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """The parts inside this one, by attribute name."""
+        for name, value in vars(self).items():
+            if isinstance(value, Part):
+                yield name, value
+
+    def state(self) -> State:
+        """The state as a tree: dicts of tensors (leaf or detached), arrays and further trees."""
+        return {
+            k: v for k, v in ((k, _tree(v)) for k, v in vars(self).items() if k not in self.derived) if v is not None
+        }
+
+    def load(self, tree: State) -> None:
+        """Take over a state made by `state`: of the same names, types and sizes, whoever wrote it."""
+        agree(type(self).__name__, self.state(), tree)
+        for name, value in tree.items():
+            setattr(self, name, _restored(getattr(self, name), value))
+
+    def __deepcopy__(self, memo: dict) -> Part:
+        """A twin: state copied, derived tables shared (they are never written)."""
+        twin = object.__new__(type(self))
+        memo[id(self)] = twin
+        for name, value in vars(self).items():
+            setattr(twin, name, value if name in self.derived else _copied(value, memo))
+        return twin
+
+    def __repr__(self) -> str:
+        settings = {
+            k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple, Part)) and k[0] != "_"
+        }
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
+
+
+class Wrap(Part):
+    """A part round another of its room, from birth or from the middle of a life on.
+
+    `inside` names the attribute that holds the part inside; whatever else that one has, the wrap has, too.
+    """
+
+    inside: ClassVar[str]
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = self.begin_inside(self.inside, spec)
+        self._settle(spec)
+        return spec
+
+    def join(self, spec: Spec, clock: Clock) -> None:
+        super().join(spec, clock)
+        self._settle(spec)
+
+    def _settle(self, spec: Spec) -> None:
+        """Take the sizes that a life of the part inside has: at birth, and when the wrap comes in."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or self.inside not in vars(self):
+            raise AttributeError(name)
+        return getattr(vars(self)[self.inside], name)
+
+
+def agree(key: str, mine: Any, saved: Any) -> None:
+    """Refuse a saved state that is not of the names, types and sizes of mine."""
+    if isinstance(mine, Mapping) and isinstance(saved, Mapping):
+        if odd := sorted(set(mine) ^ set(saved)):
+            raise Refused(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
+        for name, value in mine.items():
+            agree(f"{key}.{name}", value, saved[name])
+        return
+    if _kind(mine) != _kind(saved):
+        raise Refused(key, f"state is {_kind(saved)}, not {_kind(mine)}", "use a checkpoint of the same parts")
+
+
+def _kind(value: Any) -> str:
+    """What a branch or leaf of a state is: a tree, or its class, type and size."""
+    if isinstance(value, Mapping):
+        return "a tree"
+    return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
+
+
+def _tree(value: Any) -> Any:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return value.detach() if isinstance(value, Tensor) else value
+    if isinstance(value, Part):
+        return value.state() or None
+    if isinstance(value, (list, tuple)):
+        value = {str(i): v for i, v in enumerate(value)}
+    if isinstance(value, dict):
+        return {k: v for k, v in ((str(k), _tree(v)) for k, v in value.items()) if v is not None} or None
+    return None
+
+
+def _restored(mine: Any, saved: Any) -> Any:
+    if isinstance(mine, Part):
+        mine.load(saved)
+        return mine
+    if isinstance(mine, dict):
+        return {k: _restored(v, saved[str(k)]) if str(k) in saved else v for k, v in mine.items()}
+    if isinstance(mine, (list, tuple)):
+        return type(mine)(_restored(v, saved[str(i)]) if str(i) in saved else v for i, v in enumerate(mine))
+    if isinstance(mine, np.ndarray):
+        return np.array(saved.cpu() if isinstance(saved, Tensor) else saved).astype(mine.dtype)
+    value = torch.as_tensor(saved).to(device=mine.device, dtype=mine.dtype, copy=True)
+    return value.requires_grad_(mine.requires_grad)
+
+
+def _copied(value: Any, memo: dict) -> Any:
+    if isinstance(value, Tensor):
+        return value.detach().clone().requires_grad_(value.requires_grad)
+    if isinstance(value, dict):
+        return {k: _copied(v, memo) for k, v in value.items()}
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return type(value)(_copied(v, memo) for v in value)
+    if isinstance(value, Spec):
+        return value
+    return copy.deepcopy(value, memo)
+
+
+def per_subject(key: str, value: float | list[float], spec: Spec) -> np.ndarray:
+    """A number, or one for each subject of the cohort, as float64 [s]: those of the subjects here.
+
+    >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()
+    [3.0, 3.0]
+    >>> per_subject("tau_days", [1.0, 2.0, 3.0], Spec(seeds=(8, 9), among=(1, 3))).tolist()
+    [2.0, 3.0]
+    """
+    numbers = np.asarray(value, np.float64)
+    first, cohort = spec.among or (0, spec.subjects)
+    if numbers.ndim and numbers.shape != (cohort,):
+        raise Refused(key, f"has {numbers.size} numbers for {cohort} subjects", "give one, or one a subject")
+    return np.broadcast_to(numbers, (cohort,))[first : first + spec.subjects].copy()
+
+
+@dataclass(frozen=True)
+class View:
+    """What parts may see of one another, read-only; life introduces them.
+
+    scores(x, context)  [s, b, o]  what the cortex answers now
+    features(x)         [s, b, f]  its last hidden layer
+    loss(batch)         [s, b]     how wrong it is on each row
+    recall(x)                      what the hippocampus recalls (see hippocampus.Recall)
+    revisit(size)                  the data of the context that has just ended, in batches; every pass is counted
+    neocortex                      the cortex itself, for gradients; consolidation alone may write to it
+    answer(x)                      what the subject would answer now (see readout.Answer)
+    latest()            [s, b, …]  what was lived last
+    stored()            [s, n, …]  all that the hippocampus holds, slot by slot, weight 0 where it is empty
+    """
+
+    scores: Callable[[Tensor, Tensor | None], Tensor]
+    features: Callable[[Tensor], Tensor]
+    loss: Callable[[Batch], Tensor]
+    recall: Callable[[Tensor], Any]
+    revisit: Callable[[int], Iterator[Batch]]
+    neocortex: Any = None
+    answer: Callable[[Tensor], Any] | None = None
+    latest: Callable[[], Batch] | None = None
+    stored: Callable[[], Batch] | None = None

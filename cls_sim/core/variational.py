@@ -1,0 +1,110 @@
+"""The arithmetic of a variational autoencoder, for whoever dreams: a hippocampus, or a cortex.
+
+Weights are a dict name → [s, …]; activity lies with units before rows, [s, units, b], as in the cortices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from cls_sim.core.draws import each
+from cls_sim.core.part import Spec
+
+Weights = dict[str, Tensor]
+
+
+def drawn(spec: Spec, room: str, shapes: dict[str, tuple[int, tuple[int, ...]]]) -> Weights:
+    """First weights, leaves [s, …]: name → (fan-in, shape) drawn from U(-r, r), r = 1 / sqrt(fan-in).
+
+    >>> drawn(Spec(seeds=(0, 1)), "x", {"weight": (4, (3, 4))})["weight"].shape
+    torch.Size([2, 3, 4])
+    """
+    made = {}
+    for name, (fan_in, shape) in shapes.items():
+        unit = each(spec.seeds, f"{room}.{name}", lambda g, shape=shape: g.random(shape, np.float32))
+        made[name] = ((2 * unit - 1) / math.sqrt(fan_in)).to(spec.device).requires_grad_()
+    return made
+
+
+def layers(name: str, sizes: Sequence[int], bias: bool = True) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The shapes of a chain of layers `name0`, `name1`, …, for `drawn`."""
+    shapes: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        shapes[f"{name}{i}.weight"] = fan_in, (fan_out, fan_in)
+        if bias:
+            shapes[f"{name}{i}.bias"] = fan_in, (fan_out, 1)
+    return shapes
+
+
+def drive(h: Tensor, weights: Weights, name: str) -> Tensor:
+    """What the units of a layer receive: h [s, in, b] → [s, out, b]."""
+    weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)
+
+
+def up(h: Tensor, weights: Weights, name: str, depth: int) -> Tensor:
+    """Through `depth` rectified layers."""
+    for i in range(depth):
+        h = torch.relu_(drive(h, weights, f"{name}{i}"))
+    return h
+
+
+def down(z: Tensor, weights: Weights, name: str, depth: int, gates: Sequence[Tensor] = ()) -> Tensor:
+    """From latents z [s, z, b] through `depth` rectified layers to the drive of the input's units [s, x, b].
+
+    gates  one [s, units, b] a layer, multiplied with what its units receive
+    """
+    for i in range(depth):
+        received = drive(z, weights, f"{name}{i}")
+        z = torch.relu_(received * gates[i] if gates else received)
+    return drive(z, weights, f"{name}{depth}")
+
+
+def latents(h: Tensor, weights: Weights, noise: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, log-variance and a sample z = μ + σ ε of the latents, from the last hidden layer; without noise z = μ."""
+    mean, spread = drive(h, weights, "mean0"), drive(h, weights, "spread0")
+    return mean, spread, mean if noise is None else torch.addcmul(mean, (0.5 * spread).exp(), noise)
+
+
+def misfit(received: Tensor, x: Tensor, levels: bool) -> Tensor:
+    """How badly x [s, x, b] is reconstructed, the mean over its numbers: [s, b].
+
+    Levels in [0, 1]: the cross-entropy of a sigmoid of what the units receive; other numbers: half the squared error.
+    """
+    if levels:
+        return binary_cross_entropy_with_logits(received, x, reduction="none").mean(1)
+    return 0.5 * (received - x).square().mean(1)
+
+
+def shown(received: Tensor, levels: bool) -> Tensor:
+    """The input that units show, given what they receive."""
+    return received.sigmoid() if levels else received
+
+
+def divergence(mean: Tensor, spread: Tensor) -> Tensor:
+    """KL(N(μ, σ²) ‖ N(0, 1)) [s, b] = -½ Σ_z (1 + ln σ² - μ² - σ²)  (Kingma & Welling 2014).
+
+    >>> divergence(torch.ones(1, 3, 2), torch.zeros(1, 3, 2)).tolist()
+    [[1.5, 1.5]]
+    """
+    return -0.5 * (1 + spread - mean.square() - spread.exp()).sum(1)
+
+
+def log_normal(z: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """The log density of z [s, z, b] under every class' Gaussian, up to a constant: mean, ln σ² [s, o, z] → [s, o, b].
+
+    >>> z, mean = torch.randn(1, 4, 2), torch.randn(1, 3, 4)
+    >>> found = log_normal(z, mean, torch.zeros(1, 3, 4))
+    >>> torch.allclose(found[0, 1, 0], -0.5 * (z[0, :, 0] - mean[0, 1]).square().sum(), atol=1e-5)
+    True
+    """
+    precision = (-spread).exp()
+    centre = (mean.square() * precision + spread).sum(2, keepdim=True)
+    return torch.bmm(precision * mean, z) - 0.5 * (torch.bmm(precision, z.square()) + centre)

@@ -1,0 +1,136 @@
+"""What every engine does: jobs in the right order, one that fails takes along only those that need it."""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cls_sim.core import signals as interrupts
+from cls_sim.core.errors import Broken, Refused
+
+if TYPE_CHECKING:
+    from cls_sim.running.job import Job
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+PATIENCE = interrupts.GRACE - 1.0  # seconds that jobs have to save when they are told to leave
+POLL = 0.2  # seconds between two looks at what has happened
+
+Failure = BaseException | None
+
+
+class Engine(ABC):
+    """Lives jobs, as many at once as there is room for."""
+
+    def spread(self, jobs: Sequence[Job], folder: Path) -> None:
+        """Live all these jobs in the run directory `folder`; one that leaves another's past comes after it.
+
+        Where a job fails, those that do not need it go on; when they are over, its failure is raised.
+        """
+        waiting = _missing(jobs, folder)
+        undone = {job.name for job in waiting}
+        failed: dict[str, BaseException] = {}
+        if not waiting:
+            return
+        with interrupts.heeded() as ear, self.opened(folder.resolve()):
+            try:
+                while waiting or self.busy():
+                    ear.check()
+                    for job in [job for job in waiting if not _needs(job) & undone]:
+                        if self.room():
+                            waiting.remove(job)
+                            self.start(job)
+                    for name, failure in self.ended(POLL):
+                        undone.discard(name)
+                        if failure is not None:
+                            failed[name] = failure
+                            waiting = _without(name, waiting)
+            except BaseException:
+                self.leave()
+                ear.check()  # Ray forgets which signal it was
+                raise
+        if failed:
+            raise _told(failed, folder)
+
+    @abstractmethod
+    def opened(self, folder: Path) -> AbstractContextManager[None]:
+        """What must be there while jobs are lived in `folder`."""
+
+    @abstractmethod
+    def room(self) -> bool:
+        """Whether another job can start now."""
+
+    @abstractmethod
+    def busy(self) -> bool:
+        """Whether jobs are being lived."""
+
+    @abstractmethod
+    def start(self, job: Job) -> None:
+        """Begin to live a job."""
+
+    @abstractmethod
+    def ended(self, seconds: float) -> list[tuple[str, Failure]]:
+        """The names of jobs that have ended, and what went wrong; waits up to `seconds` for one."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Have all jobs save, and leave."""
+
+
+def _missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
+    """The jobs that are not done, or come from one that is not."""
+    from cls_sim.running.jobs import is_done
+
+    missing: list[Job] = []
+    for job in jobs:
+        if _needs(job) & {other.name for other in missing} or not is_done(job, folder):
+            missing.append(job)
+    return missing
+
+
+def _needs(job: Job) -> set[str]:
+    """The name of the job whose past this one shares."""
+    return {job.of(job.origin.name)} if job.origin else set()
+
+
+def _without(name: str, jobs: Sequence[Job]) -> list[Job]:
+    """The jobs that can be lived without the one of this name (a job comes after those that it needs)."""
+    gone, left = {name}, []
+    for job in jobs:
+        if _needs(job) & gone:
+            gone.add(job.name)
+        else:
+            left.append(job)
+    return left
+
+
+def _told(failed: Mapping[str, BaseException], folder: Path) -> BaseException:
+    """The first failure, which also says how many there were."""
+    first, *others = failed.values()
+    if others and type(first) in (Refused, Broken):
+        assert isinstance(first, Refused)
+        return type(first)(first.key, f"{first.reason} (and {len(others)} other chunks failed)", first.remedy)
+    return first
+
+
+def died(name: str, how: str, folder: Path) -> Broken:
+    return Broken(f"chunk {name}", f"its process died ({how})", f"go on with resume={folder}; the others are not lost")
+
+
+def lived(job: Job, folder: Path) -> Failure:
+    """Live a job here; what went wrong, in a form that can travel."""
+    from cls_sim.running.jobs import live
+
+    try:
+        live(job, folder)
+    except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return RuntimeError(f"in chunk {job.name}:\n{traceback.format_exc()}")
+        return error if hasattr(error, "exit_code") else RuntimeError(f"in chunk {job.name}:\n{traceback.format_exc()}")
+    return None

@@ -1,0 +1,145 @@
+"""This machine: processes of one thread each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cls_sim.running.engines.base import PATIENCE, POLL, THREADS, Engine, Failure, died, lived
+
+if TYPE_CHECKING:
+    from cls_sim.running.job import Job
+
+
+class Local(Engine):
+    """`workers` processes of one thread each.  One that dies takes its job with it, and no other."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+        self._idle: list[_Process] = []
+        self._busy: list[_Process] = []
+        self._folder = Path()
+
+    @contextmanager
+    def opened(self, folder: Path) -> Iterator[None]:
+        self._folder = folder
+        try:
+            yield
+        finally:
+            for process in (*self._idle, *self._busy):
+                process.end()
+            self._idle, self._busy = [], []
+
+    def room(self) -> bool:
+        return len(self._busy) < self.workers
+
+    def busy(self) -> bool:
+        return bool(self._busy)
+
+    def start(self, job: Job) -> None:
+        process = self._idle.pop() if self._idle else _Process()
+        self._busy.append(process)
+        process.live(job, self._folder)
+
+    def ended(self, seconds: float) -> list[tuple[str, Failure]]:
+        wait([thing for process in self._busy for thing in process.signs()], seconds)
+        found = []
+        for process in [process for process in self._busy if process.over()]:
+            self._busy.remove(process)
+            failure, alive = process.outcome(self._folder)
+            if alive:
+                self._idle.append(process)
+            found.append((process.job, failure))
+        return found
+
+    def leave(self) -> None:
+        for process in self._busy:
+            process.tell()
+        end = time.monotonic() + PATIENCE
+        while self._busy and time.monotonic() < end:
+            self.ended(POLL)
+
+
+class _Process:
+    """A process that lives one job after another."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self._line, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs,), daemon=True)
+        before = {name: os.environ.get(name) for name in THREADS}
+        os.environ.update(dict.fromkeys(THREADS, "1"))  # read when the process imports torch
+        try:
+            self._process.start()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+        theirs.close()
+        self.job = ""
+
+    def live(self, job: Job, folder: Path) -> None:
+        self.job = job.name
+        try:
+            self._line.send((job, folder))
+        except OSError:  # it died idle; `outcome` tells
+            self._process.join(1.0)
+
+    def signs(self) -> tuple[Any, Any]:
+        """What to wait for: a word from it, or its end."""
+        return self._line, self._process.sentinel
+
+    def over(self) -> bool:
+        return self._line.poll() or not self._process.is_alive()
+
+    def outcome(self, folder: Path) -> tuple[Failure, bool]:
+        """What went wrong with the job, and whether the process can live another."""
+        try:
+            return self._line.recv(), True
+        except (EOFError, OSError):
+            self._process.join(5.0)
+            return died(self.job, _how(self._process.exitcode), folder), False
+
+    def tell(self) -> None:
+        """Ask it to save and leave."""
+        self._process.terminate()
+
+    def end(self) -> None:
+        self._line.close()
+        self._process.join(1.0)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+
+def _how(code: int | None) -> str:
+    if code == -signal.SIGTERM:
+        return "told to leave before it had begun"
+    return f"killed by signal {-code}, perhaps for want of memory" if code and code < 0 else f"exit code {code}"
+
+
+def _work(line: Any) -> None:
+    """In a process of its own: live the jobs that come along the line, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to every process of a terminal; the first passes it on
+    threading.Thread(target=_orphaned, daemon=True).start()
+    while True:
+        try:
+            job, folder = line.recv()
+        except (EOFError, OSError):
+            return
+        line.send(lived(job, folder))
+
+
+def _orphaned() -> None:
+    """Die with the process that started this one: whoever resumes the run must be alone with it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,259 @@
+"""A life and what keeps it on the disk: how it begins, how it is saved, how it goes on.
+
+A trace is there once its life was saved at birth, so that a job that has begun always has a checkpoint to go on from.
+A checkpoint says how many rows of the trace came before it, and which moments of its tick nobody has looked at yet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cls_sim import sinks
+from cls_sim.config import configs
+from cls_sim.core.clock import Moment
+from cls_sim.core.errors import Broken, Refused, real, whole
+from cls_sim.core.part import State
+from cls_sim.core.signals import Ear
+from cls_sim.life import Life
+from cls_sim.running.vitals import Vitals
+from cls_sim.sinks.mirror import Mirror
+from cls_sim.storage import checkpoint
+from cls_sim.storage.disk import renamed
+from cls_sim.storage.folder import say
+from cls_sim.storage.trace import Trace
+
+if TYPE_CHECKING:
+    from cls_sim.running.job import Job
+
+SAVE_EVERY = 60.0  # seconds between checkpoints; where a night or a context ends, a twelfth of it
+SHARE = 50  # there, saving takes at most a fiftieth of the time
+
+
+class Kept:
+    """A job's life, and what keeps it on the disk: born, or gone on with from where it was last saved."""
+
+    def __init__(self, job: Job, folder: Path, ear: Ear):
+        self.job, self.folder, self.ear = job, folder, ear
+        self.path = folder / "trace" / f"{job.name}.jsonl"
+        self.here = folder / "checkpoints" / job.name
+        self.left = past_of(job, folder)
+        self.unseen: list[Moment] = []  # moments of this tick that no probe has looked at yet
+        self.spent = {"wall": 0.0, "cpu": 0.0}  # seconds, by processes that are gone
+        self.began = {"wall": time.monotonic(), "cpu": time.process_time()}
+        self.every = save_every()
+        self.saved, self.cost = time.monotonic(), 0.0
+        saved = _whole(self.here) if self.path.is_file() else None
+        if saved and self.left not in (None, saved[1].get("left")):  # the life that it left was lived on: another past
+            self.path.unlink()
+            shutil.rmtree(self.here)
+            saved = None
+        self.life, self.trace = self._go_on(*saved) if saved else self._be_born()
+        self.vitals = Vitals(self.life, job.arm.name)
+        self.mirror: Mirror | None = None  # W&B
+        self.leaving = {name: at for name, at in job.forks if not checkpoint.found(self.here / f"fork-{name}")}
+
+    def _go_on(self, tree: dict[str, Any], meta: Mapping[str, Any]) -> tuple[Life, Trace]:
+        life = made(self.job)
+        with _fitting(self.here):
+            life.load(tree)
+            if life.clock.subjects != self.job.subjects:
+                raise ValueError(f"it has {life.clock.subjects} subjects")
+            rows, who = whole("rows", meta["rows"], 0), np.zeros(self.job.subjects, bool)
+            self.unseen = [Moment(str(name), who | np.array(reached, bool)) for name, reached in meta["unseen"]]
+            self.left = meta["left"]
+            self.spent = {name: float(meta["seconds"][name]) for name in self.spent}
+        self._age(life)
+        trace = Trace(self.path, rows=rows)
+        trace.cut(rows)
+        for name, _ in self.job.forks:  # who leaves from now on leaves again: at its end, if that has moved
+            if any(_tick(path) >= life.clock.tick for path in checkpoint.found(self.here / f"fork-{name}")):
+                shutil.rmtree(self.here / f"fork-{name}")
+        return life, trace
+
+    def _be_born(self) -> tuple[Life, Trace]:
+        """Save a life at birth, and only then make its trace: a trace without a checkpoint is a loss, no beginning."""
+        origin, past = self.job.origin, []
+        if origin is None:
+            life = made(self.job)
+        else:
+            tree, meta = _whole(_fork(self.job, self.folder))
+            with _fitting(_fork(self.job, self.folder)):
+                life, rows = made(self.job, tree), whole("rows", meta["rows"], 0)
+            if not self.job.arm.keep:
+                past = Trace.read(self.folder / "trace" / f"{self.job.of(origin.name)}.jsonl", rows=rows).rows
+        if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
+            raise Refused(str(self.path), "is gone", f"restore it, or remove {self.here} to live this life anew")
+        self._age(life)
+        if life.clock.tick == 0 and not past:
+            self.unseen = [Moment("life.begin", np.ones(self.job.subjects, bool))]
+        checkpoint.save(self.here, life.state(), self._meta(len(past)))
+        aside = self.path.with_name(f".{self.path.name}.new")
+        with suppress(OSError):
+            aside.unlink()
+        trace = Trace(aside)
+        trace.extend(past)
+        trace.close()
+        renamed(aside, self.path)
+        return life, Trace(self.path)
+
+    def _age(self, life: Life) -> None:
+        """Set the age at which this life ends; it may have been raised, not lowered below what was lived."""
+        life.horizon = life.until(self.job.arm.cfg["days"])
+        lived = int(life.clock.experience.max())
+        if lived > life.horizon:
+            days, age = self.job.arm.cfg["days"], lived / life.clock.per_day
+            if days is None:
+                raise Refused("world", f"ends before the {age:g} days that {self.job.name} has lived", "make it longer")
+            raise Refused("days", f"{days:g} is less than {self.job.name} has lived", f"give {age:g} or more")
+
+    # -- living -----------------------------------------------------------------------------------------
+
+    def live(self, bar: sinks.Progress | None = None) -> None:
+        """Live to the end.  Between any two ticks, and between moments, the life can stop and go on later."""
+        with self.vitals:
+            while True:
+                ended = [moment.name for moment in self.unseen]
+                self._look()
+                self._fork()
+                if self.life.over:
+                    break
+                self._save_in_time("night.end" in ended or "context.end" in ended)
+                self.ear.check()
+                self.unseen = self.life.step()
+                self.vitals.pulse()
+                if bar:
+                    bar.update(self.life.clock)
+        self._fork(ended=True)
+        self.save()  # before the last look, so that a longer life can go on from here
+        self.unseen = [Moment("life.end", np.ones(self.job.subjects, bool))]
+        self._look()
+        self.trace.close()
+
+    def _look(self) -> None:
+        """Let the probes look at the moments of this tick; what they read goes into the trace."""
+        while self.unseen:
+            with self.ear.at_once():  # exams can be long, and change nothing
+                readings = self.life.measure(self.unseen[0])
+            if readings:
+                self.vitals.examine()
+                self.vitals.read(readings)
+                numbers = {name: value.cpu().numpy() for name, value in readings.items()}
+                row = self.trace.append(self.unseen[0], self.life.clock, numbers)
+                if self.mirror:
+                    self.mirror.moment(row, self.life)
+            self.unseen.pop(0)
+
+    def _fork(self, ended: bool = False) -> None:
+        """Leave this past to the arms that now go another way."""
+        if not self.leaving or self.life.clock.asleep.any():
+            return
+        age = float(self.life.clock.day.min())
+        for name in [name for name, at in self.leaving.items() if ended or (at is not None and age >= at)]:
+            checkpoint.save(self.here / f"fork-{name}", self._examined(), {"rows": len(self.trace)})
+            del self.leaving[name]
+
+    # -- saving -----------------------------------------------------------------------------------------
+
+    def _save_in_time(self, ended: bool) -> None:
+        """Save where it is time: `every` so many seconds, or at the end of a night or context after a twelfth."""
+        gone = time.monotonic() - self.saved
+        if gone >= self.every or (ended and gone >= max(self.every / 12, SHARE * self.cost)):
+            self.save()
+
+    def save(self) -> None:
+        """Save the life as it is now."""
+        tree, started = self._examined(), time.monotonic()
+        if not self.path.is_file():
+            raise Broken(str(self.path), "is gone", "restore it, then resume")
+        self.trace.sync()
+        checkpoint.save(self.here, tree, self._meta(len(self.trace)))
+        self.saved = time.monotonic()
+        self.cost = self.saved - started
+
+    def _examined(self) -> State:
+        """The state, of which every number is one."""
+        tree = self.life.state()
+        self.vitals.examine(tree)
+        return tree
+
+    def _meta(self, rows: int) -> dict[str, Any]:
+        unseen = [[moment.name, moment.who.tolist()] for moment in self.unseen if moment.name != "life.end"]
+        return {"rows": rows, "unseen": unseen, "left": self.left, "seconds": self.seconds()}
+
+    def seconds(self) -> dict[str, float]:
+        """How long this life took, by the clock on the wall and on the processor."""
+        now = {"wall": time.monotonic(), "cpu": time.process_time()}
+        return {name: self.spent[name] + now[name] - self.began[name] for name in now}
+
+
+def made(job: Job, past: State | None = None) -> Life:
+    """The life of a job, without a past or with what it has of another's."""
+    cfg = job.arm.cfg
+    if job.origin is None:
+        return configs.make_life(cfg, job.subjects, job.seed)
+    keep, old = job.arm.keep or configs.ROOMS, job.origin.cfg
+    life = configs.make_life(cfg | {room: old[room] for room in keep}, job.subjects, job.seed)
+    if past is not None and not job.arm.keep:
+        life.load(past)
+    elif past is not None:
+        for room in keep:
+            getattr(life, room).load(past.get(room, {}))
+    changes = {room: configs.make(room, cfg[room], wrapping=True) for room in keep if cfg[room] != old[room]}
+    return life.twin(**changes)
+
+
+@contextmanager
+def _fitting(folder: Path) -> Iterator[None]:
+    """Refuse a checkpoint that is whole, and not of this life."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
+        raise Refused(str(folder), f"does not fit this life ({error})", "restore it from a copy") from error
+
+
+def _fork(job: Job, folder: Path) -> Path:
+    """Where the origin of a job left it its past."""
+    assert job.origin is not None
+    return folder / "checkpoints" / job.of(job.origin.name) / f"fork-{job.arm.name}"
+
+
+def past_of(job: Job, folder: Path) -> str | None:
+    """The hash of the past that this life shares with another, None if it shares none or that is gone."""
+    there = checkpoint.found(_fork(job, folder)) if job.origin else []
+    with suppress(OSError):
+        return hashlib.sha256((there[0] / checkpoint.MANIFEST).read_bytes()).hexdigest() if there else None
+
+
+def _whole(folder: Path) -> tuple[State, dict[str, Any]]:
+    """The newest checkpoint that is whole; others are set aside and named in a line each."""
+    aside: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return checkpoint.load(folder, aside)
+        finally:
+            for damage in aside:
+                say(f"{folder}: checkpoint set aside: {damage}")
+
+
+def _tick(path: Path) -> int:
+    return int(path.name.split("-")[1])
+
+
+def save_every() -> float:
+    """Seconds between checkpoints: CLS_SIM_SAVE_EVERY, or a minute."""
+    text = os.environ.get("CLS_SIM_SAVE_EVERY", "")
+    try:
+        return real("CLS_SIM_SAVE_EVERY", float(text), 0.0) if text else SAVE_EVERY
+    except ValueError:
+        raise Refused("CLS_SIM_SAVE_EVERY", f"{text!r} is no number", "give seconds from 0") from None

@@ -1,0 +1,73 @@
+"""A whole experiment in a notebook: its arms lived, its claims judged, its figures drawn."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim import figures, sinks
+from cls_sim.config import configs
+from cls_sim.core.errors import Refused, suggest
+from cls_sim.running.runs import perform, readings, traces
+from cls_sim.storage.trace import Trace
+
+
+@dataclass(frozen=True, repr=False)
+class Study:
+    """What an experiment came to; shown as the table that the command line prints, claims below.
+
+    traces    arm → Trace
+    readings  arm → name → [s], the last of each
+    summary   as in summary.json: estimates, paired differences, budgets, claims
+    figures   the figures that the experiment's file asks for: their names and settings
+    """
+
+    traces: Mapping[str, Trace]
+    readings: Mapping[str, Mapping[str, np.ndarray]]
+    summary: Mapping[str, Any]
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def figure(self, name: str) -> Any:
+        """Draw a figure of the experiment's file from these lives.  Raises Refused if it has none of that name."""
+        if name not in self.figures:
+            raise Refused("figure", f"there is no {name!r}", suggest(name, self.figures))
+        return figures.draw(name, self.figures[name], self.traces, self.readings)[0]
+
+    def __repr__(self) -> str:
+        page = io.StringIO()
+        sinks.print_summary(self.summary, page)
+        return page.getvalue().rstrip()
+
+
+def study(*overrides: str, folders: Sequence[str] = ()) -> Study:
+    """Live all arms of an experiment (or those of `arms=[…]`) and keep in memory what they came to.
+
+    The same lives as from the command line with these overrides; nothing stays on disk.  Raises Refused for whatever
+    is unknown, contradictory or out of range.
+
+    >>> found = study("experiment=digits", "size=small", "subjects=2", "arms=[cls,sleepless]")
+    >>> sorted(found.readings), sorted(found.figures)[:2]
+    (['cls', 'sleepless'], ['contexts', 'first_life'])
+    """
+    with tempfile.TemporaryDirectory(prefix="cls-sim-") as place:
+        experiment = configs.read([*overrides, f"out={Path(place) / 'run'}"], folders)
+        wishes, experiment.cfg["figures"] = experiment.cfg["figures"] or {}, {}  # drawn when asked for
+        folder, summary = perform(experiment, quiet=True)
+        lived = traces(experiment, folder)
+    scenario = experiment.cfg.get("scenario")
+    return Study(
+        traces=lived,
+        readings={name: readings(trace) for name, trace in lived.items()},
+        summary=summary,
+        figures={
+            name: {key: value for key, value in wish.items() if key != "scenario"}
+            for name, wish in wishes.items()
+            if wish.get("scenario", scenario) == scenario
+        },
+    )

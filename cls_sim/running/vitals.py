@@ -1,0 +1,105 @@
+"""Whether the numbers of a life are still numbers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.core.errors import Diverged
+from cls_sim.life import Life
+
+FEW = 1024  # numbers that a pulse looks at, or one a subject
+REMEDY = "lower the rate of plasticity; what was saved before is whole"
+
+
+class Vitals:
+    """Watches over a life: every number of its state is finite, or Diverged says whose is not, where and when.
+
+    arm  the name of the life in what is said
+
+    `pulse` is for every tick and costs about a microsecond: where one number of a cortex is not finite, the step that
+    learns with it spoils all of them, so that a few tell.  `examine` looks at the whole state: before it is saved, or
+    read by probes.  Within `with`, numpy does not complain of what is found.
+    """
+
+    def __init__(self, life: Life, arm: str = ""):
+        self.life, self.arm = life, arm
+        weights = life.neocortex.weights
+        self._name = min(weights, key=lambda name: weights[name].numel(), default="")
+        self._weights: Tensor | None = None
+        self._few = np.zeros(0, np.float32)
+
+    def __enter__(self) -> Vitals:
+        self._complaints = warnings.catch_warnings()
+        self._complaints.__enter__()
+        warnings.filterwarnings("ignore", "(overflow|invalid value) encountered in dot", RuntimeWarning)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._complaints.__exit__(None, None, None)
+
+    def pulse(self) -> None:
+        """A look at a few weights of each subject, and at everything if they are not finite.
+
+        Of a cortex on another device than the CPU it sees nothing: a look would wait for the device.
+        """
+        weights = self.life.neocortex.weights.get(self._name)
+        if weights is not self._weights:
+            self._weights, self._few = weights, _few(weights)
+        if not math.isfinite(self._few.dot(self._few)):
+            self.examine()
+
+    def examine(self, tree: Mapping[str, Any] | None = None) -> None:
+        """A look at the whole state (`life.state()`, if it is at hand)."""
+        for name, leaf in _leaves(self.life.state() if tree is None else tree):
+            if not _finite(leaf):
+                self._diagnose(name, leaf, torch.isfinite)
+
+    def read(self, readings: Mapping[str, Tensor]) -> None:
+        """A look at what probes have read: NaN is undefined, an infinity is not."""
+        for name, reading in readings.items():
+            if torch.isinf(reading).any():
+                self._diagnose(f"probes.{name}", reading, lambda numbers: ~torch.isinf(numbers))
+
+    def _diagnose(self, name: str, leaf: Any, fine: Any) -> None:
+        numbers = torch.as_tensor(leaf)
+        bad = ~fine(numbers)
+        if not bad.any():  # large ones, whose sum is not finite
+            return
+        who = "not finite"
+        seeds, clock = self.life.spec.seeds, self.life.clock
+        if numbers.ndim and len(numbers) == len(seeds):
+            i = int(bad.view(len(bad), -1).any(1).nonzero()[0])
+            who += f" in subject {i} (seed {seeds[i]})"
+        arm = f" of arm {self.arm}" if self.arm else ""
+        raise Diverged(name, f"is {who}{arm} at tick {clock.tick}, day {clock.day.max():g}", REMEDY)
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{above}{key}.")
+        elif value.dtype.kind == "f" if isinstance(value, np.ndarray) else value.is_floating_point():
+            yield f"{above}{key}", value
+
+
+def _few(weights: Tensor | None) -> np.ndarray:
+    """Some numbers of every subject, as they are now and will be (a view)."""
+    if weights is None or weights.device.type != "cpu" or weights.dtype != torch.float32 or not weights.is_contiguous():
+        return np.zeros(0, np.float32)
+    step = min(weights[0].numel(), weights.numel() // FEW + 1)
+    return weights.detach().view(-1).numpy()[::step]
+
+
+def _finite(numbers: Any) -> bool:
+    """Whether the sum is finite, and so every number; the sum of very large ones need not be."""
+    if isinstance(numbers, Tensor):
+        return math.isfinite(numbers.detach().sum().item())
+    with np.errstate(all="ignore"):
+        return math.isfinite(numbers.sum().item())

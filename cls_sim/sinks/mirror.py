@@ -1,0 +1,228 @@
+"""What W&B is told: of every job its curves and its end, then of the whole run its tables, figures and files.
+
+A mirror shows a run and never touches it: everything here is fenced, and a run without W&B has a mirror that is blank.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import yaml
+
+from cls_sim import ROOMS, __version__, sinks, statistics
+from cls_sim.config.screen import ENVIRONMENT
+from cls_sim.storage.trace import Trace
+
+TOP = ("subjects", "seed", "days", "size", "chunk", "device", "scenario", "label_noise", "probes")
+UNNAMED = ("out", "resume", "wandb", "debug", "workers", "engine", "experiment")  # overrides that name nothing
+LONGEST = 120  # characters of a name
+SKIPPED = ("checkpoints", "wandb")  # folders that are no part of the artifact
+
+
+class Mirror:
+    """One job at W&B while it lives: `with Mirror(…) as mirror`, then `mirror.moment(row, life)` for every row.
+
+    Leaving it tells how the job ended.  With mode "off" it does nothing.
+    """
+
+    def __init__(self, mode: str, folder: Path, job: str, cfg: Mapping[str, Any], trace: Trace, **how: Any):
+        self.sink = None if mode == "off" else sinks.Fenced(Told(mode, folder, job, cfg, trace, **how))
+
+    def __enter__(self) -> Mirror:
+        if self.sink:
+            self.sink.start({})
+        return self
+
+    def moment(self, row: Mapping[str, Any], life: Any) -> None:
+        """A row that was added to the trace, with what the life has cost so far."""
+        if self.sink:
+            self.sink.moment({**row, "life": life})
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self.sink:
+            self.sink.end({"outcome": "finished" if kind is None else _outcome(kind)})
+
+
+class Told(sinks.Sink):
+    """A job's W&B run, from what the run directory says of it."""
+
+    def __init__(self, mode: str, folder: Path, job: str, cfg: Mapping[str, Any], trace: Trace, **how: Any):
+        self.folder, self.job, self.cfg, self.trace = folder, job, cfg, trace
+        self.wandb = sinks.Wandb(mode, folder, job=job, **how)
+
+    def start(self, info: Mapping[str, Any]) -> None:
+        self.wandb.start({**about(self.folder, self.job, self.cfg), "rows": self.trace.rows})
+
+    def moment(self, row: Mapping[str, Any]) -> None:
+        self.wandb.moment({**row, "costs": sinks.costs(row["life"])})
+
+    def end(self, summary: Mapping[str, Any]) -> None:
+        came_to: dict[str, Any] = {}
+        if summary["outcome"] == "finished":
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                came_to = final(self.folder, self.job, self.trace)
+        self.wandb.end({**summary, **came_to})
+
+
+def _outcome(kind: type[BaseException]) -> str:
+    return "failed" if issubclass(kind, Exception) else "interrupted"
+
+
+def show(mode: str, folder: Path, summary: Mapping[str, Any], **how: Any) -> None:
+    """The run as a whole: its claims and tables, its figures, and its files as an artifact."""
+    if mode == "off":
+        return
+    sink = sinks.Fenced(sinks.Wandb(mode, folder, job="summary", **how))
+    sink.start({**about(folder, "summary", {key: summary.get(key) for key in ("size", "seed")}), "job_type": "summary"})
+    sink.end(
+        {
+            "summary": {f"claim/{claim['name']}": claim.get("passed") for claim in summary.get("claims") or []},
+            "tables": tables(summary),
+            "images": {f"figures/{f.stem}": str(f) for f in sorted((folder / "figures").glob("*.png"))},
+            "artifact": artifact(folder, summary),
+        }
+    )
+
+
+# -- what is told -------------------------------------------------------------------------------------------
+
+
+def about(folder: Path, job: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a job: group (the experiment), job type (the arm), name (what was overridden), configuration."""
+    record = json.loads((folder / "run.json").read_text())
+    overrides = [str(override) for override in record.get("overrides", [])]
+    arm, _, first = job.rpartition("-")
+    config = {key: cfg[key] for key in (*TOP, *ROOMS) if key in cfg}
+    config |= {"arm": arm or job, "run": folder.absolute().name, "cls_sim": __version__}
+    name = name_of(overrides) or arm or job
+    if cfg.get("chunk") and first.isdigit():
+        name += f" from {int(first)}"
+    return {
+        "group": group_of(overrides),
+        "job_type": arm,
+        "name": name,
+        "config": without_environment(config | {"config_sha256": record.get("config_sha256")}),
+    }
+
+
+def group_of(overrides: list[str]) -> str:
+    """The experiment that overrides choose."""
+    return next((o.split("=", 1)[1] for o in reversed(overrides) if o.startswith("experiment=")), "digits")
+
+
+def name_of(overrides: list[str]) -> str:
+    """The overrides that make a run what it is, in one line.
+
+    >>> name_of(["experiment=digits", "seed=7", "wandb=online", "size=small"])
+    'seed=7,size=small'
+    """
+    named = ",".join(o for o in overrides if o.lstrip("+").split("=")[0] not in UNNAMED)
+    return named if len(named) <= LONGEST else f"{named[: LONGEST - 1]}…"
+
+
+def without_environment(tree: Any) -> Any:
+    """A configuration without what it took from environment variables: their names stand for them."""
+    if isinstance(tree, Mapping):
+        return {str(key): without_environment(value) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return [without_environment(value) for value in tree]
+    if isinstance(tree, str):
+        for name in ENVIRONMENT:
+            if value := os.environ.get(name):
+                instead = f"${{oc.env:{name}}}"
+                tree = instead if tree == value else tree.replace(value, instead) if len(value) > 5 else tree
+    return tree
+
+
+def final(folder: Path, job: str, trace: Trace) -> dict[str, Any]:
+    """What a finished job came to: its last readings with their intervals, what it cost, and a row a subject."""
+    from cls_sim.storage.derived import readings
+
+    last = readings(trace)
+    told: dict[str, Any] = {}
+    for name, values in last.items():
+        e = statistics.estimate(values)
+        told |= {f"final/{name}": e.mean, f"final/{name}.low": e.low, f"final/{name}.high": e.high}
+    report = json.loads((folder / "jobs" / f"{job}.json").read_text())
+    for name, value in report["budget"].items():
+        told[f"budget/{name}"] = float(np.mean(value)) if isinstance(value, list) else value
+    told |= {f"seconds/{name}": value for name, value in report["seconds"].items()}
+    first = int(job.rpartition("-")[2])
+    rows = [[first + i, *(_number(values[i]) for values in last.values())] for i in range(trace.subjects)]
+    subjects = {"columns": ["subject", *last], "data": rows}
+    numbers = {name: value for name, value in told.items() if value == value}
+    return {"summary": numbers, "tables": {"subjects": subjects}}
+
+
+def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of summary.json: arms, paired differences, claims."""
+    arms = [
+        [arm, name, *(_number(v) for v in (e["mean"], *e["ci95"])), e["n"]]
+        for arm, told in summary["arms"].items()
+        for name, e in told["readings"].items()
+    ]
+    paired = [
+        [e["b"], e["a"], e["reading"], *(_number(v) for v in (e["mean"], *e["ci95"], e["p"]))]
+        for e in summary.get("paired") or []
+    ]
+    told = ("name", "says", "value", "expected", "tolerance", "passed", "source")
+    claims = [[_text(claim.get(key)) for key in told] for claim in summary.get("claims") or []]
+    found = {
+        "arms": {"columns": ["arm", "reading", "mean", "low", "high", "n"], "data": arms},
+        "paired": {"columns": ["arm", "than", "reading", "difference", "low", "high", "p"], "data": paired},
+        "claims": {"columns": ["claim", *told[1:]], "data": claims},
+    }
+    return {f"tables/{name}": table for name, table in found.items() if table["data"]}
+
+
+def artifact(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The run directory without its checkpoints: small files first, as many as there is room for."""
+    files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".") and _plain(file)]
+    names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
+    kept = sorted((size, name) for name, size in names.items() if name.split("/")[0] not in SKIPPED)
+    return {
+        "name": f"{summary['experiment']}-{str(summary['config_sha256'])[:12]}",
+        "type": "run",
+        "root": str(folder.absolute()),
+        "files": [name for _, name in kept if name != "wandb.json"],
+    }
+
+
+def _plain(file: Path) -> bool:
+    """Whether a file says nothing of the environment (a configuration may have taken a value from there)."""
+    if file.suffix not in (".json", ".yaml"):
+        return True
+    text = file.read_text(errors="replace")
+    return without_environment(text) == text
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+# -- a finished run -----------------------------------------------------------------------------------------
+
+
+def send(mode: str, folder: Path) -> list[str]:
+    """Tell W&B of a finished run as if it were alive: all rows of all jobs, then the whole.  Returns the jobs."""
+    arms = yaml.safe_load((folder / "config.yaml").read_text())["arms"]
+    sent = []
+    for path in sorted((folder / "trace").glob("*.jsonl")):
+        arm = path.stem.rpartition("-")[0]
+        if arm in arms and (folder / "jobs" / f"{path.stem}.json").is_file():
+            with Mirror(mode, folder, path.stem, arms[arm], Trace.read(path), fresh=True):
+                sent.append(path.stem)
+    summary = json.loads((folder / "summary.json").read_text())
+    show(mode, folder, summary, fresh=True)
+    return [*sent, "summary"]

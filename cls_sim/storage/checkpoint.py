@@ -1,0 +1,324 @@
+"""Checkpoints: a life's tree of tensors in a folder that is whole or is not there.
+
+    folder/tick-000012345/state.safetensors   the tensors, by dotted names
+                          manifest.json       what, when, by which version; sizes and sha256
+
+A checkpoint is written aside, synced and renamed; the two newest are kept.  Loading takes the newest whose hashes
+verify.  Nothing is unpickled, and nothing is built from what a file names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim import __version__
+from cls_sim.core.errors import Broken, Refused
+from cls_sim.storage.disk import NotPlain, content, synced, written
+
+SCHEMA = 1
+KEEP = 2
+STATE, MANIFEST = "state.safetensors", "manifest.json"
+LARGEST_MANIFEST = 2**24  # bytes; JSON can take twenty times as much in memory
+LARGEST_HEADER = 2**24
+FINISHED = re.compile(r"tick-(\d{9,18})(?:-(\d+))?")  # -1, -2, …: saved again at the same tick
+UNFINISHED = re.compile(r"\.tmp-(\d+)-[0-9a-f]+")
+SEAL = ',"sha256":"%s"}\n'  # ends the manifest: the hash of what is before
+
+
+class _Damaged(Exception):
+    """This checkpoint is not what was written."""
+
+
+def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
+    """Write `life.state()` and what else must be known (`meta`, plain JSON); returns the checkpoint's own folder.
+
+    When this returns, the checkpoint is on the disk; until then it is not there.  Its tick is tree["clock"]["tick"].
+
+    Raises Refused for a tree or meta that cannot be kept exactly, and Broken (exit code 3) where the disk fails: what
+    was written is removed then, and older checkpoints are as they were.
+
+    >>> import tempfile, torch
+    >>> tree = {"clock": {"tick": np.array(7)}, "neocortex": {"weights": {"w0": torch.ones(2, 3)}}}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = save(folder, tree, {"rows": 1})
+    ...     again, meta = load(folder)
+    >>> path.name, meta, again["neocortex"]["weights"]["w0"].shape
+    ('tick-000000007', {'rows': 1}, torch.Size([2, 3]))
+    """
+    folder = Path(folder)
+    tick = _tick(tree)
+    state, kinds = _packed(tree)
+    manifest = _sealed(tick, meta, kinds, state)
+    aside = folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _sweep(folder)
+        os.mkdir(aside)
+        written(aside / STATE, state)
+        written(aside / MANIFEST, manifest)
+        synced(aside)
+        path = _free(folder, tick)
+        os.rename(aside, path)
+        synced(folder)
+    except BaseException as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if isinstance(error, OSError):
+            reason = f"cannot be written ({error.strerror or error})"
+            raise Broken(str(folder), reason, "make room or choose another folder, then resume") from error
+        raise
+    _prune(folder)
+    return path
+
+
+def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The newest checkpoint that verifies: its tree, as it was saved, and its meta.
+
+    One that does not is renamed to .corrupt-…, named in a warning and, where given, in the list `aside`, and the one
+    before it is taken.
+
+    Raises Refused (exit code 2) where there is none, or none is left, or it is of a newer version; Broken (exit code
+    3) where the disk cannot be read.
+    """
+    folder = Path(folder)
+    damaged = []
+    for path in found(folder):
+        try:
+            return _verified(path)
+        except (_Damaged, NotPlain) as damage:
+            damaged.append(_set_aside(path, str(damage)))
+            if aside is not None:
+                aside.append(damaged[-1])
+        except OSError as error:
+            raise Broken(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from error
+    if damaged:
+        raise Refused(str(folder), f"no checkpoint is whole: {'; '.join(damaged)}", "start the run anew")
+    raise Refused(str(folder), "holds no checkpoint", "name a run that has saved one")
+
+
+def found(folder: str | Path) -> list[Path]:
+    """The checkpoints in a folder, newest first, verified or not (none where there is no folder)."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise Broken(str(folder), f"cannot be read ({error.strerror or error})", "check the disk") from error
+    matches = [match for match in map(FINISHED.fullmatch, names) if match]
+    matches.sort(key=lambda match: (int(match[1]), int(match[2] or 0)), reverse=True)
+    return [Path(folder) / match[0] for match in matches]
+
+
+# -- the tree and its names ---------------------------------------------------------------------------------
+
+
+def _tick(tree: Mapping[str, Any]) -> int:
+    try:
+        return int(tree["clock"]["tick"])
+    except (KeyError, TypeError, ValueError):
+        raise Refused("clock.tick", "is not in the tree", "save the state of a life") from None
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The tree's leaves by dotted name (dots and backslashes in a key are escaped); an empty branch is a leaf."""
+    for key, value in tree.items():
+        if not isinstance(key, str):
+            raise Refused(f"{above}{key!r}", "is no name", "use text as keys of the state")
+        name = above + key.replace("\\", "\\\\").replace(".", "\\.")
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
+    """The tree's tensors as safetensors, and of every leaf by name whether it is a tensor, an array or empty."""
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save
+
+    kinds: dict[str, str] = {}
+    tensors = {}
+    for name, value in _leaves(tree):
+        kinds[name] = "tensor" if isinstance(value, torch.Tensor) else "array"
+        if isinstance(value, Mapping):
+            kinds[name] = "empty"
+            continue
+        if name == "__metadata__" or not isinstance(value, (torch.Tensor, np.ndarray)):
+            raise Refused(name, f"is a {type(value).__name__} that no checkpoint can hold", "keep state in tensors")
+        try:
+            tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(_native(value))
+            tensors[name] = tensor.to("cpu", copy=True).contiguous()  # a copy: names may share memory, files may not
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise Refused(name, f"cannot be kept ({error})", "keep state in plain dense tensors") from None
+    try:
+        return save(tensors), kinds
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise Refused("state", f"cannot be kept ({error})", "keep state in plain dense tensors") from None
+
+
+def _native(array: np.ndarray) -> np.ndarray:
+    return np.array(array, dtype=array.dtype.newbyteorder("="), copy=True, order="C")
+
+
+def _unpacked(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
+    """The tree again, every leaf of the kind that it was."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    header = int.from_bytes(data[:8], "little")
+    if len(data) < 8 or header > min(len(data) - 8, LARGEST_HEADER):
+        raise _Damaged(f"{STATE} has an absurd header")
+    try:
+        tensors: dict[str, Any] = load(data)
+        if set(tensors) != {name for name, kind in kinds.items() if kind != "empty"}:
+            raise _Damaged(f"{STATE} holds other tensors than {MANIFEST} says")
+        leaves: dict[str, Any] = {name: {} if kind == "empty" else tensors[name] for name, kind in kinds.items()}
+        return _grown(leaves | {name: leaves[name].numpy() for name, kind in kinds.items() if kind == "array"})
+    except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
+        raise _Damaged(f"{STATE} cannot be read ({error})") from None
+
+
+def _grown(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree of which these are the leaves by dotted name."""
+    tree: dict[str, Any] = {}
+    for name, value in leaves.items():
+        *branches, last = (re.sub(r"\\(.)", r"\1", part) for part in re.findall(r"(?:^|\.)((?:\\.|[^.\\])*)", name))
+        node = tree
+        for branch in branches:
+            node = node.setdefault(branch, {})
+            if not isinstance(node, dict):
+                raise _Damaged(f"{name} is both a leaf and a branch")
+        if last in node:
+            raise _Damaged(f"{name} is there twice")
+        node[last] = value
+    return tree
+
+
+# -- the manifest -------------------------------------------------------------------------------------------
+
+
+def _sealed(tick: int, meta: Mapping[str, Any], kinds: Mapping[str, str], state: bytes) -> bytes:
+    """The manifest as strict JSON that ends with its own hash."""
+    files = {STATE: {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
+    manifest: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "tick": tick, "files": files}
+    manifest |= {"leaves": kinds, "meta": dict(meta)}
+    try:
+        body = json.dumps(manifest, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Refused("meta", f"is no plain JSON ({error})", "give finite numbers, text, lists and dicts") from None
+    return (body[:-1] + SEAL % hashlib.sha256(body.encode()).hexdigest()).encode("ascii")
+
+
+def _opened(path: Path, data: bytes) -> dict[str, Any]:
+    """The manifest of the checkpoint `path`, if it is what was written."""
+    body = data[: -len(SEAL % ("0" * 64))] + b"}"
+    if data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode():
+        raise _Damaged(f"{MANIFEST} fails its hash")
+    try:
+        manifest = json.loads(body, parse_constant=_no_number)
+        if manifest["schema"] != SCHEMA:
+            reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
+            raise Refused(str(path), reason, "use that version")
+        _check(manifest)
+    except Refused:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise _Damaged(f"{MANIFEST} is no manifest") from None
+    return manifest
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+def _check(manifest: Any) -> None:
+    """The types of what a manifest says (KeyError, TypeError or ValueError where they are others)."""
+    hashes = [file["sha256"] for file in manifest["files"].values()]
+    words = [manifest["version"], *manifest["leaves"].values(), *hashes]
+    sizes = [manifest["tick"], *(file["size"] for file in manifest["files"].values())]
+    if not (all(type(word) is str for word in words) and all(type(size) is int for size in sizes)):
+        raise TypeError
+    if type(manifest["meta"]) is not dict or min(sizes) < 0:
+        raise ValueError
+
+
+def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tree and meta of one checkpoint, every byte of it checked."""
+    if path.is_symlink() or not path.is_dir():
+        raise _Damaged("it is no folder")
+    manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
+    files = manifest["files"]
+    if set(files) != {STATE} or manifest["tick"] != int(path.name.split("-")[1]):
+        raise _Damaged(f"{MANIFEST} tells of something else")
+    size, digest = files[STATE]["size"], files[STATE]["sha256"]
+    data = content(path / STATE, size)
+    if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
+        raise _Damaged(f"{STATE} fails its hash")
+    return _unpacked(data, manifest["leaves"]), manifest["meta"]
+
+
+# -- the disk -----------------------------------------------------------------------------------------------
+
+
+def _free(folder: Path, tick: int) -> Path:
+    """A name for the checkpoint of this tick that is not taken, newer than those that are."""
+    taken = [FINISHED.fullmatch(path.name) for path in found(folder)]
+    again = [int(match[2] or 0) for match in taken if match and int(match[1]) == tick]
+    return folder / (f"tick-{tick:09d}" + (f"-{max(again) + 1}" if again else ""))
+
+
+def _prune(folder: Path) -> None:
+    """Keep the newest checkpoint of each of the newest two ticks; the new one is safe, so a failure is a warning."""
+    kept: list[str] = []
+    for path in found(folder):
+        tick = path.name.split("-")[1]
+        if tick not in kept and len(kept) < KEEP:
+            kept.append(tick)
+            continue
+        gone = folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
+        try:
+            os.rename(path, gone)  # so that half a checkpoint never bears the name of one
+            shutil.rmtree(gone)
+        except OSError as error:
+            warnings.warn(f"{path} cannot be removed ({error.strerror or error})", stacklevel=3)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what dead processes, or this one, left unfinished."""
+    for name in os.listdir(folder):
+        match = UNFINISHED.fullmatch(name)
+        if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
+            shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # signal 0 is no question there
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _set_aside(path: Path, reason: str) -> str:
+    """Rename a broken checkpoint so that it is not tried again, and say so."""
+    said = f"{path.name}: {reason}"
+    with contextlib.suppress(OSError):
+        os.rename(path, path.with_name(f".corrupt-{path.name}-{secrets.token_hex(4)}"))
+    warnings.warn(f"{path.parent}: checkpoint set aside: {said}", stacklevel=4)
+    return said

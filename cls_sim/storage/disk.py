@@ -1,0 +1,136 @@
+"""The disk: files that are whole or are not there, durable when the call returns, never through a link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim.core.errors import Broken, Refused
+
+ROOM = "make room or choose another folder, then resume"
+
+
+class NotPlain(Exception):
+    """Not the plain file that it should be."""
+
+
+def content(path: Path, most: int) -> bytes:
+    """A plain file's content if it has at most `most` bytes; never through a link, never from a device."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        file = os.open(path, flags)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EMLINK, errno.ENXIO):
+            raise NotPlain(f"{path.name} is missing or a link") from None
+        raise
+    try:
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            raise NotPlain(f"{path.name} is no plain file")
+        if found.st_size > most:
+            raise NotPlain(f"{path.name} is larger than it should be")
+        if found.st_size > _memory():
+            raise MemoryError
+        with open(file, "rb", closefd=False) as stream:
+            return stream.read(found.st_size + 1)
+    except MemoryError:
+        raise Broken(str(path), "does not fit into memory", "resume on a larger machine") from None
+    finally:
+        os.close(file)
+
+
+def _memory() -> float:
+    """The bytes of memory that this machine has (where the system tells)."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def written(path: Path, data: bytes) -> None:
+    """A new file with this content, on the disk when this returns."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    file = os.open(path, flags, 0o666)
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(file, rest) :]
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def synced(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    if os.name == "nt":  # folders cannot be synced there
+        return
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def write(path: Path, content: Any) -> None:
+    """Write strict JSON; a reader sees the old file or the new one, never half of it."""
+    put(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
+
+
+def put(path: Path, data: bytes) -> None:
+    """Write a file aside, sync it, and rename it."""
+    aside = path.with_name(f".{path.name}.new")  # who holds the lock is alone
+    try:
+        aside.unlink(missing_ok=True)
+        written(aside, data)  # never through a link
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise broken(path, error) from None
+    renamed(aside, path)
+
+
+def renamed(aside: Path, path: Path) -> None:
+    """Give a file its name, for good."""
+    try:
+        os.replace(aside, path)
+        synced(path.parent)
+    except OSError as error:
+        raise broken(path, error) from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A JSON object in a file."""
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise Broken(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(str(path), "is damaged", "restore it from a copy, or start a new run")
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """Numbers as JSON knows them: not-a-number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (float, np.floating)):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def broken(path: Path, error: OSError) -> Broken:
+    return Broken(str(path), f"cannot be written ({error.strerror or error})", ROOM)

@@ -1,0 +1,275 @@
+"""The run directory: made, held by one process at a time, found again; and the JSON in it.
+
+run.json comes first: from then on the run can be resumed.  Whatever else is missing is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from cls_sim import __version__
+from cls_sim.config import configs
+from cls_sim.config.configs import Experiment
+from cls_sim.core.errors import Refused
+from cls_sim.storage import disk
+from cls_sim.storage.disk import broken, read, write
+
+SCHEMA = 1
+DECISIVE = ("cls_sim", "torch", "numpy", "processor", "threads", "device")  # what bits depend on
+ROOMS = ("trace", "checkpoints", "jobs", "figures")
+
+
+@contextmanager
+def opened(experiment: Experiment) -> Iterator[Path]:
+    """The run directory, a new one or the one to go on with, held by this process alone."""
+    cfg = experiment.cfg
+    if cfg["resume"]:
+        folder = Path(cfg["resume"])
+        old = record(folder)
+        _all_here(folder)
+    else:
+        folder, old = _named(experiment), None
+        try:
+            _unused(folder)
+        except Refused:
+            if not (folder / ".lock").exists():  # else its owner is named below, if it lives
+                raise
+        _made(folder)
+    with claimed(folder / ".lock"):
+        if old is None:
+            _unused(folder)  # still, now that nobody else can come
+        else:
+            _same(folder, old, experiment)
+        _furnish(folder, experiment, old)
+        yield folder
+
+
+def _all_here(folder: Path) -> None:
+    """Refuse a run directory of which a part is a link: what is written there would land elsewhere."""
+    for above, names, files in os.walk(folder):
+        if Path(above) == folder:
+            names[:] = [name for name in names if name in ROOMS]  # W&B links within its own
+            files = [*files, *(name for name in ROOMS if os.path.islink(folder / name))]
+        for name in (*names, *files):
+            if os.path.islink(os.path.join(above, name)):
+                raise Refused(os.path.join(above, name), "is a link", "put there what it leads to")
+
+
+def record(folder: Path) -> dict[str, Any]:
+    """run.json of a run directory."""
+    if not (folder / "run.json").is_file():
+        raise Refused("resume", f"{folder} is no run directory", "name the folder printed as `run:`")
+    found = read(folder / "run.json")
+    if type(found.get("resumed", 0)) is not int:
+        raise Refused("resume", f"{folder}/run.json is damaged", "restore it from a copy")
+    if found.get("schema", SCHEMA) != SCHEMA:
+        made = f"was made by cls_sim {found.get('version')} (schema {found['schema']})"
+        raise Refused("resume", f"{folder} {made}", "use that version")
+    return found
+
+
+def resumed(overrides: list[str]) -> list[str]:
+    """The overrides of the run named by `resume=`, and those given now in place of them."""
+    named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
+    if not named or named[-1] in ("", "null"):
+        return overrides
+    now = {_key(override) for override in overrides}
+    old = record(Path(named[-1])).get("overrides", [])
+    if not isinstance(old, list) or not all(isinstance(override, str) for override in old):
+        raise Refused("resume", f"{named[-1]}/run.json is damaged", "restore it from a copy")
+    return [*(o for o in old if _key(o) not in now), *overrides]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=")[0].split("@")[0]
+
+
+def _named(experiment: Experiment) -> Path:
+    if experiment.cfg["out"]:
+        return Path(experiment.cfg["out"])
+    return Path("outputs") / experiment.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid():x}"
+
+
+def _unused(folder: Path) -> None:
+    """Refuse a folder that holds anything but what a run leaves that died before it began."""
+    try:
+        if not folder.exists():
+            return
+        used = not folder.is_dir() or any(not name.startswith((".lock", ".run.json.")) for name in os.listdir(folder))
+    except OSError as error:
+        raise broken(folder, error) from None
+    if used:
+        raise Refused("out", f"{folder} exists and is not empty", "name a new folder, or resume it with resume=")
+
+
+def _made(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise broken(folder, error) from None
+
+
+def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:
+    """Write down what the run is, and make its rooms."""
+    arms = {name: arm.cfg for name, arm in experiment.arms.items()}
+    kept = [override for override in experiment.overrides if _key(override) not in ("resume", "out")]
+    identity = {"schema": SCHEMA, "version": __version__, "config_sha256": config_hash(experiment)}
+    resumes = 0 if old is None else int(old.get("resumed", 0)) + 1
+    now = environment(experiment.cfg["device"])
+    write(folder / "run.json", identity | {"resumed": resumes, "overrides": kept, "arms": _decisive(experiment)})
+    for name in ROOMS:
+        _made(folder / name)
+    page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
+    disk.put(folder / "config.yaml", page.encode())
+    if (folder / "environment.json").is_file():
+        _compare(read(folder / "environment.json"), now)
+    else:
+        write(folder / "environment.json", now)
+
+
+# -- is it the same run? ------------------------------------------------------------------------------------
+
+
+def config_hash(experiment: Experiment) -> str:
+    """The sha256 of all that decides the results of a run."""
+    return hashlib.sha256(json.dumps(_decisive(experiment), sort_keys=True).encode()).hexdigest()
+
+
+def _decisive(experiment: Experiment) -> dict[str, Any]:
+    """The arms' configurations without what may differ when a run is resumed, as JSON knows them."""
+    skip = {*configs.FREE, "out", "resume"}
+    arms = {name: {k: v for k, v in arm.cfg.items() if k not in skip} for name, arm in experiment.arms.items()}
+    return json.loads(json.dumps(arms, default=str), parse_constant=str)
+
+
+def _same(folder: Path, old: dict[str, Any], experiment: Experiment) -> None:
+    """Refuse to go on with another configuration than the run began with, naming the keys."""
+    if old.get("config_sha256") == config_hash(experiment):
+        return
+    keys = sorted(_differing(old.get("arms", {}), _decisive(experiment)))
+    shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+    reason = f"differs from the run in {folder}" if keys else f"is not that of the run in {folder}"
+    raise Refused(shown or "config", reason, f"only {', '.join(configs.FREE)} may differ, or start a new run")
+
+
+def _differing(old: Any, new: Any) -> set[str]:
+    """The dotted keys, without their arm, in which two sets of arms differ."""
+    if not isinstance(old, dict) or set(old) != set(new):
+        return {"arms"}
+    return {key for arm in new for key in _odd(old[arm], new[arm], "")}
+
+
+def _odd(old: Any, new: Any, above: str) -> set[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = {*old, *new}
+        return {key for name in names for key in _odd(old.get(name), new.get(name), f"{above}{name}.")}
+    return set() if old == new else {above[:-1]}
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What the bits of a run depend on besides its configuration."""
+    import matplotlib
+
+    return {
+        "cls_sim": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "matplotlib": matplotlib.__version__,
+        "platform": platform.platform(),
+        "processor": f"{_processor()}, {torch.backends.cpu.get_cpu_capability()}",
+        "threads": 1,
+        "device": device,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Say what is different here, if bits depend on it."""
+    odd = [f"{name} was {old.get(name)} and is {new[name]}" for name in DECISIVE if old.get(name) != new[name]]
+    if odd:
+        say(f"{'; '.join(odd)}: the continuation will not be bit-identical")
+
+
+def say(text: str) -> None:
+    """A warning in one line on standard error."""
+    print(f"cls-sim: warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
+
+
+# -- one at a time ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
+    """Hold a lock file, which says who holds it; whoever else asks is refused after so many seconds.
+
+    The lock is the system's: when its process is gone, it is free.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise broken(path, error) from None
+    try:
+        end = time.monotonic() + patience
+        while not (mine := _locked(file)) and time.monotonic() < end:
+            time.sleep(0.1)
+        if not mine:
+            raise Refused(str(path.parent), f"is in use by {_holder(file)}", "wait for it, or stop it")
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+            os.ftruncate(file, 0)
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.ftruncate(file, 0)  # nobody's: whoever comes next is not told of us
+    finally:
+        os.close(file)
+
+
+def _holder(file: int) -> str:
+    """Who holds a lock; its holder writes that a moment after locking, so an empty file is read again."""
+    end = time.monotonic() + 1.0
+    while not (who := os.pread(file, 500, 0).decode(errors="replace").strip()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return who or "another process"
+
+
+def _locked(file: int) -> bool:
+    """Whether the lock is ours (as far as this system knows locks)."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

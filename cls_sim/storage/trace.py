@@ -1,0 +1,326 @@
+"""The trace of a life: what its probes saw, a row a moment, in memory or on disk.
+
+On disk a trace is a jsonl file of such rows (see lines.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from io import FileIO
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.errors import Broken, Refused, suggest, whole
+from cls_sim.storage.lines import Row, line_of, parsed
+
+WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # the order of moments within a tick
+
+
+class Trace:
+    """Rows in the order in which they happened; `rows` is the list of them.
+
+    A row is {"moment": name, "day": [s], "tick": int, "readings": {name: [s] or [s, k]}}, and "who" [s] (bool) where
+    only some reached the moment; the others' readings are NaN.  Numbers are float64 arrays.
+
+    path  None: in memory.  A file: rows are appended to it, flushed one by one; what it already holds is read first
+    rows  read only so many rows of the file; what follows them is not looked at, and cut off by the next append
+
+    A torn last line is left out with a warning; any other line that fails its checksum is Refused, naming it.
+    Broken is raised where the file cannot be written.
+
+    >>> trace, clock = Trace(), Clock(subjects=2, per_day=10)
+    >>> _ = trace.append(Moment("day.end", np.array([True, True])), clock, {"accuracy": np.array([0.5, 0.75])})
+    >>> trace.last("accuracy").tolist(), trace.moments()
+    ([0.5, 0.75], ['day.end'])
+    """
+
+    def __init__(self, path: str | Path | None = None, *, rows: int | None = None):
+        self.path = None if path is None else Path(path)
+        self.rows: list[Row] = []
+        self._ends: list[int] = []  # where each row ends in the file, in bytes
+        self._file: FileIO | None = None
+        if self.path is None:
+            return
+        if self.path.exists():
+            self._read(rows)
+        else:
+            self._open("xb")
+            _sync_folder(self.path.parent)
+
+    @classmethod
+    def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
+        """The trace in a file, every line verified; nothing is written unless rows are appended."""
+        if not Path(path).is_file():
+            raise Refused(str(path), "there is no such trace", "name a run's trace")
+        return cls(path, rows=rows)
+
+    @classmethod
+    def join(cls, traces: Iterable[Trace]) -> Trace:
+        """One cohort from its chunks, subjects one after the other; all must read the same at the same moments.
+
+        Where subjects sleep when they need it, a chunk may lack moments that others had: nobody of it reached them.
+        """
+        chunks = list(traces)
+        if not chunks:
+            raise Refused("traces", "is empty", "give at least one trace")
+        for number, chunk in enumerate(chunks):
+            if _read(chunk) != _read(chunks[0]):
+                raise Refused(f"traces[{number}]", "its rows are not those of the first", "join chunks of one cohort")
+        placed = [_placed(chunk) for chunk in chunks]
+        sizes = [chunk.subjects for chunk in chunks]
+        joined = cls()
+        joined.rows = [_side_by_side([p.get(place) for p in placed], sizes) for place in sorted(set().union(*placed))]
+        return joined
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        return f"Trace({len(self)} rows of {self.subjects} subjects: {', '.join(self.names()) or 'no readings'})"
+
+    @property
+    def subjects(self) -> int:
+        """How many subjects the rows tell of (0 without rows)."""
+        return len(self.rows[0]["day"]) if self.rows else 0
+
+    # -- writing ----------------------------------------------------------------------------------------
+
+    def append(self, moment: Moment, clock: Clock, readings: Mapping[str, Any]) -> Row:
+        """Add what was read at a moment, [s] or [s, k] each; on disk, it is flushed before this returns."""
+        who = np.asarray(moment.who, bool)
+        row: Row = {"moment": moment.name, "day": np.array(clock.day, np.float64), "tick": int(clock.tick)}
+        row["readings"] = {name: _reading(name, value, who) for name, value in readings.items()}
+        if not who.all():
+            row["who"] = who.copy()
+        self.extend([row])
+        return row
+
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add rows of another trace."""
+        for row in rows:
+            if self.rows and len(row["day"]) != self.subjects:
+                raise Refused("trace", f"holds {self.subjects} subjects, not {len(row['day'])}", "use a trace a cohort")
+            if self.path is not None:
+                self._write(line_of(row))
+            self.rows.append(row)
+
+    def cut(self, rows: int) -> None:
+        """Keep the first `rows` rows only, in the file as well."""
+        rows = whole("rows", rows, 0)
+        if rows > len(self):
+            where = str(self.path or "trace")
+            raise Refused(where, f"has {len(self)} rows, not the {rows} saved", "restore the file or start anew")
+        del self.rows[rows:], self._ends[rows:]
+        if self.path is not None:
+            try:
+                self._shorten(self._open())
+            except OSError as error:
+                self._broken(error)
+            self.sync()
+
+    def sync(self) -> None:
+        """Wait until all rows are on the disk, not only with the operating system."""
+        if self._file is not None:
+            try:
+                os.fsync(self._file.fileno())
+            except OSError as error:
+                self._broken(error)
+
+    def close(self) -> None:
+        """Sync and close the file; a later append opens it again."""
+        if self._file is not None:
+            self.sync()
+            self._file.close()
+            self._file = None
+
+    # -- looking ----------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """The readings' names, in the order in which they first appear."""
+        return list(dict.fromkeys(name for row in self.rows for name in row["readings"]))
+
+    def moments(self) -> list[str]:
+        """The name of every row's moment."""
+        return [row["moment"] for row in self.rows]
+
+    def reading(self, name: str, moment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """A reading over the life: days [t] and values [t, s] or [t, s, k], at one kind of moment or at all.
+
+        The day is the mean age of the subjects that reached the moment.
+        """
+        rows = [row for row in self._with(name) if moment in (None, row["moment"])]
+        if not rows:
+            raise Refused(f"{name} at {moment}", "was not read", suggest(str(moment), {r["moment"] for r in self.rows}))
+        days = np.array([row["day"][_who(row)].mean() for row in rows])
+        return days, np.stack([row["readings"][name] for row in rows])
+
+    def last(self, name: str) -> np.ndarray:
+        """Each subject's last reading: [s] or [s, k]."""
+        rows = self._with(name)
+        found, open_ = rows[-1]["readings"][name].copy(), ~_who(rows[-1])
+        for row in reversed(rows[:-1]):
+            if not open_.any():
+                break
+            mine = open_ & _who(row)
+            found[mine] = row["readings"][name][mine]
+            open_ &= ~mine
+        return found
+
+    def is_taken(self, name: str, moment: str) -> bool:
+        """Whether a reading was taken at such a moment."""
+        return any(name in row["readings"] and row["moment"] == moment for row in self.rows)
+
+    def matrix(self, name: str) -> np.ndarray:
+        """A reading by context [s, k] as the matrix [s, t, k] of `statistics.transfer`.
+
+        Row 0 is life.begin (NaN if it was not read there), then every context.end in each subject's own order.
+        """
+        rows = self._with(name)
+        if rows[0]["readings"][name].ndim != 2:
+            raise Refused(name, "is no reading by context", "name one that gives [s, k]")
+        ends = [row for row in rows if row["moment"] == "context.end"]
+        begin = next((row["readings"][name] for row in rows if row["moment"] == "life.begin"), None)
+        first = np.full_like(rows[0]["readings"][name], np.nan) if begin is None else begin
+        if not ends:
+            return first[:, None]
+        who = np.stack([_who(row) for row in ends], 1)  # [s, t]
+        values = np.stack([row["readings"][name] for row in ends], 1)
+        order = np.argsort(~who, axis=1, kind="stable")[:, : who.sum(1).max()]
+        return np.concatenate([first[:, None], np.take_along_axis(values, order[..., None], 1)], 1)
+
+    def _with(self, name: str) -> list[Row]:
+        rows = [row for row in self.rows if name in row["readings"]]
+        if not rows:
+            raise Refused(name, "is in no row of this trace", suggest(name, self.names()))
+        return rows
+
+    # -- the file ---------------------------------------------------------------------------------------
+
+    @property
+    def _end(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def _open(self, mode: str = "ab") -> FileIO:
+        """The file, open for appending and unbuffered; what is behind the rows we know of is cut off."""
+        assert self.path is not None
+        if self._file is None:
+            try:
+                self._file = FileIO(self.path, mode, opener=_unlinked)
+                self._shorten(self._file)
+            except OSError as error:
+                self._broken(error)
+        return self._file
+
+    def _shorten(self, file: FileIO) -> None:
+        """Cut the file off behind the last row, and go on there."""
+        file.truncate(self._end)
+        file.seek(self._end)
+
+    def _write(self, line: bytes) -> None:
+        """All of a line or, as far as the disk allows, nothing of it."""
+        file, rest = self._open(), memoryview(line)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._shorten(file)
+            self._broken(error)
+        self._ends.append(self._end + len(line))
+
+    def _read(self, most: int | None) -> None:
+        assert self.path is not None
+        try:
+            if not self.path.is_file():  # a pipe would keep us waiting
+                raise Refused(str(self.path), "is no plain file", "name a run's trace")
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise Broken(str(self.path), f"cannot be read ({error.strerror})", "check the disk") from None
+        lines = data.split(b"\n")
+        for number, line in enumerate(lines[:-1], 1):
+            if most is not None and len(self) == most:
+                return
+            row = parsed(line)
+            if row is None or (self.rows and len(row["day"]) != self.subjects):
+                remedy = "restore the file, or go on from an earlier checkpoint"
+                raise Refused(f"{self.path}:{number}", "the line fails its checksum", remedy)
+            self.rows.append(row)
+            self._ends.append(self._end + len(line) + 1)
+        if lines[-1] and (most is None or len(self) < most):
+            warnings.warn(f"{self.path}:{len(lines)}: the last line is torn and left out", stacklevel=4)
+
+    def _broken(self, error: OSError) -> NoReturn:
+        where, reason = str(self.path), f"cannot be written ({error.strerror or error})"
+        raise Broken(where, reason, "make room or choose another folder, then resume") from error
+
+
+def _unlinked(path: str, flags: int) -> int:
+    """Open a file itself, never what a link of its name leads to."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+
+
+def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:
+    """A probe's numbers (array or tensor) as float64, NaN for those who did not reach the moment."""
+    value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    try:
+        array = np.array(value, np.float64)
+    except (TypeError, ValueError):
+        raise Refused(f"probes.{name}", "does not give numbers", "return one number a subject, [s] or [s, k]") from None
+    if array.ndim == 0 or len(array) != len(who):
+        shape = f"gives shape {array.shape} for {len(who)} subjects"
+        raise Refused(f"probes.{name}", shape, "return one number a subject, [s] or [s, k]")
+    array[~who] = np.nan
+    return array
+
+
+def _who(row: Row) -> np.ndarray:
+    return row["who"] if "who" in row else np.ones(len(row["day"]), bool)
+
+
+def _read(trace: Trace) -> dict[str, dict]:
+    """What is read at each kind of moment, and its shape: this must agree between chunks."""
+    return {row["moment"]: {n: v.shape[1:] for n, v in row["readings"].items()} for row in trace.rows}
+
+
+def _placed(trace: Trace) -> dict[tuple, Row]:
+    """A chunk's rows by their place in the life of the cohort, which is over when that of its last subject is."""
+    found: dict[tuple, Row] = {}
+    for number, row in enumerate(trace.rows, 1):
+        if row["moment"] == "life.end" and number == len(trace):
+            found[(np.inf, 0, 0)] = row
+        else:
+            rank = WITHIN.index(row["moment"]) if row["moment"] in WITHIN else len(WITHIN)
+            found[(row["tick"], rank, sum(place[:2] == (row["tick"], rank) for place in list(found)[-9:]))] = row
+    return found
+
+
+def _side_by_side(rows: Sequence[Row | None], sizes: Sequence[int]) -> Row:
+    """A row of the cohort from those of its chunks, None where nobody of a chunk reached the moment."""
+    there = [row for row in rows if row is not None]
+
+    def joined(of: Callable[[Row], np.ndarray], nobody: Any) -> np.ndarray:
+        shape = of(there[0]).shape[1:]
+        columns = [np.full((n, *shape), nobody) if r is None else of(r) for r, n in zip(rows, sizes, strict=True)]
+        return np.concatenate(columns)
+
+    row = there[0] | {"day": joined(lambda r: r["day"], np.nan), "tick": max(r["tick"] for r in there)}
+    row["readings"] = {name: joined(lambda r, name=name: r["readings"][name], np.nan) for name in row["readings"]}
+    if len(there) < len(rows) or any("who" in r for r in there):
+        row["who"] = joined(_who, False)
+    return row
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name durable (where the system can)."""
+    with contextlib.suppress(OSError):
+        file = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
