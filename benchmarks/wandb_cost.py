@@ -65,7 +65,8 @@ def pair(offline_first: bool = False) -> dict[str, float]:
     """CPU seconds of two equal lives: `off` without W&B; with it `life`, its own process, and `all`."""
     from cls_sim.config import configs
     from cls_sim.core import signals as interrupts
-    from cls_sim.running import job, jobs
+    from cls_sim.running import job as all_jobs
+    from cls_sim.running import jobs
     from cls_sim.sinks.mirror import Mirror
     from cls_sim.storage.folder import opened
 
