@@ -67,8 +67,8 @@ def pair(offline_first: bool = False) -> dict[str, float]:
     from cls_sim.core import signals as interrupts
     from cls_sim.running import job as all_jobs
     from cls_sim.running import jobs
-    from cls_sim.sinks.mirror import Mirror
-    from cls_sim.storage.folder import opened
+    from cls_sim.sinks.wandb_run import WandbRun
+    from cls_sim.storage.run_directory import opened
 
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as place, jobs._one_thread(), ExitStack() as stack:
@@ -77,9 +77,9 @@ def pair(offline_first: bool = False) -> dict[str, float]:
             experiment = configs.read([*RUN, f"wandb={mode}", f"out={place}/{mode}"])
             (job,) = all_jobs.jobs(experiment)[0]
             folder = stack.enter_context(opened(experiment))
-            lives[mode] = kept = jobs.Kept(job, folder, interrupts.Ear())
-            kept.mirror = stack.enter_context(Mirror(mode, folder, job.name, job.arm.cfg, kept.trace))
-        children = _started(lives["offline"].mirror)
+            lives[mode] = kept = jobs.CheckpointedLife(job, folder, interrupts.Ear())
+            kept.wandb_run = stack.enter_context(WandbRun(mode, folder, job.name, job.arm.cfg, kept.trace))
+        children = _started(lives["offline"].wandb_run)
         place_of_both = set(list(os.sched_getaffinity(0))[:1]) if hasattr(os, "sched_getaffinity") else set()
         batons = {mode: Baton() for mode in lives}
         batons["off"].other, batons["offline"].other = batons["offline"], batons["off"]

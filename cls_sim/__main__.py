@@ -96,7 +96,7 @@ def _one(overrides: list[str], folders: list[str], into: str | None = None) -> N
 
     named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if named:
-        from cls_sim.storage.folder import resumed
+        from cls_sim.storage.run_directory import resumed
 
         screen.path("resume", named[-1])
         overrides = resumed(overrides)

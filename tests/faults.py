@@ -157,7 +157,13 @@ def _door(work: Callable[[], Any]) -> int:
 
 def tell(say: Callable[[str], None]) -> None:
     """From now on, this process says where it is: begun at, wake, night, exam, save, saved, fork, report."""
-    step, measure, begun, save, write = Life.step, Life.measure, jobs.Kept.__init__, checkpoint.save, jobs.write
+    step, measure, begun, save, write = (
+        Life.step,
+        Life.measure,
+        jobs.CheckpointedLife.__init__,
+        checkpoint.save,
+        jobs.write,
+    )
 
     def stepping(life: Life) -> Any:
         say(f"{'night' if life.clock.asleep.any() else 'wake'} {life.clock.tick}")
@@ -167,7 +173,7 @@ def tell(say: Callable[[str], None]) -> None:
         say(f"exam {life.clock.tick}")
         return measure(life, moment)
 
-    def beginning(kept: jobs.Kept, *args: Any) -> None:
+    def beginning(kept: jobs.CheckpointedLife, *args: Any) -> None:
         begun(kept, *args)
         say(f"begun {kept.job.name} {kept.life.clock.tick}")
 
@@ -181,7 +187,7 @@ def tell(say: Callable[[str], None]) -> None:
         say(f"report {path.name}")
         write(path, content)
 
-    Life.step, Life.measure, jobs.Kept.__init__, checkpoint.save = stepping, measuring, beginning, saving
+    Life.step, Life.measure, jobs.CheckpointedLife.__init__, checkpoint.save = stepping, measuring, beginning, saving
     jobs.write, runs.write = writing, writing
 
 

@@ -18,7 +18,7 @@ from faults import few_or_many
 
 from cls_sim import __main__ as door
 from cls_sim.config import configs
-from cls_sim.storage import folder
+from cls_sim.storage import run_directory
 
 
 class Kind:
@@ -414,7 +414,7 @@ def test_all_are_refused_in_one_line(elsewhere: Path, monkeypatch: pytest.Monkey
     (elsewhere / "experiment").mkdir()
     monkeypatch.setattr(sys, "argv", ["cls-sim"])
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
-    monkeypatch.setattr(folder, "opened", accepted)
+    monkeypatch.setattr(run_directory, "opened", accepted)
     wrong = []
     for overrides, page in different(bad, number):
         if page is not None:

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim.commands.campaign import program
-from cls_sim.commands.campaign.program import Piece
+from cls_sim.commands.campaign import runner
+from cls_sim.commands.campaign.runner import Piece
 from cls_sim.config import configs
 
-PIECES = program.pieces("small")
+PIECES = runner.pieces("small")
 NEEDS_DATA = re.compile(r"override /world: (mnist|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split")
-WITHOUT = [piece for piece in PIECES if piece.fails and program.one_in_four(piece.experiment)]
+WITHOUT = [piece for piece in PIECES if piece.fails and runner.one_in_four(piece.experiment)]
 
 
 def _data(piece: Piece, request: pytest.FixtureRequest) -> None:
@@ -31,7 +31,7 @@ def _data(piece: Piece, request: pytest.FixtureRequest) -> None:
 @pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 def test_the_claims_of(piece: Piece, tmp_path: Path, request: pytest.FixtureRequest):
     _data(piece, request)
-    summary, _ = program.live(piece.overrides, tmp_path / "run")
+    summary, _ = runner.live(piece.overrides, tmp_path / "run")
     judged = [claim for claim in summary["claims"] if claim["passed"] is not None]
     assert judged, "an experiment claims something at every size"
     wrong = [claim for claim in judged if claim["passed"] == ("missed" in claim)]
@@ -43,7 +43,7 @@ def test_the_claims_of(piece: Piece, tmp_path: Path, request: pytest.FixtureRequ
 @pytest.mark.parametrize("piece", WITHOUT, ids=lambda piece: piece.name)
 def test_without_the_mechanism_they_fail(piece: Piece, tmp_path: Path, request: pytest.FixtureRequest):
     _data(piece, request)
-    summary, _ = program.live(piece.without(), tmp_path / "run")
+    summary, _ = runner.live(piece.without(), tmp_path / "run")
     passed = {claim["name"]: claim["passed"] for claim in summary["claims"]}
     assert {name: passed[name] for name in piece.fails} == dict.fromkeys(piece.fails, False)
 

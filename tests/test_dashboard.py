@@ -58,14 +58,14 @@ def test_a_workspace_is_made_without_calling_anybody(run, alone, capsys):
 def test_panels_name_only_what_a_run_tells(run):
     """Every key of every panel is told by a job or by the summary of the run."""
     from cls_sim import sinks
-    from cls_sim.sinks import mirror
+    from cls_sim.sinks import wandb_run
     from cls_sim.sinks.curves import COSTS
 
     trace = Trace.read(run / "trace" / "joint-000000.jsonl")
     told = {key for row in trace.rows for key in sinks.curves(row)} | set(COSTS.values())
     told |= {f"exam/{name}" for name in trace.names()}  # nights of the sleepless are no numbers
-    told |= mirror.final(run, "joint-000000", trace)["summary"].keys()
-    told |= mirror.tables(json.loads((run / "summary.json").read_text())).keys()
+    told |= wandb_run.final(run, "joint-000000", trace)["summary"].keys()
+    told |= wandb_run.tables(json.loads((run / "summary.json").read_text())).keys()
     told |= {f"figures/{file.stem}" for file in (run / "figures").glob("*.png")}
     for panel in panels(list(found(run))):
         assert {*panel.y, panel.x} <= told, panel

@@ -26,7 +26,7 @@ from cls_sim.running.engines.base import Engine, Failure, died
 from cls_sim.running.job import Job
 from cls_sim.running.job import jobs as every
 from cls_sim.running.jobs import live
-from cls_sim.storage import folder
+from cls_sim.storage import run_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 CHUNKS = ["subjects=6", "chunk=2", "size=small", "arms=[cls,lesioned]", "arm.lesioned.at=4d", "world.per_context=60"]
@@ -36,7 +36,7 @@ SHORT = [*CHUNKS, "world.per_context=20", "rhythm.wake=10", "rhythm.night=10"]
 def spread(path: Path, *overrides: str) -> Path:
     """Live the jobs of a run, without its summary."""
     experiment = configs.read([*overrides, f"{'resume' if path.exists() else 'out'}={path}"])
-    with folder.opened(experiment) as run:
+    with run_directory.opened(experiment) as run:
         jobs = [job for wave in every(experiment) for job in wave]
         if experiment.cfg["workers"] > 1:
             engines.engine(experiment.cfg).spread(jobs, run)

@@ -28,8 +28,8 @@ from cls_sim.core.errors import Broken, Diverged, Refused
 from cls_sim.core.signals import Interrupted
 from cls_sim.life import Life
 from cls_sim.running import jobs, runs
-from cls_sim.running.vitals import Vitals
-from cls_sim.storage import checkpoint, folder, trace
+from cls_sim.running.finite import FiniteCheck
+from cls_sim.storage import checkpoint, run_directory, trace
 from cls_sim.storage.trace import Trace
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork a process")
@@ -217,7 +217,7 @@ def test_what_was_not_synced_may_be_lost(two, home, monkeypatch, figure):
             tree, meta = checkpoint.load(left)
             kept = Trace.read(path, rows=meta["rows"])
             assert len(kept) == meta["rows"]
-            assert folder.record(state / "run")["schema"] == 1
+            assert run_directory.record(state / "run")["schema"] == 1
             seen.add(int(tree["clock"]["tick"]))
             shutil.rmtree(state)
             states += 1
@@ -271,7 +271,7 @@ def test_of_many_jobs_in_one_folder_one_proceeds(two, home, figure, crowd: int, 
                 assert said.count("\n") == 1 and str(out) in said
         living[0].signal(signal.SIGKILL)  # its lock is stale
         living[0].ends()
-        with folder.claimed(out / ".lock"), folder.claimed(out / "jobs" / ".cls-000000.lock"):
+        with run_directory.claimed(out / ".lock"), run_directory.claimed(out / "jobs" / ".cls-000000.lock"):
             pass
     figure(f"{crowd} jobs at once, {rounds} times: one proceeds, {crowd - 1} exit with 2, no lock is left")
 
@@ -287,30 +287,30 @@ def test_a_lock_names_a_holder_who_signs_late(tmp_path):
     fcntl.flock(file, fcntl.LOCK_EX)
     signing = threading.Timer(0.2, os.write, (file, b"process 7 on earth\n"))
     signing.start()
-    with pytest.raises(Refused, match="process 7 on earth"), folder.claimed(path):
+    with pytest.raises(Refused, match="process 7 on earth"), run_directory.claimed(path):
         pass
     signing.join()
     os.close(file)
-    with folder.claimed(path):
+    with run_directory.claimed(path):
         assert path.read_text().startswith(f"process {os.getpid()} on ")
     assert not path.read_text()
 
 
 def test_a_lock_says_who_and_waits_if_asked(tmp_path):
     path = tmp_path / ".lock"
-    with folder.claimed(path):
-        with pytest.raises(Refused, match=f"process {os.getpid()}"), folder.claimed(path):
+    with run_directory.claimed(path):
+        with pytest.raises(Refused, match=f"process {os.getpid()}"), run_directory.claimed(path):
             pass
         assert path.read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
-    held = folder.claimed(path)
+    held = run_directory.claimed(path)
     held.__enter__()
     timer = threading.Timer(0.3, held.__exit__, (None, None, None))
     timer.start()
-    with folder.claimed(path, patience=10.0):
+    with run_directory.claimed(path, patience=10.0):
         pass
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Broken), folder.claimed(path):
+    with pytest.raises(Broken), run_directory.claimed(path):
         pass
     assert not (tmp_path / "elsewhere").exists()
 
@@ -355,7 +355,7 @@ def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, mo
         )  # a rule's number spoils weights first
         tree, _ = checkpoint.load(out / "checkpoints" / "cls-000000")
         life = small(2)
-        Vitals(life).examine({room: tree[room] for room in ("neocortex", "consolidation", "hippocampus")})
+        FiniteCheck(life).examine({room: tree[room] for room in ("neocortex", "consolidation", "hippocampus")})
         assert rows.startswith((out / "trace" / "cls-000000.jsonl").read_bytes()), "what was read before is good"
         monkeypatch.delenv("CLS_SIM_SAVE_EVERY")
         runs.perform(into(two, out), quiet=True)
@@ -422,9 +422,9 @@ def test_an_infinite_reading_is_divergence_and_nan_is_not():
 
     life = small(2, probes={"odd": infinite})
     with pytest.raises(Diverged, match=r"probes\.odd: is not finite in subject 1 \(seed 1\)"):
-        vitals = Vitals(life)
+        finite = FiniteCheck(life)
         for moment in life.live():
-            vitals.read(life.measure(moment))
+            finite.read(life.measure(moment))
     assert life.clock.tick > 20
 
 
@@ -470,7 +470,7 @@ def test_odd_places_make_no_difference(home, monkeypatch, name: str):
     old = os.umask(0o077 if name == "umask" else 0o022)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(jobs.Kept, "_fork", _stop_once())
+            patch.setattr(jobs.CheckpointedLife, "_fork", _stop_once())
             with pytest.raises(Interrupted):
                 runs.perform(into(experiment, out), quiet=True)
         runs.perform(into(experiment, out), quiet=True)
@@ -480,7 +480,7 @@ def test_odd_places_make_no_difference(home, monkeypatch, name: str):
 
 
 def _stop_once() -> Any:
-    def fork(kept: jobs.Kept, ended: bool = False) -> None:
+    def fork(kept: jobs.CheckpointedLife, ended: bool = False) -> None:
         if kept.life.clock.tick == 5:
             raise Interrupted("SIGTERM")
 

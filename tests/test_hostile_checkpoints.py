@@ -30,7 +30,7 @@ from lives import small
 from cls_sim.config.configs import read
 from cls_sim.core.errors import Broken, Refused
 from cls_sim.storage import checkpoint
-from cls_sim.storage.folder import opened, resumed
+from cls_sim.storage.run_directory import opened, resumed
 from cls_sim.storage.trace import Trace
 
 resource = pytest.importorskip("resource")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from cls_sim.commands.campaign import pieces, program, tables
-from cls_sim.commands.campaign.pieces import Piece
-from cls_sim.commands.campaign.program import Results
+from cls_sim.commands.campaign import plan, runner, tables
+from cls_sim.commands.campaign.plan import Piece
+from cls_sim.commands.campaign.runner import Results
 from cls_sim.config import configs
 from cls_sim.core.errors import Refused
 
@@ -45,28 +45,28 @@ def lived(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         works = "plasticity.night=0" not in overrides
         return summary(verdict("grows", works), verdict("known", False)), 7.0
 
-    monkeypatch.setattr(program, "live", live)
+    monkeypatch.setattr(runner, "live", live)
     return runs
 
 
 def test_what_is_missing_is_run_once(lived: list[list[str]], tmp_path: Path):
     results = Results(tmp_path)
     assert not results.done(PIECE)
-    assert program.run(PIECE, results, tmp_path / "runs", off=True) == []
+    assert runner.run(PIECE, results, tmp_path / "runs", off=True) == []
     assert [("plasticity.night=0" in run) for run in lived] == [False, True]
     assert results.done(PIECE) and results.off_done(PIECE)
-    assert program.run(PIECE, results, tmp_path / "runs", off=True) == [] and len(lived) == 2
+    assert runner.run(PIECE, results, tmp_path / "runs", off=True) == [] and len(lived) == 2
     changed = Piece("digits", None, "small", CLAIMS | {"grows": {"is": "at_most"}}, PIECE.off)
     assert not results.done(changed), "another claim is another question"
     now_known = Piece("digits", None, "small", CLAIMS | {"grows": CLAIMS["grows"] | {"missed": "0.2"}}, PIECE.off)
     assert results.done(now_known), "that a claim is known to miss is written down after the run"
-    program.run(PIECE, results, tmp_path / "runs", off=False, again=True)
+    runner.run(PIECE, results, tmp_path / "runs", off=False, again=True)
     assert len(lived) == 3
 
 
 def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[str]], tmp_path: Path):
     results = Results(tmp_path)
-    program.run(PIECE, results, tmp_path / "runs", off=True)
+    runner.run(PIECE, results, tmp_path / "runs", off=True)
     grows, known = tables.rows(results, PIECE)
     assert grows.passed and grows.off and not grows.wrong and grows.theory == "go_cls_train"
     assert known.passed is False and not known.wrong and "0.1, too small" in known.verdict
@@ -118,22 +118,22 @@ def test_what_does_not_finish_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
     def live(*_: Any) -> Any:
         raise Refused("experiment=digits", "diverged", "see there")
 
-    monkeypatch.setattr(program, "live", live)
-    (line,) = program.run(PIECE, Results(tmp_path), tmp_path, off=True)
+    monkeypatch.setattr(runner, "live", live)
+    (line,) = runner.run(PIECE, Results(tmp_path), tmp_path, off=True)
     assert "digits" in line and "diverged" in line
 
 
 def test_every_experiment_is_a_piece_and_a_quarter_is_a_stable_choice():
-    names = {piece.experiment for piece in program.pieces()}
-    assert names == {piece.experiment for piece in program.pieces("small")} and "digits" in names
-    assert [piece.name for piece in program.pieces("small", ["digits"])] == ["digits"]
+    names = {piece.experiment for piece in runner.pieces()}
+    assert names == {piece.experiment for piece in runner.pieces("small")} and "digits" in names
+    assert [piece.name for piece in runner.pieces("small", ["digits"])] == ["digits"]
     many = [f"experiment_{i}" for i in range(400)]
-    assert 70 < sum(map(program.one_in_four, many)) < 130
+    assert 70 < sum(map(runner.one_in_four, many)) < 130
 
 
 @pytest.mark.parametrize("args", [["sizes=small"], ["size=tiny"], ["--agin"], ["digts"], ["workers=two"], ["off=half"]])
 def test_mistakes_are_named(args: list[str], capsys: pytest.CaptureFixture[str]):
-    assert program.main(args) == 2
+    assert runner.main(args) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
 
@@ -142,7 +142,7 @@ def test_mistakes_are_named(args: list[str], capsys: pytest.CaptureFixture[str])
 )
 def test_an_off_that_removes_nothing_is_refused(off: dict[str, Any]):
     with pytest.raises(Refused, match="off"):
-        pieces.of("digits", {"claims": CLAIMS, "off": off}, "paper")
+        plan.of("digits", {"claims": CLAIMS, "off": off}, "paper")
 
 
 # -- a scenario in parts ------------------------------------------------------------------------------------
@@ -164,7 +164,7 @@ DIVIDED: dict[str, Any] = {
 
 
 def divided(**says: Any) -> list[Piece]:
-    return pieces.of("divided", DIVIDED | says, "paper")
+    return plan.of("divided", DIVIDED | says, "paper")
 
 
 def test_a_scenario_is_lived_in_parts_at_full_size_alone():
@@ -176,7 +176,7 @@ def test_a_scenario_is_lived_in_parts_at_full_size_alone():
     replayed = found["divided_class_replayed"]
     assert not first.fails and replayed.fails == ["er_both", "dgr_both"], "without the mechanism once, not once a part"
     assert replayed.without()[-3:] == ["arms=[dgr,er]", "size=small", "arm.er=[]"]
-    assert [piece.name for piece in pieces.of("divided", DIVIDED, "small")] == ["divided_class", "divided_task"]
+    assert [piece.name for piece in plan.of("divided", DIVIDED, "small")] == ["divided_class", "divided_task"]
 
 
 @pytest.mark.parametrize(
@@ -204,13 +204,13 @@ def test_parts_that_do_not_divide_an_experiment_are_refused(says: dict[str, Any]
 
 def test_a_part_goes_by_the_name_of_its_experiment_its_scenario_and_its_own():
     def names(asked: str) -> list[str]:
-        return [piece.name for piece in program.pieces("paper", [asked])]
+        return [piece.name for piece in runner.pieces("paper", [asked])]
 
     scenario = [f"{TABLE}_class_{part}" for part in ("alone", "taught", "stored", "generated")]
     assert names(f"{TABLE}_class") == scenario and names(f"{TABLE}_class_alone") == scenario[:1]
     assert len(names(TABLE)) == 12 and set(names(f"{TABLE}_task")) < set(names(TABLE))
     whole = set(configs.read([f"experiment={TABLE}", "scenario=domain"]).arms)
-    parts = [set(configs.read(piece.overrides).arms) for piece in program.pieces("paper", [f"{TABLE}_domain"])]
+    parts = [set(configs.read(piece.overrides).arms) for piece in runner.pieces("paper", [f"{TABLE}_domain"])]
     assert set.union(*parts) == whole and sum(map(len, parts)) == len(whole), "together they are the scenario"
 
 
@@ -218,7 +218,7 @@ def test_how_an_experiment_is_divided_is_nothing_of_what_is_lived():
     asked = configs.read([f"experiment={TABLE}", "scenario=task", "arms=[ewc,none]"])
     assert "parts" not in asked.cfg and not any("parts" in arm.cfg for arm in asked.arms.values())
     turned = configs.read([f"experiment={TABLE}", "scenario=task", "arms=[none,ewc]"])
-    prints = [program.fingerprint({name: arm.cfg for name, arm in e.arms.items()}) for e in (asked, turned)]
+    prints = [runner.fingerprint({name: arm.cfg for name, arm in e.arms.items()}) for e in (asked, turned)]
     assert prints[0] == prints[1]
     with pytest.raises(Refused, match="parts"):
         configs.read([f"experiment={TABLE}", "parts.alone=[none]"])
@@ -226,7 +226,7 @@ def test_how_an_experiment_is_divided_is_nothing_of_what_is_lived():
 
 def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """A rerun lives the part that is missing; in the table a scenario is one column, in the order of the file."""
-    chosen = program.pieces("paper", [f"{TABLE}_class"])
+    chosen = runner.pieces("paper", [f"{TABLE}_class"])
     results, runs = Results(tmp_path), []
 
     def live(overrides: list[str], folder: Path) -> tuple[dict[str, Any], float]:
@@ -241,8 +241,8 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
         arms = {name: {**arm, "readings": {"accuracy": e}} for name in lived.arms}
         return {"title": "T", "experiment": TABLE, "arms": arms, "claims": mine}, 7.0
 
-    monkeypatch.setattr(program, "live", live)
-    assert [bool(program.run(piece, results, tmp_path / "runs", off=True)) for piece in chosen] == [
+    monkeypatch.setattr(runner, "live", live)
+    assert [bool(runner.run(piece, results, tmp_path / "runs", off=True)) for piece in chosen] == [
         False,
         True,
         False,
@@ -252,7 +252,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     page = tables.published_page(results, chosen)
     assert "Of 11 numbers 11 are decided" in page and "All arms of one subject take 11 minutes" in page
     runs.clear()
-    assert not any(program.run(piece, results, tmp_path / "runs", off=True) for piece in chosen)
+    assert not any(runner.run(piece, results, tmp_path / "runs", off=True) for piece in chosen)
     assert runs == [chosen[1].name]
     page = tables.published_page(results, chosen)
     assert "| arm | class |" in page and "Of 12 numbers 12 are decided, 12 inside" in page
@@ -261,13 +261,13 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     assert f"## T ({chosen[2].part})" in tables.results_page(results, chosen)
     kept = results.kept(chosen[0])
     assert kept and kept["seconds"] == 1200.0 and kept["command"].endswith("arms=[none,joint,ewc,si]")
-    claims = tables.claims_page(results, chosen, program.pieces("small", [TABLE]))
+    claims = tables.claims_page(results, chosen, runner.pieces("small", [TABLE]))
     assert claims.startswith("# Claims") and "12 claims judged, 12 hold" in claims
 
 
 def test_the_page_is_made_from_the_results_that_are_committed():
     docs = Path(__file__).parent.parent / "docs"
-    results, paper, small = Results(docs), program.pieces(), program.pieces("small")
+    results, paper, small = Results(docs), runner.pieces(), runner.pieces("small")
     assert (docs / "claims.md").read_text() == tables.claims_page(results, paper, small)
     assert (docs / "published.md").read_text() == tables.published_page(results, paper)
     assert (docs / "results.md").read_text() == tables.results_page(results, paper)
@@ -276,5 +276,5 @@ def test_the_page_is_made_from_the_results_that_are_committed():
 def test_a_real_experiment_without_its_mechanism(tmp_path: Path):
     """Two subjects, one arm: a subject that learns nothing at night ends at chance."""
     few = ["experiment=digits", "size=small", "subjects=5", "arms=[cls]", "world.per_context=60", "plasticity.night=0"]
-    found, seconds = program.live(few, tmp_path / "run")
+    found, seconds = runner.live(few, tmp_path / "run")
     assert found["arms"]["cls"]["readings"]["accuracy"]["mean"] < 0.25 and seconds > 0

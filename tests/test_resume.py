@@ -24,7 +24,7 @@ from cls_sim.core.errors import Refused
 from cls_sim.core.signals import Interrupted
 from cls_sim.life import Life
 from cls_sim.running import jobs, runs
-from cls_sim.storage import checkpoint, disk, folder
+from cls_sim.storage import checkpoint, disk, run_directory
 from cls_sim.storage.trace import Trace
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -237,7 +237,7 @@ def test_a_damaged_record_is_refused(two, home, text: bytes):
     with pytest.raises(Refused, match=r"run\.json"):
         runs.perform(into(two, out), quiet=True)
     with pytest.raises(Refused, match=r"run\.json"):
-        folder.resumed([f"resume={out}"])
+        run_directory.resumed([f"resume={out}"])
 
 
 def test_a_checkpoint_of_something_else_is_refused(two, home, monkeypatch):
@@ -290,7 +290,7 @@ def test_what_decides_the_results_may_not_change(done, figure, keys: list[str], 
     """Whatever is changed is named, in any number; nothing is touched."""
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.is_file()}
     given_ = [f"{key}={data.draw(CHANGES[key])}" for key in keys]
-    experiment = configs.read(folder.resumed([f"resume={done}", *given_]))
+    experiment = configs.read(run_directory.resumed([f"resume={done}", *given_]))
     with pytest.raises(Refused) as caught:
         runs.perform(experiment, quiet=True)
     assert caught.value.exit_code == 2
@@ -304,7 +304,7 @@ def test_what_decides_the_results_may_not_change(done, figure, keys: list[str], 
 def test_what_may_change_may_change(done):
     before = came_to(done)
     for change in ("workers=1", "debug=true", "engine=local", "device=cpu", "days=5", "seed=1000", TINY[2]):
-        runs.perform(plain(configs.read(folder.resumed([f"resume={done}", change]))), quiet=True)
+        runs.perform(plain(configs.read(run_directory.resumed([f"resume={done}", change]))), quiet=True)
         assert came_to(done)["summary"] == before["summary"]
 
 
@@ -327,7 +327,7 @@ def test_a_newer_run_is_refused(done):
     disk.write(done / "run.json", told | {"schema": 2, "version": "9.9"})
     try:
         with pytest.raises(Refused, match=r"made by cls_sim 9\.9 \(schema 2\)"):
-            folder.resumed([f"resume={done}"])
+            run_directory.resumed([f"resume={done}"])
     finally:
         disk.write(done / "run.json", told)
 
@@ -339,7 +339,7 @@ def test_a_longer_life_is_the_one_lived_at_once_and_a_shorter_one_is_refused(hom
         runs.perform(into(tiny(*arms, f"days={days}"), home / "run"), quiet=True)
     assert came_to(home / "run") == came_to(home / "whole")
     assert json.loads((home / "run" / "run.json").read_text())["resumed"] == 3
-    assert folder.resumed([f"resume={home / 'run'}"]).count("days=4") == 1
+    assert run_directory.resumed([f"resume={home / 'run'}"]).count("days=4") == 1
     with pytest.raises(Refused, match="days: 3 is less than cls-000000 has lived; give 4 or more"):
         runs.perform(into(tiny(*arms, "days=3"), home / "run"), quiet=True)
     assert came_to(home / "run") == came_to(home / "whole")
@@ -453,7 +453,7 @@ def test_checkpoints_of_released_versions_load(version: str, home):
     tree, meta = checkpoint.load(home / "run" / "checkpoints" / "cls-000000")
     assert (jobs.fingerprint(tree), meta["rows"]) == (told["fingerprint"], told["rows"])
     assert len(Trace.read(home / "run" / "trace" / "cls-000000.jsonl", rows=meta["rows"])) == told["rows"]
-    cfg = folder.record(home / "run")["arms"]["cls"] | {"device": "cpu"}
+    cfg = run_directory.record(home / "run")["arms"]["cls"] | {"device": "cpu"}
     life = configs.make_life(cfg, cfg["subjects"], cfg["seed"])
     life.load(tree)
     assert live(life, told["tick"] + 10).clock.tick == told["tick"] + 10

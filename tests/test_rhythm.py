@@ -17,7 +17,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
 from cls_sim.core.part import View
 from cls_sim.rhythm.base import Rhythm
-from cls_sim.running.vitals import Vitals
+from cls_sim.running.finite import FiniteCheck
 from tests.lives import small, wraps
 
 ROOM = [name for name, module in cls.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
@@ -227,7 +227,7 @@ def test_a_validated_life_can_be_saved_from_birth_on(hippocampus: str):
     rhythm = cls.Validated(wake=4, night=6, check=2)
     life = small(2, rhythm=rhythm, hippocampus=getattr(cls, hippocampus)())
     for _ in range(12):  # into the second night
-        Vitals(life).examine()
+        FiniteCheck(life).examine()
         life.step()
     assert life.clock.night.min() > 0
 

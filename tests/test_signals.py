@@ -249,7 +249,7 @@ def test_a_run_leaves_the_process_as_it_was(two, home, monkeypatch):
         before = world()
         runs.perform(into(two, home / "run"), quiet=True)
         assert world() == before
-        monkeypatch.setattr(jobs.Kept, "_fork", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        monkeypatch.setattr(jobs.CheckpointedLife, "_fork", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Interrupted):
             runs.perform(into(two, home / "stopped"), quiet=True)
         monkeypatch.undo()

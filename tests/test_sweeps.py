@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from cls_sim.commands import sweeps
 from cls_sim.config.configs import read
 from cls_sim.core.errors import Broken, Refused
-from cls_sim.storage.folder import config_hash
+from cls_sim.storage.run_directory import config_hash
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "arms=[cls]"]

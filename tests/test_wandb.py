@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from cls_sim import sinks
-from cls_sim.sinks import mirror
 from cls_sim.sinks import wandb as arm
+from cls_sim.sinks import wandb_run
 from cls_sim.sinks.service import Service
 from cls_sim.storage.trace import Trace
 from tests.wandb_server import KEY, served
@@ -132,13 +132,13 @@ def test_what_a_life_costs_is_read_without_touching_it():
 
 
 def test_a_name_is_what_was_overridden_in_one_line():
-    assert mirror.name_of(["experiment=digits", "out=/x", "seed=3", "wandb=online", "+x.y=1"]) == "seed=3,+x.y=1"
-    assert len(mirror.name_of([f"seed={'1' * 500}"])) == mirror.LONGEST
+    assert wandb_run.name_of(["experiment=digits", "out=/x", "seed=3", "wandb=online", "+x.y=1"]) == "seed=3,+x.y=1"
+    assert len(wandb_run.name_of([f"seed={'1' * 500}"])) == wandb_run.LONGEST
 
 
 def test_a_configuration_goes_without_the_environment(monkeypatch):
     monkeypatch.setenv("CLS_SIM_DATA_DIR", "/home/somebody/data")
-    told = mirror.without_environment({"world": {"folder": "/home/somebody/data/mnist", "batch": 3}, "x": ["a"]})
+    told = wandb_run.without_environment({"world": {"folder": "/home/somebody/data/mnist", "batch": 3}, "x": ["a"]})
     assert told == {"world": {"folder": "${oc.env:CLS_SIM_DATA_DIR}/mnist", "batch": 3}, "x": ["a"]}
 
 
@@ -148,7 +148,7 @@ def test_an_artifact_holds_the_run_but_no_checkpoint_and_no_environment(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "config.yaml").write_text("folder: /home/somebody/data")
-    told = mirror.artifact(tmp_path, {"experiment": "digits", "config_sha256": "0" * 64})
+    told = wandb_run.artifact(tmp_path, {"experiment": "digits", "config_sha256": "0" * 64})
     assert sorted(told["files"]) == ["summary.json", "trace/a.jsonl"]
 
 
@@ -231,9 +231,9 @@ def test_a_folder_that_cannot_be_written_stops_no_life(tmp_path):
     (tmp_path / "run.json").write_text('{"overrides": []}')
     trace = Trace()
     with pytest.warns(UserWarning, match="is dropped .*; the life goes on"):  # noqa: SIM117
-        with mirror.Mirror("offline", tmp_path, "cls-000000", {}, trace) as mirrored:
+        with wandb_run.WandbRun("offline", tmp_path, "cls-000000", {}, trace) as mirrored:
             mirrored.moment(row(1), None)
-    with mirror.Mirror("off", tmp_path, "cls-000000", {}, trace) as mirrored:
+    with wandb_run.WandbRun("off", tmp_path, "cls-000000", {}, trace) as mirrored:
         mirrored.moment(row(1), None)
 
 

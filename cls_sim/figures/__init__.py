@@ -12,8 +12,8 @@ from cls_sim.figures.compared import arms, compared, sweep
 from cls_sim.figures.frontier import frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
+from cls_sim.figures.specs import WISHES, draw
 from cls_sim.figures.theory import curves
-from cls_sim.figures.wishes import WISHES, draw
 
 __all__ = [
     "THIN",

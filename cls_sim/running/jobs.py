@@ -16,11 +16,11 @@ from cls_sim.core.errors import Refused
 from cls_sim.core.ledger import extra_bytes
 from cls_sim.core.signals import Interrupted, heeded
 from cls_sim.life import Life
+from cls_sim.running.checkpointed import CheckpointedLife, past_of
 from cls_sim.running.job import Job
-from cls_sim.running.kept import Kept, past_of
-from cls_sim.sinks.mirror import Mirror
+from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage.disk import read, write
-from cls_sim.storage.folder import claimed
+from cls_sim.storage.run_directory import claimed
 
 PATIENCE = 10.0  # seconds that a process whose run was killed may take to notice
 
@@ -31,8 +31,8 @@ def live(job: Job, folder: Path, show: bool = False) -> None:
     if is_done(job, folder):
         return
     with heeded() as ear, _one_thread(), claimed(folder / "jobs" / f".{job.name}.lock", PATIENCE), ExitStack() as stack:
-        kept = Kept(job, folder, ear)
-        kept.mirror = stack.enter_context(Mirror(job.arm.cfg["wandb"], folder, job.name, job.arm.cfg, kept.trace))
+        kept = CheckpointedLife(job, folder, ear)
+        kept.wandb_run = stack.enter_context(WandbRun(job.arm.cfg["wandb"], folder, job.name, job.arm.cfg, kept.trace))
         if not kept.life.over:
             report.unlink(missing_ok=True)
         bar = sinks.progress(kept.life, job.arm.cfg["days"], job.arm.name) if show else None

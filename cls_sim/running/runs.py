@@ -18,15 +18,15 @@ from cls_sim.core.part import Part
 from cls_sim.core.signals import Ear, Interrupted, heeded
 from cls_sim.life import Life
 from cls_sim.running import engines
+from cls_sim.running.checkpointed import made, save_every
+from cls_sim.running.finite import FiniteCheck
 from cls_sim.running.job import Job, jobs
 from cls_sim.running.jobs import fingerprint, live
-from cls_sim.running.kept import made, save_every
-from cls_sim.running.vitals import Vitals
-from cls_sim.sinks.mirror import show
-from cls_sim.storage import folder as folders
-from cls_sim.storage.derived import readings
+from cls_sim.sinks.wandb_run import show
+from cls_sim.storage import run_directory as folders
 from cls_sim.storage.disk import read, write
-from cls_sim.storage.folder import config_hash
+from cls_sim.storage.readings import readings
+from cls_sim.storage.run_directory import config_hash
 from cls_sim.storage.trace import Trace
 
 __all__ = ["Job", "draw", "fingerprint", "jobs", "live", "perform", "readings", "run", "summarise", "traces"]
@@ -43,7 +43,7 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
     >>> trace.last("accuracy").shape
     (2, 5)
     """
-    trace, vitals, everybody = Trace() if trace is None else trace, Vitals(life), np.ones(life.spec.subjects, bool)
+    trace, finite, everybody = Trace() if trace is None else trace, FiniteCheck(life), np.ones(life.spec.subjects, bool)
     life.horizon = life.until(days)
 
     def look(moment: Moment) -> None:
@@ -53,13 +53,13 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
 
     bar = sinks.progress(life, days, "life") if progress else None
     try:
-        with heeded("SIGINT", leaves=False) as ear, vitals:
+        with heeded("SIGINT", leaves=False) as ear, finite:
             if life.clock.tick == 0:
                 look(Moment("life.begin", everybody))
             while not life.over:
                 ear.check()
                 moments = life.step()
-                vitals.pulse()
+                finite.pulse()
                 for moment in moments:
                     look(moment)
                 if bar:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim import ROOMS
-from cls_sim.commands.campaign.pieces import Piece
+from cls_sim.commands.campaign.plan import Piece
 from cls_sim.config import configs
 
 DECIDE = (*ROOMS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends

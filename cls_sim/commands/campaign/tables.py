@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from cls_sim.commands.campaign import pieces
+from cls_sim.commands.campaign import plan
 
 if TYPE_CHECKING:
-    from cls_sim.commands.campaign.pieces import Piece
+    from cls_sim.commands.campaign.plan import Piece
     from cls_sim.commands.campaign.results import Results
 
 HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
@@ -194,7 +194,7 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -
                 cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
             cells.setdefault(name, {})[piece.scenario or ""] = cell
     scenarios = dict.fromkeys(piece.scenario or "" for piece, _ in found)
-    order = [*pieces.read(experiment).get("arm", ()), *cells]  # that of the file, however its arms were divided
+    order = [*plan.read(experiment).get("arm", ()), *cells]  # that of the file, however its arms were divided
     cells = {arm: cells[arm] for arm in sorted(cells, key=order.index)}
     decided = count["inside"] + count[OUTSIDE]
     sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))

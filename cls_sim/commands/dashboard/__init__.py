@@ -87,7 +87,7 @@ def _place(runs: Sequence[Run], options: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _send(runs: Sequence[Run], mode: str) -> None:
-    from cls_sim.sinks.mirror import send
+    from cls_sim.sinks.wandb_run import send
 
     for run in runs:
         sent = send(mode or "online", run.folder)

@@ -191,7 +191,7 @@ def _method(name: str, asked: configs.Experiment | None) -> str | None:
 
 def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) -> Arm:
     """An arm from the traces and reports of those of its jobs that are done."""
-    from cls_sim.storage.derived import readings
+    from cls_sim.storage.readings import readings
     from cls_sim.storage.trace import Trace
 
     arm = Arm(name, method, int(cfg.get("seed", 0)), int(cfg.get("subjects", 0)))

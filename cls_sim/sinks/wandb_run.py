@@ -26,8 +26,8 @@ LONGEST = 120  # characters of a name
 SKIPPED = ("checkpoints", "wandb")  # folders that are no part of the artifact
 
 
-class Mirror:
-    """One job at W&B while it lives: `with Mirror(…) as mirror`, then `mirror.moment(row, life)` for every row.
+class WandbRun:
+    """One job at W&B while it lives: `with WandbRun(…) as run`, then `run.moment(row, life)` for every row.
 
     Leaving it tells how the job ended.  With mode "off" it does nothing.
     """
@@ -35,7 +35,7 @@ class Mirror:
     def __init__(self, mode: str, folder: Path, job: str, cfg: Mapping[str, Any], trace: Trace, **how: Any):
         self.sink = None if mode == "off" else sinks.Fenced(Told(mode, folder, job, cfg, trace, **how))
 
-    def __enter__(self) -> Mirror:
+    def __enter__(self) -> WandbRun:
         if self.sink:
             self.sink.start({})
         return self
@@ -143,7 +143,7 @@ def without_environment(tree: Any) -> Any:
 
 def final(folder: Path, job: str, trace: Trace) -> dict[str, Any]:
     """What a finished job came to: its last readings with their intervals, what it cost, and a row a subject."""
-    from cls_sim.storage.derived import readings
+    from cls_sim.storage.readings import readings
 
     last = readings(trace)
     told: dict[str, Any] = {}
@@ -221,7 +221,7 @@ def send(mode: str, folder: Path) -> list[str]:
     for path in sorted((folder / "trace").glob("*.jsonl")):
         arm = path.stem.rpartition("-")[0]
         if arm in arms and (folder / "jobs" / f"{path.stem}.json").is_file():
-            with Mirror(mode, folder, path.stem, arms[arm], Trace.read(path), fresh=True):
+            with WandbRun(mode, folder, path.stem, arms[arm], Trace.read(path), fresh=True):
                 sent.append(path.stem)
     summary = json.loads((folder / "summary.json").read_text())
     show(mode, folder, summary, fresh=True)

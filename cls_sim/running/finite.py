@@ -18,7 +18,7 @@ FEW = 1024  # numbers that a pulse looks at, or one a subject
 REMEDY = "lower the rate of plasticity; what was saved before is whole"
 
 
-class Vitals:
+class FiniteCheck:
     """Watches over a life: every number of its state is finite, or Diverged says whose is not, where and when.
 
     arm  the name of the life in what is said
@@ -35,7 +35,7 @@ class Vitals:
         self._weights: Tensor | None = None
         self._few = np.zeros(0, np.float32)
 
-    def __enter__(self) -> Vitals:
+    def __enter__(self) -> FiniteCheck:
         self._complaints = warnings.catch_warnings()
         self._complaints.__enter__()
         warnings.filterwarnings("ignore", "(overflow|invalid value) encountered in dot", RuntimeWarning)

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.campaign import tables
-from cls_sim.commands.campaign.pieces import Piece, pieces
+from cls_sim.commands.campaign.plan import Piece, pieces
 from cls_sim.commands.campaign.results import Results, fingerprint
 from cls_sim.commands.door import entered
 from cls_sim.config import configs

@@ -25,11 +25,11 @@ from cls_sim.core.errors import Broken, Refused, real, whole
 from cls_sim.core.part import State
 from cls_sim.core.signals import Ear
 from cls_sim.life import Life
-from cls_sim.running.vitals import Vitals
-from cls_sim.sinks.mirror import Mirror
+from cls_sim.running.finite import FiniteCheck
+from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage import checkpoint
 from cls_sim.storage.disk import renamed
-from cls_sim.storage.folder import say
+from cls_sim.storage.run_directory import say
 from cls_sim.storage.trace import Trace
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ SAVE_EVERY = 60.0  # seconds between checkpoints; where a night or a context end
 SHARE = 50  # there, saving takes at most a fiftieth of the time
 
 
-class Kept:
+class CheckpointedLife:
     """A job's life, and what keeps it on the disk: born, or gone on with from where it was last saved."""
 
     def __init__(self, job: Job, folder: Path, ear: Ear):
@@ -58,8 +58,8 @@ class Kept:
             shutil.rmtree(self.here)
             saved = None
         self.life, self.trace = self._go_on(*saved) if saved else self._be_born()
-        self.vitals = Vitals(self.life, job.arm.name)
-        self.mirror: Mirror | None = None  # W&B
+        self.finite = FiniteCheck(self.life, job.arm.name)
+        self.wandb_run: WandbRun | None = None  # W&B
         self.leaving = {name: at for name, at in job.forks if not checkpoint.found(self.here / f"fork-{name}")}
 
     def _go_on(self, tree: dict[str, Any], meta: Mapping[str, Any]) -> tuple[Life, Trace]:
@@ -120,7 +120,7 @@ class Kept:
 
     def live(self, bar: sinks.Progress | None = None) -> None:
         """Live to the end.  Between any two ticks, and between moments, the life can stop and go on later."""
-        with self.vitals:
+        with self.finite:
             while True:
                 ended = [moment.name for moment in self.unseen]
                 self._look()
@@ -130,7 +130,7 @@ class Kept:
                 self._save_in_time("night.end" in ended or "context.end" in ended)
                 self.ear.check()
                 self.unseen = self.life.step()
-                self.vitals.pulse()
+                self.finite.pulse()
                 if bar:
                     bar.update(self.life.clock)
         self._fork(ended=True)
@@ -145,12 +145,12 @@ class Kept:
             with self.ear.at_once():  # exams can be long, and change nothing
                 readings = self.life.measure(self.unseen[0])
             if readings:
-                self.vitals.examine()
-                self.vitals.read(readings)
+                self.finite.examine()
+                self.finite.read(readings)
                 numbers = {name: value.cpu().numpy() for name, value in readings.items()}
                 row = self.trace.append(self.unseen[0], self.life.clock, numbers)
-                if self.mirror:
-                    self.mirror.moment(row, self.life)
+                if self.wandb_run:
+                    self.wandb_run.moment(row, self.life)
             self.unseen.pop(0)
 
     def _fork(self, ended: bool = False) -> None:
@@ -183,7 +183,7 @@ class Kept:
     def _examined(self) -> State:
         """The state, of which every number is one."""
         tree = self.life.state()
-        self.vitals.examine(tree)
+        self.finite.examine(tree)
         return tree
 
     def _meta(self, rows: int) -> dict[str, Any]:
