@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from cls_sim import claims
+from cls_sim.claims.arms import frontier
+from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused
 from cls_sim.storage.trace import Trace
@@ -114,6 +116,8 @@ def test_below_seed_1000_nothing_is_decided_and_other_sizes_are_left_out():
 def test_a_claim_with_an_unknown_key_or_kind_is_refused():
     with pytest.raises(Refused, match="vale"):
         verdict({"is": "at_most", "arm": "a", "vale": 0.3}, {"a": NOISE})
+    with pytest.raises(Refused, match=r"claims\.it\.value: is missing"):  # was a TypeError
+        verdict({"is": "at_most", "arm": "a"}, {"a": NOISE})
     with pytest.raises(Refused, match=r"claims\.it\.is"):
         verdict({"is": "at_mos", "arm": "a", "value": 0.3}, {"a": NOISE})
 
@@ -184,11 +188,10 @@ def test_the_frontier_of_the_better_family_encloses_more():
         name: {"kept": jitter(x), "new": jitter(y)}
         for name, (x, y) in {"a": (0.9, 0.5), "b": (0.6, 0.8), "c": (0.3, 0.0), "d": (0.0, 0.8)}.items()
     }
-    from cls_sim.claims.frontier import frontier
-
-    told = frontier({}, readings, ["a", "b"], ["c", "d"], "kept", "new", by=0.5)
-    assert told["passed"] and told["value"] == pytest.approx(0.9 * 0.5 + 0.6 * 0.3, abs=0.03)
-    assert not frontier({}, readings, ["c", "d"], ["a", "b"], "kept", "new")["passed"]
+    case = Case({}, readings)
+    found = frontier(case, ["a", "b"], ["c", "d"], "kept", "new", by=0.5)
+    assert found.passed and found.value == pytest.approx(0.9 * 0.5 + 0.6 * 0.3, abs=0.03)
+    assert not frontier(case, ["c", "d"], ["a", "b"], "kept", "new").passed
 
 
 def test_sleep_spares_only_where_something_is_lost():

@@ -11,6 +11,7 @@ from lives import live, small
 
 import cls_sim as cls
 from cls_sim.claims import lives as claims
+from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused
 from cls_sim.core.part import Spec
@@ -142,15 +143,15 @@ def test_what_worsens_and_what_peaks_is_told_from_what_does_not():
     noise = 0.01 * np.random.default_rng(0).standard_normal((50, 8))
     time = np.linspace(0, 1, 50)[:, None]
     rising, flat, hump = 0.2 + time + noise, 0.2 + 0 * time + noise, 1 - (2 * time - 1) ** 2 + noise
-    assert claims.worsens(told(rising), {}, "old", "error")["passed"]
-    assert not claims.worsens(told(flat), {}, "old", "error")["passed"]
-    assert claims.rises_then_falls(told(hump), {}, "old", "error")["passed"]
-    assert not claims.rises_then_falls(told(rising), {}, "old", "error")["passed"]
+    assert claims.worsens(Case(told(rising), {}), "old", "error").passed
+    assert not claims.worsens(Case(told(flat), {}), "old", "error").passed
+    assert claims.rises_then_falls(Case(told(hump), {}), "old", "error").passed
+    assert not claims.rises_then_falls(Case(told(rising), {}), "old", "error").passed
 
 
 def test_stages_must_come_one_after_another():
     time = np.arange(20.0)[:, None, None]
     late = np.array([4.0, 8.0, 12.0]) + np.random.default_rng(1).integers(0, 2, (8, 1))
     values = (time > late).astype(float)
-    assert claims.stages(told(values), {}, "old", "error")["passed"]
-    assert not claims.stages(told(values[..., ::-1]), {}, "old", "error")["passed"]
+    assert claims.stages(Case(told(values), {}), "old", "error").passed
+    assert not claims.stages(Case(told(values[..., ::-1]), {}), "old", "error").passed

@@ -12,6 +12,7 @@ from test_replay import VIEW, begun, clock_at, draw, lesson, lived, nights, reme
 
 import cls_sim as cls
 from cls_sim.claims import KINDS
+from cls_sim.claims.case import Case
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.replay.base import Replay
@@ -250,8 +251,8 @@ def test_sooner_counts_to_the_criterion_subject_by_subject():
         "never": trace([[1, 1]] * 4, counts),
     }
     settings = {"reading": "error", "criterion": 0.2, "counted": "dose"}
-    verdict = KINDS["sooner"](traces, {}, "fast", "slow", at_most=0.5, **settings)
-    assert verdict["value"] == 1.0 and not verdict["passed"]  # the second subject takes two of two
-    assert KINDS["sooner"](traces, {}, "slow", "fast", at_least=1.0, **settings)["passed"]
-    assert KINDS["sooner"](traces, {}, "never", "fast", at_least=9.0, **settings)["passed"]
-    assert not KINDS["sooner"](traces, {}, "never", "fast", at_most=9.0, **settings)["passed"]
+    verdict = KINDS["sooner"](Case(traces, {}), "fast", "slow", at_most=0.5, **settings)
+    assert verdict.value == 1.0 and not verdict.passed  # the second subject takes two of two
+    assert KINDS["sooner"](Case(traces, {}), "slow", "fast", at_least=1.0, **settings).passed
+    assert KINDS["sooner"](Case(traces, {}), "never", "fast", at_least=9.0, **settings).passed
+    assert not KINDS["sooner"](Case(traces, {}), "never", "fast", at_most=9.0, **settings).passed

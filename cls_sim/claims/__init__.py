@@ -1,7 +1,8 @@
 """What an experiment claims, held against what it measured.
 
 A claim in an experiment's file says `is:` (one of the kinds below), its numbers, its `source`, and `size:` (paper or
-small) or `scenario:` if it is meant for that one only.  Every kind returns (value, expected, tolerance, passed).
+small) or `scenario:` if it is meant for that one only.  Every kind is a function of a `Case`, what was measured, and
+of the claim's settings; it returns a `Verdict`.
 """
 
 from __future__ import annotations
@@ -10,21 +11,26 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cls_sim.claims import arms, criterion, development, frontier, go_cls, lives, memories, profiles, sleep
-from cls_sim.claims.values import Readings, Verdict
+import numpy as np
+
+from cls_sim.claims import arms, go_cls, lives, memories, profiles
+from cls_sim.claims.case import Case, Verdict
 from cls_sim.core.errors import Refused, choice, suggest
 from cls_sim.statistics import FEWEST
 from cls_sim.storage.trace import Trace
 
 ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
 KINDS: dict[str, Callable[..., Verdict]] = {
-    kind.__name__: kind
-    for room in (arms, frontier, profiles, lives, go_cls, memories, criterion, development, sleep)
-    for kind in room.KINDS
+    kind.__name__: kind for family in (arms, profiles, lives, go_cls, memories) for kind in family.KINDS
 }
 
 
-def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Readings, cfg: Mapping[str, Any]) -> list:
+def judge(
+    claims: Mapping[str, Any],
+    traces: Mapping[str, Trace],
+    readings: Mapping[str, Mapping[str, np.ndarray]],
+    cfg: Mapping[str, Any],
+) -> list[dict[str, Any]]:
     """Every claim of this size with its value; `passed` is null where nothing is decided.
 
     That is below seed 1000 (these are for choosing), where an arm was not run, and where an interval is asked for and
@@ -36,19 +42,20 @@ def judge(claims: Mapping[str, Any], traces: Mapping[str, Trace], readings: Read
             continue
         kind = KINDS[choice(f"claims.{name}.is", claim.get("is"), KINDS)]
         settings = {k: v for k, v in claim.items() if k not in ABOUT}
-        verdict: Verdict = {"name": name, "says": claim.get("says"), "source": claim.get("source")}
-        verdict["theory"] = claim.get("theory", claim.get("law"))
+        entry = {"name": name, "says": claim.get("says"), "source": claim.get("source")}
+        entry["theory"] = claim.get("theory", claim.get("law"))
         if not about(claim) <= set(traces):
-            found.append(verdict | {"expected": None, "tolerance": None, "value": None, "passed": None})
+            found.append(entry | {"expected": None, "tolerance": None, "value": None, "passed": None})
             continue
         _check(name, kind, settings)
-        verdict |= kind(traces, readings, **settings)
-        bare = str(verdict["expected"]).startswith("interval") and cfg.get("subjects", FEWEST) < FEWEST
+        verdict = kind(Case(traces, readings), **settings)
+        entry |= verdict.entries()
+        bare = str(verdict.expected).startswith("interval") and cfg.get("subjects", FEWEST) < FEWEST
         if cfg["seed"] < 1000 or bare:
-            verdict["passed"] = None
+            entry["passed"] = None
         if "missed" in claim:
-            verdict["missed"] = claim["missed"]
-        found.append(verdict)
+            entry["missed"] = claim["missed"]
+        found.append(entry)
     return found
 
 
@@ -63,8 +70,12 @@ def about(claim: Mapping[str, Any]) -> set[str]:
     return {*named, *several, *claim.get("arms", []), *claim.get("cells", {})}
 
 
-def _check(name: str, kind: Callable, settings: Mapping[str, Any]) -> None:
-    known = list(inspect.signature(kind).parameters)[2:]
+def _check(name: str, kind: Callable[..., Verdict], settings: Mapping[str, Any]) -> None:
+    """Refuse settings that a kind of claim does not have, and those that it lacks."""
+    _, *known = inspect.signature(kind).parameters.values()
     for key in settings:
-        if key not in known:
-            raise Refused(f"claims.{name}.{key}", "is unknown", suggest(key, known))
+        if key not in (names := [p.name for p in known]):
+            raise Refused(f"claims.{name}.{key}", "is unknown", suggest(key, names))
+    for p in known:
+        if p.default is p.empty and p.name not in settings:
+            raise Refused(f"claims.{name}.{p.name}", f"is missing for a claim of the kind {kind.__name__}", "give it")

@@ -7,63 +7,49 @@ from typing import Any
 import numpy as np
 
 from cls_sim import theory
-from cls_sim.claims.values import Readings, Traces, Verdict, relative, values, worst
-from cls_sim.storage.trace import Trace
-
-
-def _dose(trace: Trace, reading: str) -> tuple[np.ndarray, np.ndarray]:
-    """A reading's mean over subjects against the dose: both [t]."""
-    _, dose = trace.reading("dose")
-    _, found = trace.reading(reading)
-    return np.asarray(dose).mean(1), np.asarray(found)
-
+from cls_sim.claims.case import Case, Verdict, laws, relative, worst
 
 CURVES = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
 
 
-def curve(
-    traces: Traces,
-    readings: Any,
-    cells: dict[str, float],
-    load: float,
-    reading: str,
-    law: str,
-    tolerance: float,
-) -> Verdict:
+def _dose(case: Case, arm: str, reading: str) -> tuple[np.ndarray, np.ndarray]:
+    """The mean dose over subjects [t], and a reading [t, s]."""
+    return np.asarray(case.traces[arm].reading("dose")[1]).mean(1), np.asarray(case.traces[arm].reading(reading)[1])
+
+
+def curve(case: Case, cells: dict[str, float], load: float, reading: str, law: str, tolerance: float) -> Verdict:
     """For every cell (arm: SNR), the relative L2 distance of the mean curve from the analytic one, over the dose."""
     distances = {}
     for arm, snr in cells.items():
-        dose, errors = _dose(traces[arm], reading)
+        dose, errors = _dose(case, arm, reading)
         distances[arm] = relative(errors.mean(1), CURVES[law](dose, snr, load))
     return worst(distances, tolerance)
 
 
-def same_dose(traces: Traces, readings: Any, arm: str, than: str, reading: str, tolerance: float) -> Verdict:
+def same_dose(case: Case, arm: str, than: str, reading: str, tolerance: float) -> Verdict:
     """Two schedules agree at equal dose, subject by subject: relative L2 distance, one read at the other's."""
-    (dose, ours), (other, theirs) = _dose(traces[arm], reading), _dose(traces[than], reading)
+    (dose, ours), (other, theirs) = _dose(case, arm, reading), _dose(case, than, reading)
     inside = other <= dose.max()
     aligned = np.stack([np.interp(other[inside], dose, ours[:, i]) for i in range(ours.shape[1])], 1)
     distance = relative(aligned, theirs[inside])
-    return {"expected": 0.0, "tolerance": tolerance, "value": distance, "passed": distance <= tolerance}
+    return Verdict(0.0, distance, distance <= tolerance, tolerance)
 
 
-def optimum(
-    traces: Traces, readings: Any, cells: dict[str, float], load: float, reading: str, tolerance: float
-) -> Verdict:
+def optimum(case: Case, cells: dict[str, float], load: float, reading: str, tolerance: float) -> Verdict:
     """For every cell (arm: SNR), the error at the analytic best dose s*, relative to the sampled minimum, less 1."""
     excess = {}
     for arm, snr in cells.items():
-        dose, errors = _dose(traces[arm], reading)
+        dose, errors = _dose(case, arm, reading)
         mean = errors.mean(1)
         excess[arm] = float(np.interp(theory.best_dose(snr, load), dose, mean) / mean.min() - 1)
     return worst(excess, tolerance)
 
 
-def collapse(traces: Traces, readings: Any, arms: list[str], reading: str, tolerance: float) -> Verdict:
+def collapse(case: Case, arms: list[str], reading: str, tolerance: float) -> Verdict:
     """The arms' mean curves, each over its first value, lie on one another: the largest difference over the dose."""
     curves = {}
     for arm in arms:
-        dose, errors = _dose(traces[arm], reading)
+        dose, errors = _dose(case, arm, reading)
         curves[arm] = (dose, errors.mean(1) / errors[0].mean())
     off = {}
     for i, one in enumerate(arms):
@@ -74,8 +60,7 @@ def collapse(traces: Traces, readings: Any, arms: list[str], reading: str, toler
 
 
 def on_curve(
-    traces: Traces,
-    readings: Readings,
+    case: Case,
     arms: list[str],
     reading: str,
     law: str,
@@ -84,11 +69,10 @@ def on_curve(
     settings: dict[str, Any] | None = None,
 ) -> Verdict:
     """At the end, every arm's mean reading lies on a law of cls_sim.theory, at its mean dose or another reading x."""
-    curve = theory.law("claims.law", law)
     off = {}
-    for arm in arms:
-        at, mean = (float(np.nanmean(values(traces, readings, arm, name))) for name in (x, reading))
-        off[arm] = abs(float(np.ravel(curve(np.array([at]), **(settings or {})))[0]) - mean)
+    for arm, wanted in laws(law, arms, settings).items():
+        at, mean = (case.mean(arm, name) for name in (x, reading))
+        off[arm] = abs(float(np.ravel(wanted(np.array([at])))[0]) - mean)
     return worst(off, tolerance)
 
 

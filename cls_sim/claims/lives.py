@@ -1,68 +1,165 @@
-"""Kinds of claims on what happens over a life."""
+"""Kinds of claims on what happens over a life: stages, criteria, what a night leaves as it was."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.values import Readings, Traces, Verdict, told
-from cls_sim.core.errors import Refused
+from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, worst
+from cls_sim.core.errors import Refused, real
 
 
-def stages(traces: Traces, readings: Readings, arm: str, reading: str, share: float = 0.5) -> Verdict:
+def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
     """The places of a profile come up one after another: the day [k] on which each reaches a share of its last number.
 
     Every paired 95 % interval of a place's day less that of the place before lies above 0.
     """
-    days, values = traces[arm].reading(reading)
+    days, values = case.traces[arm].reading(reading)
     if values.ndim != 3:
         raise Refused(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
     when = days[(values >= share * values[-1]).argmax(0)]  # [s, k]
-    gaps = [statistics.paired(when[:, k + 1], when[:, k]) for k in range(when.shape[1] - 1)]
-    said = {"expected": "each later than the one before", "tolerance": 0, "value": when.mean(0).tolist()}
-    lows = [float(gap.low) for gap in gaps]
-    return said | {"interval": lows, "passed": bool(min(lows) > 0)}
+    lows = [float(statistics.paired(when[:, k + 1], when[:, k]).low) for k in range(when.shape[1] - 1)]
+    return Verdict("each later than the one before", when.mean(0).tolist(), min(lows) > 0, interval=lows)
 
 
-def worsens(traces: Traces, readings: Readings, arm: str, reading: str, by: float = 0.1, part: float = 0.1) -> Verdict:
+def worsens(case: Case, arm: str, reading: str, by: float = 0.1, part: float = 0.1) -> Verdict:
     """The last part of a life against its best: mean error in the last tenth over that in the best tenth, less 1.
 
     The best tenth is the window of so many readings in which the cohort's mean is lowest; the 95 % interval of the
     subjects' relative rise lies above `by`.
     """
-    values = traces[arm].reading(reading, "day.end")[1]  # [t, s]
+    values = case.traces[arm].reading(reading, "day.end")[1]  # [t, s]
     width = max(1, round(part * len(values)))
     windows = np.stack([values[i : i + width].mean(0) for i in range(len(values) - width + 1)])
     best = int(windows.mean(1).argmin())
-    rise = statistics.estimate(windows[-1] / windows[best].mean() - windows[best] / windows[best].mean())
-    said = {"expected": f"interval above {by}", "tolerance": 0, "value": rise.mean, "best": best}
-    return said | {"interval": [rise.low, rise.high], "passed": bool(rise.low > by)}
+    e = statistics.estimate(windows[-1] / windows[best].mean() - windows[best] / windows[best].mean())
+    return Verdict(f"interval above {by}", e.mean, e.low > by, best=best, interval=[e.low, e.high])
 
 
-def rises_then_falls(traces: Traces, readings: Readings, arm: str, reading: str) -> Verdict:
+def rises_then_falls(case: Case, arm: str, reading: str) -> Verdict:
     """The highest cohort mean of a reading lies inside the life, and paired 95 % intervals above its first and last."""
-    values = traces[arm].reading(reading)[1]
+    values = case.traces[arm].reading(reading)[1]
     best = int(values.mean(1).argmax())
     lows = [float(statistics.paired(values[best], values[end]).low) for end in (0, -1)]
-    passed = 0 < best < len(values) - 1 and min(lows) > 0
-    return {"expected": "a peak inside", "tolerance": 0, "value": best, "interval": lows, "passed": bool(passed)}
+    return Verdict("a peak inside", best, 0 < best < len(values) - 1 and min(lows) > 0, interval=lows)
 
 
-def falls_within(
-    traces: Traces, readings: Readings, arm: str, reading: str, stretch: int, at_most: float, moment: str = "day.end"
-) -> Verdict:
+def falls_within(case: Case, arm: str, reading: str, stretch: int, at_most: float, moment: str = "day.end") -> Verdict:
     """A reading falls, reading by reading, within each stretch of so many: Spearman's correlation with their order.
 
     The mean over stretches and subjects is at most so much (-1: falls all the way, every time); a stretch that is not
     whole does not count.
     """
-    values = traces[arm].reading(reading, moment)[1]  # [t, s]
+    values = case.traces[arm].reading(reading, moment)[1]  # [t, s]
     whole = values[: len(values) // stretch * stretch].reshape(-1, stretch, values.shape[1])
     if not len(whole):
         raise Refused(f"claims: {arm}.{reading}", f"has {len(values)} readings, no {stretch}", "give a shorter stretch")
     found = np.array([[statistics.spearman(range(stretch), one) for one in some.T] for some in whole])
     e = statistics.estimate(found.mean(0))
-    return {"expected": f"<= {at_most}", "tolerance": 0, **told(e), "passed": bool(e.mean <= at_most)}
+    return of_mean(f"<= {at_most}", e, e.mean <= at_most)
 
 
-KINDS = (stages, worsens, rises_then_falls, falls_within)
+def sooner(
+    case: Case,
+    arm: str,
+    than: str,
+    reading: str,
+    criterion: float,
+    counted: str,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    above: bool = False,
+    since: dict[str, float] | None = None,
+) -> Verdict:
+    """What it takes one arm until the reading is at most `criterion`, over what it takes another: within bounds.
+
+    Subject by subject; the worst ratio is given.  `counted` is the reading that counts (dose, presentations), from
+    the first reading of each arm.  A subject that never reaches the criterion counts as infinite.  The mean of a
+    profile counts.
+
+    above  the reading is to be at least `criterion`
+    since  arm → the day from which it counts, for those that have a past
+    """
+    sign = -1 if above else 1
+    ours, theirs = (_taken(case, a, reading, criterion, counted, sign, (since or {}).get(a)) for a in (arm, than))
+    ratios = ours / theirs
+    if np.isnan(ratios).any():
+        return bounded(float("nan"), at_least, at_most)
+    return all_bounded(ratios, at_least, at_most)
+
+
+def _taken(
+    case: Case, arm: str, reading: str, criterion: float, counted: str, sign: int, since: float | None
+) -> np.ndarray:
+    """What was counted [s] from an arm's first reading to that at which it reached the criterion."""
+    days, values = case.traces[arm].reading(reading)
+    values, counts = (np.asarray(found, np.float64) for found in (values, case.traces[arm].reading(counted)[1]))
+    values = np.nanmean(values, 2) if values.ndim == 3 else values
+    if values.ndim != 2 or values.shape != counts.shape:
+        raise Refused("claims.counted", f"{reading} and {counted} are not looked at together", "name two such readings")
+    first = 0 if since is None else max(0, int((days <= since + 1e-9).sum()) - 1)  # the last reading of the past
+    values, counts = values[first:], counts[first:]
+    reached = sign * values <= sign * criterion
+    first = np.where(reached.any(0), reached.argmax(0), 0)
+    taken = counts[first, np.arange(values.shape[1])] - counts[0]
+    return np.where(reached.any(0), taken, np.inf)
+
+
+def half_times(case: Case, arm: str, reading: str, x: Sequence[float], cv: float) -> Verdict:
+    """The day t at which each place of a profile is half its way to 1 goes as 1 / x: x · t has a small variation.
+
+    The coefficient of variation over places, of means over subjects, is at most cv; a place that is never half way
+    makes it infinite.
+    """
+    days, curve = case.traces[arm].reading(reading)
+    mean, strength = np.nanmean(curve, 1), np.asarray(x, np.float64)  # [t, k]
+    if mean.shape[1] != len(strength):
+        raise Refused("claims.x", f"has {len(strength)} places and {reading} has {mean.shape[1]}", "give as many")
+    products = strength * np.array([_half(days, mean[:, k]) for k in range(len(strength))])
+    found = float(products.std() / products.mean()) if np.isfinite(products).all() else float("inf")
+    return Verdict(f"CV <= {cv}", found, found <= cv, cells=products.tolist())
+
+
+def _half(days: np.ndarray, curve: np.ndarray) -> float:
+    """The first day at which a curve passes a half, between its points by a straight line."""
+    over = np.flatnonzero(curve >= 0.5)
+    if not len(over) or over[0] == 0:
+        return float("inf")
+    i = int(over[0])
+    return float(days[i - 1] + (0.5 - curve[i - 1]) / (curve[i] - curve[i - 1]) * (days[i] - days[i - 1]))
+
+
+def kept(case: Case, arms: list[str], reading: str, tolerance: float, moment: str = "life.begin") -> Verdict:
+    """At the end a reading is what it was at the first such moment, for every subject: the largest relative change."""
+    off = {}
+    for arm in arms:
+        first = np.asarray(case.traces[arm].reading(reading, moment)[1][0], np.float64)
+        off[arm] = float(np.abs(case.traces[arm].last(reading) / first - 1).max())
+    return worst(off, tolerance)
+
+
+def order_kept(
+    case: Case, arms: list[str], reading: str, at_least: float, share: float = 0.5, moment: str = "day.end"
+) -> Verdict:
+    """The strongest `share` of a profile, as it was last at such a moment, is in the same order at the end.
+
+    Spearman's correlation, subject by subject; the mean of the worst arm is at least so much.
+    """
+    real("claims.share", share, 0.0, 1.0, open_low=True)
+    found = {}
+    for arm in arms:
+        before = np.asarray(case.traces[arm].reading(reading, moment)[1][-1], np.float64)
+        after = case.profile(arm, reading)
+        places = round(share * before.shape[-1])
+        if before.ndim != 2 or places < 3:
+            raise Refused("claims.share", f"leaves {places} places to order", "name a profile and a share of 3 or more")
+        strong = np.argsort(-before, 1, kind="stable")[:, :places]
+        pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)
+        found[arm] = float(np.mean([statistics.spearman(a, b) for a, b in pairs]))
+    arm = min(found, key=lambda name: found[name])
+    return Verdict(f">= {at_least}", found[arm], found[arm] >= at_least, worst=arm, cells=found)
+
+
+KINDS = (stages, worsens, rises_then_falls, falls_within, sooner, half_times, kept, order_kept)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.values import Readings, Traces, Verdict, profile
+from cls_sim.claims.case import Case, Verdict, of_mean
 from cls_sim.core.errors import choice
 
 
 def lifetimes(
-    traces: Traces,
-    readings: Readings,
+    case: Case,
     cells: dict[str, float],
     reading: str,
     x: Sequence[float],
@@ -30,8 +29,7 @@ def lifetimes(
     """
     choice("grows", grows, ("power", "linear"))
     numbers = np.array(list(cells.values()), np.float64)
-    ages = np.asarray(x, np.float64)
-    lives = np.array([lasts(ages, np.nanmean(profile(traces, arm, reading), 0), at_least) for arm in cells])
+    lives = np.array([lasts(np.asarray(x, np.float64), case.mean_profile(arm, reading), at_least) for arm in cells])
     if not (lives > 0).all():
         found, fits = float("nan"), 0.0
     elif grows == "power":
@@ -39,12 +37,9 @@ def lifetimes(
     else:
         found = float(np.polyfit(numbers, lives / lives[0], 1)[0])
         fits = float(np.corrcoef(numbers, lives)[0, 1] ** 2)
-    said = {"expected": f"{grows}, {low} to {high}" + (f", R² >= {r2}" if r2 else ""), "tolerance": 0, "value": found}
-    return (
-        said
-        | {"cells": dict(zip(cells, lives.tolist(), strict=True)), "r2": fits}
-        | {"passed": bool(low <= found <= high and fits >= r2)}
-    )
+    expected = f"{grows}, {low} to {high}" + (f", R² >= {r2}" if r2 else "")
+    lived = dict(zip(cells, lives.tolist(), strict=True))
+    return Verdict(expected, found, low <= found <= high and fits >= r2, cells=lived, r2=fits)
 
 
 def lasts(age: np.ndarray, snr: np.ndarray, least: float = 1.0) -> float:
@@ -63,8 +58,7 @@ def lasts(age: np.ndarray, snr: np.ndarray, least: float = 1.0) -> float:
 
 
 def forgets_as(
-    traces: Traces,
-    readings: Readings,
+    case: Case,
     arm: str,
     reading: str,
     x: Sequence[float],
@@ -78,36 +72,27 @@ def forgets_as(
     law, beats  power a(1 + bt)^-c, exponential a e^(-bt), or wickelgren a(1 + bt)^-c e^(-dt)
     places      [from, to) of the profile; None: all
     """
-    curves = profile(traces, arm, reading)[:, slice(*(places or (None, None)))]
-    gain = [statistics.aic(x, curve, beats) - statistics.aic(x, curve, law) for curve in curves]
-    e = statistics.estimate(gain)
-    said = {
-        "expected": f"ΔAIC({beats} - {law}) above {by}",
-        "tolerance": 0,
-        "value": e.mean,
-        "interval": [e.low, e.high],
-    }
-    return said | {"passed": bool(e.low > by)}
+    curves = case.profile(arm, reading, places)
+    e = statistics.estimate([statistics.aic(x, curve, beats) - statistics.aic(x, curve, law) for curve in curves])
+    return of_mean(f"ΔAIC({beats} - {law}) above {by}", e, e.low > by)
 
 
-def jost(traces: Traces, readings: Readings, arm: str, reading: str, older: int, younger: int) -> Verdict:
+def jost(case: Case, arm: str, reading: str, older: int, younger: int) -> Verdict:
     """Of two memories that are equally strong at some moment, the older decays more slowly (Jost's law).
 
     The younger (a place of the profile) starts above the older and ends below it, each beyond its 95 % interval.
     """
-    days, curve = traces[arm].reading(reading)
+    days, curve = case.traces[arm].reading(reading)
     lead = curve[:, :, younger] - curve[:, :, older]  # [t, s]
     first = int(np.nanargmax(np.nanmean(lead, 1)))
     start, end = statistics.estimate(lead[first]), statistics.estimate(lead[-1])
     after = np.flatnonzero(np.nanmean(lead[first:], 1) < 0)
     equal = float(days[first + after[0]]) if len(after) else float("nan")
-    said = {"expected": "the younger above, then below", "tolerance": 0, "value": equal}
-    return said | {"interval": [start.low, end.high], "passed": bool(start.low > 0 > end.high)}
+    return Verdict("the younger above, then below", equal, start.low > 0 > end.high, interval=[start.low, end.high])
 
 
 def peak(
-    traces: Traces,
-    readings: Readings,
+    case: Case,
     arm: str,
     reading: str,
     x: Sequence[float],
@@ -116,14 +101,14 @@ def peak(
     high: float | None = None,
 ) -> Verdict:
     """Along x the mean profile has its top inside: above both ends (paired 95 % intervals), at x from low to high."""
-    curves = profile(traces, arm, reading)[:, slice(*(places or (None, None)))]
+    curves = case.profile(arm, reading, places)
     top = int(np.argmax(np.nanmean(curves, 0)))
     found = float(np.asarray(x, np.float64)[top])
     lows = [statistics.paired(curves[:, top], curves[:, end]).low for end in (0, -1)]
     inside = 0 < top < curves.shape[1] - 1 and min(lows) > 0
     bounds = (low is None or found >= low) and (high is None or found <= high)
-    said = {"expected": "a top inside" + ("" if low is None else f", {low} to {high}"), "tolerance": 0, "value": found}
-    return said | {"interval": lows, "passed": bool(inside and bounds)}
+    expected = "a top inside" + ("" if low is None else f", {low} to {high}")
+    return Verdict(expected, found, inside and bounds, interval=lows)
 
 
 KINDS = (lifetimes, forgets_as, jost, peak)

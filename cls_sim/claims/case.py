@@ -1,0 +1,147 @@
+"""What every kind of claim is given, the Case, and what it returns, the Verdict."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cls_sim import theory
+from cls_sim.core.errors import Refused, suggest
+from cls_sim.statistics import Estimate
+from cls_sim.storage.trace import Trace
+
+Laws = Sequence[str] | Mapping[str, Mapping[str, Any]]
+PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?:(?P<start>[\d.]+?)\.\.)?(?P<day>[\d.]+))?")
+
+
+class Verdict:
+    """What a claim comes to.
+
+    expected   the number, or the condition in words
+    value      what was found
+    passed     whether the claim holds
+    tolerance  how far `value` may be from `expected`
+    more       further entries for summary.json: interval, cells, worst, …
+
+    >>> Verdict("<= 0.3", 0.25, True, interval=[0.2, 0.3]).entries()
+    {'expected': '<= 0.3', 'tolerance': 0, 'value': 0.25, 'interval': [0.2, 0.3], 'passed': True}
+    """
+
+    def __init__(self, expected: Any, value: Any, passed: Any, tolerance: float = 0, **more: Any):
+        self.expected, self.value, self.passed, self.tolerance, self.more = (
+            expected,
+            value,
+            bool(passed),
+            tolerance,
+            more,
+        )
+
+    def entries(self) -> dict[str, Any]:
+        """The verdict as it stands in summary.json."""
+        found = {"expected": self.expected, "tolerance": self.tolerance, "value": self.value}
+        return {**found, **self.more, "passed": self.passed}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What an experiment measured.
+
+    traces    arm → Trace
+    readings  arm → name → [s], the last reading of each probe
+    """
+
+    traces: Mapping[str, Trace]
+    readings: Mapping[str, Mapping[str, np.ndarray]]
+
+    def values(self, arm: str, reading: str) -> np.ndarray:
+        """The last reading of an arm [s]; `name[3]` is one place of a profile.
+
+        `name@5`, `name[3]@5`: the last reading up to day 5 (a profile's mean without a place); `name@4..5`: its change
+        since the last reading up to day 4.
+        """
+        said = PLACE.fullmatch(reading)
+        if said and said["day"]:
+            found = self._on(arm, said["name"], said["place"], float(said["day"]))
+            return found - self._on(arm, said["name"], said["place"], float(said["start"])) if said["start"] else found
+        if said and said["place"]:
+            return self.profile(arm, said["name"])[:, int(said["place"])]
+        if reading not in self.readings[arm]:
+            raise Refused(f"claims: {arm}.{reading}", "is not measured", suggest(reading, self.readings[arm]))
+        return self.readings[arm][reading]
+
+    def _on(self, arm: str, name: str, place: str | None, day: float) -> np.ndarray:
+        """A reading at the last moment up to this day [s]."""
+        days, found = self.traces[arm].reading(name)
+        before = np.flatnonzero(days <= day + 1e-9)
+        if not len(before):
+            raise Refused(f"claims: {arm}.{name}@{day:g}", f"is looked at from day {days[0]:g} on", "give a later day")
+        look = found[before[-1]]
+        if place is not None:
+            return look[:, int(place)]
+        return look if look.ndim == 1 else np.nanmean(look, 1)
+
+    def mean(self, arm: str, reading: str) -> float:
+        """The mean of `values` over subjects."""
+        return float(np.nanmean(self.values(arm, reading)))
+
+    def profile(self, arm: str, reading: str, places: Sequence[int] | None = None) -> np.ndarray:
+        """The last profile of an arm [s, k]; places: only those from places[0] to below places[1]."""
+        found = np.asarray(self.traces[arm].last(reading), np.float64)
+        if found.ndim != 2:
+            raise Refused(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
+        return found[:, slice(*(places or (None, None)))]
+
+    def mean_profile(self, arm: str, reading: str) -> np.ndarray:
+        """The mean of `profile` over subjects [k]."""
+        return np.nanmean(self.profile(arm, reading), 0)
+
+    def over_days(self, arm: str, reading: str, moment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Days [t], and a reading's mean over subjects and places [t]."""
+        days, found = self.traces[arm].reading(reading, moment)
+        return days, np.nanmean(found.reshape(len(found), -1), 1)
+
+
+def of_mean(expected: Any, e: Estimate, passed: Any, tolerance: float = 0, **more: Any) -> Verdict:
+    """The verdict on a mean over subjects, with its 95 % interval."""
+    return Verdict(expected, e.mean, passed, tolerance, interval=[e.low, e.high], **more)
+
+
+def worst(found: Mapping[str, float], tolerance: float, **more: Any) -> Verdict:
+    """The verdict on the largest of several distances from 0."""
+    arm = max(found, key=lambda name: found[name])
+    return Verdict(0.0, found[arm], found[arm] <= tolerance, tolerance, worst=arm, **{"cells": dict(found), **more})
+
+
+def bounded(value: float, at_least: float | None, at_most: float | None) -> Verdict:
+    """The verdict on a number within bounds, of which one may be missing."""
+    if at_least is None and at_most is None:
+        raise Refused("claims", "a claim without a bound claims nothing", "give at_least or at_most")
+    words = [f">= {at_least}" if at_least is not None else "", f"<= {at_most}" if at_most is not None else ""]
+    passed = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
+    return Verdict(" and ".join(filter(None, words)), value, passed)
+
+
+def all_bounded(values: np.ndarray, at_least: float | None, at_most: float | None) -> Verdict:
+    """The verdict on every one of several numbers within bounds: of the extremes, the one that fails or is nearest."""
+    found = [bounded(float(end), at_least, at_most) for end in (values.min(), values.max())]
+    return next((v for v in found if not v.passed), found[0] if at_least is not None else found[1])
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    """|a - b| / |b|, Euclidean."""
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def laws(law: str, arms: Laws, settings: Mapping[str, Any] | None = None) -> dict[str, Callable[[Any], np.ndarray]]:
+    """arm → a law of cls_sim.theory as a function of x alone; `arms` may map each arm to settings of its own."""
+    curve = theory.law("claims.law", law)
+    own = arms if isinstance(arms, Mapping) else {name: {} for name in arms}
+
+    def of(special: Mapping[str, Any]) -> Callable[[Any], np.ndarray]:
+        return lambda x: np.asarray(curve(x, **{**(settings or {}), **special}), np.float64)
+
+    return {name: of(special) for name, special in own.items()}
