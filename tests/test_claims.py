@@ -32,9 +32,9 @@ def _data(piece: Piece, request: pytest.FixtureRequest) -> None:
 def test_the_claims_of(piece: Piece, tmp_path: Path, request: pytest.FixtureRequest):
     _data(piece, request)
     summary, _ = runner.live(piece.overrides, tmp_path / "run")
-    judged = [claim for claim in summary["claims"] if claim["passed"] is not None]
+    judged = [claim for claim in summary.claims if claim.passed is not None]
     assert judged, "an experiment claims something at every size"
-    wrong = [claim for claim in judged if claim["passed"] == ("missed" in claim)]
+    wrong = [claim for claim in judged if claim.passed == (claim.missed is not None)]
     assert not wrong, "\n".join(map(str, wrong))
 
 
@@ -44,7 +44,7 @@ def test_the_claims_of(piece: Piece, tmp_path: Path, request: pytest.FixtureRequ
 def test_without_the_mechanism_they_fail(piece: Piece, tmp_path: Path, request: pytest.FixtureRequest):
     _data(piece, request)
     summary, _ = runner.live(piece.without(), tmp_path / "run")
-    passed = {claim["name"]: claim["passed"] for claim in summary["claims"]}
+    passed = {claim.name: claim.passed for claim in summary.claims}
     assert {name: passed[name] for name in piece.fails} == dict.fromkeys(piece.fails, False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,6 +96,9 @@ def test_runs_that_are_not_alike_are_refused_in_one_line(tmp_path: Path, capsys)
     (broken / "summary.json").write_text("{}")
     torn = made(tmp_path / "torn", {"cls": A})
     (torn / "summary.json").write_text('{"experiment": "dig')
+    huge, piped = made(tmp_path / "huge", {"cls": [10**400]}), made(tmp_path / "piped", {"cls": A})
+    (piped / "summary.json").unlink()
+    os.mkfifo(piped / "summary.json")
     (tmp_path / "empty").mkdir()
     for args, word in (
         ([a, b], "of the experiment split_mnist"),
@@ -105,11 +109,16 @@ def test_runs_that_are_not_alike_are_refused_in_one_line(tmp_path: Path, capsys)
         ([torn], "damaged"),
         ([tmp_path / "empty"], "no finished run"),
         ([tmp_path / "nowhere"], "no folder"),
-        ([a, "--verbose"], "no folder"),
+        ([a, "--verbose"], "no option"),
+        ([f"out={tmp_path}"], "needs a folder"),  # was a traceback
+        (["reading=accuracy"], "needs a folder"),  # was a traceback
+        (["x" * 5000], "no folder"),  # was a traceback
+        ([huge], "no summary of a run"),  # was a traceback
+        ([piped], "no plain file"),  # was waited for
         ([a, f"out={a / 'summary.json'}"], "cannot be written"),
     ):
         code, _, err = called(*args, capsys=capsys)
-        assert code == (3 if "out=" in str(args[-1]) else 2), (args, err)
+        assert code == (3 if word == "cannot be written" else 2), (args, err)
         assert err.startswith("cls-sim-compare: error: ") and err.count("\n") == 1 and word in err
     assert called(a, c, "reading=dose", capsys=capsys)[0] == 0
 

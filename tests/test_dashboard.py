@@ -12,6 +12,7 @@ import pytest
 from cls_sim.commands import dashboard
 from cls_sim.commands.dashboard.panels import found, panels
 from cls_sim.sinks import curves
+from cls_sim.storage import summary
 from cls_sim.storage.trace import Trace
 from tests.wandb_server import served
 
@@ -65,7 +66,7 @@ def test_panels_name_only_what_a_run_tells(run):
     told = {key for row in trace.rows for key in sinks.curves(row)} | set(COSTS.values())
     told |= {f"exam/{name}" for name in trace.names()}  # nights of the sleepless are no numbers
     told |= wandb_run.final(run, "joint-000000", trace)["summary"].keys()
-    told |= wandb_run.tables(json.loads((run / "summary.json").read_text())).keys()
+    told |= wandb_run.tables(summary.read(run)).keys()
     told |= {f"figures/{file.stem}" for file in (run / "figures").glob("*.png")}
     for panel in panels(list(found(run))):
         assert {*panel.y, panel.x} <= told, panel

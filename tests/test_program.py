@@ -12,6 +12,7 @@ from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.runner import Results
 from cls_sim.config import configs
 from cls_sim.core.errors import Refused
+from cls_sim.storage.summary import Summary, claim_of
 
 CLAIMS = {"grows": {"is": "at_least", "law": "go_cls_train"}, "known": {"is": "at_least", "missed": "0.1, too small"}}
 PIECE = Piece("digits", None, "small", CLAIMS, {"do": ["plasticity.night=0"], "fails": ["grows"]})
@@ -30,9 +31,9 @@ def verdict(name: str, passed: bool | None, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def summary(*claims: dict[str, Any]) -> dict[str, Any]:
+def summary(*claims: dict[str, Any]) -> Summary:
     arm = {"readings": {}, "main": None, "seconds": 3.0}
-    return {"title": "T", "experiment": "digits", "arms": {"cls": arm}, "claims": list(claims)}
+    return Summary.of({"title": "T", "experiment": "digits", "arms": {"cls": arm}, "claims": list(claims)})
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def lived(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What was run, in place of running it: without the mechanism the claim fails."""
     runs: list[list[str]] = []
 
-    def live(overrides: list[str], folder: Path) -> tuple[dict[str, Any], float]:
+    def live(overrides: list[str], folder: Path) -> tuple[Summary, float]:
         runs.append(list(overrides))
         works = "plasticity.night=0" not in overrides
         return summary(verdict("grows", works), verdict("known", False)), 7.0
@@ -91,7 +92,8 @@ def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tm
         judged = [
             verdict(f"{name}_{scenario}", name == "a", sem=100 * sem) for name, sem in zip("ab", sems, strict=True)
         ]
-        results.record(piece(scenario), {"title": "T", "experiment": "table", "arms": arms, "claims": judged}, 1.0)
+        told = {"title": "T", "experiment": "table", "arms": arms, "claims": judged}
+        results.record(piece(scenario), Summary.of(told), 1.0)
     page = tables.published_page(results, [piece("class"), piece("task")])
     assert "Anon 2020.  Of 4 numbers 3 are decided, 2 inside.  All arms of one subject take 6 minutes" in page
     assert "| arm | class | task |" in page and "| new | 50.0 ± 0.0 | 50.0 ± 0.0 |" in page
@@ -110,7 +112,7 @@ def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tm
     ],
 )
 def test_what_is_wrong_with_a_claim(claim: dict[str, Any], off: dict[str, Any] | None, wrong: str):
-    row = tables._row(PIECE, claim, off, 1.0)
+    row = tables._row(PIECE, claim_of(claim), off, 1.0)
     assert wrong in row.wrong and bool(row.wrong) == bool(wrong)
 
 
@@ -229,7 +231,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     chosen = runner.pieces("paper", [f"{TABLE}_class"])
     results, runs = Results(tmp_path), []
 
-    def live(overrides: list[str], folder: Path) -> tuple[dict[str, Any], float]:
+    def live(overrides: list[str], folder: Path) -> tuple[Summary, float]:
         runs.append(folder.name.rpartition("-")[0])
         if runs == [chosen[0].name, chosen[1].name]:
             raise Refused("table", "was broken off", "go on")
@@ -239,7 +241,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
         every = [claim for piece in chosen for claim in piece.claims]  # a run says of all that it did not judge them
         mine = [verdict(name, True if name in lived.claims else None, sem=0.1) for name in every]
         arms = {name: {**arm, "readings": {"accuracy": e}} for name in lived.arms}
-        return {"title": "T", "experiment": TABLE, "arms": arms, "claims": mine}, 7.0
+        return Summary.of({"title": "T", "experiment": TABLE, "arms": arms, "claims": mine}), 7.0
 
     monkeypatch.setattr(runner, "live", live)
     assert [bool(runner.run(piece, results, tmp_path / "runs", off=True)) for piece in chosen] == [
@@ -277,4 +279,4 @@ def test_a_real_experiment_without_its_mechanism(tmp_path: Path):
     """Two subjects, one arm: a subject that learns nothing at night ends at chance."""
     few = ["experiment=digits", "size=small", "subjects=5", "arms=[cls]", "world.per_context=60", "plasticity.night=0"]
     found, seconds = runner.live(few, tmp_path / "run")
-    assert found["arms"]["cls"]["readings"]["accuracy"]["mean"] < 0.25 and seconds > 0
+    assert found.arms["cls"].readings["accuracy"].mean < 0.25 and seconds > 0

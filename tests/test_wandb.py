@@ -21,6 +21,7 @@ from cls_sim import sinks
 from cls_sim.sinks import wandb as arm
 from cls_sim.sinks import wandb_run
 from cls_sim.sinks.service import Service
+from cls_sim.storage.summary import Summary
 from cls_sim.storage.trace import Trace
 from tests.wandb_server import KEY, served
 
@@ -148,7 +149,7 @@ def test_an_artifact_holds_the_run_but_no_checkpoint_and_no_environment(tmp_path
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "config.yaml").write_text("folder: /home/somebody/data")
-    told = wandb_run.artifact(tmp_path, {"experiment": "digits", "config_sha256": "0" * 64})
+    told = wandb_run.artifact(tmp_path, Summary("digits", {}, config_sha256="0" * 64))
     assert sorted(told["files"]) == ["summary.json", "trace/a.jsonl"]
 
 

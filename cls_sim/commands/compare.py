@@ -10,22 +10,22 @@ the first row) within the subjects, that is seeds, that both have.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
-import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cls_sim.commands.door import entered
-from cls_sim.core.errors import Broken, Refused, suggest
+from cls_sim.commands.door import Parser, below, entered, folders
+from cls_sim.core.errors import Refused, suggest
+from cls_sim.storage import summary
+from cls_sim.storage.disk import made, put, read
 
-OPTIONS = ("out", "reading")
-LARGEST = 2**28  # bytes of a summary
 HEADS = (
     *("arm", "run", "reading", "mean", "sem", "low", "high", "n"),
     *("difference", "difference_low", "difference_high", "pairs", "p", "against"),
@@ -34,18 +34,14 @@ HEADS = (
 
 @dataclass(frozen=True)
 class Run:
-    """What a run's directory says of it.
+    """A finished run.
 
-    arms   arm → reading → numbers, one a subject (NaN for none)
+    label  what it is called in the table
     seeds  arm → the seed of the first subject; subject i has that + i
     """
 
     label: str
-    folder: Path
-    experiment: str
-    version: str
-    main: str | None
-    arms: dict[str, dict[str, list[float]]]
+    summary: summary.Summary
     seeds: dict[str, int]
 
 
@@ -63,28 +59,20 @@ class Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The door of `cls-sim-compare`; exit codes as everywhere."""
-    return entered("cls-sim-compare", _door, argv)
+    """The command `cls-sim-compare`."""
+    parser = Parser("cls-sim-compare", __doc__, {"out": None, "reading": None})
+    return entered(parser, _compare, argv, needs="a folder")
 
 
-def _door(args: list[str]) -> int:
-    if not args or {"-h", "--help"} & set(args):
-        print(__doc__)
-        return 0
-    options = dict(arg.split("=", 1) for arg in args if arg.split("=")[0] in OPTIONS)
-    folders = [arg for arg in args if arg.split("=")[0] not in OPTIONS]
-    for arg in folders:
-        if arg.startswith("-") or not Path(arg).is_dir():
-            raise Refused(arg, "is no folder", "give runs and sweeps, and out= or reading=")
-    runs = collect(folders)
-    reading = options.get("reading") or _main(runs)
+def _compare(args: argparse.Namespace) -> None:
+    runs = collect(folders(args.given))
+    reading = args.reading or _main(runs)
     rows = compared(runs, reading)
     from cls_sim.sinks import console
 
     console.show([_table(rows, reading), _told(runs, rows)], sys.stdout)
-    if "out" in options:
-        _write(Path(options["out"]), rows, reading)
-    return 0
+    if args.out:
+        _write(Path(args.out), rows, reading)
 
 
 # -- what is there ------------------------------------------------------------------------------------------
@@ -94,26 +82,12 @@ def collect(folders: Sequence[str | Path]) -> list[Run]:
     """Every finished run in or below these folders, in their order and, within, in that of their names."""
     found: list[Path] = []
     for folder in map(Path, folders):
-        below = [path.resolve() for path in sorted(_runs(folder), key=_naturally)]
-        if not below:
+        mine = [path.resolve() for path in sorted(below(folder, "summary.json"), key=_naturally)]
+        if not mine:
             raise Refused(str(folder), "holds no finished run (no summary.json)", "name a run or a sweep")
-        found += [path for path in below if path not in found]
+        found += [path for path in mine if path not in found]
     common = Path(os.path.commonpath([path.parent for path in found]))
-    return [_run(path, _shown(str(path.relative_to(common)))) for path in found]
-
-
-def _shown(name: str) -> str:
-    """A name that a terminal can be shown."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
-
-
-def _runs(folder: Path) -> Iterator[Path]:
-    """Folders with a summary; what is inside them is theirs."""
-    for here, below, files in os.walk(folder):
-        if "summary.json" in files:
-            below.clear()
-            yield Path(here)
-        below[:] = [name for name in below if not name.startswith(".")]
+    return [_run(path, summary.printable(str(path.relative_to(common)))) for path in found]
 
 
 def _naturally(path: Path) -> list[Any]:
@@ -127,42 +101,15 @@ def _naturally(path: Path) -> list[Any]:
 
 
 def _run(folder: Path, label: str) -> Run:
-    summary, record = _json(folder / "summary.json"), {}
-    if (folder / "run.json").is_file():
-        record = _json(folder / "run.json")
+    told, record = summary.read(folder), folder / "run.json"
     try:
-        arms = {
-            _shown(arm): {str(name): [_number(v) for v in e["per_subject"]] for name, e in told["readings"].items()}
-            for arm, told in summary["arms"].items()
-        }
-        told = record.get("arms", {})
-        seeds = {arm: int(told.get(arm, {}).get("seed", summary["seed"])) for arm in arms}
-        mains = {told["main"] for told in summary["arms"].values()}
-        name, version = str(summary["experiment"]), str(summary["version"])
-        main = mains.pop() if len(mains) == 1 else None
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise Refused(str(folder / "summary.json"), "is no summary of a run", "leave its folder out") from None
-    return Run(label, folder, name, version, main, arms, seeds)
-
-
-def _number(value: Any) -> float:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise TypeError
-    return float("nan") if value is None else float(value)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
-        found = json.loads(data) if len(data) <= LARGEST else None
-    except OSError as error:
-        raise Broken(str(path), f"cannot be read ({error.strerror})", "check the disk") from None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Refused(str(path), "is damaged", "leave its folder out, or resume that run")
-    return found
+        arms = read(record).get("arms", {}) if record.is_file() else {}
+        seeds = {arm: int(arms.get(arm, {}).get("seed", told.seed)) for arm in told.arms}
+    except (TypeError, ValueError, AttributeError):
+        raise Refused(str(record), "is damaged", "leave its folder out, or resume that run") from None
+    if not seeds or not any(len(told.arms[arm].readings) for arm in seeds):
+        raise Refused(str(folder / "summary.json"), "has no arm with a reading", "leave its folder out")
+    return Run(label, told, seeds)
 
 
 # -- what it comes to ---------------------------------------------------------------------------------------
@@ -170,33 +117,32 @@ def _json(path: Path) -> dict[str, Any]:
 
 def _main(runs: Sequence[Run]) -> str:
     """The reading that all runs hold for their main one."""
-    first = runs[0]
+    first, main = runs[0], runs[0].summary.main
     for run in runs:
-        if run.main is None or run.main != first.main:
-            reason = f"has the main reading {run.main}, {first.label} has {first.main}"
-            known = set.intersection(*(set(readings) for run in runs for readings in run.arms.values()))
+        if run.summary.main is None or run.summary.main != main:
+            reason = f"has the main reading {run.summary.main}, {first.label} has {main}"
+            known = set.intersection(*(set(arm.readings) for run in runs for arm in run.summary.arms.values()))
             remedy = f"give reading=, one of {', '.join(sorted(known))}" if known else "compare other runs"
             raise Refused(run.label, reason, remedy)
-    assert first.main is not None
-    return first.main
+    assert main is not None
+    return main
 
 
 def compared(runs: Sequence[Run], reading: str) -> list[Row]:
     """The rows of the table, arm by arm: estimates, and paired differences where seeds coincide."""
     first = runs[0]
     for run in runs:
-        if run.experiment != first.experiment:
-            reason = f"is of the experiment {run.experiment}, {first.label} of {first.experiment}"
+        if run.summary.experiment != first.summary.experiment:
+            reason = f"is of the experiment {run.summary.experiment}, {first.label} of {first.summary.experiment}"
             raise Refused(run.label, reason, "compare runs of one experiment")
-        for arm, readings in run.arms.items():
-            if reading not in readings:
-                raise Refused(f"{run.label}: {arm}", f"has no reading {reading!r}", suggest(reading, readings))
-    import numpy as np
-
+        for name, arm in run.summary.arms.items():
+            if reading not in arm.readings:
+                raise Refused(f"{run.label}: {name}", f"has no reading {reading!r}", suggest(reading, arm.readings))
     from cls_sim import statistics
 
-    arms = list(dict.fromkeys(arm for run in runs for arm in run.arms))
-    rows = [Row(run, arm, np.array(run.arms[arm][reading])) for arm in arms for run in runs if arm in run.arms]
+    arms = list(dict.fromkeys(arm for run in runs for arm in run.seeds))
+    where = [(run, arm) for arm in arms for run in runs if arm in run.seeds]
+    rows = [Row(run, arm, run.summary.arms[arm].readings[reading].per_subject) for run, arm in where]
     for row in rows:
         name = row.arm if len(runs) == 1 else row.run.label if len(arms) == 1 else f"{row.arm} {row.run.label}"
         again = sum(other.name.rstrip("'") == name for other in rows)  # two that look the same
@@ -263,7 +209,7 @@ def _cells(rows: Sequence[Row], reading: str) -> list[list[str]]:
 def _told(runs: Sequence[Run], rows: Sequence[Row]) -> str:
     """What the differences are to, and what else must be known."""
     told = [f"Differences are within subjects, to {_reference(rows)}."] if len(rows) > 1 else []
-    versions = sorted({run.version for run in runs})
+    versions = sorted({run.summary.version for run in runs})
     if len(versions) > 1:
         told.append(f"These runs were made by different versions: {', '.join(versions)}.")
     return " ".join(told)
@@ -287,12 +233,8 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
     writer.writerows(_record(row, reading) for row in rows)
     heads, *cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(rows, reading)]
     lines = [heads, ["---"] * len(heads), *cells]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "table.csv").write_text(page.getvalue(), encoding="utf-8")
-        (folder / "table.md").write_text("".join(f"| {' | '.join(line)} |\n" for line in lines), encoding="utf-8")
-    except OSError as error:
-        raise Broken(str(folder), f"cannot be written ({error.strerror})", "name another folder with out=") from None
+    put(made(folder) / "table.csv", page.getvalue().encode())
+    put(folder / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
     arms = list(dict.fromkeys(row.arm for row in rows))
     groups = [arms.index(row.arm) for row in rows] if len(arms) < len(rows) else None
     names = [row.name.replace("$", r"\$") for row in rows]  # matplotlib would set mathematics
@@ -306,12 +248,10 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
 def _record(row: Row, reading: str) -> dict[str, Any]:
     """A row with all digits."""
     e, d = row.estimate, row.difference
-    numbers = {"mean": e.mean, "sem": e.sem, "low": e.low, "high": e.high, "n": e.n}
-    if d is not None:
-        numbers |= {"difference": d.mean, "difference_low": d.low, "difference_high": d.high, "pairs": d.n, "p": d.p}
-    plain = {name: "" if value != value else value for name, value in numbers.items()}
-    against = {"against": row.against.name} if row.against is not None else {}
-    return {"arm": row.arm, "run": row.run.label, "reading": reading, **plain, **against}
+    cells = [row.arm, row.run.label, reading, e.mean, e.sem, e.low, e.high, e.n]
+    cells += [None] * 5 if d is None else [d.mean, d.low, d.high, d.n, d.p]
+    cells.append(row.against.name if row.against is not None else None)
+    return {head: "" if cell is None or cell != cell else cell for head, cell in zip(HEADS, cells, strict=True)}
 
 
 if __name__ == "__main__":

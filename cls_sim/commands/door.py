@@ -1,30 +1,103 @@
-"""What the console doors beside `cls-sim` share: exit codes as everywhere, and one line that says why."""
+"""What the console commands beside `cls-sim` share: their arguments, and their exit codes.
+
+A setting is written NAME=VALUE (or --NAME=VALUE), a flag --NAME.  An error is one line on standard error, with exit
+code 2 for bad input and 3 where the disk fails.
+"""
 
 from __future__ import annotations
 
+import argparse
 import os
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import Broken, Refused, suggest
+
+
+class Parser(argparse.ArgumentParser):
+    """The arguments of a command: names or folders in `given`, settings (name → default), flags.
+
+    text  what `--help` shows
+
+    >>> Parser("cls-sim-compare", "…", settings={"out": None}, flags=("--all",)).read(["run", "out=there"])
+    Namespace(given=['run'], out='there', all=False)
+    """
+
+    def __init__(self, prog: str, text: str | None, settings: Mapping[str, str | None], flags: Sequence[str] = ()):
+        form = argparse.RawDescriptionHelpFormatter
+        about = {"prog": prog, "usage": argparse.SUPPRESS, "description": text, "formatter_class": form}
+        super().__init__(**about, add_help=False, allow_abbrev=False)
+        self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+        self.add_argument("given", nargs="*", help=argparse.SUPPRESS)
+        for name, default in settings.items():
+            self.add_argument(f"--{name}", default=default, help=argparse.SUPPRESS)
+        for flag in flags:
+            self.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+        self.settings, self.known = tuple(settings), (*settings, *flags)
+
+    def read(self, args: Sequence[str]) -> argparse.Namespace:
+        """The arguments; Refused for an option that the command does not have."""
+        spelled = [f"--{arg}" if arg.partition("=")[0] in self.settings and "=" in arg else arg for arg in args]
+        found, unknown = self.parse_known_intermixed_args(spelled)
+        if unknown:
+            name = unknown[0].partition("=")[0]
+            raise Refused(name, f"is no option of {self.prog}", suggest(name, self.known))
+        return found
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse where an option lacks its value, or has one too many."""
+        found = re.fullmatch(r"argument (\S+): (.*)", message)
+        raise Refused(*(found.groups() if found else (self.prog, message)), f"see {self.prog} --help")
 
 
 def entered(
-    program: str, door: Callable[[list[str]], int], argv: Sequence[str] | None, stopped: str = "stopped"
+    parser: Parser,
+    run: Callable[[argparse.Namespace], int | None],
+    argv: Sequence[str] | None,
+    *,
+    needs: str = "",
+    stopped: str = "stopped",
 ) -> int:
-    """The exit code of a door, opened with these arguments (None: the command line's).
+    """Read the arguments (None: those of the command line), do what they ask for, and return the exit code.
 
-    >>> entered("cls-sim-compare", len, ["one", "two"])
-    2
+    needs  what `given` has to hold at least one of, such as "a folder"
     """
+    args = list(sys.argv[1:] if argv is None else argv)
     try:
-        return door(list(sys.argv[1:] if argv is None else argv))
+        found = parser.read(args if args or not needs else ["--help"])
+        if needs and not found.given:
+            raise Refused(parser.prog, f"needs {needs}", f"name {needs}")
+        return run(found) or 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     except KeyboardInterrupt:
-        print(f"{program}: {stopped}", file=sys.stderr)
+        print(f"{parser.prog}: {stopped}", file=sys.stderr)
         return 130
-    except Refused as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+    except SystemExit as left:  # after --help
+        return int(left.code or 0)
+    except (OSError, Refused) as error:
+        if not isinstance(error, Refused):
+            error = Broken(str(error.filename or "the disk"), error.strerror or str(error), "check the disk")
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def folders(names: Sequence[str]) -> list[Path]:
+    """The folders of these names; Refused where one is none."""
+    for name in names:
+        if not os.path.isdir(name):
+            raise Refused(name, "is no folder", "name a run, or a folder of runs")
+    return [Path(name) for name in names]
+
+
+def below(folder: Path, file: str) -> Iterator[Path]:
+    """The folders in or below one that hold this file; what is inside them, or hidden, is left out."""
+    for here, names, files in os.walk(folder):
+        if file in files:
+            names.clear()
+            yield Path(here)
+        names[:] = sorted(name for name in names if not name.startswith("."))

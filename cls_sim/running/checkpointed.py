@@ -28,7 +28,6 @@ from cls_sim.life import Life
 from cls_sim.running.finite import FiniteCheck
 from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage import checkpoint
-from cls_sim.storage.disk import renamed
 from cls_sim.storage.run_directory import say
 from cls_sim.storage.trace import Trace
 
@@ -40,10 +39,17 @@ SHARE = 50  # there, saving takes at most a fiftieth of the time
 
 
 class CheckpointedLife:
-    """A job's life, and what keeps it on the disk: born, or gone on with from where it was last saved."""
+    """A job's life, and what keeps it on the disk: at birth, or from where it was last saved.
 
-    def __init__(self, job: Job, folder: Path, ear: Ear):
+    life    the life at birth (see `begun`), if it is made already
+    traces  job → its trace, of those that are at hand
+    """
+
+    def __init__(
+        self, job: Job, folder: Path, ear: Ear, life: Life | None = None, traces: Mapping[str, Trace] | None = None
+    ):
         self.job, self.folder, self.ear = job, folder, ear
+        newborn, self.traces = begun(job) if life is None else life, traces or {}
         self.path = folder / "trace" / f"{job.name}.jsonl"
         self.here = folder / "checkpoints" / job.name
         self.left = past_of(job, folder)
@@ -57,13 +63,13 @@ class CheckpointedLife:
             self.path.unlink()
             shutil.rmtree(self.here)
             saved = None
-        self.life, self.trace = self._go_on(*saved) if saved else self._be_born()
+        self.life, self.trace = self._go_on(newborn, *saved) if saved else self._be_born(newborn)
         self.finite = FiniteCheck(self.life, job.arm.name)
         self.wandb_run: WandbRun | None = None  # W&B
         self.leaving = {name: at for name, at in job.forks if not checkpoint.found(self.here / f"fork-{name}")}
 
-    def _go_on(self, tree: dict[str, Any], meta: Mapping[str, Any]) -> tuple[Life, Trace]:
-        life = made(self.job)
+    def _go_on(self, life: Life, tree: dict[str, Any], meta: Mapping[str, Any]) -> tuple[Life, Trace]:
+        life = branched(self.job, life)
         with _fitting(self.here):
             life.load(tree)
             if life.clock.subjects != self.job.subjects:
@@ -80,17 +86,17 @@ class CheckpointedLife:
                 shutil.rmtree(self.here / f"fork-{name}")
         return life, trace
 
-    def _be_born(self) -> tuple[Life, Trace]:
+    def _be_born(self, life: Life) -> tuple[Life, Trace]:
         """Save a life at birth, and only then make its trace: a trace without a checkpoint is a loss, no beginning."""
         origin, past = self.job.origin, []
-        if origin is None:
-            life = made(self.job)
-        else:
+        if origin is not None:
             tree, meta = _whole(_fork(self.job, self.folder))
             with _fitting(_fork(self.job, self.folder)):
-                life, rows = made(self.job, tree), whole("rows", meta["rows"], 0)
+                life, rows = branched(self.job, life, tree), whole("rows", meta["rows"], 0)
             if not self.job.arm.keep:
-                past = Trace.read(self.folder / "trace" / f"{self.job.of(origin.name)}.jsonl", rows=rows).rows
+                name = self.job.of(origin.name)
+                there = self.traces.get(name) or Trace.read(self.folder / "trace" / f"{name}.jsonl", rows=rows)
+                past = there.rows[:rows]
         if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
             raise Refused(str(self.path), "is gone", f"restore it, or remove {self.here} to live this life anew")
         self._age(life)
@@ -102,9 +108,8 @@ class CheckpointedLife:
             aside.unlink()
         trace = Trace(aside)
         trace.extend(past)
-        trace.close()
-        renamed(aside, self.path)
-        return life, Trace(self.path)
+        trace.rename(self.path)
+        return life, trace
 
     def _age(self, life: Life) -> None:
         """Set the age at which this life ends; it may have been raised, not lowered below what was lived."""
@@ -196,13 +201,19 @@ class CheckpointedLife:
         return {name: self.spent[name] + now[name] - self.began[name] for name in now}
 
 
-def made(job: Job, past: State | None = None) -> Life:
-    """The life of a job, without a past or with what it has of another's."""
+def begun(job: Job) -> Life:
+    """The life of a job at birth: with its own parts or, if it shares another's past, with the parts that lived it."""
     cfg = job.arm.cfg
+    if job.origin is not None:
+        cfg = cfg | {room: job.origin.cfg[room] for room in job.arm.keep or configs.ROOMS}
+    return configs.make_life(cfg, job.subjects, job.seed)
+
+
+def branched(job: Job, life: Life, past: State | None = None) -> Life:
+    """The life of a job, from `begun`: itself, or with the past (none: at birth) and the parts of its branch."""
     if job.origin is None:
-        return configs.make_life(cfg, job.subjects, job.seed)
-    keep, old = job.arm.keep or configs.ROOMS, job.origin.cfg
-    life = configs.make_life(cfg | {room: old[room] for room in keep}, job.subjects, job.seed)
+        return life
+    cfg, old, keep = job.arm.cfg, job.origin.cfg, job.arm.keep or configs.ROOMS
     if past is not None and not job.arm.keep:
         life.load(past)
     elif past is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,30 @@ from cls_sim.running.job import Job
 from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage.disk import read, write
 from cls_sim.storage.run_directory import claimed
+from cls_sim.storage.trace import Trace
 
 PATIENCE = 10.0  # seconds that a process whose run was killed may take to notice
 
 
-def live(job: Job, folder: Path, show: bool = False) -> None:
-    """Live a job's life to its end, from where it was last saved: trace, checkpoints, forks, and a report when done."""
+def live(
+    job: Job,
+    folder: Path,
+    show: bool = False,
+    life: Life | None = None,
+    traces: Mapping[str, Trace] | None = None,
+) -> Trace | None:
+    """Live a job's life to its end, from where it was last saved: trace, checkpoints, forks, and a report when done.
+
+    Returns its trace, None where the job was done before.
+
+    life    the life at birth, if it is made already
+    traces  job → its trace, of those that are at hand
+    """
     report = folder / "jobs" / f"{job.name}.json"
     if is_done(job, folder):
-        return
+        return None
     with heeded() as ear, _one_thread(), claimed(folder / "jobs" / f".{job.name}.lock", PATIENCE), ExitStack() as stack:
-        kept = CheckpointedLife(job, folder, ear)
+        kept = CheckpointedLife(job, folder, ear, life, traces)
         kept.wandb_run = stack.enter_context(WandbRun(job.arm.cfg["wandb"], folder, job.name, job.arm.cfg, kept.trace))
         if not kept.life.over:
             report.unlink(missing_ok=True)
@@ -46,6 +59,7 @@ def live(job: Job, folder: Path, show: bool = False) -> None:
                 bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
         write(report, done | {"fingerprint": fingerprint(kept.life.state())})
+        return kept.trace
 
 
 def is_done(job: Job, folder: Path) -> bool:
@@ -83,6 +97,16 @@ def budget(life: Life) -> dict[str, Any]:
     extra = extra_bytes(learner, life.neocortex.weights, life.spec.subjects)
     kept = {"stored_bytes": stored, "extra_bytes": extra, "parameters": parameters}
     return totals | kept | {"context_told": life.spec.context_told}
+
+
+def cost(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The budgets of an arm's chunks put together: the mean over subjects of each count."""
+    first = reports[0]["budget"]
+    counts = {key: [report["budget"][key] for report in reports] for key in first}
+    return {
+        key: float(np.mean(np.concatenate(counts[key]))) if isinstance(value, list) else value
+        for key, value in first.items()
+    }
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:

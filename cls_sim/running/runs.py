@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,21 @@ from cls_sim.core.part import Part
 from cls_sim.core.signals import Ear, Interrupted, heeded
 from cls_sim.life import Life
 from cls_sim.running import engines
-from cls_sim.running.checkpointed import made, save_every
+from cls_sim.running.checkpointed import begun, branched, save_every
 from cls_sim.running.finite import FiniteCheck
 from cls_sim.running.job import Job, jobs
-from cls_sim.running.jobs import fingerprint, live
+from cls_sim.running.jobs import cost, fingerprint, live
 from cls_sim.sinks.wandb_run import show
 from cls_sim.storage import run_directory as folders
 from cls_sim.storage.disk import read, write
 from cls_sim.storage.readings import readings
 from cls_sim.storage.run_directory import config_hash
+from cls_sim.storage.summary import Arm, Difference, Reading, Summary, claim_of
 from cls_sim.storage.trace import Trace
 
-__all__ = ["Job", "draw", "fingerprint", "jobs", "live", "perform", "readings", "run", "summarise", "traces"]
+__all__ = ["Job", "draw", "fingerprint", "jobs", "live", "perform", "readings", "run", "summarise"]
+
+WAITING = 16  # lives that are made before the first is lived: memory is bounded, the others are made twice
 
 
 def run(life: Life, days: float | None = None, *, trace: Trace | None = None, progress: bool = True) -> Trace:
@@ -74,57 +77,94 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
 # -- a whole experiment -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What the lives of an experiment left behind.
+
+    jobs      those of all arms
+    traces    arm → Trace, chunks joined along the subjects
+    readings  arm → name → [s], the last of each
+    """
+
+    experiment: Experiment
+    folder: Path
+    jobs: Sequence[Job]
+    traces: Mapping[str, Trace]
+    readings: Mapping[str, Mapping[str, np.ndarray]]
+    summary: Summary | None = None
+
+
 def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[str, Any]]:
-    """Run an experiment's arms, and write its directory; returns it and the summary.
+    """Run an experiment's arms, and write its directory; returns it and the summary, as in summary.json.
 
     Asked to stop by a signal, it saves and raises Interrupted; `resume=` goes on from there.
     """
+    done = performed(experiment, quiet=quiet)
+    assert done.summary is not None
+    return done.folder, done.summary.entries()
+
+
+def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
+    """Run an experiment as `perform` does, and return all that it left behind."""
     everything = [job for wave in jobs(experiment) for job in wave]
     save_every()
     protocols: dict[str, list[str]] = {}
+    here = experiment.cfg["workers"] == 1 and experiment.cfg["engine"] == "local"
+    newborn: dict[str, Life] = {}  # checked, and waiting to be lived
     for job in everything:  # whatever is contradictory is refused before anything is written
         if job.first == 0:
-            _refused(job, protocols)
+            waits = here and len(newborn) < WAITING
+            life = _checked(job if waits else replace(job, subjects=1), protocols)
+            newborn |= {job.name: life} if waits else {}
     with heeded() as ear, folders.opened(experiment) as folder:
         try:
             if not (folder / "protocol.json").is_file():
                 write(folder / "protocol.json", protocols)
             if not quiet:
                 sinks.print_protocol(protocols)
-            _spread(everything, folder, experiment.cfg, ear, watched=not quiet)
-            summary = summarise(experiment, folder)
-            write(folder / "summary.json", summary)
-            draw(experiment, folder, ear)
+            if here:
+                lived = _live_here(everything, folder, ear, newborn, watched=not quiet)
+            else:
+                lived = {}
+                with ear.at_once():  # the engine passes it on
+                    engines.engine(experiment.cfg).spread(everything, folder)
+            outcome = gathered(experiment, folder, everything, lived)
+            summary = summarise(outcome)
+            write(folder / "summary.json", summary.entries())
+            draw(outcome, ear)
             ear.check()
             show(experiment.cfg["wandb"], folder, summary)
         except Interrupted as stop:
             raise Interrupted(stop.name, str(folder)) from None
-    return folder, summary
+    return replace(outcome, summary=summary)
 
 
-def _refused(job: Job, protocols: dict[str, list[str]]) -> None:
-    """Make a job's life for one subject, for the sake of what is refused then, and note its protocol in words."""
-    cfg, seed = job.arm.cfg, job.arm.cfg["seed"]
+def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
+    """Make a job's life, for the sake of what is refused then, and note its protocol in words."""
+    cfg = job.arm.cfg
     if job.origin is None:
-        life = configs.make_life(cfg, 1, seed)
+        life = begun(job)
         life.until(cfg["days"])
         protocols[job.arm.name] = getattr(life.world, "describe", life.world.__repr__)().splitlines()
-        return
+        return life
     try:
-        made(replace(job, subjects=1)).until(cfg["days"])
+        life = begun(job)
+        branched(job, life).until(cfg["days"])
         parts = {room: configs.make(room, cfg[room], wrapping=True) for room in configs.ROOMS}
-        own = {room: cfg[room] for room, part in parts.items() if isinstance(part, Part)}  # a wrap needs a past
-        configs.make_life(job.origin.cfg | own, 1, seed)
+        new = {room for room, part in parts.items() if isinstance(part, Part) and cfg[room] != job.origin.cfg[room]}
+        if new:  # parts of its own, not only wraps: they must fit one another from birth, too
+            own = {room: cfg[room] for room, part in parts.items() if isinstance(part, Part)}
+            configs.make_life(job.origin.cfg | own, 1, cfg["seed"])
+        return life
     except Refused as refused:
         raise refused.under(f"arm.{job.arm.name}.do") from None
 
 
-def _spread(everything: list[Job], folder: Path, cfg: Mapping[str, Any], ear: Ear, watched: bool) -> None:
-    """Live all jobs, here or in other processes.  Where one fails, those that do not need it are lived all the same."""
-    if cfg["workers"] > 1 or cfg["engine"] != "local":
-        with ear.at_once():  # the engine passes it on
-            engines.engine(cfg).spread(everything, folder)
-        return
+def _live_here(
+    everything: Sequence[Job], folder: Path, ear: Ear, newborn: dict[str, Life], watched: bool
+) -> dict[str, Trace]:
+    """Live all jobs in this process; returns their traces.  Where one fails, those that do not need it go on."""
+    found: dict[str, Trace] = {}
     lost: set[str] = set()
     first: Diverged | None = None
     for job in everything:
@@ -133,93 +173,85 @@ def _spread(everything: list[Job], folder: Path, cfg: Mapping[str, Any], ear: Ea
             lost.add(job.name)
             continue
         try:
-            live(job, folder, watched)
+            trace = live(job, folder, watched, newborn.pop(job.name, None), found)
+            found |= {job.name: trace} if trace is not None else {}
         except Diverged as diverged:
             lost.add(job.name)
             first = first or diverged
     if first is not None:
         raise first
+    return found
 
 
 # -- what it came to ----------------------------------------------------------------------------------------
 
 
-def traces(experiment: Experiment, folder: Path) -> dict[str, Trace]:
-    """The arms' traces, chunks joined along the subjects."""
-    found: dict[str, list[Trace]] = {name: [] for name in experiment.arms}
-    for wave in jobs(experiment):
-        for job in wave:
-            found[job.arm.name].append(Trace.read(folder / "trace" / f"{job.name}.jsonl"))
-    return {name: Trace.join(parts) for name, parts in found.items()}
+def gathered(
+    experiment: Experiment, folder: Path, everything: Sequence[Job], lived: Mapping[str, Trace] | None = None
+) -> Outcome:
+    """The outcome of jobs that are done; lived: the traces that are at hand, the others are read."""
+    chunks: dict[str, list[Trace]] = {name: [] for name in experiment.arms}
+    for job in everything:
+        trace = (lived or {}).get(job.name)
+        path = folder / "trace" / f"{job.name}.jsonl"
+        chunks[job.arm.name].append(Trace.read(path) if trace is None else trace)
+    traces = {name: Trace.join(parts) for name, parts in chunks.items()}
+    return Outcome(experiment, folder, everything, traces, {name: readings(trace) for name, trace in traces.items()})
 
 
-def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
-    """summary.json: every arm's readings, paired differences with the first arm, and the claims."""
-    lived = traces(experiment, folder)
-    arms: dict[str, Any] = {}
-    main = next((n for n in ("accuracy", "r2") if all(n in t.names() for t in lived.values())), None)
-    for name, trace in lived.items():
-        reports = [read(folder / "jobs" / f"{job.name}.json") for job in _jobs_of(experiment, name)]
-        found = {key: _estimate(values) for key, values in readings(trace).items()}
-        seconds = {key: sum(r["seconds"][key] for r in reports) for key in ("wall", "cpu")}
-        told = {"seconds": seconds["wall"], "cpu_seconds": seconds["cpu"]}
-        arms[name] = {"readings": found, "main": main, "budget": _cost(reports), **told}
-    first, *others = lived
+def summarise(outcome: Outcome) -> Summary:
+    """Every arm's readings, paired differences with the first arm, and the claims."""
+    traces, cfg = outcome.traces, outcome.experiment.cfg
+    main = next((n for n in ("accuracy", "r2") if all(n in t.names() for t in traces.values())), None)
+    arms: dict[str, Arm] = {}
+    for name, values in outcome.readings.items():
+        reports = [read(outcome.folder / "jobs" / f"{job.name}.json") for job in outcome.jobs if job.arm.name == name]
+        found = {key: Reading(**_numbers(statistics.estimate(v)), per_subject=v) for key, v in values.items()}
+        wall, cpu = (sum(report["seconds"][key] for report in reports) for key in ("wall", "cpu"))
+        arms[name] = Arm(found, main, cost(reports), wall, cpu)
+    first, *others = traces
     paired = []
     for other in others:
-        if main is not None:
-            e = statistics.paired(readings(lived[first])[main], readings(lived[other])[main])
-            paired.append({"reading": main, "a": first, "b": other, **_numbers(e), "p": e.p})
-    cfg = experiment.cfg
-    return {
-        "schema": 1,
-        "experiment": experiment.name,
-        "title": cfg["title"],
-        "size": cfg["size"],
-        "arms": arms,
-        "paired": paired,
-        "claims": claims.judge(cfg["claims"] or {}, lived, {n: readings(t) for n, t in lived.items()}, cfg),
-        "version": __version__,
-        "seed": cfg["seed"],
-        "config_sha256": config_hash(experiment),
-    }
-
-
-def _jobs_of(experiment: Experiment, arm: str) -> list[Job]:
-    return [job for wave in jobs(experiment) for job in wave if job.arm.name == arm]
+        if main is None:
+            continue
+        e = statistics.paired(outcome.readings[first][main], outcome.readings[other][main])
+        paired.append(Difference(**_numbers(e), reading=main, a=first, b=other, p=e.p))
+    judged = claims.judge(cfg["claims"] or {}, traces, outcome.readings, cfg)
+    return Summary(
+        experiment=outcome.experiment.name,
+        arms=arms,
+        title=cfg["title"],
+        size=cfg["size"],
+        paired=tuple(paired),
+        claims=tuple(claim_of(claim) for claim in judged),
+        version=__version__,
+        seed=cfg["seed"],
+        config_sha256=config_hash(outcome.experiment),
+    )
 
 
 def _numbers(e: statistics.Estimate) -> dict[str, Any]:
-    return {"mean": e.mean, "sem": e.sem, "ci95": [e.low, e.high], "n": e.n}
+    return {"mean": e.mean, "sem": e.sem, "low": e.low, "high": e.high, "n": e.n}
 
 
-def _estimate(values: np.ndarray) -> dict[str, Any]:
-    return _numbers(statistics.estimate(values)) | {"per_subject": values}
-
-
-def _cost(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Chunks put together: the mean over subjects of each count."""
-    cost: dict[str, Any] = {}
-    for key, value in reports[0]["budget"].items():
-        cost[key] = (
-            float(np.mean(np.concatenate([r["budget"][key] for r in reports]))) if isinstance(value, list) else value
-        )
-    return cost
-
-
-def draw(experiment: Experiment, folder: Path, ear: Ear | None = None) -> list[Path]:
+def draw(outcome: Outcome, ear: Ear | None = None) -> list[Path]:
     """The figures that the experiment asks for: PNG, PDF and their data."""
     from cls_sim import figures
 
-    lived = traces(experiment, folder)
-    values = {name: readings(trace) for name, trace in lived.items()}
     made = []
-    for name, given in (experiment.cfg["figures"] or {}).items():
+    for name, wish in wishes(outcome.experiment).items():
         if ear:
             ear.check()
-        wish = dict(given)
-        if wish.pop("scenario", experiment.cfg.get("scenario")) != experiment.cfg.get("scenario"):
-            continue
-        figure, data = figures.draw(name, wish, lived, values)
-        made.append(figures.save(figure, data, folder / "figures" / name))
+        figure, data = figures.draw(name, wish, outcome.traces, outcome.readings)
+        made.append(figures.save(figure, data, outcome.folder / "figures" / name))
     return made
+
+
+def wishes(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """The figures that an experiment asks for in its scenario: name → kind and settings."""
+    scenario = experiment.cfg.get("scenario")
+    return {
+        name: {key: value for key, value in wish.items() if key != "scenario"}
+        for name, wish in (experiment.cfg["figures"] or {}).items()
+        if wish.get("scenario", scenario) == scenario
+    }

@@ -14,7 +14,7 @@ import numpy as np
 from cls_sim import figures, sinks
 from cls_sim.config import configs
 from cls_sim.core.errors import Refused, suggest
-from cls_sim.running.runs import perform, readings, traces
+from cls_sim.running.runs import performed, wishes
 from cls_sim.storage.trace import Trace
 
 
@@ -57,17 +57,8 @@ def study(*overrides: str, folders: Sequence[str] = ()) -> Study:
     """
     with tempfile.TemporaryDirectory(prefix="cls-sim-") as place:
         experiment = configs.read([*overrides, f"out={Path(place) / 'run'}"], folders)
-        wishes, experiment.cfg["figures"] = experiment.cfg["figures"] or {}, {}  # drawn when asked for
-        folder, summary = perform(experiment, quiet=True)
-        lived = traces(experiment, folder)
-    scenario = experiment.cfg.get("scenario")
-    return Study(
-        traces=lived,
-        readings={name: readings(trace) for name, trace in lived.items()},
-        summary=summary,
-        figures={
-            name: {key: value for key, value in wish.items() if key != "scenario"}
-            for name, wish in wishes.items()
-            if wish.get("scenario", scenario) == scenario
-        },
-    )
+        asked = wishes(experiment)
+        experiment.cfg["figures"] = {}  # drawn when asked for
+        done = performed(experiment, quiet=True)
+    assert done.summary is not None
+    return Study(traces=done.traces, readings=done.readings, summary=done.summary.entries(), figures=asked)

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from cls_sim.sinks.base import Sink
+from cls_sim.storage.summary import Claim, Difference, Summary
 
 WIDTH = 100  # columns of a summary that is not printed to a terminal
 MARKS = {True: ("✓", "+"), False: ("✗", "x"), None: ("-", "-")}  # in Unicode, in ASCII
@@ -88,7 +89,7 @@ def print_protocol(
 # -- the summary --------------------------------------------------------------------------------------------
 
 
-def table(summary: Mapping[str, Any]) -> Any:
+def table(summary: Summary | Mapping[str, Any]) -> Any:
     """The rich table of a run's summary: arm, reading, mean, 95 % interval, n, difference to the first arm.
 
     Of each arm the main reading, or all where there is none.  The difference is the arm's minus the first arm's,
@@ -97,22 +98,22 @@ def table(summary: Mapping[str, Any]) -> Any:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    first = next(iter(summary["arms"]), None)
+    told = _typed(summary)
+    first = next(iter(told.arms), "")
     found = Table(box=SIMPLE_HEAD, pad_edge=False)
-    compared = len(summary["arms"]) > 1 and bool(summary.get("paired"))
+    compared = len(told.arms) > 1 and bool(told.paired)
     heads = ["arm", "reading", "mean", "95 % interval", "n", *([f"difference to {first}", "p"] if compared else [])]
     for head in heads:
         found.add_column(head, justify="left" if head in ("arm", "reading") else "right", overflow="fold")
-    for arm, told in summary["arms"].items():
-        main = told.get("main")
-        for reading, e in told["readings"].items():
-            if main in (None, reading):
-                row = [arm, reading, number(e["mean"]), interval(e["ci95"]), str(e["n"])]
-                found.add_row(*row, *(_difference(summary["paired"], first, arm, reading) if compared else ()))
+    for name, arm in told.arms.items():
+        for reading, e in arm.readings.items():
+            if arm.main in (None, reading):
+                row = [name, reading, number(e.mean), interval((e.low, e.high)), str(e.n)]
+                found.add_row(*row, *(_difference(told.paired, first, name, reading) if compared else ()))
     return found
 
 
-def print_summary(summary: Mapping[str, Any], out: TextIO | None = None) -> None:
+def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = None) -> None:
     """Print a run's summary: the title, the table, then every claim with ✓, ✗ or - (undecided).
 
     100 columns and no colour where `out` (standard output) is no terminal; ASCII where it cannot say more.
@@ -120,12 +121,17 @@ def print_summary(summary: Mapping[str, Any], out: TextIO | None = None) -> None
     from rich.table import Table
     from rich.text import Text
 
+    told = _typed(summary)
     stream: Any = sys.stdout if out is None else out
     claims = Table.grid(padding=(0, 1))
-    for claim in summary.get("claims") or []:
-        mark, colour = MARKS[claim.get("passed")][_plain(stream)], COLOURS[claim.get("passed")]
+    for claim in told.claims:
+        mark, colour = MARKS[claim.passed][_plain(stream)], COLOURS[claim.passed]
         claims.add_row(Text(mark, style=colour), Text(_said(claim)))
-    show([Text(summary.get("title") or "", style="bold"), table(summary), claims], stream)
+    show([Text(told.title or "", style="bold"), table(told), claims], stream)
+
+
+def _typed(summary: Summary | Mapping[str, Any]) -> Summary:
+    return summary if isinstance(summary, Summary) else Summary.of(summary)
 
 
 def show(parts: Sequence[Any], stream: Any) -> None:
@@ -161,28 +167,25 @@ class _Page(io.StringIO):
         return "ascii" if self.plain else "utf-8"
 
 
-def _said(claim: Mapping[str, Any]) -> str:
-    text = claim.get("says") or str(claim["name"]).replace("_", " ")
-    found = [f"found {_brief(claim['value'])}"] if claim.get("value") is not None else ["not run"]
-    if claim.get("expected") is not None:
-        found.append(f"expected {_brief(claim['expected'])}")
-    if claim.get("tolerance"):
-        found.append(f"within {_brief(claim['tolerance'])}")
-    if claim.get("passed") is None and claim.get("value") is not None:
+def _said(claim: Claim) -> str:
+    found = [f"found {brief(claim.value)}"] if claim.value is not None else ["not run"]
+    if claim.expected is not None:
+        found.append(f"expected {brief(claim.expected)}")
+    if claim.tolerance:
+        found.append(f"within {brief(claim.tolerance)}")
+    if claim.passed is None and claim.value is not None:
         found.append("not judged")
-    source = f" [{claim['source']}]" if claim.get("source") else ""
-    missed = f" Known to miss: {claim['missed']}." if claim.get("missed") else ""
-    return f"{text}: {', '.join(found)}{source}{missed}"
+    source = f" [{claim.source}]" if claim.source else ""
+    missed = f" Known to miss: {claim.missed}." if claim.missed else ""
+    return f"{claim.statement}: {', '.join(found)}{source}{missed}"
 
 
-def _difference(paired: Sequence[Mapping[str, Any]], first: str | None, arm: str, reading: str) -> tuple[str, str]:
+def _difference(paired: Sequence[Difference], first: str, arm: str, reading: str) -> tuple[str, str]:
     """The paired difference arm - first, from an entry a - b of either direction."""
-    for entry in paired:
-        if entry["reading"] == reading and {entry["a"], entry["b"]} == {first, arm} and arm != first:
-            mean, (low, high) = entry["mean"], entry["ci95"]
-            if entry["a"] == first:
-                mean, low, high = (None if v is None else -v for v in (mean, high, low))
-            return f"{number(mean, '+')} {interval((low, high), '+')}".rstrip(), p_value(entry.get("p"))
+    for e in paired:
+        if e.reading == reading and {e.a, e.b} == {first, arm} and arm != first:
+            mean, low, high = (-e.mean, -e.high, -e.low) if e.a == first else (e.mean, e.low, e.high)
+            return f"{number(mean, '+')} {interval((low, high), '+')}".rstrip(), p_value(e.p)
     return "", ""
 
 
@@ -206,8 +209,9 @@ def p_value(value: Any) -> str:
     return "" if _nothing(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _brief(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def brief(value: Any) -> str:
+    """A number or a word of a claim."""
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def _mean(values: Any) -> str:

@@ -1,12 +1,11 @@
-"""What W&B is told: of every job its curves and its end, then of the whole run its tables, figures and files.
+"""What W&B is sent: of every job its curves and its end, then of the whole run its tables, figures and files.
 
-A mirror shows a run and never touches it: everything here is fenced, and a run without W&B has a mirror that is blank.
+W&B shows a run and never changes it: an error in here drops the sink, and the run goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,10 @@ import yaml
 
 from cls_sim import ROOMS, __version__, sinks, statistics
 from cls_sim.config.screen import ENVIRONMENT
+from cls_sim.storage import summary as summaries
+from cls_sim.storage.disk import read
+from cls_sim.storage.readings import readings
+from cls_sim.storage.summary import Summary
 from cls_sim.storage.trace import Trace
 
 TOP = ("subjects", "seed", "days", "size", "chunk", "device", "scenario", "label_noise", "probes")
@@ -75,15 +78,15 @@ def _outcome(kind: type[BaseException]) -> str:
     return "failed" if issubclass(kind, Exception) else "interrupted"
 
 
-def show(mode: str, folder: Path, summary: Mapping[str, Any], **how: Any) -> None:
+def show(mode: str, folder: Path, summary: Summary, **how: Any) -> None:
     """The run as a whole: its claims and tables, its figures, and its files as an artifact."""
     if mode == "off":
         return
     sink = sinks.Fenced(sinks.Wandb(mode, folder, job="summary", **how))
-    sink.start({**about(folder, "summary", {key: summary.get(key) for key in ("size", "seed")}), "job_type": "summary"})
+    sink.start({**about(folder, "summary", {"size": summary.size, "seed": summary.seed}), "job_type": "summary"})
     sink.end(
         {
-            "summary": {f"claim/{claim['name']}": claim.get("passed") for claim in summary.get("claims") or []},
+            "summary": {f"claim/{claim.name}": claim.passed for claim in summary.claims},
             "tables": tables(summary),
             "images": {f"figures/{f.stem}": str(f) for f in sorted((folder / "figures").glob("*.png"))},
             "artifact": artifact(folder, summary),
@@ -96,7 +99,7 @@ def show(mode: str, folder: Path, summary: Mapping[str, Any], **how: Any) -> Non
 
 def about(folder: Path, job: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
     """Of a job: group (the experiment), job type (the arm), name (what was overridden), configuration."""
-    record = json.loads((folder / "run.json").read_text())
+    record = read(folder / "run.json")
     overrides = [str(override) for override in record.get("overrides", [])]
     arm, _, first = job.rpartition("-")
     config = {key: cfg[key] for key in (*TOP, *ROOMS) if key in cfg}
@@ -143,14 +146,12 @@ def without_environment(tree: Any) -> Any:
 
 def final(folder: Path, job: str, trace: Trace) -> dict[str, Any]:
     """What a finished job came to: its last readings with their intervals, what it cost, and a row a subject."""
-    from cls_sim.storage.readings import readings
-
     last = readings(trace)
     told: dict[str, Any] = {}
     for name, values in last.items():
         e = statistics.estimate(values)
         told |= {f"final/{name}": e.mean, f"final/{name}.low": e.low, f"final/{name}.high": e.high}
-    report = json.loads((folder / "jobs" / f"{job}.json").read_text())
+    report = read(folder / "jobs" / f"{job}.json")
     for name, value in report["budget"].items():
         told[f"budget/{name}"] = float(np.mean(value)) if isinstance(value, list) else value
     told |= {f"seconds/{name}": value for name, value in report["seconds"].items()}
@@ -161,19 +162,20 @@ def final(folder: Path, job: str, trace: Trace) -> dict[str, Any]:
     return {"summary": numbers, "tables": {"subjects": subjects}}
 
 
-def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
+def tables(summary: Summary) -> dict[str, Any]:
     """The tables of summary.json: arms, paired differences, claims."""
+
+    def numbers(*values: float) -> list[float | None]:
+        return [_number(value) for value in values]
+
     arms = [
-        [arm, name, *(_number(v) for v in (e["mean"], *e["ci95"])), e["n"]]
-        for arm, told in summary["arms"].items()
-        for name, e in told["readings"].items()
+        [name, reading, *numbers(e.mean, e.low, e.high), e.n]
+        for name, arm in summary.arms.items()
+        for reading, e in arm.readings.items()
     ]
-    paired = [
-        [e["b"], e["a"], e["reading"], *(_number(v) for v in (e["mean"], *e["ci95"], e["p"]))]
-        for e in summary.get("paired") or []
-    ]
+    paired = [[e.b, e.a, e.reading, *numbers(e.mean, e.low, e.high, e.p)] for e in summary.paired]
     told = ("name", "says", "value", "expected", "tolerance", "passed", "source")
-    claims = [[_text(claim.get(key)) for key in told] for claim in summary.get("claims") or []]
+    claims = [[_text(claim.told.get(key)) for key in told] for claim in summary.claims]
     found = {
         "arms": {"columns": ["arm", "reading", "mean", "low", "high", "n"], "data": arms},
         "paired": {"columns": ["arm", "than", "reading", "difference", "low", "high", "p"], "data": paired},
@@ -182,13 +184,13 @@ def tables(summary: Mapping[str, Any]) -> dict[str, Any]:
     return {f"tables/{name}": table for name, table in found.items() if table["data"]}
 
 
-def artifact(folder: Path, summary: Mapping[str, Any]) -> dict[str, Any]:
+def artifact(folder: Path, summary: Summary) -> dict[str, Any]:
     """The run directory without its checkpoints: small files first, as many as there is room for."""
     files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".") and _plain(file)]
     names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
     kept = sorted((size, name) for name, size in names.items() if name.split("/")[0] not in SKIPPED)
     return {
-        "name": f"{summary['experiment']}-{str(summary['config_sha256'])[:12]}",
+        "name": f"{summary.experiment}-{summary.config_sha256[:12]}",
         "type": "run",
         "root": str(folder.absolute()),
         "files": [name for _, name in kept if name != "wandb.json"],
@@ -223,6 +225,5 @@ def send(mode: str, folder: Path) -> list[str]:
         if arm in arms and (folder / "jobs" / f"{path.stem}.json").is_file():
             with WandbRun(mode, folder, path.stem, arms[arm], Trace.read(path), fresh=True):
                 sent.append(path.stem)
-    summary = json.loads((folder / "summary.json").read_text())
-    show(mode, folder, summary, fresh=True)
+    show(mode, folder, summaries.read(folder), fresh=True)
     return [*sent, "summary"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from cls_sim.core.errors import Broken, Refused
 
+LARGEST = 2**28  # bytes of a JSON file
 ROOM = "make room or choose another folder, then resume"
 
 
@@ -22,9 +23,10 @@ class NotPlain(Exception):
     """Not the plain file that it should be."""
 
 
-def content(path: Path, most: int) -> bytes:
-    """A plain file's content if it has at most `most` bytes; never through a link, never from a device."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+def content(path: Path, most: int, *, links: bool = False) -> bytes:
+    """A plain file's content if it has at most `most` bytes; never from a device, through a link only with `links`."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if links else getattr(os, "O_NOFOLLOW", 0)
     try:
         file = os.open(path, flags)
     except OSError as error:
@@ -97,6 +99,15 @@ def put(path: Path, data: bytes) -> None:
     renamed(aside, path)
 
 
+def made(folder: Path) -> Path:
+    """A folder, made with those above it if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise broken(folder, error) from None
+    return folder
+
+
 def renamed(aside: Path, path: Path) -> None:
     """Give a file its name, for good."""
     try:
@@ -107,11 +118,13 @@ def renamed(aside: Path, path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object in a file."""
+    """A JSON object in a plain file of bounded size."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(content(path, LARGEST, links=True))
     except OSError as error:
         raise Broken(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
+    except NotPlain as reason:
+        raise Refused(str(path), f"is damaged ({reason})", "restore it from a copy, or leave its folder out") from None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -50,7 +50,7 @@ def opened(experiment: Experiment) -> Iterator[Path]:
         except Refused:
             if not (folder / ".lock").exists():  # else its owner is named below, if it lives
                 raise
-        _made(folder)
+        disk.made(folder)
     with claimed(folder / ".lock"):
         if old is None:
             _unused(folder)  # still, now that nobody else can come
@@ -118,13 +118,6 @@ def _unused(folder: Path) -> None:
         raise Refused("out", f"{folder} exists and is not empty", "name a new folder, or resume it with resume=")
 
 
-def _made(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise broken(folder, error) from None
-
-
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:
     """Write down what the run is, and make its rooms."""
     arms = {name: arm.cfg for name, arm in experiment.arms.items()}
@@ -134,7 +127,7 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     now = environment(experiment.cfg["device"])
     write(folder / "run.json", identity | {"resumed": resumes, "overrides": kept, "arms": _decisive(experiment)})
     for name in ROOMS:
-        _made(folder / name)
+        disk.made(folder / name)
     page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
     disk.put(folder / "config.yaml", page.encode())
     if (folder / "environment.json").is_file():

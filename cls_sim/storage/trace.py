@@ -17,6 +17,7 @@ import numpy as np
 
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Broken, Refused, suggest, whole
+from cls_sim.storage.disk import renamed, synced
 from cls_sim.storage.lines import Row, line_of, parsed
 
 WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # the order of moments within a tick
@@ -51,7 +52,8 @@ class Trace:
             self._read(rows)
         else:
             self._open("xb")
-            _sync_folder(self.path.parent)
+            with contextlib.suppress(OSError):  # where the system can
+                synced(self.path.parent)
 
     @classmethod
     def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
@@ -138,6 +140,13 @@ class Trace:
             self.sync()
             self._file.close()
             self._file = None
+
+    def rename(self, path: Path) -> None:
+        """Sync and close the file, and give it another name."""
+        assert self.path is not None
+        self.close()
+        renamed(self.path, path)
+        self.path = path
 
     # -- looking ----------------------------------------------------------------------------------------
 
@@ -314,13 +323,3 @@ def _side_by_side(rows: Sequence[Row | None], sizes: Sequence[int]) -> Row:
     if len(there) < len(rows) or any("who" in r for r in there):
         row["who"] = joined(_who, False)
     return row
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name durable (where the system can)."""
-    with contextlib.suppress(OSError):
-        file = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(file)
-        finally:
-            os.close(file)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cls_sim import ROOMS
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.config import configs
+from cls_sim.storage.disk import made, read, write
+from cls_sim.storage.summary import Claim, Summary
 
 DECIDE = (*ROOMS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends
 
@@ -44,26 +46,35 @@ class Results:
         return (folder if piece.size == "paper" else folder / piece.size) / f"{piece.name}.json"
 
     def kept(self, piece: Piece) -> dict[str, Any] | None:
+        """What is kept of a piece: command, decides, asks, seconds, summary, and off where it was tried."""
         file = self.file(piece)
-        return json.loads(file.read_text()) if file.is_file() else None
+        return read(file) if file.is_file() else None
+
+    def summary(self, piece: Piece) -> Summary | None:
+        """The summary of a finished piece: its main readings, and its own claims."""
+        kept = self.kept(piece)
+        return Summary.of(kept["summary"], str(self.file(piece))) if kept and "summary" in kept else None
 
     def done(self, piece: Piece) -> bool:
         """Whether this piece is there, as it is lived and claimed now."""
         kept = self.kept(piece)
         return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, *asks(piece))
 
-    def record(self, piece: Piece, summary: dict[str, Any], seconds: float) -> None:
+    def record(self, piece: Piece, summary: Summary, seconds: float) -> None:
         """Keep a finished piece.  A run that was taken up again took longer than its last process did."""
-        for arm in summary["arms"].values():
-            arm["readings"] = {name: reading for name, reading in arm["readings"].items() if name == arm["main"]}
-        summary["claims"] = [claim for claim in summary["claims"] if claim["name"] in piece.claims]
-        seconds = max(seconds, sum(arm.get("cpu_seconds", arm["seconds"]) for arm in summary["arms"].values()))
+        arms = {
+            name: replace(arm, readings={key: e for key, e in arm.readings.items() if key == arm.main})
+            for name, arm in summary.arms.items()
+        }
+        mine = tuple(claim for claim in summary.claims if claim.name in piece.claims)
+        seconds = max(seconds, sum(arm.cpu_seconds for arm in arms.values()))
         kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)[0]}
-        self._write(piece, kept | {"seconds": round(seconds, 1), "summary": summary})
+        kept |= {"seconds": round(seconds, 1), "summary": replace(summary, arms=arms, claims=mine).entries()}
+        self._write(piece, kept)
 
-    def record_off(self, piece: Piece, claims: Mapping[str, Any], seconds: float) -> None:
+    def record_off(self, piece: Piece, claims: Mapping[str, Claim], seconds: float) -> None:
         """Keep what the claims came to without the mechanism."""
-        found = {name: {key: claims[name][key] for key in ("value", "passed")} for name in piece.fails}
+        found = {name: {key: claims[name].told[key] for key in ("value", "passed")} for name in piece.fails}
         off = {"do": list(piece.off["do"]), "claims": found, "seconds": round(seconds, 1)}
         self._write(piece, (self.kept(piece) or {}) | {"off": off})
 
@@ -72,5 +83,5 @@ class Results:
         return off is not None and off["do"] == list(piece.off["do"]) and set(off["claims"]) == set(piece.fails)
 
     def _write(self, piece: Piece, kept: dict[str, Any]) -> None:
-        self.file(piece).parent.mkdir(parents=True, exist_ok=True)
-        self.file(piece).write_text(json.dumps(kept, indent=1) + "\n")
+        made(self.file(piece).parent)
+        write(self.file(piece), kept)

@@ -18,8 +18,8 @@ did not finish.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -27,16 +27,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from cls_sim.commands.campaign import tables
 from cls_sim.commands.campaign.plan import Piece, pieces
 from cls_sim.commands.campaign.results import Results, fingerprint
-from cls_sim.commands.door import entered
+from cls_sim.commands.door import Parser, entered
 from cls_sim.config import configs
 from cls_sim.core.errors import Refused, choice, suggest, whole
+from cls_sim.storage import summary
+from cls_sim.storage.summary import Summary
 
-OPTIONS = {"size": "paper", "off": "all", "workers": "1", "into": ""}
+SETTINGS = {"size": "paper", "off": "all", "workers": "1", "into": None}
 FLAGS = ("--again", "--table", "--list")
 
 
@@ -52,7 +53,7 @@ def one_in_four(experiment: str) -> bool:
 # -- running ------------------------------------------------------------------------------------------------
 
 
-def live(overrides: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]:
+def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
     """Live an experiment in a process of its own, or go on with it: its summary, and the seconds it took.
 
     Raises Refused with what the process said where it did not finish.
@@ -70,7 +71,7 @@ def live(overrides: Sequence[str], folder: Path) -> tuple[dict[str, Any], float]
     if done.returncode:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise Refused(" ".join(overrides), said.removeprefix("cls-sim: error: "), f"see {folder}")
-    return json.loads((folder / "summary.json").read_text()), time.monotonic() - started
+    return summary.read(folder), time.monotonic() - started
 
 
 def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = False) -> list[str]:
@@ -79,11 +80,11 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
     here = runs / piece.size
     try:
         if again or not results.done(piece):
-            summary, seconds = live(piece.overrides, _fresh(here / _called(piece, piece.overrides), again))
-            results.record(piece, summary, seconds)
+            found, seconds = live(piece.overrides, _fresh(here / _called(piece, piece.overrides), again))
+            results.record(piece, found, seconds)
         if off and piece.fails and (again or not results.off_done(piece)):
-            summary, seconds = live(piece.without(), _fresh(here / _called(piece, piece.without()), again))
-            results.record_off(piece, {claim["name"]: claim for claim in summary["claims"]}, seconds)
+            found, seconds = live(piece.without(), _fresh(here / _called(piece, piece.without()), again))
+            results.record_off(piece, {claim.name: claim for claim in found.claims}, seconds)
     except Refused as refused:
         failed.append(f"{piece.name}: {refused}")
     return failed
@@ -104,34 +105,32 @@ def _fresh(folder: Path, again: bool) -> Path:
     return path
 
 
-# -- the door -------------------------------------------------------------------------------------------------
+# -- the command --------------------------------------------------------------------------------------------
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The door of `cls-sim-claims`."""
-    return entered("cls-sim-claims", _door, argv, "stopped; the same command goes on")
+    """The command `cls-sim-claims`."""
+    parser = Parser("cls-sim-claims", __doc__, SETTINGS, FLAGS)
+    return entered(parser, _claims, argv, stopped="stopped; the same command goes on")
 
 
-def _door(args: list[str]) -> int:
-    if {"-h", "--help"} & set(args):
-        print(__doc__)
-        return 0
-    flags, named, given = _sorted(args)
-    size = choice("size", given["size"], ("paper", "small"))
-    off = choice("off", given["off"], ("all", "quarter", "none"))
-    workers = whole("workers", int(given["workers"]) if given["workers"].isdigit() else given["workers"])
-    into = Path(given["into"]) if given["into"] else _docs()
-    results, chosen = Results(into), pieces(size, named)
-    if "--list" in flags:
+def _claims(args: argparse.Namespace) -> int:
+    for key in (name.partition("=")[0] for name in args.given if "=" in name):
+        raise Refused(key, "is unknown", suggest(key, SETTINGS))
+    size = choice("size", args.size, ("paper", "small"))
+    off = choice("off", args.off, ("all", "quarter", "none"))
+    workers = whole("workers", int(args.workers) if args.workers.isdecimal() else args.workers, 1, 1024)
+    results, chosen = Results(Path(args.into) if args.into else _docs()), pieces(size, args.given)
+    if args.list:
         for piece in chosen:
             print(f"{'done   ' if results.done(piece) else 'missing'}  {piece.name}")
         return 0
     failed: list[str] = []
-    if "--table" not in flags:
+    if not args.table:
 
         def one(piece: Piece) -> list[str]:
             with_off = off == "all" or (off == "quarter" and one_in_four(piece.experiment))
-            lines = run(piece, results, Path("outputs") / "claims", off=with_off, again="--again" in flags)
+            lines = run(piece, results, Path("outputs") / "claims", off=with_off, again=args.again)
             print("\n".join([*tables.lines(results, piece), *lines]), flush=True)
             return lines
 
@@ -142,16 +141,6 @@ def _door(args: list[str]) -> int:
     for line in [*failed, *(f"{row.experiment}: {row.claim}: {row.wrong}" for row in wrong)]:
         print(line, file=sys.stderr)
     return int(bool(failed or wrong))
-
-
-def _sorted(args: list[str]) -> tuple[list[str], list[str], dict[str, str]]:
-    """Flags, names of experiments, and settings."""
-    flags = [arg for arg in args if arg.startswith("-")]
-    given = {key: value for key, _, value in (arg.partition("=") for arg in args if "=" in arg)}
-    for name, known in [*((flag, FLAGS) for flag in flags), *((key, OPTIONS) for key in given)]:
-        if name not in known:
-            raise Refused(name, "is unknown", suggest(name, known))
-    return flags, [arg for arg in args if arg not in flags and "=" not in arg], OPTIONS | given
 
 
 def _docs() -> Path:

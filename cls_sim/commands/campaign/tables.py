@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cls_sim.commands.campaign import plan
-
-if TYPE_CHECKING:
-    from cls_sim.commands.campaign.plan import Piece
-    from cls_sim.commands.campaign.results import Results
+from cls_sim.commands.campaign.plan import Piece
+from cls_sim.commands.campaign.results import Results
+from cls_sim.sinks.console import brief
+from cls_sim.storage.disk import made, put
+from cls_sim.storage.summary import Claim, Summary
 
 HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
 VAGUE, OUTSIDE = 3.0, "**outside**"  # percentage points of SEM above which nothing is decided
@@ -58,45 +60,39 @@ class Row:
 
 def rows(results: Results, piece: Piece) -> list[Row]:
     """The claims of a piece that is there."""
-    kept = results.kept(piece)
-    if not kept or "summary" not in kept:
+    kept, summary = results.kept(piece), results.summary(piece)
+    if kept is None or summary is None:
         return []
     off = kept.get("off", {}).get("claims", {})
-    seconds = kept.get("seconds") or sum(arm["seconds"] for arm in kept["summary"]["arms"].values())
-    return [_row(piece, claim, off.get(claim["name"]), seconds) for claim in kept["summary"]["claims"]]
+    seconds = kept.get("seconds") or sum(arm.seconds for arm in summary.arms.values())
+    return [_row(piece, claim, off.get(claim.name), seconds) for claim in summary.claims]
 
 
-def _row(piece: Piece, claim: Mapping[str, Any], off: Mapping[str, Any] | None, seconds: float) -> Row:
-    told = piece.claims.get(claim["name"], {})
-    expected = number(claim["expected"]) + (f" ± {number(claim['tolerance'])}" if claim["tolerance"] else "")
+def _row(piece: Piece, claim: Claim, off: Mapping[str, Any] | None, seconds: float) -> Row:
+    told = piece.claims.get(claim.name, {})
     return Row(
         experiment=piece.name,
         size=piece.size,
-        name=claim["name"],
-        claim=claim.get("says") or claim["name"].replace("_", " "),
-        source=claim.get("source") or "",
-        expected=expected,
-        value=number(claim["value"]) + interval(claim),
-        theory=str(claim.get("theory") or told.get("theory") or told.get("law") or ""),
-        passed=claim["passed"],
+        name=claim.name,
+        claim=claim.statement,
+        source=claim.source,
+        expected=brief(claim.expected) + (f" ± {brief(claim.tolerance)}" if claim.tolerance else ""),
+        value=brief(claim.value) + (f" {_ends(*claim.interval)}" if claim.interval else ""),
+        theory=claim.theory or str(told.get("theory") or told.get("law") or ""),
+        passed=claim.passed,
         missed=told.get("missed"),
         off=None if off is None else off["passed"] is False,
         seconds=seconds,
     )
 
 
-def interval(claim: Mapping[str, Any]) -> str:
-    """The interval of a claim's value, in brackets, where it has one.
+def _ends(low: float, high: float) -> str:
+    """An interval in brackets, nothing where there is none.
 
-    >>> interval({"interval": [0.12345, 0.2]}), interval({})
-    (' [0.1235, 0.2]', '')
+    >>> _ends(0.12345, 0.2), _ends(float("nan"), float("nan"))
+    ('[0.1235, 0.2]', '')
     """
-    ends = claim.get("interval")
-    return f" [{number(ends[0])}, {number(ends[1])}]" if ends and None not in ends else ""
-
-
-def number(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+    return "" if math.isnan(low) or math.isnan(high) else f"[{low:.4g}, {high:.4g}]"
 
 
 def lines(results: Results, piece: Piece) -> list[str]:
@@ -110,10 +106,10 @@ def lines(results: Results, piece: Piece) -> list[str]:
 
 def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> None:
     """claims.md, published.md and results.md, from the results that are there."""
-    results.into.mkdir(parents=True, exist_ok=True)
-    (results.into / "claims.md").write_text(claims_page(results, paper, small))
-    (results.into / "published.md").write_text(published_page(results, paper))
-    (results.into / "results.md").write_text(results_page(results, paper))
+    made(results.into)
+    put(results.into / "claims.md", claims_page(results, paper, small).encode())
+    put(results.into / "published.md", published_page(results, paper).encode())
+    put(results.into / "results.md", results_page(results, paper).encode())
 
 
 def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> str:
@@ -145,10 +141,7 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         f"{len(judged)} claims judged, {held} hold, {len(judged) - held} do not; {len(tried)} were tried without their "
         f"mechanism, {sum(bool(row.off) for row in tried)} of them then failed.",
         "",
-        f"| {' | '.join(HEADS)} |",
-        f"|{'---|' * len(HEADS)}",
-        *(f"| {' | '.join(_cell(cell) for cell in row.cells())} |" for row in found),
-        "",
+        *table(HEADS, (map(_cell, row.cells()) for row in found)),
     ]
     return "\n".join(page)
 
@@ -166,30 +159,30 @@ def published_page(results: Results, paper: Sequence[Piece]) -> str:
         f"published; not decided where our SEM is above {VAGUE:g} points.  Seeds from 1000, made by `make paper`.",
         "",
     ]
-    groups: dict[str, list[tuple[Piece, Mapping[str, Any]]]] = {}
+    groups: dict[str, list[tuple[Piece, Summary]]] = {}
     for piece in paper:
-        if kept := results.kept(piece):
-            groups.setdefault(piece.experiment, []).append((piece, kept))
+        if summary := results.summary(piece):
+            groups.setdefault(piece.experiment, []).append((piece, summary))
     for experiment, found in groups.items():
         if sum(told.get("is") == "published" for piece, _ in found for told in piece.claims.values()) > 1:
             page += _beside(experiment, found)
     return "\n".join(page)
 
 
-def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -> list[str]:
+def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str]:
     cells: dict[str, dict[str, str]] = {}
     count = {"inside": 0, OUTSIDE: 0, "not decided": 0}
     seconds = 0.0
-    for piece, kept in found:
-        claims = {claim["name"]: claim for claim in kept["summary"]["claims"]}
+    for piece, summary in found:
+        claims = {claim.name: claim for claim in summary.claims}
         told = {t["arm"]: (name, t) for name, t in piece.claims.items() if t.get("is") == "published"}
-        for name, arm in kept["summary"]["arms"].items():
-            e = next(iter(arm["readings"].values()))
-            seconds += arm.get("cpu_seconds", arm["seconds"]) / e["n"]
-            cell = f"{100 * e['mean']:.1f} ± {100 * e['sem']:.1f}"
+        for name, arm in summary.arms.items():
+            e = next(iter(arm.readings.values()))
+            seconds += arm.cpu_seconds / e.n
+            cell = f"{100 * e.mean:.1f} ± {100 * e.sem:.1f}"
             if name in told:
                 claim, known = told[name]
-                verdict = _verdict(claims[claim])
+                verdict = _verdict(claims[claim].sem, claims[claim].passed)
                 count[verdict] += 1
                 cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
             cells.setdefault(name, {})[piece.scenario or ""] = cell
@@ -204,47 +197,45 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Mapping[str, Any]]]) -
         f"{'; '.join(sources)}.  Of {sum(count.values())} numbers {decided} are decided, {count['inside']} inside.  "
         f"All arms of one subject take {seconds / 60:.0f} minutes of one core.",
         "",
-        f"| arm | {' | '.join(scenarios)} |",
-        f"|---|{'---|' * len(scenarios)}",
-        *(f"| {name} | {' | '.join(row.get(s, '') for s in scenarios)} |" for name, row in cells.items()),
-        "",
+        *table(("arm", *scenarios), ([name, *(row.get(s, "") for s in scenarios)] for name, row in cells.items())),
     ]
 
 
-def _verdict(claim: Mapping[str, Any]) -> str:
+def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
+    """The lines of a table, and an empty one."""
+    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)]
+    return [lines[0], f"|{'---|' * len(heads)}", *lines[1:], ""]
+
+
+def _verdict(sem: float, passed: bool | None) -> str:
     """What a number beside a published one comes to.
 
-    >>> _verdict({"sem": 0.2, "passed": True}), _verdict({"sem": 4.0, "passed": True})
+    >>> _verdict(0.2, True), _verdict(4.0, True)
     ('inside', 'not decided')
     """
-    if claim["passed"] is None or not claim["sem"] <= VAGUE:
+    if passed is None or not sem <= VAGUE:
         return "not decided"
-    return "inside" if claim["passed"] else OUTSIDE
+    return "inside" if passed else OUTSIDE
 
 
 def results_page(results: Results, paper: Sequence[Piece]) -> str:
     """The arms' main readings at full size."""
-    page = [
-        "# Results",
-        "",
-        "Every experiment at full size, on seeds from 1000.  Made by `make paper`; what is claimed",
-    ]
+    page = ["# Results", ""]
+    page += ["Every experiment at full size, on seeds from 1000.  Made by `make paper`; what is claimed"]
     page += ["of them is in [claims](claims.md).", ""]
     for piece in paper:
-        kept = results.kept(piece)
-        if kept:
-            page += _section(kept["summary"], kept["command"], piece.part)
+        if summary := results.summary(piece):
+            page += _section(summary, (results.kept(piece) or {})["command"], piece.part)
     return "\n".join(page)
 
 
-def _section(summary: Mapping[str, Any], command: str, part: str | None) -> list[str]:
-    seconds = sum(arm["seconds"] for arm in summary["arms"].values())
-    title = (summary["title"] or summary["experiment"]) + (f" ({part})" if part else "")
-    lines = [f"## {title}", "", f"`{command}` ({seconds:.0f} s)", ""]
-    table = []
-    for name, arm in summary["arms"].items():
-        for reading, e in arm["readings"].items():
-            ends = interval({"interval": e["ci95"]}).strip()
-            table.append(f"| {name} | {reading} | {number(e['mean'])} | {ends} | {number(e['sem'])} | {e['n']} |")
-    heads = ["| arm | reading | mean | 95 % interval | SEM | n |", "|---|---|---|---|---|---|"]
-    return [*lines, *([*heads, *table, ""] if table else [])]
+def _section(summary: Summary, command: str, part: str | None) -> list[str]:
+    seconds = sum(arm.seconds for arm in summary.arms.values())
+    title = (summary.title or summary.experiment) + (f" ({part})" if part else "")
+    lines = [
+        [name, reading, brief(e.mean), _ends(e.low, e.high), brief(e.sem), e.n]
+        for name, arm in summary.arms.items()
+        for reading, e in arm.readings.items()
+    ]
+    heads = ("arm", "reading", "mean", "95 % interval", "SEM", "n")
+    return [f"## {title}", "", f"`{command}` ({seconds:.0f} s)", "", *(table(heads, lines) if lines else [])]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cls_sim.commands.door import below
 from cls_sim.core.errors import Refused
 
 MOST = 20  # contexts that have a panel each
@@ -38,37 +38,27 @@ class Run:
     main: str
 
 
-# -- what is there ------------------------------------------------------------------------------------------
-
-
-def found(folder: Path) -> Iterator[Run]:
+def found(folder: Path) -> list[Run]:
     """The finished runs in a folder, itself or below."""
-    if not folder.is_dir():
-        raise Refused(str(folder), "is no folder", "name a run or a sweep")
-    places = [path.parent for path in sorted(folder.rglob("summary.json")) if (path.parent / "run.json").is_file()]
+    places = [place for place in below(folder, "summary.json") if (place / "run.json").is_file()]
     if not places:
         raise Refused(str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
-    for place in places:
-        yield _run(place)
+    return [_run(place) for place in places]
 
 
 def _run(folder: Path) -> Run:
+    from cls_sim.storage import summary
     from cls_sim.storage.trace import Trace
 
-    try:
-        summary = json.loads((folder / "summary.json").read_text())
-        arms = tuple(summary["arms"])
-        trace = Trace.read(folder / "trace" / f"{arms[0]}-000000.jsonl")
-        mains = [told.get("main") for told in summary["arms"].values()]
-        experiment = str(summary["experiment"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        if isinstance(error, Refused):
-            raise
-        raise Refused(str(folder), f"cannot be read ({error})", "restore it, or run it again") from None
+    told = summary.read(folder)
+    arms, mains = tuple(told.arms), [arm.main for arm in told.arms.values() if arm.main]
+    trace = Trace.read(folder / "trace" / f"{arms[0] if arms else ''}-000000.jsonl")
+    if not trace.names():
+        raise Refused(str(folder), "has no reading in its trace", "name another run")
     wide = [trace.last(name).shape[1] for name in trace.names() if trace.last(name).ndim == 2]
     drawn = tuple(sorted(file.stem for file in (folder / "figures").glob("*.png")))
-    main = next((str(name) for name in mains if name), trace.names()[0])
-    return Run(folder, experiment, tuple(trace.names()), max(wide, default=1), arms, drawn, main)
+    main = mains[0] if mains else trace.names()[0]
+    return Run(folder, told.experiment, tuple(trace.names()), max(wide, default=1), arms, drawn, main)
 
 
 # -- what is shown ------------------------------------------------------------------------------------------

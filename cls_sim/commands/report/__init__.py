@@ -10,42 +10,31 @@ prints.  report.md has its figures in report_figures/.  Of a run that has not fi
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cls_sim.commands.door import entered
-from cls_sim.core.errors import Broken, Refused, suggest
+from cls_sim.commands.door import Parser, below, entered, folders
+from cls_sim.core.errors import Refused, suggest
 
 if TYPE_CHECKING:
     from cls_sim.commands.report.blocks import Blocks
     from cls_sim.commands.report.facts import Facts
 
-OPTIONS = ("out", "reference")
 PICTURES = "report_figures"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The door of `cls-sim-report`; exit codes as everywhere."""
-    return entered("cls-sim-report", _door, argv)
+    """The command `cls-sim-report`."""
+    parser = Parser("cls-sim-report", __doc__, {"out": None, "reference": None})
+    return entered(parser, _report, argv, needs="a folder")
 
 
-def _door(args: list[str]) -> int:
-    if not args or {"-h", "--help"} & set(args):
-        print(__doc__)
-        return 0
-    options = dict(arg.split("=", 1) for arg in args if arg.split("=")[0] in OPTIONS)
-    folders = [Path(arg) for arg in args if arg.split("=")[0] not in OPTIONS]
-    for folder in folders:
-        if str(folder).startswith("-") or not folder.is_dir():
-            raise Refused(str(folder), "is no folder", "give runs, and out= or reference=")
-    if not folders:
-        raise Refused("cls-sim-report", "needs a folder", "name a run, or a folder of runs")
-    out = Path(options["out"]) if "out" in options else folders[0]
-    for path in write(folders, out, options.get("reference")):
+def _report(args: argparse.Namespace) -> None:
+    runs = folders(args.given)
+    for path in write(runs, Path(args.out) if args.out else runs[0], args.reference):
         print(f"report: {path}", flush=True)
-    return 0
 
 
 def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> list[Path]:
@@ -53,15 +42,12 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     from cls_sim.commands.report.blocks import Picture
     from cls_sim.commands.report.facts import facts
     from cls_sim.commands.report.page import html_page, markdown_page
-    from cls_sim.storage.disk import put
+    from cls_sim.storage.disk import made, put
 
     runs = [facts(folder) for folder in found(folders)]
     title, blocks = report(runs, reference)
     foot = "Written by `cls-sim-report` from the traces of these runs."
-    try:
-        (out / PICTURES).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Broken(str(out), f"cannot be written ({error.strerror})", "name another folder with out=") from None
+    made(out / PICTURES)
     for block in blocks:
         if isinstance(block, Picture):
             put(out / PICTURES / f"{block.name}.png", block.png)
@@ -74,19 +60,11 @@ def found(folders: Sequence[Path]) -> list[Path]:
     """The runs in or below these folders, finished or not; what is inside a run is its own."""
     runs: list[Path] = []
     for folder in folders:
-        mine = [path.resolve() for path in _below(folder)]
+        mine = [path.resolve() for path in below(folder, "run.json")]
         if not mine:
             raise Refused(str(folder), "holds no run (no run.json)", "name a run or a folder of runs")
         runs += [path for path in mine if path not in runs]
     return runs
-
-
-def _below(folder: Path) -> Iterator[Path]:
-    for here, below, files in os.walk(folder):
-        if "run.json" in files:
-            below.clear()
-            yield Path(here)
-        below[:] = sorted(name for name in below if not name.startswith("."))
 
 
 def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:

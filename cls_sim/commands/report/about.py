@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cls_sim.commands.report.blocks import MOODS, Blocks, Heading, Picture, Points, Table, Text
 from cls_sim.commands.report.facts import Facts
+from cls_sim.sinks.console import brief
 
 COSTS = {
     "stored_bytes": "stored",
@@ -128,22 +128,16 @@ def claims(run: Facts) -> Blocks:
     """What the experiment claims, held against what it found."""
     rows = []
     for claim in run.claims:
-        said = {True: "holds", False: "does not hold", None: "not judged"}[claim.get("passed")]
-        what = str(claim.get("says") or str(claim.get("name")).replace("_", " "))
-        missed = f" Known to miss: {claim['missed']}" if claim.get("missed") else ""
-        tolerance = f" ± {_brief(claim['tolerance'])}" if claim.get("tolerance") else ""
-        wanted = f"{_brief(claim.get('expected'))}{tolerance}"
-        rows.append([what + missed, str(claim.get("source") or ""), wanted, _brief(claim.get("value")), said])
+        said = {True: "holds", False: "does not hold", None: "not judged"}[claim.passed]
+        missed = f" Known to miss: {claim.missed}" if claim.missed else ""
+        wanted = brief(claim.expected) + (f" ± {brief(claim.tolerance)}" if claim.tolerance else "")
+        rows.append([claim.statement + missed, claim.source, wanted, brief(claim.value), said])
     if not rows:
         return []
     heads = ["claim", "source", "expected", "found", "verdict"]
     if not any(row[1] for row in rows):
         heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
     return [Heading("Claims"), Table(heads, rows, "", frozenset({"claim", "source", "expected", "verdict"}), MOODS)]
-
-
-def _brief(value: Any) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def drawn(run: Facts) -> Blocks:

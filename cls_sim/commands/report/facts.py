@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.commands.compare import LARGEST
 from cls_sim.config import configs
 from cls_sim.core.errors import Refused
+from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import read
+from cls_sim.storage.summary import Claim
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Facts:
     arms: dict[str, Arm]
     main: str | None
     published: dict[str, Published]
-    claims: list[dict[str, Any]]
+    claims: tuple[Claim, ...]
     missing: list[str]
     figures: list[tuple[str, Path]]
 
@@ -97,7 +98,7 @@ def facts(folder: Path) -> Facts:
     """All that is told of the run in this folder; raises Refused where it is none, or damaged."""
     if not (folder / "run.json").is_file():
         raise Refused(str(folder), "is no run (no run.json)", "name the folder printed as `run:`, or one above such")
-    record = _small(folder / "run.json")
+    record = read(folder / "run.json")
     told = record.get("arms")
     overrides = record.get("overrides")
     if (
@@ -106,7 +107,7 @@ def facts(folder: Path) -> Facts:
         or not all(isinstance(c, dict) for c in told.values())
     ):
         raise Refused(str(folder / "run.json"), "is damaged", "restore it from a copy, or leave its folder out")
-    summary = _small(folder / "summary.json") if (folder / "summary.json").is_file() else {}
+    summary = summaries.read(folder) if (folder / "summary.json").is_file() else None
     asked = _asked(overrides)
     arms, missing = {}, []
     for name, cfg in told.items():
@@ -115,7 +116,7 @@ def facts(folder: Path) -> Facts:
             arms[name] = arm
         if arm.lived < arm.asked:
             missing.append(f"{name}: {arm.lived} of {arm.asked} subjects were lived to their end")
-    if not summary:
+    if summary is None:
         missing.append("summary.json: the run has not finished" + ("" if arms else ", and no subject of it has"))
     if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # names that methods have, too
         for arm in arms.values():
@@ -123,25 +124,27 @@ def facts(folder: Path) -> Facts:
     main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
     cfg = next(iter(told.values()), {})
     base = asked.cfg if asked else {}
-    protocol = _small(folder / "protocol.json") if (folder / "protocol.json").is_file() else {}
+    protocol, environment = (
+        read(folder / name) if (folder / name).is_file() else {} for name in ("protocol.json", "environment.json")
+    )
     scenario = base.get("scenario") or _world(cfg).get("scenario")
     chosen = {arg.partition("=")[0].lstrip("+"): arg.partition("=")[2] for arg in overrides}
     return Facts(
         folder=folder,
-        experiment=str(summary.get("experiment") or (asked.name if asked else chosen.get("experiment", "a run"))),
-        title=str(summary.get("title") or base.get("title") or ""),
+        experiment=summary.experiment if summary else asked.name if asked else chosen.get("experiment", "a run"),
+        title=(summary.title if summary else None) or str(base.get("title") or ""),
         cite=str(base.get("cite") or ""),
         scenario=str(scenario) if scenario else None,
-        size=str(summary.get("size") or base.get("size") or chosen.get("size", "paper")),
+        size=summary.size if summary else str(base.get("size") or chosen.get("size", "paper")),
         seed=int(cfg.get("seed", 0)),
         version=str(record.get("version", "")),
         overrides=[str(o) for o in overrides],
-        environment=_small(folder / "environment.json") if (folder / "environment.json").is_file() else {},
+        environment=environment,
         protocol={str(k): [str(line) for line in v] for k, v in protocol.items() if isinstance(v, list)},
         arms=arms,
         main=main,
         published=_published(base, scenario),
-        claims=[claim for claim in summary.get("claims", []) if isinstance(claim, dict)],
+        claims=summary.claims if summary else (),
         missing=missing,
         figures=_figures(folder, base, main),
     )
@@ -157,12 +160,6 @@ def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tup
         name for name, wish in wishes.items() if wish.get("kind") in SHOWN and wish.get("reading", "accuracy") == main
     }
     return [(path.stem, path) for path in sorted((folder / "figures").glob("*.png")) if path.stem not in mine]
-
-
-def _small(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > LARGEST:
-        raise Refused(str(path), "is larger than it should be", "leave its folder out")
-    return read(path)
 
 
 def _asked(overrides: list[Any]) -> configs.Experiment | None:
@@ -191,6 +188,7 @@ def _method(name: str, asked: configs.Experiment | None) -> str | None:
 
 def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) -> Arm:
     """An arm from the traces and reports of those of its jobs that are done."""
+    from cls_sim.running.jobs import cost
     from cls_sim.storage.readings import readings
     from cls_sim.storage.trace import Trace
 
@@ -204,10 +202,7 @@ def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) ->
         arm.trace = Trace.join(traces)
         arm.values = readings(arm.trace)
     arm.seconds = sum(float(report["seconds"]["wall"]) for report in reports)
-    arm.budget = {}
-    for key, value in reports[0]["budget"].items():
-        mine = [report["budget"].get(key) for report in reports]
-        arm.budget[key] = float(np.mean(np.concatenate(mine))) if isinstance(value, list) else value
+    arm.budget = cost(reports)
     return arm
 
 
@@ -218,7 +213,7 @@ def _done(folder: Path, name: str) -> tuple[list[Any], list[dict[str, Any]]]:
     traces, reports = [], []
     first = 0
     while (path := folder / "jobs" / f"{name}-{first:06d}.json").is_file():
-        report = _small(path)
+        report = read(path)
         if not isinstance(report.get("budget"), dict) or not isinstance(report.get("seconds"), dict):
             raise Refused(str(path), "is damaged", "resume that run, or leave its folder out")
         with warnings.catch_warnings():

@@ -1,0 +1,261 @@
+"""summary.json, typed: what a run came to.  The form of the file is docs/summary.schema.json.
+
+A summary may come from a stranger: it is read with checks, up to a bounded size, and what is no summary is refused in
+one line.  Entries that a reader can do without may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cls_sim.core.errors import Refused
+from cls_sim.storage import disk
+
+SCHEMA = 1
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over n subjects, its standard error, and its 95 % interval; NaN where there is none."""
+
+    mean: float = NAN
+    sem: float = NAN
+    low: float = NAN
+    high: float = NAN
+    n: int = 0
+
+    def entries(self) -> dict[str, Any]:
+        return {"mean": self.mean, "sem": self.sem, "ci95": [self.low, self.high], "n": self.n}
+
+
+@dataclass(frozen=True)
+class Reading(Mean):
+    """The last reading of an arm, with the number of each subject [s] (NaN for none)."""
+
+    per_subject: np.ndarray = field(default_factory=lambda: np.zeros(0))
+
+    def entries(self) -> dict[str, Any]:
+        return {**super().entries(), "per_subject": self.per_subject}
+
+
+@dataclass(frozen=True)
+class Difference(Mean):
+    """The paired difference a - b of a reading, with the p-value of `statistics.paired`."""
+
+    reading: str = ""
+    a: str = ""
+    b: str = ""
+    p: float = NAN
+
+    def entries(self) -> dict[str, Any]:
+        return {"reading": self.reading, "a": self.a, "b": self.b, **super().entries(), "p": self.p}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """An arm: its readings by name, its main one, the mean cost per subject, and seconds of clock and processor."""
+
+    readings: Mapping[str, Reading]
+    main: str | None = None
+    budget: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+
+    def entries(self) -> dict[str, Any]:
+        readings = {name: reading.entries() for name, reading in self.readings.items()}
+        seconds = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
+        return {"readings": readings, "main": self.main, "budget": dict(self.budget), **seconds}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim and its verdict; `passed` is None where nothing was decided.  `told` is the entry of summary.json."""
+
+    name: str
+    statement: str
+    source: str
+    theory: str
+    expected: Any
+    tolerance: Any
+    value: Any
+    passed: bool | None
+    missed: str | None
+    interval: tuple[float, float] | None
+    sem: float
+    told: Mapping[str, Any] = field(repr=False)
+
+    def entries(self) -> dict[str, Any]:
+        return dict(self.told)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finished run.
+
+    >>> arms = {"cls": {"readings": {"r2": {"per_subject": [0.5, None]}}}}
+    >>> found = Summary.of({"experiment": "digits", "arms": arms})
+    >>> found.arms["cls"].readings["r2"].per_subject.tolist(), found.main
+    ([0.5, nan], None)
+    """
+
+    experiment: str
+    arms: Mapping[str, Arm]
+    title: str | None = None
+    size: str = "paper"
+    paired: tuple[Difference, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    version: str = ""
+    seed: int = 0
+    config_sha256: str = ""
+
+    @property
+    def main(self) -> str | None:
+        """The reading that is the main one of every arm, None where there is no such."""
+        mains = {arm.main for arm in self.arms.values()}
+        return mains.pop() if len(mains) == 1 else None
+
+    def entries(self) -> dict[str, Any]:
+        """The summary as it stands in the file."""
+        return {
+            "schema": SCHEMA,
+            "experiment": self.experiment,
+            "title": self.title,
+            "size": self.size,
+            "arms": {name: arm.entries() for name, arm in self.arms.items()},
+            "paired": [difference.entries() for difference in self.paired],
+            "claims": [claim.entries() for claim in self.claims],
+            "version": self.version,
+            "seed": self.seed,
+            "config_sha256": self.config_sha256,
+        }
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any], where: str = "summary.json") -> Summary:
+        """The summary of which this is the JSON; Refused where it is none."""
+        try:
+            return cls(
+                experiment=_text(told["experiment"]),
+                arms={_text(name): _arm(arm) for name, arm in _items(told["arms"])},
+                title=None if told.get("title") is None else _text(told["title"]),
+                size=_text(told.get("size") or "paper"),
+                paired=tuple(_difference(entry) for entry in _list(told.get("paired"))),
+                claims=tuple(claim_of(entry) for entry in _list(told.get("claims"))),
+                version=_text(told.get("version", "")),
+                seed=_whole(told.get("seed", 0)),
+                config_sha256=_text(told.get("config_sha256", "")),
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+            raise Refused(where, "is no summary of a run", "leave its folder out") from None
+
+
+def read(folder: Path) -> Summary:
+    """The summary of the run in a folder; Refused where there is none, or it is damaged."""
+    return Summary.of(disk.read(folder / "summary.json"), str(folder / "summary.json"))
+
+
+def claim_of(told: Mapping[str, Any]) -> Claim:
+    """A claim from its entry in summary.json, or from `claims.judge`."""
+    ends = told.get("interval")
+    low, high = ends[:2] if isinstance(ends, list) and len(ends) > 1 and None not in ends else (None, None)
+    passed = told.get("passed")
+    if passed is not None and not isinstance(passed, bool):
+        raise TypeError
+    return Claim(
+        name=_text(told["name"]),
+        statement=_text(told.get("says") or told["name"].replace("_", " ")),
+        source=_text(told.get("source") or ""),
+        theory=_text(told.get("theory") or ""),
+        expected=_plain(told.get("expected")),
+        tolerance=_plain(told.get("tolerance")),
+        value=_plain(told.get("value")),
+        passed=passed,
+        missed=_text(told["missed"]) if told.get("missed") else None,
+        interval=None if low is None else (_number(low), _number(high)),
+        sem=_number(told.get("sem")),
+        told=told,
+    )
+
+
+def _arm(told: Mapping[str, Any]) -> Arm:
+    seconds = _number(told.get("seconds", 0.0))
+    return Arm(
+        readings={_text(name): _reading(entry) for name, entry in _items(told["readings"])},
+        main=None if told.get("main") is None else _text(told["main"]),
+        budget=dict(_items(told.get("budget") or {})),
+        seconds=seconds,
+        cpu_seconds=_number(told.get("cpu_seconds", seconds)),
+    )
+
+
+def _reading(told: Mapping[str, Any]) -> Reading:
+    values = np.array([_number(value) for value in _list(told.get("per_subject"))], np.float64)
+    return Reading(**_mean(told, int((~np.isnan(values)).sum())), per_subject=values)
+
+
+def _difference(told: Mapping[str, Any]) -> Difference:
+    reading, a, b = (_text(told[key]) for key in ("reading", "a", "b"))
+    return Difference(**_mean(told, 0), reading=reading, a=a, b=b, p=_number(told.get("p")))
+
+
+def _mean(told: Mapping[str, Any], n: int) -> dict[str, Any]:
+    low, high = told.get("ci95") or (None, None)
+    ends = {"low": _number(low), "high": _number(high)}
+    return {"mean": _number(told.get("mean")), "sem": _number(told.get("sem")), **ends, "n": _whole(told.get("n", n))}
+
+
+# -- what a stranger may have written -----------------------------------------------------------------------
+
+
+def _items(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return value.items()
+
+
+def _list(value: Any) -> list[Any]:
+    if value is not None and not isinstance(value, (list, tuple, np.ndarray)):
+        raise TypeError
+    return [] if value is None else list(value)
+
+
+def printable(text: str) -> str:
+    """Text that a terminal can be shown.
+
+    >>> printable("a\\x1b[31m")
+    'a?[31m'
+    """
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return printable(value)
+
+
+def _number(value: Any) -> float:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
+        raise TypeError
+    return NAN if value is None else float(value)
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError
+    return int(value)
+
+
+def _plain(value: Any) -> Any:
+    """An expected or found value: text, a number, or a list of numbers."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return [_number(one) for one in value]
+    short = isinstance(value, int) and abs(value) < 2**63
+    return value if value is None or short else _number(value)
