@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from torch import Tensor
 
 from cls_sim.core.optimisers import Rule
 from cls_sim.core.part import Part
+from cls_sim.core.trees import held
 
 
 class Ledger:
@@ -63,24 +63,8 @@ def extra_bytes(parts: Iterable[Part], weights: Mapping[str, Tensor], subjects: 
     """
     seen = {id(weight) for weight in weights.values()}
     total = 0
-    for leaf in (leaf for part in parts for leaf in _leaves(part)):
+    for leaf in (leaf for part in parts for leaf in held(part, without=Rule)):
         if id(leaf) not in seen:
             seen.add(id(leaf))
             total += leaf.nbytes // subjects if leaf.shape[:1] == (subjects,) else leaf.nbytes
     return total
-
-
-def _leaves(node: Any) -> Iterator[Any]:
-    """The tensors and arrays below a part, a dict or a list, but those of optimisers."""
-    if isinstance(node, Rule):
-        return
-    if isinstance(node, Part):
-        node = {name: value for name, value in vars(node).items() if name not in node.derived}
-    if isinstance(node, (Tensor, np.ndarray)):
-        yield node
-    elif isinstance(node, Mapping):
-        for value in node.values():
-            yield from _leaves(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            yield from _leaves(value)

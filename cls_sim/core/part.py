@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -14,8 +13,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
+from cls_sim.core.trees import State, agree, collected, copied, restored
 
-State = dict[str, Any]
+__all__ = ["Part", "Spec", "State", "View", "Wrap", "agree", "held_out", "per_subject", "placed", "told"]
 
 
 @dataclass(frozen=True)
@@ -119,21 +119,23 @@ class Part:
     def state(self) -> State:
         """The state as a tree: dicts of tensors (leaf or detached), arrays and further trees."""
         return {
-            k: v for k, v in ((k, _tree(v)) for k, v in vars(self).items() if k not in self.derived) if v is not None
+            k: v
+            for k, v in ((k, collected(v)) for k, v in vars(self).items() if k not in self.derived)
+            if v is not None
         }
 
     def load(self, tree: State) -> None:
         """Take over a state made by `state`: of the same names, types and sizes, whoever wrote it."""
         agree(type(self).__name__, self.state(), tree)
         for name, value in tree.items():
-            setattr(self, name, _restored(getattr(self, name), value))
+            setattr(self, name, restored(getattr(self, name), value))
 
     def __deepcopy__(self, memo: dict) -> Part:
         """A twin: state copied, derived tables shared (they are never written)."""
         twin = object.__new__(type(self))
         memo[id(self)] = twin
         for name, value in vars(self).items():
-            setattr(twin, name, value if name in self.derived else _copied(value, memo))
+            setattr(twin, name, value if name in self.derived else copied(value, memo, Spec))
         return twin
 
     def __repr__(self) -> str:
@@ -167,63 +169,6 @@ class Wrap(Part):
         if name.startswith("_") or self.inside not in vars(self):
             raise AttributeError(name)
         return getattr(vars(self)[self.inside], name)
-
-
-def agree(key: str, mine: Any, saved: Any) -> None:
-    """Refuse a saved state that is not of the names, types and sizes of mine."""
-    if isinstance(mine, Mapping) and isinstance(saved, Mapping):
-        if odd := sorted(set(mine) ^ set(saved)):
-            raise Refused(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
-        for name, value in mine.items():
-            agree(f"{key}.{name}", value, saved[name])
-        return
-    if _kind(mine) != _kind(saved):
-        raise Refused(key, f"state is {_kind(saved)}, not {_kind(mine)}", "use a checkpoint of the same parts")
-
-
-def _kind(value: Any) -> str:
-    """What a branch or leaf of a state is: a tree, or its class, type and size."""
-    if isinstance(value, Mapping):
-        return "a tree"
-    return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
-
-
-def _tree(value: Any) -> Any:
-    if isinstance(value, (Tensor, np.ndarray)):
-        return value.detach() if isinstance(value, Tensor) else value
-    if isinstance(value, Part):
-        return value.state() or None
-    if isinstance(value, (list, tuple)):
-        value = {str(i): v for i, v in enumerate(value)}
-    if isinstance(value, dict):
-        return {k: v for k, v in ((str(k), _tree(v)) for k, v in value.items()) if v is not None} or None
-    return None
-
-
-def _restored(mine: Any, saved: Any) -> Any:
-    if isinstance(mine, Part):
-        mine.load(saved)
-        return mine
-    if isinstance(mine, dict):
-        return {k: _restored(v, saved[str(k)]) if str(k) in saved else v for k, v in mine.items()}
-    if isinstance(mine, (list, tuple)):
-        return type(mine)(_restored(v, saved[str(i)]) if str(i) in saved else v for i, v in enumerate(mine))
-    if isinstance(mine, np.ndarray):
-        return np.array(saved.cpu() if isinstance(saved, Tensor) else saved).astype(mine.dtype)
-    value = torch.as_tensor(saved).to(device=mine.device, dtype=mine.dtype, copy=True)
-    return value.requires_grad_(mine.requires_grad)
-
-
-def _copied(value: Any, memo: dict) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach().clone().requires_grad_(value.requires_grad)
-    if isinstance(value, dict):
-        return {k: _copied(v, memo) for k, v in value.items()}
-    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
-        return type(value)(_copied(v, memo) for v in value)
-    if isinstance(value, Spec):
-        return value
-    return copy.deepcopy(value, memo)
 
 
 def per_subject(key: str, value: float | list[float], spec: Spec) -> np.ndarray:

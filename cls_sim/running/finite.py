@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.errors import Diverged
+from cls_sim.core.trees import leaves
 from cls_sim.life import Life
 
 FEW = 1024  # numbers that a pulse looks at, or one a subject
@@ -57,9 +58,9 @@ class FiniteCheck:
 
     def examine(self, tree: Mapping[str, Any] | None = None) -> None:
         """A look at the whole state (`life.state()`, if it is at hand)."""
-        for name, leaf in _leaves(self.life.state() if tree is None else tree):
-            if not _finite(leaf):
-                self._diagnose(name, leaf, torch.isfinite)
+        for path, leaf in leaves(self.life.state() if tree is None else tree):
+            if _is_float(leaf) and not _finite(leaf):
+                self._diagnose(".".join(path), leaf, torch.isfinite)
 
     def read(self, readings: Mapping[str, Tensor]) -> None:
         """A look at what probes have read: NaN is undefined, an infinity is not."""
@@ -81,12 +82,12 @@ class FiniteCheck:
         raise Diverged(name, f"is {who}{arm} at tick {clock.tick}, day {clock.day.max():g}", REMEDY)
 
 
-def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{above}{key}.")
-        elif value.dtype.kind == "f" if isinstance(value, np.ndarray) else value.is_floating_point():
-            yield f"{above}{key}", value
+def _is_float(leaf: Any) -> bool:
+    return (
+        leaf.dtype.kind == "f"
+        if isinstance(leaf, np.ndarray)
+        else isinstance(leaf, Tensor) and leaf.is_floating_point()
+    )
 
 
 def _few(weights: Tensor | None) -> np.ndarray:

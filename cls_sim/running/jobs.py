@@ -15,6 +15,7 @@ from cls_sim import sinks
 from cls_sim.core.errors import Refused
 from cls_sim.core.ledger import extra_bytes
 from cls_sim.core.signals import Interrupted, heeded
+from cls_sim.core.trees import leaves
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import CheckpointedLife, past_of
 from cls_sim.running.job import Job
@@ -112,15 +113,9 @@ def cost(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def fingerprint(tree: Mapping[str, Any]) -> str:
     """The sha256 of a whole state tree."""
     digest = hashlib.sha256()
-
-    def walk(name: str, node: Any) -> None:
-        if isinstance(node, Mapping):
-            for key in sorted(node):
-                walk(f"{name}.{key}", node[key])
-        else:
-            array = np.ascontiguousarray(node.cpu().numpy() if isinstance(node, torch.Tensor) else node)
-            digest.update(f"{name} {array.dtype} {array.shape}".encode())
+    for path, leaf in sorted(leaves(tree), key=lambda pair: pair[0]):
+        if not isinstance(leaf, Mapping):
+            array = np.ascontiguousarray(leaf.cpu().numpy() if isinstance(leaf, torch.Tensor) else leaf)
+            digest.update(f".{'.'.join(path)} {array.dtype} {array.shape}".encode())
             digest.update(array.tobytes())
-
-    walk("", tree)
     return digest.hexdigest()

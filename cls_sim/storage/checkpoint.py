@@ -25,6 +25,7 @@ import numpy as np
 
 from cls_sim import __version__
 from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.trees import leaves
 from cls_sim.storage.disk import NotPlain, content, synced, written
 
 SCHEMA = 1
@@ -130,16 +131,13 @@ def _tick(tree: Mapping[str, Any]) -> int:
         raise Refused("clock.tick", "is not in the tree", "save the state of a life") from None
 
 
-def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    """The tree's leaves by dotted name (dots and backslashes in a key are escaped); an empty branch is a leaf."""
-    for key, value in tree.items():
-        if not isinstance(key, str):
-            raise Refused(f"{above}{key!r}", "is no name", "use text as keys of the state")
-        name = above + key.replace("\\", "\\\\").replace(".", "\\.")
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{name}.")
-        else:
-            yield name, value
+def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The tree's leaves by dotted name; dots and backslashes in a key are escaped."""
+    for path, leaf in leaves(tree):
+        for key in path:
+            if not isinstance(key, str):
+                raise Refused(f"{key!r}", "is no name", "use text as keys of the state")
+        yield ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path), leaf
 
 
 def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
@@ -150,7 +148,7 @@ def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
 
     kinds: dict[str, str] = {}
     tensors = {}
-    for name, value in _leaves(tree):
+    for name, value in _named(tree):
         kinds[name] = "tensor" if isinstance(value, torch.Tensor) else "array"
         if isinstance(value, Mapping):
             kinds[name] = "empty"
