@@ -18,6 +18,7 @@ from torch import Tensor
 from cls_sim import ROOMS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
+from cls_sim.core.arrays import Flags, Numbers, from_numpy
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused, real, whole
@@ -121,7 +122,7 @@ class Life:
         self.clock.advance(awake, asleep)
         return self._moments(awake, asleep)
 
-    def _wake(self, awake: np.ndarray, rate: np.ndarray) -> None:
+    def _wake(self, awake: Flags, rate: Numbers) -> None:
         """By day: encode in one shot; learn slowly, often not at all."""
         lived = self.world.next(self.clock)
         self.ledger.add("lived", lived.rows, awake)
@@ -132,7 +133,7 @@ class Life:
             self.ledger.add("wake_dose", rate)
         self.hippocampus.encode(lived, self.view, self.clock, self._some(awake))
 
-    def _sleep(self, asleep: np.ndarray, rate: np.ndarray) -> None:
+    def _sleep(self, asleep: Flags, rate: Numbers) -> None:
         """By night: replay to the cortex; the hippocampus fades, or dreams itself into shape."""
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
         if rate.any():
@@ -141,7 +142,7 @@ class Life:
             self.ledger.add("night_dose", rate)
         self.hippocampus.sleep(batch, self.clock, self._some(asleep))
 
-    def _moments(self, awake: np.ndarray, asleep: np.ndarray) -> list[Moment]:
+    def _moments(self, awake: Flags, asleep: Flags) -> list[Moment]:
         """What this tick has ended.  A context ends when the nights that follow its last experience are over."""
         clock = self.clock
         clock.asleep = self.rhythm.asleep(clock, self.view)
@@ -158,13 +159,13 @@ class Life:
                 getattr(self, room).context_end(self.view, clock)
         return [moment for moment in moments if moment.who.any()]
 
-    def _ended(self) -> np.ndarray:
+    def _ended(self) -> Flags:
         """Who has lived all there is to live: bool [s]."""
         return np.zeros(len(self.seeds), bool) if self.horizon is None else self.clock.experience >= self.horizon
 
-    def _some(self, who: np.ndarray) -> Tensor | None:
+    def _some(self, who: Flags) -> Tensor | None:
         """`who` for the device, or None when it is everybody."""
-        return None if who.all() else torch.from_numpy(who).to(self.spec.device)
+        return None if who.all() else from_numpy(who).to(self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
         """The data of the context that ended last; every pass is counted."""

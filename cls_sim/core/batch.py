@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from cls_sim.core.arrays import Counts
 
 LIVED, STORED, DREAMED = 0, 1, 2
 
@@ -63,7 +64,7 @@ class Batch:
             return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device)
         return self.weight > 0
 
-    def count(self) -> int | np.ndarray:
+    def count(self) -> int | Counts:
         """How many rows are there: one number, or one for each subject [s]."""
         return self.rows if self.weight is None else (self.weight > 0).sum(1).cpu().numpy()
 
@@ -82,15 +83,16 @@ class Batch:
         """
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
-        both = {}
+        both: dict[str, Tensor | None] = {}
         for field in fields(self):
-            mine, its = getattr(self, field.name), getattr(other, field.name)
+            mine: Tensor | None = getattr(self, field.name)
+            its: Tensor | None = getattr(other, field.name)
             if mine is None and its is not None:
                 mine = _unknown(its, self.rows)
             elif its is None and mine is not None:
                 its = _unknown(mine, other.rows)
             both[field.name] = None if mine is None or its is None else torch.cat((mine, its), 1)
-        return Batch(**both)
+        return replace(self, **both)
 
 
 def _unknown(like: Tensor, rows: int) -> Tensor:

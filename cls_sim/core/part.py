@@ -5,17 +5,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
 
 State = dict[str, Any]
+Node: TypeAlias = "Tensor | NDArray[Any] | Part | dict[Any, Node] | list[Node] | tuple[Node, ...]"
+"""A tensor, an array, a part, or a dict, list or tuple of these: what state a part can hold."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Spec:
     regression: bool = False  # targets are numbers, not labels
     batch: int = 1  # rows of one experience
     contexts: int = 1
-    known: np.ndarray | None = None  # rows of data there are to learn from in each context, [s, k]
+    known: Counts | None = None  # rows of data there are to learn from in each context, [s, k]
     items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
     ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
     context_told: bool = False  # the context is told at learning and at exams (task-incremental)
@@ -41,11 +45,9 @@ class Spec:
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
     weighed: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
     per_day: int = 1  # experiences a day
-    due: Callable[[np.ndarray], np.ndarray] | None = (
-        None  # replay steps owed to experiences [s], where they are counted
-    )
+    due: Callable[[Counts], Counts] | None = None  # replay steps owed to experiences [s], where they are counted
     features: int = 0  # width of the cortex' last hidden layer
-    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # the cortex', [s, …]
     routed: bool = False  # the cortex answers by the context (gates, masks, columns)
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
     held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
@@ -128,7 +130,7 @@ class Part:
         for name, value in tree.items():
             setattr(self, name, _restored(getattr(self, name), value))
 
-    def __deepcopy__(self, memo: dict) -> Part:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Part:
         """A twin: state copied, derived tables shared (they are never written)."""
         twin = object.__new__(type(self))
         memo[id(self)] = twin
@@ -137,7 +139,7 @@ class Part:
         return twin
 
     def __repr__(self) -> str:
-        settings = {
+        settings: dict[str, object] = {
             k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple, Part)) and k[0] != "_"
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
@@ -169,7 +171,7 @@ class Wrap(Part):
         return getattr(vars(self)[self.inside], name)
 
 
-def agree(key: str, mine: Any, saved: Any) -> None:
+def agree(key: str, mine: Node, saved: Node) -> None:
     """Refuse a saved state that is not of the names, types and sizes of mine."""
     if isinstance(mine, Mapping) and isinstance(saved, Mapping):
         if odd := sorted(set(mine) ^ set(saved)):
@@ -188,7 +190,7 @@ def _kind(value: Any) -> str:
     return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
 
 
-def _tree(value: Any) -> Any:
+def _tree(value: Node | float | str | None) -> Node | None:
     if isinstance(value, (Tensor, np.ndarray)):
         return value.detach() if isinstance(value, Tensor) else value
     if isinstance(value, Part):
@@ -200,7 +202,7 @@ def _tree(value: Any) -> Any:
     return None
 
 
-def _restored(mine: Any, saved: Any) -> Any:
+def _restored(mine: Node, saved: Any) -> Node:
     if isinstance(mine, Part):
         mine.load(saved)
         return mine
@@ -214,7 +216,7 @@ def _restored(mine: Any, saved: Any) -> Any:
     return value.requires_grad_(mine.requires_grad)
 
 
-def _copied(value: Any, memo: dict) -> Any:
+def _copied(value: Node, memo: dict[int, Any]) -> Any:
     if isinstance(value, Tensor):
         return value.detach().clone().requires_grad_(value.requires_grad)
     if isinstance(value, dict):
@@ -226,7 +228,7 @@ def _copied(value: Any, memo: dict) -> Any:
     return copy.deepcopy(value, memo)
 
 
-def per_subject(key: str, value: float | list[float], spec: Spec) -> np.ndarray:
+def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:
     """A number, or one for each subject of the cohort, as float64 [s]: those of the subjects here.
 
     >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()
