@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -33,6 +33,17 @@ from cls_sim.readout.systems import Cortex
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
+
+
+class Changes(TypedDict, total=False):  # of a twin: a part, or a function from the part that it has to another
+    world: World | Callable[[World], World]
+    rhythm: Rhythm | Callable[[Rhythm], Rhythm]
+    plasticity: Plasticity | Callable[[Plasticity], Plasticity]
+    neocortex: Neocortex | Callable[[Neocortex], Neocortex]
+    hippocampus: Hippocampus | Callable[[Hippocampus], Hippocampus]
+    replay: Replay | Callable[[Replay], Replay]
+    consolidation: Consolidation | Callable[[Consolidation], Consolidation]
+    readout: Readout | Callable[[Readout], Readout]
 
 
 class Life:
@@ -247,7 +258,7 @@ class Life:
         self.clock.load(tree["clock"])
         self.ledger.load(tree["ledger"])
 
-    def twin(self, **changes: Any) -> Life:
+    def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
 
         A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).
@@ -255,7 +266,8 @@ class Life:
         twin = copy.copy(self)
         for name in (*ROOMS, "clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        for room, change in changes.items():
+        given: dict[str, Any] = {**changes}
+        for room, change in given.items():
             if room not in ROOMS:
                 raise Refused(room, "is no part of a life", f"change one of {', '.join(ROOMS)}")
             if isinstance(change, Part):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -10,6 +11,26 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts
 
 LIVED, STORED, DREAMED = 0, 1, 2
+
+
+class Origin(TypedDict, total=False):
+    """Fields of a batch beside its inputs and targets."""
+
+    context: Tensor
+    born: Tensor
+    item: Tensor
+    source: Tensor
+    weight: Tensor | None
+    scores: Tensor | None
+    slot: Tensor | None
+    features: Tensor | None
+
+
+class Columns(Origin, total=False):
+    """Fields of a batch."""
+
+    x: Tensor
+    y: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,7 +73,7 @@ class Batch:
         return self.x.shape[1]
 
     @staticmethod
-    def lived(x: Tensor, y: Tensor, **others: Tensor) -> Batch:
+    def lived(x: Tensor, y: Tensor, **others: Unpack[Origin]) -> Batch:
         """A batch of which only x and y are known; the rest is filled in."""
         unknown = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         source = torch.full(x.shape[:2], LIVED, dtype=torch.uint8, device=x.device)
@@ -72,7 +93,7 @@ class Batch:
         """The rows' weights [s, b], ones where none were given."""
         return torch.ones(self.x.shape[:2], device=self.x.device) if self.weight is None else self.weight
 
-    def with_(self, **changes: Tensor | None) -> Batch:
+    def with_(self, **changes: Unpack[Columns]) -> Batch:
         """This batch with some of its fields replaced."""
         return replace(self, **changes)
 
