@@ -15,7 +15,7 @@ import stub
 import cls_sim
 
 ROOT = Path(__file__).resolve().parent.parent
-WRONG = '''
+WRONG = """
 from functools import partial
 import cls_sim as cs
 
@@ -49,8 +49,8 @@ def relabelled(batch: cs.Batch) -> cs.Batch:
 class Mine(cs.Plasticity):
     def rate(self, clock: int) -> float:  # wrong
         return 0.1
-'''
-RIGHT = '''
+"""
+RIGHT = """
 from functools import partial
 from typing import assert_type
 
@@ -90,7 +90,7 @@ class Mine(cs.Replay):
         assert_type(hippocampus.traces().alive, torch.Tensor)
         assert_type(view.scores(torch.zeros(2, 3, 4), None), torch.Tensor)
         return hippocampus.fetch(hippocampus.traces().alive.long())
-'''
+"""
 
 
 def test_the_stub_says_what_the_vocabulary_says():
