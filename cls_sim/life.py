@@ -18,7 +18,7 @@ from torch import Tensor
 from cls_sim import ROOMS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
-from cls_sim.core.arrays import Flags, Numbers, from_numpy
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused, real, whole
@@ -176,7 +176,7 @@ class Life:
 
     def _some(self, who: Flags) -> Tensor | None:
         """`who` for the device, or None when it is everybody."""
-        return None if who.all() else from_numpy(who).to(self.spec.device)
+        return None if who.all() else torch.as_tensor(who, device=self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
         """The data of the context that ended last; every pass is counted."""

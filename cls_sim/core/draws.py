@@ -11,7 +11,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from cls_sim.core.arrays import Counts, from_numpy
+from cls_sim.core.arrays import Counts
+from cls_sim.core.tensors import from_numpy
 
 BLOCK = 64  # draws are planned this many ticks at once
 

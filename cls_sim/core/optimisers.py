@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cls_sim.core.arrays import Flags, Numbers, from_numpy
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import Refused, real
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.tensors import from_numpy
 
 Named = dict[str, Tensor]
 BELOW_ONE = 0.999999
