@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test claims paper faults bench docs check clean
+.PHONY: run test claims paper faults bench docs stub check clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -33,6 +33,9 @@ bench: $(READY)  ## speed, as ratios against a hand-written loop in the same run
 docs: $(READY)  ## the site, warnings as errors (notebooks are run); every example runs, every link leads somewhere
 	CLS_SIM_NOTEBOOKS=force $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m pytest -q tests/test_docs.py
+
+stub: $(READY)  ## the static types of the public names (cls_sim/__init__.pyi), written anew from the vocabulary
+	$(BIN)/python tests/stub.py
 
 check: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from cls_sim import ROOMS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused, real, whole
@@ -32,6 +33,17 @@ from cls_sim.readout.systems import Cortex
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
+
+
+class Changes(TypedDict, total=False):  # of a twin: a part, or a function from the part that it has to another
+    world: World | Callable[[World], World]
+    rhythm: Rhythm | Callable[[Rhythm], Rhythm]
+    plasticity: Plasticity | Callable[[Plasticity], Plasticity]
+    neocortex: Neocortex | Callable[[Neocortex], Neocortex]
+    hippocampus: Hippocampus | Callable[[Hippocampus], Hippocampus]
+    replay: Replay | Callable[[Replay], Replay]
+    consolidation: Consolidation | Callable[[Consolidation], Consolidation]
+    readout: Readout | Callable[[Readout], Readout]
 
 
 class Life:
@@ -121,7 +133,7 @@ class Life:
         self.clock.advance(awake, asleep)
         return self._moments(awake, asleep)
 
-    def _wake(self, awake: np.ndarray, rate: np.ndarray) -> None:
+    def _wake(self, awake: Flags, rate: Numbers) -> None:
         """By day: encode in one shot; learn slowly, often not at all."""
         lived = self.world.next(self.clock)
         self.ledger.add("lived", lived.rows, awake)
@@ -132,7 +144,7 @@ class Life:
             self.ledger.add("wake_dose", rate)
         self.hippocampus.encode(lived, self.view, self.clock, self._some(awake))
 
-    def _sleep(self, asleep: np.ndarray, rate: np.ndarray) -> None:
+    def _sleep(self, asleep: Flags, rate: Numbers) -> None:
         """By night: replay to the cortex; the hippocampus fades, or dreams itself into shape."""
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
         if rate.any():
@@ -141,7 +153,7 @@ class Life:
             self.ledger.add("night_dose", rate)
         self.hippocampus.sleep(batch, self.clock, self._some(asleep))
 
-    def _moments(self, awake: np.ndarray, asleep: np.ndarray) -> list[Moment]:
+    def _moments(self, awake: Flags, asleep: Flags) -> list[Moment]:
         """What this tick has ended.  A context ends when the nights that follow its last experience are over."""
         clock = self.clock
         clock.asleep = self.rhythm.asleep(clock, self.view)
@@ -158,13 +170,13 @@ class Life:
                 getattr(self, room).context_end(self.view, clock)
         return [moment for moment in moments if moment.who.any()]
 
-    def _ended(self) -> np.ndarray:
+    def _ended(self) -> Flags:
         """Who has lived all there is to live: bool [s]."""
         return np.zeros(len(self.seeds), bool) if self.horizon is None else self.clock.experience >= self.horizon
 
-    def _some(self, who: np.ndarray) -> Tensor | None:
+    def _some(self, who: Flags) -> Tensor | None:
         """`who` for the device, or None when it is everybody."""
-        return None if who.all() else torch.from_numpy(who).to(self.spec.device)
+        return None if who.all() else torch.as_tensor(who, device=self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
         """The data of the context that ended last; every pass is counted."""
@@ -246,7 +258,7 @@ class Life:
         self.clock.load(tree["clock"])
         self.ledger.load(tree["ledger"])
 
-    def twin(self, **changes: Any) -> Life:
+    def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
 
         A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).
@@ -254,7 +266,8 @@ class Life:
         twin = copy.copy(self)
         for name in (*ROOMS, "clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        for room, change in changes.items():
+        given: dict[str, Any] = {**changes}
+        for room, change in given.items():
             if room not in ROOMS:
                 raise Refused(room, "is no part of a life", f"change one of {', '.join(ROOMS)}")
             if isinstance(change, Part):

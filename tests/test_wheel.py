@@ -26,6 +26,7 @@ def test_the_wheel_runs_outside_the_repository(tmp_path: Path):
     (site,) = (tmp_path / "env").glob("lib/python*/site-packages")
     (site / "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
     subprocess.run([python, "-m", "pip", "install", "--no-deps", "-q", wheel], check=True, capture_output=True)
+    assert {"py.typed", "__init__.pyi"} <= {file.name for file in (site / "cls_sim").iterdir()}
     away = tmp_path / "away"
     away.mkdir()
     plain = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import numpy as np
 from torch import Tensor
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Part, View
@@ -17,7 +17,7 @@ class Consolidation(Part):
     """Moves the cortex' weights."""
 
     @abstractmethod
-    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+    def step(self, neocortex: Neocortex, batch: Batch, rate: Numbers, view: View) -> None:
         """One step on this batch at each subject's rate [s]; nothing of a subject moves at rate 0 or without rows."""
 
     @abstractmethod

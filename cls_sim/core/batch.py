@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import TypedDict, Unpack
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts
+
 LIVED, STORED, DREAMED = 0, 1, 2
+
+
+class Origin(TypedDict, total=False):
+    """Fields of a batch beside its inputs and targets."""
+
+    context: Tensor
+    born: Tensor
+    item: Tensor
+    source: Tensor
+    weight: Tensor | None
+    scores: Tensor | None
+    slot: Tensor | None
+    features: Tensor | None
+
+
+class Columns(Origin, total=False):
+    """Fields of a batch."""
+
+    x: Tensor
+    y: Tensor
 
 
 @dataclass(frozen=True)
@@ -51,7 +73,7 @@ class Batch:
         return self.x.shape[1]
 
     @staticmethod
-    def lived(x: Tensor, y: Tensor, **others: Tensor) -> Batch:
+    def lived(x: Tensor, y: Tensor, **others: Unpack[Origin]) -> Batch:
         """A batch of which only x and y are known; the rest is filled in."""
         unknown = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         source = torch.full(x.shape[:2], LIVED, dtype=torch.uint8, device=x.device)
@@ -63,7 +85,7 @@ class Batch:
             return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device)
         return self.weight > 0
 
-    def count(self) -> int | np.ndarray:
+    def count(self) -> int | Counts:
         """How many rows are there: one number, or one for each subject [s]."""
         return self.rows if self.weight is None else (self.weight > 0).sum(1).cpu().numpy()
 
@@ -71,7 +93,7 @@ class Batch:
         """The rows' weights [s, b], ones where none were given."""
         return torch.ones(self.x.shape[:2], device=self.x.device) if self.weight is None else self.weight
 
-    def with_(self, **changes: Tensor | None) -> Batch:
+    def with_(self, **changes: Unpack[Columns]) -> Batch:
         """This batch with some of its fields replaced."""
         return replace(self, **changes)
 
@@ -82,15 +104,16 @@ class Batch:
         """
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
-        both = {}
+        both: dict[str, Tensor | None] = {}
         for field in fields(self):
-            mine, its = getattr(self, field.name), getattr(other, field.name)
+            mine: Tensor | None = getattr(self, field.name)
+            its: Tensor | None = getattr(other, field.name)
             if mine is None and its is not None:
                 mine = _unknown(its, self.rows)
             elif its is None and mine is not None:
                 its = _unknown(mine, other.rows)
             both[field.name] = None if mine is None or its is None else torch.cat((mine, its), 1)
-        return Batch(**both)
+        return replace(self, **both)
 
 
 def _unknown(like: Tensor, rows: int) -> Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import Refused, real
 
 
@@ -17,7 +20,7 @@ class Moment:
     """
 
     name: str
-    who: np.ndarray
+    who: Flags
 
 
 class Clock:
@@ -40,7 +43,7 @@ class Clock:
         self.experience = np.zeros(subjects, np.int64)
         self.replay = np.zeros(subjects, np.int64)
         self.night = np.zeros(subjects, np.int64)
-        self.asleep = np.zeros(subjects, bool)
+        self.asleep: Flags = np.zeros(subjects, bool)
         self.tick = 0
         self.per_day = per_day
 
@@ -49,11 +52,11 @@ class Clock:
         return len(self.experience)
 
     @property
-    def day(self) -> np.ndarray:
+    def day(self) -> Numbers:
         """The subjects' ages in days: float64 [s]."""
         return self.experience / self.per_day
 
-    def advance(self, awake: np.ndarray, asleep: np.ndarray) -> None:
+    def advance(self, awake: Flags, asleep: Flags) -> None:
         """One tick later: those awake lived one experience, those asleep made one replay step."""
         self.experience += awake
         self.replay += asleep
@@ -68,7 +71,7 @@ class Clock:
             "tick": np.array(self.tick),
         }
 
-    def load(self, tree: dict) -> None:
+    def load(self, tree: Mapping[str, Any]) -> None:
         if any((tree[name] < 0).any() for name in ("experience", "replay", "night", "tick")):
             raise Refused("clock", "has counted below 0", "use another checkpoint")
         for name in ("experience", "replay", "night", "asleep"):
@@ -76,7 +79,7 @@ class Clock:
         self.tick = int(tree["tick"])
 
 
-def in_rem(clock: Clock, stages: tuple[int, int]) -> np.ndarray:
+def in_rem(clock: Clock, stages: tuple[int, int]) -> Flags:
     """Who is in REM, if asleep: bool [s]; stages are the replay steps of NREM, then of REM, in a cycle.
 
     >>> clock = Clock(subjects=3, per_day=10)
@@ -100,6 +103,6 @@ class Span:
     def __init__(self, until: float | None):
         self.until = None if until is None else real("until", until, 0.0)
 
-    def lasts(self, clock: Clock) -> np.ndarray:
+    def lasts(self, clock: Clock) -> Flags:
         """Of which subjects it is not over: bool [s]."""
         return np.ones(clock.subjects, bool) if self.until is None else clock.day < self.until

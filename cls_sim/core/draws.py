@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+from cls_sim.core.arrays import Counts
+from cls_sim.core.tensors import from_numpy
 
 BLOCK = 64  # draws are planned this many ticks at once
 
@@ -48,37 +53,37 @@ class Draws:
         self._numbers: Tensor | None = None
         self._rows = torch.arange(len(self.seeds), device=device)
 
-    def _draw(self, subject: int, block: int) -> np.ndarray:
+    def _draw(self, subject: int, block: int) -> NDArray[Any]:
         source = generator(self.seeds[subject], self.purpose, block)
         if self.kind == "uniform":
             return source.random((self.length, *self.shape))
         return source.standard_normal((self.length, *self.shape), dtype=np.float32)
 
-    def at(self, ticks: np.ndarray) -> Tensor:
+    def at(self, ticks: Counts) -> Tensor:
         """The draws [s, *shape] of each subject at its own tick."""
         block = ticks // self.length
         stale = np.flatnonzero(block != self._block)
         if len(stale):
-            fresh = torch.from_numpy(np.stack([self._draw(int(i), int(block[i])) for i in stale])).to(self.device)
+            fresh = from_numpy(np.stack([self._draw(int(i), int(block[i])) for i in stale])).to(self.device)
             if self._numbers is None or len(stale) == len(self.seeds):
                 self._numbers = fresh
             else:
-                self._numbers[torch.from_numpy(stale).to(self.device)] = fresh
+                self._numbers[from_numpy(stale).to(self.device)] = fresh
             self._block = block.copy()
         assert self._numbers is not None
         first = int(ticks[0])
         if (ticks == first).all():
             return self._numbers[:, first % self.length]
-        return self._numbers[self._rows, torch.from_numpy(ticks % self.length).to(self.device)]
+        return self._numbers[self._rows, from_numpy(ticks % self.length).to(self.device)]
 
 
-def each(seeds: Sequence[int], purpose: str, draw) -> Tensor:
+def each(seeds: Sequence[int], purpose: str, draw: Callable[[np.random.Generator], ArrayLike]) -> Tensor:
     """One draw a subject, stacked [s, …]: `draw(generator)` returns an array.
 
     >>> each((0, 1), "weights", lambda g: g.standard_normal((4, 2), dtype=np.float32)).shape
     torch.Size([2, 4, 2])
     """
-    return torch.from_numpy(np.stack([np.asarray(draw(generator(seed, purpose))) for seed in seeds]))
+    return from_numpy(np.stack([np.asarray(draw(generator(seed, purpose))) for seed in seeds]))
 
 
 def over(numbers: Tensor, like: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeGuard
 
 LARGEST = 2**31 - 1  # the largest size or count that a setting may have, if nothing else is said
 
@@ -22,7 +22,7 @@ class Refused(ValueError):
         super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy)}")
         self.key, self.reason, self.remedy = key, reason, remedy
 
-    def __reduce__(self) -> tuple:  # so that it can come home from another process
+    def __reduce__(self) -> tuple[type[Refused], tuple[str, str, str]]:  # so that it can come home from another process
         return type(self), (self.key, self.reason, self.remedy)
 
     def under(self, prefix: str) -> Refused:
@@ -88,7 +88,9 @@ def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *
     return number
 
 
-def reals(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> Any:
+def reals(
+    key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
+) -> float | list[float]:
     """A number, or one number for each subject `[s]` (a list, a tuple, an array, a tensor).
 
     >>> reals("tau_days", [1, 2.5], 0.0)
@@ -96,11 +98,15 @@ def reals(key: str, value: Any, low: float = -math.inf, high: float = math.inf, 
     """
     if getattr(value, "shape", None):
         value = value.tolist()
-    if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
+    if _several(value):
         if not len(value):
             raise Refused(key, "is an empty list", "give one number, or one for each subject")
         return [real(f"{key}[{i}]", v, low, high, open_low=open_low) for i, v in enumerate(value)]
     return real(key, value, low, high, open_low=open_low)
+
+
+def _several(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig"
 
 
 def choice(key: str, value: Any, allowed: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts, Flags, Numbers
 from cls_sim.core.optimisers import Rule
 from cls_sim.core.part import Part
 from cls_sim.core.trees import held
@@ -27,20 +28,20 @@ class Ledger:
     names = ("lived", "wake_passes", "night_passes", "revisited", "wake_dose", "night_dose")
 
     def __init__(self, subjects: int):
-        self.counts = {name: np.zeros(subjects) for name in self.names}
+        self.counts: dict[str, Numbers] = {name: np.zeros(subjects) for name in self.names}
 
-    def add(self, name: str, amount: float | np.ndarray, who: np.ndarray | float = 1.0) -> None:
+    def add(self, name: str, amount: float | Numbers | Counts, who: Flags | float = 1.0) -> None:
         self.counts[name] += amount * who
 
-    def totals(self) -> dict[str, np.ndarray]:
+    def totals(self) -> dict[str, Numbers]:
         """Every count, and their sums `passes` and `dose`."""
         c = self.counts
         return c | {"passes": c["wake_passes"] + c["night_passes"], "dose": c["wake_dose"] + c["night_dose"]}
 
-    def state(self) -> dict[str, np.ndarray]:
+    def state(self) -> dict[str, Numbers]:
         return {name: count.copy() for name, count in self.counts.items()}
 
-    def load(self, tree: dict) -> None:
+    def load(self, tree: Mapping[str, Any]) -> None:
         self.counts = {name: np.array(tree[name], dtype=np.float64) for name in self.names}
 
 

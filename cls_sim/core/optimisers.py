@@ -4,7 +4,7 @@ They equal `torch.optim` step for step and never import it (constructing one of 
 Each has two ways to the same numbers: when all subjects move alike, PyTorch's fused or listed kernels; when they
 differ in rate, in phase or in the number of steps made, one masked computation for the whole cohort.
 """
-# pyright: reportPrivateImportUsage=false
+# pyright: reportPrivateImportUsage=false, reportPrivateUsage=false
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from abc import abstractmethod
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import Refused, real
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.tensors import from_numpy
 
 Named = dict[str, Tensor]
 BELOW_ONE = 0.999999
@@ -32,15 +35,15 @@ class Rule(Part):
         return spec
 
     @abstractmethod
-    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+    def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         """One step at the rate [s] of each subject that is active (bool [s]); the others stay, memory and all."""
 
     def _zeros(self) -> Named:
         return {name: torch.zeros(shape, device=self.spec.device) for name, shape in self.spec.weights.items()}
 
-    def _columns(self, *numbers: np.ndarray) -> list[Tensor]:
+    def _columns(self, *numbers: NDArray[np.floating | np.bool_]) -> list[Tensor]:
         """Host numbers [s] on the device, each [s, 1]; sent together."""
-        sent = torch.from_numpy(np.stack(numbers).astype(np.float32)).to(self.spec.device)
+        sent = from_numpy(np.stack(numbers).astype(np.float32)).to(self.spec.device)
         return list(sent[:, :, None])
 
 
@@ -55,7 +58,7 @@ class Sgd(Rule):
     """
 
     @torch.no_grad()
-    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+    def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         if alike(rate, active):
             torch._foreach_add_(*_lists(weights, gradients), alpha=-float(rate[0]))
             return
@@ -79,7 +82,7 @@ class Momentum(Rule):
         return spec
 
     @torch.no_grad()
-    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+    def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         if alike(rate, active):
             w, m, g = _lists(weights, self.velocity, gradients)
             torch._foreach_mul_(m, self.momentum)
@@ -114,7 +117,7 @@ class Adam(Rule):
         return spec
 
     @torch.no_grad()
-    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+    def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         self.steps = self.steps + active
         if alike(rate, active) and (self.steps == self.steps[0]).all():
             self._fused(weights, gradients, float(rate[0]))
@@ -140,7 +143,7 @@ class Adam(Rule):
             maximize=False,
         )
 
-    def _masked(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+    def _masked(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         t = np.maximum(self.steps, 1)
         step, correction, new1, new2 = self._columns(
             rate / (1 - self.beta1**t),
@@ -171,7 +174,7 @@ class Clipped(Rule):
     """
 
     def __init__(self, *, rule: Rule, norm: float = 1.0):
-        if not isinstance(rule, Rule):
+        if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise Refused("rule", f"{type(rule).__name__} does not move weights", "give Sgd(), Momentum() or Adam()")
         self.rule, self.norm = rule, real("norm", norm, 0.0, open_low=True)
 
@@ -180,7 +183,7 @@ class Clipped(Rule):
         return super().begin(spec)
 
     @torch.no_grad()
-    def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
+    def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         given = {name: gradients[name] for name in weights}
         square = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in given.values()]).sum(0)  # [s]
         scale = (self.norm / square.sqrt().clamp(min=1e-30)).clamp(max=1.0)
@@ -188,7 +191,7 @@ class Clipped(Rule):
         self.rule.update(weights, shorter, rate, active)
 
 
-def alike(rate: np.ndarray, active: np.ndarray) -> bool:
+def alike(rate: Numbers, active: Flags) -> bool:
     """Whether all subjects move, at one rate."""
     return bool(active.all()) and bool((rate == rate[0]).all())
 

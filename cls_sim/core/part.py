@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
@@ -33,7 +34,7 @@ class Spec:
     regression: bool = False  # targets are numbers, not labels
     batch: int = 1  # rows of one experience
     contexts: int = 1
-    known: np.ndarray | None = None  # rows of data there are to learn from in each context, [s, k]
+    known: Counts | None = None  # rows of data there are to learn from in each context, [s, k]
     items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
     ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
     context_told: bool = False  # the context is told at learning and at exams (task-incremental)
@@ -41,11 +42,9 @@ class Spec:
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
     weighed: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
     per_day: int = 1  # experiences a day
-    due: Callable[[np.ndarray], np.ndarray] | None = (
-        None  # replay steps owed to experiences [s], where they are counted
-    )
+    due: Callable[[Counts], Counts] | None = None  # replay steps owed to experiences [s], where they are counted
     features: int = 0  # width of the cortex' last hidden layer
-    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # the cortex' weights, [s, …] each
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # the cortex', [s, …]
     routed: bool = False  # the cortex answers by the context (gates, masks, columns)
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
     held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
@@ -130,7 +129,7 @@ class Part:
         for name, value in tree.items():
             setattr(self, name, restored(getattr(self, name), value))
 
-    def __deepcopy__(self, memo: dict) -> Part:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Part:
         """A twin: state copied, derived tables shared (they are never written)."""
         twin = object.__new__(type(self))
         memo[id(self)] = twin
@@ -139,7 +138,7 @@ class Part:
         return twin
 
     def __repr__(self) -> str:
-        settings = {
+        settings: dict[str, object] = {
             k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple, Part)) and k[0] != "_"
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
@@ -171,7 +170,7 @@ class Wrap(Part):
         return getattr(vars(self)[self.inside], name)
 
 
-def per_subject(key: str, value: float | list[float], spec: Spec) -> np.ndarray:
+def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:
     """A number, or one for each subject of the cohort, as float64 [s]: those of the subjects here.
 
     >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -55,7 +55,7 @@ class Ear:
             raise Interrupted(self.heard)
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
+    def at_once(self) -> Generator[None]:
         """In here a signal raises where it strikes: for what changes nothing, or cleans up behind itself."""
         self._strikes = True
         try:
@@ -92,7 +92,7 @@ class Ear:
 
 
 @contextmanager
-def unmasked() -> Iterator[None]:
+def unmasked() -> Generator[None]:
     """An interruption over which somebody's tidying up stumbles (OmegaConf's does) is told as one, not as what came of
     it.
 
@@ -119,7 +119,7 @@ def unmasked() -> Iterator[None]:
 
 
 @contextmanager
-def heeded(*names: str, leaves: bool = True) -> Iterator[Ear]:
+def heeded(*names: str, leaves: bool = True) -> Generator[Ear]:
     """Listen to these signals (all of CODES, if none is named) instead of dying of them; then all is as it was.
 
     Within another, it is the other.  A signal that is ignored stays ignored, and a thread that is not the main one

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -26,9 +27,9 @@ def drawn(spec: Spec, room: str, shapes: dict[str, tuple[int, tuple[int, ...]]])
     >>> drawn(Spec(seeds=(0, 1)), "x", {"weight": (4, (3, 4))})["weight"].shape
     torch.Size([2, 3, 4])
     """
-    made = {}
+    made: Weights = {}
     for name, (fan_in, shape) in shapes.items():
-        unit = each(spec.seeds, f"{room}.{name}", lambda g, shape=shape: g.random(shape, np.float32))
+        unit = each(spec.seeds, f"{room}.{name}", partial(np.random.Generator.random, size=shape, dtype=np.float32))
         made[name] = ((2 * unit - 1) / math.sqrt(fan_in)).to(spec.device).requires_grad_()
     return made
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -40,13 +40,15 @@ STYLE = {
 }
 
 Row = dict[str, Any]
+Settings = ParamSpec("Settings")
+Drawn = TypeVar("Drawn")
 
 
-def styled(draw: Callable) -> Callable:
+def styled(draw: Callable[Settings, Drawn]) -> Callable[Settings, Drawn]:
     """Draw in our style, whatever the user's is."""
 
     @wraps(draw)
-    def inner(*args: Any, **kwargs: Any) -> Any:
+    def inner(*args: Settings.args, **kwargs: Settings.kwargs) -> Drawn:
         import matplotlib
 
         with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]

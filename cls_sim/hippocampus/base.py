@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
@@ -112,7 +112,7 @@ class Hippocampus(Part):
     def revive(self, slots: Tensor) -> None:
         """A lesion is over: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
 
-    def impair(self, stage: str, fraction: np.ndarray) -> None:
+    def impair(self, stage: str, fraction: Numbers) -> None:
         """A lesion of one stage: from now on the fraction [s] of its cells is silent, drawn for each subject (0: none).
 
         A larger fraction silences all that a smaller one does.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Flags
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
@@ -67,10 +67,10 @@ class Neocortex(Part):
         """
         return self.scores(batch.x, context), None
 
-    def meet(self, batch: Batch, active: np.ndarray) -> None:
+    def meet(self, batch: Batch, active: Flags) -> None:
         """The subjects that are active (bool [s]) are about to learn this batch."""
 
-    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+    def learnt(self, batch: Batch, active: Flags) -> None:
         """A step on this batch has moved the weights of the subjects that are active (bool [s])."""
 
     def plastic(self, context: Tensor) -> dict[str, Tensor] | None:

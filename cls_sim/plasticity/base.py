@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import numpy as np
-
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Part
 
@@ -14,5 +13,5 @@ class Plasticity(Part):
     """A schedule is a function of the clock, nothing else."""
 
     @abstractmethod
-    def rate(self, clock: Clock) -> np.ndarray:
+    def rate(self, clock: Clock) -> Numbers:
         """The learning rate of each subject at this tick: float64 [s], from 0."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cls_sim.core.arrays import Counts, Flags
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import whole
 from cls_sim.core.part import Part, Spec, View
@@ -18,7 +19,7 @@ class Rhythm(Part):
     """Says of each subject whether its next tick is one of sleep."""
 
     @abstractmethod
-    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+    def asleep(self, clock: Clock, view: View) -> Flags:
         """bool [s]; asked once before every tick, and free to depend on state (sleep pressure)."""
 
 
@@ -29,20 +30,20 @@ class Counted(Rhythm):
     nor counted: `offset` [s] holds the replay steps slept beyond what was due before this rhythm was first asked.
     """
 
-    offset: np.ndarray
+    offset: Counts
 
     def __init__(self, *, wake: int):
         self.wake = whole("wake", wake)
 
     @abstractmethod
-    def due(self, experience: np.ndarray) -> np.ndarray:
+    def due(self, experience: Counts) -> Counts:
         """Replay steps owed to so many experiences: int64 [s], rising from 0."""
 
     def begin(self, spec: Spec) -> Spec:
         self.offset = np.full(spec.subjects, UNASKED)
         return replace(spec, per_day=self.wake, due=self.due)
 
-    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+    def asleep(self, clock: Clock, view: View) -> Flags:
         if self.offset[0] == UNASKED:  # before the latest experience, whose night is still this rhythm's
             self.offset = clock.replay - self.due(np.maximum(clock.experience - 1, 0))
         return clock.replay - self.offset < self.due(clock.experience)

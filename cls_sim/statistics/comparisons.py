@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import Refused
 from cls_sim.statistics.intervals import RESAMPLES, Estimate, columns_of, estimate, shaped, source, t_inside
 
@@ -51,7 +52,7 @@ def t_test(a: ArrayLike, b: ArrayLike) -> float:
     return max(0.0, 1.0 - t_inside(abs(mean) / sem, n - 1))
 
 
-def holm(p: ArrayLike) -> np.ndarray:
+def holm(p: ArrayLike) -> Numbers:
     """p-values [m] corrected for being m (Holm 1979): max over i <= j of min(1, (m - i + 1) p_(i)), p_(i) in order.
 
     A NaN is no comparison: it stays, and does not count.
@@ -68,15 +69,15 @@ def holm(p: ArrayLike) -> np.ndarray:
     return found
 
 
-def _flipped(differences: np.ndarray, seed: int) -> float:
+def _flipped(differences: Numbers, seed: int) -> float:
     """The two-sided sign-flip p-value of a mean difference."""
     n = len(differences)
     if n == 0 or not np.isfinite(differences).all():
         return float("nan")
     if n <= EXACT:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        heads = (np.arange(1 << n)[:, None] >> np.arange(n)) & 1
     else:
-        signs = source(seed, n).integers(0, 2, size=(RESAMPLES, n)) * 2.0 - 1.0
-    found, flips = abs(differences.sum()), np.abs(signs @ differences)
+        heads = source(seed, n).integers(0, 2, size=(RESAMPLES, n))
+    found, flips = abs(differences.sum()), np.abs((2.0 * heads - 1.0) @ differences)
     extreme = int((flips >= found - 1e-12 * np.abs(differences).sum()).sum())
     return extreme / len(flips) if n <= EXACT else (1 + extreme) / (1 + len(flips))

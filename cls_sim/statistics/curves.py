@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import Refused
 
 LAWS = ("exponential", "power", "wickelgren")
 
 
-def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, np.ndarray]:
+def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, Numbers]:
     """What an accuracy matrix R [s, t, k] says of each subject: a dict of [s].
 
     Rows are life.begin (0) and then every context's end; columns are contexts.  Context j is learnt between the rows
@@ -31,7 +32,7 @@ def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, np
     if r.ndim != 3 or not r.shape[1]:
         raise Refused("matrix", f"has shape {r.shape}", "give [subjects, life.begin and context ends, contexts]")
     subjects, rows, contexts = r.shape
-    start = np.arange(contexts) if starts is None else np.asarray(starts, np.int64)
+    start = np.arange(contexts, dtype=np.int64) if starts is None else np.asarray(starts, np.int64)
     start = np.broadcast_to(start, (subjects, contexts))
     last = r[:, -1]
     before = np.take_along_axis(r, np.clip(start, 0, rows - 1)[:, None], 1)[:, 0]
@@ -47,7 +48,7 @@ def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, np
     }
 
 
-def _mean(values: np.ndarray, which: np.ndarray) -> np.ndarray:
+def _mean(values: Numbers, which: Flags) -> Numbers:
     """The mean over the chosen columns [s, k] → [s], NaN with none."""
     with np.errstate(invalid="ignore"):
         return np.where(which, values, 0.0).sum(1) / which.sum(1)
@@ -67,12 +68,12 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     return float(x @ y) / spread if spread else float("nan")
 
 
-def _ranks(values: np.ndarray) -> np.ndarray:
+def _ranks(values: Numbers) -> Numbers:
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
-def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[np.ndarray, float]:
+def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[Numbers, float]:
     """The least-squares fit of a forgetting curve: its parameters and the sum of squares.
 
     law  exponential a e^(-bt); power a (1 + bt)^-c (Wixted & Ebbesen 1991); wickelgren a (1 + bt)^-c e^(-dt)
@@ -95,7 +96,7 @@ def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[np.ndar
     best = np.zeros(len(rates))
     amplitude = squares = 0.0
     for _ in range(12):
-        axes = [np.linspace(low, high, points) for low, high in spread]
+        axes = [np.linspace(low, high, points, dtype=np.float64) for low, high in spread]
         grid = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")])  # [rates, n]
         b, *others = np.exp(grid)[..., None]
         shape = np.exp(-b * t) if law == "exponential" else (1.0 + b * t) ** -others[0]
@@ -122,7 +123,7 @@ def aic(ages: ArrayLike, retention: ArrayLike, law: str) -> float:
     return float(n * np.log(max(squares, 1e-20) / n) + 2 * len(fit))
 
 
-def dominated(x: ArrayLike, y: ArrayLike) -> np.ndarray:
+def dominated(x: ArrayLike, y: ArrayLike) -> Numbers:
     """The area [s] of all points from 0 that one of a subject's points (x [s, n], y [s, n]) is at least as good as.
 
     >>> dominated([[1.0, 0.5]], [[0.5, 1.0]]).tolist()

@@ -8,8 +8,9 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.errors import Refused, real, whole
 
 RESAMPLES = 10_000
@@ -80,7 +81,7 @@ def _inside(key: str, value: float) -> float:
     return value
 
 
-def columns_of(key: str, values: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]]:
+def columns_of(key: str, values: ArrayLike) -> tuple[Numbers, tuple[int, ...]]:
     """Values [n, …] as sorted columns [n, m], NaN last, and the shape that was behind n."""
     array = np.asarray(values, np.float64)
     if array.ndim == 0:
@@ -89,11 +90,11 @@ def columns_of(key: str, values: ArrayLike) -> tuple[np.ndarray, tuple[int, ...]
     return np.sort(flat, axis=0), array.shape[1:]
 
 
-def shaped(column: np.ndarray, shape: tuple[int, ...]) -> Any:
+def shaped(column: NDArray[Any], shape: tuple[int, ...]) -> Any:
     return column.reshape(shape) if shape else column[0].item()
 
 
-def _moments(columns: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(columns: Numbers, n: Counts) -> tuple[Numbers, Numbers]:
     """Mean and standard error of each column; NaN with no subject, and with one no error."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.nansum(columns, 0) / n
@@ -106,12 +107,12 @@ def source(seed: int, n: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=8)
-def _weights(n: int, seed: int) -> np.ndarray:
+def _weights(n: int, seed: int) -> Numbers:
     """How often each subject comes up in each resample, over n: [resamples, n]."""
     return source(seed, n).multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES) / n
 
 
-def _resampled(centred: np.ndarray, seed: int) -> np.ndarray:
+def _resampled(centred: Numbers, seed: int) -> Numbers:
     """The means of the resamples, sorted: [resamples, m]."""
     n = len(centred)
     if n <= KEPT:
@@ -121,7 +122,7 @@ def _resampled(centred: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(np.concatenate(parts), axis=0)
 
 
-def bca(centred: np.ndarray, seed: int, z: float) -> np.ndarray:
+def bca(centred: Numbers, seed: int, z: float) -> Numbers:
     """BCa ends [2, m] of the mean of centred columns [n, m], at ± z normal units; percentiles where it degenerates."""
     boot = _resampled(centred, seed)
     dust = 1e-12 * np.abs(centred).max(0)
@@ -129,7 +130,7 @@ def bca(centred: np.ndarray, seed: int, z: float) -> np.ndarray:
     bias = np.array([NORMAL.inv_cdf(b) if 0.0 < b < 1.0 else np.nan for b in below])
     with np.errstate(invalid="ignore", divide="ignore"):
         skew = np.nan_to_num((centred**3).sum(0) / (6.0 * (centred**2).sum(0) ** 1.5))
-    ends = []
+    ends: list[Numbers] = []
     for u in (-z, z):
         room = 1.0 - skew * (bias + u)
         point = np.where(np.isfinite(bias) & (room > 0.0), bias + (bias + u) / room, u)

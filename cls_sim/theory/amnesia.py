@@ -11,8 +11,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Numbers
 
-def chain_control(age: ArrayLike, intensity: float, decline: float, transfer: float) -> np.ndarray:
+
+def chain_control(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
     """Recall of the Memory Chain Model: p = 1 - exp(-(r₁ + r₂)), r₁ = μ₁ e^(-a₁t), r₂ = (μ₁μ₂ / a₁) (1 - e^(-a₁t)).
 
     Source: Murre, Chessa & Meeter 2013, with a cortex that does not decline.
@@ -24,7 +26,7 @@ def chain_control(age: ArrayLike, intensity: float, decline: float, transfer: fl
     return -np.expm1(-(first + second))
 
 
-def chain_lesion(age: ArrayLike, intensity: float, decline: float, transfer: float) -> np.ndarray:
+def chain_lesion(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
     """Recall of the Memory Chain Model after a full lesion: p = 1 - exp(-r₂), which rises with age (Ribot).
 
     >>> chain_lesion([0, 1, 7, 28], intensity=2.0, decline=0.1, transfer=0.03).round(3).tolist()
@@ -33,7 +35,7 @@ def chain_lesion(age: ArrayLike, intensity: float, decline: float, transfer: flo
     return -np.expm1(-_intensities(age, intensity, decline, transfer)[1])
 
 
-def relative_gradient(age: ArrayLike, decline: float, transfer: float) -> np.ndarray:
+def relative_gradient(age: ArrayLike, decline: float, transfer: float) -> Numbers:
     """rr(t) = ln(1 - p_lesion) / ln(1 - p_control) = r₂ / (r₁ + r₂), whatever the intensity.
 
     >>> relative_gradient([0, 1, 7, 28], decline=0.1, transfer=0.03).round(3).tolist()
@@ -43,7 +45,7 @@ def relative_gradient(age: ArrayLike, decline: float, transfer: float) -> np.nda
     return second / (first + second)
 
 
-def branching_control(age: ArrayLike, intensity: float, decline: float, transfer: float) -> np.ndarray:
+def branching_control(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
     """Recall where each copy makes its own: p = 1 - exp(-μ₁ (1 - a₁ (1 - e^(-bt)) / b)), b = a₁ + μ₂.
 
     Cortical copies of one parent come together, so that fewer items have any than in the Memory Chain Model.
@@ -56,7 +58,7 @@ def branching_control(age: ArrayLike, intensity: float, decline: float, transfer
     return -np.expm1(-intensity * (1.0 - decline * gone))
 
 
-def branching_lesion(age: ArrayLike, intensity: float, decline: float, transfer: float) -> np.ndarray:
+def branching_lesion(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
     """The same after a full lesion: p = 1 - exp(-μ₁μ₂ (1 - e^(-bt)) / b).
 
     >>> branching_lesion([0, 7], intensity=2.0, decline=0.1, transfer=0.03).round(3).tolist()
@@ -68,7 +70,7 @@ def branching_lesion(age: ArrayLike, intensity: float, decline: float, transfer:
 
 def compartment_cortex(
     age: ArrayLike, intensity: float, decline: float, transfer: float, cortical_decline: float
-) -> np.ndarray:
+) -> Numbers:
     """Cortical strength of two compartments: S_c = C S₀ (e^(-D_c t) - e^(-D_h t)) / (D_h - D_c).
 
     dS_h/dt = -D_h S_h, dS_c/dt = C S_h - D_c S_c (McClelland, McNaughton & O'Reilly 1995); its peak is at
@@ -84,7 +86,7 @@ def compartment_cortex(
 
 def compartment_both(
     age: ArrayLike, intensity: float, decline: float, transfer: float, cortical_decline: float
-) -> np.ndarray:
+) -> Numbers:
     """Strength of both compartments together: S_h + S_c, S_h = S₀ e^(-D_h t).
 
     >>> compartment_both([0, 40], intensity=1.0, decline=0.1, transfer=0.05, cortical_decline=0.002).round(3).tolist()
@@ -94,7 +96,7 @@ def compartment_both(
     return hippocampal + compartment_cortex(age, intensity, decline, transfer, cortical_decline)
 
 
-def _intensities(age: ArrayLike, intensity: float, decline: float, transfer: float) -> tuple[np.ndarray, np.ndarray]:
+def _intensities(age: ArrayLike, intensity: float, decline: float, transfer: float) -> tuple[Numbers, Numbers]:
     """r₁ and r₂."""
     t = np.asarray(age, np.float64)
     return intensity * np.exp(-decline * t), -intensity * transfer / decline * np.expm1(-decline * t)

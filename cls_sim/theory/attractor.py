@@ -8,6 +8,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import real, whole
 
 
@@ -22,7 +23,7 @@ def notebook_error(items: int, units: int) -> float:
     return (whole("items", items) - 1) / (whole("units", units, 2) - 1)
 
 
-def overlap_after_winners(rho: ArrayLike, activity: float) -> np.ndarray:
+def overlap_after_winners(rho: ArrayLike, activity: float) -> Numbers:
     """Share of winners that two inputs of correlation rho have in common: Φ₂(-θ, -θ; ρ) / a, θ = Φ⁻¹(1 - a).
 
     Gaussian inputs, random Gaussian weights, the share a of the units with the highest input winning (pattern

@@ -7,10 +7,11 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import real
 
 
-def mode_strength(steps: ArrayLike, singular: float, rate: float, first: float, last: float = 1.0) -> np.ndarray:
+def mode_strength(steps: ArrayLike, singular: float, rate: float, first: float, last: float = 1.0) -> Numbers:
     """A mode of a two-layer linear network after so many steps of size η: a_f / (1 + (a_f / a_0 - 1) e^(-2 s η t)).
 
     singular  s, of the mean correlation of outputs and inputs (orthonormal, equally frequent inputs)

@@ -18,13 +18,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import real
 
 NODES = 800
 LONGEST = 1e9  # a best dose beyond this is called infinite
 
 
-def spectrum(load: float, nodes: int = NODES) -> tuple[np.ndarray, np.ndarray, float]:
+def spectrum(load: float, nodes: int = NODES) -> tuple[Numbers, Numbers, float]:
     """Eigenvalues of XᵀX under Marchenko-Pastur, as a quadrature: nodes l, their weights, and the mass at zero.
 
     ρ(l) = √((l₊ - l)(l - l₋)) / 2πl on l± = (√α ± 1)², and a mass 1 - α at 0 if α < 1.  The midpoint rule in θ,
@@ -55,7 +56,7 @@ def variances(snr: float) -> tuple[float, float]:
     return snr / (1.0 + snr), 1.0 / (1.0 + snr)
 
 
-def _unlearnt(s: ArrayLike, eigenvalues: np.ndarray, rate: float | None) -> tuple[np.ndarray, np.ndarray]:
+def _unlearnt(s: ArrayLike, eigenvalues: Numbers, rate: float | None) -> tuple[Numbers, Numbers]:
     """What is left of each mode after dose s, and what is learnt: e^(-ls) and 1 - e^(-ls), each [*s, nodes]."""
     dose = np.asarray(s, np.float64)[..., None]
     if rate is None:
@@ -66,7 +67,7 @@ def _unlearnt(s: ArrayLike, eigenvalues: np.ndarray, rate: float | None) -> tupl
     return left, 1.0 - left
 
 
-def go_cls_train(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> np.ndarray:
+def go_cls_train(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> Numbers:
     """Error on the examples stored, after dose s.
 
     E_t(s) = (1/α) ∫ρ (σw² l + σe²) e^(-2ls) dl + max(0, 1 - 1/α) σe²; with a `rate` ε, gradient descent in steps,
@@ -81,7 +82,7 @@ def go_cls_train(s: ArrayLike, snr: float, load: float, rate: float | None = Non
     return left**2 @ (weights * (teacher * eigenvalues + noise)) / load + max(0.0, 1.0 - 1.0 / load) * noise
 
 
-def go_cls_generalise(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> np.ndarray:
+def go_cls_generalise(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> Numbers:
     """Error on new questions (their labels as noisy as the stored ones), after dose s.
 
     E_g(s) = σw² [∫ρ e^(-2ls) dl + max(0, 1 - α)] + σe² [∫ρ (1 - e^(-ls))² / l dl + 1]; with a `rate` in steps, as
@@ -168,7 +169,7 @@ def best_dose(snr: float, load: float) -> float:
     return high
 
 
-def best_memory_score(snr: ArrayLike, load: float = 1.0) -> np.ndarray:
+def best_memory_score(snr: ArrayLike, load: float = 1.0) -> Numbers:
     """What of the stored examples a cortex knows when consolidation stops at s*: 1 - E_t(s*), for each SNR.
 
     >>> best_memory_score([0.1, 1.0]).round(3).tolist()
@@ -177,7 +178,7 @@ def best_memory_score(snr: ArrayLike, load: float = 1.0) -> np.ndarray:
     return np.array([1.0 - go_cls_train(best_dose(float(r), load), float(r), load) for r in np.asarray(snr)])
 
 
-def best_generalisation_score(snr: ArrayLike, load: float = 1.0) -> np.ndarray:
+def best_generalisation_score(snr: ArrayLike, load: float = 1.0) -> Numbers:
     """What of new questions a cortex answers when consolidation stops at s*: 1 - E_g(s*), for each SNR.
 
     >>> best_generalisation_score([0.1, 1.0]).round(3).tolist()
@@ -186,7 +187,7 @@ def best_generalisation_score(snr: ArrayLike, load: float = 1.0) -> np.ndarray:
     return np.array([1.0 - go_cls_generalise(best_dose(float(r), load), float(r), load) for r in np.asarray(snr)])
 
 
-def generalisation_score(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> np.ndarray:
+def generalisation_score(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> Numbers:
     """1 - E_g(s), see `go_cls_generalise`.
 
     >>> generalisation_score([0.68], snr=1.0, load=1.0).round(3).tolist()

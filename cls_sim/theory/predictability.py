@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from cls_sim.core.arrays import Numbers
+
 GRID = np.arange(-6.0, 10.001, 0.02)  # log2 SNR
 DOSES = np.geomspace(1e-3, 1e3, 400)
 
 
-def decomposed(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def decomposed(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers, Numbers]:
     """Eigenvalues [N], from 0, and -vectors of XᵀX, and Xᵀy along them."""
     values, vectors = np.linalg.eigh(x.T @ x)
     return np.maximum(values, 0.0), vectors, vectors.T @ (x.T @ y)
 
 
-def likelihood(x: np.ndarray, y: np.ndarray) -> float:
+def likelihood(x: Numbers, y: Numbers) -> float:
     """log2 SNR by maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I), within 2^-6 … 2^10.
 
     >>> rng = np.random.default_rng(0)
@@ -30,14 +32,14 @@ def likelihood(x: np.ndarray, y: np.ndarray) -> float:
     >>> bool(abs(likelihood(x, y) - 2) < 0.6)
     True
     """
-    values, vectors, _ = decomposed(x.T, np.zeros(x.shape[1]))  # of X Xᵀ [P, P]
+    values, vectors, _ = decomposed(x.T, np.zeros(len(x.T)))  # of X Xᵀ [P, P]
     along = (vectors.T @ y) ** 2
     snr = 2.0 ** GRID[:, None]
     spread = (1.0 + snr * values) / (1.0 + snr)  # the variance along each mode
     return float(GRID[np.argmin((np.log(spread) + along / spread).sum(1))])
 
 
-def speed(x: np.ndarray, y: np.ndarray) -> float:
+def speed(x: Numbers, y: Numbers) -> float:
     """log2 SNR by the initial speed of learning, dE/ds = -2 |Xᵀy|² / P at s = 0, within 2^-6 … 2^10.
 
     σ_w² = (-dE/ds / 2 - 1) N / P.
@@ -47,7 +49,7 @@ def speed(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.clip(np.log2(signal / (1.0 - signal)), GRID[0], GRID[-1]))
 
 
-def errors(x: np.ndarray, y: np.ndarray, asked_x: np.ndarray, asked_y: np.ndarray) -> np.ndarray:
+def errors(x: Numbers, y: Numbers, asked_x: Numbers, asked_y: Numbers) -> Numbers:
     """The mean squared error on questions after each of DOSES."""
     values, vectors, seen = decomposed(x, y)
     learnt = -np.expm1(-DOSES[:, None] * values)  # [dose, mode]
@@ -55,7 +57,7 @@ def errors(x: np.ndarray, y: np.ndarray, asked_x: np.ndarray, asked_y: np.ndarra
     return ((asked_x @ vectors @ weights.T - asked_y[:, None]) ** 2).mean(0)
 
 
-def best_dose(values: np.ndarray, snr: float) -> float:
+def best_dose(values: Numbers, snr: float) -> float:
     """The dose after which more learning of modes with these eigenvalues harms new questions, within DOSES.
 
     Σ e^(-ls) [σ_e² (1 - e^(-ls)) - σ_w² l e^(-ls)] = 0, summed over the modes.
@@ -68,7 +70,7 @@ def best_dose(values: np.ndarray, snr: float) -> float:
     return float(DOSES[np.argmax(rises)]) if rises.any() else float(DOSES[-1])
 
 
-def snr_of(values: np.ndarray, dose: float) -> float:
+def snr_of(values: Numbers, dose: float) -> float:
     """log2 of the SNR of which this dose is the best (see best_dose), within 2^-6 … 2^10."""
     left = np.exp(-dose * values)
     noise, signal = (left * (1.0 - left)).sum(), (values * left**2).sum()

@@ -11,10 +11,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import real, whole
 
 
-def _modes(variables: int) -> tuple[np.ndarray, np.ndarray]:
+def _modes(variables: int) -> tuple[Numbers, Numbers]:
     """The chain of Benna & Fusi in its modes: r(t) = Σ c λ^t for the first variable after a unit impulse."""
     m = whole("variables", variables, 1, 30)
     k = np.arange(m)
@@ -29,7 +30,7 @@ def _modes(variables: int) -> tuple[np.ndarray, np.ndarray]:
     return 1.0 + values, vectors[0] ** 2
 
 
-def benna_fusi_response(ticks: ArrayLike, variables: int) -> np.ndarray:
+def benna_fusi_response(ticks: ArrayLike, variables: int) -> Numbers:
     """What is left of a unit change after so many ticks of the chain: r(t), about t^(-1/2) up to 4^m.
 
     >>> benna_fusi_response([0, 1, 16, 64], variables=6).round(3).tolist()
@@ -39,7 +40,7 @@ def benna_fusi_response(ticks: ArrayLike, variables: int) -> np.ndarray:
     return rates ** np.asarray(ticks, np.float64)[..., None] @ share
 
 
-def benna_fusi_snr(age: ArrayLike, synapses: int, variables: int, lived: int | None = None) -> np.ndarray:
+def benna_fusi_snr(age: ArrayLike, synapses: int, variables: int, lived: int | None = None) -> Numbers:
     """SNR of a memory on chains of m variables: √N r(t) / √(Σ r²), the sum over the memories lived (None: endless).
 
     A memory of age t has seen t + 1 ticks.  Source: Benna & Fusi 2016.
@@ -55,7 +56,7 @@ def benna_fusi_snr(age: ArrayLike, synapses: int, variables: int, lived: int | N
     return np.sqrt(whole("synapses", synapses) / noise) * signal
 
 
-def fading_snr(age: ArrayLike, synapses: int, fade: float) -> np.ndarray:
+def fading_snr(age: ArrayLike, synapses: int, fade: float) -> Numbers:
     """SNR of a memory on synapses that forget at one rate q: √N √(q (2 - q)) (1 - q)^t; it lives ln(2qN) / 2q ticks.
 
     >>> fading_snr([0, 100], synapses=10_000, fade=0.02).round(2).tolist()
@@ -65,7 +66,7 @@ def fading_snr(age: ArrayLike, synapses: int, fade: float) -> np.ndarray:
     return np.sqrt(whole("synapses", synapses) * q * (2.0 - q)) * (1.0 - q) ** np.asarray(age, np.float64)
 
 
-def cascade_signal(age: ArrayLike, depth: int) -> np.ndarray:
+def cascade_signal(age: ArrayLike, depth: int) -> Numbers:
     """What a memory is worth on cascades of depth n, per synapse: (⟨w⟩ after + - ⟨w⟩ after -) / 2, first 2 / n.
 
     The Markov chain of Fusi, Drew & Abbott (2005), balanced, an event in every tick; it fades about as t^(-3/4).
@@ -96,7 +97,7 @@ def cascade_signal(age: ArrayLike, depth: int) -> np.ndarray:
     return np.interp(np.asarray(age, np.float64), np.arange(len(found)), found)
 
 
-def cascade_snr(age: ArrayLike, synapses: int, depth: int) -> np.ndarray:
+def cascade_snr(age: ArrayLike, synapses: int, depth: int) -> Numbers:
     """SNR of a memory on N cascades: √N times `cascade_signal`, for weights of ±1.
 
     >>> cascade_snr(0, synapses=10_000, depth=10).round(6)
@@ -113,7 +114,7 @@ def partition_snr(
     transfer: float = 0.2,
     slowing: float = 0.2,
     region: int | None = None,
-) -> np.ndarray:
+) -> Numbers:
     """SNR of a memory in one of n regions of N binary synapses each (None: the best of them): √N S_i(t).
 
     S_1(0) = q, S_1 ← (1 - q) S_1, and in every tick S_i ← (1 - r_i) S_i + r_i S_(i-1), with
@@ -124,18 +125,19 @@ def partition_snr(
     """
     n, ages = whole("regions", regions), np.asarray(age, np.float64)
     copy = transfer / (1.0 + slowing * np.arange(1, n))
-    state, found = np.zeros(n), []
+    state = np.zeros(n)
     state[0] = rate
+    found: list[Numbers] = []
     for _ in range(int(np.ceil(ages.max())) + 1):
         state = np.concatenate((state[:1], (1.0 - copy) * state[1:] + copy * state[:-1]))
         found.append(state)
         state = np.concatenate(((1.0 - rate) * state[:1], state[1:]))
     table = np.sqrt(whole("synapses", synapses)) * np.stack(found)
-    curve = table.max(1) if region is None else table[:, region]
+    curve: Numbers = table.max(1) if region is None else table[:, region]
     return np.interp(ages, np.arange(len(curve)), curve)
 
 
-def lifetime(snr: Callable[[np.ndarray], np.ndarray], longest: int = 10**7) -> float:
+def lifetime(snr: Callable[[Numbers], Numbers], longest: int = 10**7) -> float:
     """The age from which an SNR stays below 1, up to `longest` (an SNR with one last crossing).
 
     >>> round(lifetime(lambda t: fading_snr(t, synapses=10_000, fade=0.01)))

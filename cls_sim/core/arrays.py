@@ -1,0 +1,13 @@
+"""Names for the types of arrays that parts pass to one another.  Numpy only."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Flags = NDArray[np.bool_]
+"""True or False, as a rule for each subject: bool [s]."""
+Counts = NDArray[np.int64]
+"""Experiences, replay steps, nights: int64 [s]."""
+Numbers = NDArray[np.floating]
+"""Ages, learning rates, readings: float64 [s]."""
