@@ -1,7 +1,7 @@
 """What probes ask: questions, answers and grades, each computed once a moment.
 
-`Life.measure` measures inside `sharing`: there, a `shared` function of the life computes its result once, whichever probes
-ask for it.  When the moment is over nothing of it is kept.  Outside of it every call computes.
+`Life.measure` measures inside `sharing`: there, a `shared` function of the life computes its result once, whichever
+probes ask for it.  When the moment is over nothing is kept.  Outside of `sharing`, every call computes.
 """
 
 from __future__ import annotations
