@@ -15,7 +15,7 @@ from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.base import Measured, Probe, labelled
 from cls_sim.probes.evaluations import questions, shared, stored
-from cls_sim.probes.night import evenness
+from cls_sim.probes.night import counts, evenness, named
 from cls_sim.probes.priority import correlation, weakness
 from cls_sim.replay.base import Replay, Within
 
@@ -77,12 +77,12 @@ class Content(Probe):
     # -- which memories ---------------------------------------------------------------------------------
 
     def _entropy(self, life: Measured, notes: Batch) -> Tensor:
-        name, there = _names(notes)
+        name, there = named(notes)
         return evenness(name, there, life.hippocampus.traces().alive.sum(1))
 
     def _coverage(self, life: Measured, notes: Batch) -> Tensor:
         episodes = life.hippocampus.traces().alive.sum(1)
-        return torch.where(episodes > 0, (_counts(*_names(notes)) > 0).sum(1) / episodes.double(), torch.nan)
+        return torch.where(episodes > 0, (counts(*named(notes)) > 0).sum(1) / episodes.double(), torch.nan)
 
     def _recency(self, life: Measured, notes: Batch) -> Tensor:
         now = torch.from_numpy(life.clock.experience).to(notes.born.device)[:, None]
@@ -94,17 +94,17 @@ class Content(Probe):
         known = _known(life)
         if known is None:
             return notes.weights().new_full((notes.subjects,), torch.nan)
-        classes = (_counts(known.y, known.present()) > 0).sum(1)
-        counts = _counts(notes.y, notes.present())
-        entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+        classes = (counts(known.y, known.present()) > 0).sum(1)
+        count = counts(notes.y, notes.present())
+        entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
         return torch.where(classes > 0, classes.double().log() - entropy, torch.nan)
 
     def _weakness(self, life: Measured, notes: Batch) -> Tensor:
         episodes = stored(life)
         if notes.slot is None or episodes.rows < 2:
             return notes.weights().new_full((notes.subjects,), torch.nan)
-        counts = _counts(*_names(notes), episodes.rows)
-        return correlation(counts, weakness(life), episodes.present() & (counts.sum(1, keepdim=True) > 0))
+        count = counts(*named(notes), episodes.rows)
+        return correlation(count, weakness(life), episodes.present() & (count.sum(1, keepdim=True) > 0))
 
     def _dreamed(self, life: Measured, notes: Batch) -> Tensor:
         return _mean(notes.source == DREAMED, notes.present())
@@ -248,19 +248,6 @@ def _neighbours(patterns: Tensor, there: Tensor) -> Tensor:
 def _away(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances [s, n, m], exactly 0 between equal rows."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _names(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The slot of each row, or its item where it has none, and whether it counts: [s, b] both."""
-    name = batch.item if batch.slot is None else batch.slot
-    return name, batch.present() & (name >= 0)
-
-
-def _counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
-    """How often each name [s, n] that is there comes: float64 [s, m]."""
-    names = torch.where(there, names, 0).long()
-    counts = torch.zeros(len(names), width or int(names.max()) + 1, dtype=torch.float64, device=names.device)
-    return counts.scatter_add_(1, names, there.double())
 
 
 def _mean(values: Tensor, there: Tensor) -> Tensor:

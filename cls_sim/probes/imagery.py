@@ -61,7 +61,7 @@ class Imagery(Probe):
         self.of = choice("of", of, ("restored", "spread", "strange", "kept"))
         self.system = choice("system", system, ("cortex", "hippocampus"))
         self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
-        if novel is not None and not isinstance(novel, World):
+        if novel is not None and not isinstance(novel, World):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise Refused("novel", f"{novel!r} is no world", "give one, such as Omniglot(), or none")
         self.novel, self.relative = novel, flag("relative", relative)
 

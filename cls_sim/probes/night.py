@@ -79,8 +79,7 @@ class NightContent(Probe):
     def _row(self, life: Measured, batch: Batch) -> tuple[Tensor, Tensor]:
         """What counts of each row, and whether it does: [s, b] both."""
         if self.of == "entropy":
-            name = batch.item if batch.slot is None else batch.slot
-            return name, batch.present() & (name >= 0)
+            return named(batch)
         if self.of == "age_days":
             now = torch.from_numpy(life.clock.experience).to(batch.born.device)
             return (now[:, None] - batch.born) / life.clock.per_day, batch.present() & (batch.born >= 0)
@@ -101,16 +100,31 @@ def coming(life: Measured, draws: int) -> list[Batch]:
     return batches
 
 
+def named(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The slot of each row, or its item where it has none, and whether it counts: [s, b] both."""
+    name = batch.item if batch.slot is None else batch.slot
+    return name, batch.present() & (name >= 0)
+
+
+def counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
+    """How often each name [s, n] that is there comes: float64 [s, m].
+
+    >>> counts(torch.tensor([[0, 2, 2]]), torch.tensor([[True, True, True]])).tolist()
+    [[1.0, 0.0, 2.0]]
+    """
+    names = torch.where(there, names, 0).long()
+    count = torch.zeros(len(names), width or int(names.max()) + 1, dtype=torch.float64, device=names.device)
+    return count.scatter_add_(1, names, there.double())
+
+
 def evenness(names: Tensor, there: Tensor, episodes: Tensor) -> Tensor:
     """Entropy of the names [s, n] that are there, over ln(episodes [s]): [s].
 
     >>> evenness(torch.tensor([[3, 3, 3, 3]]), torch.ones(1, 4, dtype=torch.bool), torch.tensor([2])).tolist()
     [0.0]
     """
-    names = torch.where(there, names, 0)
-    counts = torch.zeros(len(names), int(names.max()) + 1, dtype=torch.float64, device=names.device)
-    counts.scatter_add_(1, names, there.double())
-    total = counts.sum(1, keepdim=True)
-    entropy = torch.special.entr(counts / total).sum(1) + ((counts > 0).sum(1) - 1) / (2 * total[:, 0])
+    count = counts(names, there)
+    total = count.sum(1, keepdim=True)
+    entropy = torch.special.entr(count / total).sum(1) + ((count > 0).sum(1) - 1) / (2 * total[:, 0])
     most = episodes.double().log()
     return torch.where((episodes > 1) & (total[:, 0] > 0), (entropy / most).clamp(max=1.0), torch.nan)

@@ -10,7 +10,7 @@ from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, Probe, labelled
 from cls_sim.probes.evaluations import shared, stored
-from cls_sim.probes.night import coming
+from cls_sim.probes.night import coming, counts, named
 
 
 class SleepGain(Probe):
@@ -86,11 +86,8 @@ class Priority(Probe):
     def measure(self, life: Measured) -> Tensor:
         there = stored(life).present()
         share = weakness(life) ** self.power * there
-        count = torch.zeros_like(share)
-        for batch in coming(life, self.draws):
-            if batch.slot is not None:
-                drawn = batch.present() & (batch.slot >= 0)
-                count.scatter_add_(1, batch.slot.clamp(min=0), drawn.double())
+        drawn = [named(batch) for batch in coming(life, self.draws) if batch.slot is not None]
+        count = sum((counts(*rows, share.shape[1]) for rows in drawn), torch.zeros_like(share))
         expected = share / share.sum(1, keepdim=True) * count.sum(1, keepdim=True)
         terms = torch.where(there, (count - expected).square() / expected, 0.0)
         free = there.sum(1) - 1

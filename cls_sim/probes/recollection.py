@@ -16,6 +16,7 @@ from cls_sim.core.errors import Refused, choice, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, Probe, labelled, numeric
 from cls_sim.probes.evaluations import questions, shared
+from cls_sim.probes.night import counts
 
 TOGETHER = 256  # cues or dreams at once
 
@@ -175,12 +176,11 @@ class Dreams(Probe):
         shares = {"retrieved": pure, "silent": ~heard, "spurious": heard & (slot < 0)}
         if self.of in shares:
             return torch.where(episodes > 0, shares[self.of].double().mean(1), torch.nan)
-        counts = torch.zeros(alive.shape, dtype=torch.float64, device=slot.device)
-        counts.scatter_add_(1, slot.clamp(min=0), pure.double())
+        count = counts(slot, pure, alive.shape[1])
         if self.of == "coverage":
-            return (counts > 0).sum(1) / episodes
-        entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
-        return torch.where((episodes > 1) & (counts.sum(1) > 0), entropy / episodes.log(), torch.nan)
+            return (count > 0).sum(1) / episodes
+        entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
+        return torch.where((episodes > 1) & (count.sum(1) > 0), entropy / episodes.log(), torch.nan)
 
 
 @shared
