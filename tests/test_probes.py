@@ -384,6 +384,14 @@ def test_the_coming_night_is_lived_ahead_once_a_moment(monkeypatch: pytest.Monke
     assert len(twins) == 4
 
 
+def test_what_is_shared_is_of_one_tick():
+    """A life that goes on inside `sharing` is asked again."""
+    life, alone = live(small(2), 40), live(small(2), 66)
+    with evaluations.sharing(life):
+        read(cls.Accuracy(), life)
+        assert torch.equal(read(cls.Accuracy(), live(life, 66)), read(cls.Accuracy(), alone))
+
+
 def test_a_moment_ends_when_a_probe_fails():
     life = small(2, probes={"bad": cls.at(lambda life: life.nothing, "day.end")})
     with pytest.raises(AttributeError):

@@ -57,7 +57,7 @@ _OPEN: dict[int, Found] = {}  # id of a life → its moment, while one is open
 
 @contextmanager
 def sharing(life: Measured) -> Generator[None]:
-    """Inside, probes of this life share what they compute; the life must not go on meanwhile."""
+    """Inside, probes of this life share what they compute until its next tick; afterwards nothing of it is kept."""
     if id(life) in _OPEN:
         yield
         return
@@ -73,6 +73,7 @@ def once(life: Measured, key: Hashable, make: Callable[[], T], *, bulky: bool = 
     found = _OPEN.get(id(life))
     if found is None:
         return make()
+    key = (life.clock.tick, key)
     if key not in found.values:
         value = make()
         if bulky and not found.fits(value):
