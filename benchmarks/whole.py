@@ -24,7 +24,7 @@ OURS = """
 import torch; torch.set_num_threads(1)
 import cls_sim as cls
 from benchmarks.work import works
-life = works()["w1"].life({steps}, probes={{"accuracy": cls.Accuracy(at="context.end")}})
+life = works()["w1"].life({steps}, probes={{"accuracy": cls.Accuracy().at("context.end")}})
 print(cls.run(life, progress=False).last("accuracy"))
 """
 IMPORTS = "import torch, hydra"

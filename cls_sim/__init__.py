@@ -195,6 +195,7 @@ VOCABULARY = {
     "ExpertGate": "readout.prototypes",
     # probes
     "Probe": "probes.base",
+    "at": "probes.base",
     "Accuracy": "probes.accuracy",
     "AbsoluteError": "probes.accuracy",
     "Dependence": "probes.accuracy",

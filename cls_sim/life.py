@@ -27,7 +27,8 @@ from cls_sim.core.part import Part, Spec, State, View, agree
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Probe, at
+from cls_sim.probes.evaluations import sharing
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import Cortex
 from cls_sim.replay.base import Replay
@@ -53,7 +54,7 @@ class Life:
     consolidation, readout  where not given: gradient descent by Adam on labels; the cortex answers
     among     where these subjects are part of a cohort: the place of the first, and how many there are in all, so that
               a setting with a number for each is that of the cohort
-    probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end)
+    probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end, or see `at`)
 
     `life.step()` makes one tick; `life.live(days=…)` makes many and yields the moments it passes.
     """
@@ -90,11 +91,10 @@ class Life:
                 raise refused.under(room) from None
         self.spec = spec
         for name, probe in self.probes.items():
-            if isinstance(probe, Probe):
-                try:
-                    probe.begin(spec)
-                except Refused as refused:
-                    raise refused.under(f"probes.{name}") from None
+            try:
+                at(probe).begin(spec)
+            except Refused as refused:
+                raise refused.under(f"probes.{name}") from None
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
@@ -234,12 +234,10 @@ class Life:
 
     @torch.no_grad()
     def measure(self, moment: Moment) -> dict[str, Tensor]:
-        """What the probes that look at this moment read: name → [s] or [s, k]."""
-        return {
-            name: (probe.measure(self) if isinstance(probe, Probe) else torch.as_tensor(probe(self)))
-            for name, probe in self.probes.items()
-            if moment.name in (probe.at if isinstance(probe, Probe) else ("night.end", "life.end"))
-        }
+        """What the probes attached to this moment read: name → [s] or [s, k]; they share what they compute."""
+        probes = {name: at(probe) for name, probe in self.probes.items()}
+        with sharing(self):
+            return {name: probe.measure(self) for name, probe in probes.items() if moment.name in probe.moments}
 
     def told(self, batch: Batch) -> Tensor | None:
         """The contexts of a batch, where this world tells them."""

@@ -64,7 +64,7 @@ def _api() -> None:
     rooms: dict[str, list[str]] = {room: [] for room in ROOMS}
     for name, module in cls_sim.VOCABULARY.items():
         room = module.split(".")[0]
-        if name[0].isupper() or name in ("run", "build"):
+        if name[0].isupper() or name in ("run", "build", "at"):
             rooms[room if room in rooms else "life"].append(name)
     lines = ["# API", "", "The public vocabulary, `import cls_sim as cls`: `cls.Store`, `cls.run`, …", ""]
     for room, names in rooms.items():

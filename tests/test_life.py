@@ -14,13 +14,13 @@ import cls_sim as cls
 from cls_sim.running.runs import fingerprint
 
 PROBES = {
-    "accuracy": lambda: cls.Accuracy(at=["life.begin", "day.end", "night.end", "context.end", "life.end"]),
-    "both": lambda: cls.Accuracy(readout=cls.Both(), at=["day.end"]),
-    "memory": lambda: cls.Accuracy(readout=cls.Memory(), at=["day.end"]),
-    "dependence": lambda: cls.Dependence(at=["night.end"]),
-    "gap": lambda: cls.RehearsalGap(at=["night.end"]),
-    "content": lambda: cls.NightContent(of="entropy", at=["day.end", "night.end"]),
-    "dose": lambda: cls.Dose(at=["night.end"]),
+    "accuracy": lambda: cls.Accuracy().at("life.begin", "day.end", "night.end", "context.end", "life.end"),
+    "both": lambda: cls.Accuracy(readout=cls.Both()).at("day.end"),
+    "memory": lambda: cls.Accuracy(readout=cls.Memory()).at("day.end"),
+    "dependence": lambda: cls.Dependence().at("night.end"),
+    "gap": lambda: cls.RehearsalGap().at("night.end"),
+    "content": lambda: cls.NightContent(of="entropy").at("day.end", "night.end"),
+    "dose": lambda: cls.Dose().at("night.end"),
 }
 
 
@@ -168,7 +168,7 @@ def test_global_random_state_is_left_alone():
 
 
 def test_a_life_goes_on_where_it_was_broken_off():
-    life = small(1, probes={"accuracy": cls.Accuracy(at=["day.end"])})
+    life = small(1, probes={"accuracy": cls.Accuracy().at("day.end")})
     trace = cls.run(life, days=3, progress=False)
     cls.run(life, days=5, trace=trace, progress=False)
     days, _ = trace.reading("accuracy")
@@ -194,7 +194,7 @@ def test_the_notebook_page_of_the_design_runs_as_written():
         replay=cls.Uniform(),
         plasticity=cls.Exponential(start=0.1, tau_days=8),
         rhythm=cls.Nights(wake=4, night=20),
-        probes={"gist": cls.Generalisation(at="night.end")},
+        probes={"gist": cls.Generalisation().at("night.end")},
     )
     trace = cls.run(life, days=3, progress=False)
     assert [moment.name for moment in life.live(days=4)][-2:] == ["night.end", "life.end"]

@@ -11,14 +11,17 @@ from lives import live, small
 from torch import Tensor
 
 import cls_sim as cls
+from cls_sim.config import builder
 from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Moment
 from cls_sim.core.errors import Refused
-from cls_sim.probes import accuracy as room
+from cls_sim.probes import accuracy, evaluations
+from cls_sim.probes.base import MOMENTS
 from cls_sim.probes.content import OF
 from cls_sim.readout.base import Answer, Readout
 from cls_sim.replay.base import Replay
 
-TENANTS = [name for name, module in cls.VOCABULARY.items() if module.startswith("probes.") and name != "Probe"]
+TENANTS = [n for n, module in cls.VOCABULARY.items() if module.startswith("probes.") and n not in ("Probe", "at")]
 CHOICES: dict[str, list[dict[str, Any]]] = {
     "Accuracy": [{}, {"readout": cls.Both(threshold=0.5)}, {"readout": cls.Memory()}],
     "Dependence": [{}, {"control": cls.Both(threshold=0.5)}],
@@ -251,12 +254,166 @@ def test_company_does_not_matter(name: str, settings: dict):
         )
 
 
+# -- moments --------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize("name", TENANTS)
-def test_moments_are_checked(name: str):
-    assert getattr(cls, name)(at="day.end").at == ("day.end",)
-    assert getattr(cls, name)(at=["day.end", "life.end"]).at == ("day.end", "life.end")
+def test_the_caller_attaches_the_moments(name: str):
+    """The class has moments of its own; `at` gives a copy that is attached to others, and keeps the settings."""
+    probe = getattr(cls, name)()
+    assert probe.moments == type(probe).moments and set(probe.moments) <= set(MOMENTS)
+    attached = probe.at("day.end", "life.end")
+    assert type(attached) is type(probe) and attached.moments == ("day.end", "life.end")
+    assert probe.moments == type(probe).moments, "the first is as it was"
+    assert {k: v for k, v in vars(attached).items() if k != "moments"} == vars(probe)
+    with pytest.raises(TypeError, match=r"'at'|takes no arguments"):
+        getattr(cls, name)(at="day.end")
+
+
+def test_what_is_no_moment_is_refused():
+    with pytest.raises(Refused, match=r"^at: 'day.ends' is none of .*; did you mean day.end\?$"):
+        cls.Accuracy().at("day.ends")
+    with pytest.raises(Refused, match=r"^at: \['day.end'\] is none of"):
+        cls.Accuracy().at(["day.end"])  # type: ignore[arg-type]
+    with pytest.raises(Refused, match=r"^at: names no moment"):
+        cls.Accuracy().at()
     with pytest.raises(Refused, match=r"^at: 'dawn' is none of"):
-        getattr(cls, name)(at="dawn")
+        type("Mine", (cls.Accuracy,), {"moments": ("dawn",)})
+    assert type("Mine", (cls.Accuracy,), {"moments": "day.end"}).moments == ("day.end",)
+
+
+def test_a_plain_function_is_attached_like_a_probe():
+    def day(life: cls.Life) -> np.ndarray:
+        return life.clock.day
+
+    life = small(2, probes={"plain": day, "often": cls.at(day, "day.end"), "probe": cls.at(cls.Dose(), "life.begin")})
+    everybody = np.ones(2, bool)
+    read_at = {name: set(life.measure(Moment(name, everybody))) for name in MOMENTS}
+    assert read_at == {
+        "life.begin": {"probe"},
+        "day.end": {"often"},
+        "night.end": {"plain"},
+        "context.end": set(),
+        "life.end": {"plain"},
+    }
+    assert life.measure(Moment("day.end", everybody))["often"].tolist() == life.clock.day.tolist()
+    for wrong in (3, cls.Accuracy):
+        with pytest.raises(Refused, match=r"^probes.mine.probe: .* is no probe"):
+            small(2, probes={"mine": wrong})  # type: ignore[dict-item]
+
+
+def test_in_yaml_the_moments_stand_beside_the_class():
+    """The builder takes `at` out, so that a probe's settings are those of its constructor."""
+    made = builder.make("probes.a", {"_target_": "cls_sim.Accuracy", "at": ["day.end", "life.end"]}, kind="Probe")
+    assert made.moments == ("day.end", "life.end")
+    assert builder.make("probes.a", {"_target_": "cls_sim.Dose", "at": "day.end"}, kind="Probe").moments == ("day.end",)
+    assert builder.make("probes.a", {"_target_": "cls_sim.Dose"}, kind="Probe").moments == ("context.end", "life.end")
+    for wrong in ("days.end", ["day.end", 1], None, []):
+        with pytest.raises(Refused, match=r"^probes.a.at: "):
+            builder.make("probes.a", {"_target_": "cls_sim.Dose", "at": wrong}, kind="Probe")
+    with pytest.raises(Refused, match=r"^probes.a.att: is no setting of Dose; did you mean at\?$"):
+        builder.make("probes.a", {"_target_": "cls_sim.Dose", "att": "day.end"}, kind="Probe")
+    with pytest.raises(Refused, match=r"^rhythm.at: is no setting of Nights"):
+        builder.make("rhythm", {"_target_": "cls_sim.Nights", "at": "day.end"})
+
+
+# -- sharing --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "settings"), EVERY, ids=str)
+def test_what_is_shared_reads_the_same(name: str, settings: dict):
+    """In a moment with all probes of its kind, in both orders, each reads bit for bit what it reads alone."""
+    life = live(of_kind(name), 40)
+    alone = read(getattr(cls, name)(**settings), life)
+    others = {
+        f"{n}{i}": getattr(cls, n)(**s).at("day.end")
+        for i, (n, s) in enumerate(EVERY)
+        if KINDS.get(n) is KINDS.get(name)
+    }
+    for probes in (others, dict(reversed(others.items()))):
+        life.probes = {**probes, "last": getattr(cls, name)(**settings).at("day.end")}
+        assert _bytes(life.measure(Moment("day.end", np.ones(2, bool)))["last"]) == _bytes(alone)
+    assert not evaluations._OPEN, "nothing is kept after the moment"
+
+
+def test_each_evaluation_is_answered_once_a_moment(monkeypatch: pytest.MonkeyPatch):
+    """Five probes of two systems: in version 0.1 the cortex answered each exam five times, and it was made seven times."""
+    life = live(small(2), 40)
+    life.probes = {
+        "accuracy": cls.Accuracy(),
+        "cortex": cls.Accuracy(readout=cls.Cortex()),
+        "hippocampus": cls.Accuracy(readout=cls.Memory()),
+        "both": cls.Accuracy(readout=cls.Both()),
+        "dependence": cls.Dependence(control=cls.Both()),
+        "amnesia": cls.Amnesia(),
+        "novelty": cls.NoveltyGate(readout=cls.Summed()),
+        "routed": cls.Routed(readout=cls.Memory()),
+    }
+    life.probes = {name: cls.at(probe, "day.end") for name, probe in life.probes.items()}
+    count: dict[str, int] = {}
+
+    def counted(own: Any, name: str) -> Any:
+        def counting(*args: Any) -> Any:
+            count[name] = count.get(name, 0) + 1
+            return own(*args)
+
+        return counting
+
+    for part, name in ((life.world, "exam"), (life.neocortex, "scores"), (life.hippocampus, "recall")):
+        monkeypatch.setattr(part, name, counted(getattr(part, name), name))
+    for moments in (1, 2):
+        life.measure(Moment("day.end", np.ones(2, bool)))
+        assert count == dict.fromkeys(("exam", "scores", "recall"), 5 * moments), "five contexts, and nothing is kept"
+    monkeypatch.setattr(evaluations, "BYTES", 0)  # a memory that has room for nothing
+    before = {name: read(probe, life) for name, probe in life.probes.items()}
+    for name, numbers in life.measure(Moment("day.end", np.ones(2, bool))).items():
+        assert _bytes(numbers) == _bytes(before[name]), name
+
+
+def test_the_coming_night_is_lived_ahead_once_a_moment(monkeypatch: pytest.MonkeyPatch):
+    """All readings of its content look at one twin, all gains at another; when the moment is over neither is kept."""
+    life = live(nightly(2), 6)
+    life.probes = {of: cls.Content(of=of) for of in OF.split()}
+    life.probes |= {of: cls.SleepGain(of=of) for of in ("correlation", "gain", "strength")}
+    twins: list[cls.Life] = []
+    make = cls.Life.twin
+    monkeypatch.setattr(cls.Life, "twin", lambda self, **changes: twins.append(make(self, **changes)) or twins[-1])
+    life.measure(Moment("day.end", np.ones(2, bool)))
+    assert len(twins) == 2
+    life.measure(Moment("day.end", np.ones(2, bool)))
+    assert len(twins) == 4
+
+
+def test_what_is_shared_is_of_one_tick():
+    """A life that goes on inside `sharing` is asked again."""
+    life, alone = live(small(2), 40), live(small(2), 66)
+    with evaluations.sharing(life):
+        read(cls.Accuracy(), life)
+        assert torch.equal(read(cls.Accuracy(), live(life, 66)), read(cls.Accuracy(), alone))
+
+
+def test_a_moment_ends_when_a_probe_fails():
+    life = small(2, probes={"bad": cls.at(lambda life: life.nothing, "day.end")})
+    with pytest.raises(AttributeError):
+        life.measure(Moment("day.end", np.ones(2, bool)))
+    assert not evaluations._OPEN
+
+
+def test_a_readout_of_ones_own_may_ask_the_systems_anything():
+    """It gets the systems of the life in all but name; what it asks beside the question is answered anew."""
+    seen: list[Any] = []
+
+    class Curious(Readout):
+        def answer(self, x, context, hippocampus, neocortex) -> Answer:
+            seen.append((isinstance(hippocampus, cls.Hippocampus), isinstance(neocortex, cls.Neocortex)))
+            twice = neocortex.scores(x, context) + neocortex.scores(0 * x, context, neocortex.weights)
+            return Answer(twice, hippocampus.recall(0 * x).slot, hippocampus.traces().strength)
+
+    life = live(small(2), 40)
+    life.probes = {"own": cls.Accuracy(readout=Curious()).at("day.end"), "cortex": cls.Accuracy().at("day.end")}
+    found = life.measure(Moment("day.end", np.ones(2, bool)))
+    assert set(seen) == {(True, True)}
+    assert torch.equal(found["own"], read(cls.Accuracy(readout=Curious()), life))
 
 
 # -- accuracy -------------------------------------------------------------------------------------------------
@@ -305,7 +462,7 @@ def test_the_size_of_the_pieces_does_not_matter(monkeypatch: pytest.MonkeyPatch)
     life = live(small(2), 40)
     probes = [cls.Accuracy(), cls.Accuracy(readout=cls.Memory()), cls.RehearsalGap()]
     whole = [read(probe, life) for probe in probes]
-    monkeypatch.setattr(room, "BUDGET", 5000)
+    monkeypatch.setattr(evaluations, "BUDGET", 5000)
     for probe, expected in zip(probes, whole, strict=True):
         torch.testing.assert_close(read(probe, life), expected, equal_nan=True)
 
@@ -376,7 +533,7 @@ def test_in_regression_it_is_the_explained_variance():
 
 def test_answers_that_do_not_vary_have_no_explained_variance():
     y = torch.ones(1, 3, 1)
-    assert room.grade(torch.zeros(1, 3, 1), y, torch.ones(1, 3), regression=True).isnan().all()
+    assert evaluations.grade(torch.zeros(1, 3, 1), y, torch.ones(1, 3), regression=True).isnan().all()
 
 
 # -- dependence on the hippocampus ----------------------------------------------------------------------------
@@ -415,17 +572,17 @@ def test_lived_contexts(order: str):
             "recurring": min(5, -(-experience // 6)),
             "iid": 5 if experience else 0,
         }[order]
-        lived = room.lived_contexts(life)
+        lived = accuracy.lived_contexts(life)
         assert lived.tolist() == [[k < met for k in range(5)], [False] * 5], experience
 
 
 def test_where_the_context_is_told_chance_is_that_of_its_head():
     grades = torch.tensor([[0.5, 0.75, 1.0, 0.5, 0.5]])
     task = small(1, world=cls.Digits(per_context=12, batch=8, scenario="task"))
-    assert room.above_chance(task, grades).tolist() == [[0.0, 0.5, 1.0, 0.0, 0.0]]
-    together = room.above_chance(small(1), torch.full((1, 5), 0.55, dtype=torch.float64))
+    assert evaluations.above_chance(task, grades).tolist() == [[0.0, 0.5, 1.0, 0.0, 0.0]]
+    together = evaluations.above_chance(small(1), torch.full((1, 5), 0.55, dtype=torch.float64))
     assert together == pytest.approx(np.full((1, 5), 0.5))
-    assert room.above_chance(lessons(1), torch.tensor([[0.3]])).tolist() == [[pytest.approx(0.3)]]
+    assert evaluations.above_chance(lessons(1), torch.tensor([[0.3]])).tolist() == [[pytest.approx(0.3)]]
 
 
 def test_without_a_hippocampus_there_is_nothing_to_lose():

@@ -337,7 +337,7 @@ PRESSED: set[int] = set()
 
 def test_in_a_notebook_an_interrupted_life_goes_on(monkeypatch):
     """Ctrl-C in a tick, in the middle of learning and in an exam: what comes of it is what would have come."""
-    probes = {"accuracy": Nosy(at=["day.end", "night.end", "life.end"])}
+    probes = {"accuracy": Nosy().at("day.end", "night.end", "life.end")}
     expected = cls.run(small(2, probes=probes), progress=False)
     whole = jobs.fingerprint(live(small(2)).state())
     PRESSED.update({6, 11, 50})
@@ -375,7 +375,7 @@ def test_in_a_notebook_a_second_ctrl_c_does_not_wait():
             raise AssertionError("it should not come here")
 
     with pytest.raises(KeyboardInterrupt):
-        cls.run(small(1, probes={"accuracy": Twice(at=["day.end"])}), progress=False)
+        cls.run(small(1, probes={"accuracy": Twice().at("day.end")}), progress=False)
 
 
 # -- the console --------------------------------------------------------------------------------------------

@@ -309,7 +309,7 @@ def test_join_puts_chunks_side_by_side():
 def test_chunks_whose_subjects_sleep_when_they_need_it_are_joined_as_the_cohort():
     def lived(subjects: int, seed: int = 0, among: tuple[int, int] | None = None) -> Trace:
         rhythm = cls.Pressure(wake=8, rise=[0.05, 0.2, 0.11], fall=0.2)
-        probes = {"accuracy": cls.Accuracy(at=["day.end", "night.end", "context.end", "life.end"])}
+        probes = {"accuracy": cls.Accuracy().at("day.end", "night.end", "context.end", "life.end")}
         return cls.run(small(subjects, seed=seed, among=among, rhythm=rhythm, probes=probes), progress=False)
 
     whole = lived(3)

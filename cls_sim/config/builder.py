@@ -106,11 +106,13 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
             raise Refused(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
         return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
     cls = _find(key, cfg["_target_"], kind)
-    settings = {name: make(f"{key}.{name}", value) for name, value in cfg.items() if name != "_target_"}
+    attached = ("at",) if kind == "Probe" else ()  # the moments of a probe are attached to it, and are no setting
+    plain = {name: value for name, value in cfg.items() if name not in ("_target_", *attached)}
+    settings = {name: make(f"{key}.{name}", value) for name, value in plain.items()}
     parameters = inspect.signature(cls).parameters
     for name in settings:
         if name not in parameters:
-            raise Refused(f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, parameters))
+            raise Refused(f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, [*parameters, *attached]))
     _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
     if needed and key in ROOMS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
@@ -123,7 +125,9 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
     if needed:
         raise Refused(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
     try:
-        return cls(**settings)
+        part = cls(**settings)
+        moments = [cfg[name] for name in attached if name in cfg]
+        return part.at(*(moments[0] if isinstance(moments[0], list) else moments)) if moments else part
     except Refused as refused:
         raise refused.under(key) from None
     except Exception as error:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.core.errors import choice, real
-from cls_sim.probes.accuracy import above_chance, by, exams, last_lived
-from cls_sim.probes.base import Probe
+from cls_sim.probes.accuracy import last_lived
+from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.evaluations import CORTEX, above_chance, exams, questions, shared
 
 
 class Amnesia(Probe):
@@ -27,7 +27,6 @@ class Amnesia(Probe):
                      questions; in the Memory Chain Model it does not depend on how hard items are
 
     of  control, lesion, retained or rr
-    at  moments
 
     Source: Ribot 1881; the gradient, McClelland, McNaughton & O'Reilly 1995; rr, Murre, Chessa & Meeter 2013.
 
@@ -36,12 +35,12 @@ class Amnesia(Probe):
     """
 
     axis = "age"
+    moments = ("life.end",)
 
-    def __init__(self, *, of: str = "retained", at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
+    def __init__(self, *, of: str = "retained"):
         self.of = choice("of", of, ("control", "lesion", "retained", "rr"))
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         control, lesion = recalls(life)
         if self.of == "control":
             return control
@@ -49,7 +48,7 @@ class Amnesia(Probe):
             return lesion
         if self.of == "retained":
             return torch.where(control > 0, lesion / control, torch.nan)
-        most = 1.0 - 0.5 / life.world.exam(0).rows
+        most = 1.0 - 0.5 / questions(life).rows
         lost, left = (torch.log1p(-r.clamp(0.0, most)) for r in (control, lesion))
         return torch.where(lost < 0, left / lost, torch.nan)
 
@@ -61,17 +60,17 @@ class TransferTime(Probe):
     interpolated from the age before; the oldest age where none is (a lower bound), NaN where no recall is above chance.
 
     level  0 to 1
-    at     moments
 
     >>> TransferTime().level
     0.5
     """
 
-    def __init__(self, *, level: float = 0.5, at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
+    moments = ("life.end",)
+
+    def __init__(self, *, level: float = 0.5):
         self.level = real("level", level, 0.0, 1.0)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         control, lesion = recalls(life)
         index = torch.where(control > 0, (control - lesion) / control, torch.nan)
         days = np.sort(ages(life), 1)[:, : index.shape[1]]
@@ -98,18 +97,20 @@ def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
     return float(days[i - 1] + share * (days[i] - days[i - 1]))
 
 
-def recalls(life: Any) -> tuple[Tensor, Tensor]:
+def recalls(life: Measured) -> tuple[Tensor, Tensor]:
     """R of the subject as it is, and of its cortex alone, the youngest context first: [s, k] both."""
     age = ages(life)
     most = np.isfinite(age).sum(1).max()  # a subject that has lived fewer contexts than others has NaN at the end
     order = torch.from_numpy(np.argsort(age, 1, kind="stable")[:, :most].copy()).to(life.spec.device)
     lived = torch.from_numpy(np.isfinite(age)).to(life.spec.device).gather(1, order)
-    found = (exams(life, by(life, None)), exams(life, life.neocortex.scores))
-    control, lesion = (torch.where(lived, above_chance(life, r).gather(1, order), torch.nan) for r in found)
+    control, lesion = (
+        torch.where(lived, above_chance(life, exams(life, who)).gather(1, order), torch.nan) for who in (None, CORTEX)
+    )
     return control, lesion
 
 
-def ages(life: Any) -> np.ndarray:
+@shared
+def ages(life: Measured) -> np.ndarray:
     """How long ago the last stretch of each context ended, in days: float64 [s, k]; infinite: not lived."""
     now, spec = life.clock.experience, life.spec
     when = np.full((spec.subjects, spec.contexts), -np.inf)

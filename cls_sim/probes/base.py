@@ -1,32 +1,174 @@
-"""The room of probes: what is measured, and when."""
+"""The room of probes: what is measured, and at which moments."""
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, Self
 
+import torch
 from torch import Tensor
 
-from cls_sim.core.errors import choice
-from cls_sim.core.part import Part
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.core.batch import Batch
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import Refused, choice
+from cls_sim.core.ledger import Ledger
+from cls_sim.core.part import Part, Spec, View
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.plasticity.base import Plasticity
+from cls_sim.readout.base import Readout
+from cls_sim.replay.base import Replay
+from cls_sim.world.base import World
 
 MOMENTS = ("life.begin", "day.end", "night.end", "context.end", "life.end")
 
 
-class Probe(Part):
-    """Measures a life without changing it, at the moments named by `at`.
+class Measured(Protocol):
+    """What a probe may see of a life, to read and never to change."""
 
-    A probe in a notebook can be a plain function life → [s]; it looks at night.end and life.end.
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def view(self) -> View: ...
+    @property
+    def world(self) -> World: ...
+    @property
+    def plasticity(self) -> Plasticity: ...
+    @property
+    def neocortex(self) -> Neocortex: ...
+    @property
+    def hippocampus(self) -> Hippocampus: ...
+    @property
+    def replay(self) -> Replay: ...
+    @property
+    def consolidation(self) -> Consolidation: ...
+    @property
+    def readout(self) -> Readout: ...
+    def told(self, batch: Batch) -> Tensor | None:
+        """The contexts of a batch, where this world tells them."""
+        ...
+
+    def twin(self, **changes: Any) -> Twin:
+        """A life with the same past, which a probe may let live on."""
+        ...
+
+
+class Twin(Measured, Protocol):
+    """Another future of a measured life."""
+
+    @property
+    def over(self) -> bool: ...
+    def step(self) -> object: ...
+
+
+def _known(moments: str | Iterable[str]) -> tuple[str, ...]:
+    named = (moments,) if isinstance(moments, str) else tuple(moments)
+    if not named:
+        raise Refused("at", "names no moment", f"give some of {', '.join(MOMENTS)}")
+    return tuple(choice("at", moment, MOMENTS) for moment in named)
+
+
+class Probe(Part):
+    """Measures a life without changing it, at the moments that it is attached to.
+
+    A class names its moments as `moments`; `at` attaches a probe to others.  In a notebook, a plain function life → [s]
+    is a probe, too (see `at`).
+
+    >>> from cls_sim import Accuracy
+    >>> Accuracy().moments
+    ('context.end', 'life.end')
+    >>> Accuracy().at("day.end", "life.end").moments
+    ('day.end', 'life.end')
     """
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = ("context.end", "life.end")):
-        moments = (at,) if isinstance(at, str) else tuple(at)
-        self.at = tuple(choice("at", moment, MOMENTS) for moment in moments)
+    moments: tuple[str, ...] = ("context.end", "life.end")
+
+    def __init_subclass__(cls, **settings: Any):
+        super().__init_subclass__(**settings)
+        cls.moments = _known(cls.moments)
+
+    def at(self, *moments: str) -> Self:
+        """A copy of this probe that is attached to these moments.
+
+        Refused for a name that is no moment.
+        """
+        probe = copy.copy(self)
+        probe.moments = _known(moments)
+        return probe
 
     @abstractmethod
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         """One number a subject [s], or several [s, k]; NaN where undefined.
 
         Read at context ends, the k are contexts (forgetting and transfer follow); else a profile over an axis of the
         probe's own, such as age or correlation.
         """
+
+
+class Function(Probe):
+    """A plain function life → [s] as a probe."""
+
+    moments = ("night.end", "life.end")
+
+    def __init__(self, function: Callable[[Any], object]):
+        self.function = function
+
+    def measure(self, life: Measured) -> Tensor:
+        return torch.as_tensor(self.function(life))
+
+
+def at(probe: Probe | Callable[[Any], object], *moments: str) -> Probe:
+    """A probe, or a plain function life → [s], attached to these moments (none given: to its own).
+
+    A function's own moments are night.end and life.end.
+
+    >>> at(lambda life: life.clock.day, "day.end").moments
+    ('day.end',)
+    """
+    if not isinstance(probe, Probe):
+        if isinstance(probe, type) or not callable(probe):
+            raise Refused("probe", f"{probe!r} is no probe", "give one, such as Accuracy(), or a function life -> [s]")
+        probe = Function(probe)
+    return probe.at(*moments) if moments else probe
+
+
+# -- what only some lives have ------------------------------------------------------------------------------------
+
+
+def inside(part: Part, *names: str) -> Any:
+    """This part, or the part inside it that has all these attributes, however it is wrapped; None where none has."""
+    found = [part]
+    while found:
+        part = found.pop()
+        if all(hasattr(part, name) for name in names):
+            return part
+        found += [inner for _, inner in part.parts()]
+    return None
+
+
+def of_world(life: Measured, name: str, asks: str, remedy: str) -> Any:
+    """An attribute of the world that only some worlds have, or the refusal of a probe that needs it."""
+    if not hasattr(life.world, name):
+        raise Refused("", f"{asks}, and this world has none", remedy)
+    return getattr(life.world, name)
+
+
+def numeric(spec: Spec, reason: str = "is a squared error", remedy: str = "measure accuracy") -> Spec:
+    """The spec of a world that asks for numbers; refused for one that asks for labels."""
+    if not spec.regression:
+        raise Refused("", f"{reason}, and this world asks for labels", remedy)
+    return spec
+
+
+def labelled(spec: Spec, key: str, reason: str, remedy: str) -> Spec:
+    """The spec of a world that asks for labels; refused for one that asks for numbers."""
+    if spec.regression:
+        raise Refused(key, f"{reason}, and this world has none", remedy)
+    return spec

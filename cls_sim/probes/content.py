@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-from weakref import WeakKeyDictionary
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.core.batch import DREAMED, LIVED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.base import Probe
-from cls_sim.probes.night import evenness
-from cls_sim.probes.priority import correlation
+from cls_sim.probes.base import Measured, Probe, labelled
+from cls_sim.probes.evaluations import questions, shared, stored
+from cls_sim.probes.night import counts, evenness, named
+from cls_sim.probes.priority import correlation, weakness
 from cls_sim.replay.base import Replay, Within
 
 LOOKS = 32  # batches of a night, evenly spread, whose inputs are kept to be looked at
@@ -47,34 +45,28 @@ class Content(Probe):
 
     threshold  in (0, 1), above which an overlap counts
     items      known patterns that are compared with at most, evenly spread, from 2
-    at         moments; at day.end it is the night that begins
 
-    NaN where no row counts, and for the known where there are fewer than two.  class_bias and weakness are refused in
-    regression.  Costs the time of the night once more, for all probes of this kind together.
+    At day.end it is the night that begins.  NaN where no row counts, and for the known where there are fewer than two.
+    class_bias and weakness are refused in regression.  Costs the time of the night once more, for all probes of this
+    kind together.
 
-    >>> Content(of="coverage").at
+    >>> Content(of="coverage").moments
     ('day.end',)
     """
 
-    def __init__(
-        self,
-        *,
-        of: str = "coverage",
-        threshold: float = 0.5,
-        items: int = 500,
-        at: str | list[str] | tuple[str, ...] = "day.end",
-    ):
-        super().__init__(at=at)
+    moments = ("day.end",)
+
+    def __init__(self, *, of: str = "coverage", threshold: float = 0.5, items: int = 500):
         self.of = choice("of", of, OF.split())
         self.threshold = real("threshold", threshold, 0.0, 1.0)
         self.items = whole("items", items, 2)
 
     def begin(self, spec: Spec) -> Spec:
-        if self.of in ("class_bias", "weakness") and spec.regression:
-            raise Refused("of", f"{self.of} asks for labels, and this world has none", "choose another")
+        if self.of in ("class_bias", "weakness"):
+            return labelled(spec, "of", f"{self.of} asks for labels", "choose another")
         return spec
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         notes, looks = ahead(life)
         if notes is None or looks is None:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=life.spec.device)
@@ -84,56 +76,52 @@ class Content(Probe):
 
     # -- which memories ---------------------------------------------------------------------------------
 
-    def _entropy(self, life: Any, notes: Batch) -> Tensor:
-        name, there = _names(notes)
+    def _entropy(self, life: Measured, notes: Batch) -> Tensor:
+        name, there = named(notes)
         return evenness(name, there, life.hippocampus.traces().alive.sum(1))
 
-    def _coverage(self, life: Any, notes: Batch) -> Tensor:
+    def _coverage(self, life: Measured, notes: Batch) -> Tensor:
         episodes = life.hippocampus.traces().alive.sum(1)
-        return torch.where(episodes > 0, (_counts(*_names(notes)) > 0).sum(1) / episodes.double(), torch.nan)
+        return torch.where(episodes > 0, (counts(*named(notes)) > 0).sum(1) / episodes.double(), torch.nan)
 
-    def _recency(self, life: Any, notes: Batch) -> Tensor:
+    def _recency(self, life: Measured, notes: Batch) -> Tensor:
         now = torch.from_numpy(life.clock.experience).to(notes.born.device)[:, None]
         traces = life.hippocampus.traces()
         replayed = _mean(now - notes.born, notes.present() & (notes.born >= 0))
         return 1 - replayed / _mean(now - traces.born, traces.alive)
 
-    def _class_bias(self, life: Any, notes: Batch) -> Tensor:
+    def _class_bias(self, life: Measured, notes: Batch) -> Tensor:
         known = _known(life)
         if known is None:
             return notes.weights().new_full((notes.subjects,), torch.nan)
-        classes = (_counts(known.y, known.present()) > 0).sum(1)
-        counts = _counts(notes.y, notes.present())
-        entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
+        classes = (counts(known.y, known.present()) > 0).sum(1)
+        count = counts(notes.y, notes.present())
+        entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
         return torch.where(classes > 0, classes.double().log() - entropy, torch.nan)
 
-    def _weakness(self, life: Any, notes: Batch) -> Tensor:
-        stored = life.view.stored()
-        if notes.slot is None or stored.rows < 2:
+    def _weakness(self, life: Measured, notes: Batch) -> Tensor:
+        episodes = stored(life)
+        if notes.slot is None or episodes.rows < 2:
             return notes.weights().new_full((notes.subjects,), torch.nan)
-        scores = life.view.scores(stored.x, life.told(stored)).double().softmax(2)
-        weak = 1 - scores.gather(2, stored.y.clamp(min=0)[..., None])[..., 0]
-        counts = _counts(*_names(notes), stored.rows)
-        return correlation(counts, weak, stored.present() & (counts.sum(1, keepdim=True) > 0))
+        count = counts(*named(notes), episodes.rows)
+        return correlation(count, weakness(life), episodes.present() & (count.sum(1, keepdim=True) > 0))
 
-    def _dreamed(self, life: Any, notes: Batch) -> Tensor:
+    def _dreamed(self, life: Measured, notes: Batch) -> Tensor:
         return _mean(notes.source == DREAMED, notes.present())
 
     # -- what is made up --------------------------------------------------------------------------------
 
-    def _kinds(self, life: Any, looks: Batch) -> Tensor:
+    def _kinds(self, life: Measured, looks: Batch) -> Tensor:
         """The share of one kind of dream, or their distance: [s]."""
         dreamt, z = looks.source == DREAMED, looks.x.flatten(2)
         active = looks.present() & (z != 0).any(2)
         if self.of == "silent":
             return _mean(~active, dreamt)
-        known = _known(life, self.items)
+        known = _known(life, self.items) if dreamt.any() else None
         if known is None or known.rows < 2:
             return torch.full((len(z),), torch.nan, dtype=torch.float64, device=z.device)
-        there, patterns = known.present(), known.x.flatten(2)
-        nearest = _neighbours(patterns, there)
-        away = _away(z, patterns).masked_fill(~there[:, None], torch.inf)
-        dreamt &= (there.sum(1) > 1)[:, None]
+        there, (nearest, away) = known.present(), _distances(life, self.items)
+        dreamt = dreamt & (there.sum(1) > 1)[:, None]
         if self.of == "distance":
             return _mean(away.amin(2), dreamt & active) / _mean(nearest, there)
         overlaps = (1 - (away / nearest[:, None]).square() > self.threshold).sum(2)
@@ -178,28 +166,36 @@ class Watched(Within):
         return _joined(self._notes), _joined(self._looks)
 
 
-_LAST: WeakKeyDictionary[Any, tuple] = WeakKeyDictionary()  # life → what it was about to replay when last asked
-
-
-def ahead(life: Any) -> tuple[Batch, Batch] | tuple[None, None]:
+@shared
+def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
     """What a life will replay until each subject wakes next, or has lived a day: all rows, and some with inputs."""
-    if _LAST.get(life, (None,))[0] != life.clock.tick:
-        watched: list[Watched] = []
+    watched: list[Watched] = []
 
-        def watch(policy: Replay) -> Watched:
-            watched.append(Watched(policy, life.spec.subjects))
-            return watched[0]
+    def watch(policy: Replay) -> Watched:
+        watched.append(Watched(policy, life.spec.subjects))
+        return watched[0]
 
-        copy = life.twin(replay=watch)
-        slept, end = copy.clock.asleep.copy(), copy.clock.experience + copy.clock.per_day
-        while watched[0].open.any() and not copy.over:
-            with torch.enable_grad():
-                copy.step()
-            asleep = copy.clock.asleep
-            watched[0].open &= ~(slept & ~asleep) & (asleep | (copy.clock.experience < end))
-            slept = asleep.copy()
-        _LAST[life] = (life.clock.tick, watched[0].noted())
-    return _LAST[life][1]
+    copy = life.twin(replay=watch)
+    slept, end = copy.clock.asleep.copy(), copy.clock.experience + copy.clock.per_day
+    while watched[0].open.any() and not copy.over:
+        with torch.enable_grad():
+            copy.step()
+        asleep = copy.clock.asleep
+        watched[0].open &= ~(slept & ~asleep) & (asleep | (copy.clock.experience < end))
+        slept = asleep.copy()
+    return watched[0].noted()
+
+
+@shared
+def _distances(life: Measured, items: int) -> tuple[Tensor, Tensor]:
+    """From each known pattern to its nearest neighbour [s, n], and from each dream to each known pattern [s, b, n]."""
+    known, (_, looks) = _known(life, items), ahead(life)
+    assert known is not None and looks is not None
+    there, patterns = known.present(), known.x.flatten(2)
+    away = patterns.new_full((looks.subjects, looks.rows, known.rows), torch.inf)  # of a row that nobody dreamt
+    dreamt = (looks.source == DREAMED).any(0)
+    away[:, dreamt] = _away(looks.x[:, dreamt].flatten(2), patterns).masked_fill(~there[:, None], torch.inf)
+    return _neighbours(patterns, there), away
 
 
 def _joined(batches: list[Batch]) -> Batch:
@@ -213,15 +209,16 @@ def _joined(batches: list[Batch]) -> Batch:
     return Batch(**there)
 
 
-def _known(life: Any, most: int | None = None) -> Batch | None:
+@shared
+def _known(life: Measured, most: int | None = None) -> Batch | None:
     """What is stored, or else what there was to live in the contexts met: [s, n, …], at most so many, evenly spread."""
-    batch = life.view.stored()
+    batch = stored(life)
     if not bool(batch.present().any()):
         if not hasattr(life.world, "train"):
             return None
         met, batch = lived_contexts(life), None
         for context in range(life.spec.contexts):
-            part = life.world.train(context)
+            part = questions(life, "train", context)
             part = part.with_(weight=part.weights() * met[:, context, None])
             batch = part if batch is None else batch.join(part)
     if batch is None or most is None or batch.rows <= most:
@@ -251,19 +248,6 @@ def _neighbours(patterns: Tensor, there: Tensor) -> Tensor:
 def _away(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances [s, n, m], exactly 0 between equal rows."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _names(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The slot of each row, or its item where it has none, and whether it counts: [s, b] both."""
-    name = batch.item if batch.slot is None else batch.slot
-    return name, batch.present() & (name >= 0)
-
-
-def _counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
-    """How often each name [s, n] that is there comes: float64 [s, m]."""
-    names = torch.where(there, names, 0).long()
-    counts = torch.zeros(len(names), width or int(names.max()) + 1, dtype=torch.float64, device=names.device)
-    return counts.scatter_add_(1, names, there.double())
 
 
 def _mean(values: Tensor, there: Tensor) -> Tensor:

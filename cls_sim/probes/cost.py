@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from cls_sim.core.errors import Refused, whole
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe
 
 
 class ExtraBytes(Probe):
@@ -23,19 +23,19 @@ class ExtraBytes(Probe):
     learner has, the memory of its optimiser, does not count, nor does fixed wiring.
 
     hidden  widths of the perceptron that is free
-    at      moments
 
     >>> ExtraBytes(hidden=[100, 100]).hidden
     (100, 100)
     """
 
-    def __init__(self, *, hidden: Sequence[int] = (400, 400), at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
+    moments = ("life.end",)
+
+    def __init__(self, *, hidden: Sequence[int] = (400, 400)):
         if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
             raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
         self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         sizes = (math.prod(life.spec.inputs), *self.hidden, life.spec.outputs)
         free = 4 * sum((before + 1) * after for before, after in pairwise(sizes))
         extra = max(0, _floats(life.neocortex.state()) // life.spec.subjects - free)

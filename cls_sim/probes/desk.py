@@ -8,27 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.batch import Batch
-from cls_sim.core.errors import Refused, real
-from cls_sim.core.part import Part
-from cls_sim.probes.accuracy import BUDGET, lived_contexts
-from cls_sim.probes.novelty import Asked
-from cls_sim.readout.base import Answer, Readout
+from cls_sim.core.errors import real
+from cls_sim.probes.accuracy import lived_contexts
+from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.evaluations import Asked, answers, questions
+from cls_sim.readout.base import Readout
 
 
-class Load(Asked):
+class Load(Probe):
     """The share of the latest day's experience that was handed to the operator [s]; NaN before any day, or without one.
 
-    at  moments
-
-    >>> Load().at
+    >>> Load().moments
     ('day.end',)
     """
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = "day.end"):
-        super().__init__(at=at)
+    moments = ("day.end",)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         desk = operator(life)
         if desk is None:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
@@ -41,20 +37,21 @@ class AtOnce(Asked):
     NaN where none was answered.
 
     readout  who is asked; None: the subject's own
-    at       moments (at day.end and before: what was asked has not been slept over)
 
-    >>> AtOnce().at
+    Attach it to day.end or earlier moments, when what was asked has not been slept over.
+
+    >>> AtOnce().moments
     ('day.end',)
     """
 
-    def __init__(self, *, readout: Readout | None = None, at: str | list[str] | tuple[str, ...] = "day.end"):
-        super().__init__(readout=readout, at=at)
+    moments = ("day.end",)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
         desk = operator(life)
         if desk is None:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+        assert life.view.latest is not None
         batch = life.view.latest()
         answer = (self.readout or life.readout).answer(batch.x, life.told(batch), life.hippocampus, life.neocortex)
         asked = desk.latest[:, : batch.rows]
@@ -71,7 +68,6 @@ class Desk(Asked):
 
     threshold  in [0, 1]: novelty from which a question is handed over; None: as to this life's operator, ½ without one
     readout    who answers; None: the subject's own
-    at         moments
 
     NaN where contexts are told.  Refused in worlds without questions beyond their contexts.
 
@@ -80,24 +76,19 @@ class Desk(Asked):
     """
 
     axis = "share"
+    moments = ("life.end",)
 
-    def __init__(
-        self,
-        *,
-        threshold: float | None = None,
-        readout: Readout | None = None,
-        at: str | list[str] | tuple[str, ...] = "life.end",
-    ):
-        super().__init__(readout=readout, at=at)
+    def __init__(self, *, threshold: float | None = None, readout: Readout | None = None):
+        super().__init__(readout=readout)
         self.threshold = None if threshold is None else real("threshold", threshold, 0.0, 1.0)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
         if life.spec.context_told:
             return torch.full((life.spec.subjects, 3), torch.nan, dtype=torch.float64)
         threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", 0.5)
-        known, right, there = _known(self, life)
-        new, weighs = _novelty(self, life, strange(life))
+        known, right, there = _known(life, self.readout)
+        new, weighs = _strange(life, self.readout)
         handed, answered = (known >= threshold) & there, (known < threshold) & there
         shares = [
             handed.sum(1).double() / there.sum(1),
@@ -115,18 +106,19 @@ class OutOfScope(Asked):
     Chance is ½, 1 a perfect gate; NaN where contexts are told.  Refused in worlds without questions beyond theirs.
 
     readout  whose novelty; None: the subject's own
-    at       moments
 
-    >>> OutOfScope().at
+    >>> OutOfScope().moments
     ('life.end',)
     """
 
-    def measure(self, life: Any) -> Tensor:
+    moments = ("life.end",)
+
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
         if life.spec.context_told:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
-        known, _, there = _known(self, life)
-        new, weighs = _novelty(self, life, strange(life))
+        known, _, there = _known(life, self.readout)
+        new, weighs = _strange(life, self.readout)
         pairs = zip(known, there, new, weighs, strict=True)
         return torch.stack([above(n[w], k[t]) for k, t, n, w in pairs])
 
@@ -144,46 +136,26 @@ def above(new: Tensor, old: Tensor) -> Tensor:
     return (below + upto).double().mean() / (2 * len(old))
 
 
-def operator(life: Any) -> Any:
+def operator(life: Measured) -> Any:
     """The desk of this life's hippocampus, however it is wrapped; None where there is none."""
-    found: list[Part] = [life.hippocampus]
-    while found:
-        part = found.pop()
-        if hasattr(part, "asked") and hasattr(part, "met"):
-            return part
-        found += [inner for _, inner in part.parts()]
-    return None
+    return inside(life.hippocampus, "asked", "met")
 
 
-def strange(life: Any) -> Batch:
-    """The questions of this world that belong to no context."""
-    if not hasattr(life.world, "strange"):
-        raise Refused("", "asks what is out of scope, and this world has no such questions", "use world=clinc")
-    return life.world.strange()
-
-
-def _known(probe: Asked, life: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _known(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor, Tensor]:
     """Novelty, whether right, and whether there, of all questions of contexts lived: [s, n] each."""
-    lived, columns = lived_contexts(life), []
-    for context in np.flatnonzero(lived.any(0).cpu().numpy()):
-        batch = life.world.exam(int(context))
-        answers = _answers(probe, life, batch)
-        right = torch.cat([a.scores.argmax(2) for a in answers], 1) == batch.y
+    lived, none = lived_contexts(life), torch.zeros(life.spec.subjects, 0, device=life.spec.device)
+    columns = [(none, none > 0, none > 0)]
+    for context in np.flatnonzero(lived.any(0).cpu().numpy()).tolist():
+        batch = questions(life, "exam", context)
+        said = answers(life, readout, "exam", context)
+        right = torch.cat([answer.scores.argmax(2) for answer in said], 1) == batch.y
         there = batch.present() & lived[:, context, None]
-        columns.append((torch.cat([a.novelty for a in answers], 1), right, there))
-    if not columns:
-        none = torch.zeros(life.spec.subjects, 0, device=life.spec.device)
-        return none, none > 0, none > 0
+        columns.append((torch.cat([answer.novelty for answer in said], 1), right, there))
     novelty, right, there = zip(*columns, strict=True)
     return torch.cat(novelty, 1), torch.cat(right, 1), torch.cat(there, 1)
 
 
-def _novelty(probe: Asked, life: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    answers = _answers(probe, life, batch)
-    return torch.cat([a.novelty for a in answers], 1), batch.present()
-
-
-def _answers(probe: Asked, life: Any, batch: Batch) -> list[Answer]:
-    """A few large pieces at a time."""
-    who, size = probe.readout or life.readout, max(1, BUDGET // (batch.subjects * int(np.prod(batch.x.shape[2:]))))
-    return [who.answer(x, None, life.hippocampus, life.neocortex) for x in batch.x.split(size, 1)]
+def _strange(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor]:
+    """Novelty, and whether there, of the questions of this world that belong to no context: [s, n] each."""
+    batch = questions(life, "strange")
+    return torch.cat([answer.novelty for answer in answers(life, readout, "strange")], 1), batch.present()

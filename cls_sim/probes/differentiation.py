@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe, numeric, of_world
+from cls_sim.probes.evaluations import CORTEX, questions, scores
 
 DAYS = ("life.begin", "day.end", "life.end")
 
@@ -20,8 +18,6 @@ class Modes(Probe):
     y = Σ_k u_k σ_k v_k over the questions of the exam, the strongest first; a_k = u_kᵀ ŷ v_k.  0 at birth, 1 learnt.
     Modes of equal strength share their place, so each is the mean over them.
 
-    at  moments
-
     Source: Saxe, McClelland & Ganguli 2013, 2019.
 
     >>> Modes().axis
@@ -29,20 +25,16 @@ class Modes(Probe):
     """
 
     axis = "mode"
-
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = DAYS):
-        super().__init__(at=at)
+    moments = DAYS
 
     def begin(self, spec: Spec) -> Spec:
-        if not spec.regression:
-            raise Refused("", "is of numbers to learn, and this world asks for labels", "use world=hierarchy")
-        return spec
+        return numeric(spec, "is of numbers to learn", "use world=hierarchy")
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
-        exam = life.world.exam(0)
+        exam = questions(life)
         u, size, v = torch.linalg.svd(exam.y.double(), full_matrices=False)
-        answered = torch.einsum("sbk,sbo,sko->sk", u, life.neocortex.scores(exam.x).double(), v)
+        answered = torch.einsum("sbk,sbo,sko->sk", u, scores(life, CORTEX).double(), v)
         known = size > 1e-6 * size[:, :1]
         share = torch.where(known, answered / size, torch.nan)
         equal = ((size[:, :, None] - size[:, None]).abs() < 1e-6 * size[:, :1, None]) & known[:, None]
@@ -55,22 +47,17 @@ class Differentiation(Probe):
     Over all pairs of items: Euclidean distances of last hidden layers (each item's mean over its questions) against the
     number of levels at which two items part.  Its chance level is 0; NaN where all distances are equal.
 
-    at  moments
-
     Source: Mantel 1967; progressive differentiation, Rumelhart & Todd 1993; Saxe et al. 2019.
 
-    >>> Differentiation(at="day.end").at
-    ('day.end',)
+    >>> Differentiation().moments
+    ('life.begin', 'day.end', 'life.end')
     """
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = DAYS):
-        super().__init__(at=at)
+    moments = DAYS
 
-    def measure(self, life: Any) -> Tensor:
-        if not hasattr(life.world, "tree"):
-            raise Refused("", "asks for items in a tree, and this world has none", "use world=hierarchy or semantic")
-        tree = life.world.tree
-        items = life.neocortex.features(life.world.exam(0).x).double().unflatten(1, (len(tree), -1)).mean(2)
+    def measure(self, life: Measured) -> Tensor:
+        tree = of_world(life, "tree", "asks for items in a tree", "use world=hierarchy or semantic")
+        items = life.neocortex.features(questions(life).x).double().unflatten(1, (len(tree), -1)).mean(2)
         first, second = torch.triu_indices(len(tree), len(tree), 1, device=tree.device)
         apart = torch.linalg.vector_norm(items[:, first] - items[:, second], dim=2)
         levels = (tree[first] != tree[second]).double().sum(1).expand_as(apart)

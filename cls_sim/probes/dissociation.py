@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.core.errors import choice, whole
-from cls_sim.probes.accuracy import Answerer, above_chance, exams
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.evaluations import CORTEX, above_chance, answered, exams, grade, questions, shared
 
 
 class DoubleDissociation(Probe):
@@ -25,13 +24,14 @@ class DoubleDissociation(Probe):
     fast, slow              stages (of TwoPaths: trisynaptic, monosynaptic), or hippocampus, cortex
     episodes, regularities  contexts whose exams are the tasks
     of                      `interaction`, or one of its two terms alone: `episodes`, `regularities`
-    at                      moments
 
     Source: Schapiro et al. 2017.
 
     >>> DoubleDissociation().fast
     'trisynaptic'
     """
+
+    moments = ("life.end",)
 
     def __init__(
         self,
@@ -41,37 +41,33 @@ class DoubleDissociation(Probe):
         episodes: int = 0,
         regularities: int = 1,
         of: str = "interaction",
-        at: str | list[str] | tuple[str, ...] = "life.end",
     ):
-        super().__init__(at=at)
         self.fast, self.slow = fast, slow
         self.episodes, self.regularities = whole("episodes", episodes, 0), whole("regularities", regularities, 0)
         self.of = choice("of", of, ("interaction", "episodes", "regularities"))
 
-    def measure(self, life: Any) -> Tensor:
-        without_fast, without_slow = (
-            above_chance(life, exams(life, _without(life, part))) for part in (self.fast, self.slow)
-        )
+    def measure(self, life: Measured) -> Tensor:
+        without_fast, without_slow = (above_chance(life, _without(life, part)) for part in (self.fast, self.slow))
         episodes = (without_slow - without_fast)[:, self.episodes]
         regularities = (without_fast - without_slow)[:, self.regularities]
         return {"episodes": episodes, "regularities": regularities}.get(self.of, episodes + regularities)
 
 
-def _without(life: Any, part: str) -> Answerer:
-    """The answers when a part is lost."""
+@shared
+def _without(life: Measured, part: str) -> Tensor:
+    """The grade in each context's exam when a part is lost: float64 [s, k]."""
     if part == "hippocampus":
-        return life.neocortex.scores
-    if part == "cortex":
+        return exams(life, CORTEX)
+    damaged = life.hippocampus if part == "cortex" else copy.deepcopy(life.hippocampus)
+    if part != "cortex":
+        damaged.impair(part, np.ones(life.spec.subjects))
 
-        def remembered(x: Tensor, context: Tensor | None) -> Tensor:
-            scores = life.hippocampus.recall(x).scores
-            heads = life.neocortex.heads
-            if context is None or heads is None:
-                return scores
-            rows = torch.arange(len(context), device=context.device)[:, None]
-            return scores.masked_fill(~heads[rows, context.clamp(min=0)], -1e9)
+    def answer(x: Tensor, context: Tensor | None) -> Tensor:
+        if part == "cortex":
+            return life.neocortex.within(damaged.recall(x).scores, context)
+        return life.readout.answer(x, context, damaged, life.neocortex).scores
 
-        return remembered
-    damaged = copy.deepcopy(life.hippocampus)
-    damaged.impair(part, np.ones(life.spec.subjects))
-    return lambda x, context: life.readout.answer(x, context, damaged, life.neocortex).scores
+    grades: list[Tensor] = []
+    for batch in (questions(life, "exam", context) for context in range(life.spec.contexts)):
+        grades.append(grade(answered(life, batch, answer), batch.y, batch.weights(), life.spec.regression))
+    return torch.stack(grades, 1)

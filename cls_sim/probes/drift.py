@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from cls_sim.core.errors import Refused, choice
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.evaluations import shared, stored
 
 SELDOM = ("life.end",)
 
@@ -19,18 +18,15 @@ class IndexValidity(Probe):
     Each stored input is shown to the cortex of today; found is it where, of all indices, its own is the nearest (the
     largest correlation).  Chance is 1 / (episodes stored), so that the reference is 0.  NaN with fewer than two.
 
-    at  moments
-
     Source: Káli & Dayan 2004.
 
-    >>> IndexValidity(at="night.end").at
-    ('night.end',)
+    >>> IndexValidity().moments
+    ('life.end',)
     """
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = SELDOM):
-        super().__init__(at=at)
+    moments = SELDOM
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         now, index, _, alive = _patterns(life)
         alike = _unit(now) @ _unit(index).mT  # [s, today's, index]
         best = alike.masked_fill(~alive[:, None], -2.0).argmax(2)
@@ -50,7 +46,6 @@ class RepresentationalDrift(Probe):
     Unrelated patterns give about 0, 2 and 0 with many units.  NaN with fewer than three episodes.
 
     of  cka, procrustes or rsa
-    at  moments
 
     Source: Kornblith et al. 2019; Schönemann 1966; Kriegeskorte, Mur & Bandettini 2008.
 
@@ -58,27 +53,26 @@ class RepresentationalDrift(Probe):
     'rsa'
     """
 
-    def __init__(self, *, of: str = "cka", at: str | list[str] | tuple[str, ...] = SELDOM):
-        super().__init__(at=at)
+    moments = SELDOM
+
+    def __init__(self, *, of: str = "cka"):
         self.of = choice("of", of, ("cka", "procrustes", "rsa"))
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         now, _, birth, alive = _patterns(life)
         then, now = (_centred(one.double(), alive) for one in (birth, now))
         found = {"cka": _cka, "procrustes": _procrustes, "rsa": _rsa}[self.of](then, now, alive)
         return torch.where(alive.sum(1) > 2, found, torch.nan)
 
 
-def _patterns(life: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@shared
+def _patterns(life: Measured) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cortical patterns of episodes today, as indexed and when first stored [s, n, f], and which are there [s, n]."""
-    memory = life.hippocampus
-    while not hasattr(memory, "birth") and hasattr(memory, "hippocampus"):
-        memory = memory.hippocampus
-    if not hasattr(memory, "birth"):
+    memory = inside(life.hippocampus, "birth")
+    if memory is None:
         raise Refused("", "asks for an index, and this hippocampus has none", "use hippocampus=indexed")
     alive = life.hippocampus.traces().alive
-    slots = torch.arange(alive.shape[1], device=alive.device).expand(alive.shape).contiguous()
-    now = life.neocortex.features(life.hippocampus.fetch(slots).x)
+    now = life.neocortex.features(stored(life).x)
     return now, memory.index, memory.birth, alive
 
 

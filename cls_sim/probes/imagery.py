@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +13,8 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import Refused, choice, flag, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.evaluations import questions, stored
 from cls_sim.world.base import World
 
 ROWS = 1000  # rows that are recalled at once
@@ -38,7 +38,6 @@ class Imagery(Probe):
               None: of the next context
     relative  errors count as a share of what there is to recall, |r(x) - x|² / |x|²: an image with little ink is not
               known for that
-    at        moments
 
     NaN where nothing is stored, or no context is left to live.  Refused for a cortex without feedback.
     Source: the measures of Spens & Burgess 2024, A generative model of memory construction and consolidation.
@@ -46,6 +45,8 @@ class Imagery(Probe):
     >>> Imagery(of="spread", system="hippocampus").of
     'spread'
     """
+
+    moments = ("night.end", "life.end")
 
     def __init__(
         self,
@@ -56,13 +57,11 @@ class Imagery(Probe):
         items: int = 500,
         novel: World | None = None,
         relative: bool = False,
-        at: str | list[str] | tuple[str, ...] = ("night.end", "life.end"),
     ):
-        super().__init__(at=at)
         self.of = choice("of", of, ("restored", "spread", "strange", "kept"))
         self.system = choice("system", system, ("cortex", "hippocampus"))
         self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
-        if novel is not None and not isinstance(novel, World):
+        if novel is not None and not isinstance(novel, World):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise Refused("novel", f"{novel!r} is no world", "give one, such as Omniglot(), or none")
         self.novel, self.relative = novel, flag("relative", relative)
 
@@ -71,7 +70,7 @@ class Imagery(Probe):
             self.novel.begin(Spec(seeds=spec.seeds, device=spec.device, among=spec.among))
         return spec
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         if self.of in ("strange", "kept"):
             return self._strange(life)
         traces = life.hippocampus.traces()
@@ -85,7 +84,7 @@ class Imagery(Probe):
         cue = x.masked_fill(gone, 0.0)
         return 1 - (_error(self._recalled(life, cue), x) * there).sum(1) / (_error(cue, x) * there).sum(1)
 
-    def _strange(self, life: Any) -> Tensor:
+    def _strange(self, life: Measured) -> Tensor:
         """The area under the ROC curve [s]."""
         lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
         elsewhere = self.novel is not None or self.of == "kept"
@@ -93,13 +92,13 @@ class Imagery(Probe):
             return torch.full((life.spec.subjects,), torch.nan)
         self.begin(life.spec)
         if self.of == "kept":
-            strange = life.view.stored()
+            strange = stored(life)
         elif self.novel is None:
-            strange = life.world.exam(lived)
+            strange = questions(life, "exam", lived)
         else:
             strange = _resized(self.novel.exam(0), life.spec.inputs, self.items)
-        errors = []
-        for exam in (life.world.exam(lived - 1), strange):
+        errors: list[Tensor] = []
+        for exam in (questions(life, "exam", lived - 1), strange):
             x, there = exam.x[:, : self.items], exam.weights()[:, : self.items]
             error = _error(self._recalled(life, x), x) / (_error(x, torch.zeros_like(x)) if self.relative else 1.0)
             errors.append(error.masked_fill(there == 0, torch.nan))
@@ -108,7 +107,7 @@ class Imagery(Probe):
         both = ~new.isnan()[:, :, None] & ~known.isnan()[:, None]
         return (above * both).sum((1, 2)) / both.sum((1, 2))
 
-    def _recalled(self, life: Any, x: Tensor) -> Tensor:
+    def _recalled(self, life: Measured, x: Tensor) -> Tensor:
         recall = life.neocortex.imagine if self.system == "cortex" else lambda some: life.hippocampus.recall(some).x
         return torch.cat([recall(some) for some in x.split(ROWS, 1)], 1)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor
 from cls_sim.consolidation.base import Synapses
 from cls_sim.core.errors import Refused, choice, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe, of_world
 
 SYSTEMS = ("cortex", "both")
 
@@ -29,7 +28,6 @@ class MemorySignal(Probe):
     window  from 1, memories that are averaged at each age
     width   in [0, 1), how far from the age they may be, as a share of it
     region  which inner variable of the synapses is observed (0 … m - 1); None: the weights
-    at      moments
 
     NaN for ages that no memory has.  Refused in worlds whose experience is not one row of ±1 a synapse.
 
@@ -38,6 +36,7 @@ class MemorySignal(Probe):
     """
 
     axis = "age"
+    moments = ("life.end",)
 
     def __init__(
         self,
@@ -46,9 +45,7 @@ class MemorySignal(Probe):
         window: int = 16,
         width: float = 0.1,
         region: int | None = None,
-        at: str | list[str] | tuple[str, ...] = "life.end",
     ):
-        super().__init__(at=at)
         self.ages = tuple(whole(f"ages[{i}]", age, 0) for i, age in enumerate(ages))
         self.window, self.width = whole("window", window), real("width", width, 0.0, 0.99)
         self.region = None if region is None else whole("region", region, 0)
@@ -58,13 +55,13 @@ class MemorySignal(Probe):
             raise Refused("", "sees memories in synapses, and this world sends none", "use world=patterns")
         return spec
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
         weights = self._synapses(life).double()  # [s, N]
         length = weights.square().sum(1).sqrt()
         oldest = int(life.clock.experience.min())
         lags = {age: self._lags(age, oldest) for age in self.ages}
-        clock, seen = copy.deepcopy(life.clock), {}
+        clock, seen = copy.deepcopy(life.clock), dict[int, Tensor]()
         for lag in sorted({lag for some in lags.values() for lag in some}):
             clock.experience = life.clock.experience - 1 - lag
             seen[lag] = (life.world.next(clock).y[:, 0].double() * weights).sum(1) / length
@@ -80,7 +77,7 @@ class MemorySignal(Probe):
         low, high = age - reach, min(age + reach, oldest - 1)
         return sorted({round(lag) for lag in np.linspace(low, high, min(self.window, high - low + 1))})
 
-    def _synapses(self, life: Any) -> Tensor:
+    def _synapses(self, life: Measured) -> Tensor:
         """What is observed: [s, N]."""
         name, weights = next(iter(life.neocortex.weights.items()))
         if self.region is None:
@@ -95,16 +92,14 @@ class OfCohorts(Probe):
     """What is left of each cohort that a world teaches, in the cortex or in both systems: [s, K]."""
 
     axis = "cohort"
+    moments = ("life.end",)
 
-    def __init__(self, *, of: str = "cortex", at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
+    def __init__(self, *, of: str = "cortex"):
         self.of = choice("of", of, SYSTEMS)
 
-    def cohorts(self, life: Any) -> tuple[Tensor, Tensor]:
+    def cohorts(self, life: Measured) -> tuple[Tensor, Tensor]:
         """The cohorts' patterns, and what there is of them in the cortex or in both systems: [s, K, items]."""
-        if not hasattr(life.world, "cohorts"):
-            raise Refused("", "asks for cohorts, and this world has none", "use world=cohorts")
-        patterns = life.world.cohorts()
+        patterns: Tensor = of_world(life, "cohorts", "asks for cohorts", "use world=cohorts")()
         there = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
         if self.of == "both":
             cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
@@ -118,13 +113,12 @@ class Strength(OfCohorts):
     1 is a memory as it was learned in one exposure; its reference, of a pattern that was never learned, is 0.
 
     of  cortex (w are the weights: what a lesion of the hippocampus leaves) or both (and what the hippocampus recalls)
-    at  moments
 
-    >>> Strength(at="day.end").at
-    ('day.end',)
+    >>> Strength().moments
+    ('life.end',)
     """
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)
         return (patterns * there).double().mean(2)
 
@@ -133,7 +127,6 @@ class Recalled(OfCohorts):
     """The share of each cohort's items of which there is at least one copy, [s, K]; its chance level is 0.
 
     of  cortex (what a lesion of the hippocampus leaves) or both
-    at  moments
 
     Source: recall of the Memory Chain Model, Murre, Chessa & Meeter 2013.
 
@@ -141,10 +134,10 @@ class Recalled(OfCohorts):
     'cortex'
     """
 
-    def __init__(self, *, of: str = "both", at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(of=of, at=at)
+    def __init__(self, *, of: str = "both"):
+        super().__init__(of=of)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)
         return (patterns * there >= 0.5).double().mean(2)
 
@@ -157,7 +150,6 @@ class Discriminability(OfCohorts):
     A factor on all weights changes nothing.  Refused in worlds without cohorts that are never learned.
 
     of  cortex (what a lesion of the hippocampus leaves) or both
-    at  moments
 
     Source: d_a of signal detection with unequal variances, Simpson & Fitter 1973.
 
@@ -165,9 +157,12 @@ class Discriminability(OfCohorts):
     'cortex'
     """
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)
-        learned = torch.tensor([len(times) > 0 for times in life.world.times], device=patterns.device)
+        learned = torch.tensor(
+            [len(times) > 0 for times in of_world(life, "times", "asks for cohorts", "use world=cohorts")],
+            device=patterns.device,
+        )
         if learned.all():
             raise Refused(
                 "", "compares with cohorts that are never learned", "add some with no times ([]) to the world"

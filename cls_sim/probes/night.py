@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import choice, whole
 from cls_sim.probes.accuracy import last_lived
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.evaluations import shared
 
 
 class Dose(Probe):
@@ -21,13 +21,11 @@ class Dose(Probe):
     S = Σ η; it refers to the loss reduction of the consolidation rule (in Go-CLS the sum over patterns), and is
     what a student's errors depend on, whatever the schedule (Sun et al. 2023).
 
-    at  moments
-
-    >>> Dose(at="night.end").at
-    ('night.end',)
+    >>> Dose().moments
+    ('context.end', 'life.end')
     """
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         return torch.from_numpy(life.ledger.totals()["dose"].copy())
 
 
@@ -35,17 +33,15 @@ class Passes(Probe):
     """Sample passes so far [s]: rows that went forward and backward through the cortex, awake and asleep.
 
     of  all, wake or night
-    at  moments
 
     >>> Passes(of="night").of
     'night'
     """
 
-    def __init__(self, *, of: str = "all", at: str | list[str] | tuple[str, ...] = ("context.end", "life.end")):
-        super().__init__(at=at)
+    def __init__(self, *, of: str = "all"):
         self.of = choice("of", of, ("all", "wake", "night"))
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         totals = life.ledger.totals()
         return torch.from_numpy(totals["passes" if self.of == "all" else f"{self.of}_passes"].copy())
 
@@ -62,31 +58,28 @@ class NightContent(Probe):
 
     of     entropy, age_days or old_share
     draws  from 1, replay steps that are sampled
-    at     moments
 
     >>> NightContent(of="age_days").draws
     16
     """
 
-    def __init__(
-        self, *, of: str = "entropy", draws: int = 16, at: str | list[str] | tuple[str, ...] = ("night.end", "life.end")
-    ):
-        super().__init__(at=at)
+    moments = ("night.end", "life.end")
+
+    def __init__(self, *, of: str = "entropy", draws: int = 16):
         self.of = choice("of", of, ("entropy", "age_days", "old_share"))
         self.draws = whole("draws", draws)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         rows = [self._row(life, batch) for batch in coming(life, self.draws)]
         numbers, there = (torch.cat(column, 1) for column in zip(*rows, strict=True))
         if self.of == "entropy":
             return evenness(numbers, there, life.hippocampus.traces().alive.sum(1))
         return (numbers.double() * there).sum(1) / there.sum(1)
 
-    def _row(self, life: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _row(self, life: Measured, batch: Batch) -> tuple[Tensor, Tensor]:
         """What counts of each row, and whether it does: [s, b] both."""
         if self.of == "entropy":
-            name = batch.item if batch.slot is None else batch.slot
-            return name, batch.present() & (name >= 0)
+            return named(batch)
         if self.of == "age_days":
             now = torch.from_numpy(life.clock.experience).to(batch.born.device)
             return (now[:, None] - batch.born) / life.clock.per_day, batch.present() & (batch.born >= 0)
@@ -95,15 +88,33 @@ class NightContent(Probe):
         return old, batch.present() & (batch.context >= 0)
 
 
-def coming(life: Any, draws: int) -> list[Batch]:
+@shared
+def coming(life: Measured, draws: int) -> list[Batch]:
     """What the policy would replay in the coming steps of a night, without any of them being made."""
     policy, clock = copy.deepcopy(life.replay), copy.deepcopy(life.clock)
     clock.asleep = np.ones(clock.subjects, bool)
-    batches = []
+    batches: list[Batch] = []
     for _ in range(draws):
         batches.append(policy.draw(life.hippocampus, life.neocortex, life.view, clock))
         clock.replay = clock.replay + 1
     return batches
+
+
+def named(batch: Batch) -> tuple[Tensor, Tensor]:
+    """The slot of each row, or its item where it has none, and whether it counts: [s, b] both."""
+    name = batch.item if batch.slot is None else batch.slot
+    return name, batch.present() & (name >= 0)
+
+
+def counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
+    """How often each name [s, n] that is there comes: float64 [s, m].
+
+    >>> counts(torch.tensor([[0, 2, 2]]), torch.tensor([[True, True, True]])).tolist()
+    [[1.0, 0.0, 2.0]]
+    """
+    names = torch.where(there, names, 0).long()
+    count = torch.zeros(len(names), width or int(names.max()) + 1, dtype=torch.float64, device=names.device)
+    return count.scatter_add_(1, names, there.double())
 
 
 def evenness(names: Tensor, there: Tensor, episodes: Tensor) -> Tensor:
@@ -112,10 +123,8 @@ def evenness(names: Tensor, there: Tensor, episodes: Tensor) -> Tensor:
     >>> evenness(torch.tensor([[3, 3, 3, 3]]), torch.ones(1, 4, dtype=torch.bool), torch.tensor([2])).tolist()
     [0.0]
     """
-    names = torch.where(there, names, 0)
-    counts = torch.zeros(len(names), int(names.max()) + 1, dtype=torch.float64, device=names.device)
-    counts.scatter_add_(1, names, there.double())
-    total = counts.sum(1, keepdim=True)
-    entropy = torch.special.entr(counts / total).sum(1) + ((counts > 0).sum(1) - 1) / (2 * total[:, 0])
+    count = counts(names, there)
+    total = count.sum(1, keepdim=True)
+    entropy = torch.special.entr(count / total).sum(1) + ((count > 0).sum(1) - 1) / (2 * total[:, 0])
     most = episodes.double().log()
     return torch.where((episodes > 1) & (total[:, 0] > 0), (entropy / most).clamp(max=1.0), torch.nan)

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.part import Spec
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.amnesia import ages
-from cls_sim.probes.base import Probe
-from cls_sim.readout.base import HIPPOCAMPUS, Answer, Readout
-
-
-class Asked(Probe):
-    """Asks a readout: the subject's own, or another."""
-
-    def __init__(self, *, readout: Readout | None = None, at: str | list[str] | tuple[str, ...] = "life.end"):
-        super().__init__(at=at)
-        self.readout = readout
-
-    def begin(self, spec: Spec) -> Spec:
-        if self.readout is not None:
-            self.begin_inside("readout", spec)
-        return spec
-
-    def answers(self, life: Any) -> list[Answer]:
-        """What is answered to each context's exam."""
-        self.begin(life.spec)
-        who = self.readout or life.readout
-        exams = [life.world.exam(context) for context in range(life.spec.contexts)]
-        return [who.answer(b.x, life.told(b), life.hippocampus, life.neocortex) for b in exams]
+from cls_sim.probes.base import Measured
+from cls_sim.probes.evaluations import Asked, answers, questions
+from cls_sim.readout.base import HIPPOCAMPUS
 
 
 class NoveltyGate(Asked):
@@ -44,15 +22,19 @@ class NoveltyGate(Asked):
     NaN before anything and after everything was lived.
 
     readout  whose novelty; None: the subject's own (the hippocampus: 1 - match; the cortex: 1 - its confidence)
-    at       moments
 
-    >>> NoveltyGate().at
+    >>> NoveltyGate().moments
     ('life.end',)
     """
 
-    def measure(self, life: Any) -> Tensor:
-        novelty = torch.cat([answer.novelty for answer in self.answers(life)], 1).double()
-        sizes = [life.world.exam(context).rows for context in range(life.spec.contexts)]
+    moments = ("life.end",)
+
+    def measure(self, life: Measured) -> Tensor:
+        self.begin(life.spec)
+        contexts = range(life.spec.contexts)
+        said = [answer.novelty for context in contexts for answer in answers(life, self.readout, "exam", context)]
+        novelty = torch.cat(said, 1).double()
+        sizes = [questions(life, "exam", context).rows for context in contexts]
         old = lived_contexts(life).repeat_interleave(torch.tensor(sizes, device=novelty.device), 1)
         more = (novelty[:, :, None] > novelty[:, None]).double() + 0.5 * (novelty[:, :, None] == novelty[:, None])
         pairs = (~old)[:, :, None] & old[:, None]
@@ -65,16 +47,21 @@ class Routed(Asked):
     1: all are answered by the hippocampus, 0: all by the cortex; it should fall with age as the cortex learns.
 
     readout  who decides; None: the subject's own
-    at       moments
 
     >>> Routed().axis
     'age'
     """
 
     axis = "age"
+    moments = ("life.end",)
 
-    def measure(self, life: Any) -> Tensor:
-        share = torch.stack([(a.source == HIPPOCAMPUS).double().mean(1) for a in self.answers(life)], 1)
+    def measure(self, life: Measured) -> Tensor:
+        self.begin(life.spec)
+        sources = (
+            torch.cat([answer.source for answer in answers(life, self.readout, "exam", context)], 1)
+            for context in range(life.spec.contexts)
+        )
+        share = torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1)
         age = ages(life)
         order = np.argsort(age, 1, kind="stable")[:, : np.isfinite(age).sum(1).max()]
         lived = torch.from_numpy(np.isfinite(np.take_along_axis(age, order, 1))).to(share.device)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import choice, whole
-from cls_sim.probes.accuracy import answers, grade, last_lived
-from cls_sim.probes.base import Probe
+from cls_sim.core.errors import choice, flag, whole
+from cls_sim.probes.accuracy import last_lived
+from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.evaluations import CORTEX, graded, shared
 
 DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
 
@@ -22,23 +22,21 @@ class Current(Probe):
     """The grade [s] in what is lived now: accuracy (or R²) of the cortex in the exam of the context met last.
 
     error  give 1 - grade instead
-    at     moments
 
     >>> Current(error=True).error
     True
     """
 
-    def __init__(self, *, error: bool = False, at: str | list[str] | tuple[str, ...] = ("day.end", "life.end")):
-        super().__init__(at=at)
-        self.error = error
+    moments = ("day.end", "life.end")
 
-    def measure(self, life: Any) -> Tensor:
+    def __init__(self, *, error: bool = False):
+        self.error = flag("error", error)
+
+    def measure(self, life: Measured) -> Tensor:
         now = last_lived(life).context[:, -1].clamp(min=0)
         found = torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=now.device)
         for context in now.unique().tolist():
-            batch = life.world.exam(context)
-            graded = grade(answers(life, batch, life.neocortex.scores), batch.y, batch.weights(), life.spec.regression)
-            found = torch.where(now == context, graded, found)
+            found = torch.where(now == context, graded(life, CORTEX, context), found)
         return 1 - found if self.error else found
 
 
@@ -57,7 +55,6 @@ class PlasticityState(Probe):
 
     of    which
     rows  from 1
-    at    moments
 
     Source: Fisher trace, Achille et al. 2019; dormant units, Sokar et al. 2023; effective rank, Roy & Vetterli 2007,
     Dohare et al. 2024.
@@ -66,14 +63,13 @@ class PlasticityState(Probe):
     64
     """
 
-    def __init__(
-        self, *, of: str = "dormant", rows: int = 64, at: str | list[str] | tuple[str, ...] = ("day.end", "life.end")
-    ):
-        super().__init__(at=at)
+    moments = ("day.end", "life.end")
+
+    def __init__(self, *, of: str = "dormant", rows: int = 64):
         self.of = choice("of", of, KINDS)
         self.rows = whole("rows", rows)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         batch = last_lived(life)
         return KINDS[self.of](life, _first(batch, self.rows)).double()
 
@@ -84,7 +80,7 @@ def _first(batch: Batch, rows: int) -> Batch:
     return batch.with_(**some)
 
 
-def _rate(life: Any, batch: Batch) -> Tensor:
+def _rate(life: Measured, batch: Batch) -> Tensor:
     cortex, rule = copy.deepcopy(life.neocortex), copy.deepcopy(life.consolidation)
     with torch.enable_grad():
         rule.step(cortex, batch, life.plasticity.rate(life.clock), life.view)
@@ -92,7 +88,7 @@ def _rate(life: Any, batch: Batch) -> Tensor:
     return torch.cat(moved, 1).norm(dim=1) / _weights(life).norm(dim=1)
 
 
-def _fisher(life: Any, batch: Batch) -> Tensor:
+def _fisher(life: Measured, batch: Batch) -> Tensor:
     spec, weights = life.spec, list(life.neocortex.weights.values())
     told = life.told(batch)
     total = torch.zeros(spec.subjects, dtype=torch.float64, device=spec.device)
@@ -113,38 +109,39 @@ def _fisher(life: Any, batch: Batch) -> Tensor:
     return total / batch.rows
 
 
-def _dormant(life: Any, batch: Batch) -> Tensor:
+def _dormant(life: Measured, batch: Batch) -> Tensor:
     activity = life.neocortex.features(batch.x).abs().mean(1)
     return (activity <= DORMANT * activity.mean(1, keepdim=True)).double().mean(1)
 
 
-def _rank(life: Any, batch: Batch) -> Tensor:
+def _rank(life: Measured, batch: Batch) -> Tensor:
     sizes = torch.linalg.svdvals(life.neocortex.features(batch.x).double())
     share = sizes / sizes.sum(1, keepdim=True).clamp(min=1e-300)
     return torch.special.entr(share).sum(1).exp()
 
 
-def _norm(life: Any, batch: Batch) -> Tensor:
+def _norm(life: Measured, batch: Batch) -> Tensor:
     return _weights(life).square().mean(1).sqrt()
 
 
-def _size(life: Any, batch: Batch) -> Tensor:
+def _size(life: Measured, batch: Batch) -> Tensor:
     return _weights(life).abs().double().mean(1)
 
 
-def _spread(life: Any, batch: Batch) -> Tensor:
+def _spread(life: Measured, batch: Batch) -> Tensor:
     sizes = _weights(life).abs().double()
     logs = torch.where(sizes > 0, sizes.log(), torch.nan)
     middle = logs.nanmean(1, keepdim=True)
     return (logs - middle).square().nanmean(1).sqrt()
 
 
-def _weights(life: Any) -> Tensor:
+@shared
+def _weights(life: Measured) -> Tensor:
     """All weights of each cortex: [s, n]."""
     return torch.cat([w.detach().flatten(1) for w in life.neocortex.weights.values()], 1)
 
 
-KINDS: dict[str, Callable[[Any, Batch], Tensor]] = {
+KINDS: dict[str, Callable[[Measured, Batch], Tensor]] = {
     "rate": _rate,
     "fisher": _fisher,
     "dormant": _dormant,

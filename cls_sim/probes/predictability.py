@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, choice, real
+from cls_sim.core.errors import choice, real
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe, numeric, of_world
+from cls_sim.probes.evaluations import questions, shared, stored
 from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
 
 NIGHT = ("night.end", "life.end")
@@ -25,24 +24,23 @@ class Score(Probe):
     0 is a cortex that answers nothing (the reference, at birth), 1 one without error; below 0 consolidation did harm.
 
     of  memory or generalisation
-    at  moments
 
     >>> Score(of="memory").of
     'memory'
     """
 
-    def __init__(self, *, of: str = "generalisation", at: str | list[str] | tuple[str, ...] = NIGHT):
-        super().__init__(at=at)
+    moments = NIGHT
+
+    def __init__(self, *, of: str = "generalisation"):
         self.of = choice("of", of, ("memory", "generalisation"))
 
     def begin(self, spec: Spec) -> Spec:
-        return _regression(spec)
+        return numeric(spec)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
-        batch = life.world.train() if self.of == "memory" else life.world.exam(0)
-        error = (life.neocortex.scores(batch.x) - batch.y).double().square().mean((1, 2))
-        return 1.0 - error / batch.y.double().square().mean((1, 2))
+        kind = "train" if self.of == "memory" else "exam"
+        return 1.0 - _error(life, kind) / questions(life, kind).y.double().square().mean((1, 2))
 
 
 class BayesExcess(Probe):
@@ -51,29 +49,26 @@ class BayesExcess(Probe):
     The best is ridge regression of the stored episodes with the penalty σ_e² / σ_w² of the true SNR (the Bayes bound
     of Sun et al. 2023, subject by subject); 0 is the bound itself, and single subjects may be below it by luck.
 
-    at  moments
-
-    >>> BayesExcess(at="life.end").at
-    ('life.end',)
+    >>> BayesExcess().moments
+    ('night.end', 'life.end')
     """
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = NIGHT):
-        super().__init__(at=at)
+    moments = NIGHT
 
     def begin(self, spec: Spec) -> Spec:
-        return _regression(spec)
+        return numeric(spec)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
-        exam, found = life.world.exam(0), []
-        cortex = (life.neocortex.scores(exam.x) - exam.y).double().square().mean((1, 2))
+        exam, cortex, found = questions(life), _error(life, "exam"), list[float]()
+        ratio = _ratio(life)
         for i, (x, y) in enumerate(_stored(life)):
-            snr = float(life.world.ratio[i])
+            snr = float(ratio[i])
             penalty = 0.0 if np.isinf(snr) else 1.0 / max(snr, 1e-9)
             values, vectors, seen = decomposed(x, y)
             weights = vectors @ (seen / np.where(values > 1e-9, values + penalty, np.inf))
             answer = exam.x[i].double().cpu().numpy().reshape(exam.rows, -1) @ weights
-            found.append(np.mean((answer - exam.y[i, :, 0].double().cpu().numpy()) ** 2))
+            found.append(float(np.mean((answer - exam.y[i, :, 0].double().cpu().numpy()) ** 2)))
         return cortex / torch.tensor(found, device=cortex.device) - 1.0
 
 
@@ -83,22 +78,18 @@ class Regret(Probe):
     The way is that of gradient descent from nothing on all that is stored, at any dose; the least is read from the
     very questions (an oracle, subject by subject).  Below 0 is luck of who did not go this way.
 
-    at  moments
-
-    >>> Regret(at="life.end").at
-    ('life.end',)
+    >>> Regret().moments
+    ('night.end', 'life.end')
     """
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = NIGHT):
-        super().__init__(at=at)
+    moments = NIGHT
 
     def begin(self, spec: Spec) -> Spec:
-        return _regression(spec)
+        return numeric(spec)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
-        exam = life.world.exam(0)
-        cortex = (life.neocortex.scores(exam.x) - exam.y).double().square().mean((1, 2))
+        exam, cortex = questions(life), _error(life, "exam")
         asked = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
         least = [errors(x, y, asked[0][i], asked[1][i]).min() for i, (x, y) in enumerate(_stored(life))]
         return cortex / torch.tensor(least, device=cortex.device) - 1.0
@@ -116,7 +107,6 @@ class Predictability(Probe):
 
     by     likelihood, validation or speed
     share  in (0, 1), the share held out
-    at     moments
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
 
@@ -124,22 +114,19 @@ class Predictability(Probe):
     0.2
     """
 
-    def __init__(
-        self, *, by: str = "likelihood", share: float = 0.2, at: str | list[str] | tuple[str, ...] = "life.end"
-    ):
-        super().__init__(at=at)
+    moments = ("life.end",)
+
+    def __init__(self, *, by: str = "likelihood", share: float = 0.2):
         self.by, self.share = choice("by", by, ("likelihood", "validation", "speed")), real("share", share, 0.01, 0.99)
 
     def begin(self, spec: Spec) -> Spec:
-        return _regression(spec)
+        return numeric(spec)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         self.begin(life.spec)
-        if not hasattr(life.world, "ratio"):
-            raise Refused("", "compares with a true SNR, and this world has none", "use world=teacher")
-        found = []
+        ratio, found = _ratio(life), list[float]()
         for i, (x, y) in enumerate(_stored(life)):
-            snr = float(life.world.ratio[i])
+            snr = float(ratio[i])
             knowable = len(x) > 1 and 0.0 < snr < np.inf
             found.append(getattr(self, f"_{self.by}")(x, y) - np.log2(snr) if knowable else np.nan)
         return torch.tensor(found, dtype=torch.float64, device=life.spec.device)
@@ -156,16 +143,21 @@ class Predictability(Probe):
         return speed(x, y)
 
 
-def _regression(spec: Spec) -> Spec:
-    if not spec.regression:
-        raise Refused("", "is a squared error, and this world asks for labels", "measure accuracy")
-    return spec
+@shared
+def _error(life: Measured, kind: str) -> Tensor:
+    """The mean squared error of the cortex on new questions (exam) or on what there is to learn (train): [s]."""
+    batch = questions(life, kind)
+    return (life.neocortex.scores(batch.x) - batch.y).double().square().mean((1, 2))
 
 
-def _stored(life: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def _ratio(life: Measured) -> np.ndarray:
+    """The true SNR of each subject's teacher: [s]."""
+    return of_world(life, "ratio", "compares with a true SNR", "use world=teacher")
+
+
+@shared
+def _stored(life: Measured) -> list[tuple[np.ndarray, np.ndarray]]:
     """The stored episodes of each subject: x [P, N] and y [P], in float64."""
-    alive = life.hippocampus.traces().alive
-    slots = torch.arange(alive.shape[1], device=alive.device).expand(alive.shape).contiguous()
-    batch = life.hippocampus.fetch(slots)
-    x, y, alive = batch.x.flatten(2).cpu().numpy(), batch.y[..., 0].cpu().numpy(), alive.cpu().numpy()
-    return [(x[i][alive[i]].astype(np.float64), y[i][alive[i]].astype(np.float64)) for i in range(len(x))]
+    batch, there = stored(life), life.hippocampus.traces().alive.cpu().numpy()
+    x, y = batch.x.flatten(2).cpu().numpy(), batch.y[..., 0].cpu().numpy()
+    return [(x[i][there[i]].astype(np.float64), y[i][there[i]].astype(np.float64)) for i in range(len(x))]

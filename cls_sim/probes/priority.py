@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
-from cls_sim.probes.night import coming
+from cls_sim.probes.base import Measured, Probe, labelled
+from cls_sim.probes.evaluations import shared, stored
+from cls_sim.probes.night import coming, counts, named
 
 
 class SleepGain(Probe):
@@ -27,28 +26,27 @@ class SleepGain(Probe):
 
     of      correlation, gain or strength
     groups  from 1; what does not divide evenly goes to the strongest
-    at      moments at which everybody falls asleep; NaN where nobody sleeps
 
+    Attach it to moments at which everybody falls asleep; NaN where nobody sleeps.
     Source: weakly learned information gains more, Schapiro et al. 2018.
 
-    >>> SleepGain(of="gain", groups=4).at
+    >>> SleepGain(of="gain", groups=4).moments
     ('day.end',)
     """
 
     axis = "strength before"
+    moments = ("day.end",)
 
-    def __init__(self, *, of: str = "correlation", groups: int = 8, at: str | list[str] | tuple[str, ...] = "day.end"):
-        super().__init__(at=at)
+    def __init__(self, *, of: str = "correlation", groups: int = 8):
         self.of, self.groups = choice("of", of, ("correlation", "gain", "strength")), whole("groups", groups)
 
     def begin(self, spec: Spec) -> Spec:
-        return _labelled(spec)
+        return labelled(spec, "", "asks for the scores of labels", "use a world with labels")
 
-    def measure(self, life: Any) -> Tensor:
-        stored = life.view.stored()
-        before = strengths(life, stored)
-        values = before if self.of == "strength" else _slept(life, stored) - before
-        there = stored.present()
+    def measure(self, life: Measured) -> Tensor:
+        episodes = stored(life)
+        before, there = strengths(life, episodes), episodes.present()
+        values = before if self.of == "strength" else _slept(life) - before
         if self.of == "correlation":
             return correlation(before, values, there)
         order = torch.where(there, before, torch.inf).argsort(dim=1, stable=True)
@@ -70,7 +68,6 @@ class Priority(Probe):
 
     power  α, from 0 (all alike)
     draws  from 1, replay steps that are sampled from the policy; nobody learns from them
-    at     moments
 
     Source: prioritised experience replay, Schaul et al. 2016.
 
@@ -78,34 +75,29 @@ class Priority(Probe):
     64
     """
 
-    def __init__(self, *, power: float = 1.0, draws: int = 64, at: str | list[str] | tuple[str, ...] = "day.end"):
-        super().__init__(at=at)
+    moments = ("day.end",)
+
+    def __init__(self, *, power: float = 1.0, draws: int = 64):
         self.power, self.draws = real("power", power, 0.0), whole("draws", draws)
 
     def begin(self, spec: Spec) -> Spec:
-        return _labelled(spec)
+        return labelled(spec, "", "asks for the scores of labels", "use a world with labels")
 
-    def measure(self, life: Any) -> Tensor:
-        stored = life.view.stored()
-        there = stored.present()
-        scores = life.view.scores(stored.x, life.told(stored)).double().softmax(2)
-        right = scores.gather(2, stored.y.clamp(min=0)[..., None])[..., 0]
-        share = (1 - right) ** self.power * there
-        count = torch.zeros_like(share)
-        for batch in coming(life, self.draws):
-            if batch.slot is not None:
-                drawn = batch.present() & (batch.slot >= 0)
-                count.scatter_add_(1, batch.slot.clamp(min=0), drawn.double())
+    def measure(self, life: Measured) -> Tensor:
+        there = stored(life).present()
+        share = weakness(life) ** self.power * there
+        drawn = [named(batch) for batch in coming(life, self.draws) if batch.slot is not None]
+        count = sum((counts(*rows, share.shape[1]) for rows in drawn), torch.zeros_like(share))
         expected = share / share.sum(1, keepdim=True) * count.sum(1, keepdim=True)
         terms = torch.where(there, (count - expected).square() / expected, 0.0)
         free = there.sum(1) - 1
         return torch.where(free > 0, terms.sum(1) / free, torch.nan)
 
 
-def strengths(life: Any, stored: Batch) -> Tensor:
-    """The cortex' score for the label of each stored episode: float64 [s, n]."""
-    scores = life.view.scores(stored.x, life.told(stored)).double()
-    return scores.gather(2, stored.y.clamp(min=0)[..., None])[..., 0]
+def strengths(life: Measured, episodes: Batch) -> Tensor:
+    """The cortex' score for the label of each episode: float64 [s, n]."""
+    scores = life.view.scores(episodes.x, life.told(episodes)).double()
+    return scores.gather(2, episodes.y.clamp(min=0)[..., None])[..., 0]
 
 
 def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
@@ -121,22 +113,25 @@ def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
     return torch.where(size > 0, (a * b).sum(1) / size, torch.nan)
 
 
-def _slept(life: Any, stored: Batch) -> Tensor:
+@shared
+def weakness(life: Measured) -> Tensor:
+    """1 - the probability that the cortex gives the label of each stored episode: float64 [s, n]."""
+    batch = stored(life)
+    scores = life.view.scores(batch.x, life.told(batch)).double().softmax(2)
+    return 1 - scores.gather(2, batch.y.clamp(min=0)[..., None])[..., 0]
+
+
+@shared
+def _slept(life: Measured) -> Tensor:
     """How strong the stored episodes are when a copy of the life wakes: [s, n], NaN for who does not sleep now."""
-    ahead = life.twin()
-    asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(stored.x.device)
-    after = torch.full(stored.y.shape, torch.nan, dtype=torch.float64, device=stored.x.device)
+    ahead, episodes = life.twin(), stored(life)
+    asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(episodes.x.device)
+    after = torch.full(episodes.y.shape, torch.nan, dtype=torch.float64, device=episodes.x.device)
     while asleep.any():
         with torch.enable_grad():
             ahead.step()
         woke = asleep & ~torch.from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
         if woke.any():
-            after = torch.where(woke[:, None], strengths(ahead, stored), after)
+            after = torch.where(woke[:, None], strengths(ahead, episodes), after)
         asleep = asleep & ~woke
     return after
-
-
-def _labelled(spec: Spec) -> Spec:
-    if spec.regression:
-        raise Refused("", "asks for the scores of labels, and this world has none", "use a world with labels")
-    return spec

@@ -5,8 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,9 +14,10 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import Refused, choice, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe, labelled, numeric
+from cls_sim.probes.evaluations import questions, shared
+from cls_sim.probes.night import counts
 
-At = str | list[str] | tuple[str, ...]
 TOGETHER = 256  # cues or dreams at once
 
 
@@ -37,18 +36,16 @@ class Separation(Probe):
     """
 
     axis = "correlation"
+    moments = ("life.end",)
 
-    def __init__(
-        self, *, rho: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99), pairs: int = 200, at: At = "life.end"
-    ):
-        super().__init__(at=at)
+    def __init__(self, *, rho: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99), pairs: int = 200):
         self.rho, self.pairs = [real("rho", r, -1.0, 1.0) for r in rho], whole("pairs", pairs)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         shape = (2, self.pairs, *life.spec.inputs)
         drawn = each(life.spec.seeds, "probe.separation", lambda g: g.standard_normal(shape, np.float32))
         one, other = drawn.to(life.spec.device).unbind(1)
-        code, shared = life.hippocampus.stages(one).dentate, []
+        code, shared = life.hippocampus.stages(one).dentate, list[Tensor]()
         for r in self.rho:
             like = life.hippocampus.stages(r * one + math.sqrt(1 - r * r) * other).dentate
             shared.append((code * like).sum(2).mean(1) / code.sum(2).mean(1))
@@ -74,6 +71,8 @@ class Completion(Probe):
     256
     """
 
+    moments = ("life.end",)
+
     def __init__(
         self,
         *,
@@ -81,26 +80,22 @@ class Completion(Probe):
         levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 0.9),
         of: str = "pattern",
         traces: int = 256,
-        at: At = "life.end",
     ):
-        super().__init__(at=at)
         self.damage, self.traces = choice("damage", damage, DAMAGES), whole("traces", traces)
         self.levels = [real("levels", level, 0.0, 1.0 if damage != "noise" else math.inf) for level in levels]
         self.of = choice("of", of, ("code", "cue", "pattern", "exact", "item", "label"))
 
     def begin(self, spec: Spec) -> Spec:
-        if self.of == "label" and spec.regression:
-            raise Refused("of", "asks for labels, and this world has none", "give of=pattern")
-        return spec
+        return labelled(spec, "of", "asks for labels", "give of=pattern") if self.of == "label" else spec
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         alive = life.hippocampus.traces().alive
         slots = torch.argsort(~alive, dim=1, stable=True)[:, : self.traces]  # those that there are come first
         stored = life.hippocampus.fetch(slots)
         there = alive.gather(1, slots).double()
         shape = (2, *stored.x.shape[1:])
         draws = each(life.spec.seeds, "probe.completion", lambda g: _draws(g, shape)).to(stored.x.device)
-        right = []
+        right: list[Tensor] = []
         for level in self.levels:
             cue = DAMAGES[self.damage](stored.x, level, draws)
             parts = [
@@ -110,7 +105,7 @@ class Completion(Probe):
             right.append((torch.cat(parts, 1).double() * there).sum(1) / there.sum(1))
         return torch.stack(right, 1)
 
-    def _right(self, life: Any, cue: Tensor, stored: Batch, slots: Tensor) -> Tensor:
+    def _right(self, life: Measured, cue: Tensor, stored: Batch, slots: Tensor) -> Tensor:
         """How well each cue was answered: [s, b]."""
         if self.of in ("code", "cue"):
             stages = life.hippocampus.stages(cue)
@@ -133,20 +128,17 @@ class Recollection(Probe):
 
     Of a sparse Hebbian attractor (P - 1) / (M - 1); of an exact store 0 (Sun et al. 2023).
 
-    >>> Recollection(at="night.end").at
-    ('night.end',)
+    >>> Recollection().moments
+    ('life.end',)
     """
 
-    def __init__(self, *, at: At = "life.end"):
-        super().__init__(at=at)
+    moments = ("life.end",)
 
     def begin(self, spec: Spec) -> Spec:
-        if not spec.regression:
-            raise Refused("", "is a squared error, and this world asks for labels", "measure Completion")
-        return spec
+        return numeric(spec, remedy="measure Completion")
 
-    def measure(self, life: Any) -> Tensor:
-        lived = life.world.train(0)
+    def measure(self, life: Measured) -> Tensor:
+        lived = questions(life, "train")
         said = [life.hippocampus.recall(part).scores for part in lived.x.split(TOGETHER, 1)]
         error = (torch.cat(said, 1) - lived.y).double().square().mean((1, 2))
         return error / lived.y.double().square().mean((1, 2))
@@ -166,8 +158,9 @@ class Dreams(Probe):
     2000
     """
 
-    def __init__(self, *, of: str = "retrieved", draws: int = 2000, at: At = "life.end"):
-        super().__init__(at=at)
+    moments = ("life.end",)
+
+    def __init__(self, *, of: str = "retrieved", draws: int = 2000):
         self.of = choice("of", of, ("retrieved", "silent", "spurious", "entropy", "coverage"))
         self.draws = whole("draws", draws)
 
@@ -176,40 +169,31 @@ class Dreams(Probe):
             raise Refused("", "looks at dreams, and this hippocampus cannot dream", "choose another, or none")
         return spec
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         slot, heard = dreamt(life, self.draws)
         alive = life.hippocampus.traces().alive
         pure, episodes = heard & (slot >= 0), alive.sum(1).double()
         shares = {"retrieved": pure, "silent": ~heard, "spurious": heard & (slot < 0)}
         if self.of in shares:
             return torch.where(episodes > 0, shares[self.of].double().mean(1), torch.nan)
-        counts = torch.zeros(alive.shape, dtype=torch.float64, device=slot.device)
-        counts.scatter_add_(1, slot.clamp(min=0), pure.double())
+        count = counts(slot, pure, alive.shape[1])
         if self.of == "coverage":
-            return (counts > 0).sum(1) / episodes
-        entropy = torch.special.entr(counts / counts.sum(1, keepdim=True)).sum(1)
-        return torch.where((episodes > 1) & (counts.sum(1) > 0), entropy / episodes.log(), torch.nan)
+            return (count > 0).sum(1) / episodes
+        entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
+        return torch.where((episodes > 1) & (count.sum(1) > 0), entropy / episodes.log(), torch.nan)
 
 
-_LAST: WeakKeyDictionary[Any, tuple] = WeakKeyDictionary()  # hippocampus → what it dreamt when last asked
-
-
-def dreamt(life: Any, draws: int) -> tuple[Tensor, Tensor]:
-    """Of so many dreams, from which trace each comes (-1: none), and whether there is anything in it: [s, draws] both.
-
-    Several probes that ask at the same instant look at the same dreams.
-    """
+@shared
+def dreamt(life: Measured, draws: int) -> tuple[Tensor, Tensor]:
+    """Of so many dreams, from which trace each comes (-1: none), and whether anything is in it: [s, draws] both."""
     clock = copy.deepcopy(life.clock)
-    key = (draws, clock.tick, life.hippocampus.changed)
-    if _LAST.get(life.hippocampus, (None,))[0] != key:
-        slots, there = [], []
-        for start in range(0, draws, TOGETHER):
-            batch = life.hippocampus.dream(min(TOGETHER, draws - start), clock, life.view)
-            slots.append(batch.slot if batch.slot is not None else torch.full_like(batch.item, -1))
-            there.append(batch.present())
-            clock.replay = clock.replay + 1
-        _LAST[life.hippocampus] = (key, torch.cat(slots, 1), torch.cat(there, 1))
-    return _LAST[life.hippocampus][1:]
+    slots, there = list[Tensor](), list[Tensor]()
+    for start in range(0, draws, TOGETHER):
+        batch = life.hippocampus.dream(min(TOGETHER, draws - start), clock, life.view)
+        slots.append(batch.slot if batch.slot is not None else torch.full_like(batch.item, -1))
+        there.append(batch.present())
+        clock.replay = clock.replay + 1
+    return torch.cat(slots, 1), torch.cat(there, 1)
 
 
 def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:

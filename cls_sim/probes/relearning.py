@@ -6,39 +6,29 @@ These probes let copies of the cortex learn, with a consolidation rule that begi
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.batch import Batch
 from cls_sim.core.errors import choice, real, whole
-from cls_sim.neocortex.base import Neocortex
-from cls_sim.probes.accuracy import answers, grade
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.evaluations import answered, grade, questions, shared
 
 
 class Lessons(Probe):
     """What the cortex makes of whole lists, learnt in passes over all of a list's rows at a rate."""
 
-    def __init__(self, *, rate: float, criterion: float, passes: int, at: str | list[str] | tuple[str, ...]):
-        super().__init__(at=at)
+    moments = ("life.end",)
+
+    def __init__(self, *, rate: float, criterion: float, passes: int):
         self.rate = real("rate", rate, 0.0, open_low=True)
         self.criterion = real("criterion", criterion, 0.0, 1.0)
         self.passes = whole("passes", passes)
 
-    def learn(self, life: Any, cortex: Neocortex, learnt: int, asked: int) -> Tensor:
+    def learn(self, life: Measured, newborn: bool, learnt: int, asked: int) -> Tensor:
         """The grade in context `asked` before and after each pass over context `learnt`: [passes + 1, s]."""
-        rule = copy.deepcopy(life.consolidation)
-        rule.begin(life.spec)
-        lesson, rate = life.world.train(learnt), np.full(life.spec.subjects, self.rate)
-        grades = [_graded(life, cortex, life.world.exam(asked))]
-        for _ in range(self.passes):
-            with torch.enable_grad():
-                rule.step(cortex, lesson, rate, life.view)
-            grades.append(_graded(life, cortex, life.world.exam(asked)))
-        return torch.stack(grades)
+        return _learned(life, newborn, learnt, asked, self.rate, self.passes)
 
     def reached(self, grades: Tensor) -> Tensor:
         """The passes until the criterion [s] of grades [passes + 1, s]; `passes` + 1 where it is not reached."""
@@ -57,7 +47,6 @@ class Savings(Lessons):
     rate       of learning, above 0
     criterion  0 to 1, the grade to be reached
     passes     at most so many
-    at         moments
 
     Source: Ebbinghaus 1885.
 
@@ -72,14 +61,13 @@ class Savings(Lessons):
         rate: float = 0.1,
         criterion: float = 1.0,
         passes: int = 200,
-        at: str | list[str] | tuple[str, ...] = "life.end",
     ):
-        super().__init__(rate=rate, criterion=criterion, passes=passes, at=at)
+        super().__init__(rate=rate, criterion=criterion, passes=passes)
         self.context = whole("context", context, 0)
 
-    def measure(self, life: Any) -> Tensor:
-        first = self.reached(self.learn(life, newborn(life), self.context, self.context)).double()
-        again = self.reached(self.learn(life, copy.deepcopy(life.neocortex), self.context, self.context)).double()
+    def measure(self, life: Measured) -> Tensor:
+        first = self.reached(self.learn(life, True, self.context, self.context)).double()
+        again = self.reached(self.learn(life, False, self.context, self.context)).double()
         return torch.where((first > 0) & (first <= self.passes), (first - again) / first, torch.nan)
 
 
@@ -96,7 +84,6 @@ class Interference(Lessons):
     rate       of learning, above 0
     criterion  0 to 1, the grade that a newborn is to reach
     passes     at most so many
-    at         moments
 
     Source: McGeoch 1932; Barnes & Underwood 1959.
 
@@ -113,30 +100,38 @@ class Interference(Lessons):
         rate: float = 0.1,
         criterion: float = 1.0,
         passes: int = 200,
-        at: str | list[str] | tuple[str, ...] = "life.end",
     ):
-        super().__init__(rate=rate, criterion=criterion, passes=passes, at=at)
+        super().__init__(rate=rate, criterion=criterion, passes=passes)
         self.of = choice("of", of, ("retroactive", "proactive"))
         self.old, self.new = whole("old", old, 0), whole("new", new, 0)
 
-    def measure(self, life: Any) -> Tensor:
+    def measure(self, life: Measured) -> Tensor:
         if self.of == "retroactive":
-            grades = self.learn(life, copy.deepcopy(life.neocortex), self.new, self.old)
+            grades = self.learn(life, False, self.new, self.old)
             return grades[0] - grades[-1]
-        alone = self.learn(life, newborn(life), self.new, self.new)
+        alone = self.learn(life, True, self.new, self.new)
         until = self.reached(alone)
-        return _at(alone, until) - _at(self.learn(life, copy.deepcopy(life.neocortex), self.new, self.new), until)
+        return _at(alone, until) - _at(self.learn(life, False, self.new, self.new), until)
 
 
-def newborn(life: Any) -> Neocortex:
-    """The cortex as each subject was born with it."""
-    cortex = copy.deepcopy(life.neocortex)
-    cortex.begin(life.spec)
-    return cortex
+@shared
+def _learned(life: Measured, newborn: bool, learnt: int, asked: int, rate: float, passes: int) -> Tensor:
+    """The grades of a copy of the cortex, as it is now or as it was born: [passes + 1, s]."""
+    cortex, rule = copy.deepcopy(life.neocortex), copy.deepcopy(life.consolidation)
+    rule.begin(life.spec)
+    if newborn:
+        cortex.begin(life.spec)
+    lesson, exam = questions(life, "train", learnt), questions(life, "exam", asked)
 
+    def graded() -> Tensor:
+        return grade(answered(life, exam, cortex.scores), exam.y, exam.weights(), life.spec.regression)
 
-def _graded(life: Any, cortex: Neocortex, exam: Batch) -> Tensor:
-    return grade(answers(life, exam, cortex.scores), exam.y, exam.weights(), life.spec.regression)
+    grades = [graded()]
+    for _ in range(passes):
+        with torch.enable_grad():
+            rule.step(cortex, lesson, np.full(life.spec.subjects, rate), life.view)
+        grades.append(graded())
+    return torch.stack(grades)
 
 
 def _at(grades: Tensor, passes: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, flag, whole
+from cls_sim.core.errors import flag, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Probe
+from cls_sim.probes.base import Measured, Probe, numeric, of_world
+from cls_sim.probes.evaluations import CORTEX, questions, scores
 
 SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")
 
@@ -18,7 +17,6 @@ class Belief(Probe):
     """How strongly the cortex answers a question with an attribute [s]: the output "robin can fly".
 
     item, relation, attribute  words of the world (Semantic)
-    at                         moments
 
     Chance is the base rate of the attribute; a firm belief is 1, a firm disbelief 0.
 
@@ -26,19 +24,13 @@ class Belief(Probe):
     'fly'
     """
 
-    def __init__(
-        self,
-        *,
-        item: str = "robin",
-        relation: str = "can",
-        attribute: str = "fly",
-        at: str | list[str] | tuple[str, ...] = SELDOM,
-    ):
-        super().__init__(at=at)
+    moments = SELDOM
+
+    def __init__(self, *, item: str = "robin", relation: str = "can", attribute: str = "fly"):
         self.item, self.relation, self.attribute = item, relation, attribute
 
-    def measure(self, life: Any) -> Tensor:
-        asked = _of(life.world, "question", "Belief asks by words")
+    def measure(self, life: Measured) -> Tensor:
+        asked = of_world(life, "question", "Belief asks by words", "use the world semantic")
         row, unit = asked(self.item, self.relation, self.attribute)
         x = life.world.next(life.clock).x[:, row : row + 1]
         return life.neocortex.scores(x)[:, 0, unit]
@@ -48,19 +40,19 @@ class Distance(Probe):
     """How far the cortex' answers to a context's exam are from the truth [s]: mean over questions of |y - ŷ|.
 
     context  whose exam
-    at       moments
 
     >>> Distance(context=1).context
     1
     """
 
-    def __init__(self, *, context: int = 0, at: str | list[str] | tuple[str, ...] = SELDOM):
-        super().__init__(at=at)
+    moments = SELDOM
+
+    def __init__(self, *, context: int = 0):
         self.context = whole("context", context, 0)
 
-    def measure(self, life: Any) -> Tensor:
-        batch = life.world.exam(self.context)
-        return torch.linalg.vector_norm(life.neocortex.scores(batch.x) - batch.y, dim=2).mean(1)
+    def measure(self, life: Measured) -> Tensor:
+        off = scores(life, CORTEX, "exam", self.context) - questions(life, "exam", self.context).y
+        return torch.linalg.vector_norm(off, dim=2).mean(1)
 
 
 class Residual(Probe):
@@ -69,7 +61,6 @@ class Residual(Probe):
     Over the exams of all contexts, in units of the energy of the last context's answers (a newcomer's).
 
     each  item by item [s, items] instead of their sum, the newcomer left out
-    at    moments
 
     Source: the dependent variable of McClelland, McNaughton & Lampinen 2020.
 
@@ -78,20 +69,18 @@ class Residual(Probe):
     """
 
     axis = "item"
+    moments = SELDOM
 
-    def __init__(self, *, each: bool = False, at: str | list[str] | tuple[str, ...] = SELDOM):
-        super().__init__(at=at)
+    def __init__(self, *, each: bool = False):
         self.each = flag("each", each)
 
     def begin(self, spec: Spec) -> Spec:
-        if not spec.regression:
-            raise Refused("", "is a squared error, and this world asks for labels", "measure accuracy")
-        return spec
+        return numeric(spec)
 
-    def measure(self, life: Any) -> Tensor:
-        exams = [life.world.exam(context) for context in range(life.spec.contexts)]
-        asked = exams[:-1] if self.each else exams
-        off = torch.cat([(life.neocortex.scores(one.x) - one.y).double().square().sum(2) for one in asked], 1)
+    def measure(self, life: Measured) -> Tensor:
+        exams = [questions(life, "exam", context) for context in range(life.spec.contexts)]
+        asked = enumerate(exams[:-1] if self.each else exams)
+        off = torch.cat([(scores(life, CORTEX, "exam", k) - one.y).double().square().sum(2) for k, one in asked], 1)
         share = off / exams[-1].y.double().square().sum((1, 2))[:, None]
         return share if self.each else share.sum(1)
 
@@ -102,8 +91,6 @@ class Distinctions(Probe):
     The mean Euclidean distance of last hidden layers (each item's mean over its questions) between the branches of
     one branch: the distance of the means of sister branches.  In development broad distinctions come first.
 
-    at  moments
-
     Source: Rumelhart & Todd 1993; Saxe, McClelland & Ganguli 2019.
 
     >>> Distinctions().axis
@@ -111,15 +98,11 @@ class Distinctions(Probe):
     """
 
     axis = "level"
+    moments = ("day.end", "life.end")
 
-    def __init__(self, *, at: str | list[str] | tuple[str, ...] = ("day.end", "life.end")):
-        super().__init__(at=at)
-
-    def measure(self, life: Any) -> Tensor:
-        if not hasattr(life.world, "tree"):
-            raise Refused("", "asks for items in a tree, and this world has none", "use the world semantic")
-        tree, batch = life.world.tree, life.world.exam(0)
-        features = life.neocortex.features(batch.x)
+    def measure(self, life: Measured) -> Tensor:
+        tree: Tensor = of_world(life, "tree", "asks for items in a tree", "use the world semantic")
+        features = life.neocortex.features(questions(life).x)
         items = features.unflatten(1, (len(tree), -1)).mean(2)  # [s, items, f]
         return torch.stack([_apart(items, tree, level) for level in range(tree.shape[1])], 1)
 
@@ -132,7 +115,6 @@ class SchemaConsistency(Probe):
     1: nothing new, 0: nothing known.  y are the answers to the new context's exam, all its questions together.
 
     rank  k, from 1; the directions of the old answers that count
-    at    moments
 
     Source: McClelland 2013; McClelland, McNaughton & Lampinen 2020.
 
@@ -140,14 +122,12 @@ class SchemaConsistency(Probe):
     4
     """
 
-    def __init__(self, *, rank: int = 8, at: str | list[str] | tuple[str, ...] = ("context.end", "life.end")):
-        super().__init__(at=at)
+    def __init__(self, *, rank: int = 8):
         self.rank = whole("rank", rank)
 
-    def measure(self, life: Any) -> Tensor:
-        known, new = life.neocortex.scores(life.world.exam(0).x), life.world.exam(1)
-        questions = new.rows
-        profile = known.unflatten(1, (-1, questions)).flatten(2).double()  # an item's answers to all its questions
+    def measure(self, life: Measured) -> Tensor:
+        known, new = scores(life, CORTEX), questions(life, "exam", 1)
+        profile = known.unflatten(1, (-1, new.rows)).flatten(2).double()  # an item's answers to all its questions
         wanted = new.y.flatten(1).double()
         axes = torch.linalg.svd(profile, full_matrices=False).Vh[:, : self.rank]
         inside = torch.einsum("skf,sf->sk", axes, wanted)
@@ -161,9 +141,3 @@ def _apart(items: Tensor, tree: Tensor, level: int) -> Tensor:
     parent = torch.stack([tree[tree[:, level] == b][0, level - 1] if level else b * 0 for b in branches])
     sisters = (parent[:, None] == parent).triu(1)
     return torch.cdist(means, means)[:, sisters].mean(1)
-
-
-def _of(world: Any, name: str, reason: str) -> Any:
-    if not hasattr(world, name):
-        raise Refused("", f"{reason}, and this world has none", "use the world semantic")
-    return getattr(world, name)
