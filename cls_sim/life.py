@@ -85,6 +85,7 @@ class Life:
                     raise refused.under(f"probes.{name}") from None
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
+        self._ending = np.ones(spec.subjects, bool)  # whose data are revisited: those whose context ends now
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
         self._look_around()
 
@@ -100,6 +101,7 @@ class Life:
             answer=lambda x: self.readout.answer(x, None, self.hippocampus, self.neocortex),
             latest=self._latest,
             stored=self._stored,
+            ended=lambda: self.world.ended(self.clock),
         )
         for room in ROOMS:
             getattr(self, room).join(self.spec, self.clock)
@@ -154,8 +156,9 @@ class Life:
             Moment("context.end", up_next & np.isin(clock.experience, self.world.ends)),
         ]
         if self.spec.ends and moments[2].who.any():
+            self._ending = moments[2].who
             for room in ROOMS:
-                getattr(self, room).context_end(self.view, clock)
+                getattr(self, room).context_end(self.view, clock, self._ending)
         return [moment for moment in moments if moment.who.any()]
 
     def _ended(self) -> np.ndarray:
@@ -167,10 +170,13 @@ class Life:
         return None if who.all() else torch.from_numpy(who).to(self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
-        """The data of the context that ended last; every pass is counted."""
+        """The data of the context that has just ended, for those whose context it was; every pass is counted."""
+        who = self._some(self._ending)
         for batch in self.world.revisit(self.clock, size):
-            self.ledger.add("revisited", batch.count())
-            yield batch
+            batch = batch if who is None else batch.with_(weight=batch.weights() * who[:, None])
+            if np.any(count := batch.count()):
+                self.ledger.add("revisited", count)
+                yield batch
 
     def _latest(self) -> Batch:
         """What each subject has lived last (its first experience, before any)."""

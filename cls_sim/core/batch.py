@@ -75,6 +75,11 @@ class Batch:
         """This batch with some of its fields replaced."""
         return replace(self, **changes)
 
+    def at(self, rows: Tensor) -> Batch:
+        """The rows of these numbers [s, n], each subject's own."""
+        subjects = torch.arange(len(rows), device=rows.device)[:, None]
+        return Batch(**{name: None if field is None else field[subjects, rows] for name, field in vars(self).items()})
+
     def join(self, other: Batch) -> Batch:
         """The rows of both, one after the other.
 

@@ -90,6 +90,15 @@ def over(numbers: Tensor, like: Tensor) -> Tensor:
     return numbers.reshape(-1, *[1] * (like.dim() - 1))
 
 
+def updated(who: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
+    """The new numbers [s, …] of the subjects in `who` (bool [s]), and the old ones of the others.
+
+    >>> updated(np.array([True, False]), torch.ones(2, 1), torch.zeros(2, 1)).tolist()
+    [[1.0], [0.0]]
+    """
+    return new if who.all() else torch.where(over(torch.from_numpy(who).to(new.device), new), new, old)
+
+
 def pick(lot: Tensor, there: Tensor) -> Tensor:
     """One of those that are there (bool [s, k]) for each lot [s, n] in [0, 1), all as likely; of all where none is.
 

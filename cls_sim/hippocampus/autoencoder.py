@@ -110,9 +110,9 @@ class Autoencoder(Slotless):
         if self.rate and bool((stored := batch.source == STORED).any()):
             self._learn(batch, batch.weights() * stored, None, clock, who)
 
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         if self.renew is None:
-            self._renew(np.isin(clock.experience, self.spec.ends) & ~clock.asleep, view)
+            self._renew(who, view)
 
     def _learn(self, batch: Batch, weight: Tensor, view: View | None, clock: Clock, who: Tensor | None) -> np.ndarray:
         """One step on these rows and on dreams; who made it: bool [s]."""

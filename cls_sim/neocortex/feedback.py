@@ -174,9 +174,9 @@ class Feedback(Neocortex):
 
     # -- dreaming ---------------------------------------------------------------------------------------
 
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         if self.renew is None:
-            self._renew(np.isin(clock.experience, self.spec.ends) & ~clock.asleep)
+            self._renew(who)
 
     @torch.no_grad()
     def _renew(self, due: np.ndarray) -> None:

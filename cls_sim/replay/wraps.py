@@ -172,9 +172,9 @@ class Mixed(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.stored.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.stored.context_end(view, clock)
-        self.dreamed.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.stored.context_end(view, clock, who)
+        self.dreamed.context_end(view, clock, who)
 
 
 class Staged(Replay):
@@ -217,9 +217,9 @@ class Staged(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.nrem.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.nrem.context_end(view, clock)
-        self.rem.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.nrem.context_end(view, clock, who)
+        self.rem.context_end(view, clock, who)
 
 
 class AwakeAsleep(Replay):
@@ -250,9 +250,9 @@ class AwakeAsleep(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.awake.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.awake.context_end(view, clock)
-        self.asleep.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.awake.context_end(view, clock, who)
+        self.asleep.context_end(view, clock, who)
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
