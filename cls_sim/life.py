@@ -176,7 +176,7 @@ class Life:
             batch = batch if who is None else batch.with_(weight=batch.weights() * who[:, None])
             if np.any(count := batch.count()):
                 self.ledger.add("revisited", count)
-                yield batch
+                yield batch.with_(sizes=None if isinstance(count, int) else count)
 
     def _latest(self) -> Batch:
         """What each subject has lived last (its first experience, before any)."""

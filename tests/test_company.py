@@ -6,6 +6,7 @@ Version 0.1 did the work at a context's end for the whole cohort whenever one su
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,10 +35,13 @@ ORDERS = ("fuzzy", "recurring", "cumulative", "iid")
 
 @dataclass
 class Seen:
-    """What a life did: weights [s, …] after each tick, and the batches of each subject that its cortex learnt from."""
+    """What a life did: weights [s, …] after each tick, its state [s, …] after tick STEPS, and the rows of each subject
+    that its cortex learnt from.
+    """
 
     life: cls.Life
     weights: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    state: dict[str, np.ndarray] = field(default_factory=dict)
     batches: list[list[tuple[int, dict[str, torch.Tensor]]]] = field(default_factory=list)
 
 
@@ -68,7 +72,17 @@ def lived(cfg: dict[str, Any], first: int = 0, subjects: int = SUBJECTS) -> Seen
         life.step()
         if life.clock.tick <= STEPS:
             seen.weights.append({name: w.detach().clone() for name, w in life.neocortex.weights.items()})
+            seen.state = dict(leaves("", life.state()))
     return seen
+
+
+def leaves(name: str, node: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors and arrays of a state, by path, copied."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(f"{name}.{key}", value)
+    else:
+        yield name, np.array(node)
 
 
 def agree(together: Seen, alone: Seen, first: int) -> None:
@@ -91,6 +105,13 @@ def agree(together: Seen, alone: Seen, first: int) -> None:
     for tick, (a, b) in enumerate(zip(together.weights, alone.weights, strict=False), 1):
         for name, w in b.items():
             assert (a[name][mine] - w).abs().max() <= 1e-5, (tick, name)
+    for name, b in alone.state.items():
+        if name == ".clock.tick":
+            continue
+        assert len(b) == n, f"{name} has no subject axis: {b.shape}"
+        away = np.abs(together.state[name][mine].astype(np.float64) - b).max(initial=0)
+        # of the largest number; whole numbers below a million are the same
+        assert away <= (1e-6 if b.dtype.kind in "iub" else 1e-4) * max(1.0, np.abs(b).max(initial=0)), name
     for context in range(alone.life.spec.contexts):
         exam = alone.life.world.exam(context)
         questions = exam.present().sum(1)
