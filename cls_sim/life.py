@@ -18,6 +18,7 @@ from torch import Tensor
 from cls_sim import ROOMS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
+from cls_sim.core.announce import begun, branched, rehear, same, under
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused, real, whole
@@ -70,24 +71,20 @@ class Life:
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
 
-        spec = Spec(seeds=self.seeds, device=torch.device(device), among=among)
-        for room in ROOMS:
-            try:
-                spec = getattr(self, room).begin(spec)
-            except Refused as refused:
-                raise refused.under(room) from None
-        self.spec = spec
+        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=torch.device(device), among=among))
+        spec = self.spec = self._told[ROOMS[-1]][1]
         for name, probe in self.probes.items():
             if isinstance(probe, Probe):
-                try:
+                with under(f"probes.{name}"):
                     probe.begin(spec)
-                except Refused as refused:
-                    raise refused.under(f"probes.{name}") from None
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
         self._ending = np.ones(spec.subjects, bool)  # whose data are revisited: those whose context ends now
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
         self._look_around()
+
+    def _parts(self) -> dict[str, Part]:
+        return {room: getattr(self, room) for room in ROOMS}
 
     def _look_around(self) -> None:
         """Introduce the parts to one another."""
@@ -255,18 +252,23 @@ class Life:
     def twin(self, **changes: Any) -> Life:
         """A life with the same past and, from now on, other parts.
 
-        A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).
+        A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).  What the new
+        part announces is heard by all others; their state stays as it is.  Raises Refused where that cannot be.
         """
-        twin = copy.copy(self)
-        for name in (*ROOMS, "clock", "ledger", "probes"):
-            setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        for room, change in changes.items():
+        for room in changes:
             if room not in ROOMS:
                 raise Refused(room, "is no part of a life", f"change one of {', '.join(ROOMS)}")
-            if isinstance(change, Part):
-                change.begin(self.spec)
-                setattr(twin, room, change)
-            else:
-                setattr(twin, room, change(getattr(twin, room)))
+        twin = copy.copy(self)
+        for name in ("clock", "ledger", "probes"):
+            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        parts, twin._told = branched(self._parts(), self._told, changes)
+        vars(twin).update(parts)
+        twin.spec = twin._told[ROOMS[-1]][1]
+        if self.horizon == self.world.length:
+            twin.horizon = twin.world.length
+        for name, probe in twin.probes.items():
+            if isinstance(probe, Probe) and not same(twin.spec, self.spec):
+                with under(f"probes.{name}"):
+                    rehear(probe, twin.spec)
         twin._look_around()
         return twin
