@@ -18,7 +18,7 @@ from torch import Tensor
 from cls_sim import ROOMS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
-from cls_sim.core.announce import begun, branched, rehear, same, under
+from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import Refused, real, whole
@@ -44,7 +44,7 @@ class Life:
               a setting with a number for each is that of the cohort
     probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end)
 
-    `life.step()` makes one tick; `life.live(days=…)` makes many and yields the moments it passes.
+    `life.step()` makes one tick; `life.live(days=…)` lives so many days more and yields the moments it passes.
     """
 
     def __init__(
@@ -73,10 +73,7 @@ class Life:
 
         self._told = begun(self._parts(), Spec(seeds=self.seeds, device=torch.device(device), among=among))
         spec = self.spec = self._told[ROOMS[-1]][1]
-        for name, probe in self.probes.items():
-            if isinstance(probe, Probe):
-                with under(f"probes.{name}"):
-                    probe.begin(spec)
+        hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
         self._ending = np.ones(spec.subjects, bool)  # whose data are revisited: those whose context ends now
@@ -106,7 +103,8 @@ class Life:
     # -- one tick ---------------------------------------------------------------------------------------
 
     def step(self) -> list[Moment]:
-        """One tick of the clock: those awake live an experience, those asleep replay.  Returns what it ended."""
+        """One tick: those awake live an experience, those asleep replay.  Returns what ended; Refused where all has."""
+        self._going_on()
         if self.clock.tick == 0:
             self.clock.asleep = self.rhythm.asleep(self.clock, self.view)
         asleep = self.clock.asleep
@@ -190,35 +188,46 @@ class Life:
     # -- many ticks -------------------------------------------------------------------------------------
 
     def live(self, days: float | None = None) -> Iterator[Moment]:
-        """Live until `days` of age (None: until the world ends), yielding every moment as it passes.
+        """Live `days` more from now (None: until the world ends), yielding every moment as it passes.
 
-        Stops between two ticks, so that a life broken off goes on where it was.
+        A life broken off goes on where it was.  Raises Refused where the world has not so many days left.
         """
         everybody = np.ones(len(self.seeds), bool)
-        self.horizon = self.until(days)
-        if self.clock.tick == 0:
-            yield Moment("life.begin", everybody)
-        while not self.over:
-            yield from self.step()
-        yield Moment("life.end", everybody)
+        self.horizon = self.ahead(days)
+        try:
+            if self.clock.tick == 0:
+                yield Moment("life.begin", everybody)
+            while not self.over:
+                yield from self.step()
+            yield Moment("life.end", everybody)
+        finally:
+            self.horizon = self.world.length
 
     @property
     def over(self) -> bool:
         """Whether everybody has lived to the horizon and slept the night after."""
         return self.clock.tick > 0 and bool((self._ended() & ~self.clock.asleep).all())
 
-    def until(self, days: float | None) -> int:
-        """The experience at which a life of `days` ends."""
+    def _going_on(self) -> None:
+        if self.over:
+            raise Refused("life", f"is over at {self.clock.day.min():g} days", "begin another one, in a longer world")
+
+    def ahead(self, days: float | None) -> int:
+        """The experience `days` from now (None: the end of the world), counted from the youngest subject's age."""
+        self._going_on()
+        return self.until(days, int(self.clock.experience.min()))
+
+    def until(self, days: float | None, lived: int = 0) -> int:
+        """The experience at which `days` end that begin after so many experiences lived (0: an age)."""
         length = self.world.length
         if days is None:
             if length is None:
                 raise Refused("days", "is not given and this world never ends", "give a number of days")
             return length
-        end = round(real("days", days, 0.0) * self.clock.per_day)
+        end = lived + round(real("days", days, 0.0) * self.clock.per_day)
         if length is not None and end > length:
-            raise Refused(
-                "days", f"{days:g} is more than this world has", f"give up to {length / self.clock.per_day:g}"
-            )
+            most = f"give up to {(length - lived) / self.clock.per_day:g}"
+            raise Refused("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
         return end
 
     # -- looking, leaving, coming back ------------------------------------------------------------------
@@ -255,20 +264,14 @@ class Life:
         A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).  What the new
         part announces is heard by all others; their state stays as it is.  Raises Refused where that cannot be.
         """
-        for room in changes:
-            if room not in ROOMS:
-                raise Refused(room, "is no part of a life", f"change one of {', '.join(ROOMS)}")
         twin = copy.copy(self)
         for name in ("clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
         parts, twin._told = branched(self._parts(), self._told, changes)
         vars(twin).update(parts)
         twin.spec = twin._told[ROOMS[-1]][1]
-        if self.horizon == self.world.length:
-            twin.horizon = twin.world.length
-        for name, probe in twin.probes.items():
-            if isinstance(probe, Probe) and not same(twin.spec, self.spec):
-                with under(f"probes.{name}"):
-                    rehear(probe, twin.spec)
+        twin.horizon = twin.world.length if self.horizon == self.world.length else self.horizon
+        if not same(twin.spec, self.spec):
+            hear({f"probes.{name}": probe for name, probe in twin.probes.items()}, twin.spec, again=True)
         twin._look_around()
         return twin

@@ -47,6 +47,9 @@ def branched(parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change
     has heard so far makes its tables again, and keeps its state bit for bit, as in a life that goes on from a
     checkpoint.  Raises Refused where the spec differs in what holds for life, or a state no longer fits it.
     """
+    for kind in changes:
+        if kind not in parts:
+            raise Refused(kind, "is no part of a life", f"change one of {', '.join(parts)}")
     copies: dict[str, Part] = {}
     again: Told = {}
     spec = next(iter(told.values()))[0]
@@ -68,8 +71,19 @@ def branched(parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change
     return copies, again
 
 
+def hear(listeners: Mapping[str, Any], spec: Spec, *, again: bool = False) -> None:
+    """Let probes hear a spec (those that are parts), at birth or again in mid-life; the keys are those of messages."""
+    for key, one in listeners.items():
+        if isinstance(one, Part):
+            with under(key):
+                rehear(one, spec) if again else one.begin(spec)
+
+
 def rehear(part: Part, spec: Spec) -> Spec:
-    """Let a part in mid-life hear another spec, and return what it announces: tables are made again, its state stays."""
+    """Let a part in mid-life hear another spec, and return what it announces.
+
+    Its tables are made again, its state stays.
+    """
     state = copy.deepcopy(part).state()
     said = part.begin(spec)
     try:
