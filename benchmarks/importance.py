@@ -7,6 +7,8 @@ import time
 from dataclasses import replace
 from statistics import median
 
+import numpy as np
+
 import cls_sim as cls
 from benchmarks.steps import Figure
 from benchmarks.work import works
@@ -49,7 +51,7 @@ def importance_figures(repetitions: int = 3) -> list[Figure]:
             step = (time.process_time() - start) / 20
             view = replace(life.view, revisit=lambda size: iter(batches))
             start = time.process_time()
-            kind.measure(view)
+            kind.measure(view, np.ones(life.spec.subjects, bool))
             spent = (time.process_time() - start) / rows * ROWS
             times[name].append((spent, step * STEPS, spent / (step * STEPS)))
     figures = []

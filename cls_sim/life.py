@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from torch import Tensor
 from cls_sim import ROOMS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
+from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
@@ -56,7 +57,7 @@ class Life:
               a setting with a number for each is that of the cohort
     probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end, or see `at`)
 
-    `life.step()` makes one tick; `life.live(days=…)` makes many and yields the moments it passes.
+    `life.step()` makes one tick; `life.live(days=…)` lives so many days more and yields the moments it passes.
     """
 
     def __init__(
@@ -83,22 +84,17 @@ class Life:
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
 
-        spec = Spec(seeds=self.seeds, device=torch.device(device), among=among)
-        for room in ROOMS:
-            try:
-                spec = getattr(self, room).begin(spec)
-            except Refused as refused:
-                raise refused.under(room) from None
-        self.spec = spec
-        for name, probe in self.probes.items():
-            try:
-                at(probe).begin(spec)
-            except Refused as refused:
-                raise refused.under(f"probes.{name}") from None
+        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=torch.device(device), among=among))
+        spec = self.spec = self._told[ROOMS[-1]][1]
+        hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
+        self._ending = np.ones(spec.subjects, bool)  # whose data are revisited: those whose context ends now
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
         self._look_around()
+
+    def _parts(self) -> dict[str, Part]:
+        return {room: getattr(self, room) for room in ROOMS}
 
     def _look_around(self) -> None:
         """Introduce the parts to one another."""
@@ -112,6 +108,7 @@ class Life:
             answer=lambda x: self.readout.answer(x, None, self.hippocampus, self.neocortex),
             latest=self._latest,
             stored=self._stored,
+            ended=lambda: self.world.ended(self.clock),
         )
         for room in ROOMS:
             getattr(self, room).join(self.spec, self.clock)
@@ -119,7 +116,8 @@ class Life:
     # -- one tick ---------------------------------------------------------------------------------------
 
     def step(self) -> list[Moment]:
-        """One tick of the clock: those awake live an experience, those asleep replay.  Returns what it ended."""
+        """One tick: those awake live an experience, those asleep replay.  Returns what ended; Refused where all has."""
+        self._going_on()
         if self.clock.tick == 0:
             self.clock.asleep = self.rhythm.asleep(self.clock, self.view)
         asleep = self.clock.asleep
@@ -166,8 +164,9 @@ class Life:
             Moment("context.end", up_next & np.isin(clock.experience, self.world.ends)),
         ]
         if self.spec.ends and moments[2].who.any():
+            self._ending = moments[2].who
             for room in ROOMS:
-                getattr(self, room).context_end(self.view, clock)
+                getattr(self, room).context_end(self.view, clock, self._ending)
         return [moment for moment in moments if moment.who.any()]
 
     def _ended(self) -> Flags:
@@ -179,10 +178,13 @@ class Life:
         return None if who.all() else torch.as_tensor(who, device=self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
-        """The data of the context that ended last; every pass is counted."""
+        """The data of the context that has just ended, for those whose context it was; every pass is counted."""
+        who = self._some(self._ending)
         for batch in self.world.revisit(self.clock, size):
-            self.ledger.add("revisited", batch.count())
-            yield batch
+            batch = batch if who is None else batch.with_(weight=batch.weights() * who[:, None])
+            if np.any(count := batch.count()):
+                self.ledger.add("revisited", count)
+                yield batch.with_(sizes=None if isinstance(count, int) else count)
 
     def _latest(self) -> Batch:
         """What each subject has lived last (its first experience, before any)."""
@@ -199,35 +201,46 @@ class Life:
     # -- many ticks -------------------------------------------------------------------------------------
 
     def live(self, days: float | None = None) -> Iterator[Moment]:
-        """Live until `days` of age (None: until the world ends), yielding every moment as it passes.
+        """Live `days` more from now (None: until the world ends), yielding every moment as it passes.
 
-        Stops between two ticks, so that a life broken off goes on where it was.
+        A life broken off goes on where it was.  Raises Refused where the world has not so many days left.
         """
         everybody = np.ones(len(self.seeds), bool)
-        self.horizon = self.until(days)
-        if self.clock.tick == 0:
-            yield Moment("life.begin", everybody)
-        while not self.over:
-            yield from self.step()
-        yield Moment("life.end", everybody)
+        self.horizon = self.ahead(days)
+        try:
+            if self.clock.tick == 0:
+                yield Moment("life.begin", everybody)
+            while not self.over:
+                yield from self.step()
+            yield Moment("life.end", everybody)
+        finally:
+            self.horizon = self.world.length
 
     @property
     def over(self) -> bool:
         """Whether everybody has lived to the horizon and slept the night after."""
         return self.clock.tick > 0 and bool((self._ended() & ~self.clock.asleep).all())
 
-    def until(self, days: float | None) -> int:
-        """The experience at which a life of `days` ends."""
+    def _going_on(self) -> None:
+        if self.over:
+            raise Refused("life", f"is over at {self.clock.day.min():g} days", "begin another one, in a longer world")
+
+    def ahead(self, days: float | None) -> int:
+        """The experience `days` from now (None: the end of the world), counted from the youngest subject's age."""
+        self._going_on()
+        return self.until(days, int(self.clock.experience.min()))
+
+    def until(self, days: float | None, lived: int = 0) -> int:
+        """The experience at which `days` end that begin after so many experiences lived (0: an age)."""
         length = self.world.length
         if days is None:
             if length is None:
                 raise Refused("days", "is not given and this world never ends", "give a number of days")
             return length
-        end = round(real("days", days, 0.0) * self.clock.per_day)
+        end = lived + round(real("days", days, 0.0) * self.clock.per_day)
         if length is not None and end > length:
-            raise Refused(
-                "days", f"{days:g} is more than this world has", f"give up to {length / self.clock.per_day:g}"
-            )
+            most = f"give up to {(length - lived) / self.clock.per_day:g}"
+            raise Refused("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
         return end
 
     # -- looking, leaving, coming back ------------------------------------------------------------------
@@ -259,19 +272,17 @@ class Life:
     def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
 
-        A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).
+        A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).  What the new
+        part announces is heard by all others; their state stays as it is.  Raises Refused where that cannot be.
         """
         twin = copy.copy(self)
-        for name in (*ROOMS, "clock", "ledger", "probes"):
+        for name in ("clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        given: dict[str, Any] = {**changes}
-        for room, change in given.items():
-            if room not in ROOMS:
-                raise Refused(room, "is no part of a life", f"change one of {', '.join(ROOMS)}")
-            if isinstance(change, Part):
-                change.begin(self.spec)
-                setattr(twin, room, change)
-            else:
-                setattr(twin, room, change(getattr(twin, room)))
+        parts, twin._told = branched(self._parts(), self._told, {**changes})
+        vars(twin).update(parts)
+        twin.spec = twin._told[ROOMS[-1]][1]
+        twin.horizon = twin.world.length if self.horizon == self.world.length else self.horizon
+        if not same(twin.spec, self.spec):
+            hear({f"probes.{name}": probe for name, probe in twin.probes.items()}, twin.spec, again=True)
         twin._look_around()
         return twin

@@ -14,6 +14,8 @@ from cls_sim.core.batch import LIVED, STORED
 from cls_sim.core.errors import Refused
 from tests.lives import live, small
 
+EVERYBODY = np.ones(2, bool)
+
 
 def task(method: dict[str, Any], subjects: int = 2, scenario: str = "task", **changes: Any) -> cls.Life:
     """A life of three contexts, told, learnt awake."""
@@ -50,7 +52,7 @@ def test_fisher_is_what_a_pass_a_row_would_find(scenario: str, labels: str):
     total = [torch.zeros_like(w) for w in weights]
     rows = 40
     life.view.__dict__["revisit"] = lambda size: iter([part(batch, slice(0, rows))])  # a frozen dataclass, for a test
-    found = importance.measure(life.view)
+    found = importance.measure(life.view, EVERYBODY)
     log = life.neocortex.scores(batch.x, life.told(batch))[:, :rows].log_softmax(2)
     for row in range(rows):
         for c in range(10) if labels == "exact" else [None]:
@@ -75,8 +77,8 @@ def test_the_sampled_fisher_is_near_the_exact_one():
     exact, sampled = cls.Fisher(), cls.Fisher(labels="sampled")
     exact.begin(life.spec)
     sampled.begin(life.spec)
-    a = torch.cat([f.flatten() for f in exact.measure(life.view).values()])
-    several = [torch.cat([f.flatten() for f in sampled.measure(life.view).values()]) for _ in range(5)]
+    a = torch.cat([f.flatten() for f in exact.measure(life.view, EVERYBODY).values()])
+    several = [torch.cat([f.flatten() for f in sampled.measure(life.view, EVERYBODY).values()]) for _ in range(5)]
     b = torch.stack(several).mean(0)
     assert 0.5 < float(b.sum() / a.sum()) < 2.0 and torch.corrcoef(torch.stack((a, b)))[0, 1] > 0.7
 
@@ -109,7 +111,7 @@ def test_separate_penalties_are_one_quadratic():
         cortex = cls.Linear()
         cortex.weights = {"w": stop.clone().requires_grad_()}
         view = type("View", (), {"neocortex": cortex})()
-        pull.context_end(view, None)  # pyright: ignore
+        pull.context_end(view, None, EVERYBODY[:1])  # pyright: ignore
     gradients, here = {"w": torch.zeros(1, 3)}, torch.tensor([[0.5, 0.5, 0.5]])
     pull.pull({"w": here}, gradients)
     assert torch.allclose(gradients["w"], 2.0 * (here - stops).sum(0))

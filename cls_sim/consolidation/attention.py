@@ -51,8 +51,8 @@ class Hat(Objective):
     def moved(self, batch: Batch, active: np.ndarray) -> None:
         self.steps = self.steps + active
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.steps = np.zeros_like(self.steps)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.steps = np.where(who, 0, self.steps)
 
     def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         if context is None or not torch.is_grad_enabled():

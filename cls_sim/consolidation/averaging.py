@@ -72,8 +72,8 @@ class Averaging(Consolidation):
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         self.rule.elapse(neocortex, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.rule.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.rule.context_end(view, clock, who)
 
     @torch.no_grad()
     def _said(self, neocortex: Neocortex, batch: Batch) -> Tensor:

@@ -65,10 +65,10 @@ class Descent(Consolidation):
             self.begin_inside("penalty", spec)
         return spec
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.objective.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.objective.context_end(view, clock, who)
         if self.penalty is not None:
-            self.penalty.context_end(view, clock)
+            self.penalty.context_end(view, clock, who)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
         active = rate > 0

@@ -54,5 +54,5 @@ class Downscaled(Consolidation):
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         self.rule.elapse(neocortex, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.rule.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.rule.context_end(view, clock, who)

@@ -43,8 +43,8 @@ class Drift(Wrap, Consolidation):
         self._spec, self._sd = spec, per_subject("sd", self.sd, spec)
         self._draws: dict[str, Draws] = {}
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.consolidation.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.consolidation.context_end(view, clock, who)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.consolidation.step(neocortex, batch, rate, view)

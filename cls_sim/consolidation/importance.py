@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.draws import Draws, over
+from cls_sim.core.draws import Draws, over, updated
 from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Part, Spec, View, told
 from cls_sim.neocortex.base import Neocortex
@@ -35,8 +35,8 @@ class Importance(Part):
         return spec
 
     @abstractmethod
-    def measure(self, view: View) -> Named:
-        """The importance of each weight, [s, …] by name."""
+    def measure(self, view: View, who: np.ndarray) -> Named:
+        """The importance of each weight, [s, …] by name; it holds for the subjects in `who` (bool [s])."""
 
     def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         """The weights have moved from `before` along these gradients.  Told only where `watches`."""
@@ -49,7 +49,7 @@ class Alike(Importance):
     False
     """
 
-    def measure(self, view: View) -> Named:
+    def measure(self, view: View, who: np.ndarray) -> Named:
         return {name: torch.ones_like(w) for name, w in view.neocortex.weights.items()}
 
 
@@ -64,7 +64,7 @@ class _Rows(Importance):
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
         """Derivatives in the scores whose gradients are counted; `heads` bool [s, b, o]: which outputs compete."""
 
-    def measure(self, view: View) -> Named:
+    def measure(self, view: View, who: np.ndarray) -> Named:
         total = {name: torch.zeros_like(w) for name, w in view.neocortex.weights.items()}
         seen, rows = torch.zeros(self.spec.subjects, device=self.spec.device), 0
         for batch in view.revisit(self.batch if self.samples is None else min(self.batch, self.samples)):
@@ -163,7 +163,7 @@ class Fisher(_Rows):
             yield there * (batch.y >= 0), _score(p, batch.y.clamp(min=0))
         else:
             draws = self._draws.at(self.drawn)[:, : p.shape[1], None].float()
-            self.drawn = self.drawn + 1
+            self.drawn = self.drawn + batch.present().any(1).cpu().numpy()
             yield there, _score(p, (p.cumsum(2) < draws * p.sum(2, keepdim=True)).sum(2).clamp(max=p.shape[2] - 1))
 
     def _numbers(self, scores: Tensor, batch: Batch, there: Tensor) -> Iterator[Pass]:
@@ -237,13 +237,13 @@ class Path(Importance):
             self.path[name].sub_(step)
         self.begun = self.begun | active
 
-    def measure(self, view: View) -> Named:
+    def measure(self, view: View, who: np.ndarray) -> Named:
         measured = {}
         for name, w in view.neocortex.weights.items():
             here = w.detach()
             measured[name] = self.path[name] / ((here - self.start[name]).square() + self.damping)
-            self.path[name] = torch.zeros_like(self.path[name])
-        self.begun = np.zeros_like(self.begun)
+            self.path[name] = updated(who, torch.zeros_like(self.path[name]), self.path[name])
+        self.begun = self.begun & ~who
         return measured
 
 
@@ -286,9 +286,9 @@ class Walk(Importance):
             gain = -g * step / (0.5 * self.fisher[name] * step.square() + self.eps)
             self.path[name] += gain.clamp(min=0)
 
-    def measure(self, view: View) -> Named:
+    def measure(self, view: View, who: np.ndarray) -> Named:
         fisher, path = _scaled(self.fisher), _scaled(self.path)
-        self.path = {name: torch.zeros_like(p) for name, p in self.path.items()}
+        self.path = {name: updated(who, torch.zeros_like(p), p) for name, p in self.path.items()}
         return {name: fisher[name] + path[name] for name in fisher}
 
 

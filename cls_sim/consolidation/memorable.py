@@ -10,7 +10,7 @@ from cls_sim.consolidation.importance import Fisher, Named
 from cls_sim.consolidation.objectives import Label, Objective
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import over
+from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import Refused, real, whole
 from cls_sim.core.part import Spec, View, told
 from cls_sim.neocortex.base import Neocortex, Tap
@@ -62,46 +62,50 @@ class Fromp(Objective):
         self.inverse = torch.zeros(s, k, spec.outputs, p, p, device=d)
         self.precision = {name: torch.zeros(shape, device=d) for name, shape in spec.weights.items()}
         self.rows_seen = torch.zeros(s, device=d)
-        self.ended, self.turn = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        self.ended, self.turn = np.zeros(s, np.int64), np.zeros(s, np.int64)
         return spec
 
     def rows(self, scores: Tensor, batch: Batch) -> Tensor:
         return self.label.rows(scores, batch)
 
     def moved(self, batch: Batch, active: np.ndarray) -> None:
-        self.turn = self.turn + 1
+        self.turn = self.turn + active
 
     def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        rows, past = super().of(neocortex, batch, context), min(int(self.ended[0]), self.spec.contexts)
-        if not past or not torch.is_grad_enabled() or not self.strength:
+        rows, past = super().of(neocortex, batch, context), np.minimum(self.ended, self.spec.contexts)
+        if not past.any() or not torch.is_grad_enabled() or not self.strength:
             return rows
-        k = int(self.turn[0]) % past
-        away = (self._probabilities(neocortex, k) - self.mean[:, k]) * self.there[:, k, None]
-        cost = 0.5 * (away * (self.inverse[:, k] @ away[..., None])[..., 0]).sum((1, 2))
-        return rows + (self.strength * past / self.rows_seen.clamp(min=1) * cost)[:, None]
+        k = torch.from_numpy(self.turn % np.maximum(past, 1)).to(self.there.device)
+        s = torch.arange(len(k), device=k.device)
+        away = (self._probabilities(neocortex, k) - self.mean[s, k]) * self.there[s, k, None]
+        cost = 0.5 * (away * (self.inverse[s, k] @ away[..., None])[..., 0]).sum((1, 2))
+        share = torch.from_numpy(self.strength * past).to(cost) / self.rows_seen.clamp(min=1)
+        return rows + (share * cost)[:, None]
 
-    def _told(self, k: int) -> Tensor | None:
-        """The context of memorable inputs, where contexts are told."""
-        where = torch.full(self.there[:, k].shape, k, dtype=torch.int64, device=self.there.device)
-        return where if self.spec.context_told else None
+    def _told(self, k: Tensor) -> Tensor | None:
+        """The contexts k [s] of memorable inputs [s, p], where contexts are told."""
+        return k[:, None].expand(-1, self.points) if self.spec.context_told else None
 
-    def _inputs(self, k: int) -> Tensor:
-        return self.x[:, k].view(*self.there[:, k].shape, *self.spec.inputs)
+    def _inputs(self, k: Tensor) -> Tensor:
+        """The memorable inputs of context k [s] of each subject: [s, p, …]."""
+        return self.x[torch.arange(len(k), device=k.device), k].view(len(k), self.points, *self.spec.inputs)
 
-    def _probabilities(self, neocortex: Neocortex, k: int) -> Tensor:
+    def _probabilities(self, neocortex: Neocortex, k: Tensor) -> Tensor:
         """[s, c, p]"""
         return neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        k = int(self.ended[0])
-        if k < self.spec.contexts:
-            self._remember(view, k)
-        self.ended = self.ended + 1
-        for past in range(min(k + 1, self.spec.contexts)):
-            self._settle(view.neocortex, past)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        if (new := who & (self.ended < self.spec.contexts)).any():
+            self._remember(view, new)
+        self.ended = self.ended + who
+        past = np.where(who, np.minimum(self.ended, self.spec.contexts), 0)
+        for k in range(past.max()):
+            self._settle(view.neocortex, k, past > k)
 
-    def _remember(self, view: View, k: int) -> None:
-        """Add the context's Fisher information; pick its memorable inputs."""
+    def _remember(self, view: View, who: np.ndarray) -> None:
+        """Add the ended contexts' Fisher information for the subjects in `who`; pick their memorable inputs."""
+        mine = torch.from_numpy(np.flatnonzero(who)).to(self.there.device)
+        k = torch.from_numpy(self.ended).to(self.there.device)[mine]
         n, doubt, label = torch.zeros_like(self.rows_seen), [], []
         for batch in view.revisit(1000):
             p = view.scores(batch.x, told(self.spec, batch)).softmax(2)
@@ -112,21 +116,21 @@ class Fromp(Objective):
         order = _memorable(torch.cat(doubt, 1), torch.cat(label, 1), self.points)
         start = 0
         for batch in view.revisit(1000):
-            place = order - start
-            mine = (place >= 0) & (place < batch.rows)
-            rows = torch.arange(len(place), device=place.device)[:, None]
-            here = batch.x.flatten(2)[rows, place.clamp(0, batch.rows - 1)]
-            self.x[:, k] = torch.where(mine[..., None], here, self.x[:, k])
-            self.there[:, k] = torch.where(mine, 1.0, self.there[:, k])
+            place = order[mine] - start
+            here = (place >= 0) & (place < batch.rows)
+            x = batch.x.flatten(2)[mine[:, None], place.clamp(0, batch.rows - 1)]
+            self.x[mine, k] = torch.where(here[..., None], x, self.x[mine, k])
+            self.there[mine, k] = torch.where(here, 1.0, self.there[mine, k])
             start += batch.rows
-        for name, f in self.fisher.measure(view).items():
-            self.precision[name] = self.precision[name] + f * over(n, f)
-        self.rows_seen = self.rows_seen + n
+        for name, f in self.fisher.measure(view, who).items():
+            self.precision[name] = updated(who, self.precision[name] + f * over(n, f), self.precision[name])
+        self.rows_seen = updated(who, self.rows_seen + n, self.rows_seen)
 
-    def _settle(self, cortex: Neocortex, k: int) -> None:
+    def _settle(self, cortex: Neocortex, k: int, who: np.ndarray) -> None:
         """Means and inverse kernels at a context's memorable inputs, for the weights as they are now."""
+        where = torch.full((len(who),), k, device=self.there.device)
         with torch.enable_grad():
-            tapped = cortex.taps(self._inputs(k), self._told(k))
+            tapped = cortex.taps(self._inputs(where), self._told(where))
         if tapped is None:
             raise Refused("objective", f"cannot tap a {type(cortex).__name__}", "give neocortex=mlp")
         scores, taps = tapped
@@ -142,8 +146,9 @@ class Fromp(Objective):
         both = self.there[:, k, None, :, None] * self.there[:, k, None, None, :]
         size = kernel.diagonal(dim1=2, dim2=3).mean(2)
         lift = (self.jitter * size + 1e-6).view(*size.shape, 1, 1) * torch.eye(kernel.shape[2], device=kernel.device)
-        self.mean[:, k] = p.mT
-        self.inverse[:, k] = torch.linalg.inv((kernel * both + lift).double()).float()
+        self.mean[:, k] = updated(who, p.mT, self.mean[:, k])
+        inverse = torch.linalg.inv((kernel * both + lift).double()).float()
+        self.inverse[:, k] = updated(who, inverse, self.inverse[:, k])
 
 
 def _products(tap: Tap, precision: Named, prior: float) -> Tensor:
@@ -167,7 +172,7 @@ def _memorable(doubt: Tensor, label: Tensor, points: int) -> Tensor:
         order = np.lexsort((-one, classes))
         first = np.searchsorted(classes[order], classes[order])
         late = np.empty(len(one), bool)
-        late[order] = np.arange(len(one)) - first >= -(-points // len(np.unique(classes[one >= 0])))
+        late[order] = np.arange(len(one)) - first >= -(-points // max(1, len(np.unique(classes[one >= 0]))))
         best = np.lexsort((-one, late))
         best = best[(one[best] >= 0) & ~late[best]][:points]
         chosen[i, : len(best)] = best

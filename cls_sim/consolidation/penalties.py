@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import over
+from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import choice, real, reals
 from cls_sim.core.part import Part, Spec, View, per_subject
 
@@ -78,12 +78,12 @@ class Pull(Penalty):
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
         self.precision = _zeros(spec)
         self.centre = _zeros(spec)
-        self.ended = np.zeros(1, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)
         return super().begin(spec)
 
     @torch.no_grad()
     def pull(self, weights: Named, gradients: Named) -> None:
-        if not self.ended:
+        if not self.ended.any():
             return
         for name, w in weights.items():
             strength = over(self._strength, w)
@@ -93,17 +93,17 @@ class Pull(Penalty):
     def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         self.importance.moved(weights, before, gradients, active)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        measured = self.importance.measure(view)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        measured = self.importance.measure(view, who)
         for name, w in view.neocortex.weights.items():
-            old, new, here = self.precision[name], measured[name], w.detach()
-            if self.keep == "online":
-                self.precision[name], self.centre[name] = self.decay * old + new, here.clone()
-                continue
-            total = old + new
-            step = torch.where(total != 0, new / torch.where(total != 0, total, 1.0), 0.0)
-            self.precision[name], self.centre[name] = total, torch.lerp(self.centre[name], here, step)
-        self.ended = self.ended + 1
+            old, new, here, centre = self.precision[name], measured[name], w.detach(), self.centre[name]
+            total, moved = self.decay * old + new, here.clone()
+            if self.keep == "separate":
+                total = old + new
+                share = torch.where(total != 0, new / torch.where(total != 0, total, 1.0), 0.0)
+                moved = torch.lerp(centre, here, share)
+            self.precision[name], self.centre[name] = updated(who, total, old), updated(who, moved, centre)
+        self.ended = self.ended + who
 
 
 class Stiffen(Penalty):
@@ -139,15 +139,15 @@ class Stiffen(Penalty):
         if self.importance.watches:
             self.importance.moved(weights, before, gradients, active)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        for name, new in self.importance.measure(view).items():
-            self.total[name] = self.total[name] + new.clamp(min=0)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        for name, new in self.importance.measure(view, who).items():
+            self.total[name] = updated(who, self.total[name] + new.clamp(min=0), self.total[name])
         size = sum(t[0].numel() for t in self.total.values())
         mean = sum(t.flatten(1).sum(1) for t in self.total.values()) / size  # [s]
         assert isinstance(mean, Tensor)
         for name, total in self.total.items():
             relative = total / over(mean.clamp(min=torch.finfo(torch.float32).tiny), total)
-            self.pace[name] = 1 / (1 + over(self._strength, total) * relative)
+            self.pace[name] = updated(who, 1 / (1 + over(self._strength, total) * relative), self.pace[name])
 
 
 @torch.no_grad()

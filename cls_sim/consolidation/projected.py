@@ -57,8 +57,8 @@ class Projected(Consolidation):
         self.spec = spec
         return self.descent.begin(spec)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.descent.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.descent.context_end(view, clock, who)
 
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         return self.descent.loss(neocortex, batch)

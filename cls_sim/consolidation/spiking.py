@@ -102,8 +102,8 @@ class SpikingSleep(Consolidation):
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         return self.rule.loss(neocortex, batch)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.rule.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.rule.context_end(view, clock, who)
 
     @torch.no_grad()
     def _peaks(self, neocortex: Neocortex, x: Tensor, there: Tensor) -> Tensor:

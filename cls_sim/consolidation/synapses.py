@@ -89,8 +89,8 @@ class BennaFusi(Synapses):
             w.copy_(self.birth[name] + self.inner[name][..., 0])
         self.rule.elapse(neocortex, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.rule.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.rule.context_end(view, clock, who)
 
     def _meet(self, neocortex: Neocortex) -> None:
         """The weights as they are before anything has moved them."""
@@ -141,8 +141,8 @@ class Fading(Synapses):
             w.copy_(self.birth[name] + stay * (w - self.birth[name]))
         self.rule.elapse(neocortex, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.rule.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.rule.context_end(view, clock, who)
 
     _meet = BennaFusi._meet
 

@@ -12,6 +12,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 from cls_sim.consolidation.objectives import Label, Objective, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.draws import updated
 from cls_sim.core.errors import Refused, flag, real
 from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
@@ -31,24 +32,28 @@ class Taught(Objective):
             raise Refused("objective", reason, "give a world that tells (order=sharp, told=true)")
         self.spec = spec
         self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.ended = np.zeros(1, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)
         return spec
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.teacher = {name: w.detach().clone() for name, w in view.neocortex.weights.items()}
-        self.ended = self.ended + 1
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        weights = view.neocortex.weights.items()
+        self.teacher = {name: updated(who, w.detach().clone(), self.teacher[name]) for name, w in weights}
+        self.ended = self.ended + who
 
     def rows(self, scores: Tensor, batch: Batch) -> Tensor:
         return self.label.rows(scores, batch)
 
     def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        if not self.ended:
+        if not self.ended.any():
             return super().of(neocortex, batch, context)
-        return self.taught(neocortex, batch, context)
+        rows, has_teacher = self.taught(neocortex, batch, context), self.ended > 0
+        if has_teacher.all():
+            return rows
+        return updated(has_teacher, rows, super().of(neocortex, batch, context))
 
     @abstractmethod
     def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        """The loss of each row [s, b] once there is a teacher."""
+        """The loss of each row [s, b] of subjects that have a teacher."""
 
 
 class Lwf(Taught):
@@ -85,18 +90,26 @@ class Lwf(Taught):
         with torch.no_grad():
             old = neocortex.answer(neocortex.features(batch.x, context, self.teacher), self.teacher)
         label = self.label.rows(neocortex.within(raw, context), batch)
-        share = self.share if isinstance(self.share, float) else 1 - 1 / (int(self.ended[0]) + 1)
         if context is None or neocortex.heads is None:
             soft = self._soft(old, raw)
         else:
             soft = torch.stack(
                 [
                     self._soft(old.masked_fill(~head, -1e9), raw.masked_fill(~head, -1e9))
-                    for head in neocortex.heads[:, : int(self.ended[0])].unbind(1)
+                    for head in neocortex.heads[:, : int(self.ended.max())].unbind(1)
                     for head in [head[:, None]]
                 ]
-            ).mean(0)
-        return (1 - share) * label + share * soft
+            )
+            soft = self._mean_of_ended(soft)
+        share = np.full(len(self.ended), self.share) if isinstance(self.share, float) else 1 - 1 / (self.ended + 1)
+        mine, its = (torch.from_numpy(part).to(label)[:, None] for part in (1 - share, share))
+        return mine * label + its * soft
+
+    def _mean_of_ended(self, losses: Tensor) -> Tensor:
+        """The mean [s, b] of losses [k, s, b] over the contexts that have ended for each subject."""
+        ended = torch.from_numpy(np.maximum(self.ended, 1)).to(losses.device)
+        there = torch.arange(len(losses), device=losses.device)[:, None] < ended
+        return torch.where(there[..., None], losses, 0.0).sum(0) / ended.clamp(max=len(losses))[:, None]
 
     def _soft(self, old: Tensor, raw: Tensor) -> Tensor:
         t = self.temperature
@@ -153,9 +166,9 @@ class Binary(Taught):
         self.known = self.met.clone()
         return super().begin(spec)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        super().context_end(view, clock)
-        self.known = self.met.clone()
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        super().context_end(view, clock, who)
+        self.known = updated(who, self.met, self.known)
 
     def moved(self, batch: Batch, active: np.ndarray) -> None:
         there = batch.present() & torch.from_numpy(active).to(batch.y.device)[:, None] & (batch.y >= 0)

@@ -11,8 +11,9 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.draws import updated
 from cls_sim.core.errors import Refused, choice, whole
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, State, View
 from cls_sim.neocortex.base import Neocortex
 
 
@@ -38,8 +39,8 @@ class Wrapped(Consolidation):
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         self.consolidation.elapse(neocortex, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.consolidation.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.consolidation.context_end(view, clock, who)
 
 
 class Imm(Wrapped):
@@ -72,27 +73,29 @@ class Imm(Wrapped):
         zeros = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.precision, self.merged = zeros, {name: z.clone() for name, z in zeros.items()}
         self.own = {name: z.clone() for name, z in zeros.items()}
-        self.away = np.zeros(1, np.int64)
+        self.away = np.zeros(spec.subjects, bool)
         return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        if self.away and (rate > 0).any():
-            _write(neocortex, self.own)
-            self.away = np.zeros(1, np.int64)
+        if (back := self.away & (rate > 0)).any():
+            _write(neocortex, self.own, back)
+            self.away = self.away & ~back
         super().step(neocortex, batch, rate, view)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        super().context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        super().context_end(view, clock, who)
         weights = {name: w.detach().clone() for name, w in view.neocortex.weights.items()}
         if self.merge == "mean":
             new = {name: torch.ones_like(w) for name, w in weights.items()}
         else:
-            new = {name: f + 1e-8 for name, f in self.importance.measure(view).items()}
+            new = {name: f + 1e-8 for name, f in self.importance.measure(view, who).items()}
         for name, w in weights.items():
-            self.precision[name] = self.precision[name] + new[name]
-            self.merged[name] = torch.lerp(self.merged[name], w, new[name] / self.precision[name])
-        self.own, self.away = weights, np.ones(1, np.int64)
-        _write(view.neocortex, self.merged)
+            precision, merged = self.precision[name] + new[name], self.merged[name]
+            merged_now = torch.lerp(merged, w, new[name] / precision)
+            self.precision[name] = updated(who, precision, self.precision[name])
+            self.merged[name], self.own[name] = updated(who, merged_now, merged), updated(who, w, self.own[name])
+        self.away = self.away | who
+        _write(view.neocortex, self.merged, who)
 
 
 class Retrain(Wrapped):
@@ -120,12 +123,12 @@ class Retrain(Wrapped):
         self.rate = np.where(rate > 0, rate, self.rate)
         super().step(neocortex, batch, rate, view)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        if (self.rate > 0).any():
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        if (rate := self.rate * who).any():
             for _ in range(self.passes):
                 for batch in view.revisit(self.batch):
-                    self.consolidation.step(view.neocortex, batch, self.rate, view)
-        super().context_end(view, clock)
+                    self.consolidation.step(view.neocortex, batch, rate, view)
+        super().context_end(view, clock, who)
 
 
 class FromScratch(Wrapped):
@@ -146,26 +149,46 @@ class FromScratch(Wrapped):
         if not spec.ends:
             raise Refused("", "begins again where contexts end, and is not told", "give a world that tells (told=true)")
         self.first = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.phase = np.zeros(1, np.int64)  # 0: not born yet; 1: in a context; 2: a context has ended
+        self.phase = np.zeros(spec.subjects, np.int64)  # 0: not born yet; 1: in a context; 2: a context has ended
         return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        if (rate > 0).any() and self.phase != 1:
-            if self.phase == 0:
-                self.first = {name: w.detach().clone() for name, w in neocortex.weights.items()}
-            else:
-                _write(neocortex, self.first)
-                self.begin_inside("consolidation", self.spec)
-            self.phase = np.ones(1, np.int64)
+        if (born := (rate > 0) & (self.phase == 0)).any():
+            weights = {name: w.detach().clone() for name, w in neocortex.weights.items()}
+            self.first = {name: updated(born, w, self.first[name]) for name, w in weights.items()}
+        if (again := (rate > 0) & (self.phase == 2)).any():
+            _write(neocortex, self.first, again)
+            self._forget(again)
+        self.phase = np.where(rate > 0, 1, self.phase)
         super().step(neocortex, batch, rate, view)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        super().context_end(view, clock)
-        if self.phase == 1:
-            self.phase = np.full(1, 2, np.int64)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        super().context_end(view, clock, who)
+        self.phase = np.where(who & (self.phase == 1), 2, self.phase)
+
+    def _forget(self, who: np.ndarray) -> None:
+        """The rule within is as at birth for the subjects in `who`, and as it was for the others."""
+        before = self.consolidation.state()
+        self.begin_inside("consolidation", self.spec)
+        if not who.all():
+            self.consolidation.load(_mixed(who, self.consolidation.state(), before))
 
 
 @torch.no_grad()
-def _write(neocortex: Neocortex, weights: Named) -> None:
+def _write(neocortex: Neocortex, weights: Named, who: np.ndarray) -> None:
+    """Write the weights of the subjects in `who` (bool [s])."""
     for name, w in neocortex.weights.items():
-        w.copy_(weights[name])
+        w.copy_(updated(who, weights[name], w))
+
+
+def _mixed(who: np.ndarray, new: State, old: State) -> State:
+    """A state of which the subjects in `who` have the new one, the others the old one; every leaf is [s, …]."""
+    mixed = {}
+    for name, value in new.items():
+        if isinstance(value, dict):
+            mixed[name] = _mixed(who, value, old[name])
+        elif isinstance(value, Tensor):
+            mixed[name] = updated(who, value, old[name])
+        else:
+            mixed[name] = np.where(who.reshape(-1, *[1] * (value.ndim - 1)), value, old[name])
+    return mixed

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import TypedDict, Unpack
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ class Origin(TypedDict, total=False):
     scores: Tensor | None
     slot: Tensor | None
     features: Tensor | None
+    sizes: Counts | None
 
 
 class Columns(Origin, total=False):
@@ -47,6 +49,8 @@ class Batch:
     scores   [s, b, o]        soft targets that come with the row (distillation), or None
     slot     [s, b]           int64, the trace of the hippocampus that it came from, or None
     features [s, b, f]        the cortical patterns that stand for the rows today, or None
+    sizes    [s]              on the host: how many of the rows are the subject's own, the first ones, where subjects
+                              differ; those behind only fill up, at weight 0.  None: all rows are
 
     >>> b = Batch.lived(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
     >>> b.subjects, b.rows
@@ -63,6 +67,7 @@ class Batch:
     scores: Tensor | None = None
     slot: Tensor | None = None
     features: Tensor | None = None
+    sizes: Counts | None = None
 
     @property
     def subjects(self) -> int:
@@ -97,15 +102,28 @@ class Batch:
         """This batch with some of its fields replaced."""
         return replace(self, **changes)
 
+    def at(self, rows: Tensor) -> Batch:
+        """The rows of these numbers [s, n], each subject's own."""
+        subjects = torch.arange(len(rows), device=rows.device)[:, None]
+        columns = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **{name: value[subjects, rows] for name, value in columns.items()})
+
     def join(self, other: Batch) -> Batch:
         """The rows of both, one after the other.
 
         What only one of them has: weights are 1 for the other, slots -1, scores NaN (rows that teach their label).
+        Where subjects differ in `sizes`, each one's own rows of both come first.
         """
+        if self.sizes is not None or other.sizes is not None:
+            mine, its = (np.full(b.subjects, b.rows) if b.sizes is None else b.sizes for b in (self, other))
+            both = self.with_(sizes=None).join(other.with_(sizes=None))
+            own = [np.arange(b.rows) < size[:, None] for b, size in ((self, mine), (other, its))]
+            order = np.argsort(~np.concatenate(own, 1), axis=1, kind="stable")
+            return both.at(torch.from_numpy(order).to(self.x.device)).with_(sizes=mine + its)
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
         both: dict[str, Tensor | None] = {}
-        for field in fields(self):
+        for field in fields(self)[:-1]:  # all but sizes
             mine: Tensor | None = getattr(self, field.name)
             its: Tensor | None = getattr(other, field.name)
             if mine is None and its is not None:

@@ -77,6 +77,42 @@ class Draws:
         return self._numbers[self._rows, from_numpy(ticks % self.length).to(self.device)]
 
 
+class BatchDraws:
+    """Draws for batches of any number of rows: each subject's are those of a batch with its own rows alone.
+
+    >>> draws = BatchDraws((0, 1), "demo")
+    >>> both = draws.at(np.array([5, 5]), (3,), sizes=np.array([3, 2]))
+    >>> bool((both[1, :2] == draws.at(np.array([5, 5]), (2,))[1]).all()), both[1, 2].item()
+    (True, 0.0)
+    """
+
+    def __init__(self, seeds: Sequence[int], purpose: str, kind: str = "uniform", device: torch.device | str = "cpu"):
+        self.seeds, self.purpose, self.kind, self.device = tuple(seeds), purpose, kind, device
+        self._of: dict[tuple[int, ...], Draws] = {}
+
+    def at(self, ticks: np.ndarray, shape: tuple[int, ...], axis: int = 0, sizes: np.ndarray | None = None) -> Tensor:
+        """Draws [s, *shape] of each subject at its own tick.
+
+        axis   of `shape`: the rows of the batch
+        sizes  rows of each subject's own batch [s] (see Batch.sizes), None: all of them; 0 behind these rows
+        """
+        if sizes is None:
+            return self._drawn(ticks, shape)
+        drawn = None
+        for size in np.unique(np.minimum(sizes, shape[axis])):
+            some = self._drawn(ticks, (*shape[:axis], int(size), *shape[axis + 1 :]))
+            drawn = some.new_zeros(len(some), *shape) if drawn is None else drawn
+            mine = torch.from_numpy(sizes == size).to(some.device)
+            drawn.narrow(axis + 1, 0, int(size))[mine] = some[mine]
+        assert drawn is not None
+        return drawn
+
+    def _drawn(self, ticks: np.ndarray, shape: tuple[int, ...]) -> Tensor:
+        if shape not in self._of:
+            self._of[shape] = Draws(self.seeds, self.purpose, shape, self.kind, self.device)
+        return self._of[shape].at(ticks)
+
+
 def each(seeds: Sequence[int], purpose: str, draw: Callable[[np.random.Generator], ArrayLike]) -> Tensor:
     """One draw a subject, stacked [s, …]: `draw(generator)` returns an array.
 
@@ -93,6 +129,15 @@ def over(numbers: Tensor, like: Tensor) -> Tensor:
     torch.Size([2, 1, 1])
     """
     return numbers.reshape(-1, *[1] * (like.dim() - 1))
+
+
+def updated(who: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
+    """The new numbers [s, …] of the subjects in `who` (bool [s]), and the old ones of the others.
+
+    >>> updated(np.array([True, False]), torch.ones(2, 1), torch.zeros(2, 1)).tolist()
+    [[1.0], [0.0]]
+    """
+    return new if who.all() else torch.where(over(torch.from_numpy(who).to(new.device), new), new, old)
 
 
 def pick(lot: Tensor, there: Tensor) -> Tensor:

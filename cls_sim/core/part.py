@@ -106,8 +106,12 @@ class Part:
         for _, part in self.parts():
             part.join(spec, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        """A context has just ended (only called where the subject is told)."""
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        """The context of the subjects in `who` (bool [s]) has just ended; nothing of the others may change.
+
+        Called only in worlds that tell subjects where contexts end.  `view.ended()` gives the contexts' numbers,
+        `view.revisit` the data of these subjects' contexts.
+        """
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """The parts inside this one, by attribute name."""
@@ -193,11 +197,13 @@ class View:
     features(x)         [s, b, f]  its last hidden layer
     loss(batch)         [s, b]     how wrong it is on each row
     recall(x)                      what the hippocampus recalls (see hippocampus.Recall)
-    revisit(size)                  the data of the context that has just ended, in batches; every pass is counted
+    revisit(size)                  the data of the context that has just ended, in batches, each subject's own, weight 0
+                                   for subjects whose context has not ended; every pass is counted
     neocortex                      the cortex itself, for gradients; consolidation alone may write to it
     answer(x)                      what the subject would answer now (see readout.Answer)
     latest()            [s, b, …]  what was lived last
     stored()            [s, n, …]  all that the hippocampus holds, slot by slot, weight 0 where it is empty
+    ended()             [s]        the number of the context whose stretch ended last, int64; -1 before any
     """
 
     scores: Callable[[Tensor, Tensor | None], Tensor]
@@ -209,3 +215,4 @@ class View:
     answer: Callable[[Tensor], Any] | None = None
     latest: Callable[[], Batch] | None = None
     stored: Callable[[], Batch] | None = None
+    ended: Callable[[], np.ndarray] | None = None

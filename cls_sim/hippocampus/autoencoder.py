@@ -13,7 +13,7 @@ from torch.nn.functional import cosine_similarity, one_hot
 
 from cls_sim.core.batch import DREAMED, STORED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, over, pick
+from cls_sim.core.draws import BatchDraws, over, pick
 from cls_sim.core.errors import Refused, choice, real, whole
 from cls_sim.core.optimisers import Adam
 from cls_sim.core.part import Spec, State, View
@@ -91,7 +91,7 @@ class Autoencoder(Slotless):
         self.renewals = np.zeros(spec.subjects, np.int64)
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
         self.past = torch.zeros_like(self.met)  # and until it was renewed
-        self._draws: dict[tuple[str, int], Draws] = {}
+        self._draws: dict[str, BatchDraws] = {}
         self._dreamt: tuple[tuple, Tensor] | None = None
         return super().begin(replace(spec, names=False))
 
@@ -110,9 +110,9 @@ class Autoencoder(Slotless):
         if self.rate and bool((stored := batch.source == STORED).any()):
             self._learn(batch, batch.weights() * stored, None, clock, who)
 
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         if self.renew is None:
-            self._renew(np.isin(clock.experience, self.spec.ends) & ~clock.asleep, view)
+            self._renew(who, view)
 
     def _learn(self, batch: Batch, weight: Tensor, view: View | None, clock: Clock, who: Tensor | None) -> np.ndarray:
         """One step on these rows and on dreams; who made it: bool [s]."""
@@ -120,13 +120,20 @@ class Autoencoder(Slotless):
         active = there.cpu().numpy()
         x, share = batch.x, torch.from_numpy(1 / (1 + self.renewals)).to(weight)[:, None]
         weight = share * weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
-        if self.renewals.any():
-            dreams = self._made(self.batch, clock)
-            x = torch.cat((x, dreams), 1)
+        sizes = batch.sizes
+        if (dreams := self.renewals > 0).any():
+            own = np.full(len(active), batch.rows) if sizes is None else sizes
+            sizes = None if sizes is None and dreams.all() else own + dreams * self.batch
+            x = torch.cat((x, self._made(self.batch, clock)), 1)
             weight = torch.cat((weight, (1 - share).expand(-1, self.batch) / self.batch), 1)
         names, weights = zip(*self.weights.items(), strict=True)
         with torch.enable_grad():
-            rows = self._rows(x.flatten(2).mT, self._noise("taught", x.shape[1], self.steps))
+            noise = self._noise("taught", x.shape[1], self.steps, sizes)
+            if batch.sizes is not None:  # dreams come behind each subject's own rows, wherever they lie here
+                place = np.arange(x.shape[1])
+                place = np.where(place < batch.rows, place, place - batch.rows + batch.sizes[:, None])
+                noise = noise.gather(2, torch.from_numpy(place).to(noise.device)[:, None].expand_as(noise))
+            rows = self._rows(x.flatten(2).mT, noise)
             gradients = dict(zip(names, torch.autograd.grad(rows, weights, weight), strict=True))
         self.rule.update(self.weights, gradients, np.full(len(active), self.rate), active)
         self.steps = self.steps + active
@@ -157,7 +164,7 @@ class Autoencoder(Slotless):
         x = self._made(n, clock)
         context = None  # where contexts are told, a dream is of one of the past, and named by its head
         if self.spec.context_told:
-            lot = self._drawn("context", n, (n,), "uniform").at(clock.experience + clock.replay)
+            lot = self._drawn("context", "uniform").at(clock.experience + clock.replay, (n,))
             context = pick(lot, self.past)
         scores = view.neocortex.scores(x, context, weights=self.namer)
         there = torch.from_numpy(self.renewals > 0).to(x.device)[:, None].float()
@@ -197,14 +204,13 @@ class Autoencoder(Slotless):
     def _levels(self) -> bool:
         return self.spec.quantum is not None
 
-    def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
-        return self._drawn(purpose, rows, (self.latent, rows), "normal").at(ticks)
+    def _noise(self, purpose: str, rows: int, ticks: np.ndarray, sizes: np.ndarray | None = None) -> Tensor:
+        return self._drawn(purpose, "normal").at(ticks, (self.latent, rows), 1, sizes)
 
-    def _drawn(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
-        if (purpose, rows) not in self._draws:
-            name = f"hippocampus.{purpose}"
-            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, kind, device=self.spec.device)
-        return self._draws[purpose, rows]
+    def _drawn(self, purpose: str, kind: str) -> BatchDraws:
+        if purpose not in self._draws:
+            self._draws[purpose] = BatchDraws(self.spec.seeds, f"hippocampus.{purpose}", kind, self.spec.device)
+        return self._draws[purpose]
 
     def load(self, tree: State) -> None:
         super().load(tree)

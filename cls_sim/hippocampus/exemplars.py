@@ -66,7 +66,7 @@ class Exemplars(Episodic):
         return self._recalled(x, match.clamp(0, 1), slot)
 
     @torch.no_grad()
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         rows, seen = [], []
         for batch in view.revisit(AT_ONCE):
             context = told(self.spec, batch)
@@ -81,7 +81,8 @@ class Exemplars(Episodic):
         most = np.maximum(self.capacity // np.maximum(self.groups, 1), 1)
         most = torch.from_numpy(most if self.per_class is None else np.minimum(most, self.per_class)).to(y.device)
 
-        self.mark[..., 0].masked_fill_(self.mark[..., 2] >= most[:, None], -1)  # the last chosen give way
+        mine = torch.from_numpy(who).to(y.device)[:, None]
+        self.mark[..., 0].masked_fill_(mine & (self.mark[..., 2] >= most[:, None]), -1)  # the last chosen give way
         chosen, real = self._chosen(torch.cat(seen, 1), belongs, int(most.max()))
         real = real & (torch.arange(chosen.shape[1], device=y.device) < most[:, None])[..., None]  # [s, m, o]
         rank = torch.arange(chosen.shape[1], device=y.device)[:, None].expand_as(chosen)
@@ -93,7 +94,7 @@ class Exemplars(Episodic):
         at = self._rows, chosen
         batch = Batch.lived(content[at], y[at], context=context[at], born=born[at], item=item[at])
         self._lay(slot, rank, batch)
-        self.ended = self.ended + 1
+        self.ended = self.ended + who
 
     def _sure(self, batch: Batch, view: View, context: Tensor | None) -> Tensor:
         """What a row is chosen by, the largest first: [s, b, 1]."""
@@ -108,8 +109,11 @@ class Exemplars(Episodic):
         real = torch.arange(most, device=seen.device)[:, None] < belongs.sum(1, keepdim=True)
         if self.choose != "herding":
             if self.choose == "random":
-                n, purpose = seen.shape[1], f"hippocampus.exemplars.{int(self.ended.max())}"
-                seen = each(self.spec.seeds, purpose, lambda g: g.random((n, 1), np.float32)).to(seen.device)
+                lots = [
+                    each((seed,), f"hippocampus.exemplars.{count}", lambda g: g.random(seen.shape[1:], np.float32))
+                    for seed, count in zip(self.spec.seeds, self.ended, strict=True)
+                ]
+                seen = torch.cat(lots).to(seen.device)
             return seen.masked_fill(~belongs, -math.inf).topk(most, 1).indices, real
         mean = normalize(belongs.float().mT @ seen, dim=2)  # [s, o, f]
         left, total, chosen = belongs.clone(), torch.zeros_like(mean), []

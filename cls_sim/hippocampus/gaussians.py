@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, each
+from cls_sim.core.draws import Draws, each, updated
 from cls_sim.core.errors import Refused, choice, flag, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
@@ -115,16 +115,16 @@ class Gaussians(Slotless):
             raise Refused("of", "this cortex has no hidden layer on the inputs", "give random, or neocortex=mlp")
         return shape[1]
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        if self.of != "cortex" or not (new := np.isin(clock.experience, self.spec.ends) & ~self.settled).any():
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        if self.of != "cortex" or not (new := who & ~self.settled).any():
             return
-        who, now = torch.from_numpy(new).to(self.layer.device), view.neocortex.weights
-        self.layer = torch.where(who[:, None, None], now["weight0"].mT, self.layer).detach()
+        now = view.neocortex.weights
+        self.layer = updated(new, now["weight0"].mT, self.layer).detach()
         offset = now["bias0"].reshape(self.offset.shape) if "bias0" in now else self.offset
-        self.offset = torch.where(who[:, None, None], offset, self.offset).detach()
+        self.offset = updated(new, offset, self.offset).detach()
         self.settled = self.settled | new
         for batch in view.revisit(512):
-            self.encode(batch, view, clock, who)
+            self.encode(batch, view, clock, torch.from_numpy(new).to(self.layer.device))
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         there = batch.present() if who is None else batch.present() & who[:, None]

@@ -70,8 +70,8 @@ class Wrapped(Hippocampus):
     def stored_bytes(self) -> Tensor:
         return self.hippocampus.stored_bytes()
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.hippocampus.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.hippocampus.context_end(view, clock, who)
 
 
 class Frozen(Wrapped):
@@ -87,7 +87,7 @@ class Frozen(Wrapped):
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         """Nothing new stays."""
 
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         """What is kept stays as it is."""
 
 
@@ -203,7 +203,8 @@ class Lesion(Wrapped):
         works, batch = self._works(), super().dream(n, clock, view)
         return batch if works is None else batch.with_(weight=batch.weights() * works[:, None])
 
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         works = self._works()
-        if works is None or works.any():
-            super().context_end(view, clock)
+        who = who if works is None else who & works.cpu().numpy()
+        if who.any():
+            super().context_end(view, clock, who)

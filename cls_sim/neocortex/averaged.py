@@ -69,5 +69,5 @@ class Averaged(Neocortex):
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         return self.cortex.dream(n, clock, view)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.cortex.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.cortex.context_end(view, clock, who)

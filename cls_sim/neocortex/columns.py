@@ -109,7 +109,7 @@ class Growing(_Columned):
         self._column = [k.repeat_interleave(width) for width in self.hidden]
         self.grown = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)
         self.grown[:, 0] = True
-        self.ended = np.zeros(1, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)
         return super().begin(spec)
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
@@ -131,10 +131,11 @@ class Growing(_Columned):
         free[f"weight{len(self.hidden)}"] = self._head(context)
         return free
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        k = int(self.ended[0]) % self.spec.contexts
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         total, rows = torch.zeros(self.spec.subjects, device=self.spec.device), 1e-12
         for batch in view.revisit(500):
             total, rows = total + (view.loss(batch) * batch.weights()).sum(1), rows + batch.weights().sum(1)
-        self.grown[:, k] |= total / rows > self.enough
-        self.ended = self.ended + 1
+        now = torch.arange(self.spec.contexts) == torch.from_numpy(self.ended % self.spec.contexts)[:, None]
+        grows = (total / rows > self.enough) & torch.from_numpy(who).to(self.grown.device)
+        self.grown = self.grown | now.to(self.grown.device) & grows[:, None]
+        self.ended = self.ended + who

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, each, over, pick
+from cls_sim.core.draws import BatchDraws, each, over, pick
 from cls_sim.core.errors import Refused, real, whole
 from cls_sim.core.part import Spec, View, placed, told
 from cls_sim.core.variational import (
@@ -108,7 +108,7 @@ class Feedback(Neocortex):
             dreams=(*spec.dreams, "neocortex"),
         )
         self._gates = [self._gate(i, width) for i, width in enumerate(back[1:-1])] if self.gates else []
-        self._draws: dict[tuple[str, int], Draws] = {}
+        self._draws: dict[str, BatchDraws] = {}
         return self.spec
 
     def _gate(self, layer: int, width: int) -> Tensor:
@@ -134,7 +134,7 @@ class Feedback(Neocortex):
         scores = self.within(self.answer(features), context)
         if self.rebuild == 0:
             return scores, None
-        noise = self._noise("taught", batch.rows, self.steps) if torch.is_grad_enabled() else None
+        noise = self._noise("taught", batch.rows, self.steps, batch.sizes) if torch.is_grad_enabled() else None
         belongs = self._belongs(batch)
         mean, spread, z = latents(features.mT, self.weights, noise)
         rows = misfit(self._down(z, belongs, self.weights), batch.x.flatten(2).mT, self._levels())
@@ -174,9 +174,9 @@ class Feedback(Neocortex):
 
     # -- dreaming ---------------------------------------------------------------------------------------
 
-    def context_end(self, view: View, clock: Clock) -> None:
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         if self.renew is None:
-            self._renew(np.isin(clock.experience, self.spec.ends) & ~clock.asleep)
+            self._renew(who)
 
     @torch.no_grad()
     def _renew(self, due: np.ndarray) -> None:
@@ -189,7 +189,7 @@ class Feedback(Neocortex):
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         now = clock.experience + clock.replay
-        y = pick(self._draw("class", n, (n,), "uniform").at(now), self.known)
+        y = pick(self._draw("class", "uniform").at(now, (n,)), self.known)
         z = self._noise("dream", n, now)
         if self.prior == "class":
             at = y[..., None].expand(-1, -1, self.latent)
@@ -215,12 +215,10 @@ class Feedback(Neocortex):
     def _levels(self) -> bool:
         return self.spec.quantum is not None
 
-    def _draw(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
-        if (purpose, rows) not in self._draws:
-            self._draws[purpose, rows] = Draws(
-                self.spec.seeds, f"neocortex.{purpose}", shape, kind, device=self.spec.device
-            )
-        return self._draws[purpose, rows]
+    def _draw(self, purpose: str, kind: str) -> BatchDraws:
+        if purpose not in self._draws:
+            self._draws[purpose] = BatchDraws(self.spec.seeds, f"neocortex.{purpose}", kind, self.spec.device)
+        return self._draws[purpose]
 
-    def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
-        return self._draw(purpose, rows, (self.latent, rows), "normal").at(ticks)
+    def _noise(self, purpose: str, rows: int, ticks: np.ndarray, sizes: np.ndarray | None = None) -> Tensor:
+        return self._draw(purpose, "normal").at(ticks, (self.latent, rows), 1, sizes)

@@ -40,12 +40,12 @@ class Packed(Routed):
         spec = super().begin(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]
-        self.ended = np.zeros(1, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)
         return spec
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
         now, owner, name = context[:, :1, None], self.owner[layer], f"weight{layer}"
-        mine = (owner >= 0) & (owner <= now) | (owner < 0) & (now >= int(self.ended[0]))
+        mine = (owner >= 0) & (owner <= now) | (owner < 0) & (now >= self._count(owner))
         return weights | {name: weights[name] * mine}
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
@@ -64,23 +64,27 @@ class Packed(Routed):
         now, free = context[:, :1, None].clamp(min=0), {}
         first = (now[:, :1] == 0).float()
         for layer, owner in enumerate(self.owner):
-            free[f"weight{layer}"] = ((owner == now) | (owner < 0) & (now >= int(self.ended[0]))).float()
+            free[f"weight{layer}"] = ((owner == now) | (owner < 0) & (now >= self._count(owner))).float()
             free[f"bias{layer}"] = first.expand(-1, self.hidden[layer], 1)
         last = len(self.hidden)
         free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
         return free
 
     @torch.no_grad()
-    def context_end(self, view: View, clock: Clock) -> None:
-        k, contexts = int(self.ended[0]), self.spec.contexts
-        if k >= contexts:
-            return  # a recurring context owns what it owns
-        share = 1 / (contexts - k) if self.share is None else self.share
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        who = who & (self.ended < self.spec.contexts)  # a recurring context owns what it owns
+        left = np.maximum(self.spec.contexts - self.ended, 1)
+        share = torch.from_numpy(1 / left if self.share is None else np.full(len(who), self.share)).float()
+        mine = torch.from_numpy(who).to(self.spec.device)[:, None, None]
         for layer, owner in enumerate(self.owner):
             w = self.weights[f"weight{layer}"]
-            free, strength = owner < 0, w.detach().abs()
+            free, strength = (owner < 0) & mine, w.detach().abs()
             rank = torch.where(free, strength, -1.0).flatten(1).argsort(1, descending=True).argsort(1).view_as(w)
-            keep = free & (rank < (free.flatten(1).sum(1) * share).round().long().view(-1, 1, 1))
-            self.owner[layer] = torch.where(keep, torch.full_like(owner, k), owner)
+            keep = free & (rank < (free.flatten(1).sum(1) * share.to(w)).round().long().view(-1, 1, 1))
+            self.owner[layer] = torch.where(keep, self._count(owner).to(owner.dtype), owner)
             w.masked_fill_(free & ~keep, 0.0)
-        self.ended = self.ended + 1
+        self.ended = self.ended + who
+
+    def _count(self, owner: Tensor) -> Tensor:
+        """How many contexts have ended for each subject: [s, 1, 1]."""
+        return torch.from_numpy(self.ended).to(owner.device)[:, None, None]

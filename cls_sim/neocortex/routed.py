@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import each
+from cls_sim.core.draws import each, updated
 from cls_sim.core.errors import Refused, real
 from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
@@ -168,7 +168,7 @@ class Attentive(Routed):
 
             self.weights[f"gate{layer}"] = leaf(each(spec.seeds, f"neocortex.gate{layer}", draw), spec)
         self.spent = [torch.zeros(spec.subjects, width, device=spec.device) for width in self.hidden]
-        self.ended = np.zeros(1, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)
         return self.told()
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
@@ -192,9 +192,10 @@ class Attentive(Routed):
         free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
         return free
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        k = int(self.ended[0]) % self.spec.contexts
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        k = torch.from_numpy(self.ended % self.spec.contexts).to(self.spec.device)
+        s = torch.arange(len(k), device=k.device)
         for layer, spent in enumerate(self.spent):
-            gates = (self.s_max * self.weights[f"gate{layer}"].detach()[:, k]).sigmoid()
-            self.spent[layer] = torch.maximum(spent, gates)
-        self.ended = self.ended + 1
+            gates = (self.s_max * self.weights[f"gate{layer}"].detach()[s, k]).sigmoid()
+            self.spent[layer] = updated(who, torch.maximum(spent, gates), spent)
+        self.ended = self.ended + who

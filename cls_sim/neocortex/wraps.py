@@ -76,8 +76,8 @@ class CortexLesion(Wrap, Neocortex):
     def weights(self) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.neocortex.weights
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.neocortex.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.neocortex.context_end(view, clock, who)
 
     def learnt(self, batch: Batch, active: np.ndarray) -> None:
         self.neocortex.learnt(batch, active)

@@ -93,30 +93,34 @@ class ExpertGate(Readout):
         width = math.prod(spec.inputs)
         if self.components >= width:
             raise Refused("components", f"is {self.components} of {width} inputs", "give fewer")
-        self.spec, self.ended = spec, np.zeros(1, np.int64)
+        self.spec, self.ended = spec, np.zeros(spec.subjects, np.int64)
         self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
         self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)
         return spec
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        width, k = self.centre.shape[2], int(self.ended[0]) % self.spec.contexts
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        width, k = self.centre.shape[2], torch.from_numpy(self.ended % self.spec.contexts)[who]
         moment = torch.zeros(self.spec.subjects, width, width, device=self.spec.device)
-        total, rows = torch.zeros(self.spec.subjects, width, device=self.spec.device), 0
+        total, rows = torch.zeros(self.spec.subjects, width, device=self.spec.device), moment.new_zeros(len(who), 1)
         for batch in view.revisit(1000):
             x, w = batch.x.flatten(2), batch.weights()[..., None]
             moment += (x * w).mT @ x
             total, rows = total + (x * w).sum(1), rows + w.sum(1)
-        mean = total / rows
-        spread = moment - rows[..., None] * mean[:, :, None] * mean[:, None] if isinstance(rows, Tensor) else moment
-        self.centre[:, k] = mean
-        self.axes[:, k] = torch.linalg.eigh(spread.double()).eigenvectors[..., -self.components :].float()
-        self.ended = self.ended + 1
+        mine = torch.from_numpy(np.flatnonzero(who)).to(total.device)
+        mean = (total / rows)[mine]
+        spread = moment[mine] - rows[mine, :, None] * mean[:, :, None] * mean[:, None]
+        self.centre[mine, k] = mean
+        self.axes[mine, k] = torch.linalg.eigh(spread.double()).eigenvectors[..., -self.components :].float()
+        self.ended = self.ended + who
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         flat, errors = x.flatten(2), []
-        for k in range(max(1, min(int(self.ended[0]), self.spec.contexts))):
+        met = np.clip(self.ended, 1, self.spec.contexts)
+        for k in range(met.max()):
             away = flat - self.centre[:, k, None]
-            errors.append(away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2))
+            unmet = torch.from_numpy(met <= k).to(flat.device)[:, None]
+            error = away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2)
+            errors.append(error.masked_fill(unmet, torch.inf))
         error = torch.stack(errors, 2)  # [s, b, k]
         guess = error.argmin(2) if context is None else context
         scores = neocortex.scores(x, guess)

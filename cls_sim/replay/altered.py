@@ -12,7 +12,7 @@ from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws
+from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import Refused, real
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
@@ -48,12 +48,14 @@ class Altered(Within):
         old = torch.full_like(altered.scores, torch.nan) if batch.scores is None else batch.scores
         return altered.with_(x=x, scores=torch.where(here[..., None], old, altered.scores))
 
-    def _lots(self, name: str, part: str, ticks: np.ndarray, shape: tuple[int, ...], kind: str = "uniform") -> Tensor:
-        """Draws [s, *shape] for this purpose."""
-        if (name, part, shape) not in self._draws:
+    def _lots(
+        self, name: str, part: str, ticks: np.ndarray, batch: Batch, shape: tuple[int, ...], kind: str = "uniform"
+    ) -> Tensor:
+        """Draws [s, b, *shape] for this purpose and the rows of this batch."""
+        if (name, part) not in self._draws:
             purpose = f"replay.{type(self).__name__.lower()}.{name}.{part}"
-            self._draws[name, part, shape] = Draws(self.spec.seeds, purpose, shape, kind, self.spec.device)
-        return self._draws[name, part, shape].at(ticks)
+            self._draws[name, part] = BatchDraws(self.spec.seeds, purpose, kind, self.spec.device)
+        return self._draws[name, part].at(ticks, (batch.rows, *shape), sizes=batch.sizes)
 
 
 class Augmented(Altered):
@@ -104,9 +106,9 @@ class Augmented(Altered):
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         x = batch.x
         if self.shift or self.turn or self.scale:
-            x = self._moved(x, 2 * self._lots("move", part, ticks, (batch.rows, 4)).to(x.dtype) - 1)
+            x = self._moved(x, 2 * self._lots("move", part, ticks, batch, (4,)).to(x.dtype) - 1)
         if self.noise:
-            x = x + self.noise * self._lots("noise", part, ticks, tuple(x.shape[1:]), "normal")
+            x = x + self.noise * self._lots("noise", part, ticks, batch, tuple(x.shape[2:]), "normal")
         return batch.with_(x=x)
 
     def _moved(self, x: Tensor, lots: Tensor) -> Tensor:
@@ -163,10 +165,12 @@ class Blended(Altered):
         self.most = real("most", most, 0.0, 0.5, open_low=True)
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
-        lots = self._lots("pair", part, ticks, (batch.rows, 2))
+        lots = self._lots("pair", part, ticks, batch, (2,))
         there = batch.present() & (batch.source != LIVED)
         order = torch.where(there, lots[..., 0], 2.0).argsort(1)  # those that are there, by lot
-        partner = torch.empty_like(order).scatter_(1, order, order.roll(1, 1))
+        sizes = np.full(len(order), batch.rows) if batch.sizes is None else np.maximum(batch.sizes, 1)
+        before = torch.from_numpy((np.arange(batch.rows) - 1) % sizes[:, None]).to(order.device)
+        partner = torch.empty_like(order).scatter_(1, order, order.gather(1, before))
         rows = torch.arange(len(order), device=order.device)[:, None]
         share = torch.where(there & there[rows, partner], self.most * lots[..., 1], 0.0).to(batch.x.dtype)
         x = torch.lerp(batch.x, batch.x[rows, partner], share.view(*share.shape, *[1] * (batch.x.ndim - 2)))

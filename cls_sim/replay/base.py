@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
+import numpy as np
+
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Part, Spec, View
@@ -38,5 +40,5 @@ class Within(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.policy.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.policy.context_end(view, clock, who)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
-from cls_sim.core.draws import Draws, over
+from cls_sim.core.draws import BatchDraws, over
 from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, View, Wrap, per_subject
 from cls_sim.hippocampus.base import Hippocampus
@@ -28,11 +28,11 @@ class _Night(Wrap, Within):
     def _settle(self, spec: Spec) -> None:
         self._spec, self._draws = spec, {}
 
-    def _at(self, purpose: str, shape: tuple[int, ...], kind: str, clock: Clock) -> Tensor:
-        """This replay step's draws [s, *shape] of each subject."""
-        if shape not in self._draws:
-            self._draws[shape] = Draws(self._spec.seeds, purpose, shape, kind, self._spec.device)
-        return self._draws[shape].at(clock.replay)
+    def _at(self, purpose: str, batch: Batch, shape: tuple[int, ...], kind: str, clock: Clock) -> Tensor:
+        """This replay step's draws [s, b, *shape] for the rows of a batch."""
+        if purpose not in self._draws:
+            self._draws[purpose] = BatchDraws(self._spec.seeds, purpose, kind, self._spec.device)
+        return self._draws[purpose].at(clock.replay, (batch.rows, *shape), sizes=batch.sizes)
 
 
 class Disrupted(_Night):
@@ -65,7 +65,7 @@ class Disrupted(_Night):
         fraction = self._fraction * self.span.lasts(clock)
         if not fraction.any():
             return batch
-        draws = self._at("replay.disrupted", (batch.rows,), "uniform", clock)
+        draws = self._at("replay.disrupted", batch, (), "uniform", clock)
         stays = draws >= torch.from_numpy(fraction).to(draws.device)[:, None]
         return batch.with_(weight=batch.weights() * stays)
 
@@ -97,5 +97,5 @@ class NoisyReplay(_Night):
         sd = self._sd * self.span.lasts(clock)
         if not sd.any():
             return batch
-        noise = self._at("replay.noise", tuple(batch.x.shape[1:]), "normal", clock)
+        noise = self._at("replay.noise", batch, tuple(batch.x.shape[2:]), "normal", clock)
         return batch.with_(x=batch.x + noise * over(torch.from_numpy(sd).to(noise), noise))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock, in_rem
-from cls_sim.core.draws import Draws
+from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import Refused, flag, real
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
@@ -33,10 +33,12 @@ class Shuffled(Within):
     1
     """
 
-    derived = frozenset({"_spec", "_draws"})
+    derived = frozenset({"_draws"})
 
     def begin(self, spec: Spec) -> Spec:
-        self._spec, self._draws = spec, {}
+        self._draws = {
+            part: BatchDraws(spec.seeds, f"replay.shuffled.{part}", device=spec.device) for part in ("night", "day")
+        }
         return self.begin_inside("policy", spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -48,14 +50,12 @@ class Shuffled(Within):
         return batch if batch is lived else self._shuffled(batch, "day", clock.experience)
 
     def _shuffled(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
-        if (part, batch.rows) not in self._draws:
-            purpose = f"replay.shuffled.{part}"
-            self._draws[part, batch.rows] = Draws(self._spec.seeds, purpose, (batch.rows,), device=self._spec.device)
         moves = batch.present() & (batch.source != LIVED)
         stay = torch.arange(1.0, batch.rows + 1, dtype=torch.float64, device=moves.device)
         # Both orders list the rows that move first (by place, by lot), then those that stay in one order.
         place = torch.where(moves, stay - batch.rows - 1, stay).argsort(1)
-        lot = torch.where(moves, self._draws[part, batch.rows].at(ticks) - 1, stay).argsort(1)
+        draws = self._draws[part].at(ticks, (batch.rows,), sizes=batch.sizes)
+        lot = torch.where(moves, draws - 1, stay).argsort(1)
         source = torch.empty_like(place).scatter_(1, place, lot)  # [s, b]: whose answer each row gets
         rows = torch.arange(len(source), device=source.device)[:, None]
         scores = None if batch.scores is None else batch.scores[rows, source]
@@ -125,6 +125,9 @@ class Interleaved(Within):
         else:
             before = self._starts[context - 1] if self.only_old else None
             old = self.policy.awake(hippocampus, replace(view, latest=lambda: lived), clock, before)
+        if (alone := share == 1).any():  # what these subjects learn from is the lived rows, as when nobody remembers
+            old = old.with_(weight=old.weights() * torch.from_numpy(~alone).to(self._device)[:, None])
+            old = old.with_(sizes=np.where(alone, 0, old.rows))
         return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
@@ -172,9 +175,9 @@ class Mixed(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.stored.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.stored.context_end(view, clock)
-        self.dreamed.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.stored.context_end(view, clock, who)
+        self.dreamed.context_end(view, clock, who)
 
 
 class Staged(Replay):
@@ -210,16 +213,21 @@ class Staged(Replay):
         if rem.all() or not rem.any():
             return (self.rem if rem.all() else self.nrem).draw(hippocampus, neocortex, view, clock)
         batches = [policy.draw(hippocampus, neocortex, view, clock) for policy in (self.nrem, self.rem)]
-        there = [torch.from_numpy(who).to(batches[0].x)[:, None] for who in (~rem, rem)]
-        one, other = (batch.with_(weight=batch.weights() * who) for batch, who in zip(batches, there, strict=True))
+        one, other = (
+            batch.with_(
+                weight=batch.weights() * torch.from_numpy(who).to(batch.x)[:, None],
+                sizes=who * (batch.rows if batch.sizes is None else batch.sizes),
+            )
+            for batch, who in zip(batches, (~rem, rem), strict=True)
+        )
         return one.join(other)
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.nrem.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.nrem.context_end(view, clock)
-        self.rem.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.nrem.context_end(view, clock, who)
+        self.rem.context_end(view, clock, who)
 
 
 class AwakeAsleep(Replay):
@@ -250,9 +258,9 @@ class AwakeAsleep(Replay):
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.awake.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock) -> None:
-        self.awake.context_end(view, clock)
-        self.asleep.context_end(view, clock)
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        self.awake.context_end(view, clock, who)
+        self.asleep.context_end(view, clock, who)
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
@@ -263,4 +271,4 @@ def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
     there, least = new_sum + old_sum, torch.finfo(new_w.dtype).tiny
     new_w = new_w * (there * share / new_sum.clamp(min=least))
     old_w = old_w * (there * (1 - share) / old_sum.clamp(min=least))
-    return lived.join(old).with_(weight=torch.cat((new_w, old_w), 1))
+    return lived.with_(weight=new_w).join(old.with_(weight=old_w))

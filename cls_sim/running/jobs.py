@@ -49,7 +49,7 @@ def live(
         kept.wandb_run = stack.enter_context(WandbRun(job.arm.cfg["wandb"], folder, job.name, job.arm.cfg, kept.trace))
         if not kept.life.over:
             report.unlink(missing_ok=True)
-        bar = sinks.progress(kept.life, job.arm.cfg["days"], job.arm.name) if show else None
+        bar = sinks.progress(kept.life, job.arm.name) if show else None
         try:
             kept.live(bar)
         except Interrupted:

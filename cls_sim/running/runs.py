@@ -36,10 +36,12 @@ WAITING = 16  # lives that are made before the first is lived: memory is bounded
 
 
 def run(life: Life, days: float | None = None, *, trace: Trace | None = None, progress: bool = True) -> Trace:
-    """Live on until `days` of age (None: until the world ends) and return what the probes saw.
+    """Live `days` more from now (None: until the world ends) and return what the probes saw.
 
     Can be interrupted and called again: Ctrl-C waits until the tick and its exams are over, so that the life goes on
-    where it was (a second one does not wait).  Raises Diverged as soon as a number of the cortex is none any more.
+    where it was (a second one does not wait); `life.clock.day` tells how old it is.  With the `trace` of an earlier
+    run, its row of life.end gives way: the life has gone on.  Raises Refused where the world has not so many days
+    left, Diverged as soon as a number of the cortex is none any more.
 
     >>> from cls_sim.config.configs import build
     >>> trace = run(build("experiment=digits", "subjects=2", "size=small"), days=1)
@@ -47,14 +49,16 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
     (2, 5)
     """
     trace, finite, everybody = Trace() if trace is None else trace, FiniteCheck(life), np.ones(life.spec.subjects, bool)
-    life.horizon = life.until(days)
+    life.horizon = life.ahead(days)
+    if trace.rows and trace.rows[-1]["moment"] == "life.end":
+        trace.cut(len(trace) - 1)
 
     def look(moment: Moment) -> None:
         readings = life.measure(moment)
         if readings:
             trace.append(moment, life.clock, {name: value.cpu().numpy() for name, value in readings.items()})
 
-    bar = sinks.progress(life, days, "life") if progress else None
+    bar = sinks.progress(life, "life") if progress else None
     try:
         with heeded("SIGINT", leaves=False) as ear, finite:
             if life.clock.tick == 0:
@@ -69,6 +73,7 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
                     bar.update(life.clock)
             look(Moment("life.end", everybody))
     finally:
+        life.horizon = life.world.length
         if bar:
             bar.close()
     return trace

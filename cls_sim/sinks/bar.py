@@ -60,9 +60,9 @@ class Progress:
         self._bar.set_postfix_str(f"day {clock.day.mean():.1f}, night {clock.night.max()}, {asleep}", refresh=True)
 
 
-def progress(life: Any, days: float | None = None, label: str = "life", *, quiet: bool | None = None) -> Progress:
-    """A bar for a life of `days` (None: until its world ends): call `update(life.clock)` and, at last, `close()`."""
-    return Progress(life.until(days), label, quiet=quiet)
+def progress(life: Any, label: str = "life", *, quiet: bool | None = None) -> Progress:
+    """A bar for a life until its horizon: call `update(life.clock)` and, at last, `close()`."""
+    return Progress(life.horizon, label, quiet=quiet)
 
 
 def _watched() -> bool:

@@ -157,6 +157,10 @@ class Associations(World):
         for start in range(0, self.items, size):
             yield self._batch(items[:, start : start + size], born[:, None])
 
+    def ended(self, clock: Clock) -> np.ndarray:
+        stretches = super().ended(clock)
+        return np.where(stretches < 0, -1, self._sequence[stretches])
+
 
 def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:
     if isinstance(visits, (str, int)) or not hasattr(visits, "__len__") or not len(visits):

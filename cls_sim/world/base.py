@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 
+import numpy as np
+
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Part, Spec
@@ -14,7 +16,7 @@ class World(Part):
     """A world is a function of the clock: it keeps no cursor, so a life stops and resumes at any tick.
 
     After `begin`:
-    ends    experiences (counts) at which a context ends, told to the subject or not
+    ends    experiences (counts) at which a context ends, rising, told to the subject or not
     length  experiences until the world ends, or None if it never does
     """
 
@@ -35,4 +37,8 @@ class World(Part):
 
     @abstractmethod
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The training data of the context that ended last, once, in batches of `size`; None of it is new."""
+        """The training data of the context that ended last, each subject's own, once, in batches of `size`."""
+
+    def ended(self, clock: Clock) -> np.ndarray:
+        """The number of the context whose stretch ended last, for each subject: int64 [s], -1 before any."""
+        return np.searchsorted(np.asarray(self.ends, np.int64), clock.experience, side="right") - 1

@@ -14,6 +14,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, choice, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
+from cls_sim.world.plan import padded
 
 RELATIONS = ("isa", "is", "can", "has")
 ATTRIBUTES = (
@@ -123,12 +124,17 @@ class Semantic(World):
         return self.exam(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The rows of the context that ended last."""
-        batch, size = self.exam(int((clock.experience > self.first).all())), whole("size", size)
-        first = 0 if batch.rows > len(RELATIONS) else len(KNOWN) * len(RELATIONS)
+        """The rows of the context that ended last, each subject's own."""
+        size, context = whole("size", size), self._context.cpu().numpy()
+        late = clock.experience > self.first
+        rows, weight = padded([np.flatnonzero(context == mine) for mine in late])
+        items = torch.from_numpy(np.broadcast_to(rows, (len(late), rows.shape[1])).copy()).to(self._x.device)
+        there = None if weight is None else torch.from_numpy(weight).to(self._x.device)
         born = torch.from_numpy(clock.experience - 1).to(self._x.device)[:, None]
-        for start in range(first, first + batch.rows, size):
-            yield self._batch(slice(start, min(start + size, first + batch.rows)), born)
+        batch = self._batch(slice(None), born)
+        for start in range(0, items.shape[1], size):
+            part = slice(start, start + size)
+            yield batch.at(items[:, part]).with_(weight=None if there is None else there[:, part])
 
     def question(self, item: str, relation: str, attribute: str) -> tuple[int, int]:
         """The row of `next` that asks it, and the output that answers."""

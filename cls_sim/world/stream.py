@@ -248,6 +248,10 @@ class Stream(World):
             rows = (items[:, part], None if weight is None else weight[:, part])
             yield self._of(self._learnt, rows, born[:, part])
 
+    def ended(self, clock: Clock) -> np.ndarray:
+        stretches = super().ended(clock)
+        return np.where(stretches < 0, -1, self._visits[stretches])
+
     def _lived(self, subject: int, ended: int) -> np.ndarray:
         """When each item of the stretch that ended last was lived last: int64 [n], -1: never."""
         share = self._shares[subject]

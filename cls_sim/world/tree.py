@@ -14,6 +14,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
+from cls_sim.world.plan import padded
 
 
 class Tree(World):
@@ -106,10 +107,14 @@ class Tree(World):
         return self.exam(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The rows of the context that ended last."""
-        late, size = bool((clock.experience > 1).all()), whole("size", size)
-        items = len(self._x) - 1
-        first, last = (items, items + 1) if late else (0, items)
-        born = torch.full((1, 1), int(late), device=self._x.device)
-        for start in range(first, last, size):
-            yield self._batch(slice(start, min(start + size, last)), born)
+        """The rows of the context that ended last, each subject's own."""
+        size, context = whole("size", size), self._context.cpu().numpy()
+        late = clock.experience > 1
+        rows, weight = padded([np.flatnonzero(context == mine) for mine in late])
+        items = torch.from_numpy(np.broadcast_to(rows, (len(late), rows.shape[1])).copy()).to(self._x.device)
+        there = None if weight is None else torch.from_numpy(weight).to(self._x.device)
+        born = torch.from_numpy(late.astype(np.int64)).to(self._x.device)[:, None]
+        batch = self._batch(slice(None), born)
+        for start in range(0, items.shape[1], size):
+            part = slice(start, start + size)
+            yield batch.at(items[:, part]).with_(weight=None if there is None else there[:, part])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from cls_sim.core.batch import Batch
@@ -30,6 +31,9 @@ class Seen(Wrap, World):
 
     def exam(self, context: int) -> Batch:
         return self.world.exam(context)
+
+    def ended(self, clock: Clock) -> np.ndarray:
+        return self.world.ended(clock)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         return self.world.revisit(clock, size)

@@ -1,0 +1,133 @@
+"""What parts announce to one another in the Spec: at birth, and where a branch brings in other parts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Part, Spec
+
+Told = dict[str, tuple[Spec, Spec]]  # kind of part → the spec that its part has heard, and the one that it announced
+Change = Part | Callable[[Any], Part]
+
+FOR_LIFE = {  # fields of Spec that no branch can change, and why
+    "inputs": "weights and memories are of the size of an input",
+    "outputs": "weights and memories are of the number of outputs",
+    "regression": "what was learnt answers with labels or with numbers",
+    "contexts": "what was learnt is kept by context",
+    "quantum": "memories are kept in the form of the inputs",
+    "per_day": "ages in days would jump",
+    "features": "others hold the cortex' weights by their sizes",
+    "weights": "others hold the cortex' weights by their sizes",
+}
+
+
+def begun(parts: Mapping[str, Part], spec: Spec) -> Told:
+    """Begin parts in this order, each with what those before it have announced."""
+    told: Told = {}
+    for kind, part in parts.items():
+        with under(kind):
+            told[kind] = spec, part.begin(spec)
+        spec = told[kind][1]
+    return told
+
+
+def branched(parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change]) -> tuple[dict[str, Part], Told]:
+    """Copies of parts for a branch in which some are changed, all of which have heard what the others announce.
+
+    A change is a part, which begins fresh, or a function part → part (a wrap).  A part that hears another spec than it
+    has heard so far makes its tables again, and keeps its state bit for bit, as in a life that goes on from a
+    checkpoint.  Raises Refused where the spec differs in what holds for life, or a state no longer fits it.
+    """
+    for kind in changes:
+        if kind not in parts:
+            raise Refused(kind, "is no part of a life", f"change one of {', '.join(parts)}")
+    copies: dict[str, Part] = {}
+    again: Told = {}
+    spec = next(iter(told.values()))[0]
+    for kind, old in parts.items():
+        heard, announced = told[kind]
+        change = changes.get(kind)
+        with under(kind):
+            if isinstance(change, Part):
+                part, said = change, change.begin(spec)
+            else:
+                part, said = copy.deepcopy(old), announced
+                if not same(spec, heard):
+                    said = rehear(part, spec)
+                if change is not None:
+                    part = change(part)
+                    said = copy.deepcopy(part).begin(spec)  # a copy's: what is inside has a past
+            _holds(announced, said)
+        copies[kind], again[kind], spec = part, (spec, said), said
+    return copies, again
+
+
+def hear(listeners: Mapping[str, Any], spec: Spec, *, again: bool = False) -> None:
+    """Let probes hear a spec (those that are parts), at birth or again in mid-life; the keys are those of messages."""
+    for key, one in listeners.items():
+        if isinstance(one, Part):
+            with under(key):
+                rehear(one, spec) if again else one.begin(spec)
+
+
+def rehear(part: Part, spec: Spec) -> Spec:
+    """Let a part in mid-life hear another spec, and return what it announces.
+
+    Its tables are made again, its state stays.
+    """
+    state = copy.deepcopy(part).state()
+    said = part.begin(spec)
+    try:
+        part.load(state)
+    except Refused as refused:
+        reason = f"does not fit what other parts announce in this branch ({refused.key.partition('.')[2]} "
+        remedy = "change only what leaves its sizes as they are, or live this arm from birth"
+        raise Refused("", reason + f"{refused.reason})", remedy) from None
+    return said
+
+
+def same(one: Spec, other: Spec) -> bool:
+    """Whether two specs say the same."""
+    return all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Spec))
+
+
+@contextmanager
+def under(key: str) -> Iterator[None]:
+    """What is refused within is told under this key."""
+    try:
+        yield
+    except Refused as refused:
+        raise refused.under(key) from None
+
+
+def _holds(before: Spec, now: Spec) -> None:
+    """Refuse a branch that changes what holds for life."""
+    for name, why in FOR_LIFE.items():
+        old, new = getattr(before, name), getattr(now, name)
+        if not _equal(old, new):
+            reason = f"announces {name}={_shown(new)} in a life of {name}={_shown(old)}, but {why}"
+            remedy = f"keep {name} as it is (here {_shown(old)}), or live this arm from birth"
+            raise Refused("", reason, remedy)
+
+
+def _shown(value: Any) -> str:
+    return f"{len(value)} tensors" if isinstance(value, Mapping) else str(value)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return np.array_equal(one, other)
+    return bool(one == other)

@@ -1,0 +1,168 @@
+"""A subject's life does not depend on who else is simulated, also where subjects are out of phase.
+
+Version 0.1 did the work at a context's end for the whole cohort whenever one subject's context ended.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import cls_sim as cls
+from cls_sim.config import configs
+from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Part
+from tests.test_methods import METHODS, possible, settings
+
+SUBJECTS = 3
+STEPS = 50  # weights are compared over so many ticks
+PRESSURE = {
+    "_target_": "cls_sim.Pressure",
+    "wake": 8,
+    "rise": [0.31, 0.17, 0.23],
+    "fall": [0.5, 0.26, 0.34],
+    "high": 1.0,
+}
+ORDERS = ("fuzzy", "recurring", "cumulative", "iid")
+
+
+@dataclass
+class Seen:
+    """What a life did: weights [s, …] after each tick, its state [s, …] after tick STEPS, and the rows of each subject
+    that its cortex learnt from.
+    """
+
+    life: cls.Life
+    weights: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    state: dict[str, np.ndarray] = field(default_factory=dict)
+    batches: list[list[tuple[int, dict[str, torch.Tensor]]]] = field(default_factory=list)
+
+
+def configured(method: str, **world: Any) -> dict[str, Any]:
+    """A method's configuration: a tiny life in which subjects sleep when they need it."""
+    cfg = copy.deepcopy(settings(method, "class" if possible(method, "class") else "task"))
+    cfg["world"] |= {"per_context": 12, "batch": 8, **world}
+    if cfg["plasticity"]["_target_"] == "cls_sim.Settling":  # it needs to know how long a night will be
+        cfg["plasticity"] = {"_target_": "cls_sim.WakeNight", "wake": 0.0, "night": 0.01}
+    return cfg | {"rhythm": PRESSURE, "subjects": SUBJECTS, "chunk": None}
+
+
+def lived(cfg: dict[str, Any], first: int = 0, subjects: int = SUBJECTS) -> Seen:
+    """The life of these subjects of the cohort, and what was seen of it."""
+    life = configs.make_life(cfg, subjects, cfg["seed"] + first)
+    seen = Seen(life, batches=[[] for _ in range(subjects)])
+    step = life.consolidation.step
+
+    def watched(cortex: cls.Neocortex, batch: Batch, rate: np.ndarray, view: Any) -> None:
+        for i, there in enumerate(batch.present() & torch.from_numpy(rate > 0)[:, None]):
+            if there.any():
+                rows = {k: getattr(batch, k)[i][there].clone() for k in ("x", "y", "context", "born", "item", "source")}
+                seen.batches[i].append((life.clock.tick, rows))
+        step(cortex, batch, rate, view)
+
+    life.consolidation.step = watched  # pyright: ignore[reportAttributeAccessIssue]
+    while not life.over:
+        life.step()
+        if life.clock.tick <= STEPS:
+            seen.weights.append({name: w.detach().clone() for name, w in life.neocortex.weights.items()})
+            seen.state = dict(leaves("", life.state()))
+    return seen
+
+
+def leaves(name: str, node: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The tensors and arrays of a state, by path, copied."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from leaves(f"{name}.{key}", value)
+    else:
+        yield name, np.array(node)
+
+
+def agree(together: Seen, alone: Seen, first: int) -> None:
+    """The subjects of `alone` live as in company: data bit for bit, weights within 1e-5, accuracy within a question."""
+    n = alone.life.spec.subjects
+    mine = slice(first, first + n)
+    for name in ("experience", "replay", "night"):
+        assert np.array_equal(getattr(together.life.clock, name)[mine], getattr(alone.life.clock, name)), name
+    for name, count in alone.life.ledger.counts.items():
+        assert np.allclose(together.life.ledger.counts[name][mine], count), f"ledger: {name}"
+    for i in range(n):
+        ours, theirs = together.batches[first + i], alone.batches[i]
+        assert [tick for tick, _ in ours] == [tick for tick, _ in theirs]
+        for (tick, a), (_, b) in zip(ours, theirs, strict=True):
+            for name in ("source", "context", "born", "item", "y"):
+                assert torch.equal(a[name], b[name]), (tick, name)
+            told = a["source"] != DREAMED  # a dream is made of weights
+            assert torch.equal(a["x"][told], b["x"][told]), tick
+            assert tick > STEPS or torch.allclose(a["x"], b["x"], atol=1e-4), tick
+    for tick, (a, b) in enumerate(zip(together.weights, alone.weights, strict=False), 1):
+        for name, w in b.items():
+            assert (a[name][mine] - w).abs().max() <= 1e-5, (tick, name)
+    for name, b in alone.state.items():
+        if name == ".clock.tick":
+            continue
+        assert len(b) == n, f"{name} has no subject axis: {b.shape}"
+        away = np.abs(together.state[name][mine].astype(np.float64) - b).max(initial=0)
+        # of the largest number; whole numbers below a million are the same
+        assert away <= (1e-6 if b.dtype.kind in "iub" else 1e-4) * max(1.0, np.abs(b).max(initial=0)), name
+    for context in range(alone.life.spec.contexts):
+        exam = alone.life.world.exam(context)
+        questions = exam.present().sum(1)
+        found = (grades(together.life, context)[mine] - grades(alone.life, context)).abs()
+        assert (found <= 1.001 / questions).all(), (context, found * questions)
+
+
+def grades(life: cls.Life, context: int) -> torch.Tensor:
+    """The share of right answers [s] to the exam of one context."""
+    exam = life.world.exam(context)
+    answer = life.readout.answer(exam.x, life.told(exam), life.hippocampus, life.neocortex)
+    weights = exam.weights().double()
+    return ((answer.scores.argmax(2) == exam.y) * weights).sum(1) / weights.sum(1)
+
+
+def compared(cfg: dict[str, Any], chunks: tuple[int, ...]) -> Seen:
+    """A cohort of three, against the same subjects in chunks of these sizes."""
+    together, first = lived(cfg), 0
+    assert len(set(together.life.clock.replay)) > 1, "subjects are out of phase"
+    for subjects in chunks:
+        agree(together, lived(cfg, first, subjects), first)
+        first += subjects
+    return together
+
+
+def parts_of(part: Part) -> list[Part]:
+    return [part, *(inner for _, one in part.parts() for inner in parts_of(one))]
+
+
+def works_at_ends(cfg: dict[str, Any]) -> bool:
+    """Whether some part of this life has work of its own to do where a context ends."""
+    life = configs.make_life(cfg, 1, cfg["seed"])
+    everything = [inner for room in cls.ROOMS for inner in parts_of(getattr(life, room))]
+    return any(type(part).context_end is not Part.context_end for part in everything)
+
+
+ENDS = [method for method in METHODS if works_at_ends(configured(method))]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_cohort_out_of_phase_is_three_solo_lives(method: str):
+    compared(configured(method), (1, 1, 1))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("method", ENDS)
+def test_so_it_is_in_every_order_of_contexts_and_for_every_chunk(method: str, order: str):
+    cfg = configured(method, order=order)
+    try:
+        configs.make_life(cfg, 1, cfg["seed"])
+    except Refused:
+        assert order in ("fuzzy", "iid")  # where contexts end is not told
+        return
+    compared(cfg, (2, 1))
