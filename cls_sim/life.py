@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import numpy as np
 import torch
@@ -29,23 +29,13 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.probes.base import Probe, at
+from cls_sim.probes.changes import Changes
 from cls_sim.probes.evaluations import sharing
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import Cortex
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
-
-
-class Changes(TypedDict, total=False):  # of a twin: a part, or a function from the part that it has to another
-    world: World | Callable[[World], World]
-    rhythm: Rhythm | Callable[[Rhythm], Rhythm]
-    plasticity: Plasticity | Callable[[Plasticity], Plasticity]
-    neocortex: Neocortex | Callable[[Neocortex], Neocortex]
-    hippocampus: Hippocampus | Callable[[Hippocampus], Hippocampus]
-    replay: Replay | Callable[[Replay], Replay]
-    consolidation: Consolidation | Callable[[Consolidation], Consolidation]
-    readout: Readout | Callable[[Readout], Readout]
 
 
 class Life:

@@ -1,0 +1,32 @@
+"""What a twin of a life may be given: the type of `life.twin(…)`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypedDict
+
+from cls_sim.consolidation.base import Consolidation
+from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.neocortex.base import Neocortex
+from cls_sim.plasticity.base import Plasticity
+from cls_sim.readout.base import Readout
+from cls_sim.replay.base import Replay
+from cls_sim.rhythm.base import Rhythm
+from cls_sim.world.base import World
+
+
+class Changes(TypedDict, total=False):
+    """Each kind of part: another part, or a function from the present part to one (a wrap).
+
+    >>> from cls_sim import Lesion
+    >>> changes: Changes = {"hippocampus": Lesion}
+    """
+
+    world: World | Callable[[World], World]
+    rhythm: Rhythm | Callable[[Rhythm], Rhythm]
+    plasticity: Plasticity | Callable[[Plasticity], Plasticity]
+    neocortex: Neocortex | Callable[[Neocortex], Neocortex]
+    hippocampus: Hippocampus | Callable[[Hippocampus], Hippocampus]
+    replay: Replay | Callable[[Replay], Replay]
+    consolidation: Consolidation | Callable[[Consolidation], Consolidation]
+    readout: Readout | Callable[[Readout], Readout]
