@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import real
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.wrap import Wrap, of_kind
 
 Named = dict[str, Tensor]
 BELOW_ONE = 0.999999
@@ -155,7 +156,7 @@ class Adam(Rule):
             _flat(w).addcdiv_(m * step, v.sqrt().mul_(correction).add_(self.eps), value=-1)
 
 
-class Clipped(Rule):
+class Clipped(Wrap, Rule):
     """Another rule, given no gradient longer than so much:  g ← g · min(1, norm / |g|), |g| over all weights.
 
     rule  the rule that moves
@@ -170,14 +171,11 @@ class Clipped(Rule):
     [-0.6, -0.8]
     """
 
-    def __init__(self, *, rule: Rule, norm: float = 1.0):
-        if not isinstance(rule, Rule):
-            raise Refused("rule", f"{type(rule).__name__} does not move weights", "give Sgd(), Momentum() or Adam()")
-        self.rule, self.norm = rule, real("norm", norm, 0.0, open_low=True)
+    inside, null = "rule", {"norm": 1e30}
 
-    def begin(self, spec: Spec) -> Spec:
-        self.rule.begin(spec)
-        return super().begin(spec)
+    def __init__(self, *, rule: Rule, norm: float = 1.0):
+        super().__init__(of_kind("rule", rule, Rule, "give Sgd(), Momentum() or Adam()"))
+        self.norm = real("norm", norm, 0.0, open_low=True)
 
     @torch.no_grad()
     def update(self, weights: Named, gradients: Named, rate: np.ndarray, active: np.ndarray) -> None:
