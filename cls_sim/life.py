@@ -20,12 +20,14 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.contract import Contract, begun, changed, device_of, of_kind, probes_of
 from cls_sim.core.errors import Refused, real, whole
 from cls_sim.core.ledger import Ledger
 from cls_sim.core.part import Part, Spec, State, View, agree
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
+from cls_sim.plasticity.hours import schedule
 from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import Cortex
@@ -33,10 +35,15 @@ from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
 
+KINDS = dict(
+    zip(ROOMS, (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout), strict=True)
+)
+
 
 class Life:
     """One life of a cohort: the parts, the clock, and how they meet in a tick.
 
+    plasticity  a schedule; or a number (a constant rate), or a function of the age in days
     subjects  how many; subject i has seed `seed + i`, and its life does not depend on who else is simulated
     consolidation, readout  where not given: gradient descent by Adam on labels; the cortex answers
     among     where these subjects are part of a cohort: the place of the first, and how many there are in all, so that
@@ -53,7 +60,7 @@ class Life:
         neocortex: Neocortex,
         hippocampus: Hippocampus,
         rhythm: Rhythm,
-        plasticity: Plasticity,
+        plasticity: Plasticity | float | Callable[[float], float],
         replay: Replay,
         consolidation: Consolidation | None = None,
         readout: Readout | None = None,
@@ -63,26 +70,22 @@ class Life:
         device: str = "cpu",
         among: tuple[int, int] | None = None,
     ):
-        self.world, self.rhythm, self.plasticity = world, rhythm, plasticity
+        self.world, self.rhythm, self.plasticity = world, rhythm, schedule("plasticity", plasticity)
         self.neocortex, self.hippocampus = neocortex, hippocampus
         self.replay, self.consolidation, self.readout = replay, consolidation or Descent(), readout or Cortex()
-        self.probes = dict(probes or {})
+        for room, kind in KINDS.items():
+            of_kind(room, getattr(self, room), kind)
+        self.probes = probes_of(probes, Probe)
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
 
-        spec = Spec(seeds=self.seeds, device=torch.device(device), among=among)
+        spec = Spec(seeds=self.seeds, device=device_of(device), among=among)
         for room in ROOMS:
-            try:
-                spec = getattr(self, room).begin(spec)
-            except Refused as refused:
-                raise refused.under(room) from None
-        self.spec = spec
+            spec = begun(room, getattr(self, room), spec)
+        self.spec, self._first = spec, Contract(spec)
         for name, probe in self.probes.items():
             if isinstance(probe, Probe):
-                try:
-                    probe.begin(spec)
-                except Refused as refused:
-                    raise refused.under(f"probes.{name}") from None
+                begun(f"probes.{name}", probe, spec)
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
@@ -112,7 +115,7 @@ class Life:
             self.clock.asleep = self.rhythm.asleep(self.clock, self.view)
         asleep = self.clock.asleep
         awake = ~asleep & ~self._ended()
-        rate = self.plasticity.rate(self.clock)
+        rate = self._first("plasticity.rate", self.plasticity.rate(self.clock))
         if awake.any():
             self._wake(awake, rate * awake)
         if asleep.any():
@@ -123,18 +126,21 @@ class Life:
 
     def _wake(self, awake: np.ndarray, rate: np.ndarray) -> None:
         """By day: encode in one shot; learn slowly, often not at all."""
-        lived = self.world.next(self.clock)
+        lived = self._first("world.next", self.world.next(self.clock))
         self.ledger.add("lived", lived.rows, awake)
         if rate.any():
             lesson = self.replay.lesson(lived, self.hippocampus, self.neocortex, self.view, self.clock)
+            self._first("replay.lesson", lesson, self.replay, self.hippocampus)
             self.consolidation.step(self.neocortex, lesson, rate, self.view)
             self.ledger.add("wake_passes", lesson.count(), rate > 0)
             self.ledger.add("wake_dose", rate)
         self.hippocampus.encode(lived, self.view, self.clock, self._some(awake))
+        self._first("awake", self, lived)
 
     def _sleep(self, asleep: np.ndarray, rate: np.ndarray) -> None:
         """By night: replay to the cortex; the hippocampus fades, or dreams itself into shape."""
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
+        self._first("replay.draw", batch, self.replay, self.hippocampus)
         if rate.any():
             self.consolidation.step(self.neocortex, batch, rate, self.view)
             self.ledger.add("night_passes", batch.count(), rate > 0)
@@ -144,7 +150,7 @@ class Life:
     def _moments(self, awake: np.ndarray, asleep: np.ndarray) -> list[Moment]:
         """What this tick has ended.  A context ends when the nights that follow its last experience are over."""
         clock = self.clock
-        clock.asleep = self.rhythm.asleep(clock, self.view)
+        clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
         fell_asleep = clock.asleep & ~asleep
         clock.night += fell_asleep
         up_next = ~clock.asleep & (awake | asleep)
@@ -224,7 +230,7 @@ class Life:
     def measure(self, moment: Moment) -> dict[str, Tensor]:
         """What the probes that look at this moment read: name → [s] or [s, k]."""
         return {
-            name: (probe.measure(self) if isinstance(probe, Probe) else torch.as_tensor(probe(self)))
+            name: self._first.reading(name, probe.measure(self) if isinstance(probe, Probe) else probe(self))
             for name, probe in self.probes.items()
             if moment.name in (probe.at if isinstance(probe, Probe) else ("night.end", "life.end"))
         }
@@ -261,6 +267,7 @@ class Life:
                 change.begin(self.spec)
                 setattr(twin, room, change)
             else:
-                setattr(twin, room, change(getattr(twin, room)))
+                setattr(twin, room, changed(room, change, getattr(twin, room), KINDS[room]))
+        twin._first = self._first.without(changes)
         twin._look_around()
         return twin

@@ -26,7 +26,7 @@ class Binary(Wrap, Synapses):
     that of the weight, or by lot.  Draws are functions of the subject's seed and its count of steps.
     """
 
-    inside, null = "rule", None
+    inside = "rule"
     rule: Descent
     inner: dict[str, Tensor]
     derived = frozenset({"spec", "_draws", "_gain"})
@@ -127,6 +127,7 @@ class Cascade(Binary):
     10
     """
 
+    null = None
     derived = Binary.derived | {"_switch", "_deepen"}
 
     def __init__(self, *, rule: Descent | None = None, depth: int = 8, gain: float | list[float] = 1.0):
@@ -175,6 +176,7 @@ class Partition(Binary):
     4
     """
 
+    null = None
     derived = Binary.derived | {"_copies", "_copy"}
 
     def __init__(

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.contract import of_kind
 from cls_sim.core.errors import real
 from cls_sim.core.part import Part, Spec
-from cls_sim.core.wrap import Wrap, of_kind
+from cls_sim.core.wrap import Wrap
 
 Named = dict[str, Tensor]
 BELOW_ONE = 0.999999

@@ -143,6 +143,8 @@ def _seen(cortex: Any, lesion: Any, silent: dict[str, Tensor]) -> Any:
     kind, slot = _kind(type(cortex))
     seen = object.__new__(kind)
     object.__setattr__(seen, "__dict__", vars(cortex))
+    for name in getattr(type(cortex), "lesions", ()):
+        object.__setattr__(seen, name, object.__getattribute__(cortex, name))
     object.__setattr__(seen, slot, (lesion, silent))
     return seen
 
@@ -150,7 +152,8 @@ def _seen(cortex: Any, lesion: Any, silent: dict[str, Tensor]) -> Any:
 @functools.cache
 def _kind(kind: type) -> tuple[type, str]:
     """A cortex of this kind as a lesion leaves it, and where it knows the lesion from."""
-    slot = f"_lesion{len(kind.__mro__)}"  # a lesion of a lesion has two
+    before = getattr(kind, "lesions", ())  # a lesion of a lesion has two
+    slot = f"_lesion{len(before)}"
 
     def asks(name: str) -> Any:
         return lambda self, *args, **kwargs: getattr(kind.__getattribute__(self, slot)[0], name)(*args, **kwargs)
@@ -166,7 +169,12 @@ def _kind(kind: type) -> tuple[type, str]:
             return value | {name: value[name] * mask for name, mask in silent.items()}
         return value
 
-    methods = {"__getattribute__": read, "features": asks("features"), "answer": asks("answer")}
+    methods = {
+        "lesions": (*before, slot),
+        "__getattribute__": read,
+        "features": asks("features"),
+        "answer": asks("answer"),
+    }
     return type(kind.__name__, (kind,), {"__slots__": (slot,), "__module__": kind.__module__} | methods), slot
 
 

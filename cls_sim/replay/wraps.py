@@ -11,10 +11,11 @@ from torch import Tensor
 
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock, in_rem
+from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import Refused, flag, real
 from cls_sim.core.part import Spec, View
-from cls_sim.core.wrap import Wrap, of_kind
+from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay, Within
