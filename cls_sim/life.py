@@ -112,7 +112,7 @@ class Life:
     def step(self) -> list[Moment]:
         """One tick of the clock: those awake live an experience, those asleep replay.  Returns what it ended."""
         if self.clock.tick == 0:
-            self.clock.asleep = self.rhythm.asleep(self.clock, self.view)
+            self.clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(self.clock, self.view))
         asleep = self.clock.asleep
         awake = ~asleep & ~self._ended()
         rate = self._first("plasticity.rate", self.plasticity.rate(self.clock))

@@ -98,11 +98,11 @@ class Policy(cls.Replay):
 
     def draw(self, hippocampus: Any, neocortex: Any, view: Any, clock: Clock) -> Batch:
         alive = hippocampus.traces().alive
-        slot = alive.int().argsort(1, descending=True, stable=True)[:, :4]
+        slot = alive.int().argsort(dim=1, descending=True, stable=True)[:, :4]
         if self.breaks == "axis":
             slot = slot[0]
         if self.breaks == "dead":
-            slot = alive.int().argsort(1)[:, :4]
+            slot = alive.int().argsort(dim=1)[:, :4]
         batch = hippocampus.fetch(slot)
         if self.breaks == "weights":
             return batch.with_(weight=-batch.weights())
@@ -136,7 +136,7 @@ class Speaker(cls.Readout):
         novelty = scores.softmax(2).amax(2)
         scores = scores[:, :, 0] if self.breaks == "scores" else scores
         return Answer(
-            scores, torch.zeros(x.shape[:2], dtype=torch.int64), novelty * (5 if self.breaks == "novelty" else 1)
+            scores, torch.zeros(x.shape[:2], dtype=torch.int64), novelty + (5 if self.breaks == "novelty" else 0)
         )
 
 
@@ -178,7 +178,7 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
         ({"replay": lambda: Policy("axis")}, "replay.draw.slot: is of shape [4], expected [2, 4]"),
         (
             {"replay": lambda: Policy("dead")},
-            "replay.draw.slot: gives subject 0 rows of empty slots; 20 of its 40 slots",
+            "replay.draw.slot: gives subject 0 rows of empty slots; 48 of its 100 slots",
         ),
         ({"replay": lambda: Policy("weights")}, "replay.draw.weight: is from -1 to -1, expected 0 to inf"),
         ({"replay": lambda: Policy("label")}, "replay.draw.y: has labels from 10 to "),
@@ -221,7 +221,7 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
             "plasticity: Constant is a class, not a Plasticity; make one: Constant(...)",
         ),
         ({"plasticity": lambda: -0.1}, "plasticity: -0.1 is out of range; give a finite number from 0"),
-        ({"plasticity": lambda: lambda day: 0.1 - day}, "plasticity: -0.0666667 is out of range; give a finite number"),
+        ({"plasticity": lambda: lambda day: 0.1 - day}, "plasticity: -0.0666"),
         ({"probes": lambda: [cls.Accuracy()]}, "probes: is a list, and each probe needs a name; write {"),
         (
             {"probes": lambda: {"a": cls.Accuracy}},
@@ -235,8 +235,8 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
 def test_what_breaks_the_contract_is_refused_in_one_line(parts: dict[str, Any], line: str):
     made = {key: make() for key, make in parts.items()}
     if parts.keys() == {"replay"} and made["replay"].__class__ is Policy and made["replay"].breaks == "dead":
-        made["hippocampus"] = cls.Store(capacity=40)
-    assert line.replace("-0.0666667", "")[:30] in said(**made) or line in said(**made)
+        made["hippocampus"] = cls.Store(capacity=100)
+    assert line in said(**made)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -286,10 +286,10 @@ def test_an_unfinished_part_is_refused_when_it_is_made():
         def traces(self) -> Any: ...
 
     with pytest.raises(
-        Refused, match="^Half: has no method fetch, recall, stored_bytes; make a class that defines them$"
+        Refused, match=r"^Half: has no method fetch, recall, stored_bytes; make a class that defines them$"
     ):
         Half()
-    with pytest.raises(Refused, match="^Hippocampus: has no method encode, fetch, recall"):
+    with pytest.raises(Refused, match=r"^Hippocampus: has no method encode, fetch, recall"):
         cls.Hippocampus()
     with pytest.raises(TypeError):
         cls.NoHippocampus(capacity=3)  # type: ignore[call-arg]  # what takes no settings still refuses some
@@ -297,7 +297,7 @@ def test_an_unfinished_part_is_refused_when_it_is_made():
 
 def test_a_lesion_of_a_memory_that_cannot_lose_traces_says_what_it_lacks():
     life = live(small(2, hippocampus=Scratch()), 3)
-    with pytest.raises(Refused, match="fraction: Scratch has no silence and revive.*; define both, or give 1.0"):
+    with pytest.raises(Refused, match=r"fraction: Scratch has no silence and revive.*; define both, or give 1.0"):
         life.twin(hippocampus=lambda part: cls.Lesion(part, fraction=0.5))
     live(life.twin(hippocampus=cls.Lesion), 12)
 
@@ -554,7 +554,9 @@ def test_a_trace_of_a_life_with_batch_normalisation_is_that_of_each_alone():
     def net() -> nn.Module:
         return nn.Sequential(nn.Linear(64, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 10))
 
-    together = live(small(2, 7, neocortex=cls.Module(module=net)), 20)
-    alone = live(small(1, 8, neocortex=cls.Module(module=net)), 20)
+    together, alone = (
+        live(small(s, seed, neocortex=cls.Module(module=net), consolidation=cls.Descent(rule=cls.Sgd())), 20)
+        for s, seed in ((2, 7), (1, 8))
+    )
     for name, w in alone.neocortex.weights.items():
         torch.testing.assert_close(w[0], together.neocortex.weights[name][1], rtol=1e-4, atol=1e-5)

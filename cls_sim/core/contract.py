@@ -18,6 +18,8 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.errors import Refused
 from cls_sim.core.part import Part, Spec
 
+END = "end it with: return super().begin(spec)"
+AXES = "the first axis is the subject's, the second the row's"
 ROWS = 2  # rows of a question that is asked to see the shape of the answer
 SLACK = 1e-3  # how far beyond its range a number may lie by rounding
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -82,11 +84,9 @@ def begun(key: str, part: Part, spec: Spec) -> Spec:
         raise refused.under(key) from None
     if not isinstance(announced, Spec):
         reason = f"{name} returns {type(announced).__name__}, expected the Spec"
-        raise Refused(f"{key}.begin", reason, "end it with: return super().begin(spec)")
+        raise Refused(f"{key}.begin", reason, END)
     if key == "hippocampus" and not hasattr(part, "spec"):
-        raise Refused(
-            f"{key}.begin", f"{name} does not call super().begin(spec)", "end it with: return super().begin(spec)"
-        )
+        raise Refused(f"{key}.begin", f"{name} does not call super().begin(spec)", END)
     if key == "neocortex":
         _cortex(announced, part)
     return announced
@@ -161,19 +161,16 @@ def _asked(key: str, x: Tensor, ask: Callable[[], Any]) -> Any:
         raise
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
-        raise Refused(
-            key, f"fails on {list(x.shape)} ({said})", "the first axis is the subject's, the second the row's"
-        ) from error
+        raise Refused(key, f"fails on {list(x.shape)} ({said})", AXES) from error
 
 
 def _tensor(key: str, given: Any, shape: tuple[int | None, ...], kinds: tuple[torch.dtype, ...]) -> None:
     """Refuse what is no tensor of this shape (None: of any size) and type."""
     wanted = str(["b" if n is None else n for n in shape]).replace("'", "")
-    remedy = "the first axis is the subject's, the second the row's"
     if not isinstance(given, Tensor):
-        raise Refused(key, f"is a {type(given).__name__}, expected a tensor {wanted}", remedy)
+        raise Refused(key, f"is a {type(given).__name__}, expected a tensor {wanted}", AXES)
     if given.dim() != len(shape) or any(n not in (None, m) for n, m in zip(shape, given.shape, strict=True)):
-        raise Refused(key, f"is of shape {list(given.shape)}, expected {wanted}", remedy)
+        raise Refused(key, f"is of shape {list(given.shape)}, expected {wanted}", AXES)
     if given.dtype not in kinds:
         raise Refused(key, f"is of {given.dtype}, expected {kinds[-1]}", "convert it")
 
@@ -208,27 +205,23 @@ def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
     s = spec.subjects
     _tensor(f"{key}.x", batch.x, (s, rows, *spec.inputs), FLOAT)
     shape = (s, batch.x.shape[1])
+    if batch.slot is not None:
+        _tensor(f"{key}.slot", batch.slot, shape, (torch.int32, torch.int64))
+    if batch.weight is not None:
+        _tensor(f"{key}.weight", batch.weight, shape, FLOAT)
+        _within(f"{key}.weight", batch.weight, 0.0, float("inf"))
     if spec.regression:
         _tensor(f"{key}.y", batch.y, (*shape, spec.outputs), FLOAT)
     else:
         _tensor(f"{key}.y", batch.y, shape, (torch.int64,))
-        there = (
-            torch.where(batch.present(), batch.y, -1)
-            if batch.weight is None or batch.weight.shape == shape
-            else batch.y
-        )
+        there = batch.y if batch.weight is None else torch.where(batch.weight > 0, batch.y, -1)
         if bool(((there < -1) | (there >= spec.outputs)).any()):
             found = f"has labels from {int(there.min())} to {int(there.max())}, expected -1 to {spec.outputs - 1}"
             raise Refused(f"{key}.y", found, "-1 is unknown")
     for name in ("context", "born", "item", "source"):
         _tensor(f"{key}.{name}", getattr(batch, name), shape, WHOLE)
-    if batch.weight is not None:
-        _tensor(f"{key}.weight", batch.weight, shape, FLOAT)
-        _within(f"{key}.weight", batch.weight, 0.0, float("inf"))
     if batch.scores is not None:
         _tensor(f"{key}.scores", batch.scores, (*shape, spec.outputs), FLOAT)
-    if batch.slot is not None:
-        _tensor(f"{key}.slot", batch.slot, shape, (torch.int32, torch.int64))
 
 
 def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> None:
@@ -285,9 +278,8 @@ def _awake(spec: Spec, key: str, life: Any, lived: Batch) -> None:
 def _fields(key: str, given: Any, wanted: Mapping[str, Any]) -> None:
     for name, (shape, kinds) in wanted.items():
         if not hasattr(given, name):
-            raise Refused(
-                key, f"gives a {type(given).__name__} without {name}", f"give a {key.split('.')[1].capitalize()}"
-            )
+            named = key.split(".")[1].capitalize()
+            raise Refused(key, f"gives a {type(given).__name__} without {name}", f"give a {named}")
         _tensor(f"{key}.{name}", getattr(given, name), shape, kinds)
 
 

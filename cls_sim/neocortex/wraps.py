@@ -169,13 +169,9 @@ def _kind(kind: type) -> tuple[type, str]:
             return value | {name: value[name] * mask for name, mask in silent.items()}
         return value
 
-    methods = {
-        "lesions": (*before, slot),
-        "__getattribute__": read,
-        "features": asks("features"),
-        "answer": asks("answer"),
-    }
-    return type(kind.__name__, (kind,), {"__slots__": (slot,), "__module__": kind.__module__} | methods), slot
+    own = {"__slots__": (slot,), "__module__": kind.__module__, "lesions": (*before, slot)}
+    methods = {"__getattribute__": read, "features": asks("features"), "answer": asks("answer")}
+    return type(kind.__name__, (kind,), own | methods), slot
 
 
 def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
