@@ -150,7 +150,7 @@ def _seen(cortex: Any, lesion: Any, silent: dict[str, Tensor]) -> Any:
 
 
 @functools.cache
-def _kind(kind: type) -> tuple[type, str]:
+def _kind(kind: Any) -> tuple[type, str]:
     """A cortex of this kind as a lesion leaves it, and where it knows the lesion from."""
     before = getattr(kind, "lesions", ())  # a lesion of a lesion has two
     slot = f"_lesion{len(before)}"
