@@ -22,12 +22,14 @@ from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
 from cls_sim.core.errors import Refused, real, whole
 from cls_sim.core.ledger import Ledger
 from cls_sim.core.part import Part, Spec, State, View, agree
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
+from cls_sim.plasticity.hours import schedule
 from cls_sim.probes.base import Probe, at
 from cls_sim.probes.changes import Changes
 from cls_sim.probes.evaluations import sharing
@@ -37,10 +39,15 @@ from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
 
+KINDS = dict(
+    zip(ROOMS, (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout), strict=True)
+)
+
 
 class Life:
     """One life of a cohort: the parts, the clock, and how they meet in a tick.
 
+    plasticity  a schedule; or a number (a constant rate), or a function of the age in days
     subjects  how many; subject i has seed `seed + i`, and its life does not depend on who else is simulated
     consolidation, readout  where not given: gradient descent by Adam on labels; the cortex answers
     among     where these subjects are part of a cohort: the place of the first, and how many there are in all, so that
@@ -57,7 +64,7 @@ class Life:
         neocortex: Neocortex,
         hippocampus: Hippocampus,
         rhythm: Rhythm,
-        plasticity: Plasticity,
+        plasticity: Plasticity | float | Callable[[float], float],
         replay: Replay,
         consolidation: Consolidation | None = None,
         readout: Readout | None = None,
@@ -67,15 +74,18 @@ class Life:
         device: str = "cpu",
         among: tuple[int, int] | None = None,
     ):
-        self.world, self.rhythm, self.plasticity = world, rhythm, plasticity
+        self.world, self.rhythm, self.plasticity = world, rhythm, schedule("plasticity", plasticity)
         self.neocortex, self.hippocampus = neocortex, hippocampus
         self.replay, self.consolidation, self.readout = replay, consolidation or Descent(), readout or Cortex()
-        self.probes = dict(probes or {})
+        for room, kind in KINDS.items():
+            of_kind(room, getattr(self, room), kind)
+        self.probes = probes_of(probes, Probe)
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
 
-        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=torch.device(device), among=among))
+        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=device_of(device), among=among))
         spec = self.spec = self._told[ROOMS[-1]][1]
+        self._first = Contract(spec)
         hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
@@ -109,10 +119,10 @@ class Life:
         """One tick: those awake live an experience, those asleep replay.  Returns what ended; Refused where all has."""
         self._going_on()
         if self.clock.tick == 0:
-            self.clock.asleep = self.rhythm.asleep(self.clock, self.view)
+            self.clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(self.clock, self.view))
         asleep = self.clock.asleep
         awake = ~asleep & ~self._ended()
-        rate = self.plasticity.rate(self.clock)
+        rate = self._first("plasticity.rate", self.plasticity.rate(self.clock))
         if awake.any():
             self._wake(awake, rate * awake)
         if asleep.any():
@@ -123,18 +133,21 @@ class Life:
 
     def _wake(self, awake: Flags, rate: Numbers) -> None:
         """By day: encode in one shot; learn slowly, often not at all."""
-        lived = self.world.next(self.clock)
+        lived = self._first("world.next", self.world.next(self.clock))
         self.ledger.add("lived", lived.rows, awake)
         if rate.any():
             lesson = self.replay.lesson(lived, self.hippocampus, self.neocortex, self.view, self.clock)
+            self._first("replay.lesson", lesson, self.replay, self.hippocampus)
             self.consolidation.step(self.neocortex, lesson, rate, self.view)
             self.ledger.add("wake_passes", lesson.count(), rate > 0)
             self.ledger.add("wake_dose", rate)
         self.hippocampus.encode(lived, self.view, self.clock, self._some(awake))
+        self._first("awake", self, lived)
 
     def _sleep(self, asleep: Flags, rate: Numbers) -> None:
         """By night: replay to the cortex; the hippocampus fades, or dreams itself into shape."""
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
+        self._first("replay.draw", batch, self.replay, self.hippocampus)
         if rate.any():
             self.consolidation.step(self.neocortex, batch, rate, self.view)
             self.ledger.add("night_passes", batch.count(), rate > 0)
@@ -144,7 +157,7 @@ class Life:
     def _moments(self, awake: Flags, asleep: Flags) -> list[Moment]:
         """What this tick has ended.  A context ends when the nights that follow its last experience are over."""
         clock = self.clock
-        clock.asleep = self.rhythm.asleep(clock, self.view)
+        clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
         fell_asleep = clock.asleep & ~asleep
         clock.night += fell_asleep
         up_next = ~clock.asleep & (awake | asleep)
@@ -240,7 +253,8 @@ class Life:
         """What the probes attached to this moment read: name → [s] or [s, k]; they share what they compute."""
         probes = {name: at(probe) for name, probe in self.probes.items()}
         with sharing(self):
-            return {name: probe.measure(self) for name, probe in probes.items() if moment.name in probe.moments}
+            read = {name: probe.measure(self) for name, probe in probes.items() if moment.name in probe.moments}
+        return {name: self._first.reading(name, value) for name, value in read.items()}
 
     def told(self, batch: Batch) -> Tensor | None:
         """The contexts of a batch, where this world tells them."""
@@ -268,9 +282,10 @@ class Life:
         twin = copy.copy(self)
         for name in ("clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        parts, twin._told = branched(self._parts(), self._told, {**changes})
+        parts, twin._told = branched(self._parts(), self._told, {**changes}, KINDS)
         vars(twin).update(parts)
         twin.spec = twin._told[ROOMS[-1]][1]
+        twin._first = self._first.without(changes)
         twin.horizon = twin.world.length if self.horizon == self.world.length else self.horizon
         if not same(twin.spec, self.spec):
             hear({f"probes.{name}": probe for name, probe in twin.probes.items()}, twin.spec, again=True)

@@ -485,6 +485,8 @@ def test_a_lesion_takes_its_fraction_and_survivors_answer(keeper):
     part = live(begun(keeper(), spec), spec)
     whole = part.traces().alive
     lesioned = {f: cls.Lesion(copy.deepcopy(part), fraction=f) for f in (0.0, 0.25, 0.5, 1.0)}
+    for lesion in lesioned.values():
+        lesion.join(spec, Clock(4, 10))
     left = {f: lesion.traces().alive for f, lesion in lesioned.items()}
     assert {f: a.sum(1).tolist() for f, a in left.items()} == {
         0.0: [20] * 4,
@@ -523,6 +525,7 @@ def test_frozen_keeps_what_it_has():
     spec = spec_of()
     part = live(begun(cls.Sparse(capacity=SIZE, fade=0.5), spec), spec, [0])
     frozen = cls.Frozen(part)
+    frozen.join(spec, Clock(4, 10))
     before = copy.deepcopy(frozen.state())
     live(frozen, spec, [1, 2])
     assert_same(before, frozen.state())

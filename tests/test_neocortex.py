@@ -311,7 +311,6 @@ class Restless(nn.Module):
     [
         (lambda: nn.Linear(6, 4), "fails on an input"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), r"answers with \[3\]"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(6), nn.Linear(6, 4)), "changes its buffer"),
         (lambda: nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 4)), "draws at random"),
         (Restless, "cannot be stacked"),
         (lambda: "no network", "makes a str"),

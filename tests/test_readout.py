@@ -29,6 +29,9 @@ class Fixed(Neocortex):
         self.averages = {"slow": {}}
         self.heads = heads
 
+    def begin(self, spec):
+        return spec
+
     def features(self, x, context=None, weights=None):
         return x.flatten(2)
 

@@ -216,6 +216,7 @@ def test_new_memories_are_replayed_from_the_next_step_on(make):
     store.encode(lived(spec, 7), None, clock_at(spec, 7))  # pyright: ignore[reportArgumentType]
     assert all(7 in row for row in nights(policy, store, spec, 20, experience=30).born.tolist())
     patient = cls.Lesion(store, fraction=1.0)
+    patient.join(spec, clock_at(spec, 8))
     assert not draw(policy, patient, clock_at(spec, 8)).present().any()
 
 

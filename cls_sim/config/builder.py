@@ -49,6 +49,9 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         raise Refused(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
     abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
+    if inspect.isclass(found) and abstract and not ours:
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise Refused(f"{key}._target_", f"{target} has no method {missing}", "define them")
     if not inspect.isclass(found) or abstract or (ours and not issubclass(found, _base("Part"))):
         raise Refused(f"{key}._target_", f"{target} is no part that can be made", "name a class of a room")
     if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
@@ -139,12 +142,6 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
     from cls_sim.core.errors import Refused
     from cls_sim.life import Life
 
-    device = cfg["device"]
-    if device != "cpu":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise Refused("device", "this machine has no CUDA device", "give device=cpu")
     parts = {room: make(room, cfg[room]) for room in ROOMS}
     given = {name: probe for name, probe in (cfg["probes"] or {}).items() if probe is not None}
     probes = {name: make(f"probes.{name}", probe, kind="Probe") for name, probe in given.items()}
@@ -154,7 +151,7 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
             probes=probes,
             subjects=cfg["subjects"] if subjects is None else subjects,
             seed=cfg["seed"] if seed is None else seed,
-            device=device,
+            device=cfg["device"],
             among=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
         )
     except (MemoryError, OverflowError, RuntimeError) as error:

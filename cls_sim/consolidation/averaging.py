@@ -9,14 +9,14 @@ from torch import Tensor
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, over
 from cls_sim.core.errors import Refused, real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Averaging(Consolidation):
+class Averaging(Wrap, Consolidation):
     """Steps of another rule, after which the averaged copies of the cortex follow: θ̄ ← a θ̄ + (1 - a) θ.
 
         a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy follows in a step with probability r
@@ -35,6 +35,7 @@ class Averaging(Consolidation):
     0.999
     """
 
+    inside, null = "rule", None
     derived = frozenset({"spec", "_draws"})
 
     def __init__(
@@ -46,18 +47,19 @@ class Averaging(Consolidation):
         slow_chance: float = 0.9,
         fast_chance: float = 1.0,
     ):
-        self.rule = Descent() if rule is None else rule
+        super().__init__(Descent() if rule is None else rule)
         self.slow, self.fast = real("slow", slow, 0.0, 1.0), real("fast", fast, 0.0, 1.0)
         self.slow_chance = real("slow_chance", slow_chance, 0.0, 1.0)
         self.fast_chance = real("fast_chance", fast_chance, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         if "slow" not in spec.averages:
             raise Refused("", "follows a cortex' averaged copies, and this one has none", "use neocortex=averaged")
         self.spec = spec
-        self.steps = np.zeros(spec.subjects, np.int64)
         self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
-        return self.begin_inside("rule", spec)
+
+    def _fresh(self, spec: Spec) -> None:
+        self.steps = np.zeros(spec.subjects, np.int64)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.rule.step(neocortex, batch.with_(scores=self._said(neocortex, batch)), rate, view)
@@ -65,15 +67,6 @@ class Averaging(Consolidation):
         if batch.weight is not None:
             active = active & (batch.weight > 0).any(1).cpu().numpy()
         self._follow(neocortex, active)
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.rule.loss(neocortex, batch)
-
-    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
-        self.rule.elapse(neocortex, clock)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.rule.context_end(view, clock, who)
 
     @torch.no_grad()
     def _said(self, neocortex: Neocortex, batch: Batch) -> Tensor:

@@ -15,22 +15,26 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each, over
 from cls_sim.core.errors import Refused, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Binary(Synapses):
+class Binary(Wrap, Synapses):
     """Weights ± amplitude; a step offers each synapse a change of sign -∇ with probability min(1, gain · η |∇|).
 
     The amplitude of a layer is the mean size of its first weights (1 where they are all zero), and the first sign
     that of the weight, or by lot.  Draws are functions of the subject's seed and its count of steps.
     """
 
+    inside = "rule"
+    rule: Descent
+    inner: dict[str, Tensor]
     derived = frozenset({"spec", "_draws", "_gain"})
 
     def __init__(self, *, rule: Descent | None, gain: float | list[float]):
         if rule is not None and not isinstance(rule, Descent):
             raise Refused("rule", f"{rule!r} has no gradient to give", "give a Descent")
-        self.rule = Descent() if rule is None else rule
+        super().__init__(Descent() if rule is None else rule)
         self.gain = reals("gain", gain, 0.0)
 
     @abstractmethod
@@ -45,18 +49,18 @@ class Binary(Synapses):
     def shown(self, inner: Tensor) -> Tensor:
         """What the inner variables show: [s, …] in -1 … 1."""
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         self.spec = spec
         self._gain = torch.from_numpy(per_subject("gain", self.gain, spec)).float().to(spec.device)
         lots = {name: shape[1:] for name, shape in spec.weights.items()}
         self._draws = {n: Draws(spec.seeds, f"synapses.{n}", shape, device=spec.device) for n, shape in lots.items()}
+
+    def _fresh(self, spec: Spec) -> None:
         nothing = {name: torch.ones(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.inner = {name: self.first(name, sign) for name, sign in nothing.items()}
         self.amplitude = {name: torch.ones(spec.subjects, device=spec.device) for name in spec.weights}
         self.born = np.zeros(spec.subjects, bool)
         self.steps = np.zeros(spec.subjects, np.int64)
-        self.begin_inside("rule", spec)
-        return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         active = rate > 0
@@ -65,6 +69,7 @@ class Binary(Synapses):
         if not active.any():
             return
         self._meet(neocortex, active)
+        neocortex.meet(batch, active)
         gradient = self.rule.gradient(neocortex, batch)
         speed = torch.from_numpy(np.where(active, rate, 0.0)).float().to(self.spec.device) * self._gain
         with torch.no_grad():
@@ -74,9 +79,7 @@ class Binary(Synapses):
                 self.inner[name] = self.event(name, self.inner[name], -gradient[name].sign(), chance, lot)
                 self._show(name, w, active)
         self.steps = self.steps + active
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.rule.loss(neocortex, batch)
+        neocortex.learnt(batch, active)
 
     @torch.no_grad()
     def _meet(self, neocortex: Neocortex, active: np.ndarray) -> None:
@@ -124,17 +127,18 @@ class Cascade(Binary):
     10
     """
 
+    null = None
     derived = Binary.derived | {"_switch", "_deepen"}
 
     def __init__(self, *, rule: Descent | None = None, depth: int = 8, gain: float | list[float] = 1.0):
         super().__init__(rule=rule, gain=gain)
         self.depth = whole("depth", depth, 1, 60)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
+        super()._settle(spec)
         q, p = cascade(self.depth)
         self._switch = torch.tensor(q, dtype=torch.float32, device=spec.device)
         self._deepen = torch.tensor(p, dtype=torch.float32, device=spec.device)
-        return super().begin(spec)
 
     def first(self, name: str, sign: Tensor) -> Tensor:
         shape, most = sign.shape[1:], self.depth + 1
@@ -172,6 +176,7 @@ class Partition(Binary):
     4
     """
 
+    null = None
     derived = Binary.derived | {"_copies", "_copy"}
 
     def __init__(
@@ -188,7 +193,8 @@ class Partition(Binary):
         self.transfer = reals("transfer", transfer, 0.0, 1.0)
         self.slowing = real("slowing", slowing, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
+        super()._settle(spec)
         transfer = per_subject("transfer", self.transfer, spec)[:, None]
         copy = transfer / (1.0 + self.slowing * np.arange(1, self.regions))
         self._copy = torch.from_numpy(copy).float().to(spec.device)  # [s, n - 1]
@@ -196,7 +202,6 @@ class Partition(Binary):
         self._copies = {
             n: Draws(spec.seeds, f"synapses.copy.{n}", shape, device=spec.device) for n, shape in more.items()
         }
-        return super().begin(spec)
 
     def first(self, name: str, sign: Tensor) -> Tensor:
         shape = (*sign.shape[1:], self.regions - 1)

@@ -99,7 +99,8 @@ class Descent(Consolidation):
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
         """The gradient of each subject's loss in its own weights, name → [s, …]."""
         names, weights = zip(*neocortex.weights.items(), strict=True)
-        rows = self._rows(neocortex, batch)
+        with neocortex.learning(batch):
+            rows = self._rows(neocortex, batch)
         found = torch.autograd.grad(rows, weights, self._share(rows, batch), materialize_grads=True)
         return dict(zip(names, found, strict=True))
 

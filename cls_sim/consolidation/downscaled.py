@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
 from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Downscaled(Consolidation):
+class Downscaled(Wrap, Consolidation):
     """Steps of another rule, after each of which all weights of those who learnt shrink: w ← (1 - share) w.
 
     rule   what moves the cortex; Descent if none is given
@@ -29,14 +28,15 @@ class Downscaled(Consolidation):
     0.001
     """
 
+    inside, null = "rule", {"share": 0.0}
     derived = frozenset({"_stay", "_device"})
 
     def __init__(self, rule: Consolidation | None = None, *, share: float | list[float] = 1e-4):
-        self.rule, self.share = Descent() if rule is None else rule, reals("share", share, 0.0, 1.0)
+        super().__init__(Descent() if rule is None else rule)
+        self.share = reals("share", share, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         self._stay, self._device = 1 - per_subject("share", self.share, spec), spec.device
-        return self.begin_inside("rule", spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.rule.step(neocortex, batch, rate, view)
@@ -47,12 +47,3 @@ class Downscaled(Consolidation):
         with torch.no_grad():
             for w in neocortex.weights.values():
                 w.mul_(over(stay, w))
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.rule.loss(neocortex, batch)
-
-    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
-        self.rule.elapse(neocortex, clock)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.rule.context_end(view, clock, who)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
-from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import Draws, over
 from cls_sim.core.errors import reals
-from cls_sim.core.part import Spec, View, Wrap, per_subject
+from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
@@ -33,24 +31,16 @@ class Drift(Wrap, Consolidation):
     1
     """
 
-    inside = "consolidation"
+    inside, null = "consolidation", {"sd": 0.0}
     derived = frozenset({"_sd", "_spec", "_draws"})
 
     def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
-        self.consolidation, self.sd, self.span = consolidation, reals("sd", sd, 0.0), Span(until)
+        super().__init__(consolidation)
+        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
 
     def _settle(self, spec: Spec) -> None:
         self._spec, self._sd = spec, per_subject("sd", self.sd, spec)
         self._draws: dict[str, Draws] = {}
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.consolidation.context_end(view, clock, who)
-
-    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self.consolidation.step(neocortex, batch, rate, view)
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.consolidation.loss(neocortex, batch)
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:

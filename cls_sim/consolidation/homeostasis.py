@@ -5,16 +5,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
-from cls_sim.consolidation.wraps import Wrapped
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import over
 from cls_sim.core.errors import Refused, real, reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Homeostasis(Wrapped):
+class Homeostasis(Wrap, Consolidation):
     """Awake the rule within learns; asleep it does not, and all weights shrink until their total is back at baseline.
 
         w_i ← w_i (1 - f d_i)        d_i = share · exp(-a_i / k)
@@ -26,7 +27,8 @@ class Homeostasis(Wrapped):
     subject's rows was lived; at rate 0 nothing shrinks, and else the rate does not matter.
 
     consolidation  the rule of the day, a Descent
-    share          d, from 0 to 1, a replay step; one number, or one a subject
+    share          d, from 0 to 1, a replay step; one number, or one a subject; 0: there is no homeostasis, and the
+                   rule within learns by night, too
     protection     k, above 0, infinity allowed
 
     Source: Tononi & Cirelli (2006), Sleep function and synaptic homeostasis; protection by reactivation after Tononi &
@@ -36,7 +38,8 @@ class Homeostasis(Wrapped):
     5.0
     """
 
-    derived = frozenset({"spec", "_share"})
+    inside, null = "consolidation", {"share": 0.0}
+    derived = frozenset({"_share", "_none"})
     consolidation: Descent
 
     def __init__(
@@ -48,26 +51,29 @@ class Homeostasis(Wrapped):
     ):
         if consolidation is not None and not isinstance(consolidation, Descent):
             raise Refused("consolidation", f"{consolidation!r} is no Descent", "give one: replay acts by its gradient")
-        super().__init__(consolidation)
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.share = reals("share", share, 0.0, 1.0)
         endless = protection == float("inf")
         self.protection = protection if endless else real("protection", protection, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
-        self._share = torch.from_numpy(per_subject("share", self.share, spec)).float().to(spec.device)
+    def _settle(self, spec: Spec) -> None:
+        share = per_subject("share", self.share, spec)
+        self._share, self._none = torch.from_numpy(share).float().to(spec.device), share == 0
+
+    def _fresh(self, spec: Spec) -> None:
         self.baseline = torch.full((spec.subjects,), -1.0, dtype=torch.float64, device=spec.device)  # -1: not yet seen
         self.used = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.baseline = torch.where(self.baseline < 0, total(neocortex), self.baseline)
         there = batch.present()
         lived, learns = ((batch.source == LIVED) & there).any(1), there.any(1)
         awake, asleep = lived.cpu().numpy() & (rate > 0), (learns & ~lived).cpu().numpy() & (rate > 0)
+        awake, asleep = awake | self._none, asleep & ~self._none
         if awake.any():
             woken = torch.from_numpy(awake).to(there.device)
             self.used = {name: used.masked_fill(over(woken, used), 0.0) for name, used in self.used.items()}
-            super().step(neocortex, batch, rate * awake, view)
+            self.consolidation.step(neocortex, batch, rate * awake, view)
         if asleep.any():
             self._shrink(neocortex, batch, torch.from_numpy(asleep).to(there.device))
 

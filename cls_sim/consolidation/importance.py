@@ -97,7 +97,10 @@ class _Rows(Importance):
             if s is None:
                 continue
             h = tap.inputs.abs() if self.power == 1 else tap.inputs.square()
-            total[tap.weight].baddbmm_(s, h.mT)
+            if tap.spared is None:
+                total[tap.weight].baddbmm_(s, h.mT)
+            else:
+                total[tap.weight] += torch.bmm(s, h.mT) * tap.spared
             if tap.bias is not None:
                 total[tap.bias] += s.sum(2, keepdim=True)
 

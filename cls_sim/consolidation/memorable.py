@@ -154,6 +154,7 @@ class Fromp(Objective):
 def _products(tap: Tap, precision: Named, prior: float) -> Tensor:
     """What pairs of rows share of each unit's inputs, Σ_i σ_oi h_im h_in (+ σ of the bias): [s, o, p, p]."""
     h, spread = tap.inputs, 1 / (prior + precision[tap.weight])  # [s, i, p], [s, o, i]
+    spread = spread if tap.spared is None else spread * tap.spared
     size = max(1, WORK // max(1, h.numel()))
     parts = [(h.mT[:, None] * some[:, :, None]) @ h[:, None] for some in spread.split(size, 1)]
     shared = torch.cat(parts, 1)

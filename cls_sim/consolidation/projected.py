@@ -10,15 +10,15 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.objectives import Objective
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
 from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.optimisers import Rule
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Projected(Consolidation):
+class Projected(Wrap, Consolidation):
     """The gradient of what is lived now, turned so that the loss on memories does not rise to first order.
 
         g ← g + Gᵀ v,   v ≥ 0 the smallest with  G (g + Gᵀ v) ≥ 0     (rows of G: the gradients of the memories)
@@ -38,6 +38,8 @@ class Projected(Consolidation):
     0.0
     """
 
+    inside, null = "descent", None
+    descent: Descent
     derived = frozenset({"spec"})
 
     def __init__(
@@ -49,19 +51,13 @@ class Projected(Consolidation):
         margin: float = 0.0,
         rounds: int = 50,
     ):
-        self.descent = Descent(rule=rule, objective=objective)
+        super().__init__(Descent(rule=rule, objective=objective))
         self.constraints = choice("constraints", constraints, ("all", "contexts"))
         self.margin, self.rounds = real("margin", margin, 0.0), whole("rounds", rounds)
 
     def begin(self, spec: Spec) -> Spec:
         self.spec = spec
-        return self.descent.begin(spec)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.descent.context_end(view, clock, who)
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.descent.loss(neocortex, batch)
+        return self.descent.begin(spec)  # its settings are those of this rule
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
         if batch.rows <= self.spec.batch:

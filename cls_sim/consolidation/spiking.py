@@ -16,12 +16,13 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import Refused, real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 SOFT = 0.001  # how small a weight still counts as none
 
 
-class SpikingSleep(Consolidation):
+class SpikingSleep(Wrap, Consolidation):
     """By day another rule; by night layers spike on noise shaped like the mean input, and Hebb's rule moves weights.
 
         input units fire with probability min(1, r · mean input);  u ← d u + α W s,  at u ≥ β a unit fires, u ← 0
@@ -46,6 +47,7 @@ class SpikingSleep(Consolidation):
     50
     """
 
+    inside, null = "rule", {"inc": 0.0, "dec": 0.0}
     derived = frozenset({"spec", "_draws", "_layers"})
 
     def __init__(
@@ -60,7 +62,7 @@ class SpikingSleep(Consolidation):
         gain: float = 4.25,
         decay: float = 0.999,
     ):
-        self.rule = Descent() if rule is None else rule
+        super().__init__(Descent() if rule is None else rule)
         self.steps, self.r = whole("steps", steps), real("r", r, 0.0)
         if isinstance(thresholds, (str, int, float)) or not len(thresholds):
             raise Refused("thresholds", f"{thresholds!r} is no list of thresholds", "write [1.045, 0.715, 0.385]")
@@ -68,7 +70,7 @@ class SpikingSleep(Consolidation):
         self.inc, self.dec = real("inc", inc, 0.0), real("dec", dec, 0.0)
         self.gain, self.decay = real("gain", gain, 0.0), real("decay", decay, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         self.spec = spec
         self._layers = 0
         while f"weight{self._layers}" in spec.weights:
@@ -78,6 +80,11 @@ class SpikingSleep(Consolidation):
         if self._layers > len(self.thresholds):
             reason = f"are {len(self.thresholds)} for {self._layers} layers"
             raise Refused("thresholds", reason, "give one for each layer")
+        self._draws = Draws(
+            spec.seeds, "consolidation.spikes", (self.steps, math.prod(spec.inputs)), device=spec.device
+        )
+
+    def _fresh(self, spec: Spec) -> None:
         s, device, x = spec.subjects, spec.device, math.prod(spec.inputs)
         self.mean, self.rows = torch.zeros(s, x, device=device), torch.zeros(s, 1, device=device)
         self.peak = torch.zeros(s, self._layers, device=device)
@@ -85,8 +92,6 @@ class SpikingSleep(Consolidation):
         shapes = [spec.weights[f"weight{layer}"] for layer in range(self._layers)]
         self.potential = [torch.zeros(s, shape[1], device=device) for shape in shapes]
         self.slept = np.zeros(s, bool)
-        self._draws = Draws(spec.seeds, "consolidation.spikes", (self.steps, x), device=device)
-        return self.begin_inside("rule", spec)
 
     # -- by day -----------------------------------------------------------------------------------------
 
@@ -98,12 +103,6 @@ class SpikingSleep(Consolidation):
         new = (batch.x.flatten(2) - self.mean[:, None]) * there[..., None]
         self.mean, self.rows = self.mean + new.sum(1) / rows.clamp(min=1), rows
         self.peak = torch.where(there.any(1, keepdim=True), self._peaks(neocortex, batch.x, there), self.peak)
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.rule.loss(neocortex, batch)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.rule.context_end(view, clock, who)
 
     @torch.no_grad()
     def _peaks(self, neocortex: Neocortex, x: Tensor, there: Tensor) -> Tensor:

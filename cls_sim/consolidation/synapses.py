@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,12 +11,13 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
-from cls_sim.core.errors import Refused, real, reals, whole
+from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class BennaFusi(Synapses):
+class BennaFusi(Wrap, Synapses):
     """A chain of variables behind each weight, coupled both ways, each slower than the one before it.
 
         C_k du_k/dt = g_(k-1) (u_(k-1) - u_k) + g_k (u_(k+1) - u_k),   C_k = 2^(k-1),   g_k = 2^-(k-1) / 4
@@ -42,6 +41,8 @@ class BennaFusi(Synapses):
     torch.Size([1, 1, 2, 3])
     """
 
+    inside, null = "rule", None
+    inner: dict[str, Tensor]
     derived = frozenset({"_flow", "_bound"})
 
     def __init__(
@@ -52,20 +53,20 @@ class BennaFusi(Synapses):
         pace: float | list[float] = 1.0,
         bound: float = float("inf"),
     ):
-        self.rule = inside(rule)
+        super().__init__(Descent() if rule is None else rule)
         self.variables = whole("variables", variables, 1, 30)
         self.pace = reals("pace", pace, 0.0, 1.0, open_low=True)
         self.bound = bound if bound == float("inf") else real("bound", bound, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         pace = torch.from_numpy(per_subject("pace", self.pace, spec))[:, None, None]
         identity = torch.eye(self.variables, dtype=torch.float64)
         self._flow = (identity + pace * chain(self.variables).mT).float().to(spec.device)  # [s, m, m]
+
+    def _fresh(self, spec: Spec) -> None:
         self.inner = {n: torch.zeros(*w, self.variables, device=spec.device) for n, w in spec.weights.items()}
         self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
         self.born = torch.zeros(1, dtype=torch.bool)
-        self.begin_inside("rule", spec)
-        return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self._meet(neocortex)
@@ -74,9 +75,6 @@ class BennaFusi(Synapses):
             with torch.no_grad():
                 for name, w in neocortex.weights.items():
                     w.sub_(self.birth[name]).clamp_(-self.bound, self.bound).add_(self.birth[name])
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.rule.loss(neocortex, batch)
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
@@ -89,9 +87,6 @@ class BennaFusi(Synapses):
             w.copy_(self.birth[name] + self.inner[name][..., 0])
         self.rule.elapse(neocortex, clock)
 
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.rule.context_end(view, clock, who)
-
     def _meet(self, neocortex: Neocortex) -> None:
         """The weights as they are before anything has moved them."""
         if not self.born:
@@ -99,7 +94,7 @@ class BennaFusi(Synapses):
             self.born = torch.ones(1, dtype=torch.bool)
 
 
-class Fading(Synapses):
+class Fading(Wrap, Synapses):
     """Weights that fade back to their values at birth, at one rate: w - w_0 ← (1 - q) (w - w_0) in every tick.
 
     rule  what moves the weights when something is learnt; default Descent()
@@ -112,37 +107,33 @@ class Fading(Synapses):
     0.1
     """
 
+    inside, null = "rule", {"fade": 0.0}
+    inner: dict[str, Tensor]
     derived = frozenset({"_stay"})
 
     def __init__(self, *, rule: Consolidation | None = None, fade: float | list[float] = 0.01):
-        self.rule = inside(rule)
+        super().__init__(Descent() if rule is None else rule)
         self.fade = reals("fade", fade, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         self._stay = torch.from_numpy(1.0 - per_subject("fade", self.fade, spec)).float().to(spec.device)
+
+    def _fresh(self, spec: Spec) -> None:
         self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
         self.born = torch.zeros(1, dtype=torch.bool)
         self.inner = {}
-        self.begin_inside("rule", spec)
-        return spec
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self._meet(neocortex)
         self.rule.step(neocortex, batch, rate, view)
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.rule.loss(neocortex, batch)
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         self._meet(neocortex)
         for name, w in neocortex.weights.items():
             stay = over(self._stay, w)
-            w.copy_(self.birth[name] + stay * (w - self.birth[name]))
+            w.copy_(torch.where(stay == 1, w, self.birth[name] + stay * (w - self.birth[name])))
         self.rule.elapse(neocortex, clock)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.rule.context_end(view, clock, who)
 
     _meet = BennaFusi._meet
 
@@ -162,10 +153,3 @@ def chain(variables: int) -> Tensor:
         move[i + 1, i] = coupling[i] / size[i + 1]
         move[i + 1, i + 1] -= coupling[i] / size[i + 1]
     return move
-
-
-def inside(rule: Any) -> Consolidation:
-    """The rule given, or gradient descent."""
-    if rule is not None and not isinstance(rule, Consolidation):
-        raise Refused("rule", f"{rule!r} is no consolidation", "give one, such as Descent()")
-    return Descent() if rule is None else rule

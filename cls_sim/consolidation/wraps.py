@@ -14,36 +14,11 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
 from cls_sim.core.errors import Refused, choice, whole
 from cls_sim.core.part import Spec, State, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Wrapped(Consolidation):
-    """A rule round another, which does everything but what the wrap changes."""
-
-    derived = frozenset({"spec"})
-
-    def __init__(self, consolidation: Consolidation | None = None):
-        self.consolidation = Descent() if consolidation is None else consolidation
-
-    def begin(self, spec: Spec) -> Spec:
-        self.spec = spec
-        self.begin_inside("consolidation", spec)
-        return spec
-
-    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self.consolidation.step(neocortex, batch, rate, view)
-
-    def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.consolidation.loss(neocortex, batch)
-
-    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
-        self.consolidation.elapse(neocortex, clock)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.consolidation.context_end(view, clock, who)
-
-
-class Imm(Wrapped):
+class Imm(Wrap, Consolidation):
     """Incremental moment matching: at a context's end the weights learnt in all contexts are merged.
 
         mean: θ = Σ_k θ_k / K        mode: θ = Σ_k F_k θ_k / Σ_k F_k
@@ -61,26 +36,27 @@ class Imm(Wrapped):
     'mode'
     """
 
+    inside, null = "consolidation", None
+
     def __init__(
         self, consolidation: Consolidation | None = None, *, merge: str = "mean", importance: Importance | None = None
     ):
-        super().__init__(consolidation)
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.merge = choice("merge", merge, ("mean", "mode"))
         self.importance = Fisher() if importance is None else importance
 
-    def begin(self, spec: Spec) -> Spec:
+    def _fresh(self, spec: Spec) -> None:
         self.begin_inside("importance", spec)
         zeros = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.precision, self.merged = zeros, {name: z.clone() for name, z in zeros.items()}
         self.own = {name: z.clone() for name, z in zeros.items()}
         self.away = np.zeros(spec.subjects, bool)
-        return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         if (back := self.away & (rate > 0)).any():
             _write(neocortex, self.own, back)
             self.away = self.away & ~back
-        super().step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         super().context_end(view, clock, who)
@@ -98,7 +74,7 @@ class Imm(Wrapped):
         _write(view.neocortex, self.merged, who)
 
 
-class Retrain(Wrapped):
+class Retrain(Wrap, Consolidation):
     """After the cortex has changed itself at a context's end (pruned, grown), the context is learnt once more.
 
     consolidation  the rule within
@@ -111,17 +87,18 @@ class Retrain(Wrapped):
     2
     """
 
+    inside, null = "consolidation", None
+
     def __init__(self, consolidation: Consolidation | None = None, *, passes: int = 1, batch: int = 128):
-        super().__init__(consolidation)
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.passes, self.batch = whole("passes", passes), whole("batch", batch)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _fresh(self, spec: Spec) -> None:
         self.rate = np.zeros(spec.subjects)
-        return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.rate = np.where(rate > 0, rate, self.rate)
-        super().step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         if (rate := self.rate * who).any():
@@ -131,7 +108,7 @@ class Retrain(Wrapped):
         super().context_end(view, clock, who)
 
 
-class FromScratch(Wrapped):
+class FromScratch(Wrap, Consolidation):
     """With every context a new life begins: the first step after a context's end is made from the first weights.
 
     The rule within forgets its momenta, too.  Until that step the weights answer as they were.
@@ -145,12 +122,20 @@ class FromScratch(Wrapped):
     'mean'
     """
 
-    def begin(self, spec: Spec) -> Spec:
+    inside, null = "consolidation", None
+    derived = frozenset({"spec"})
+
+    def __init__(self, consolidation: Consolidation | None = None):
+        super().__init__(Descent() if consolidation is None else consolidation)
+
+    def _settle(self, spec: Spec) -> None:
         if not spec.ends:
             raise Refused("", "begins again where contexts end, and is not told", "give a world that tells (told=true)")
+        self.spec = spec
+
+    def _fresh(self, spec: Spec) -> None:
         self.first = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.phase = np.zeros(spec.subjects, np.int64)  # 0: not born yet; 1: in a context; 2: a context has ended
-        return super().begin(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         if (born := (rate > 0) & (self.phase == 0)).any():
@@ -160,7 +145,7 @@ class FromScratch(Wrapped):
             _write(neocortex, self.first, again)
             self._forget(again)
         self.phase = np.where(rate > 0, 1, self.phase)
-        super().step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         super().context_end(view, clock, who)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core import contract
 from cls_sim.core.errors import Refused
 from cls_sim.core.part import Part, Spec
 
@@ -34,13 +35,14 @@ def begun(parts: Mapping[str, Part], spec: Spec) -> Told:
     """Begin parts in this order, each with what those before it have announced."""
     told: Told = {}
     for kind, part in parts.items():
-        with under(kind):
-            told[kind] = spec, part.begin(spec)
+        told[kind] = spec, contract.begun(kind, part, spec)
         spec = told[kind][1]
     return told
 
 
-def branched(parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change]) -> tuple[dict[str, Part], Told]:
+def branched(
+    parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change], kinds: Mapping[str, type[Part]]
+) -> tuple[dict[str, Part], Told]:
     """Copies of parts for a branch in which some are changed, all of which have heard what the others announce.
 
     A change is a part, which begins fresh, or a function part → part (a wrap).  A part that hears another spec than it
@@ -56,16 +58,18 @@ def branched(parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change
     for kind, old in parts.items():
         heard, announced = told[kind]
         change = changes.get(kind)
-        with under(kind):
-            if isinstance(change, Part):
-                part, said = change, change.begin(spec)
-            else:
-                part, said = copy.deepcopy(old), announced
-                if not same(spec, heard):
+        if isinstance(change, Part):
+            part = contract.of_kind(kind, change, kinds[kind])
+            said = contract.begun(kind, part, spec)
+        else:
+            part, said = copy.deepcopy(old), announced
+            if not same(spec, heard):
+                with under(kind):
                     said = rehear(part, spec)
-                if change is not None:
-                    part = change(part)
-                    said = copy.deepcopy(part).begin(spec)  # a copy's: what is inside has a past
+            if change is not None:
+                part = contract.changed(kind, change, part, kinds[kind])
+                said = contract.begun(kind, copy.deepcopy(part), spec)  # a copy's: what is inside has a past
+        with under(kind):
             _holds(announced, said)
         copies[kind], again[kind], spec = part, (spec, said), said
     return copies, again

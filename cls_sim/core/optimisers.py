@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cls_sim.core.arrays import Flags, Numbers
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.contract import of_kind
+from cls_sim.core.errors import real
 from cls_sim.core.part import Part, Spec
 from cls_sim.core.tensors import from_numpy
+from cls_sim.core.wrap import Wrap
 
 Named = dict[str, Tensor]
 BELOW_ONE = 0.999999
@@ -158,7 +160,7 @@ class Adam(Rule):
             _flat(w).addcdiv_(m * step, v.sqrt().mul_(correction).add_(self.eps), value=-1)
 
 
-class Clipped(Rule):
+class Clipped(Wrap, Rule):
     """Another rule, given no gradient longer than so much:  g ← g · min(1, norm / |g|), |g| over all weights.
 
     rule  the rule that moves
@@ -173,14 +175,11 @@ class Clipped(Rule):
     [-0.6, -0.8]
     """
 
-    def __init__(self, *, rule: Rule, norm: float = 1.0):
-        if not isinstance(rule, Rule):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise Refused("rule", f"{type(rule).__name__} does not move weights", "give Sgd(), Momentum() or Adam()")
-        self.rule, self.norm = rule, real("norm", norm, 0.0, open_low=True)
+    inside, null = "rule", {"norm": 1e30}
 
-    def begin(self, spec: Spec) -> Spec:
-        self.rule.begin(spec)
-        return super().begin(spec)
+    def __init__(self, *, rule: Rule, norm: float = 1.0):
+        super().__init__(of_kind("rule", rule, Rule, "give Sgd(), Momentum() or Adam()"))
+        self.norm = real("norm", norm, 0.0, open_low=True)
 
     @torch.no_grad()
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:

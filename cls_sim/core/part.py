@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -16,7 +17,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused
 from cls_sim.core.trees import State, agree, collected, copied, restored
 
-__all__ = ["Part", "Spec", "State", "View", "Wrap", "agree", "held_out", "per_subject", "placed", "told"]
+__all__ = ["Part", "Spec", "State", "View", "agree", "held_out", "per_subject", "placed", "told"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,16 @@ def held_out(slots: Tensor, share: float) -> Tensor:
     return ((slots + 1).double() * share + 1e-9).floor() > (slots.double() * share + 1e-9).floor()
 
 
-class Part:
+class _Whole(metaclass=ABCMeta):  # noqa: B024
+    """What can only be made when it has all the methods that its kind of part must have."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        if missing := sorted(cls.__abstractmethods__):
+            raise Refused(cls.__name__, f"has no method {', '.join(missing)}", "make a class that defines them")
+        return super().__new__(cls)
+
+
+class Part(_Whole):
     """A part takes keyword-only numbers, is sized by `begin`, and keeps its state in tensor attributes.
 
     Every attribute that is a tensor, an array, a part, or a dict or list of these is state, saved and restored
@@ -89,6 +99,9 @@ class Part:
     """
 
     derived: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self) -> None:
+        """A part without settings."""
 
     def begin(self, spec: Spec) -> Spec:
         """Take your sizes; return the spec, richer if others need to know yours."""
@@ -146,32 +159,6 @@ class Part:
             k: v for k, v in vars(self).items() if isinstance(v, (int, float, str, tuple, Part)) and k[0] != "_"
         }
         return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in settings.items())})"
-
-
-class Wrap(Part):
-    """A part round another of its room, from birth or from the middle of a life on.
-
-    `inside` names the attribute that holds the part inside; whatever else that one has, the wrap has, too.
-    """
-
-    inside: ClassVar[str]
-
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.begin_inside(self.inside, spec)
-        self._settle(spec)
-        return spec
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        self._settle(spec)
-
-    def _settle(self, spec: Spec) -> None:
-        """Take the sizes that a life of the part inside has: at birth, and when the wrap comes in."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or self.inside not in vars(self):
-            raise AttributeError(name)
-        return getattr(vars(self)[self.inside], name)
 
 
 def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:

@@ -107,10 +107,14 @@ class Hippocampus(Part):
 
     def silence(self, slots: Tensor) -> None:
         """A lesion: from now on the traces in these slots (bool [s, n]) can be neither recalled nor replayed."""
-        raise Refused("fraction", f"{type(self).__name__} has no traces to lose one by one", "give 1.0")
+        reason = f"{type(self).__name__} has no silence and revive, so that it cannot lose traces one by one"
+        raise Refused("fraction", reason, "define both, or give 1.0")
 
     def revive(self, slots: Tensor) -> None:
         """A lesion is over: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
+        raise Refused(
+            "until", f"{type(self).__name__} has no revive, so that no lesion ends", "define it, or give None"
+        )
 
     def impair(self, stage: str, fraction: Numbers) -> None:
         """A lesion of one stage: from now on the fraction [s] of its cells is silent, drawn for each subject (0: none).

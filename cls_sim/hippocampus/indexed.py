@@ -8,11 +8,11 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
-from cls_sim.hippocampus.wraps import Wrapped
 
 
-class Indexed(Wrapped):
+class Indexed(Wrap, Hippocampus):
     """Keeps with every episode the cortical pattern (last hidden layer) that stood for it when it was stored.
 
     hippocampus  which keeps the episodes, one a slot
@@ -33,23 +33,18 @@ class Indexed(Wrapped):
     torch.Size([1, 5, 7])
     """
 
+    inside, null = "hippocampus", {}
+
     def __init__(self, hippocampus: Hippocampus):
         super().__init__(hippocampus)
-        if "spec" in vars(self):
-            self._empty()
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = super().begin(spec)
-        self._empty()
-        return spec
-
-    def _empty(self) -> None:
+    def _fresh(self, spec: Spec) -> None:
         slots = self.hippocampus.traces().alive.shape[1]
-        self.index = torch.zeros(self.spec.subjects, slots, self.spec.features, device=self.spec.device)
+        self.index = torch.zeros(spec.subjects, slots, spec.features, device=spec.device)
         self.birth = self.index.clone()
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        super().encode(batch, view, clock, who)
+        self.hippocampus.encode(batch, view, clock, who)
         traces = self.hippocampus.traces()
         new = traces.alive & (traces.born == torch.from_numpy(clock.experience).to(traces.born.device)[:, None])
         if who is not None:
@@ -60,7 +55,7 @@ class Indexed(Wrapped):
         self.birth = torch.where(new[..., None], now, self.birth)
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        super().sleep(batch, clock, who)
+        self.hippocampus.sleep(batch, clock, who)
         if batch.features is None or batch.slot is None:
             return
         there = batch.present() if who is None else batch.present() & who[:, None]
@@ -70,4 +65,4 @@ class Indexed(Wrapped):
         self.index = room.scatter(1, at, batch.features.to(room.dtype))[:, :slots]
 
     def stored_bytes(self) -> Tensor:
-        return super().stored_bytes() + 4 * self.index.shape[1] * self.index.shape[2]
+        return self.hippocampus.stored_bytes() + 4 * self.index.shape[1] * self.index.shape[2]

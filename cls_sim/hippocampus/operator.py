@@ -10,11 +10,11 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
-from cls_sim.hippocampus.wraps import Wrapped
 
 
-class Operator(Wrapped):
+class Operator(Wrap, Hippocampus):
     """What the subject would answer with doubt is handed to an operator, whose answer is stored; the rest is not.
 
         asked:  novelty of the subject's own answer ≥ threshold
@@ -32,21 +32,16 @@ class Operator(Wrapped):
     0.5
     """
 
+    inside, null = "hippocampus", {"threshold": 0.0}
+
     def __init__(self, hippocampus: Hippocampus, *, threshold: float = 0.15):
         super().__init__(hippocampus)
         self.threshold = real("threshold", threshold, 0.0, 1.0)
-        if "spec" in vars(self):
-            self._empty()
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = super().begin(spec)
-        self._empty()
-        return spec
-
-    def _empty(self) -> None:
-        s, device = self.spec.subjects, self.spec.device
+    def _fresh(self, spec: Spec) -> None:
+        s, device = spec.subjects, spec.device
         self.asked, self.met = (torch.zeros(s, dtype=torch.int64, device=device) for _ in range(2))
-        self.latest = torch.zeros(s, self.spec.batch, dtype=torch.bool, device=device)
+        self.latest = torch.zeros(s, spec.batch, dtype=torch.bool, device=device)
         self.today = np.full(s, -1, np.int64)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
@@ -55,7 +50,7 @@ class Operator(Wrapped):
         if view.answer is not None:
             doubted = there & (view.answer(batch.x).novelty >= self.threshold)
         self._count(doubted, there, clock, who)
-        super().encode(batch.with_(weight=doubted.to(batch.x.dtype)), view, clock, who)
+        self.hippocampus.encode(batch.with_(weight=doubted.to(batch.x.dtype)), view, clock, who)
 
     def _count(self, doubted: Tensor, there: Tensor, clock: Clock, who: Tensor | None) -> None:
         awake = np.ones(clock.subjects, bool) if who is None else who.cpu().numpy()

@@ -11,13 +11,13 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
 from cls_sim.core.errors import Refused, choice, real, reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus, Recall
-from cls_sim.hippocampus.wraps import Wrapped
 
 PATHS = ("monosynaptic", "trisynaptic")
 
 
-class TwoPaths(Wrapped):
+class TwoPaths(Wrap, Hippocampus):
     """Beside the trisynaptic path, which keeps episodes, a monosynaptic one that learns what they have in common.
 
         W ← W + rate · Σ_b (y_b - softmax(W x_b)) x_bᵀ     at every experience: overlapping codes, small steps
@@ -41,31 +41,27 @@ class TwoPaths(Wrapped):
     [0.333, 0.333, 0.333]
     """
 
-    derived = Wrapped.derived | {"_rate", "_fibres", "_lost"}
+    inside, null = "hippocampus", {"rate": 0.0, "threshold": 0.0}
+    derived = frozenset({"_rate", "_fibres", "_lost"})
 
     def __init__(self, hippocampus: Hippocampus, *, rate: float | list[float] = 0.02, threshold: float = 0.8):
+        super().__init__(hippocampus)
         self.rate = reals("rate", rate, 0.0)
         self.threshold = real("threshold", threshold, 0.0, 1.0)
-        super().__init__(hippocampus)
-        if "spec" in vars(self):
-            self._grow(self.spec)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         if spec.regression:
             raise Refused("", "learns which answer goes with what, and this world asks for numbers", "use Sparse alone")
-        spec = super().begin(spec)
-        self._grow(spec)
-        return spec
+        self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
 
-    def _grow(self, spec: Spec) -> None:
+    def _fresh(self, spec: Spec) -> None:
         width = int(torch.Size(spec.inputs).numel())
         self.path = torch.zeros(spec.subjects, spec.outputs, width + 1, device=spec.device)  # the last fibre: a bias
-        self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
         self._fibres = torch.ones(spec.subjects, width + 1, device=spec.device)
         self._lost: Tensor | None = None
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        super().encode(batch, view, clock, who)
+        self.hippocampus.encode(batch, view, clock, who)
         fibres = self._input(batch.x)
         known = batch.present() & (batch.y >= 0)
         wanted = torch.nn.functional.one_hot(batch.y.clamp(min=0), self.spec.outputs).float()
@@ -74,7 +70,7 @@ class TwoPaths(Wrapped):
         self.path = torch.baddbmm(self.path, wrong.mT, fibres * rate[:, None, None])
 
     def recall(self, x: Tensor) -> Recall:
-        found = super().recall(x)
+        found = self.hippocampus.recall(x)
         direct = self._fibres[:, :-1].any(1)[:, None]  # a path without any fibre left says nothing
         answers = (found.match < self.threshold) & direct
         scores = torch.where(answers[..., None], self._said(self._input(x)), found.scores)
@@ -90,7 +86,7 @@ class TwoPaths(Wrapped):
 
     def impair(self, stage: str, fraction: np.ndarray) -> None:
         if stage not in PATHS:
-            super().impair(stage, fraction)
+            self.hippocampus.impair(stage, fraction)
             return
         n = self._fibres.shape[1] - 1 if choice("stage", stage, PATHS) == PATHS[0] else self.traces().alive.shape[1]
         order = each(self.spec.seeds, f"hippocampus.lesion.{stage}", lambda g: g.permutation(n))
@@ -105,4 +101,4 @@ class TwoPaths(Wrapped):
         self._lost = lost
 
     def stored_bytes(self) -> Tensor:
-        return super().stored_bytes() + self.path[0].nbytes
+        return self.hippocampus.stored_bytes() + self.path[0].nbytes

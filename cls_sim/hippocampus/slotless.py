@@ -28,6 +28,9 @@ class Slotless(Hippocampus):
     def silence(self, slots: Tensor) -> None:
         """There is nothing to lose one by one."""
 
+    def revive(self, slots: Tensor) -> None:
+        """Nothing was lost."""
+
     def load(self, tree: State) -> None:
         super().load(tree)
         self.changed += 1

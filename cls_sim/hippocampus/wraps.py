@@ -13,68 +13,11 @@ from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import each, over
 from cls_sim.core.errors import Refused, real
 from cls_sim.core.part import Spec, View
-from cls_sim.hippocampus.base import Hippocampus, Recall, Stages, Traces, nothing
+from cls_sim.core.wrap import Wrap
+from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 
 
-class Wrapped(Hippocampus):
-    """A hippocampus inside another, which does everything but what the wrap changes."""
-
-    derived = frozenset({"spec"})
-
-    def __init__(self, hippocampus: Hippocampus):
-        self.hippocampus = hippocampus
-        if "spec" in vars(hippocampus):  # in mid-life
-            self.spec = hippocampus.spec
-
-    def begin(self, spec: Spec) -> Spec:
-        self.spec = self.begin_inside("hippocampus", spec)
-        return self.spec
-
-    @property
-    def changed(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.hippocampus.changed
-
-    def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        self.hippocampus.encode(batch, view, clock, who)
-
-    def recall(self, x: Tensor) -> Recall:
-        return self.hippocampus.recall(x)
-
-    def traces(self) -> Traces:
-        return self.hippocampus.traces()
-
-    def fetch(self, slot: Tensor) -> Batch:
-        return self.hippocampus.fetch(slot)
-
-    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        self.hippocampus.sleep(batch, clock, who)
-
-    def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        return self.hippocampus.dream(n, clock, view)
-
-    def silence(self, slots: Tensor) -> None:
-        self.hippocampus.silence(slots)
-
-    def revive(self, slots: Tensor) -> None:
-        self.hippocampus.revive(slots)
-
-    def impair(self, stage: str, fraction: np.ndarray) -> None:
-        self.hippocampus.impair(stage, fraction)
-
-    def stages(self, x: Tensor) -> Stages:
-        return self.hippocampus.stages(x)
-
-    def patterns(self, slot: Tensor) -> Tensor:
-        return self.hippocampus.patterns(slot)
-
-    def stored_bytes(self) -> Tensor:
-        return self.hippocampus.stored_bytes()
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.hippocampus.context_end(view, clock, who)
-
-
-class Frozen(Wrapped):
+class Frozen(Wrap, Hippocampus):
     """A hippocampus that encodes nothing new and keeps what it has (what fades goes on fading).
 
     hippocampus  the one that freezes, in mid-life or from birth
@@ -84,6 +27,11 @@ class Frozen(Wrapped):
     1
     """
 
+    inside, null = "hippocampus", None
+
+    def __init__(self, hippocampus: Hippocampus):
+        super().__init__(hippocampus)
+
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         """Nothing new stays."""
 
@@ -91,7 +39,7 @@ class Frozen(Wrapped):
         """What is kept stays as it is."""
 
 
-class Lesion(Wrapped):
+class Lesion(Wrap, Hippocampus):
     """A hippocampus of which a part is lost: all of it, a fraction of its slots, or a stage; for good or for a while.
 
     hippocampus  the one that is lesioned, in mid-life (a twin's) or from birth
@@ -111,47 +59,38 @@ class Lesion(Wrapped):
     1
     """
 
-    derived = Wrapped.derived | {"_lost", "_over"}
-    clock: Clock | None = None
+    inside, null = "hippocampus", {"fraction": 0.0}
+    derived = frozenset({"_lost", "_over"})
 
     def __init__(
         self, hippocampus: Hippocampus, *, fraction: float = 1.0, stage: str | None = None, until: float | None = None
     ):
+        super().__init__(hippocampus)
         self.fraction = real("fraction", fraction, 0.0, 1.0)
         if stage is not None and not isinstance(stage, str):
             raise Refused("stage", f"{stage!r} is no name", "give dg, ca3, ca1, or null for the whole")
         self.stage, self.span = stage, Span(until)
-        super().__init__(hippocampus)
-        if "spec" in vars(self):
-            self._cut()
-
-    def begin(self, spec: Spec) -> Spec:
-        spec = super().begin(spec)
-        self._cut()
-        return spec
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        self.clock = clock
 
     @property
-    def changed(self) -> int:
+    def changed(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.hippocampus.changed + int(self._ended().sum())
 
     @property
     def _whole(self) -> bool:
         return self.fraction == 1 and self.stage is None
 
-    def _cut(self) -> None:
+    def _fresh(self, spec: Spec) -> None:
         self._lost: Tensor | None = None
-        self._over = np.zeros(self.spec.subjects, bool)  # whose lesion is over, as the memory was told
+        self._over = np.zeros(spec.subjects, bool)  # whose lesion is over, as the memory was told
         if self.stage is not None:
-            self.hippocampus.impair(self.stage, np.full(self.spec.subjects, self.fraction))
-        elif self.fraction < 1:
+            self.hippocampus.impair(self.stage, np.full(spec.subjects, self.fraction))
+        elif 0 < self.fraction < 1:
             n = self.hippocampus.traces().alive.shape[1]
-            lost = each(self.spec.seeds, "hippocampus.lesion", lambda g: g.permutation(n) < round(self.fraction * n))
-            self._lost = lost.to(self.spec.device)
+            lost = each(spec.seeds, "hippocampus.lesion", lambda g: g.permutation(n) < round(self.fraction * n))
+            self._lost = lost.to(spec.device)
             self.hippocampus.silence(self._lost)
+            if self.span.until is not None:
+                self.hippocampus.revive(torch.zeros_like(self._lost))  # refused now if it cannot be done then
 
     def _ended(self) -> np.ndarray:
         """Whose lesion is over: bool [s].  What was lost is given back when it is."""
@@ -174,33 +113,33 @@ class Lesion(Wrapped):
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         works = self._works()
         if works is None:
-            super().encode(batch, view, clock, who)
+            self.hippocampus.encode(batch, view, clock, who)
         elif works.any():
-            super().encode(batch, view, clock, works if who is None else works & who)
+            self.hippocampus.encode(batch, view, clock, works if who is None else works & who)
 
     def recall(self, x: Tensor) -> Recall:
         works = self._works()
         if works is None:
-            return super().recall(x)
+            return self.hippocampus.recall(x)
         none = nothing(x, self.spec.outputs)
         if not works.any():
             return none
-        found, out = super().recall(x), {}
+        found, out = self.hippocampus.recall(x), {}
         for field in fields(Recall):
             mine, empty = getattr(found, field.name), getattr(none, field.name)
             out[field.name] = torch.where(over(works, mine), mine, empty)
         return Recall(**out)
 
     def traces(self) -> Traces:
-        works, traces = self._works(), super().traces()
+        works, traces = self._works(), self.hippocampus.traces()
         return traces if works is None else replace(traces, alive=traces.alive & works[:, None])
 
     def fetch(self, slot: Tensor) -> Batch:
-        works, batch = self._works(), super().fetch(slot)
+        works, batch = self._works(), self.hippocampus.fetch(slot)
         return batch if works is None else batch.with_(weight=batch.weights() * works[:, None])
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        works, batch = self._works(), super().dream(n, clock, view)
+        works, batch = self._works(), self.hippocampus.dream(n, clock, view)
         return batch if works is None else batch.with_(weight=batch.weights() * works[:, None])
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:

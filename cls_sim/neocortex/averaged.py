@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 from torch import Tensor
 
-from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec
+from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.mlp import Mlp
 
 
-class Averaged(Neocortex):
+class Averaged(Wrap, Neocortex):
     """A cortex with two averaged copies of its weights, `slow` and `fast`, that start as it does.
 
     The consolidation rule `Averaging` moves them, the readout `Slow` answers with the slow one; else everything is
@@ -32,42 +30,17 @@ class Averaged(Neocortex):
     torch.Size([2, 5, 3])
     """
 
+    inside, null = "cortex", {}
+    averages: dict[str, dict[str, Tensor]]
+
     def __init__(self, cortex: Neocortex | None = None):
-        self.cortex = Mlp() if cortex is None else cortex
-        self.averages: dict[str, dict[str, Tensor]] = {}
-
-    @property
-    def weights(self) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.cortex.weights
-
-    @property
-    def heads(self) -> Tensor | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.cortex.heads
+        super().__init__(Mlp() if cortex is None else cortex)
+        self.averages = {}
 
     def begin(self, spec: Spec) -> Spec:
-        spec = self.begin_inside("cortex", spec)
+        return replace(super().begin(spec), averages=("slow", "fast"))
+
+    def _fresh(self, spec: Spec) -> None:
         self.averages = {
             name: {weight: w.detach().clone() for weight, w in self.weights.items()} for name in ("slow", "fast")
         }
-        return replace(spec, averages=tuple(self.averages))
-
-    def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return self.cortex.features(x, context, weights)
-
-    def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return self.cortex.answer(features, weights)
-
-    def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return self.cortex.scores(x, context, weights)
-
-    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        return self.cortex.taught(batch, context)
-
-    def learnt(self, batch: Batch, active: np.ndarray) -> None:
-        self.cortex.learnt(batch, active)
-
-    def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        return self.cortex.dream(n, clock, view)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.cortex.context_end(view, clock, who)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -20,13 +22,15 @@ class Tap:
     """A layer, drive = W h + b: the names of its weights, its inputs h [s, in, b] and its drive [s, out, b].
 
     The gradient of a row's loss in W is the product of its derivative in the drive with h: any sum over rows of squared
-    gradients is one product of two matrices.
+    gradients is one product of two matrices.  Where synapses are silent, `spared` [s, out, in] is 0, else 1 (None: all
+    are spared); so is their gradient.
     """
 
     weight: str
     bias: str | None
     inputs: Tensor
     drive: Tensor
+    spared: Tensor | None = None
 
 
 class Neocortex(Part):
@@ -67,6 +71,11 @@ class Neocortex(Part):
         """
         return self.scores(batch.x, context), None
 
+    @contextmanager
+    def learning(self, batch: Batch) -> Iterator[None]:
+        """Within it, gradients are taken for a learning step on this batch (layers that normalise by it do so)."""
+        yield
+
     def meet(self, batch: Batch, active: Flags) -> None:
         """The subjects that are active (bool [s]) are about to learn this batch."""
 
@@ -80,7 +89,8 @@ class Neocortex(Part):
     def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
         """Scores, and what every layer received and drove, for sums over rows of functions of single rows' gradients.
 
-        None: this cortex does not tell, and whoever wants such sums asks row by row.
+        The last tap is that of the answer; its inputs are the features.  None: this cortex does not tell, and whoever
+        wants such sums asks row by row.
         """
         return None
 

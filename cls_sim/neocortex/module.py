@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cls_sim.core.batch import Batch
+from cls_sim.core.draws import over
 from cls_sim.core.errors import Refused
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.networks import joined, line, probed, without
 
 
 class Module(Neocortex):
@@ -23,8 +27,14 @@ class Module(Neocortex):
 
     Weights have the network's own names, [s, …] each.  Parameters that need no gradient stay as they are.
     Features are the inputs of the last `nn.Linear`, if its output is the network's answer; else the scores.
-    Raises Refused, at `begin`, for a network whose answer is not [b, outputs], that changes its buffers as it goes
-    (BatchNorm) or draws at random (dropout): neither can be told apart by subject.
+
+    Normalisation by the batch (`nn.BatchNorm…`) works as in PyTorch: a learning step normalises each subject's rows by
+    their own statistics and moves its running statistics (`running`, [s, …] by name) once; whatever else is asked is
+    answered in evaluation mode, with the running statistics.  Rows of weight 0 do not count.  A subject with fewer
+    than two rows in a step has no statistics of its own: its running ones are used, and do not move.
+
+    Raises Refused, at `begin`, for a network whose answer is not [b, outputs]; whose answer to a row depends on the
+    other rows (BatchNorm without running statistics); or that draws at random (dropout).
 
     >>> cortex = Module(module=lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
@@ -32,7 +42,7 @@ class Module(Neocortex):
     (torch.Size([2, 5, 3]), 8)
     """
 
-    derived = Neocortex.derived | {"module", "fixed", "_body", "_last"}
+    derived = Neocortex.derived | {"module", "fixed", "_body", "_lesson", "_last", "_batch", "_moved"}
 
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):
@@ -43,33 +53,69 @@ class Module(Neocortex):
         nets = [self._born(seed) for seed in spec.seeds]
         self.heads = spec.heads
         self._body = copy.deepcopy(nets[0])
-        self._last = _probe(self._body, spec)
+        self._last, moving = probed(self._body, spec)
         features = spec.outputs
         if self._last is not None:
             features = self._body.get_submodule(self._last).in_features
-            self._body = _without(self._body, self._last)
+            self._body = without(self._body, self._last)
+        self._lesson = copy.deepcopy(self._body)  # as the network was given: what is normalised by the batch is
+        self._body.eval()
+        self._batch: Batch | None = None
+        self._moved: tuple[Batch, dict[str, Tensor]] | None = None
         stacks = [dict(net.named_parameters()) | dict(net.named_buffers()) for net in nets]
         stacked = {name: torch.stack([t[name].detach() for t in stacks]).to(spec.device) for name in stacks[0]}
         plastic = {name for name, parameter in nets[0].named_parameters() if parameter.requires_grad}
         self.weights = {name: t.requires_grad_() for name, t in stacked.items() if name in plastic}
-        self.fixed = {name: t for name, t in stacked.items() if name not in plastic}
+        self.running = {name: stacked[name] for name in moving}
+        self.fixed = {name: t for name, t in stacked.items() if name not in plastic | moving}
         self._check_vmap(spec)
         return replace(spec, features=features, weights={name: tuple(w.shape) for name, w in self.weights.items()})
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         from torch.func import functional_call, vmap
 
-        body, everything = self._body, self.fixed | (self.weights if weights is None else weights)
+        body, everything = self._body, self.fixed | self.running | (self.weights if weights is None else weights)
         inside = set(dict(body.named_parameters())) | set(dict(body.named_buffers()))
         tensors = {name: t for name, t in everything.items() if name in inside}
+        if self._batch is not None and self.running and x is self._batch.x and torch.is_grad_enabled():
+            return self._learned_from(tensors, self._batch)
         return vmap(lambda t, rows: functional_call(body, t, (rows,)))(tensors, x)
+
+    @contextmanager
+    def learning(self, batch: Batch) -> Iterator[None]:
+        self._batch, self._moved = batch, None
+        try:
+            yield
+        finally:
+            self._batch = None
+
+    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+        if self._moved is None or self._moved[0] is not batch:
+            return
+        who = torch.from_numpy(active).to(batch.x.device)
+        self.running = {name: torch.where(over(who, t), self._moved[1][name], t) for name, t in self.running.items()}
+        self._moved = None
+
+    def _learned_from(self, tensors: dict[str, Tensor], batch: Batch) -> Tensor:
+        """The features of a batch that is learnt, each subject's by the statistics of its own rows: [s, b, f]."""
+        from torch.func import functional_call
+
+        found, moved = [], {name: t.clone() for name, t in self.running.items()}
+        for i, there in enumerate(batch.present()):
+            mine = {name: t[i] for name, t in tensors.items()} | {name: t[i] for name, t in moved.items()}
+            few = int(there.sum()) < 2
+            rows = batch.x[i] if few else batch.x[i][there]
+            out = functional_call(self._body if few else self._lesson, mine, (rows,))
+            found.append(out if few else out.new_zeros(len(there), *out.shape[1:]).index_put((there,), out))
+        self._moved = (batch, moved)
+        return torch.stack(found)
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         if self._last is None:
             return features
         everything = self.fixed | (self.weights if weights is None else weights)
-        scores = features @ everything[_join(self._last, "weight")].mT
-        bias = everything.get(_join(self._last, "bias"))
+        scores = features @ everything[joined(self._last, "weight")].mT
+        bias = everything.get(joined(self._last, "bias"))
         return scores if bias is None else scores + bias[:, None]
 
     def _born(self, seed: int) -> nn.Module:
@@ -88,8 +134,8 @@ class Module(Neocortex):
         with torch.no_grad():
             try:
                 self.features(torch.zeros(spec.subjects, 1, *spec.inputs, device=spec.device))
-            except RuntimeError as error:
-                raise Refused("module", f"cannot be stacked ({_line(error)})", "leave out dropout") from None
+            except (RuntimeError, ValueError) as error:
+                raise Refused("module", f"cannot be stacked ({line(error)})", "leave out dropout") from None
 
 
 def _reset(net: nn.Module) -> nn.Module:
@@ -100,69 +146,3 @@ def _reset(net: nn.Module) -> nn.Module:
                 raise Refused("module", reason, "give a function that makes the network")
             reset()
     return net
-
-
-def _probe(net: nn.Module, spec: Spec) -> str | None:
-    """Run zeros through one network; refuse what does not fit.  Returns the name of its readout layer, if simple."""
-    calls: list[Any] = []
-    hooks = [
-        layer.register_forward_hook(lambda _, given, out, name=name: calls.append((name, given, out)))
-        for name, layer in net.named_modules(remove_duplicate=False)
-        if isinstance(layer, nn.Linear)
-    ]
-    before = {name: buffer.clone() for name, buffer in net.named_buffers()}
-    try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            out = net(torch.zeros(2, *spec.inputs))
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise Refused(
-            "module", f"fails on an input {list(spec.inputs)} ({_line(error)})", "make it fit the world"
-        ) from None
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if not isinstance(out, Tensor) or out.shape != (2, spec.outputs):
-        shape = list(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
-        raise Refused("module", f"answers with {shape}", f"let it answer with [{spec.outputs}], the world's outputs")
-    for name, buffer in net.named_buffers():
-        if not torch.equal(buffer, before[name]):
-            raise Refused(
-                "module", f"changes its buffer {name!r} as it goes", "leave out BatchNorm, or its running averages"
-            )
-    for name, layer in net.named_modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 and layer.training:
-            raise Refused("module", f"draws at random in {name!r}", "leave out dropout")
-    return _readout(net, calls, out)
-
-
-def _readout(net: nn.Module, calls: list[Any], out: Tensor) -> str | None:
-    """The last linear layer, if the network's answer is its output and nothing else uses it."""
-    if not calls or calls[-1][2] is not out or calls[-1][1][0].dim() != 2:
-        return None
-    name = calls[-1][0]
-    alone = [call[0] for call in calls].count(name) == 1
-    shared = _join(name, "weight") not in dict(net.named_parameters()) or _tied(net, name)
-    return name if alone and not shared else None
-
-
-def _tied(net: nn.Module, name: str) -> bool:
-    """Whether another layer uses this layer's weight, too."""
-    weight = net.get_submodule(name).weight
-    return sum(p is weight for _, p in net.named_parameters(remove_duplicate=False)) > 1
-
-
-def _without(net: nn.Module, name: str) -> nn.Module:
-    """The network up to its readout layer."""
-    if not name:
-        return nn.Identity()
-    above, _, own = name.rpartition(".")
-    setattr(net.get_submodule(above), own, nn.Identity())
-    return net
-
-
-def _join(name: str, own: str) -> str:
-    return f"{name}.{own}" if name else own
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,8 +14,9 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import each, over
 from cls_sim.core.errors import choice, reals
-from cls_sim.core.part import Spec, View, Wrap, per_subject
-from cls_sim.neocortex.base import Neocortex
+from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.wrap import Wrap
+from cls_sim.neocortex.base import Neocortex, Tap
 
 OF = ("units", "weights")
 
@@ -26,7 +31,7 @@ class CortexLesion(Wrap, Neocortex):
     of         units (cells of the last hidden layer) or weights (synapses anywhere; biases stay)
     until      age in days at which what was silent is back as it was (a reversible lesion); None: for good
 
-    What is silent neither answers nor learns.
+    What is silent neither answers nor learns: scores, lessons, taps, feedback and dreams are those of what is left.
 
     Source: graceful degradation, Rumelhart & McClelland 1986; cortical lesions of consolidated memory, Squire &
     Alvarez 1995.
@@ -38,9 +43,8 @@ class CortexLesion(Wrap, Neocortex):
     True
     """
 
-    inside = "neocortex"
-    derived = Neocortex.derived | {"_units", "_synapses"}
-    clock: Clock | None = None
+    inside, null = "neocortex", {"fraction": 0.0}
+    derived = frozenset({"_units", "_synapses", "_hurt"})
 
     def __init__(
         self,
@@ -50,51 +54,70 @@ class CortexLesion(Wrap, Neocortex):
         of: str = "units",
         until: float | None = None,
     ):
-        self.neocortex = neocortex
+        super().__init__(neocortex)
         self.fraction = reals("fraction", fraction, 0.0, 1.0)
         self.of = choice("of", of, OF)
         self.span = Span(until)
 
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        self.clock = clock
-
     def _settle(self, spec: Spec) -> None:
-        self.heads = self.neocortex.heads
-        fraction = torch.from_numpy(per_subject("fraction", self.fraction, spec))
+        fraction = per_subject("fraction", self.fraction, spec)
+        self._hurt = fraction > 0
 
         def spared(name: str, shape: tuple[int, ...]) -> Tensor:
             n = int(np.prod(shape))
             rank = each(spec.seeds, f"neocortex.lesion.{name}", lambda g: g.permutation(n))
-            return (rank >= (fraction * n).round()[:, None]).float().reshape(-1, *shape).to(spec.device)
+            lost = torch.from_numpy((fraction * n).round())[:, None]
+            return (rank >= lost).float().reshape(-1, *shape).to(spec.device)
 
         self._units = spared("units", (spec.features,)) if self.of == "units" else None
         matrices = {name: shape[1:] for name, shape in spec.weights.items() if len(shape) > 2 and shape[-1] > 1}
         self._synapses = {} if self.of == "units" else {name: spared(name, shape) for name, shape in matrices.items()}
 
-    @property
-    def weights(self) -> dict[str, Tensor]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.neocortex.weights
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.neocortex.context_end(view, clock, who)
-
-    def learnt(self, batch: Batch, active: np.ndarray) -> None:
-        self.neocortex.learnt(batch, active)
-
-    def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        return self.neocortex.dream(n, clock, view)
-
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         features = self.neocortex.features(x, context, self._spared(weights))
-        return features if self._units is None else features * self._now(self._units)[:, None]
+        return features if self._units is None or self._whole() else features * self._now(self._units)[:, None]
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         return self.neocortex.answer(features, self._spared(weights))
 
+    def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
+        return self._left().scores(x, context, weights)
+
+    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self._left().taught(batch, context)
+
+    def imagine(self, x: Tensor) -> Tensor:
+        return self._left().imagine(x)
+
+    def dream(self, n: int, clock: Clock, view: View) -> Batch:
+        return self._left().dream(n, clock, view)
+
+    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
+        """As those of the cortex inside; a silent unit is one whose synapses on the answer are silent."""
+        if (
+            self._whole()
+            or (found := self.neocortex.taps(x[:, :1], None if context is None else context[:, :1])) is None
+        ):
+            return self.neocortex.taps(x, context)
+        silent = {name: self._now(mask) for name, mask in self._synapses.items()}
+        if self._units is not None:
+            silent = {found[1][-1].weight: self._now(self._units)[:, None]}
+        scores, taps = _left(self, silent).taps(x, context)
+        return scores, [replace(tap, spared=_both(tap.spared, silent.get(tap.weight))) for tap in taps]
+
+    # -- what is left of the cortex ---------------------------------------------------------------------
+
+    def _left(self) -> Neocortex:
+        """The cortex inside; as it is, or, while units or synapses are silent, as it would be without them."""
+        return self.neocortex if self._whole() else _left(self, {n: self._now(m) for n, m in self._synapses.items()})
+
+    def _whole(self) -> bool:
+        """Whether nothing is silent now, of anybody."""
+        return not (self._hurt & (True if self.clock is None else self.span.lasts(self.clock))).any()
+
     def _spared(self, weights: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
         """These weights (None: the cortex' own) without those that are silent."""
-        if not self._synapses:
+        if not self._synapses or self._whole():
             return weights
         given = self.weights if weights is None else weights
         return given | {name: given[name] * self._now(mask) for name, mask in self._synapses.items()}
@@ -105,3 +128,52 @@ class CortexLesion(Wrap, Neocortex):
             return mask
         past = torch.from_numpy(~lasts).to(mask.device)
         return torch.where(over(past, mask), 1.0, mask)
+
+
+def _left(lesion: CortexLesion, silent: dict[str, Tensor]) -> Any:
+    """The cortex inside a lesion, whose own methods find what the lesion has left.
+
+    It shares all that the cortex has, but reads weights (and copies of them) times these masks, and its methods ask
+    the lesion for features and answers.  So whatever a cortex computes from these is computed without what is silent.
+    """
+    return _seen(lesion.neocortex, lesion, silent)
+
+
+def _seen(cortex: Any, lesion: Any, silent: dict[str, Tensor]) -> Any:
+    kind, slot = _kind(type(cortex))
+    seen = object.__new__(kind)
+    object.__setattr__(seen, "__dict__", vars(cortex))
+    for name in getattr(type(cortex), "lesions", ()):
+        object.__setattr__(seen, name, object.__getattribute__(cortex, name))
+    object.__setattr__(seen, slot, (lesion, silent))
+    return seen
+
+
+@functools.cache
+def _kind(kind: Any) -> tuple[type, str]:
+    """A cortex of this kind as a lesion leaves it, and where it knows the lesion from."""
+    before = getattr(kind, "lesions", ())  # a lesion of a lesion has two
+    slot = f"_lesion{len(before)}"
+
+    def asks(name: str) -> Any:
+        return lambda self, *args, **kwargs: getattr(kind.__getattribute__(self, slot)[0], name)(*args, **kwargs)
+
+    def read(self: Any, name: str) -> Any:
+        value = kind.__getattribute__(self, name)
+        if name == "__dict__" or not isinstance(value, (dict, Neocortex)):
+            return value
+        lesion, silent = kind.__getattribute__(self, slot)
+        if isinstance(value, Neocortex):  # the cortex inside a wrap
+            return _seen(value, lesion, silent)
+        if silent and silent.keys() <= value.keys():
+            return value | {name: value[name] * mask for name, mask in silent.items()}
+        return value
+
+    own = {"__slots__": (slot,), "__module__": kind.__module__, "lesions": (*before, slot)}
+    methods = {"__getattribute__": read, "features": asks("features"), "answer": asks("answer")}
+    return type(kind.__name__, (kind,), own | methods), slot
+
+
+def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """The synapses that are spared by both."""
+    return other if one is None else one if other is None else one * other

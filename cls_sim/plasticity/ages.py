@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import reals
+from cls_sim.core.errors import real, reals
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.plasticity.base import Plasticity
 
@@ -59,6 +60,28 @@ class Constant(Plasticity):
 
     def rate(self, clock: Clock) -> np.ndarray:
         return self._rate.copy()
+
+
+class Aged(Plasticity):
+    """A plasticity that is a function of the age in days: η = f(day).
+
+    function  day → rate, from 0; a plain Python function, asked once a tick for all subjects of one age
+
+    Raises Refused where it gives a negative number, or none.
+
+    >>> schedule = Aged(lambda day: 0.1 * 0.5**day)
+    >>> clock = Clock(2, 100)
+    >>> clock.experience += [0, 200]
+    >>> schedule.rate(clock).tolist()
+    [0.1, 0.025]
+    """
+
+    def __init__(self, function: Callable[[float], float]):
+        self.function = function
+
+    def rate(self, clock: Clock) -> np.ndarray:
+        rates = {day: real("plasticity", self.function(day), 0.0) for day in set(clock.day.tolist())}
+        return np.array([rates[day] for day in clock.day.tolist()])
 
 
 class Exponential(Plasticity):

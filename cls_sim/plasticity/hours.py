@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import numpy as np
 
 from cls_sim.core.clock import Clock, in_rem
+from cls_sim.core.contract import of_kind
 from cls_sim.core.errors import Refused, reals
-from cls_sim.core.part import Spec, per_subject
-from cls_sim.plasticity.ages import Constant
+from cls_sim.core.part import Part, Spec, per_subject
+from cls_sim.plasticity.ages import Aged, Constant
 from cls_sim.plasticity.base import Plasticity
 
 
-def schedule(key: str, value: Plasticity | float | list[float]) -> Plasticity:
-    """A schedule, or that of a constant rate.
+def schedule(key: str, value: Plasticity | float | list[float] | Callable[[float], float]) -> Plasticity:
+    """A schedule; or that of a constant rate, or of a function of the age in days.
 
     >>> schedule("wake", 0.1)
     Constant(value=0.1)
+    >>> schedule("wake", lambda day: 0.1 / (1 + day)).rate(Clock(2, 10)).tolist()
+    [0.1, 0.1]
     """
-    return value if isinstance(value, Plasticity) else Constant.plain(key, value)
+    if callable(value) and not inspect.isclass(value) and not isinstance(value, Part):
+        return Aged(value)
+    if value is None or inspect.isclass(value) or isinstance(value, Part):
+        return of_kind(key, value, Plasticity, "give a schedule, a number, or a function of the age in days")
+    return Constant.plain(key, value)
 
 
 class WakeNight(Plasticity):

@@ -7,10 +7,11 @@ import numpy as np
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.plasticity.base import Plasticity
 
 
-class Modulated(Plasticity):
+class Modulated(Wrap, Plasticity):
     """Another schedule, changed by a factor from now on: η = factor · η₀ (a drug, a disease, an enriched cage).
 
     plasticity  η₀, the schedule that is changed
@@ -28,18 +29,14 @@ class Modulated(Plasticity):
     ([0.3], [0.1])
     """
 
+    inside, null = "plasticity", {"factor": 1.0}
     derived = frozenset({"_factor"})
 
     def __init__(self, plasticity: Plasticity, *, factor: float | list[float] = 0.0, until: float | None = None):
-        self.plasticity, self.factor, self.span = plasticity, reals("factor", factor, 0.0), Span(until)
+        super().__init__(plasticity)
+        self.factor, self.span = reals("factor", factor, 0.0), Span(until)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.begin_inside("plasticity", spec)
-        self._factor = per_subject("factor", self.factor, spec)
-        return spec
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
+    def _settle(self, spec: Spec) -> None:
         self._factor = per_subject("factor", self.factor, spec)
 
     def rate(self, clock: Clock) -> np.ndarray:

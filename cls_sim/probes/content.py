@@ -132,6 +132,8 @@ class Content(Probe):
 class Watched(Within):
     """A policy whose batches are written down: all without their inputs, and some, evenly spread, with them."""
 
+    null = None
+
     def __init__(self, policy: Replay, subjects: int):
         super().__init__(policy)
         self.open = np.ones(subjects, bool)  # whose time it still is: [s]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.base import Synapses
 from cls_sim.core.errors import Refused, choice, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, Probe, of_world
@@ -82,7 +81,7 @@ class MemorySignal(Probe):
         name, weights = next(iter(life.neocortex.weights.items()))
         if self.region is None:
             return weights.detach().flatten(1)
-        inner = life.consolidation.inner.get(name) if isinstance(life.consolidation, Synapses) else None
+        inner = getattr(life.consolidation, "inner", {}).get(name)
         if inner is None or self.region >= inner.shape[-1]:
             raise Refused("region", f"there is no inner variable {self.region}", "use synapses that have one, or null")
         return inner[..., self.region].flatten(1)

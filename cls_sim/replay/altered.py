@@ -25,9 +25,8 @@ class Altered(Within):
 
     derived = frozenset({"spec", "_draws"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         self.spec, self._draws = spec, {}
-        return self.begin_inside("policy", spec)
 
     @abstractmethod
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
@@ -80,6 +79,8 @@ class Augmented(Altered):
     1
     """
 
+    inside, null = "policy", {"shift": 0.0, "turn": 0.0, "scale": 0.0, "noise": 0.0}
+
     def __init__(
         self,
         policy: Replay,
@@ -95,13 +96,13 @@ class Augmented(Altered):
         self.scale, self.noise = real("scale", scale, 0.0, 0.99), real("noise", noise, 0.0)
         self.alike = real("alike", alike, -1.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
+        super()._settle(spec)
         pixels = math.prod(spec.inputs[-2:])
         self._side = math.isqrt(pixels)
         square = self._side**2 == pixels and spec.inputs[-1] in (pixels, self._side)
         if (self.shift or self.turn or self.scale) and not square:
             raise Refused("shift", f"moves square images, and inputs are {spec.inputs}", "give 0 to shift, turn, scale")
-        return super().begin(spec)
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         x = batch.x
@@ -159,6 +160,8 @@ class Blended(Altered):
     >>> Blended(Uniform(batch=8), most=0.3).most
     0.3
     """
+
+    null = None
 
     def __init__(self, policy: Replay, *, most: float = 0.5):
         super().__init__(policy)

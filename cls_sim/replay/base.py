@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-import numpy as np
-
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.part import Part, Spec, View
+from cls_sim.core.part import Part, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 
@@ -25,20 +24,12 @@ class Replay(Part):
         return lived
 
 
-class Within(Replay):
+class Within(Wrap, Replay):
     """A policy round another, which does everything but what this one changes."""
 
+    inside = "policy"
+    null = None
+    policy: Replay
+
     def __init__(self, policy: Replay):
-        self.policy = policy
-
-    def begin(self, spec: Spec) -> Spec:
-        return self.begin_inside("policy", spec)
-
-    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.policy.draw(hippocampus, neocortex, view, clock)
-
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.policy.lesson(lived, hippocampus, neocortex, view, clock)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.policy.context_end(view, clock, who)
+        super().__init__(policy)

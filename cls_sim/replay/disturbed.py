@@ -9,16 +9,15 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import BatchDraws, over
 from cls_sim.core.errors import reals
-from cls_sim.core.part import Spec, View, Wrap, per_subject
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay, Within
 
 
-class _Night(Wrap, Within):
+class _Night(Within):
     """A policy within, whose nights are changed while it lasts; the day's lessons stay as they are."""
 
-    inside = "policy"
     derived = frozenset({"_spec", "_draws"})
 
     def __init__(self, policy: Replay, until: float | None):
@@ -50,6 +49,7 @@ class Disrupted(_Night):
     1
     """
 
+    inside, null = "policy", {"fraction": 0.0}
     derived = _Night.derived | {"_fraction"}
 
     def __init__(self, policy: Replay, *, fraction: float | list[float] = 1.0, until: float | None = None):
@@ -82,6 +82,7 @@ class NoisyReplay(_Night):
     1
     """
 
+    inside, null = "policy", {"sd": 0.0}
     derived = _Night.derived | {"_sd"}
 
     def __init__(self, policy: Replay, *, sd: float | list[float] = 0.1, until: float | None = None):

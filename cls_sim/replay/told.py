@@ -26,6 +26,8 @@ class Inferred(Within):
     1
     """
 
+    null = None
+
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
         if batch.y.is_floating_point():
@@ -47,6 +49,8 @@ class Settled(Within):
     >>> Settled(Uniform(batch=8)).begin(Spec()).subjects
     1
     """
+
+    null = None
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor
 
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock, in_rem
+from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import Refused, flag, real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay, Within
@@ -33,13 +36,13 @@ class Shuffled(Within):
     1
     """
 
+    null = None
     derived = frozenset({"_draws"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         self._draws = {
             part: BatchDraws(spec.seeds, f"replay.shuffled.{part}", device=spec.device) for part in ("night", "day")
         }
-        return self.begin_inside("policy", spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
@@ -84,6 +87,7 @@ class Interleaved(Within):
     1
     """
 
+    inside, null = "policy", {"share": 1.0, "only_old": False}
     derived = frozenset({"_starts", "_device", "_known"})
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
@@ -95,11 +99,11 @@ class Interleaved(Within):
             raise Refused("share", f"{share!r} is no share", "give contexts, items, or a number from 0 to 1")
         if share == "items" and isinstance(policy, Dreamed):
             raise Refused("share", "counts memories, and dreams cannot be counted", "give contexts, or a number")
-        self.policy: Stored | Dreamed = policy
+        super().__init__(policy)
         self.share = share if isinstance(share, str) else real("share", share, 0.0, 1.0)
         self.only_old = flag("only_old", only_old)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         if not spec.ends and self.only_old:
             raise Refused("only_old", "needs to be told where contexts end", "give only_old=false")
         if not spec.ends and isinstance(self.share, str):
@@ -109,7 +113,6 @@ class Interleaved(Within):
         self._known = spec.known
         self._starts = np.array([0, *spec.ends], np.int64)
         self._device = spec.device
-        return self.begin_inside("policy", spec)
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         context = np.searchsorted(self._starts, clock.experience, side="right")  # [s], from 1
@@ -124,6 +127,7 @@ class Interleaved(Within):
             old = self.policy.draw(hippocampus, neocortex, view, clock)
         else:
             before = self._starts[context - 1] if self.only_old else None
+            assert isinstance(self.policy, Stored)
             old = self.policy.awake(hippocampus, replace(view, latest=lambda: lived), clock, before)
         if (alone := share == 1).any():  # what these subjects learn from is the lived rows, as when nobody remembers
             old = old.with_(weight=old.weights() * torch.from_numpy(~alone).to(self._device)[:, None])
@@ -137,7 +141,21 @@ class Interleaved(Within):
         return items / (items + hippocampus.traces().alive.sum(1).cpu().numpy())
 
 
-class Mixed(Replay):
+class _Two(Wrap, Replay):
+    """Two policies: the first, `inside`, is asked for the day's lesson; the nights are up to the subclass."""
+
+    other: ClassVar[str]
+
+    def __init__(self, first: Replay, second: Replay):
+        super().__init__(first)
+        setattr(self, self.other, of_kind(self.other, second, Replay))
+
+    def begin(self, spec: Spec) -> Spec:
+        spec = super().begin(spec)
+        return self.begin_inside(self.other, spec)
+
+
+class Mixed(_Two):
     """A night of stored and dreamed rows together.
 
         loss = (1 - share) · (mean over the stored rows) + share · (mean over the dreamed rows)
@@ -156,14 +174,11 @@ class Mixed(Replay):
     1
     """
 
-    def __init__(self, stored: Replay, dreamed: Replay, *, share: float | None = None):
-        self.stored, self.dreamed = stored, dreamed
-        self.share = None if share is None else real("share", share, 0.0, 1.0)
+    inside, other, null = "stored", "dreamed", None
 
-    def begin(self, spec: Spec) -> Spec:
-        for name in ("stored", "dreamed"):
-            self.begin_inside(name, spec)
-        return spec
+    def __init__(self, stored: Replay, dreamed: Replay, *, share: float | None = None):
+        super().__init__(stored, dreamed)
+        self.share = None if share is None else real("share", share, 0.0, 1.0)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         stored, dreamed = (p.draw(hippocampus, neocortex, view, clock) for p in (self.stored, self.dreamed))
@@ -172,15 +187,8 @@ class Mixed(Replay):
         there = (stored.weights().sum(1, keepdim=True) > 0).float()
         return _mixed(stored, dreamed, (1 - self.share) * there)
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.stored.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.stored.context_end(view, clock, who)
-        self.dreamed.context_end(view, clock, who)
-
-
-class Staged(Replay):
+class Staged(_Two):
     """A source of its own for each stage of sleep: NREM and REM, as long as the rhythm NremRem says.
 
     nrem  what NREM replays, such as Recent
@@ -195,18 +203,16 @@ class Staged(Replay):
     1
     """
 
+    inside, other, null = "nrem", "rem", None
     derived = frozenset({"_stages"})
 
     def __init__(self, nrem: Replay, rem: Replay):
-        self.nrem, self.rem = nrem, rem
+        super().__init__(nrem, rem)
 
-    def begin(self, spec: Spec) -> Spec:
+    def _settle(self, spec: Spec) -> None:
         if spec.stages is None:
             raise Refused("", "has a source for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
-        for name in ("nrem", "rem"):
-            self.begin_inside(name, spec)
-        return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         rem = in_rem(clock, self._stages)
@@ -222,15 +228,8 @@ class Staged(Replay):
         )
         return one.join(other)
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.nrem.lesson(lived, hippocampus, neocortex, view, clock)
 
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.nrem.context_end(view, clock, who)
-        self.rem.context_end(view, clock, who)
-
-
-class AwakeAsleep(Replay):
+class AwakeAsleep(_Two):
     """A policy of its own for the day and for the night: a life that learns awake beside memories, and sleeps.
 
     awake   what is asked for the lesson by day, such as Interleaved(Uniform(batch=10))
@@ -241,26 +240,13 @@ class AwakeAsleep(Replay):
     1
     """
 
-    def __init__(self, awake: Replay, asleep: Replay):
-        self.awake, self.asleep = awake, asleep
+    inside, other, null = "awake", "asleep", None
 
-    def begin(self, spec: Spec) -> Spec:
-        for name in ("awake", "asleep"):
-            try:
-                getattr(self, name).begin(spec)
-            except Refused as refused:
-                raise refused.under(name) from None
-        return spec
+    def __init__(self, awake: Replay, asleep: Replay):
+        super().__init__(awake, asleep)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.asleep.draw(hippocampus, neocortex, view, clock)
-
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self.awake.lesson(lived, hippocampus, neocortex, view, clock)
-
-    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.awake.context_end(view, clock, who)
-        self.asleep.context_end(view, clock, who)
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:

@@ -10,6 +10,7 @@ import numpy as np
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.errors import Refused, flag, real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.wrap import Wrap
 from cls_sim.rhythm.base import Counted, Rhythm
 
 LONGEST = 300  # growing nights after which there are no more: they would be longer than any life
@@ -130,7 +131,7 @@ class Naps(Counted):
         return experience // self.every * self.nap
 
 
-class Deprived(Rhythm):
+class Deprived(Wrap, Rhythm):
     """Sleep deprivation: from now on the subject is kept awake.
 
     rhythm   the rhythm that goes on underneath (without rebound: one that counts the sleep that is due)
@@ -150,19 +151,16 @@ class Deprived(Rhythm):
     [False, False, True, True]
     """
 
+    inside, null = "rhythm", {"until": 0.0, "rebound": True}
+
     def __init__(self, rhythm: Rhythm, *, until: float | None = None, rebound: bool = False):
-        self.rhythm, self.span, self.rebound = rhythm, Span(until), flag("rebound", rebound)
+        super().__init__(rhythm)
+        self.span, self.rebound = Span(until), flag("rebound", rebound)
         if not rebound and not isinstance(rhythm, (Counted, Sleepless)):
             raise Refused("rebound", f"{type(rhythm).__name__} makes up for lost sleep", "give rebound=true")
 
-    def begin(self, spec: Spec) -> Spec:
+    def _fresh(self, spec: Spec) -> None:
         self.missed = np.zeros(spec.subjects, np.int64)  # replay steps that were due, and are lost
-        return self.begin_inside("rhythm", spec)
-
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
-        if "missed" not in vars(self):
-            self.missed = np.zeros(spec.subjects, np.int64)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
         kept = self.span.lasts(clock)

@@ -41,6 +41,7 @@ class Deficit(Seen):
     (torch.Size([1, 32, 64]), True)
     """
 
+    inside, null = "world", {"until": 0.0}
     derived = frozenset({"_since", "_until", "_step", "_sides"})
 
     def __init__(
@@ -52,7 +53,7 @@ class Deficit(Seen):
         until: float | list[float] = 0.0,
         blocks: int = 4,
     ):
-        self.world = world
+        super().__init__(world)
         self.kind, self.blocks = choice("kind", kind, ("blur", "flip")), whole("blocks", blocks)
         self.since, self.until = reals("since", since, 0.0), reals("until", until, 0.0)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 import torch
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import Draws, over
 from cls_sim.core.errors import Refused, real, reals
-from cls_sim.core.part import Spec, Wrap, per_subject
+from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.wrap import Wrap
 from cls_sim.world.base import World
 
 
@@ -19,24 +17,8 @@ class Seen(Wrap, World):
     """A world of which only what is lived looks different; its exams, and what is revisited, stay as they are."""
 
     inside = "world"
+    null = None
     world: World
-
-    @property
-    def ends(self) -> tuple[int, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.world.ends
-
-    @property
-    def length(self) -> int | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.world.length
-
-    def exam(self, context: int) -> Batch:
-        return self.world.exam(context)
-
-    def ended(self, clock: Clock) -> np.ndarray:
-        return self.world.ended(clock)
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        return self.world.revisit(clock, size)
 
 
 class NoisyWorld(Seen):
@@ -56,10 +38,12 @@ class NoisyWorld(Seen):
     (torch.Size([2, 4, 3]), False)
     """
 
+    inside, null = "world", {"sd": 0.0}
     derived = frozenset({"_sd", "_draws", "_step"})
 
     def __init__(self, world: World, *, sd: float | list[float] = 0.1, until: float | None = None):
-        self.world, self.sd, self.span = world, reals("sd", sd, 0.0), Span(until)
+        super().__init__(world)
+        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
 
     def _settle(self, spec: Spec) -> None:
         self._sd, self._step = per_subject("sd", self.sd, spec), spec.quantum
@@ -95,10 +79,12 @@ class Mislabelled(Seen):
     False
     """
 
+    inside, null = "world", {"fraction": 0.0}
     derived = frozenset({"_outputs", "_draws"})
 
     def __init__(self, world: World, *, fraction: float = 1.0, until: float | None = None):
-        self.world, self.fraction, self.span = world, real("fraction", fraction, 0.0, 1.0), Span(until)
+        super().__init__(world)
+        self.fraction, self.span = real("fraction", fraction, 0.0, 1.0), Span(until)
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression or spec.outputs < 2:

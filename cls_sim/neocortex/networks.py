@@ -1,0 +1,119 @@
+"""What a network of one's own must do to be a cortex, and what of it is found out by trying."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Spec
+
+REMEDY = "keep running statistics (track_running_stats=True), or normalise each row (LayerNorm, GroupNorm)"
+
+
+def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
+    """Run a few rows through a network; refuse what does not fit.
+
+    Returns the name of its readout layer, if it is simple, and the buffers that learning moves.
+    """
+    for name, layer in net.named_modules():
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 and layer.training:
+            raise Refused("module", f"draws at random in {name!r}", "leave out dropout")
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
+            raise Refused("module", f"answers a row by the others of its batch in {name!r}", REMEDY)
+    learns = copy.deepcopy(net)
+    calls: list[Any] = []
+    hooks = [
+        layer.register_forward_hook(lambda _, given, out, name=name: calls.append((name, given, out)))
+        for name, layer in net.named_modules(remove_duplicate=False)
+        if isinstance(layer, nn.Linear)
+    ]
+    modes = {name: layer.training for name, layer in net.named_modules()}
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            net.eval()
+            out = net(torch.zeros(2, *spec.inputs))
+            learns(_some(spec))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise Refused("module", f"fails on an input {list(spec.inputs)} ({line(error)})", _fit(net, spec)) from None
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(out, Tensor) or out.shape != (2, spec.outputs):
+        shape = list(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
+        raise Refused("module", f"answers with {shape}", f"let it answer with [{spec.outputs}], the world's outputs")
+    last = _readout(net, calls, out)
+    _rows_alone(net, spec)
+    for name, layer in net.named_modules():
+        layer.training = modes[name]
+    after = dict(learns.named_buffers())
+    return last, {name for name, buffer in net.named_buffers() if not torch.equal(buffer, after[name])}
+
+
+def _some(spec: Spec) -> Tensor:
+    """Three rows that differ, always the same."""
+    numbers = torch.arange(3 * int(torch.Size(spec.inputs).numel()), dtype=torch.float32)
+    return (numbers * 0.7).sin().reshape(3, *spec.inputs)
+
+
+def _rows_alone(net: nn.Module, spec: Spec) -> None:
+    """Refuse a network that answers a row differently beside other rows, or changes by answering."""
+    trial, x = copy.deepcopy(net), _some(spec)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        for parameter in trial.parameters():  # first weights may be 0, and hide it
+            parameter.add_((torch.arange(parameter.numel()) * 0.3).sin().view_as(parameter), alpha=0.1)
+        before = {name: buffer.clone() for name, buffer in trial.named_buffers()}
+        together = trial(x)
+        apart = torch.cat([trial(row[None]) for row in x])
+        again = trial(x)
+    for name, buffer in trial.named_buffers():
+        if not torch.equal(buffer, before[name]):
+            raise Refused("module", f"changes its buffer {name!r} while it answers", "change it in training mode only")
+    if not torch.equal(together, again):
+        raise Refused("module", "cannot be stacked (it draws at random)", "leave out dropout")
+    if not torch.allclose(together, apart, rtol=1e-3, atol=1e-3 * float(together.abs().max()) + 1e-6, equal_nan=True):
+        raise Refused("module", "answers a row by the others of its batch", REMEDY)
+
+
+def _fit(net: nn.Module, spec: Spec) -> str:
+    """What to do about a network that does not take the world's inputs."""
+    if any(isinstance(layer, nn.Conv2d) for layer in net.modules()) and len(spec.inputs) < 3:
+        size = str(spec.inputs[0]) if len(spec.inputs) == 2 else "height, width"
+        return f"images come without a channel axis: begin with nn.Unflatten(1, (1, {size}))"
+    return "make it fit the world"
+
+
+def _readout(net: nn.Module, calls: list[Any], out: Tensor) -> str | None:
+    """The last linear layer, if the network's answer is its output and nothing else uses it."""
+    if not calls or calls[-1][2] is not out or calls[-1][1][0].dim() != 2:
+        return None
+    name = calls[-1][0]
+    alone = [call[0] for call in calls].count(name) == 1
+    shared = joined(name, "weight") not in dict(net.named_parameters()) or _tied(net, name)
+    return name if alone and not shared else None
+
+
+def _tied(net: nn.Module, name: str) -> bool:
+    """Whether another layer uses this layer's weight, too."""
+    weight = net.get_submodule(name).weight
+    return sum(p is weight for _, p in net.named_parameters(remove_duplicate=False)) > 1
+
+
+def without(net: nn.Module, name: str) -> nn.Module:
+    """The network up to its readout layer."""
+    if not name:
+        return nn.Identity()
+    above, _, own = name.rpartition(".")
+    setattr(net.get_submodule(above), own, nn.Identity())
+    return net
+
+
+def joined(name: str, own: str) -> str:
+    return f"{name}.{own}" if name else own
+
+
+def line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120]
