@@ -142,8 +142,8 @@ def tests(run: Facts, reference: str) -> Blocks:
     rows = _compared(run, [(other, reference) for other in others])
     caption = (
         f"Differences within subjects. p: sign flips, two-sided, as in the run's own table; corrected: Holm's "
-        f"correction for {len(rows)} comparisons. An arm is called higher or lower where the interval of the difference at "
-        f"{100 * (1 - LEVEL / max(1, len(rows))):.3g} % (Bonferroni's correction of 95 %) excludes 0."
+        f"correction for {len(rows)} comparisons. An arm is called higher or lower where the interval of the "
+        f"difference at {100 * (1 - LEVEL / max(1, len(rows))):.3g} % (Bonferroni's correction of 95 %) excludes 0."
     )
     fewest = min((n for n in (len(_common(run, reference, other)[0]) for other in others) if n), default=99)
     if (floor := 2.0 / 2**fewest) > LEVEL:
