@@ -10,6 +10,7 @@ docs/reliability.md is made from these files.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +29,8 @@ from xml.etree import ElementTree
 import yaml
 
 from cls_sim import __version__
+from cls_sim.commands.door import Parser, entered
+from cls_sim.core.errors import choice, whole
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = ROOT / "docs" / "results" / "faults"
@@ -130,25 +134,28 @@ def put(page: str) -> str:
     return re.sub(f"({re.escape(BEGIN)}\n).*({re.escape(END)})", lambda m: f"{m[1]}{table()}\n{m[2]}", page, flags=re.S)
 
 
-def main(args: list[str]) -> int:
-    words = [arg for arg in args if arg[0] != "-"]
-    if unknown := [word for word in words if word not in PIECES]:
-        print(f"there is no piece {unknown[0]!r}: choose from {', '.join(PIECES)}", file=sys.stderr)
-        return 2
-    missing = [name for name in words or PIECES if not done(name)]
-    if "--list" in args:
-        print("\n".join(f"{'missing' if name in missing else 'done   '}  {name}" for name in words or PIECES))
+def main(argv: Sequence[str] | None = None) -> int:
+    return entered(Parser("benchmarks.faults", __doc__, {"jobs": "2"}, ("--list", "--table")), make, argv)
+
+
+def make(args: argparse.Namespace) -> int:
+    """Run the pieces that are missing, and write the table."""
+    for word in args.given:
+        choice("piece", word, PIECES)
+    jobs = whole("jobs", int(args.jobs) if args.jobs.isdecimal() else args.jobs)
+    missing = [name for name in args.given or PIECES if not done(name)]
+    if args.list:
+        print("\n".join(f"{'missing' if name in missing else 'done   '}  {name}" for name in args.given or PIECES))
         return 0
     failed: list[str] = []
-    if "--table" not in args:
-        jobs = next((int(arg.partition("=")[2]) for arg in args if arg.startswith("--jobs=")), 2)
+    if not args.table:
         with ThreadPoolExecutor(jobs) as pool:
             failed = [name for name, well in zip(missing, pool.map(run, missing), strict=True) if not well]
     PAGE.write_text(put(PAGE.read_text()))
     if failed:
         print(f"not finished: {', '.join(failed)}", file=sys.stderr)
-    return bool(failed)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

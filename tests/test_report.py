@@ -16,6 +16,7 @@ import pytest
 
 from cls_sim import statistics
 from cls_sim.claims.arms import published
+from cls_sim.claims.case import Case
 from cls_sim.commands import report
 from cls_sim.commands.report import arms, expected
 from cls_sim.commands.report.facts import Published, facts
@@ -104,6 +105,27 @@ def test_what_is_told_of_a_run_is_its_own(run: Path):
     assert told.published["er"] == Published(88.79, 0.2, "van de Ven et al. 2022, Table 2 (n = 20)")
 
 
+def test_a_comparison_has_one_p_value_everywhere(run: Path, tmp_path: Path, capsys):
+    """Sign flips of five subjects give .062 at the least; the report said < .001, by a t test of its own."""
+    from cls_sim.commands import compare
+    from cls_sim.sinks.console import p_value
+
+    summary = json.loads((run / "summary.json").read_text())
+    stored = {entry["b"]: p_value(entry["p"]) for entry in summary["paired"]}
+    rows = {row.arm: p_value(row.difference.p) for row in compare.compared(compare.collect([run]), "accuracy")[1:]}
+    assert rows == stored == {name: p_value(statistics.paired(*_accuracies(run, name)).p) for name in stored}
+    assert called(run, f"out={tmp_path}", capsys=capsys)[0] == 0
+    page = (tmp_path / "report.md").read_text().split("Paired tests against none")[1].split("All pairs")[0]
+    reported = {cells[0]: cells[4] for line in page.splitlines() if len(cells := line.strip("| ").split(" | ")) == 7}
+    assert {name: reported[name] for name in stored} == stored
+    assert "0.062" in stored.values() and "no p can be below 0.062" in page and "higher" in page
+
+
+def _accuracies(run: Path, arm: str) -> list[list[float]]:
+    summary = json.loads((run / "summary.json").read_text())
+    return [summary["arms"][name]["readings"]["accuracy"]["per_subject"] for name in (arm, "none")]
+
+
 def test_a_run_that_is_not_finished_says_what_is_missing(run: Path, tmp_path: Path, capsys):
     part = tmp_path / "part"
     shutil.copytree(run, part)
@@ -182,9 +204,9 @@ def test_a_verdict_is_that_of_the_claim():
     inside, wide = [0.60, 0.61, 0.62, 0.63, 0.64], [0.3, 0.5, 0.6, 0.8, 0.9]
     for values in (inside, wide, [0.62]):
         e, known = statistics.estimate(values), Published(60.13, 1.66, "x")
-        claim = published({}, {"none": {"accuracy": np.array(values)}}, "none", 60.13, 1.66)
+        claim = published(Case({}, {"none": {"accuracy": np.array(values)}}), "none", 60.13, 1.66)
         band, said = arms.verdict(e, known)
-        assert band == pytest.approx(claim["tolerance"])
+        assert band == pytest.approx(claim.tolerance)
         assert said == ("inside" if values is inside else "not decided")
     assert arms.verdict(statistics.estimate(inside), Published(70.0, 0.1, ""))[1] == "outside"
     assert arms.verdict(statistics.estimate(inside), Published(70.0, None, ""))[1] == "shown, not counted"

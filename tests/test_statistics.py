@@ -237,3 +237,18 @@ def test_statistics_needs_neither_torch_nor_scipy():
 
     code = "import sys, cls_sim.statistics; print('torch' in sys.modules, 'scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False False\n"
+
+
+@pytest.mark.parametrize(
+    "draw, truth, covered",
+    [
+        (lambda rng, size: rng.standard_normal(size), 0.0, {5: 0.9185, 8: 0.9355, 16: 0.948}),
+        (lambda rng, size: rng.lognormal(size=size), np.exp(0.5), {5: 0.826, 8: 0.867, 16: 0.8915}),
+    ],
+    ids=["normal", "lognormal"],
+)
+def test_how_often_the_interval_covers_the_mean(draw, truth: float, covered: dict[int, float]):
+    """Of 2,000 cohorts, the share whose 95 % interval holds the true mean: what docs/concepts.md says."""
+    for n, expected in covered.items():
+        e = statistics.estimate(draw(np.random.default_rng(n), (n, 2000)))
+        assert ((e.low <= truth) & (truth <= e.high)).mean() == pytest.approx(expected, abs=2e-3)

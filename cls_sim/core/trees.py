@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from cls_sim.core.errors import Refused
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 State = dict[str, Any]
 
@@ -55,6 +56,11 @@ def _is_part(value: Any) -> bool:
     return all(hasattr(type(value), name) for name in ("derived", "state", "load"))
 
 
+def _is_tensor(value: Any) -> TypeGuard[Tensor]:
+    """Whether this is a tensor; asked so that nothing is imported where there is none."""
+    return hasattr(type(value), "requires_grad")
+
+
 def _children(value: Any) -> Mapping[Any, Any] | None:
     """What a dict, list or tuple holds, by key or place; None for anything else."""
     if isinstance(value, (list, tuple)):
@@ -64,8 +70,10 @@ def _children(value: Any) -> Mapping[Any, Any] | None:
 
 def collected(value: Any) -> Any:
     """The state of an attribute: a leaf (tensors detached), or a tree of leaves; None where there is no state."""
-    if isinstance(value, (Tensor, np.ndarray)):
-        return value.detach() if isinstance(value, Tensor) else value
+    if _is_tensor(value):
+        return value.detach()
+    if isinstance(value, np.ndarray):
+        return value
     if _is_part(value):
         return value.state() or None
     found = {str(k): collected(v) for k, v in (_children(value) or {}).items()}
@@ -81,14 +89,16 @@ def restored(mine: Any, saved: Any) -> Any:
         found = {k: restored(v, saved[str(k)]) if str(k) in saved else v for k, v in (_children(mine) or {}).items()}
         return found if isinstance(mine, dict) else type(mine)(found.values())
     if isinstance(mine, np.ndarray):
-        return np.array(saved.cpu() if isinstance(saved, Tensor) else saved).astype(mine.dtype)
+        return np.array(saved.cpu() if _is_tensor(saved) else saved).astype(mine.dtype)
+    import torch
+
     value = torch.as_tensor(saved).to(device=mine.device, dtype=mine.dtype, copy=True)
     return value.requires_grad_(mine.requires_grad)
 
 
 def copied(value: Any, memo: dict[int, Any], shared: type) -> Any:
     """A deep copy of an attribute; objects of the class `shared` are shared."""
-    if isinstance(value, Tensor):
+    if _is_tensor(value):
         return value.detach().clone().requires_grad_(value.requires_grad)
     if isinstance(value, dict):
         return {k: copied(v, memo, shared) for k, v in value.items()}
@@ -106,7 +116,7 @@ def held(node: Any, without: type) -> Iterator[Tensor | np.ndarray]:
         return
     if _is_part(node):
         node = {name: value for name, value in vars(node).items() if name not in node.derived}
-    if isinstance(node, (Tensor, np.ndarray)):
+    if _is_tensor(node) or isinstance(node, np.ndarray):
         yield node
     elif isinstance(node, (Mapping, list, tuple)):
         for value in node.values() if isinstance(node, Mapping) else node:

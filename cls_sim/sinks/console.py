@@ -131,7 +131,7 @@ def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = Non
 
 
 def _typed(summary: Summary | Mapping[str, Any]) -> Summary:
-    return summary if isinstance(summary, Summary) else Summary.of(summary)
+    return summary if isinstance(summary, Summary) else Summary.of({"experiment": "", **summary})
 
 
 def show(parts: Sequence[Any], stream: Any) -> None:

@@ -59,18 +59,25 @@ class Difference(Mean):
 
 @dataclass(frozen=True)
 class Arm:
-    """An arm: its readings by name, its main one, the mean cost per subject, and seconds of clock and processor."""
+    """An arm: its readings by name, its main one, the mean cost per subject, and seconds of clock and processor.
+
+    cpu_seconds is None where an older version did not write it down; `cost_seconds` is then that of the clock.
+    """
 
     readings: Mapping[str, Reading]
     main: str | None = None
     budget: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
-    cpu_seconds: float = 0.0
+    cpu_seconds: float | None = None
+
+    @property
+    def cost_seconds(self) -> float:
+        return self.seconds if self.cpu_seconds is None else self.cpu_seconds
 
     def entries(self) -> dict[str, Any]:
         readings = {name: reading.entries() for name, reading in self.readings.items()}
-        seconds = {"seconds": self.seconds, "cpu_seconds": self.cpu_seconds}
-        return {"readings": readings, "main": self.main, "budget": dict(self.budget), **seconds}
+        found = {"readings": readings, "main": self.main, "budget": dict(self.budget), "seconds": self.seconds}
+        return found if self.cpu_seconds is None else {**found, "cpu_seconds": self.cpu_seconds}
 
 
 @dataclass(frozen=True)
@@ -183,13 +190,13 @@ def claim_of(told: Mapping[str, Any]) -> Claim:
 
 
 def _arm(told: Mapping[str, Any]) -> Arm:
-    seconds = _number(told.get("seconds", 0.0))
+    cpu = told.get("cpu_seconds")
     return Arm(
         readings={_text(name): _reading(entry) for name, entry in _items(told["readings"])},
         main=None if told.get("main") is None else _text(told["main"]),
         budget=dict(_items(told.get("budget") or {})),
-        seconds=seconds,
-        cpu_seconds=_number(told.get("cpu_seconds", seconds)),
+        seconds=_number(told.get("seconds", 0.0)),
+        cpu_seconds=None if cpu is None else _number(cpu),
     )
 
 

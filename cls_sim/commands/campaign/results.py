@@ -67,7 +67,7 @@ class Results:
             for name, arm in summary.arms.items()
         }
         mine = tuple(claim for claim in summary.claims if claim.name in piece.claims)
-        seconds = max(seconds, sum(arm.cpu_seconds for arm in arms.values()))
+        seconds = max(seconds, sum(arm.cost_seconds for arm in arms.values()))
         kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)[0]}
         kept |= {"seconds": round(seconds, 1), "summary": replace(summary, arms=arms, claims=mine).entries()}
         self._write(piece, kept)

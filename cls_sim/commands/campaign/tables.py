@@ -178,7 +178,7 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str
         told = {t["arm"]: (name, t) for name, t in piece.claims.items() if t.get("is") == "published"}
         for name, arm in summary.arms.items():
             e = next(iter(arm.readings.values()))
-            seconds += arm.cpu_seconds / e.n
+            seconds += arm.cost_seconds / e.n
             cell = f"{100 * e.mean:.1f} ± {100 * e.sem:.1f}"
             if name in told:
                 claim, known = told[name]

@@ -15,7 +15,6 @@ from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.sinks.console import interval, number, p_value
 
 VAGUE = 3.0  # points: above this SEM of ours nothing is decided
-FEW_PAIRS = 8  # subjects below which p is that of a t test: sign flips of so few can show nothing after correction
 ALL_PAIRS = 6  # arms up to which all pairs are compared
 MANY = 14  # readings shown of an experiment without a main one
 LEVEL = 0.05
@@ -140,13 +139,15 @@ def tests(run: Facts, reference: str) -> Blocks:
     if not run.main or reference not in run.arms or len(run.arms) < 2:
         return []
     others = [name for name in run.arms if name != reference]
-    few = min(len(_common(run, reference, other)[0]) for other in others) < FEW_PAIRS
-    rows = _compared(run, [(other, reference) for other in others], few)
-    test = "Student's paired t test (sign flips of so few subjects can show nothing)" if few else "sign flips"
+    rows = _compared(run, [(other, reference) for other in others])
     caption = (
-        f"Differences within subjects. p: {test}, two-sided; Holm's correction for {len(rows)} comparisons; an arm is "
-        f"called higher or lower where the corrected p is below {LEVEL:g}."
+        f"Differences within subjects. p: sign flips, two-sided, as in the run's own table; corrected: Holm's "
+        f"correction for {len(rows)} comparisons. An arm is called higher or lower where the interval of the "
+        f"difference at {100 * (1 - LEVEL / max(1, len(rows))):.3g} % (Bonferroni's correction of 95 %) excludes 0."
     )
+    fewest = min((n for n in (len(_common(run, reference, other)[0]) for other in others) if n), default=99)
+    if (floor := 2.0 / 2**fewest) > LEVEL:
+        caption += f" Of {fewest} subjects no p can be below {floor:.3f}: judge by the intervals."
     heads = ["arm", f"less {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
     left = frozenset({"arm", "verdict", "pair"})
     blocks: Blocks = [
@@ -156,7 +157,7 @@ def tests(run: Facts, reference: str) -> Blocks:
     if 2 < len(run.arms) <= ALL_PAIRS:
         names = list(run.arms)
         every = [(b, a) for i, a in enumerate(names) for b in names[i + 1 :]]
-        found = _compared(run, every, few)
+        found = _compared(run, every)
         cells = [[f"{a} - {b}", *told] for (a, b), told in found]
         note = f"All {len(every)} pairs, corrected together."
         blocks += [Heading("All pairs", 3), Table(["pair", "difference", *heads[2:]], cells, note, left, MOODS)]
@@ -171,17 +172,18 @@ def _common(run: Facts, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
     return np.array([x[s] for s in seeds]), np.array([y[s] for s in seeds])
 
 
-def _compared(run: Facts, pairs: Sequence[tuple[str, str]], few: bool) -> list[tuple[tuple[str, str], list[str]]]:
+def _compared(run: Facts, pairs: Sequence[tuple[str, str]]) -> list[tuple[tuple[str, str], list[str]]]:
     found = []
     for a, b in pairs:
         x, y = _common(run, a, b)
         if len(x):
-            e = statistics.paired(x, y)
-            found.append(((a, b), e, statistics.t_test(x, y) if few else e.p))
-    corrected = statistics.holm([p for *_, p in found])
+            found.append(((a, b), statistics.paired(x, y), x - y))
+    corrected = statistics.holm([e.p for _, e, _ in found])
     rows = []
-    for (pair, e, p), q in zip(found, corrected, strict=True):
-        said = "" if math.isnan(q) else "not told apart" if q >= LEVEL else "higher" if e.mean > 0 else "lower"
+    for (pair, e, difference), q in zip(found, corrected, strict=True):
+        wide = statistics.estimate(difference, level=1 - LEVEL / len(found))
+        said = "higher" if wide.low > 0 else "lower" if wide.high < 0 else "not told apart"
         ends = interval((e.low, e.high), "+")
-        rows.append((pair, [number(e.mean, "+"), ends, str(e.n), p_value(p), p_value(float(q)), said]))
+        said = "" if math.isnan(wide.low) else said
+        rows.append((pair, [number(e.mean, "+"), ends, str(e.n), p_value(e.p), p_value(float(q)), said]))
     return rows
