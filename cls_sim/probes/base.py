@@ -121,7 +121,7 @@ class Function(Probe):
         self.function = function
 
     def measure(self, life: Measured) -> Tensor:
-        return torch.as_tensor(self.function(life))
+        return self.function(life)
 
 
 def at(probe: Probe | Callable[[Any], object], *moments: str) -> Probe:
