@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from cls_sim.core.errors import Refused
 from cls_sim.world.files import read_array
+from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, Given
 
 
 class Arrays(Stream):
@@ -32,8 +33,6 @@ class Arrays(Stream):
     (4,)
     """
 
-    derived = Stream.derived | {"_data"}
-
     def __init__(
         self,
         *,
@@ -43,47 +42,17 @@ class Arrays(Stream):
         y_test: Any = None,
         context: Any = None,
         context_test: Any = None,
-        scenario: str = "class",
         contexts: int | None = None,
-        shuffle_classes: bool = False,
-        order: str = "sharp",
-        per_context: int = 100,
-        batch: int = 32,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        label_noise: float = 0.0,
-        validation: float = 0.0,
-        test: float | None = None,
-        examined: str = "test",
-        views: str = "plain",
+        **protocol: Unpack[Labelled],
     ):
         tests = None
         if x_test is not None or y_test is not None or context_test is not None:
             tests = _data("_test", x_test, y_test, context_test)
-        self._data = _data("", x, y, context, tests)
-        super().__init__(
-            scenario=scenario,
-            contexts=_count(self._data) if contexts is None else contexts,
-            shuffle_classes=shuffle_classes,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            label_noise=label_noise,
-            validation=validation,
-            test=test,
-            examined=examined,
-            views=views,
-        )
-        if not self._data.split_by_class and self.contexts != _count(self._data):
-            reason = f"is {self.contexts}, but the data has {_count(self._data)}"
+        data = _data("", x, y, context, tests)
+        super().__init__(Given(data), contexts=_count(data) if contexts is None else contexts, **protocol)
+        if not data.split_by_class and self.contexts != _count(data):
+            reason = f"is {self.contexts}, but the data has {_count(data)}"
             raise Refused("contexts", reason, "leave it out, or give `context`")
-
-    def data(self) -> Data:
-        return self._data
 
 
 def _count(data: Data) -> int:
