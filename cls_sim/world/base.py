@@ -35,4 +35,7 @@ class World(Part):
 
     @abstractmethod
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The training data of the context that ended last, once, in batches of `size`; None of it is new."""
+        """The training data of the context that ended last, each row once, in batches of `size`.
+
+        The order is drawn from the subject's seed (see plan.mixed), so that the first rows stand for all of them.
+        """

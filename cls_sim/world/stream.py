@@ -238,14 +238,15 @@ class Stream(World):
         return self._of(self._learnt, plan.padded([one.items(plan.TRAIN, context) for one in self._shares]))
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """What each subject has lived of the context that ended last, each item once, in order, in batches of `size`.
+        """What each subject has lived of the context that ended last, each item once, in batches of `size`.
 
-        In the iid and cumulative orders: of all contexts so far.  `born` is when an item was lived last.
+        In the iid and cumulative orders: of all contexts so far.  The order is drawn from the subject's seed, for each
+        visit to a context anew.  `born` is when an item was lived last.
         """
         size = whole("size", size)
         ended = np.minimum(clock.experience, self._plan.shape[1]) // self.ends[0]
         born = [self._lived(i, int(count)) for i, count in enumerate(ended)]
-        items, weight = plan.padded([np.flatnonzero(when >= 0) for when in born])
+        items, weight = plan.padded(plan.mixed(self._spec.seeds, ended, [np.flatnonzero(when >= 0) for when in born]))
         born = np.take_along_axis(np.stack(born), np.broadcast_to(items, (len(born), items.shape[1])), 1)
         for start in range(0, items.shape[1], size):
             part = slice(start, start + size)
