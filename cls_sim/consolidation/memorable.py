@@ -12,7 +12,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
 from cls_sim.core.errors import Refused, real, whole
-from cls_sim.core.part import Spec, View, told
+from cls_sim.core.part import Spec, View, ended, stretches, told
 from cls_sim.neocortex.base import Neocortex, Tap
 
 WORK = 2**24  # numbers held at once while a kernel is summed
@@ -72,7 +72,7 @@ class Fromp(Objective):
         self.turn = self.turn + 1
 
     def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        rows, past = super().of(neocortex, batch, context), min(int(self.ended[0]), self.spec.contexts)
+        rows, past = super().of(neocortex, batch, context), int(self.ended[0])
         if not past or not torch.is_grad_enabled() or not self.strength:
             return rows
         k = int(self.turn[0]) % past
@@ -93,11 +93,11 @@ class Fromp(Objective):
         return neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
 
     def context_end(self, view: View, clock: Clock) -> None:
-        k = int(self.ended[0])
-        if k < self.spec.contexts:
-            self._remember(view, k)
-        self.ended = self.ended + 1
-        for past in range(min(k + 1, self.spec.contexts)):
+        met = stretches(self.spec)[1][ended(self.spec, clock)[:1]]
+        if met[0] > self.ended[0]:  # a context met again is remembered as it is
+            self._remember(view, int(self.ended[0]))
+        self.ended = met
+        for past in range(int(met[0])):
             self._settle(view.neocortex, past)
 
     def _remember(self, view: View, k: int) -> None:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, whole
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, ended, stretches
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, Answer, Readout
@@ -93,13 +93,13 @@ class ExpertGate(Readout):
         width = math.prod(spec.inputs)
         if self.components >= width:
             raise Refused("components", f"is {self.components} of {width} inputs", "give fewer")
-        self.spec, self.ended = spec, np.zeros(1, np.int64)
+        self.spec, self.known = spec, np.zeros(spec.contexts, bool)  # whose inputs are known
         self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
         self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)
         return spec
 
     def context_end(self, view: View, clock: Clock) -> None:
-        width, k = self.centre.shape[2], int(self.ended[0]) % self.spec.contexts
+        width, k = self.centre.shape[2], int(stretches(self.spec)[0][ended(self.spec, clock)[0]])
         moment = torch.zeros(self.spec.subjects, width, width, device=self.spec.device)
         total, rows = torch.zeros(self.spec.subjects, width, device=self.spec.device), 0
         for batch in view.revisit(1000):
@@ -110,13 +110,14 @@ class ExpertGate(Readout):
         spread = moment - rows[..., None] * mean[:, :, None] * mean[:, None] if isinstance(rows, Tensor) else moment
         self.centre[:, k] = mean
         self.axes[:, k] = torch.linalg.eigh(spread.double()).eigenvectors[..., -self.components :].float()
-        self.ended = self.ended + 1
+        self.known[k] = True
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         flat, errors = x.flatten(2), []
-        for k in range(max(1, min(int(self.ended[0]), self.spec.contexts))):
+        for k in range(self.spec.contexts):
             away = flat - self.centre[:, k, None]
-            errors.append(away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2))
+            error = away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2)
+            errors.append(error if self.known[k] else torch.full_like(error, torch.inf))
         error = torch.stack(errors, 2)  # [s, b, k]
         guess = error.argmin(2) if context is None else context
         scores = neocortex.scores(x, guess)

@@ -104,6 +104,7 @@ class Associations(World):
             contexts=self.lists,
             items=self.lists * self.items,
             ends=self.ends if self.told else (),
+            visits=tuple(self._sequence.tolist()) if self.told else (),
             context_told=False,
             heads=None,
             quantum=1.0,

@@ -137,6 +137,8 @@ class Stream(World):
         outputs, heads = protocol.outputs(data), None
         if self.scenario == "task" and not data.regression:
             heads = torch.from_numpy(protocol.heads(self._shares, outputs)).to(spec.device)
+        shown = self.told and self.order not in ("fuzzy", "iid")
+        known = np.array([[len(one.items(plan.TRAIN, k)) for k in range(self.contexts)] for one in self._shares])
         return replace(
             spec,
             inputs=data.inputs,
@@ -144,9 +146,10 @@ class Stream(World):
             regression=data.regression,
             batch=self.batch,
             contexts=self.contexts,
-            known=np.array([[len(one.items(plan.TRAIN, k)) for k in range(self.contexts)] for one in self._shares]),
+            known=known.cumsum(1) if self.order == "cumulative" else known,
             items=max(len(one.split) for one in self._shares),
-            ends=self.ends if self.told and self.order not in ("fuzzy", "iid") else (),
+            ends=self.ends if shown else (),
+            visits=tuple(self._visits.tolist()) if shown else (),
             context_told=self.scenario == "task",
             heads=heads,
             quantum=data.quantum,
