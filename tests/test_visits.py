@@ -50,8 +50,10 @@ def test_stretches_and_contexts_are_numbered_by_the_clock():
     spec = Spec(seeds=(0, 1, 2, 3), contexts=2, ends=(5, 10, 15), visits=(1, 0, 1))
     clock = Clock(4, 1)
     clock.experience[:] = 0, 5, 14, 15
-    assert ended(spec, clock).tolist() == [-1, 0, 1, 2] and stretch(spec, clock).tolist() == [0, 1, 2, 2]
-    assert [numbers.tolist() for numbers in stretches(spec)] == [[1, 0, 1], [1, 2, 2]]
+    assert ended(spec, clock).tolist() == [-1, 0, 1, 2] and stretch(spec, clock).tolist() == [0, 1, 2, 3]
+    assert [numbers.tolist() for numbers in stretches(spec)] == [[1, 0, 1, 1], [1, 2, 2, 2]]
+    unsaid = Spec(contexts=3, ends=(5, 10))  # a world that goes on after the last end
+    assert [numbers.tolist() for numbers in stretches(unsaid)] == [[0, 1, 2], [1, 2, 3]]
 
 
 # -- who counts them ---------------------------------------------------------------------------------------

@@ -61,18 +61,21 @@ class Spec:
 
 
 def stretches(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
-    """The context of each stretch, and how many different contexts have been met by then: int64 [stretches] both.
+    """The context of each stretch, and how many different contexts have been met by then: int64 [ends + 1] both.
+
+    The last is the stretch after the last end, if the world goes on.
 
     >>> [numbers.tolist() for numbers in stretches(Spec(contexts=2, ends=(5, 10, 15), visits=(1, 1, 0)))]
-    [[1, 1, 0], [1, 1, 2]]
+    [[1, 1, 0, 0], [1, 1, 2, 2]]
     """
-    context = np.array(spec.visits or [i % spec.contexts for i in range(len(spec.ends))], np.int64)
-    return context, np.array([len({*context[: i + 1].tolist()}) for i in range(len(context))], np.int64)
+    context = [*spec.visits, *spec.visits[-1:]] or [i % spec.contexts for i in range(len(spec.ends) + 1)]
+    met = [len({*context[: i + 1]}) for i in range(len(context))]
+    return np.array(context, np.int64), np.array(met, np.int64)
 
 
 def stretch(spec: Spec, clock: Clock) -> np.ndarray:
-    """The number of the stretch that each subject is in, from 0, or of its last one: int64 [s]."""
-    return np.minimum(ended(spec, clock) + 1, max(len(spec.ends) - 1, 0))
+    """The number of the stretch that each subject is in, from 0: int64 [s]."""
+    return ended(spec, clock) + 1
 
 
 def ended(spec: Spec, clock: Clock) -> np.ndarray:

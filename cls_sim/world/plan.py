@@ -124,10 +124,10 @@ def item_plan(
     return items.reshape(-1, batch)
 
 
-def mixed(seeds: Sequence[int], visits: Sequence[int], rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+def mixed(seeds: Sequence[int], visits: np.ndarray, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Each subject's rows in the order in which it revisits them: a function of its seed and the number of the visit.
 
-    >>> a, b = mixed([0, 1], [3, 3], [np.arange(6), np.arange(6)])
+    >>> a, b = mixed([0, 1], np.array([3, 3]), [np.arange(6), np.arange(6)])
     >>> sorted(a.tolist()), a.tolist() == b.tolist()
     ([0, 1, 2, 3, 4, 5], False)
     """
