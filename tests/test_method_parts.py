@@ -10,7 +10,7 @@ import torch
 
 import cls_sim as cls
 from cls_sim.consolidation.projected import _multipliers
-from cls_sim.core.batch import LIVED, STORED
+from cls_sim.core.batch import DREAMED, LIVED, STORED
 from cls_sim.core.errors import Refused
 from tests.lives import live, small
 
@@ -418,6 +418,60 @@ def test_projected_steps_do_not_raise_the_loss_on_memories():
             life.step()
         losses.append(float(life.view.loss(old).mean() - before))
     assert max(losses[:2]) < 0.5 * losses[2]
+
+
+def replayed(source: list[int], seed: int = 0) -> cls.Batch:
+    """A batch of two subjects in a world of 10 classes, whose rows come from these sources."""
+    g = np.random.default_rng(seed)
+    x = torch.from_numpy(g.random((2, len(source), 64), np.float32))
+    y = torch.from_numpy(g.integers(0, 10, (2, len(source))))
+    batch = cls.Batch.lived(x, y, context=y // 2)
+    return batch.with_(source=torch.tensor(source, dtype=torch.uint8).expand(2, -1))
+
+
+def stepped(rule: cls.Consolidation, batch: cls.Batch, rate: float = 0.1) -> dict[str, torch.Tensor]:
+    """The weights after one step on this batch."""
+    life = small(consolidation=rule)
+    life.consolidation.step(life.neocortex, batch, np.full(2, rate), life.view)
+    return {name: w.detach() for name, w in life.neocortex.weights.items()}
+
+
+@pytest.mark.parametrize("constraints", ["all", "contexts"])
+def test_a_projected_night_learns_all_its_rows_whatever_a_day_holds(constraints: str):
+    """Version 0.1 took the first rows, as many as a day's batch, for lived: of 64 rows it learnt 8."""
+    for sources in ([STORED] * 64, [DREAMED] * 64, [STORED, DREAMED] * 32, [LIVED] * 64):
+        batch = replayed(sources)
+        mine = stepped(cls.Projected(rule=cls.Sgd(), constraints=constraints), batch)
+        wanted = stepped(cls.Descent(rule=cls.Sgd()), batch)
+        assert all(torch.equal(w, wanted[name]) for name, w in mine.items())
+
+
+@pytest.mark.parametrize("constraints", ["all", "contexts"])
+def test_projected_asks_where_rows_come_from_not_where_they_stand(constraints: str):
+    sources = [LIVED] * 8 + [STORED] * 8
+    batch, order = replayed(sources), torch.randperm(16, generator=torch.Generator().manual_seed(0))
+    moved = cls.Batch(**{n: None if v is None else v[:, order] for n, v in vars(batch).items()})
+    one, other = (stepped(cls.Projected(rule=cls.Sgd(), constraints=constraints), b) for b in (batch, moved))
+    plain = stepped(cls.Descent(rule=cls.Sgd()), replayed(sources))
+    assert all(torch.allclose(w, other[name], atol=1e-6) for name, w in one.items())
+    assert not all(torch.allclose(w, plain[name], atol=1e-6) for name, w in one.items())
+
+
+def test_projected_subjects_that_remember_nothing_learn_what_they_live():
+    batch = replayed([LIVED] * 8 + [STORED] * 8)
+    weight = torch.ones(2, 16)
+    weight[0, 8:] = 0  # subject 0 remembers nothing, subject 1 has only memories
+    weight[1, :8] = 0
+    mine = stepped(cls.Projected(rule=cls.Sgd()), batch.with_(weight=weight))
+    wanted = stepped(cls.Descent(rule=cls.Sgd()), batch.with_(weight=weight))
+    assert all(torch.allclose(w, wanted[name], atol=1e-6) for name, w in mine.items())
+
+
+def test_the_ledger_counts_the_rows_that_a_projected_night_learns():
+    life = small(consolidation=cls.Projected(), replay=cls.Uniform(batch=64), hippocampus=cls.Store(capacity=100))
+    for _ in range(7):  # a day of 6 experiences of 8 rows, and one step of the night
+        life.step()
+    assert life.ledger.totals()["night_passes"].tolist() == [64, 64]
 
 
 def test_multipliers_solve_the_small_programme():

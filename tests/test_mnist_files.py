@@ -20,6 +20,7 @@ from cls_sim.core.part import Spec
 from cls_sim.world import files, mnist
 from cls_sim.world.files import CAP, FileRefused, gunzip, read_idx
 from cls_sim.world.mnist import FILES, Mnist
+from cls_sim.world.table import Given
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_mnist_is_mnist(full):
     assert np.bincount(data.tests.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert data.x.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
 
-    world.data = lambda: data
+    world.source = Given(data)
     spec = world.begin(Spec(seeds=(0, 1)))
     assert spec.inputs == (784,) and spec.outputs == 10 and spec.quantum == 1 / 255
     exams = [world.exam(k) for k in range(5)]

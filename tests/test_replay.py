@@ -45,6 +45,7 @@ def spec_of(seeds=SEEDS, **changes) -> Spec:
         "batch": ROWS,
         "per_day": DAY,
         "ends": (10, 20),
+        "contexts": 3,
         "stages": (2, 1),
     }
     return Spec(**{"seeds": seeds} | known | changes)

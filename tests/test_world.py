@@ -24,7 +24,7 @@ from cls_sim.world.arrays import Arrays
 from cls_sim.world.digits import Digits
 from cls_sim.world.files import FileRefused
 from cls_sim.world.mnist import Mnist
-from cls_sim.world.stream import Stream
+from cls_sim.world.settings import StreamSettings, defaults
 from cls_sim.world.teacher import Teacher
 
 CONF = Path(__file__).parents[1] / "conf" / "world"
@@ -365,7 +365,7 @@ def test_wrong_labels_are_spread_evenly_over_the_other_classes():
 # -- revisits ----------------------------------------------------------------------------------------------
 
 
-def test_revisit_gives_what_was_lived_of_the_last_context_once_and_in_order():
+def test_revisit_gives_what_was_lived_of_the_last_context_once():
     world, _ = begun(Digits(per_context=10, batch=8, label_noise=0.2), range(3))
     batches = list(world.revisit(at(20, 25, 9), 32))
     assert [batch.rows for batch in batches] == [32, 32, 16]
@@ -374,11 +374,41 @@ def test_revisit_gives_what_was_lived_of_the_last_context_once_and_in_order():
         when = {int(i): e for e, batch in zip(range(10, 20), lived, strict=True) for i in batch.item[subject]}
         label = {int(i): int(y) for batch in lived for i, y in zip(batch.item[subject], batch.y[subject], strict=True)}
         items = torch.cat([rows(batch, subject)[4] for batch in batches]).tolist()
-        assert items == sorted(when)
+        assert sorted(items) == sorted(when)
         assert torch.cat([rows(b, subject)[3] for b in batches]).tolist() == [when[i] for i in items]
         assert torch.cat([rows(b, subject)[1] for b in batches]).tolist() == [label[i] for i in items]
         assert all((rows(batch, subject)[2] == 1).all() for batch in batches)
     assert not any(batch.present()[2].any() for batch in batches)  # no context has ended for this one
+
+
+def test_revisit_goes_in_an_order_of_the_subjects_own_not_of_the_file():
+    """Version 0.1 went in the order of the file: the first 50 rows of a file sorted by class were of one class."""
+    y = np.repeat(np.arange(4), 60)
+    x = np.random.default_rng(0).random((240, 5))
+    world, _ = begun(Arrays(x=x, y=y, contexts=1, per_context=30, batch=20), (0, 1))
+    first = next(world.revisit(at(30, 30), 50))
+    assert all((torch.bincount(first.y[i], minlength=4) >= 6).all() for i in (0, 1))
+    assert not torch.equal(first.item[0], first.item[1])
+    assert torch.equal(next(world.revisit(at(30, 30), 50)).item, first.item)  # a pass is the same whenever it is made
+    alone, _ = begun(Arrays(x=x, y=y, contexts=1, per_context=30, batch=20), (1,))
+    assert torch.equal(next(alone.revisit(at(30), 50)).item[0], first.item[1])
+    items = torch.cat([batch.item for batch in world.revisit(at(30, 30), 50)], 1)
+    assert all(row.unique().numel() == items.shape[1] == 204 for row in items)
+
+
+def test_revisit_draws_an_order_for_every_visit():
+    world, _ = begun(Digits(contexts=1, order="recurring", cycles=2, per_context=200, batch=32))
+    early, late = (torch.cat([b.item for b in world.revisit(at(e), 500)], 1)[0].tolist() for e in (100, 200))
+    assert set(early) == set(late) and early != late
+
+
+@pytest.mark.parametrize("world", [cls.Associations(items=12), cls.Patches(images=6, contexts=1, pixels=400)])
+def test_other_worlds_mix_what_is_revisited_too(world):
+    begun(world, (0, 1))
+    whole = next(world.revisit(at(60, 60), 50))
+    assert whole.y.shape == (2, world.exam(0).rows)
+    assert not torch.equal(whole.item[0], whole.item[1])
+    assert all(len({*row.tolist()}) == whole.rows and row.tolist() != sorted(row.tolist()) for row in whole.item)
 
 
 def test_revisit_covers_a_context_lived_through_and_nothing_before_the_first_end():
@@ -476,8 +506,8 @@ def test_yaml_names_every_setting_with_its_default(name, kind):
 
 
 def test_arrays_takes_every_setting_of_a_stream():
-    stream, arrays = inspect.signature(Stream).parameters, inspect.signature(Arrays).parameters
-    assert all(arrays[key].default == p.default for key, p in stream.items() if key != "contexts")
+    stream, arrays = defaults(StreamSettings), inspect.signature(Arrays).parameters
+    assert all(arrays[key].default == value for key, value in stream.items() if key != "contexts")
 
 
 # -- anybody's data ----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import Refused, real, whole
-from cls_sim.core.part import Spec, View, told
+from cls_sim.core.part import Spec, View, ended, stretches, told
 from cls_sim.neocortex.base import Neocortex, Tap
 
 WORK = 2**24  # numbers held at once while a kernel is summed
@@ -72,7 +72,7 @@ class Fromp(Objective):
         self.turn = self.turn + active
 
     def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        rows, past = super().of(neocortex, batch, context), np.minimum(self.ended, self.spec.contexts)
+        rows, past = super().of(neocortex, batch, context), self.ended
         if not past.any() or not torch.is_grad_enabled() or not self.strength:
             return rows
         k = torch.from_numpy(self.turn % np.maximum(past, 1)).to(self.there.device)
@@ -95,10 +95,11 @@ class Fromp(Objective):
         return neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        if (new := who & (self.ended < self.spec.contexts)).any():
+        met = np.where(who, stretches(self.spec)[1][ended(self.spec, clock)], self.ended)
+        if (new := met > self.ended).any():  # a context met again is remembered as it is
             self._remember(view, new)
-        self.ended = self.ended + who
-        past = np.where(who, np.minimum(self.ended, self.spec.contexts), 0)
+        self.ended = met
+        past = np.where(who, met, 0)
         for k in range(past.max()):
             self._settle(view.neocortex, k, past > k)
 

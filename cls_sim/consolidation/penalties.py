@@ -45,8 +45,8 @@ class Pull(Penalty):
     importance  Ω: Fisher (elastic weight consolidation), Path (synaptic intelligence), Sensitivity (memory aware
                 synapses) or Alike (L2)
     strength    from 0, one number or one a subject
-    keep        separate: one penalty for each past context, summed; online: Ω ← decay · Ω + Ω_new and θ* is where the
-                weights were last
+    keep        separate: one penalty for each stretch of a context that has ended, summed (a context that comes again
+                adds another); online: Ω ← decay · Ω + Ω_new and θ* is where the weights were last
     decay       γ of the online form, from 0 to 1
 
     Nothing is held before the first context has ended.  The separate penalties are one quadratic: precision
@@ -109,7 +109,7 @@ class Pull(Penalty):
 class Stiffen(Penalty):
     """Plasticity that decays weight by weight with its importance: what mattered moves slowly, whatever pulls at it.
 
-        Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the contexts that have ended
+        Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the stretches of contexts that have ended
 
     importance  Ω, as in Pull
     strength    from 0, one number or one a subject

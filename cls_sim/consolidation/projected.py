@@ -9,13 +9,15 @@ from torch import Tensor
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.objectives import Objective
-from cls_sim.core.batch import Batch
+from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import over
 from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.optimisers import Rule
 from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
+
+ABSENT = 255  # the source of a row that is not there
 
 
 class Projected(Wrap, Consolidation):
@@ -25,12 +27,12 @@ class Projected(Wrap, Consolidation):
 
     rule, objective  as in Descent
     constraints      all: one memory gradient, of all remembered rows (A-GEM; v = max(0, -ḡ·g / ḡ·ḡ));
-                     contexts: one for each past context (GEM)
+                     contexts: one for each past context (GEM), and one for rows whose context is not known
     margin           added to v (GEM's γ), from 0
     rounds           of the search for v with several constraints, from 1
 
-    A lesson's first rows are those lived, those that follow are remembered (as Interleaved joins them); without
-    remembered rows this is Descent.
+    Rows whose `source` is lived are learnt, all others are remembered.  A subject that has nothing to remember learns
+    as with Descent; so does a subject without lived rows (at night), from all the rows that are replayed.
 
     Source: Lopez-Paz & Ranzato (2017), GEM; Chaudhry, Ranzato, Rohrbach & Elhoseiny (2019), A-GEM.
 
@@ -60,23 +62,28 @@ class Projected(Wrap, Consolidation):
         return self.descent.begin(spec)  # its settings are those of this rule
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
-        if batch.rows <= self.spec.batch:
-            self.descent.step(neocortex, batch, rate, view)
+        source = torch.where(batch.present(), batch.source, ABSENT).cpu().numpy()  # the one place that waits
+        lived, old = source == LIVED, (source != LIVED) & (source != ABSENT)
+        awake = lived.any(1, keepdims=True)
+        learnt, remembered = np.where(awake, lived, old), old & awake
+        new = _part(batch, learnt, source != ABSENT)
+        if not remembered.any():
+            self.descent.step(neocortex, new, rate, view)
             return
-        lived, old = _part(batch, slice(None, self.spec.batch)), _part(batch, slice(self.spec.batch, None))
-        active = (rate > 0) & (lived.weights() > 0).any(1).cpu().numpy()
+        active = (rate > 0) & learnt.any(1)
         if not active.any():
             return
         neocortex.meet(batch, active)
-        gradients = self.descent.gradient(neocortex, lived)
-        memories = [self.descent.gradient(neocortex, part) for part in self._memories(old)]
-        self.descent.move(neocortex, lived, self._turned(gradients, memories), rate, active)
+        gradients = self.descent.gradient(neocortex, new)
+        memories = self._memories(_part(batch, remembered, source != ABSENT))
+        turned = self._turned(gradients, [self.descent.gradient(neocortex, memory) for memory in memories])
+        self.descent.move(neocortex, new, turned, rate, active)
 
     def _memories(self, old: Batch) -> list[Batch]:
         if self.constraints == "all":
             return [old]
         weights = old.weights()
-        there = [weights * (old.context == k) for k in range(self.spec.contexts)]
+        there = [weights * (old.context == k) for k in range(-1, self.spec.contexts)]
         return [old.with_(weight=some) for some in there if bool((some > 0).any())]
 
     def _turned(self, gradients: dict[str, Tensor], memories: list[dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -108,5 +115,14 @@ def _multipliers(gram: Tensor, slope: Tensor, rounds: int) -> Tensor:
     return v
 
 
-def _part(batch: Batch, rows: slice) -> Batch:
-    return batch.with_(**{name: value[:, rows] for name, value in vars(batch).items() if isinstance(value, Tensor)})
+def _part(batch: Batch, rows: np.ndarray, there: np.ndarray) -> Batch:
+    """The columns of a batch that have any of these rows (bool [s, b]), at weight 0 where others are there."""
+    columns = rows.any(0)
+    if not columns.all():
+        at = torch.from_numpy(np.flatnonzero(columns)).to(batch.x.device)
+        batch = batch.with_(**{name: value[:, at] for name, value in vars(batch).items() if isinstance(value, Tensor)})
+    rows = rows[:, columns]
+    batch = batch.with_(sizes=None)
+    if (rows == there[:, columns]).all():
+        return batch
+    return batch.with_(weight=batch.weights() * torch.from_numpy(rows).to(batch.x.device))

@@ -14,7 +14,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
 from cls_sim.core.errors import Refused, flag, real
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, stretch, stretches
 from cls_sim.neocortex.base import Neocortex
 
 
@@ -66,7 +66,7 @@ class Lwf(Taught):
     Where the context is told, the second term is the mean over the heads of the contexts that have ended.
 
     temperature  T, above 0
-    share        contexts: 1 - 1/k in the k-th context; or a number from 0 to 1
+    share        contexts: 1 - 1/k with k different contexts met so far, the present one included; or a number in [0, 1]
     scaled       whether the second term counts T² times (Hinton, Vinyals & Dean 2015)
 
     Source: Li & Hoiem (2018); in the three scenarios, van de Ven et al. (2022), whose code leaves out the T².
@@ -83,13 +83,19 @@ class Lwf(Taught):
     def begin(self, spec: Spec) -> Spec:
         if spec.regression:
             raise Refused("objective", "distils classes, and in regression there are none", "use FeatureDistil")
+        self.contexts = np.ones(spec.subjects, np.int64)  # k
         return super().begin(spec)
+
+    def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        super().context_end(view, clock, who)
+        self.contexts = np.where(who, stretches(self.spec)[1][stretch(self.spec, clock)], self.contexts)
 
     def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         raw = neocortex.answer(neocortex.features(batch.x, context))
         with torch.no_grad():
             old = neocortex.answer(neocortex.features(batch.x, context, self.teacher), self.teacher)
         label = self.label.rows(neocortex.within(raw, context), batch)
+        share = np.full(len(self.contexts), self.share) if isinstance(self.share, float) else 1 - 1 / self.contexts
         if context is None or neocortex.heads is None:
             soft = self._soft(old, raw)
         else:
@@ -101,7 +107,6 @@ class Lwf(Taught):
                 ]
             )
             soft = self._mean_of_ended(soft)
-        share = np.full(len(self.ended), self.share) if isinstance(self.share, float) else 1 - 1 / (self.ended + 1)
         mine, its = (torch.from_numpy(part).to(label)[:, None] for part in (1 - share, share))
         return mine * label + its * soft
 

@@ -24,7 +24,8 @@ class Imm(Wrap, Consolidation):
         mean: θ = Σ_k θ_k / K        mode: θ = Σ_k F_k θ_k / Σ_k F_k
 
     The merged weights answer from the end of a context on; the next context goes on from the ones learnt last, unmerged
-    (weight transfer).  L2 transfer is a `Pull(importance=Alike(), keep=online)` inside the rule.
+    (weight transfer).  L2 transfer is a `Pull(importance=Alike(), keep=online)` inside the rule.  A context that comes
+    again counts again in the mean.
 
     consolidation  the rule within
     merge          mean or mode

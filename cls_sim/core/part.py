@@ -35,9 +35,10 @@ class Spec:
     regression: bool = False  # targets are numbers, not labels
     batch: int = 1  # rows of one experience
     contexts: int = 1
-    known: Counts | None = None  # rows of data there are to learn from in each context, [s, k]
+    known: Counts | None = None  # rows of data there are to learn from in the stretch of each context, [s, k]
     items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
     ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
+    visits: tuple[int, ...] = ()  # the context of each of the stretches that end there; empty: 0, 1, 2, …
     context_told: bool = False  # the context is told at learning and at exams (task-incremental)
     heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
@@ -57,6 +58,29 @@ class Spec:
     @property
     def subjects(self) -> int:
         return len(self.seeds)
+
+
+def stretches(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
+    """The context of each stretch, and how many different contexts have been met by then: int64 [ends + 1] both.
+
+    The last is the stretch after the last end, if the world goes on.
+
+    >>> [numbers.tolist() for numbers in stretches(Spec(contexts=2, ends=(5, 10, 15), visits=(1, 1, 0)))]
+    [[1, 1, 0, 0], [1, 1, 2, 2]]
+    """
+    context = [*spec.visits, *spec.visits[-1:]] or [i % spec.contexts for i in range(len(spec.ends) + 1)]
+    met = [len({*context[: i + 1]}) for i in range(len(context))]
+    return np.array(context, np.int64), np.array(met, np.int64)
+
+
+def stretch(spec: Spec, clock: Clock) -> np.ndarray:
+    """The number of the stretch that each subject is in, from 0: int64 [s]."""
+    return ended(spec, clock) + 1
+
+
+def ended(spec: Spec, clock: Clock) -> np.ndarray:
+    """The number of the stretch that ended last for each subject: int64 [s], -1 before any."""
+    return np.searchsorted(np.asarray(spec.ends, np.int64), clock.experience, side="right") - 1
 
 
 def told(spec: Spec, batch: Batch) -> Tensor | None:

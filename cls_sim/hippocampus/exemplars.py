@@ -34,9 +34,10 @@ class Exemplars(Episodic):
     per_class  at most so many of a class, from 1; null: as many as fit
     choose     herding, random or informative
 
-    As groups grow in number and m falls, the last chosen of the old ones give way (the first are the best).  A pass
-    over the ended context is counted as revisited.  Exemplars are kept and recalled as by Store.  Refused in
-    regression, and where ends of contexts are not told.
+    As groups grow in number and m falls, the last chosen of the old ones give way (the first are the best).  A group
+    that is met again is chosen anew, from all of its data so far.  A pass over the ended context is counted as
+    revisited.  Exemplars are kept and recalled as by Store.  Refused in regression, and where ends of contexts are not
+    told.
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL; herding, Welling (2009).
 
@@ -54,7 +55,7 @@ class Exemplars(Episodic):
             raise Refused("", "keeps examples of classes, and in regression there are none", "use hippocampus=store")
         if not spec.ends:
             raise Refused("", "chooses when a context ends, and is not told", "give a sharp order, told=true")
-        self.groups = np.zeros(spec.subjects, np.int64)
+        self.groups = torch.zeros(spec.subjects, spec.contexts, spec.outputs, dtype=torch.bool, device=spec.device)
         self.ended = np.zeros(spec.subjects, np.int64)
         return super().begin(spec)
 
@@ -75,16 +76,20 @@ class Exemplars(Episodic):
             flat = batch.x.flatten(2)
             rows.append((self._form.write(flat), batch.y, batch.context, batch.born, batch.item, batch.present()))
         content, y, context, born, item, there = (torch.cat(columns, 1) for columns in zip(*rows, strict=True))
-        classes = torch.arange(self.spec.outputs, device=y.device)
-        belongs = (y[..., None] == classes) & there[..., None]  # [s, n, o]
-        self.groups = self.groups + belongs.any(1).sum(1).cpu().numpy()
-        most = np.maximum(self.capacity // np.maximum(self.groups, 1), 1)
+        outputs, none = self.spec.outputs, self.groups[0].numel()
+        group = torch.where(there & (y >= 0), context.clamp(min=0) * outputs + y, none)  # [s, n]
+        new = torch.zeros(len(y), none + 1, dtype=torch.bool, device=y.device).scatter_(1, group, True)[:, :none]
+        self.groups = self.groups | new.view_as(self.groups)
+        belongs = group[..., None] == new.any(0).nonzero()[:, 0]  # [s, n, g]
+        most = np.maximum(self.capacity // np.maximum(self.groups.sum((1, 2)).cpu().numpy(), 1), 1)
         most = torch.from_numpy(most if self.per_class is None else np.minimum(most, self.per_class)).to(y.device)
 
+        label, where = self.what.long().clamp(min=0).unbind(-1)
+        self.mark[..., 0].masked_fill_(new.gather(1, where * outputs + label), -1)  # groups met again are chosen anew
         mine = torch.from_numpy(who).to(y.device)[:, None]
         self.mark[..., 0].masked_fill_(mine & (self.mark[..., 2] >= most[:, None]), -1)  # the last chosen give way
         chosen, real = self._chosen(torch.cat(seen, 1), belongs, int(most.max()))
-        real = real & (torch.arange(chosen.shape[1], device=y.device) < most[:, None])[..., None]  # [s, m, o]
+        real = real & (torch.arange(chosen.shape[1], device=y.device) < most[:, None])[..., None]  # [s, m, g]
         rank = torch.arange(chosen.shape[1], device=y.device)[:, None].expand_as(chosen)
         chosen, real, rank = chosen.flatten(1), real.flatten(1), rank.flatten(1)
         free = self._alive().to(torch.uint8).argsort(dim=1, stable=True)  # empty slots first
@@ -104,7 +109,7 @@ class Exemplars(Episodic):
         return torch.zeros(*batch.y.shape, 1, device=batch.y.device)
 
     def _chosen(self, seen: Tensor, belongs: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """The rows that are chosen of each class, the best first, and whether there are so many: [s, m, o]."""
+        """The rows that are chosen of each group, the best first, and whether there are so many: [s, m, g]."""
         most = min(most, belongs.shape[1])
         real = torch.arange(most, device=seen.device)[:, None] < belongs.sum(1, keepdim=True)
         if self.choose != "herding":
@@ -115,12 +120,12 @@ class Exemplars(Episodic):
                 ]
                 seen = torch.cat(lots).to(seen.device)
             return seen.masked_fill(~belongs, -math.inf).topk(most, 1).indices, real
-        mean = normalize(belongs.float().mT @ seen, dim=2)  # [s, o, f]
+        mean = normalize(belongs.float().mT @ seen, dim=2)  # [s, g, f]
         left, total, chosen = belongs.clone(), torch.zeros_like(mean), []
         for k in range(1, most + 1):
             # of length 1, so that the nearest to k μ - Σ is the one with the largest product
             like = (seen @ (k * mean - total).mT).masked_fill_(~left, -math.inf)
-            best = like.argmax(1)  # [s, o]
+            best = like.argmax(1)  # [s, g]
             total = total + seen[self._rows, best]
             left = left.scatter(1, best[:, None], False)
             chosen.append(best)

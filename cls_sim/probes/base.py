@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, Self
 
-import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation

@@ -87,6 +87,7 @@ class Imagery(Probe):
     def _strange(self, life: Measured) -> Tensor:
         """The area under the ROC curve [s]."""
         lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
+        lived = min(lived, life.spec.contexts)  # a context may come again
         elsewhere = self.novel is not None or self.of == "kept"
         if lived == 0 or (not elsewhere and lived == life.spec.contexts):
             return torch.full((life.spec.subjects,), torch.nan)

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, whole
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, ended, stretches
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, Answer, Readout
@@ -93,13 +93,13 @@ class ExpertGate(Readout):
         width = math.prod(spec.inputs)
         if self.components >= width:
             raise Refused("components", f"is {self.components} of {width} inputs", "give fewer")
-        self.spec, self.ended = spec, np.zeros(spec.subjects, np.int64)
+        self.spec, self.known = spec, np.zeros((spec.subjects, spec.contexts), bool)  # whose inputs are known
         self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
         self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)
         return spec
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        width, k = self.centre.shape[2], torch.from_numpy(self.ended % self.spec.contexts)[who]
+        width, k = self.centre.shape[2], torch.from_numpy(stretches(self.spec)[0][ended(self.spec, clock)])[who]
         moment = torch.zeros(self.spec.subjects, width, width, device=self.spec.device)
         total, rows = torch.zeros(self.spec.subjects, width, device=self.spec.device), moment.new_zeros(len(who), 1)
         for batch in view.revisit(1000):
@@ -111,14 +111,13 @@ class ExpertGate(Readout):
         spread = moment[mine] - rows[mine, :, None] * mean[:, :, None] * mean[:, None]
         self.centre[mine, k] = mean
         self.axes[mine, k] = torch.linalg.eigh(spread.double()).eigenvectors[..., -self.components :].float()
-        self.ended = self.ended + who
+        self.known[np.flatnonzero(who), k] = True
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         flat, errors = x.flatten(2), []
-        met = np.clip(self.ended, 1, self.spec.contexts)
-        for k in range(met.max()):
+        for k in range(self.spec.contexts):
             away = flat - self.centre[:, k, None]
-            unmet = torch.from_numpy(met <= k).to(flat.device)[:, None]
+            unmet = torch.from_numpy(~self.known[:, k]).to(flat.device)[:, None]
             error = away.square().sum(2) - (away @ self.axes[:, k]).square().sum(2)
             errors.append(error.masked_fill(unmet, torch.inf))
         error = torch.stack(errors, 2)  # [s, b, k]

@@ -14,7 +14,7 @@ from cls_sim.core.clock import Clock, in_rem
 from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import Refused, flag, real
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, stretch, stretches
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -72,10 +72,10 @@ class Interleaved(Within):
 
     policy    which memories: a policy over stored traces, or dreams (which are of the past by themselves); at night
               it is asked as ever
-    share     contexts: 1/k in the k-th context (van de Ven et al. 2022), so that all contexts count alike;
-              items: as if memories were added to the context's data, n / (n + memories) for its n items (iCaRL);
-              or a number in [0, 1]
-    only_old  remember only what was lived before the present context began
+    share     contexts: 1/k with k different contexts met so far, the present one included (van de Ven et al. 2022), so
+              that all contexts count alike; items: as if memories were added to the context's data, n / (n + memories)
+              for its n items (iCaRL); or a number in [0, 1]
+    only_old  remember only what was lived before the present stretch of a context began
 
     Who has nothing to remember learns from the lived rows alone.  Weights are scaled to a mean of 1 over the rows
     that are there.  share=contexts or items and only_old ask for a world that tells where contexts end; else refused.
@@ -88,7 +88,7 @@ class Interleaved(Within):
     """
 
     inside, null = "policy", {"share": 1.0, "only_old": False}
-    derived = frozenset({"_starts", "_device", "_known"})
+    derived = frozenset({"_spec", "_starts", "_context", "_met"})
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
         if not isinstance(policy, (Stored, Dreamed)):
@@ -110,34 +110,34 @@ class Interleaved(Within):
             raise Refused("share", "counts contexts, and is not told where they end", "give a number from 0 to 1")
         if spec.known is None and self.share == "items":
             raise Refused("share", "counts a context's items, and this world has none to count", "give contexts")
-        self._known = spec.known
-        self._starts = np.array([0, *spec.ends], np.int64)
-        self._device = spec.device
+        self._spec, self._starts = spec, np.array([0, *spec.ends], np.int64)
+        self._context, self._met = stretches(spec)
+        return self.begin_inside("policy", spec)
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        context = np.searchsorted(self._starts, clock.experience, side="right")  # [s], from 1
+        now = stretch(self._spec, clock)  # [s], from 0
         if self.share == "items":
-            share = self._of_items(hippocampus, context)
+            share = self._of_items(hippocampus, self._context[now])
         else:
-            share = 1 / context if isinstance(self.share, str) else np.full(len(context), self.share)
-        share = np.where(context == 1, 1.0, share) if self.only_old else share
+            share = 1 / self._met[now] if isinstance(self.share, str) else np.full(len(now), self.share)
+        share = np.where(now == 0, 1.0, share) if self.only_old else share
         if (share == 1).all():
             return lived
         if isinstance(self.policy, Dreamed):
             old = self.policy.draw(hippocampus, neocortex, view, clock)
         else:
-            before = self._starts[context - 1] if self.only_old else None
+            before = self._starts[now] if self.only_old else None
             assert isinstance(self.policy, Stored)
             old = self.policy.awake(hippocampus, replace(view, latest=lambda: lived), clock, before)
         if (alone := share == 1).any():  # what these subjects learn from is the lived rows, as when nobody remembers
-            old = old.with_(weight=old.weights() * torch.from_numpy(~alone).to(self._device)[:, None])
+            old = old.with_(weight=old.weights() * torch.from_numpy(~alone).to(self._spec.device)[:, None])
             old = old.with_(sizes=np.where(alone, 0, old.rows))
-        return _mixed(lived, old, torch.from_numpy(share).to(self._device)[:, None])
+        return _mixed(lived, old, torch.from_numpy(share).to(self._spec.device)[:, None])
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
-        """The share [s] of the items of these contexts [s], from 1, among them and all that is remembered."""
-        assert self._known is not None
-        items = self._known[np.arange(len(context)), (context - 1) % self._known.shape[1]]
+        """The share [s] of the items of these contexts [s] among them and all that is remembered."""
+        assert self._spec.known is not None
+        items = self._spec.known[np.arange(len(context)), context]
         return items / (items + hippocampus.traces().alive.sum(1).cpu().numpy())
 
 

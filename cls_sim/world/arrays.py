@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import Refused, real
 from cls_sim.world.files import read_array
+from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, Given
 
 
 class Arrays(Stream):
     """Your own data as a stream, for classification or regression.
 
-    x                the inputs [n, …], any numbers; or a path to .npy, .npz (the array `x` in it) or .csv
-    y                whole numbers 0 … c-1 [n] for classes; other numbers [n] or [n, o] for regression; or a path
+    x                the inputs [n, …], numbers; images have their channels first, [n, c, h, w]
+    y                whole numbers 0 … c-1 [n]: classes; or floats [n, o], or [n] if not all are whole: a regression
     x_test, y_test   a test set of your own (else the part `test` of x, y is held out)
     context          whole numbers 0 … k-1 [n]: the context of each row; else classes are split into `contexts`
     context_test     the same for the test set
     contexts         None: as many as `context` has; without it 5, or 1 in regression
+    quantum          the step of bytes: inputs of type uint8 are kept as bytes b and seen as quantum · b; None: 1/255
 
     Further settings as in Stream.
+
+    Each of the six is an array, a list, a tensor or a table of numbers, or the path of a file: .npy, .npz (its array of
+    that name, or its only one) or .csv.  A CSV file is UTF-8 with commas between cells and decimal points; its first
+    line is a header if none of its cells is a number.  Inputs other than bytes become float32 as they are.
+
+    Raises Refused, with the name of the setting or the path of the file, for whatever is no plain finite number
+    (masked arrays, objects, text, dates, complex numbers, NaN), or could mean two things: whole numbers of type float
+    as y [n], images with their channels last, a first column or a first line that counts 0, 1, 2, …
 
     >>> from cls_sim.core.part import Spec
     >>> x, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 6
@@ -31,8 +41,6 @@ class Arrays(Stream):
     >>> world.begin(Spec()).inputs
     (4,)
     """
-
-    derived = Stream.derived | {"_data"}
 
     def __init__(
         self,
@@ -43,47 +51,21 @@ class Arrays(Stream):
         y_test: Any = None,
         context: Any = None,
         context_test: Any = None,
-        scenario: str = "class",
         contexts: int | None = None,
-        shuffle_classes: bool = False,
-        order: str = "sharp",
-        per_context: int = 100,
-        batch: int = 32,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        label_noise: float = 0.0,
-        validation: float = 0.0,
-        test: float | None = None,
-        examined: str = "test",
-        views: str = "plain",
+        quantum: float | None = None,
+        **protocol: Unpack[Labelled],
     ):
+        if quantum is not None:
+            quantum = real("quantum", quantum, 0.0, open_low=True)
         tests = None
         if x_test is not None or y_test is not None or context_test is not None:
-            tests = _data("_test", x_test, y_test, context_test)
-        self._data = _data("", x, y, context, tests)
-        super().__init__(
-            scenario=scenario,
-            contexts=_count(self._data) if contexts is None else contexts,
-            shuffle_classes=shuffle_classes,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            label_noise=label_noise,
-            validation=validation,
-            test=test,
-            examined=examined,
-            views=views,
-        )
-        if not self._data.split_by_class and self.contexts != _count(self._data):
-            reason = f"is {self.contexts}, but the data has {_count(self._data)}"
-            raise Refused("contexts", reason, "leave it out, or give `context`")
-
-    def data(self) -> Data:
-        return self._data
+            tests = _data("_test", x_test, y_test, context_test, quantum)
+        data = _data("", x, y, context, quantum, tests)
+        super().__init__(Given(data), contexts=_count(data) if contexts is None else contexts, **protocol)
+        if not data.split_by_class and self.contexts != _count(data):
+            where = "y is a regression, which is one context" if context is None else f"`context` has {_count(data)}"
+            remedy = "give `context`, the context of each row" if context is None else "leave it out"
+            raise Refused("contexts", f"is {self.contexts}, but {where}", remedy)
 
 
 def _count(data: Data) -> int:
@@ -91,19 +73,30 @@ def _count(data: Data) -> int:
     return 5 if data.split_by_class else 1 if data.context is None else int(data.context.max()) + 1
 
 
-def _data(suffix: str, x: Any, y: Any, context: Any, tests: Data | None = None) -> Data:
+def _data(suffix: str, x: Any, y: Any, context: Any, quantum: float | None, tests: Data | None = None) -> Data:
     """Checked arrays; `suffix` completes the names of the settings they came by."""
     inputs = _inputs("x" + suffix, x)
+    if inputs.dtype != np.uint8 and quantum is not None:
+        raise Refused("quantum", f"is the step of bytes, and x{suffix} is no array of type uint8", "leave it out")
+    quantum = (1 / 255 if quantum is None else quantum) if inputs.dtype == np.uint8 else None
     targets = _targets("y" + suffix, y, len(inputs))
-    where = None if context is None else _numbers("context" + suffix, _array("context" + suffix, context), len(inputs))
+    where = None if context is None else _whole("context" + suffix, _array("context" + suffix, context), len(inputs))
     if where is not None and not suffix:
         _gapless("context", where)
     if targets.ndim == 1 and not suffix:
         _gapless("y", targets)
-    data = Data(x=inputs, y=targets, context=where, tests=tests)
+    data = Data(x=inputs, y=targets, context=where, tests=tests, quantum=quantum)
     if tests is not None:
         _matching(data, tests)
     return data
+
+
+REMEDIES = {  # kind of NumPy type → what to do about an array of it
+    "c": "give real and imaginary parts as two features",
+    "m": "give numbers, such as x / np.timedelta64(1, 'D')",
+    "M": "give numbers, such as (x - x.min()) / np.timedelta64(1, 'D')",
+    "V": "give its columns as one array of numbers",
+}
 
 
 def _array(key: str, value: Any) -> np.ndarray:
@@ -112,35 +105,59 @@ def _array(key: str, value: Any) -> np.ndarray:
         raise Refused(key, "is not given", "give an array or the path of a file")
     if isinstance(value, (str, PathLike)):
         value = read_array(key, value)
+    if _is_masked(value):
+        raise Refused(key, "is a masked array", "fill its gaps yourself (.filled), or leave out these rows")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         raise Refused(key, f"is no array ({str(error).splitlines()[0]})", "give an array of numbers") from None
-    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
-        raise Refused(key, f"is of type {array.dtype}", "give plain numbers, up to 64 bit")
+    kind = array.dtype.kind
+    if kind not in "biuf":
+        words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
+        remedy = words or "give numbers, one type for all, and none missing"
+        raise Refused(key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
+    if array.dtype.itemsize > 8:
+        raise Refused(key, f"is of type {array.dtype}", "give numbers of at most 64 bit")
     if not array.size or not array.ndim:
         raise Refused(key, "is empty", "give at least one row")
     return array
 
 
+def _is_masked(value: Any) -> bool:
+    """Whether it is a masked array, or a list that holds one."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_masked, value))
+    return np.ma.isMaskedArray(value)
+
+
 def _inputs(key: str, value: Any) -> np.ndarray:
-    """Inputs as float32 [n, …]."""
+    """Inputs [n, …], a copy: bytes as they are, other numbers as float32."""
     array = _array(key, value)
     if array.ndim < 2:
         raise Refused(key, "has one dimension", "give [rows, features], such as x[:, None]")
-    return _finite(key, array)
+    if array.ndim == 4 and array.shape[3] in (1, 3, 4) and min(array.shape[1:3]) > 4:
+        remedy = f"put them first, np.moveaxis({key}, 3, 1), or flatten them, {key}.reshape(len({key}), -1)"
+        raise Refused(key, f"of shape {array.shape} looks like images with their channels last", remedy)
+    return np.array(array, order="C") if array.dtype == np.uint8 else _finite(key, array)
 
 
 def _targets(key: str, value: Any, rows: int) -> np.ndarray:
-    """Classes as int64 [n], or targets as float32 [n, o]."""
-    array = _array(key, value)
+    """Classes as int64 [n], or targets of a regression as float32 [n, o]."""
+    array, file = _array(key, value), isinstance(value, (str, PathLike))
     if len(array) != rows:
-        raise Refused(key, f"has {len(array)} rows for {rows} inputs", "give one for each input")
+        header = ", and no number as a header" if file and len(array) == rows + 1 else ""
+        raise Refused(key, f"has {len(array)} rows for {rows} inputs", f"give one for each input{header}")
     if array.dtype.kind != "f":
-        return _numbers(key, array, rows)
+        return _whole(key, array, rows)
     if array.ndim > 2:
         raise Refused(key, f"has {array.ndim} dimensions", "give [rows] or [rows, outputs]")
-    return _finite(key, array.reshape(rows, -1))
+    targets = _finite(key, array.reshape(rows, -1))
+    if array.ndim == 1 and (array == np.rint(array)).all():
+        reason = f"has whole numbers of type {array.dtype}: classes, or a regression?"
+        remedy = f"give {key}.astype(int) for classes, {key}[:, None] for a regression"
+        remedy = "write classes without a point; a regression as a .npy file of shape [rows, 1]" if file else remedy
+        raise Refused(key, reason, remedy)
+    return targets
 
 
 def _finite(key: str, array: np.ndarray) -> np.ndarray:
@@ -153,10 +170,13 @@ def _finite(key: str, array: np.ndarray) -> np.ndarray:
     return copy
 
 
-def _numbers(key: str, array: np.ndarray, rows: int) -> np.ndarray:
+def _whole(key: str, array: np.ndarray, rows: int) -> np.ndarray:
     """Whole numbers from 0, int64 [n]."""
     if array.dtype.kind == "f" or array.shape != (rows,):
-        raise Refused(key, f"is {array.dtype} of shape {array.shape}", f"give {rows} whole numbers from 0")
+        remedy = f"give {rows} whole numbers from 0, such as {key}.astype(int)"
+        if array.ndim == 2:
+            remedy = f"give {rows} whole numbers, {key}.argmax(1) if they are one-hot; floats for a regression"
+        raise Refused(key, f"is of type {array.dtype} and shape {array.shape}", remedy)
     if array.min() < 0 or array.max() >= 2**31:
         raise Refused(key, f"reaches from {array.min()} to {array.max()}", "give whole numbers from 0, without gaps")
     return array.astype(np.int64)
@@ -173,6 +193,8 @@ def _gapless(key: str, numbers: np.ndarray) -> None:
 
 def _matching(data: Data, tests: Data) -> None:
     """Refuse a test set that is not of the same kind."""
+    if tests.quantum != data.quantum:
+        raise Refused("x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", "give bytes (uint8) for bytes")
     if tests.x.shape[1:] != data.x.shape[1:]:
         raise Refused("x_test", f"has inputs {tests.x.shape[1:]}, x has {data.x.shape[1:]}", "give the same shape")
     if tests.y.shape[1:] != data.y.shape[1:]:

@@ -17,7 +17,7 @@ from cls_sim.core.draws import generator
 from cls_sim.core.errors import Refused, flag, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
-from cls_sim.world.plan import epochs
+from cls_sim.world.plan import epochs, mixed
 
 
 class Lists(NamedTuple):
@@ -55,7 +55,7 @@ class Associations(World):
     """
 
     length: int  # pyright: ignore[reportIncompatibleVariableOverride]
-    derived = frozenset({"_cues", "_responses", "_plan", "_rows", "_sequence"})
+    derived = frozenset({"_cues", "_responses", "_plan", "_rows", "_sequence", "_seeds"})
 
     def __init__(
         self,
@@ -84,6 +84,7 @@ class Associations(World):
             raise Refused("place", "is 0 and all lists have the same cues", "give bits that tell the list")
 
     def begin(self, spec: Spec) -> Spec:
+        self._seeds = spec.seeds
         self._sequence = np.array(range(self.lists) if self.visits is None else self.visits)
         self.length = len(self._sequence) * self.per_visit
         self.ends = tuple(range(self.per_visit, self.length + 1, self.per_visit))
@@ -103,6 +104,7 @@ class Associations(World):
             contexts=self.lists,
             items=self.lists * self.items,
             ends=self.ends if self.told else (),
+            visits=tuple(self._sequence.tolist()) if self.told else (),
             context_told=False,
             heads=None,
             quantum=1.0,
@@ -148,12 +150,13 @@ class Associations(World):
         return self.exam(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The pairs of the list studied last, once, in batches of `size`."""
+        """The pairs of the list studied last, once, in batches of `size`, in an order of each subject's own."""
         size = whole("size", size)
         ended = np.minimum(clock.experience, self.length) // self.per_visit
         which = torch.from_numpy(self._sequence[np.maximum(ended - 1, 0)] * self.items).to(self._rows.device)
         born = torch.from_numpy(np.maximum(ended * self.per_visit - 1, 0)).to(self._rows.device)
-        items = which[:, None] + torch.arange(self.items, device=self._rows.device)
+        order = np.stack(mixed(self._seeds, ended, [np.arange(self.items)] * len(ended)))
+        items = which[:, None] + torch.from_numpy(order).to(self._rows.device)
         for start in range(0, self.items, size):
             yield self._batch(items[:, start : start + size], born[:, None])
 

@@ -37,7 +37,10 @@ class World(Part):
 
     @abstractmethod
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The training data of the context that ended last, each subject's own, once, in batches of `size`."""
+        """The training data of the context that ended last, each subject's own, each row once, in batches of `size`.
+
+        The order is drawn from the subject's seed (see plan.mixed), so that the first rows stand for all of them.
+        """
 
     def ended(self, clock: Clock) -> np.ndarray:
         """The number of the context whose stretch ended last, for each subject: int64 [s], -1 before any."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Unpack
+
 import numpy as np
 from numpy.random import Generator
 
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import real, whole
+from cls_sim.world.settings import HeldOut
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, Source
 
 HUES = {"red": 0.0, "blue": 0.61, "green": 0.36, "yellow": 0.15, "violet": 0.79, "orange": 0.07}
 COLOURS = tuple(HUES)
 
 
-class Candies(Stream):
+class Candies(Stream, batch=20):
     """Candies on a belt, first red and blue ones; then, a context each, green and further colours.
 
     colours    2 to 6: red, blue, green, yellow, violet, orange, in this order, are labels 0, 1, …
@@ -41,36 +45,27 @@ class Candies(Stream):
         side: int = 20,
         variation: float = 1.0,
         scenario: str = "class",
-        order: str = "sharp",
-        per_context: int = 100,
-        batch: int = 20,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        validation: float = 0.0,
-        test: float | None = None,
-        examined: str = "test",
+        **protocol: Unpack[HeldOut],
     ):
-        self.colours, self.candies = whole("colours", colours, 2, len(COLOURS)), whole("candies", candies, 10)
-        self.side, self.variation = whole("side", side, 8), real("variation", variation, 0.0)
-        super().__init__(
-            scenario=scenario,
-            contexts=self.colours - 1,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            validation=validation,
-            test=test,
-            examined=examined,
+        belt = Belt(
+            whole("colours", colours, 2, len(COLOURS)),
+            whole("candies", candies, 10),
+            whole("side", side, 8),
+            real("variation", variation, 0.0),
         )
+        super().__init__(belt, scenario=scenario, contexts=belt.colours - 1, **protocol)
 
-    def data(self) -> Data:
-        return self.data_of((0,))
 
-    def data_of(self, seeds: tuple[int, ...]) -> Data:
+@dataclass(frozen=True)
+class Belt(Source):
+    """Every subject's own candies; the settings are those of Candies."""
+
+    colours: int
+    candies: int
+    side: int
+    variation: float
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
         y = np.repeat(np.arange(self.colours), self.candies)
         hues = np.array(list(HUES.values()))[y]
         x = np.stack([pictures(generator(seed, "candies"), hues, self.side, self.variation) for seed in seeds])

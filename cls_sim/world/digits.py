@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
 from cls_sim.world.files import read_bytes
+from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, Source
 
 
 class Digits(Stream):
@@ -23,7 +25,14 @@ class Digits(Stream):
     10
     """
 
-    def data(self) -> Data:
+    def __init__(self, **protocol: Unpack[StreamSettings]):
+        super().__init__(Shipped(), **protocol)
+
+
+class Shipped(Source):
+    """The digits that come with the package."""
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
         content = read_bytes(Path(__file__).with_name("digits.csv.gz"), "install the package again")
         table = np.loadtxt(content.decode().splitlines(), delimiter=",", dtype=np.uint8)
         return Data(x=np.ascontiguousarray(table[:, :-1]), y=table[:, -1].astype(np.int64), quantum=1 / 16)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import math
 import os
-import warnings
+import re
 import zipfile
 import zlib
 from os import PathLike
@@ -125,9 +127,11 @@ def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
         raise FileRefused(str(path), "is no plain file", remedy)
     try:
         return readers[path.suffix](key, path)
+    except FileRefused:
+        raise
     except OSError as error:
         raise FileRefused(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
-    except (ValueError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+    except (ValueError, EOFError, KeyError, MemoryError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
         raise FileRefused(str(path), str(error).strip("'\"").splitlines()[0] or type(error).__name__, remedy) from None
 
 
@@ -143,21 +147,93 @@ def _read_npz(key: str, path: Path) -> np.ndarray:
         return arrays[key if key in arrays else arrays.files[0]]
 
 
+NUMBER = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+NUMBERS = re.compile(f"{NUMBER}(?:,{NUMBER})*")
+WHOLES = re.compile("[+-]?[0-9]+(?:,[+-]?[0-9]+)*")
+NO_NUMBER = {"na", "n/a", "#n/a", "null", "none", "nan", "inf", "infinity"}
+UNINDEXED = "write the table with to_csv(index=False) and a name for every column"
+
+
 def _read_csv(key: str, path: Path) -> np.ndarray:
-    """Columns of numbers under an optional line of names; whole numbers stay whole, one column is a list."""
-    lines = path.read_text().splitlines()
-    if lines and not _is_numbers(lines[0]):
-        lines = lines[1:]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # an empty file: refused by whoever counts the rows
-        table = np.loadtxt(lines, delimiter=",", ndmin=2)
-    if not any(set(line) & set(".eEnNiI") for line in lines) and np.abs(table).max(initial=0) < 2**53:
-        table = table.astype(np.int64)
-    return table[:, 0] if table.shape[1] == 1 and key != "x" and key != "x_test" else table
+    """Numbers in columns, int64 if all are whole, else float64: [rows, columns]; [rows] if it is one column and not x.
 
-
-def _is_numbers(line: str) -> bool:
+    UTF-8 with or without a byte-order mark, cells between commas, decimal points.  The first line is a header if none
+    of its cells is a number.  Every other line holds one plain number for each column.
+    """
     try:
-        return bool([float(cell) for cell in line.split(",")])
-    except ValueError:
-        return False
+        lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as error:
+        raise FileRefused(str(path), f"is no UTF-8 text (at byte {error.start})", "save it as CSV in UTF-8") from None
+    head = csv.reader(lines, strict=True)
+    first = next(head, None)
+    if first is None:
+        return np.zeros(0)
+    named = not any(map(_is_like_a_number, first))
+    if named:
+        _check_names(path, first)
+    else:
+        lines.seek(0)
+    before, rows, gap = head.line_num * named, [], None
+    body = csv.reader(lines, quoting=csv.QUOTE_NONE)
+    for cells in body:
+        line = before + body.line_num
+        gap = gap or (None if cells else line)
+        if gap is not None and cells:
+            raise FileRefused(str(path), f"line {gap} is empty", "give every line a number for each column")
+        if cells:
+            rows.append(_row(path, line, cells, len(first)))
+    table = np.array(rows) if rows else np.zeros((0, len(first)))
+    if not named:
+        _check_numbered(path, [cell.strip() for cell in first], rows)
+    if table.shape[1] > 1 and len(table) > 2 and any((table[:, 0] - i == np.arange(len(table))).all() for i in (0, 1)):
+        reason = f"has the row numbers {table[0, 0]:g}, {table[1, 0]:g}, … as its first column"
+        raise FileRefused(str(path), reason, f"{UNINDEXED}; if they are a feature, put them in another column")
+    return table[:, 0] if table.shape[1] == 1 and key not in ("x", "x_test") else table
+
+
+def _row(path: Path, line: int, cells: list[str], columns: int) -> np.ndarray:
+    """The numbers of one line: int64 if all are whole, else float64."""
+    cells = [cell.strip(" \t") for cell in cells]
+    joined = ",".join(cells)
+    if not NUMBERS.fullmatch(joined):
+        at, cell = next((i, cell) for i, cell in enumerate(cells, 1) if not re.fullmatch(NUMBER, cell))
+        remedy = "write plain numbers such as -1.5 or 2e-3, unquoted, and in every cell; a header has no numbers"
+        remedy = UNINDEXED if line == 1 and not cell else remedy
+        what = f"is {cell!r}, no number" if cell else "is empty"
+        raise FileRefused(str(path), f"line {line}, column {at} {what}", remedy)
+    if len(cells) != columns:
+        reason = f"line {line} has {len(cells)} cells, the first line has {columns}"
+        raise FileRefused(str(path), reason, "give every line a number for each column; write 1000, not 1,000")
+    if not WHOLES.fullmatch(joined):
+        return np.array([float(cell) for cell in cells])
+    try:
+        return np.array([int(cell) for cell in cells], np.int64)
+    except OverflowError:
+        raise FileRefused(str(path), f"line {line} has a number beyond 64 bit", "write it with a point") from None
+
+
+def _is_like_a_number(cell: str) -> bool:
+    """Whether a cell stands for a number, well written or not, or for a missing one; so its line is no header."""
+    cell = cell.strip().strip("'\"").lower().replace("\N{MINUS SIGN}", "-").lstrip("+-")
+    digits, _, exponent = cell.partition("e")
+    written = any(map(str.isdigit, digits)) and not any(map(str.isalpha, digits)) and exponent.lstrip("+-").isdigit()
+    return bool(cell) and (not any(map(str.isalpha, cell)) or cell in NO_NUMBER or cell.startswith("0x") or written)
+
+
+def _check_names(path: Path, names: list[str]) -> None:
+    """Refuse a header with a column that has no name, or the name of another."""
+    for i, name in enumerate(names):
+        if not name.strip():
+            raise FileRefused(str(path), f"column {i + 1} has no name", UNINDEXED)
+        if name in names[:i]:
+            raise FileRefused(str(path), f"has two columns named {name!r}", "give every column a name of its own")
+    if not names:
+        raise FileRefused(str(path), "line 1 is empty", "begin with a header, or with numbers")
+
+
+def _check_numbered(path: Path, first: list[str], rows: list[np.ndarray]) -> None:
+    """Refuse a first line 0,1,…,k-1, which pandas writes over columns without names."""
+    over_one = len(first) == 1 and len(rows) > 1 and all(row.dtype.kind == "f" for row in rows[1:])
+    if first == [str(i) for i in range(len(first))] and (len(first) > 1 or over_one):
+        reason = f"begins with the line {','.join(first[:3])}{',…' * (len(first) > 3)}: numbers of columns, or data?"
+        raise FileRefused(str(path), reason, "put a line of names in its place, or above it")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Unpack
+
 import numpy as np
 
 from cls_sim.world.files import FileRefused, fetched, read_idx
+from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, Source
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FILES = {  # name → (dimensions, md5 of the content, md5 of the public .gz)
@@ -34,7 +37,14 @@ class Mnist(Stream):
     128
     """
 
-    def data(self) -> Data:
+    def __init__(self, **protocol: Unpack[StreamSettings]):
+        super().__init__(Files(), **protocol)
+
+
+class Files(Source):
+    """The four files of MNIST."""
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
         images, labels, test_images, test_labels = (_read(name) for name in FILES)
         tests = _data(test_images, test_labels, None)
         return _data(images, labels, tests)

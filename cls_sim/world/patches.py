@@ -14,6 +14,7 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import Refused, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
+from cls_sim.world.plan import mixed
 
 
 class Patches(World):
@@ -37,7 +38,7 @@ class Patches(World):
     (4, [25.0, 25.0], 18)
     """
 
-    derived = frozenset({"_x"})
+    derived = frozenset({"_x", "_seeds"})
     length: int  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
@@ -62,6 +63,7 @@ class Patches(World):
     def begin(self, spec: Spec) -> Spec:
         classes, ends = self.contexts * self.images, np.arange(1, self.contexts + 1) * self.per_context
         self.ends, self.length = tuple(ends.tolist()), int(ends[-1])
+        self._seeds = spec.seeds
         self._x = each(spec.seeds, "patches.pixels", self._drawn).to(spec.device)  # [s, classes, pixels]
         return replace(
             spec,
@@ -98,18 +100,17 @@ class Patches(World):
         return self.exam(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The images of the task that ended last, once, in batches of `size`."""
+        """The images of the task that ended last, once, in batches of `size`, in an order of each subject's own."""
         size = whole("size", size)
         ended = np.maximum(np.minimum(clock.experience, self.length) // self.per_context - 1, 0)
-        batch = self._batch(ended, clock.experience)
+        order = np.stack(mixed(self._seeds, ended, [np.arange(self.images)] * len(ended)))
         for first in range(0, self.images, size):
-            some = slice(first, first + size)
-            x, y, context, item, born = batch.x, batch.y, batch.context, batch.item, batch.born
-            yield Batch.lived(x[:, some], y[:, some], context=context[:, some], item=item[:, some], born=born[:, some])
+            yield self._batch(ended, clock.experience, order[:, first : first + size])
 
-    def _batch(self, context: np.ndarray, born: np.ndarray) -> Batch:
+    def _batch(self, context: np.ndarray, born: np.ndarray, images: np.ndarray | None = None) -> Batch:
+        """Images [s, b] of one task each (None: all of them, in order)."""
         which = torch.from_numpy(context.astype(np.int64)).to(self._x.device)[:, None]
-        y = which * self.images + torch.arange(self.images, device=which.device)
+        y = which * self.images + torch.from_numpy(np.arange(self.images) if images is None else images).to(which)
         rows = torch.arange(len(y), device=y.device)[:, None]
         when = torch.from_numpy(born.astype(np.int64)).to(y.device)[:, None].expand_as(y)
         return Batch.lived(self._x[rows, y], y, context=which.expand_as(y), item=y, born=when)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.random import Generator
+
+from cls_sim.core.draws import generator
 
 ORDERS = ("sharp", "fuzzy", "recurring", "iid", "cumulative")
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -120,6 +122,17 @@ def item_plan(
     for k, (place, pool, count) in enumerate(draws):
         items[place] = epochs(source("world.items", k), pool, count)
     return items.reshape(-1, batch)
+
+
+def mixed(seeds: Sequence[int], visits: np.ndarray, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Each subject's rows in the order in which it revisits them: a function of its seed and the number of the visit.
+
+    >>> a, b = mixed([0, 1], np.array([3, 3]), [np.arange(6), np.arange(6)])
+    >>> sorted(a.tolist()), a.tolist() == b.tolist()
+    ([0, 1, 2, 3, 4, 5], False)
+    """
+    each = zip(seeds, visits, rows, strict=True)
+    return [generator(seed, "world.revisit", int(visit)).permutation(mine) for seed, visit, mine in each]
 
 
 def padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:

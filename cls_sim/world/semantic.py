@@ -14,7 +14,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, choice, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
-from cls_sim.world.plan import padded
+from cls_sim.world.plan import mixed, padded
 
 RELATIONS = ("isa", "is", "can", "has")
 ATTRIBUTES = (
@@ -77,7 +77,7 @@ class Semantic(World):
                 x[i, r, i] = x[i, r, len(items) + r] = 1.0
                 y[i, r, [ATTRIBUTES.index(a) for a in attributes.split()]] = 1.0
         rows, old = len(items) * len(RELATIONS), len(KNOWN) * len(RELATIONS)
-        self._subjects = spec.subjects
+        self._seeds, self._subjects = spec.seeds, spec.subjects
         self._x = torch.from_numpy(x.reshape(rows, -1)).to(spec.device)
         self._y = torch.from_numpy(y.reshape(rows, -1)).to(spec.device)
         self._context = (torch.arange(rows) >= old).long().to(spec.device)
@@ -127,7 +127,7 @@ class Semantic(World):
         """The rows of the context that ended last, each subject's own."""
         size, context = whole("size", size), self._context.cpu().numpy()
         late = clock.experience > self.first
-        rows, weight = padded([np.flatnonzero(context == mine) for mine in late])
+        rows, weight = padded(mixed(self._seeds, late.astype(int), [np.flatnonzero(context == mine) for mine in late]))
         items = torch.from_numpy(np.broadcast_to(rows, (len(late), rows.shape[1])).copy()).to(self._x.device)
         there = None if weight is None else torch.from_numpy(weight).to(self._x.device)
         born = torch.from_numpy(clock.experience - 1).to(self._x.device)[:, None]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 from numpy.random import Generator
@@ -10,25 +12,16 @@ from numpy.random import Generator
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import real, whole
 from cls_sim.world.files import FileRefused, at_hand, read_bytes
+from cls_sim.world.settings import HeldOut
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, Source
 
 MEAN, SPREAD = 10.0, 3.0  # years
 ANIMALS, CONTENT = 4177, "714afe1aa3d9a3df67e40d633bcbd494"
 HOME = "https://archive.ics.uci.edu/dataset/1/abalone"
 
 
-class _Ages(Stream):
-    """Regression of ages in years, a context a kind of animal; targets are standardised by the first kind's ages.
-
-    Attribute after `begin`: `unit`, the years of one unit of the targets, a number or one a subject [s].
-    """
-
-    derived = Stream.derived | {"unit"}
-    unit: float | np.ndarray = 1.0
-
-
-class Species(_Ages):
+class Species(Stream, batch=20):
     """Two species: the same measurements, which tell the age of one by another rule than that of the other.
 
         age = 10 + 3 x·w_k + noise · ε years,  x ~ N(0, I),  |w_k| = 1,  w_1·w_2 = similarity
@@ -60,43 +53,35 @@ class Species(_Ages):
         animals: int = 1000,
         mark: float = 1.0,
         noise: float = 0.8,
-        order: str = "sharp",
-        per_context: int = 100,
-        batch: int = 20,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        validation: float = 0.0,
-        test: float | None = None,
-        examined: str = "test",
+        **protocol: Unpack[HeldOut],
     ):
-        self.similarity, self.features = real("similarity", similarity, -1.0, 1.0), whole("features", features, 2)
-        self.animals, self.noise = whole("animals", animals, 10), real("noise", noise, 0.0)
-        self.mark = real("mark", mark, 0.0)
-        super().__init__(
-            scenario="domain",
-            contexts=2,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            validation=validation,
-            test=test,
-            examined=examined,
+        animals_of = Born(
+            real("similarity", similarity, -1.0, 1.0),
+            whole("features", features, 2),
+            whole("animals", animals, 10),
+            real("mark", mark, 0.0),
+            real("noise", noise, 0.0),
         )
+        super().__init__(animals_of, scenario="domain", contexts=2, **protocol)
 
-    def data(self) -> Data:
-        return self.data_of((0,))
 
-    def data_of(self, seeds: tuple[int, ...]) -> Data:
+@dataclass(frozen=True)
+class Born(Source):
+    """Every subject's own animals; the settings are those of Species."""
+
+    similarity: float
+    features: int
+    animals: int
+    mark: float
+    noise: float
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
         x, age = (np.stack(column) for column in zip(*(self._born(seed) for seed in seeds), strict=True))
         first = age[:, : self.animals]
-        self.unit = unit = first.std(1)
+        unit = first.std(1)
         y = (age - first.mean(1, keepdims=True)) / unit[:, None]
         context = np.repeat(np.arange(2), self.animals)
-        return Data(x=x, y=y[..., None].astype(np.float32), context=context, own=True)
+        return Data(x=x, y=y[..., None].astype(np.float32), context=context, own=True, unit=unit)
 
     def _born(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Measurements [n, features] and ages [n] of one subject's animals."""
@@ -108,7 +93,7 @@ class Species(_Ages):
         return x, MEAN + SPREAD * told + self.noise * generator(seed, "species.noise").standard_normal(len(x))
 
 
-class Abalone(_Ages):
+class Abalone(Stream, batch=20):
     """4,177 abalones, their age (rings + 1.5 years) from 7 measurements: first infants, then females, then males.
 
     Inputs and targets are standardised by the infants' means and spreads, which is all that a modeller has at first
@@ -121,39 +106,19 @@ class Abalone(_Ages):
     3
     """
 
-    def __init__(
-        self,
-        *,
-        order: str = "sharp",
-        per_context: int = 100,
-        batch: int = 20,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        validation: float = 0.0,
-        test: float | None = None,
-        examined: str = "test",
-    ):
-        super().__init__(
-            scenario="domain",
-            contexts=3,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            validation=validation,
-            test=test,
-            examined=examined,
-        )
+    def __init__(self, **protocol: Unpack[HeldOut]):
+        super().__init__(Measured(), scenario="domain", contexts=3, **protocol)
 
-    def data(self) -> Data:
+
+class Measured(Source):
+    """The file of the abalones."""
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
         context, numbers = _read()
         infants = numbers[context == 0]
-        scaled = (numbers - infants.mean(0)) / infants.std(0)
-        self.unit = float(infants[:, -1].std())  # rings are years
-        return Data(x=scaled[:, :-1].astype(np.float32), y=scaled[:, -1:].astype(np.float32), context=context)
+        scaled = ((numbers - infants.mean(0)) / infants.std(0)).astype(np.float32)
+        years = float(infants[:, -1].std())  # rings are years
+        return Data(x=scaled[:, :-1], y=scaled[:, -1:], context=context, unit=years)
 
 
 def _rules(source: Generator, features: int, similarity: float) -> np.ndarray:

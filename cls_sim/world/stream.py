@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+import inspect
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any, ClassVar, Self, Unpack
 
 import numpy as np
 import torch
@@ -14,19 +15,20 @@ from torch import Tensor
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import Refused, choice, flag, real, whole
+from cls_sim.core.errors import Refused, choice, flag, real, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.base import World
 from cls_sim.world.protocol import SCENARIOS, Protocol, Share
-from cls_sim.world.table import Data, Table, copied, table
+from cls_sim.world.settings import StreamSettings, defaults, signature_of
+from cls_sim.world.table import Data, Source, Table, copied, table
 from cls_sim.world.views import KINDS, views
 
 HELD_OUT = 0.15  # the part of every class kept for the exam where the data has no test set
 
 
 class Stream(World):
-    """Data in contexts, one after another or otherwise; Digits, Mnist and Arrays only supply the data.
+    """The data of a source in contexts, one after another or otherwise (Digits, Mnist, Arrays and others).
 
     scenario         what is asked.  `class`: which of all classes, the context not told; `task`: the same, but the
                      context is told and only its classes compete; `domain`: which of the context's classes (its
@@ -57,57 +59,59 @@ class Stream(World):
     Source: van de Ven, Tuytelaars & Tolias (2022), Three types of incremental learning.
     """
 
-    derived = frozenset({"_spec", "_visits", "_shares", "_learnt", "_asked", "_exams", "_plan", "_rows", "_source"})
+    derived = frozenset(
+        {"_spec", "_visits", "_shares", "_learnt", "_asked", "_exams", "_plan", "_rows", "_source", "source", "unit"}
+    )
+    _defaults: ClassVar[dict[str, Any]] = {}
+    __signature__: ClassVar[inspect.Signature]
+    unit: float | np.ndarray = 1.0  # what 1 in the targets of a regression stands for, after `begin`
 
-    def __init__(
-        self,
-        *,
-        scenario: str = "class",
-        contexts: int = 5,
-        shuffle_classes: bool = False,
-        order: str = "sharp",
-        per_context: int = 100,
-        batch: int = 32,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        label_noise: float = 0.0,
-        validation: float = 0.0,
-        test: float | None = None,
-        examined: str = "test",
-        views: str = "plain",
-    ):
-        self.views = choice("views", views, KINDS)
-        self.scenario = choice("scenario", scenario, SCENARIOS)
-        self.contexts = whole("contexts", contexts)
-        self.shuffle_classes = flag("shuffle_classes", shuffle_classes)
-        self.order = choice("order", order, plan.ORDERS)
-        self.per_context, self.batch = whole("per_context", per_context), whole("batch", batch)
-        self.told = flag("told", told)
-        self.fuzziness, self.cycles = real("fuzziness", fuzziness, 0.0, 1.0), whole("cycles", cycles)
-        self.label_noise = real("label_noise", label_noise, 0.0, 1.0)
-        self.validation = real("validation", validation, 0.0, 1.0)
-        self.test = None if test is None else real("test", test, 0.0, 1.0)
-        self.examined = choice("examined", examined, ("test", "validation"))
+    def __init__(self, source: Source, /, **protocol: Unpack[StreamSettings]):
+        given: dict[str, Any] = defaults(StreamSettings) | self._defaults | protocol
+        self.source = source
+        self.views = choice("views", given["views"], KINDS)
+        self.scenario = choice("scenario", given["scenario"], SCENARIOS)
+        self.contexts = whole("contexts", given["contexts"])
+        self.shuffle_classes = flag("shuffle_classes", given["shuffle_classes"])
+        self.order = choice("order", given["order"], plan.ORDERS)
+        self.per_context, self.batch = whole("per_context", given["per_context"]), whole("batch", given["batch"])
+        self.told = flag("told", given["told"])
+        self.fuzziness, self.cycles = real("fuzziness", given["fuzziness"], 0.0, 1.0), whole("cycles", given["cycles"])
+        self.label_noise = real("label_noise", given["label_noise"], 0.0, 1.0)
+        self.validation = real("validation", given["validation"], 0.0, 1.0)
+        self.test = None if given["test"] is None else real("test", given["test"], 0.0, 1.0)
+        self.examined = choice("examined", given["examined"], ("test", "validation"))
         if self.order == "recurring" and self.per_context % self.cycles:
-            raise Refused("per_context", f"{per_context} is no multiple of the {cycles} cycles", "give a multiple")
+            reason = f"{self.per_context} is no multiple of the {self.cycles} cycles"
+            raise Refused("per_context", reason, "give a multiple")
         if self.examined == "validation" and not self.validation:
             raise Refused(
                 "examined", "is validation, but nothing is kept for it", "give validation a part, such as 0.1"
             )
 
-    @abstractmethod
-    def data(self) -> Data:
-        """The data set, the same for all subjects."""
+    def __init_subclass__(cls, **changed: Any) -> None:
+        """A world that is a stream; `changed` are defaults of its own.  Its signature shows every setting by name."""
+        super().__init_subclass__()
+        cls._defaults = cls._defaults | changed
+        cls.__signature__ = signature_of(cls.__init__, cls._defaults)
 
-    def data_of(self, seeds: tuple[int, ...]) -> Data:
-        """The data of a cohort: the same for all subjects, unless a world makes each its own (Data.own)."""
-        return self.data()
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Refuse a setting that this world does not have, also one that `**settings` would pass on."""
+        known = inspect.signature(cls).parameters
+        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            for name in settings.keys() - known.keys():
+                raise Refused(name, f"is no setting of {cls.__name__}", suggest(name, known))
+        return super().__new__(cls)
+
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
+        """The data set as it is at its source, before it is split into contexts."""
+        return self.source.data(seeds)
 
     # -- the beginning: everything is drawn and planned ---------------------------------------------------
 
     def begin(self, spec: Spec) -> Spec:
-        data = self.data_of(spec.seeds)
+        data = self.data(spec.seeds)
+        self.unit = data.unit
         data = data if self.views == "plain" else copied(data, self.contexts)
         protocol = self._protocol(data)
         protocol.check(data)
@@ -133,6 +137,8 @@ class Stream(World):
         outputs, heads = protocol.outputs(data), None
         if self.scenario == "task" and not data.regression:
             heads = torch.from_numpy(protocol.heads(self._shares, outputs)).to(spec.device)
+        shown = self.told and self.order not in ("fuzzy", "iid")
+        known = np.array([[len(one.items(plan.TRAIN, k)) for k in range(self.contexts)] for one in self._shares])
         return replace(
             spec,
             inputs=data.inputs,
@@ -140,9 +146,10 @@ class Stream(World):
             regression=data.regression,
             batch=self.batch,
             contexts=self.contexts,
-            known=np.array([[len(one.items(plan.TRAIN, k)) for k in range(self.contexts)] for one in self._shares]),
+            known=known.cumsum(1) if self.order == "cumulative" else known,
             items=max(len(one.split) for one in self._shares),
-            ends=self.ends if self.told and self.order not in ("fuzzy", "iid") else (),
+            ends=self.ends if shown else (),
+            visits=tuple(self._visits.tolist()) if shown else (),
             context_told=self.scenario == "task",
             heads=heads,
             quantum=data.quantum,
@@ -234,14 +241,15 @@ class Stream(World):
         return self._of(self._learnt, plan.padded([one.items(plan.TRAIN, context) for one in self._shares]))
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """What each subject has lived of the context that ended last, each item once, in order, in batches of `size`.
+        """What each subject has lived of the context that ended last, each item once, in batches of `size`.
 
-        In the iid and cumulative orders: of all contexts so far.  `born` is when an item was lived last.
+        In the iid and cumulative orders: of all contexts so far.  The order is drawn from the subject's seed, for each
+        visit to a context anew.  `born` is when an item was lived last.
         """
         size = whole("size", size)
         ended = np.minimum(clock.experience, self._plan.shape[1]) // self.ends[0]
         born = [self._lived(i, int(count)) for i, count in enumerate(ended)]
-        items, weight = plan.padded([np.flatnonzero(when >= 0) for when in born])
+        items, weight = plan.padded(plan.mixed(self._spec.seeds, ended, [np.flatnonzero(when >= 0) for when in born]))
         born = np.take_along_axis(np.stack(born), np.broadcast_to(items, (len(born), items.shape[1])), 1)
         for start in range(0, items.shape[1], size):
             part = slice(start, start + size)
@@ -280,3 +288,6 @@ class Stream(World):
         ]
         asked = (items.shape[1] if weight is None else int(weight[0].sum()) for items, weight in self._exams)
         return "\n".join(lines + [f"{self._shares[0].told(k)}, asked {n}" for k, n in enumerate(asked)])
+
+
+Stream.__signature__ = signature_of(Stream.__init__, {})

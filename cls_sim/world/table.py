@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from cls_sim.world.views import Views
 
 @dataclass(frozen=True)
 class Data:
-    """What a world supplies to be made into a stream.
+    """A data set to be made into a stream.
 
     x        [n, *inputs]  uint8 (whole multiples of `quantum`) or float32
     y        [n]           int64 class 0 … c-1, or [n, o] float32 target
@@ -24,6 +25,7 @@ class Data:
     copies                 how often the n rows are listed, once for each context that shows them in its own way: y and
                            context are then [copies · n], and item i shows row i mod n
     own                    every subject has its own inputs and targets: x is then [s, n, *inputs], float y [s, n, o]
+    unit                   what 1 in float targets stands for, a number or one a subject [s] (such as years)
     """
 
     x: np.ndarray
@@ -33,6 +35,7 @@ class Data:
     quantum: float | None = None
     copies: int = 1
     own: bool = False
+    unit: float | np.ndarray = 1.0
 
     @property
     def rows(self) -> int:
@@ -54,6 +57,24 @@ class Data:
     def split_by_class(self) -> bool:
         """Whether contexts are made of classes (else they come with the data, or there is one)."""
         return self.context is None and not self.regression
+
+
+class Source(ABC):
+    """Where the data of a stream comes from."""
+
+    @abstractmethod
+    def data(self, seeds: tuple[int, ...]) -> Data:
+        """The data of the subjects with these seeds: the same for all, unless `Data.own`."""
+
+
+@dataclass(frozen=True)
+class Given(Source):
+    """Data that is there already."""
+
+    given: Data
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
+        return self.given
 
 
 @dataclass(frozen=True)

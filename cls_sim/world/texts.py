@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Annotated, Any, Unpack
 
 import numpy as np
 import torch
@@ -17,8 +17,9 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, choice, whole
 from cls_sim.core.part import Spec
+from cls_sim.world.settings import Timed, defaults
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Table
+from cls_sim.world.table import Data, Given, Source, Table
 
 Query = tuple[str, str, str]  # text, intent, domain
 Encoder = Callable[[list[str]], Any]
@@ -33,7 +34,24 @@ class Corpus:
     strange: Sequence[str] = ()
 
 
-class Texts(Stream):
+class _Unread(Source):
+    """Texts are read when a life begins."""
+
+    def data(self, seeds: tuple[int, ...]) -> Data:
+        raise Refused("", "reads its texts when a life begins", "call begin first")
+
+
+class TextSettings(Timed, total=False):
+    """What every world of texts takes (see Texts)."""
+
+    scenario: Annotated[str, "class"]
+    contexts: Annotated[int | None, None]
+    label_noise: Annotated[float, 0.0]
+    width: Annotated[int, 2048]
+    encoder: Annotated[Encoder | str | None, None]
+
+
+class Texts(Stream, per_context=30, batch=50):
     """Queries of people, each with its intent; domains of intents open one after another.  Contexts are domains.
 
         x_j = t_j(w) idf_j / ‖ t(w) · idf ‖,    idf_j = ln((1 + n) / (1 + n_j)) + 1
@@ -54,24 +72,11 @@ class Texts(Stream):
     Source: hashed features, Weinberger et al. 2009; inverse document frequency, Spärck Jones 1972, smoothed.
     """
 
-    derived = Stream.derived | {"_strange", "_clock", "_met", "_now", "_hashed", "encoder", "domains", "intents"}
+    derived = Stream.derived | {"_strange", "_clock", "_met", "_now", "encoder", "domains", "intents"}
 
-    def __init__(
-        self,
-        *,
-        scenario: str = "class",
-        contexts: int | None = None,
-        width: int = 2048,
-        encoder: Encoder | str | None = None,
-        order: str = "sharp",
-        per_context: int = 30,
-        batch: int = 50,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        label_noise: float = 0.0,
-        examined: str = "test",
-    ):
+    def __init__(self, *, examined: str = "test", **settings: Unpack[TextSettings]):
+        given: dict[str, Any] = defaults(TextSettings) | self._defaults | settings
+        width, encoder, contexts = (given.pop(name) for name in ("width", "encoder", "contexts"))
         self.width = whole("width", width, 16, 2**20)
         if self.width % 16:
             raise Refused("width", f"{width} is no multiple of 16", "give one, such as 2048")
@@ -80,19 +85,9 @@ class Texts(Stream):
         self.encoder = encoder
         if contexts is not None:
             whole("contexts", contexts)
-        if scenario == "domain":
+        if given["scenario"] == "domain":
             raise Refused("scenario", "is domain, but no two domains share an intent", "use class or task")
-        super().__init__(
-            scenario=scenario,
-            contexts=1 if contexts is None else contexts,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            label_noise=label_noise,
-        )
+        super().__init__(_Unread(), contexts=1 if contexts is None else contexts, **given)
         self._opens = contexts
         self.asks = choice("examined", examined, ("test", "validation"))
         self._clock: Clock | None = None
@@ -114,13 +109,10 @@ class Texts(Stream):
         self.intents = tuple(dict.fromkeys(intent for _, intent, _ in known))
         self._met: list[Tensor] = []
         self._now: tuple[Any, Tensor] | None = None
-        self._hashed = self._table(corpus, known)
+        self.source = Given(self._table(corpus, known))
         spec = super().begin(spec)
         self._strange = self._encoded(list(corpus.strange), spec.inputs)
         return spec
-
-    def data(self) -> Data:
-        return self._hashed
 
     def _table(self, corpus: Corpus, known: Sequence[Query]) -> Data:
         tests = None
@@ -234,31 +226,9 @@ class Queries(Texts):
         queries: Sequence[Query],
         tests: Sequence[Query] | None = None,
         strange: Sequence[str] = (),
-        scenario: str = "class",
-        contexts: int | None = None,
-        width: int = 2048,
-        encoder: Encoder | str | None = None,
-        order: str = "sharp",
-        per_context: int = 30,
-        batch: int = 50,
-        told: bool = True,
-        fuzziness: float = 0.2,
-        cycles: int = 2,
-        label_noise: float = 0.0,
+        **settings: Unpack[TextSettings],
     ):
-        super().__init__(
-            scenario=scenario,
-            contexts=contexts,
-            width=width,
-            encoder=encoder,
-            order=order,
-            per_context=per_context,
-            batch=batch,
-            told=told,
-            fuzziness=fuzziness,
-            cycles=cycles,
-            label_noise=label_noise,
-        )
+        super().__init__(**settings)
         self.queries, self.odd = _checked("queries", queries), [str(text) for text in strange]
         self.tests = None if tests is None else _checked("tests", tests)
         if not self.queries:

@@ -14,7 +14,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import Refused, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
-from cls_sim.world.plan import padded
+from cls_sim.world.plan import mixed, padded
 
 
 class Tree(World):
@@ -36,7 +36,7 @@ class Tree(World):
     ((9,), 31, [7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0], 8.0)
     """
 
-    derived = frozenset({"_x", "_y", "_context", "_subjects"})
+    derived = frozenset({"_x", "_y", "_context", "_seeds", "_subjects"})
 
     def __init__(self, *, features: Sequence[int] = (3, 2, 2), nothing: int = 400):
         if isinstance(features, (str, int)) or not hasattr(features, "__len__") or not 1 <= len(features) <= 8:
@@ -54,7 +54,7 @@ class Tree(World):
         new[-1] = 1.0
         y = np.vstack((np.pad(known, ((0, 0), (0, 1))), new))
         items = len(known)
-        self._subjects = spec.subjects
+        self._seeds, self._subjects = spec.seeds, spec.subjects
         self._x = torch.eye(items + 1, device=spec.device)
         self._y = torch.from_numpy(y).to(spec.device)
         self._context = (torch.arange(items + 1) >= items).long().to(spec.device)
@@ -110,7 +110,7 @@ class Tree(World):
         """The rows of the context that ended last, each subject's own."""
         size, context = whole("size", size), self._context.cpu().numpy()
         late = clock.experience > 1
-        rows, weight = padded([np.flatnonzero(context == mine) for mine in late])
+        rows, weight = padded(mixed(self._seeds, late.astype(int), [np.flatnonzero(context == mine) for mine in late]))
         items = torch.from_numpy(np.broadcast_to(rows, (len(late), rows.shape[1])).copy()).to(self._x.device)
         there = None if weight is None else torch.from_numpy(weight).to(self._x.device)
         born = torch.from_numpy(late.astype(np.int64)).to(self._x.device)[:, None]

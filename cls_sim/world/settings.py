@@ -1,0 +1,84 @@
+"""The settings of a stream: each name, type and default is declared here, once, for all worlds that are streams."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from typing import Annotated, Any, TypedDict, Unpack, get_args, get_origin, get_type_hints
+
+
+class Timed(TypedDict, total=False):
+    """What every stream takes (see Stream): `Annotated[type, default]`."""
+
+    order: Annotated[str, "sharp"]
+    per_context: Annotated[int, 100]
+    batch: Annotated[int, 32]
+    told: Annotated[bool, True]
+    fuzziness: Annotated[float, 0.2]
+    cycles: Annotated[int, 2]
+
+
+class HeldOut(Timed, total=False):
+    """The same, where a part of the data can be held out."""
+
+    validation: Annotated[float, 0.0]
+    test: Annotated[float | None, None]
+    examined: Annotated[str, "test"]
+
+
+class Labelled(HeldOut, total=False):
+    """The same, for data with class labels."""
+
+    scenario: Annotated[str, "class"]
+    shuffle_classes: Annotated[bool, False]
+    label_noise: Annotated[float, 0.0]
+    views: Annotated[str, "plain"]
+
+
+class StreamSettings(Labelled, total=False):
+    """All settings of a stream."""
+
+    contexts: Annotated[int, 5]
+
+
+def defaults(kind: Any) -> dict[str, Any]:
+    """The default of every setting of such a TypedDict.
+
+    >>> defaults(HeldOut)["examined"]
+    'test'
+    """
+    return {name: hint.__metadata__[0] for name, hint in _hints(kind).items() if get_origin(hint) is Annotated}
+
+
+def signature_of(init: Callable[..., Any], changed: Mapping[str, Any]) -> Signature:
+    """The signature of a constructor in which `**settings: Unpack[…]` is written out, with some defaults changed.
+
+    >>> def init(self, *, colours: int = 3, **settings: Unpack[Timed]): ...
+    >>> list(signature_of(init, {}).parameters)[:3]
+    ['colours', 'order', 'per_context']
+    """
+    _, *own = inspect.signature(init).parameters.values()
+    found: list[Parameter] = []
+    for parameter in own:
+        kind = _unpacked(init, parameter)
+        if kind is None:
+            found.append(parameter)
+            continue
+        hints, values = get_type_hints(kind), defaults(kind) | dict(changed)
+        found += [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=values[name], annotation=hints[name]) for name in hints
+        ]
+    return Signature(found)
+
+
+def _unpacked(init: Callable[..., Any], parameter: Parameter) -> Any:
+    """The TypedDict that this parameter unpacks, or None."""
+    if parameter.kind is not Parameter.VAR_KEYWORD or parameter.annotation is Parameter.empty:
+        return None
+    hint = _hints(init)[parameter.name]
+    return get_args(hint)[0] if get_origin(hint) is Unpack else None
+
+
+def _hints(of: Any) -> dict[str, Any]:
+    return get_type_hints(of, include_extras=True)
