@@ -1,23 +1,25 @@
-"""Composition: conf/, the user's folders and overrides in, one plain dict out.  Of Hydra only compose is used."""
+"""Composition: conf/, the user's folders and overrides in, one plain dict out.
+
+Hydra composes an experiment; then the chosen tenants move in, and then values are set, each override in its turn.
+"""
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from cls_sim import ROOMS
+from cls_sim.config import screen
 from cls_sim.config.paths import conf_dir, search_path
+from cls_sim.config.screen import DECLARED, GROUPS, TOP
 from cls_sim.core.errors import Refused, suggest
 
-TOP = (
-    *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *("debug", "arm", "small", "claims", "off", "parts", "figures", "title", "cite", "probes", "method"),
-)
-DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
 ONE = Lock()  # Hydra has one global state: threads compose one after another
 
 
@@ -27,117 +29,119 @@ def chosen(overrides: Sequence[str]) -> str:
     return chosen[-1] if chosen else "digits"
 
 
+@cache
+def parsed(override: str) -> Any:
+    """An override as Hydra reads it: one value, not several."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    try:
+        found = OverridesParser.create().parse_override(screen.quoted(override))
+    except Exception as error:
+        raise refusal(error) from None
+    if found.is_sweep_override():
+        key, _, value = override.partition("=")
+        ways = ["for a run with each add -m"]
+        if key == "arms" or "." in key:
+            ways.append(f"for a list write {key}=[{value}]")
+        if re.fullmatch(r"-?\d+,\d+", value) and key not in ("seed", "subjects", "chunk", "workers", "arms"):
+            ways.append(f"for one number {key}={value.replace(',', '.')}")
+        raise Refused(key, f"{value[:100]} is several values", ", ".join(ways))
+    return found
+
+
 class Composer:
-    """Hydra's compose on our conf/: overrides in, a plain dict out, interpolations resolved."""
+    """Overrides in, a plain dict out, interpolations resolved."""
 
     def __init__(self, compose: Any, folders: Sequence[Path]):
         self._compose, self._folders = compose, [conf_dir(), *folders]
-        self._own: dict[str, str] | None = None
         self._composed: dict[tuple[str, ...], Any] = {}
         self._files: dict[tuple[str, str], Any] = {}
 
-    def __call__(self, overrides: Sequence[str], own: Sequence[str] = ()) -> dict[str, Any]:
-        """One composition, with an arm's own overrides on top (where they are simple, nothing is composed again)."""
-        import copy
+    def __call__(self, overrides: Sequence[str]) -> dict[str, Any]:
+        """One configuration.  Raises Refused for what is unknown, or refers to what is not there."""
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from omegaconf import OmegaConf
 
-        from omegaconf import OmegaConf, open_dict
-
-        from cls_sim.config import screen
-
-        screen.overrides([*overrides, *own])
-        if any(re.split(r"[=.@]", override.lstrip("+~"))[0] == "parts" for override in (*overrides, *own)):
-            raise Refused("parts", "are read from the experiment's file alone", "give arms=[…]")
-        if own and not self._simple(own):
-            return self([*overrides, *own])
+        screen.overrides(overrides)
+        moves, values, rest = {}, [], []
+        for text in overrides:
+            one = parsed(text)
+            key, value = one.key_or_group, one.value()
+            if key.split(".")[0] == "parts":
+                raise Refused("parts", "are read from the experiment's file alone", "give arms=[…]")
+            if key in GROUPS and isinstance(value, str) and text.startswith(f"{key}="):
+                moves[key] = value
+            elif one.package is None and (isinstance(value, dict) or not self._is_group(key)):
+                values.append(one)
+            else:
+                rest.append(text)
         try:
-            if tuple(overrides) not in self._composed:
-                cfg = self._compose(overrides)
-                choices = dict(cfg.hydra.runtime.choices)
-                with open_dict(cfg):
-                    del cfg["hydra"]
-                self._composed[tuple(overrides)] = cfg, choices
-            cfg, choices = self._composed[tuple(overrides)]
-            if own:
-                cfg = copy.deepcopy(cfg)
-                self._treat(cfg, overrides, own)
+            cfg, owned = copy.deepcopy(self._hydra(tuple(rest)))
+            for group, tenant in moves.items():
+                if tenant != owned.get(group):
+                    file, own = self.file(group, tenant), self._written(chosen(rest)).get(group)
+                    OmegaConf.update(cfg, group, OmegaConf.merge(file, _fitting(own, file)), merge=False, force_add=True)
+            ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
             screen.composed(OmegaConf.to_container(cfg))
-            tree = OmegaConf.to_container(cfg, resolve=True)
+            tree: Any = OmegaConf.to_container(cfg, resolve=True)
         except Refused:
             raise
         except Exception as error:
             raise refusal(error) from error
-        assert isinstance(tree, dict)
         for key in (*ROOMS, *TOP[:-1]):
             if key not in tree:
                 raise Refused(key, "is missing", "leave it in")
         del tree["parts"]  # says how an experiment is lived, nothing of what is
-        return self._moved_in({str(key): value for key, value in tree.items()}, choices, overrides)
+        return tree
 
-    def _simple(self, own: Sequence[str]) -> bool:
-        """Whether overrides only choose tenants with plain files, and numbers."""
-        keys = [o.split("=")[0] for o in own]
-        plain = all("." in key or key in DECLARED or key in ROOMS for key in keys)
-        files = [self._file(*o.split("=", 1)) for o, key in zip(own, keys, strict=True) if key in ROOMS]
-        return plain and not any(key[0] in "+~" for key in keys) and all(f and "defaults" not in f for f in files)
+    def _is_group(self, key: str) -> bool:
+        return "/" in key or any((folder / key).is_dir() for folder in self._folders)
 
-    def _treat(self, cfg: Any, overrides: Sequence[str], own: Sequence[str]) -> None:
-        """Apply simple overrides: first tenants move in, then numbers are set."""
-        from hydra.core.override_parser.overrides_parser import OverridesParser
+    def _hydra(self, overrides: tuple[str, ...]) -> tuple[Any, dict[str, str]]:
+        """What Hydra composes (with interpolations), and the tenants that it chose."""
+        from omegaconf import open_dict
+
+        if overrides not in self._composed:
+            cfg = self._compose(overrides)
+            choices = dict(cfg.hydra.runtime.choices)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            self._composed[overrides] = cfg, choices
+        return self._composed[overrides]
+
+    def file(self, group: str, name: str) -> Any:
+        """What a file of conf/ or of the user's folders says, with its own defaults composed."""
         from omegaconf import OmegaConf
 
-        for room, tenant in [o.split("=", 1) for o in own if o.split("=")[0] in ROOMS]:
-            file = self._file(room, tenant)
-            written = self._written(overrides).get(room) or {}
-            mine = tenant == self._owned(overrides).get(room)
-            cfg[room] = OmegaConf.merge(file, {k: v for k, v in written.items() if mine or k in file})
-        numbers = [o for o in own if o.split("=")[0] not in ROOMS]
-        for override in OverridesParser.create().parse_overrides(numbers):
-            OmegaConf.update(cfg, override.key_or_group, override.value())
-
-    def _file(self, group: str, name: str) -> Any:
-        """A file of conf/ or of the user's folders, None where there is none."""
-        from cls_sim.config.sources import plain
+        from cls_sim.config.sources import found
 
         if (group, name) not in self._files:
-            paths = [folder / group / f"{name}.yaml" for folder in self._folders]
-            found = next((path for path in paths if path.is_file()), None)
-            self._files[group, name] = plain(found) if found else None
+            tree, header = found(self._folders, group, name)
+            if group != "experiment" and ("defaults" in tree or "package" in header):
+                cfg, _ = self._hydra(("~experiment", f"{group}={name}"))
+                tree = OmegaConf.to_container(cfg).get(group)
+                if not isinstance(tree, dict):
+                    raise Refused(group, f"{name} goes to another package", "leave out the line # @package")
+            self._files[group, name] = tree
         return self._files[group, name]
 
-    def method(self, name: str, settled: Sequence[str]) -> Any:
-        """A published learner's delta: its file, if it is plain."""
+    def _written(self, experiment: str) -> dict[str, Any]:
+        """What the file of an experiment itself sets, and those that it inherits from."""
         from omegaconf import OmegaConf
 
-        file = self._file("method", name)
-        if file is None or "defaults" in file:
-            return self([*settled, f"method={name}"]).get("method")
-        return OmegaConf.to_container(file)
+        tree = self.file("experiment", experiment)
+        plain = [one for one in tree.get("defaults", []) if isinstance(one, str) and re.fullmatch(r"[^/_ ]\S*", one)]
+        return OmegaConf.to_container(OmegaConf.merge(*map(self._written, plain), tree)) if plain else tree
 
-    def _written(self, overrides: Sequence[str]) -> Any:
-        """What the experiment's file itself sets (it inherits from no other: a test holds it to that)."""
-        return self._file("experiment", chosen(overrides)) or {}
 
-    def _moved_in(self, cfg: dict[str, Any], choices: dict[str, str], overrides: Sequence[str]) -> dict[str, Any]:
-        """Where another tenant than the experiment's own moved into a room, the experiment's settings that the new
-        one does not have are dropped (those given on purpose stay, and are refused when it is made)."""
-        given = {o.lstrip("+").split("=")[0] for o in overrides}
-        for room in [room for room in ROOMS if room in given and isinstance(cfg[room], dict)]:
-            if choices.get(room) != self._owned(overrides).get(room):
-                has = {"_target_", *self._settings(room, choices.get(room, ""))}
-                asked = {key.split(".")[1] for key in given if key.startswith(f"{room}.")}
-                cfg[room] = {key: value for key, value in cfg[room].items() if key in has | asked}
-        return cfg
-
-    def _owned(self, overrides: Sequence[str]) -> dict[str, str]:
-        """The tenants that the experiment itself chose."""
-        if self._own is None:
-            own = self._compose([o for o in overrides if o.startswith("experiment=")])
-            self._own = dict(own.hydra.runtime.choices)
-        return self._own
-
-    def _settings(self, room: str, tenant: str) -> list[str]:
-        """The settings that a tenant's file shows (a test holds files to signatures)."""
-        return [str(key) for key in self._file(room, tenant) or ()]
+def _fitting(own: Any, file: dict[str, Any]) -> dict[str, Any]:
+    """Of the settings that an experiment's file gives to a room, those that the tenant of this file has, too."""
+    kept = {}
+    for key, value in own.items() if isinstance(own, dict) else ():
+        if key in file:
+            within = isinstance(value, dict) and isinstance(file[key], dict) and "_target_" not in value
+            kept[key] = _fitting(value, file[key]) if within else value
+    return kept
 
 
 @contextmanager
@@ -147,7 +151,7 @@ def composer(folders: Sequence[str]) -> Iterator[Composer]:
     from hydra.core.global_hydra import GlobalHydra
     from hydra.core.singleton import Singleton
 
-    from cls_sim.config import screen, sources
+    from cls_sim.config import sources
     from cls_sim.core.signals import unmasked
 
     path = search_path(folders)
@@ -196,17 +200,13 @@ def refusal(error: BaseException) -> Refused:
 
 def _known_keys(key: str) -> dict[str, list[str]]:
     """Keys that the user may have meant, and which tenants have them: of the same room, or at the top."""
+    from cls_sim.config.sources import page
+
     room, dot, _ = key.partition(".")
     if not dot or not (conf_dir() / room).is_dir():
-        return {name: [] for name in (*ROOMS, *TOP, "experiment")}
-    from omegaconf import OmegaConf
-
-    from cls_sim.config.sources import plain
-
+        return {name: [] for name in (*ROOMS, *TOP, *DECLARED, "experiment")}
     names: dict[str, list[str]] = {}
     for file in sorted((conf_dir() / room).glob("*.yaml")):
-        loaded = OmegaConf.to_container(plain(file))
-        for name in loaded if isinstance(loaded, dict) else ():
-            if name != "_target_":
-                names.setdefault(f"{room}.{name}", []).append(file.stem)
+        for name in page(file)[0].keys() - {"_target_"}:
+            names.setdefault(f"{room}.{name}", []).append(file.stem)
     return names

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cls_sim import ROOMS
 from cls_sim.core.errors import Refused, suggest
 
 RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
@@ -30,6 +31,13 @@ LAUNCHER = (
     *("account", "constraint", "array_parallelism", "max_num_timeout", "signal_delay_s", "mem_per_cpu", "gres"),
 )
 
+TOP = (
+    *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
+    *("debug", "arm", "small", "claims", "off", "parts", "figures", "title", "cite", "probes", "method"),
+)
+DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
+GROUPS = (*ROOMS, "probes", "method")  # keys whose values name files, beside `experiment`
+PATH = re.compile(r"(?:\+\+?)?(?:out|resume|world(?:\.\w+)*\.(?:x|y|context)(?:_test)?)", re.ASCII)  # keys of raw paths
 KEY = re.compile(r"(?:\+\+?|~)?([A-Za-z_][\w./-]*(?:@[\w.:-]*)?)", re.ASCII)
 NAME = re.compile(r"\w[\w.+=-]{0,63}")
 # control characters, marks that turn the direction of text, halves of characters: they lie to terminals and files
@@ -51,12 +59,14 @@ def name(key: str, value: Any) -> str:
 
 
 def path(key: str, value: Any) -> str:
-    """`value`, if it is the path of a folder that a system could have."""
+    """`value`, if it is a path that a system could have and a terminal can show."""
     if not isinstance(value, str):
         raise Refused(key, f"{value!r} is no path", "give a folder")
-    parts = value.encode(errors="replace").split(os.sep.encode())
-    if ODD.search(value) or "\n" in value or len(value) > 3000 or max(map(len, parts)) > 255:
-        raise Refused(key, "is a path that no folder can have", "give a shorter, plainer one")
+    if odd := next((c for c in value if not c.isprintable()), None):
+        raise Refused(key, f"has the character {odd!r} in its path", "rename the folder, or give another")
+    parts = value.encode().split(os.sep.encode())
+    if len(value) > 3000 or max(map(len, parts)) > 255:
+        raise Refused(key, "is longer than a path can be", "give a shorter one")
     return value
 
 
@@ -99,19 +109,47 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
         found = KEY.fullmatch(key)
         if not found or not (equals or key.startswith("~")):
             raise Refused(override[:100], "is no override", "write key=value, or see cls-sim --help")
+        text(key, value)
+        if PATH.fullmatch(key):
+            path(key, value)
+            if "${" in value and "\\" in value:
+                raise Refused(key, f"{value[:100]!r} holds both ${{…}} and a backslash", "rename the folder")
+            continue
         if len(override) > LONGEST or _depth(value) > DEEPEST:
             raise Refused(key[:100], "is given something too long or too deep", "put it into a file")
         if "hydra" in re.split(r"[./@:]", found[1]) and not (sweep and _launches(found[1], value)):
             raise Refused(key, "is not a key of cls-sim", "see cls-sim --help")
-        text(key, value)
-        free = found[1] in ("out", "resume", "title", "cite") or value.startswith("{")
-        chooses = not free and "." not in found[1].split("@")[0]  # or may choose: a group of the user's
+        top = found[1] in (*TOP, *DECLARED) and found[1] not in GROUPS
+        chooses = not top and not value.startswith("{") and "." not in found[1].split("@")[0]  # or may choose
         if ".." in key or (chooses and (".." in value or "$" in value)):
             raise Refused(key, f"cannot be {value[:100]!r}", "name a tenant of the room")
         if value.count("$") != len(REFERENCE.findall(value)):  # `$\\{` becomes `${` when it is read
             raise Refused(key, f"{value[:100]!r} holds a stray $", "write ${key.of.another}")
-        if sweep and ".." in value and found[1] != "out":  # a job's folder bears its overrides
+        if sweep and ".." in value:  # a job's folder bears its overrides
             raise Refused(key, f"{value[:100]!r} leads out of the sweep's folder", "give an absolute path")
+
+
+def quoted(override: str, *, sweep: bool = False) -> str:
+    """An override as Hydra's grammar reads it: a path, which may hold any character, is put into quotes.
+
+    In a sweep, a path of the world that does not exist is left to the grammar: it may be several (`world.x=a.npy,b.npy`).
+
+    >>> quoted("out=my run, 2"), quoted("subjects=2")
+    ("out='my run, 2'", 'subjects=2')
+    """
+    key, _, value = override.partition("=")
+    several = sweep and key not in ("out", "resume") and not os.path.exists(value)
+    return override if not PATH.fullmatch(key) or value in ("", "null") or several else setting(key, value)
+
+
+def plain(override: str) -> str:
+    """The reverse of `quoted`: a path as it is typed."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    key, _, value = override.partition("=")
+    if not PATH.fullmatch(key) or value in ("", "null"):
+        return override
+    return f"{key}={OverridesParser.create().parse_override(override).value()}"
 
 
 def _depth(value: str) -> int:

@@ -1,11 +1,11 @@
-"""Hydra's reader of YAML files, with suspicion: a page is measured and screened before anything is built from it."""
+"""The one reader of configuration files: a file is measured and checked before anything is built from it."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,36 @@ from omegaconf import OmegaConf
 
 from cls_sim.config.paths import conf_dir
 from cls_sim.config.screen import DEEPEST, text
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import Refused, suggest
 
 LARGEST = 2**18  # bytes of a file
 MOST = 10_000  # values of a file, its aliases written out
 PACKAGE = re.compile(r"[\w.]+", re.ASCII)
 DEFAULT = re.compile(r"(?:optional +)?(?:override +)?/?[\w./-]+(?:@[\w.:-]*)?", re.ASCII)
 TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
+Page = tuple[dict[str, Any], dict[str, str | None]]  # what a file says, and its header (`# @package …`)
+
+
+@cache
+def _loader() -> Any:
+    """OmegaConf's rules for YAML (1e5 is a number, no key twice), read by the fast parser where there is one."""
+    from omegaconf._utils import get_yaml_loader
+
+    slow, fast = get_yaml_loader(), getattr(yaml, "CSafeLoader", None)
+    if fast is None:
+        return slow
+    rules = ("yaml_implicit_resolvers", "yaml_constructors")
+    return type("Loader", (fast,), {name: getattr(slow, name) for name in rules} | {"construct_mapping": _once})
+
+
+def _once(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    """A mapping in which no key stands twice."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG and key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key.value}", key.start_mark)
+        seen.add(str(key.value))
+    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep)
 
 
 @contextmanager
@@ -31,56 +54,70 @@ def sound(file: Path) -> Iterator[None]:
     """Refuse a file that turns out to be no YAML while it is read, saying where."""
     try:
         yield
+    except Refused:
+        raise
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise Refused(str(file), f"is no sound YAML ({line}{error.problem})", "mend the file") from None
+    except Exception as error:
+        raise Refused(str(file), f"is no configuration ({error})", "check the file") from None
 
 
-def plain(file: Path) -> Any:
-    """The content of one file, as it stands there."""
+def page(file: Path) -> Page:
+    """The content of a file as plain values, and its header; refused if it is too large, too deep or not plain."""
+    content, where = _content(file), str(file)
     with sound(file):
-        return OmegaConf.load(file)
+        _measure(where, content)
+        tree = yaml.load(content, Loader=_loader())  # noqa: S506
+        header = ConfigSource._get_header_dict(content[:512])
+    tree = {} if tree is None else tree
+    if not file.is_relative_to(conf_dir()):
+        _check(where, tree, header)
+    return tree, header
+
+
+def found(folders: Sequence[Path], group: str, name: str) -> Page:
+    """The first file of this name in a group of the folders.  Raises Refused if there is none."""
+    inside(f"{group}/{name}")
+    file = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
+    if file is None:
+        known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+        raise Refused(group, f"there is no {name!r}", suggest(name, known))
+    return page(file)
+
+
+def inside(config_path: str) -> list[str]:
+    """The parts of a path below a folder of configurations.  Raises Refused if it leads out of the folder."""
+    parts = re.split(r"[/\\]", config_path)
+    if ".." in parts or not config_path.isprintable() or (config_path and "" in parts):
+        raise Refused(config_path, "leads out of the folder of configurations", "name a file inside")
+    return parts
 
 
 class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's reader of YAML files, with suspicion (of the same name, because Hydra's registry goes by names)."""
+    """Hydra's source of files with our reader (of the same name, because Hydra's registry goes by names)."""
 
     def is_group(self, config_path: str) -> bool:
-        return self._inside(config_path) and super().is_group(config_path)
+        return self._open(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
-        return self._inside(config_path) and super().is_config(config_path)
+        return self._open(config_path) and super().is_config(config_path)
 
     def load_config(self, config_path: str) -> ConfigResult:
         file = Path(self.path) / self._normalize_file_name(config_path)
-        if self._ours():
-            with sound(file):
-                return super().load_config(config_path)
-        content = _content(file)
-        try:
-            with sound(file):
-                _measure(str(file), content)
-                header = ConfigSource._get_header_dict(content[:512])
-                config = OmegaConf.load(io.StringIO(content))
-        except Refused:
-            raise
-        except Exception as error:
-            raise Refused(str(file), f"is no configuration ({error})", "check the file") from None
-        _file(str(file), OmegaConf.to_container(config), header)
+        tree, header = page(file)
+        with sound(file):
+            config = OmegaConf.create(tree)
         return ConfigResult(config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header)
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
         return [name for name in super().list(config_path, results_filter) if name.isprintable()]
 
-    def _ours(self) -> bool:
-        return Path(self.path) == conf_dir()
-
-    def _inside(self, config_path: str) -> bool:
-        """Whether a path may be looked for here; never outside, nor among Hydra's own."""
-        parts = re.split(r"[/\\]", config_path)
-        if ".." in parts or "\0" in config_path or (config_path and not parts[0]):
-            raise Refused(config_path, "leads out of the folder of configurations", "name a file inside")
-        return len(parts) <= 8 and (self._ours() or parts[0].removesuffix(".yaml") not in ("hydra", "config"))
+    def _open(self, config_path: str) -> bool:
+        """Whether a path may be looked for here; in the user's folders never among Hydra's own."""
+        parts = inside(config_path)
+        ours = Path(self.path) == conf_dir()
+        return len(parts) <= 8 and (ours or parts[0].removesuffix(".yaml") not in ("hydra", "config"))
 
 
 def _content(file: Path) -> str:
@@ -127,7 +164,7 @@ def _measure(where: str, content: str) -> None:
             raise Refused(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")
 
 
-def _file(where: str, tree: Any, header: Mapping[str, str | None]) -> None:
+def _check(where: str, tree: Any, header: Mapping[str, str | None]) -> None:
     """Refuse a file that reaches for `hydra`: by its keys, its package or its list of defaults."""
     if not isinstance(tree, dict):
         raise Refused(where, "is no mapping", "write key: value")
