@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import cls_sim as cls
 from cls_sim.commands.campaign import pieces
-from cls_sim.config import composer, configs, sources
+from cls_sim.config import composer, configs
 from cls_sim.core.errors import Refused
 
 CONF = configs.conf_dir()
@@ -159,8 +159,6 @@ def test_a_file_that_is_no_yaml_is_named_with_the_line_to_mend(tmp_path: Path, m
     monkeypatch.setattr(composer, "conf_dir", lambda: tmp_path)
     with pytest.raises(Refused, match=told):
         pieces.read("torn")
-    with pytest.raises(Refused, match=told):
-        sources.FileConfigSource("file", f"file://{tmp_path}").load_config("experiment/torn")
 
 
 def test_a_class_from_outside_must_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -43,6 +43,8 @@ def texts(key: str, value: Any) -> list[str]:
     """`value`, if it is a list of overrides."""
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise Refused(key, f"{value!r} is no list of overrides", 'write [room=tenant, "room.setting=value"]')
+    if any(one.startswith("experiment=") for one in value):
+        raise Refused(key, "cannot choose an experiment", "leave it out")
     return value
 
 

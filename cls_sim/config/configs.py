@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from cls_sim import ROOMS
 from cls_sim.config import screen
 from cls_sim.config.arms import DO, Treatment, texts, treatment
 from cls_sim.config.builder import make, make_life
-from cls_sim.config.composer import Composer, chosen, composer
+from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.paths import conf_dir
 from cls_sim.core.errors import Refused, choice, flag, real, suggest, whole
 
@@ -41,10 +41,14 @@ class Arm:
     keep: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
-    def reads(self, override: str, *, swaps: bool = False) -> bool:
-        """Whether an override of yours counts here: no own one replaces it (with `swaps`: its room's tenant)."""
-        key, rooms = f"{_key(override)}.", ROOMS if swaps else ()
-        return not any(key.startswith(f"{_key(own)}.") for own in self.own if not swaps or _key(own) in rooms)
+    def reads(self, override: str) -> bool:
+        """Whether an override of yours counts here: the arm has no value, and no part, of its own in its place."""
+        return not any(f"{_key(override)}.".startswith(f"{_key(own)}.") for own in self.own)
+
+    def swaps(self, override: str) -> bool:
+        """Whether an override of yours is a setting of a part that this arm replaces."""
+        room, dot, _ = _key(override).partition(".")
+        return bool(dot) and any(_key(own) == room for own in self.own)
 
 
 @dataclass(frozen=True)
@@ -65,24 +69,29 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     Raises Refused for whatever is unknown, contradictory or out of range, and for a setting that no arm reads.
     """
     mine = [str(override) for override in overrides]
-    with composer(folders) as compose:
-        first = [override for override in mine if not _is_setting(override)]
-        cfg = compose(first)
-        size = choice("size", cfg["size"], ("paper", "small"))
-        small = texts("small", cfg["small"]) if size == "small" else []
-        settled = [*small, *_method(cfg.get("method"), scenario_of(cfg)), *mine]
-        cfg = cfg if settled == first else compose(settled)
-        _check_top(cfg)
-        arms: dict[str, Arm] = {}
-        for name, asked in list(_asked(cfg).items())[: 1 if one and cfg["arms"] is None else None]:
-            own = _spelled(compose, asked.overrides, scenario_of(cfg))
-            treated = _treated(compose, name, own, settled, cfg)
-            arms[name] = Arm(name, treated, asked.origin, asked.at, asked.keep, tuple(own))
+    compose = Composer(folders)
+    first = [override for override in mine if not _is_setting(override)]
+    cfg = compose(first)
+    size = choice("size", cfg["size"], ("paper", "small"))
+    small = texts("small", cfg["small"]) if size == "small" else []
+    settled = [*small, *_method(cfg.get("method"), scenario_of(cfg)), *mine]
+    cfg = cfg if settled == first else compose(settled)
+    _check_top(cfg)
+    arms: dict[str, Arm] = {}
+    for name, asked in list(_asked(cfg).items())[: 1 if one and cfg["arms"] is None else None]:
+        own = _spelled(compose, asked.overrides, scenario_of(cfg))
+        treated = _treated(compose, name, own, settled, cfg)
+        arms[name] = Arm(name, treated, asked.origin, asked.at, asked.keep, tuple(own))
     for override in mine:
-        if arms and not any(arm.reads(override, swaps=True) for arm in arms.values()):
-            reason = f"is read by no arm that is run ({', '.join(arms)}): each has a {_key(override).split('.')[0]} of its own"
-            raise Refused(_key(override), reason, "leave it out, or choose other arms")
+        if arms and all(arm.swaps(override) for arm in arms.values()):
+            raise unread(override, arms)
     return Experiment(chosen(mine), cfg, arms, mine)
+
+
+def unread(override: str, arms: Iterable[str]) -> Refused:
+    """The refusal of an override that changes nothing."""
+    key = _key(override)
+    return Refused(key, f"is read by no arm that is run ({', '.join(arms)})", "leave it out, or choose other arms")
 
 
 def scenario_of(cfg: Mapping[str, Any]) -> str:
@@ -158,7 +167,7 @@ def _treated(
     swapped = {o.split("=")[0] for o in own} & {*ROOMS, "probes"}
     kept = [o for o in settled if _key(o).split(".")[0] not in swapped or o.split("=")[0] in ROOMS]
     try:
-        cfg = compose([*kept, *own])
+        cfg = compose(kept, own)
         _check_top(cfg)
     except Refused as refused:
         raise refused.under(f"arm.{name}") from None
@@ -178,7 +187,7 @@ def _is_setting(override: str) -> bool:
 def _spelled(compose: Composer, own: Sequence[str], scenario: str) -> list[str]:
     """The overrides of an arm, methods spelled out."""
     parts = [(key, name, override) for override in own for key, _, name in [override.partition("=")]]
-    spelled = [_method(compose.file("method", name), scenario) if key == "method" else [o] for key, name, o in parts]
+    spelled = [_method(compose.file("method", name)[1], scenario) if key == "method" else [o] for key, name, o in parts]
     return [override for overrides in spelled for override in overrides]
 
 

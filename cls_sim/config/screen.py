@@ -21,9 +21,8 @@ DEEPEST = 24  # lists and mappings inside one another
 LONGEST = 20_000  # characters of an override
 ENVIRONMENT = ("CLS_SIM_DATA_DIR", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")  # none is a secret
 
-FLAGS = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-sc", "--shell-completion")
-CFG, INFO = ("job", "hydra", "all"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-SHOW = {"-c": CFG, "--cfg": CFG, "-i": INFO, "--info": INFO}
+FLAGS = ("-m", "--multirun", "-h", "--help", "-sc", "--shell-completion", "--resolve")
+SHOW = ("-c", "--cfg")  # with `job` behind
 LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
 LAUNCHER = (
     *("n_jobs", "batch_size", "verbose", "timeout"),  # joblib
@@ -83,8 +82,7 @@ def text(key: str, value: str) -> None:
 
 
 def arguments(args: Sequence[str]) -> None:
-    """Refuse options that cls-sim does not offer (Hydra has some that run what they are given, and takes them by any
-    first letters), and overrides that may not be."""
+    """Refuse options that cls-sim does not offer, and overrides that may not be."""
     rest, queue = [], list(args)
     while queue:
         arg = queue.pop(0)
@@ -92,10 +90,9 @@ def arguments(args: Sequence[str]) -> None:
         if not arg.startswith("-"):
             rest.append(arg)
         elif option in SHOW:
-            known = SHOW[option]
             shown = value if equals else queue.pop(0) if queue else ""
-            if shown not in known:
-                raise Refused(option, f"cannot show {shown!r}", suggest(shown, known))
+            if shown != "job":
+                raise Refused(option, f"cannot show {shown!r}", f"write {option} job")
         elif arg not in FLAGS:
             known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
             raise Refused(arg[:100], "is no option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"]))
@@ -132,7 +129,7 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
 def quoted(override: str, *, sweep: bool = False) -> str:
     """An override as Hydra's grammar reads it: a path, which may hold any character, is put into quotes.
 
-    In a sweep, a path of the world that does not exist is left to the grammar: it may be several (`world.x=a.npy,b.npy`).
+    In a sweep, a path of the world that does not exist is left to the grammar: it may be several files.
 
     >>> quoted("out=my run, 2"), quoted("subjects=2")
     ("out='my run, 2'", 'subjects=2')
@@ -216,53 +213,58 @@ def _data(key: str, node: Any) -> None:
         _data(f"{key}[{i}]", said)
 
 
-def composed(tree: Any) -> None:
-    """Refuse a composed configuration (a plain dict, interpolations as text) that lacks a value, refers to itself, has
-    keys that are no text, or would grow beyond measure when its interpolations are resolved."""
-    sizes: dict[tuple[str, ...], int] = {}  # by path; 0 while it is being measured
+def resolved(tree: Any) -> Any:
+    """A copy of a configuration in which each ${key} is what it names.
 
-    def size(where: tuple[str, ...], node: Any) -> int:
+    Raises Refused where a value is missing, refers to itself or to nothing, has keys that are no text, or would grow
+    beyond measure.
+    """
+    open_: set[tuple[str, ...]] = set()
+    left = RESOLVED
+
+    def walk(where: tuple[str, ...], node: Any) -> Any:
+        nonlocal left
         key = ".".join(where)
-        if where in sizes:
-            if not sizes[where]:
-                raise Refused(key, "refers to itself", "check the ${…} in your configuration")
-            return sizes[where]
-        sizes[where] = 0
-        total = 1
+        if where in open_:
+            raise Refused(key, "refers to itself", "check the ${…} in your configuration")
+        left -= 1
+        if left < 0 or len(where) > DEEPEST or len(open_) > 4 * DEEPEST:
+            raise Refused(key, "is too large or too deep when written out", "write less")
+        open_.add(where)
         if isinstance(node, dict):
             for name in node:
                 if not isinstance(name, str):
                     raise Refused(f"{key}.{name}".lstrip("."), "is a key that is no text", "put it into quotes")
                 text(f"{key}.{name}".lstrip("."), name)
-            total += sum(size((*where, name), value) for name, value in node.items())
+            node = {name: walk((*where, name), value) for name, value in node.items()}
         elif isinstance(node, list):
-            total += sum(size((*where, str(i)), value) for i, value in enumerate(node))
-        elif node == "???":
-            raise Refused(key, "is not given", "give a value")
+            node = [walk((*where, str(i)), value) for i, value in enumerate(node)]
         elif isinstance(node, str):
+            if node == "???":
+                raise Refused(key, "is not given", "give a value")
             text(key, node)
-            there = [_found(tree, where, reference) for reference in REFERENCE.findall(node) if reference]
-            total += len(node) // 100 + sum(size(*one) for one in there if one)
-        if total > RESOLVED or len(where) > DEEPEST:
-            raise Refused(key, "is too large or too deep when written out", "write less")
-        sizes[where] = total
-        return total
+            whole = REFERENCE.fullmatch(node)
+            node = named(where, whole) if whole else REFERENCE.sub(lambda found: str(named(where, found)), node)
+            left -= len(node) // 100 if isinstance(node, str) else 0
+        open_.discard(where)
+        return node
 
-    size((), tree)
-
-
-def _found(tree: Any, where: tuple[str, ...], reference: str) -> tuple[tuple[str, ...], Any] | None:
-    """Where a reference leads, and what is there (None if nothing is; a text on the way may itself lead on)."""
-    above = len(reference) - len(reference.lstrip("."))
-    way = [*(where[: len(where) - above] if above else ()), *reference.lstrip(".").split(".")]
-    node = tree
-    for done, step in enumerate(way):
-        if isinstance(node, str):
-            return tuple(way[:done]), node
-        if isinstance(node, list) and step.isdigit() and int(step) < len(node):
-            node = node[int(step)]
-        elif isinstance(node, dict) and step in node:
+    def named(where: tuple[str, ...], found: re.Match[str]) -> Any:
+        """What a reference names: a key from the root, or (with dots in front) from where it stands."""
+        if found[1] is None:
+            name, comma, default = found[0][len("${oc.env:") : -1].partition(",")
+            if name not in os.environ and not comma:
+                raise Refused(name, "is not set", f"set it, or write ${{oc.env:{name},VALUE}}")
+            return os.environ.get(name, None if default == "null" else default)
+        steps = found[1].lstrip(".")
+        above = len(found[1]) - len(steps)
+        way, node = (*(where[: len(where) - above] if above else ()), *steps.split(".")), tree
+        for done, step in enumerate(way):
+            node = walk(way[:done], node) if isinstance(node, str) else node  # it may itself lead on
+            node = {str(i): one for i, one in enumerate(node)} if isinstance(node, list) else node
+            if not isinstance(node, dict) or step not in node:
+                raise Refused(found[1], "is referred to and does not exist", "check the ${…} in your configuration")
             node = node[step]
-        else:
-            return None
-    return tuple(way), node
+        return walk(way, node)
+
+    return walk((), tree)
