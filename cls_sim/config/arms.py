@@ -63,6 +63,7 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
         if odd not in KEYS:
             raise Refused(f"{key}.{odd}", "is no key of an arm", suggest(str(odd), KEYS))
     origin, own = given.get(FROM), texts(f"{key}.{DO}", given.get(DO, []))
+    chosen = {one.split("=")[0] for one in own} & {*ROOMS, "probes"}  # what others set there is not for these parts
     inherited: list[str] = []
     for word in (FROM, INHERITS):
         if (other := given.get(word)) is None:
@@ -71,7 +72,8 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
             raise Refused(f"{key}.{word}", f"{' -> '.join((*below, name, other))} is a circle", "name another arm")
         if not isinstance(other, str) or other not in arms:
             raise Refused(f"{key}.{word}", f"there is no arm {other!r}", suggest(str(other), arms))
-        inherited += treatment(arms, other, (*below, name)).overrides
+        theirs = treatment(arms, other, (*below, name)).overrides
+        inherited += [one for one in theirs if re.split(r"[.=]", one.lstrip("+~"))[0] not in chosen]
     if origin is not None and list(arms).index(origin) > list(arms).index(name):
         raise Refused(f"{key}.{FROM}", f"there is no arm {origin!r} before it", "name an earlier arm")
     for word in (AT, KEEP):

@@ -190,8 +190,11 @@ def _applied(tree: Tree, one: Any, *, optional: bool = False) -> Tree:
     key, value = one.key_or_group, one.value()
     way, node, there = key.split("."), tree, True
     for step in way:
-        there = there and (step in node if isinstance(node, dict) else step in map(str, range(len(node or ()))))
-        node = (node[step] if isinstance(node, dict) else node[int(step)]) if there else None
+        if not isinstance(node, dict | list | None):  # nothing can be set inside a number or a text
+            raise _unknown(key)
+        node = {str(i): inner for i, inner in enumerate(node)} if isinstance(node, list) else node
+        there = node is not None and step in node
+        node = node[step] if node is not None and there else None
     if one.is_delete():
         if not there or value not in (None, node):
             raise Refused(f"~{key}", "is not there", "leave it out")

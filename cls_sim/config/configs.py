@@ -73,8 +73,8 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     first = [override for override in mine if not _is_setting(override)]
     cfg = compose(first)
     size = choice("size", cfg["size"], ("paper", "small"))
-    small = texts("small", cfg["small"]) if size == "small" else []
-    settled = [*small, *_method(cfg.get("method"), scenario_of(cfg)), *mine]
+    small = texts("small", cfg["small"])
+    settled = [*(small if size == "small" else []), *_method(cfg.get("method"), scenario_of(cfg)), *mine]
     cfg = cfg if settled == first else compose(settled)
     _check_top(cfg)
     arms: dict[str, Arm] = {}
