@@ -30,12 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             error = Broken(str(error.filename or "the disk"), error.strerror or str(error), "make room, then resume")
         if debug or not isinstance(error, Refused):
             raise
-        print(f"cls-sim: error: {_line(str(error))}", file=sys.stderr)
+        print(f"cls-sim: error: {error}", file=sys.stderr)
         return error.exit_code
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _door(args: list[str]) -> int:
@@ -64,7 +60,10 @@ def _door(args: list[str]) -> int:
 
         return sweep(args, folders)
     if options:
-        return _hydra(args, folders)
+        from cls_sim.commands.show import show
+
+        show(args, folders)
+        return 0
     _one(args, folders, *into[-1:])
     return 0
 
@@ -117,44 +116,6 @@ def _one(overrides: list[str], folders: list[str], into: str | None = None) -> N
     folder, summary = perform(experiment)
     sinks.print_summary(summary)
     print(f"run: {folder}", flush=True)
-
-
-def _hydra(args: list[str], folders: list[str]) -> int:
-    """Help, completion and what would be run are Hydra's to show."""
-    import hydra
-
-    from cls_sim.config import screen, sources
-    from cls_sim.config.paths import conf_dir, search_path
-    from cls_sim.core.signals import unmasked
-
-    sources.guard()
-    path = search_path(folders)
-    # overrides first, all together: Hydra takes what comes after an option for no override
-    overrides = [arg for arg in args if arg[:1] == "~" or (arg[:1] != "-" and "=" in arg)]
-    add = [screen.setting("hydra.searchpath", *path)] if path else []
-    args = [*overrides, *add, *(arg for arg in args if arg not in overrides)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands its complaints to us instead of printing them
-
-    @hydra.main(config_path=str(conf_dir()), config_name="config", version_base="1.3")
-    def shown(_: object) -> None:
-        """Nothing is run."""
-
-    sys.argv = [sys.argv[0], *args]
-    try:
-        with unmasked():
-            shown()
-    except SystemExit as left:
-        return int(left.code or 0)
-    except Exception as error:
-        from hydra.errors import HydraException
-        from omegaconf.errors import OmegaConfBaseException
-
-        from cls_sim.config.composer import refusal
-
-        if isinstance(error, (HydraException, OmegaConfBaseException, RecursionError)):
-            raise refusal(error) from None
-        raise
-    return 0
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from cls_sim import ROOMS
+from cls_sim.commands.show import candidates
+from cls_sim.config import screen
+
 ROOT = Path(__file__).resolve().parent.parent
 TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "debug=true"]
 
@@ -124,3 +128,38 @@ def test_completion_offers_groups(tmp_path: Path):
         pytest.skip("the console script is not installed")
     done = subprocess.run([console, "-sc", "install=bash"], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0 and "complete" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "line, offered",
+    [
+        ("cls-sim scen", {"scenario="}),
+        ("cls-sim experiment=split_mnist scenario=", {"scenario=class", "scenario=domain", "scenario=task"}),
+        ("cls-sim arms=[cls,sl", {"arms=[cls,sleepless"}),
+        ("cls-sim experiment=buzzega_2020_table arms=er_5", set()),
+        ("cls-sim experiment=buzzega_2020_table arms=[er_5", {"arms=[er_500", "arms=[er_5120"}),
+        ("cls-sim subjects=", {"subjects=16"}),
+        ("cls-sim hippocampus=sp", {"hippocampus=sparse"}),
+        ("cls-sim hippocampus=store hippocampus.cap", {"hippocampus.capacity="}),
+        ("cls-sim experiment=dig", {"experiment=digits", "experiment=digits_plasticity"}),
+        ("cls-sim -m wandb=o", {"wandb=off", "wandb=offline", "wandb=online"}),
+        ("cls-sim experiment=nobody hipp", set()),
+    ],
+)
+def test_a_tab_completes(line: str, offered: set[str]):
+    assert set(candidates(line)) == offered
+
+
+def test_a_tab_completes_every_key_at_the_top():
+    keys = {one.rstrip("=") for one in candidates("cls-sim ")}
+    assert {"experiment", "scenario", "method", *screen.TOP, *ROOMS} <= keys
+
+
+def test_completion_without_a_line_is_told_in_one(tmp_path: Path):
+    done = cls_sim("-sc", "query=bash", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("cls-sim: error: COMP_LINE: is not set") and done.stderr.count("\n") == 1
+    done = cls_sim("-sc", "query=bash", cwd=tmp_path, COMP_LINE="cls-sim wandb=onl")
+    assert (done.returncode, done.stdout) == (0, "wandb=online\n")
+    done = cls_sim("-sc", "qery=bash", cwd=tmp_path)
+    assert done.returncode == 2 and "did you mean query=bash?" in done.stderr

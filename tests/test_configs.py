@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 import cls_sim as cls
 from cls_sim.commands.campaign import plan
-from cls_sim.config import composer, configs, sources
+from cls_sim.config import composer, configs
+from cls_sim.config.sources import page
 from cls_sim.core.errors import Refused
 
 CONF = configs.conf_dir()
@@ -159,8 +160,6 @@ def test_a_file_that_is_no_yaml_is_named_with_the_line_to_mend(tmp_path: Path, m
     monkeypatch.setattr(composer, "conf_dir", lambda: tmp_path)
     with pytest.raises(Refused, match=told):
         plan.read("torn")
-    with pytest.raises(Refused, match=told):
-        sources.FileConfigSource("file", f"file://{tmp_path}").load_config("experiment/torn")
 
 
 def test_a_class_from_outside_must_be_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -235,3 +234,144 @@ def test_what_a_part_inside_refuses_is_told_under_its_own_name():
         configs.make_life(configs.read(wrong).arms["cls"].cfg)
     with pytest.raises(Refused, match=r"^hippocampus\.hippocampus\.code: "):
         configs.make_life(configs.read(["hippocampus=operator"]).arms["cls"].cfg)
+
+
+# -- arms that inherit ------------------------------------------------------------------------------------
+
+
+ARMS = """# @package _global_
+arm:
+  base: [hippocampus.capacity=7, replay.batch=9]
+  child: {inherits: base, do: [replay.batch=11]}
+  grandchild: {size: paper, inherits: child, do: [hippocampus.capacity=8]}
+  swapping: {inherits: base, do: [replay=interleaved]}
+  branch: {from: child, at: 3d, do: [rhythm.wake=5]}
+  branch_of_branch: {from: branch, at: 4d, do: [rhythm.night=3]}
+  late: {from: base, at: end, keep: [hippocampus], inherits: grandchild}
+"""
+
+
+def mine(tmp_path: Path, content: str, *overrides: str) -> configs.Experiment:
+    (tmp_path / "experiment").mkdir(exist_ok=True)
+    (tmp_path / "experiment" / "mine.yaml").write_text(content)
+    return configs.read(["experiment=mine", *overrides], [str(tmp_path)])
+
+
+def test_an_arm_inherits_the_overrides_of_another(tmp_path: Path):
+    arms = mine(tmp_path, ARMS).arms
+    settings = {n: (a.cfg["hippocampus"]["capacity"], a.cfg["replay"].get("batch")) for n, a in arms.items()}
+    assert settings["base"] == (7, 9) and settings["child"] == (7, 11) and settings["grandchild"] == (8, 11)
+    assert settings["swapping"] == (7, None), "settings of a part that the arm swaps are not inherited"
+    assert settings["branch"] == (7, 11) and arms["branch"].origin == "child" and arms["branch"].at == 3.0
+    assert settings["branch_of_branch"] == (7, 11), "a branch is what its origin is, but for its own overrides"
+    assert arms["branch_of_branch"].cfg["rhythm"]["wake"] == 5
+    assert settings["late"] == (8, 11) and arms["late"].keep == ("hippocampus",)
+    assert "grandchild" not in mine(tmp_path, ARMS, "size=small").arms, "its size is not inherited, nor lost"
+    only = mine(tmp_path, ARMS, "arms=[branch_of_branch]").arms
+    assert list(only) == ["child", "branch", "branch_of_branch"], "origins come along, parents need not"
+
+
+@pytest.mark.parametrize(
+    "arms, told",
+    [
+        ("{a: {inherits: b}, b: {inherits: a}}", "a -> b -> a is a circle"),
+        ("{a: {inherits: a}}", "a -> a is a circle"),
+        ("{a: {from: b}, b: {inherits: a}}", "circle"),
+        ("{a: {inherits: bb}, b: []}", "did you mean b"),
+        ("{a: {inherits: [b]}, b: []}", "there is no arm"),
+        ("{a: {inherit: b}, b: []}", "did you mean inherits"),
+        ("{a: {from: b}, b: []}", "name an earlier arm"),
+        ("{a: [], b: {at: 3d}}", "needs from"),
+        ("{a: [], b: {size: tiny}}", "small"),
+        ("{a: 3}", "neither a list"),
+    ],
+)
+def test_what_is_no_arm_is_refused_by_its_key(tmp_path: Path, arms: str, told: str):
+    with pytest.raises(Refused, match=re.escape(told)) as caught:
+        mine(tmp_path, f"# @package _global_\narm: {arms}\n")
+    assert caught.value.key.startswith("arm.")
+
+
+# -- settings beside parts that are swapped ---------------------------------------------------------------------
+
+
+def test_settings_of_a_file_give_way_to_the_part_that_an_arm_brings(tmp_path: Path):
+    """`share` and `policy.batch` of the file were kept inside AwakeAsleep, which has neither, and then refused."""
+    content = (
+        "# @package _global_\n"
+        "defaults: [override /replay: interleaved, override /hippocampus: store]\n"
+        "replay: {share: 0.5, policy: {batch: 10}}\n"
+        "arm: {plain: [], brain: [method=cls_brain], altered: [replay=augmented_awake], night: [replay=uniform]}\n"
+    )
+    arms = mine(tmp_path, content).arms
+    for arm in arms.values():
+        configs.make("replay", arm.cfg["replay"])
+    assert arms["plain"].cfg["replay"]["policy"]["batch"] == 10
+    assert arms["altered"].cfg["replay"]["policy"]["share"] == 0.5
+    assert "share" not in arms["brain"].cfg["replay"]
+    assert "batch" not in arms["brain"].cfg["replay"]["policy"]
+
+
+def test_a_part_may_inherit_from_another_file(tmp_path: Path):
+    """What `defaults` of a user's own file brings was dropped from the settings."""
+    (tmp_path / "hippocampus").mkdir()
+    (tmp_path / "hippocampus" / "large.yaml").write_text("defaults: [sparse]\nfade: 0.125\n")
+    plain, large = (
+        configs.read([f"hippocampus={name}", "arms=[cls]"], [str(tmp_path)]).arms["cls"].cfg["hippocampus"]
+        for name in ("sparse", "large")
+    )
+    assert large == plain | {"fade": 0.125}
+    (tmp_path / "experiment").mkdir()
+    own = "# @package _global_\ndefaults: [digits]\nsubjects: 3\n"
+    (tmp_path / "experiment" / "mine.yaml").write_text(own)
+    experiment = configs.read(["experiment=mine"], [str(tmp_path)])
+    assert experiment.cfg["subjects"] == 3 and "sleepless" in experiment.arms
+
+
+@pytest.mark.parametrize(
+    "override, ways",
+    [
+        ("seed=1,2", ["add -m"]),
+        ("label_noise=0,1", ["add -m", "label_noise=0.1"]),
+        ("arms=cls,sleepless", ["add -m", "arms=[cls,sleepless]"]),
+        ("plasticity.night=0,1", ["add -m", "plasticity.night=[0,1]", "plasticity.night=0.1"]),
+    ],
+)
+def test_several_values_are_told_with_what_may_have_been_meant(override: str, ways: list[str]):
+    with pytest.raises(Refused, match="is several values") as caught:
+        configs.read([override])
+    assert all(way in caught.value.remedy for way in ways)
+    assert ("0.1" in caught.value.remedy) == any("0.1" in way for way in ways)
+
+
+def test_a_key_at_the_top_may_refer_to_another():
+    """`seed=${subjects}` was refused with "name a tenant of the room"."""
+    assert configs.read(["seed=${subjects}", "subjects=5"]).cfg["seed"] == 5
+    with pytest.raises(Refused, match=r"^hippocampus: "):
+        configs.read(["hippocampus=${subjects}"])
+
+
+def test_a_setting_that_no_arm_reads_is_refused():
+    for one in ("hippocampus.capacity=1e1", "rhythm.night=3"):
+        with pytest.raises(Refused, match=r"is read by no arm that is run \(sleepless\)"):
+            configs.read(["arms=[sleepless]", one])
+        assert configs.read(["arms=[cls,sleepless]", one]).arms
+
+
+def test_a_method_without_a_name_is_told_what_is_missing(tmp_path: Path):
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text("do: [replay=uniform]\n")
+    with pytest.raises(Refused, match=r"^method\.name: is missing; write name: "):
+        configs.read(["method=mine"], [str(tmp_path)])
+
+
+def test_only_the_world_that_reads_files_has_settings_named_like_its_paths():
+    """What is typed for these keys is a path, letter by letter, in every world."""
+    import inspect
+
+    from cls_sim.config import screen
+
+    for file in (CONF / "world").glob("*.yaml"):
+        settings = inspect.signature(getattr(cls, page(file)[0]["_target_"].split(".")[-1])).parameters
+        named = {name for name in settings if screen.PATH.fullmatch(f"world.{name}")}
+        assert named == (set() if file.stem != "arrays" else {"x", "y", "context", "x_test", "y_test", "context_test"})

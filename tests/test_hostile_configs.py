@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 from audit import watched
-from hydra._internal.sources_registry import SourcesRegistry
 
 import cls_sim
 from cls_sim.__main__ import main
@@ -208,7 +208,6 @@ PLACES = {  # where a target may hide from a check of rooms
     "figure": "+figures.x={_target_: os.system, command: 'touch MARK'}",
     "figure_deep": "+figures.x={kind: life, panels: [{_target_: os.system, command: 'touch MARK'}]}",
     "title": "title={_target_: os.system, command: 'touch MARK'}",
-    "out": "out={_target_: os.system, command: 'touch MARK'}",
     "top": "+_target_=os.system",
     "args": "+hippocampus._args_=[1]",
     "partial": "+hippocampus._partial_=true",
@@ -333,7 +332,6 @@ PATHS = {
     "out_nul": "out='a\0b'",
     "out_line": "out='a\nb'",
     "out_long": f"out={'a' * 5000}",
-    "out_list": "out=[a]",
     "out_escape": "out='\x1b]0;owned\x07'",
     "resume_nul": "resume='a\0b'",
     "title_escape": "title='\x1b]0;owned\x07'",
@@ -573,7 +571,6 @@ def test_refused_in_one_line_and_nothing_done(case: Case, scene: Path, tmp_path:
         (tmp_path / "theirs" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "theirs" / name).write_text(filled(content, scene))
     folders = [str(tmp_path / "theirs")] if case.files else []
-    monkeypatch.setattr(SourcesRegistry.instance(), "types", dict(SourcesRegistry.instance().types))
     before, there = set(tmp_path.rglob("*")), set(scene.iterdir())
     with watched() as done:
         if case.argv is None:
@@ -718,12 +715,62 @@ def test_launchers_and_their_numbers_may_be_given_in_a_sweep():
         screen.arguments(["hydra/launcher=joblib", "seed=1"])
 
 
-def test_hydra_is_left_as_it_was():
-    from hydra.core.plugins import Plugins
+def test_hydra_never_reads_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its sources know nothing of our limits: composing and starting a sweep must not touch them."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.plugins.config_source import ConfigSource
 
-    Plugins.instance()
+    from cls_sim.commands import sweeps
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("Hydra reads a file")
+
+    monkeypatch.setattr("hydra._internal.core_plugins.file_config_source.FileConfigSource.load_config", never)
     configs.read(["arms=[cls]"])
-    assert SourcesRegistry.instance().types["file"].__module__.startswith("hydra.")
+    with sweeps._launcher(["hydra.launcher.n_jobs=1", "hydra/launcher=joblib"], tmp_path) as launch:
+        assert callable(launch) and ConfigSource
+    assert not GlobalHydra.instance().is_initialized()
+
+
+OUTSIDE = "name: outside\ndo: [subjects=3]\n"
+PLACES_TO_CHOOSE = {
+    "command line": ("{choice}", "[]", []),
+    "arm": ("arms=[x]", "{{x: [{choice!r}]}}", []),
+    "inheriting arm": ("arms=[y]", "{{x: [{choice!r}], y: {{inherits: x}}}}", []),
+    "small": ("size=small", "{{x: []}}", ["{choice}"]),
+}
+
+
+@pytest.mark.parametrize("place", PLACES_TO_CHOOSE)
+@pytest.mark.parametrize("group", ["method", "world", "replay", "experiment"])
+@pytest.mark.parametrize("outside", ["../../outside", "{root}/outside", "./../../outside", "a/../../../outside"])
+def test_no_file_outside_the_folders_is_chosen(place: str, group: str, outside: str, tmp_path: Path):
+    """Overrides of arms went to a second reader, which took `method=../../outside` and `world=/absolute`."""
+    (tmp_path / "outside.yaml").write_text(OUTSIDE + "_target_: cls_sim.Digits\n")
+    (tmp_path / "theirs" / "experiment").mkdir(parents=True)
+    choice = f"{group}={outside.format(root=tmp_path)}"
+    given, arm, small = PLACES_TO_CHOOSE[place]
+    content = f"arm: {arm.format(choice=choice)}\nsmall: {[one.format(choice=choice) for one in small]}\n"
+    (tmp_path / "theirs" / "experiment" / "mine.yaml").write_text(GLOBAL + content.replace("arm: []", "arm: {x: []}"))
+    with pytest.raises(Refused) as caught:
+        configs.read(["experiment=mine", given.format(choice=choice)], [str(tmp_path / "theirs")])
+    assert group in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("group", ["replay", "method"])
+@pytest.mark.parametrize(
+    "arm", ["[{group}=bomb]", "{{inherits: a, do: [{group}=bomb]}}", "{{from: a, do: [{group}=bomb]}}"]
+)
+def test_a_bomb_that_an_arm_chooses_is_refused_at_once(group: str, arm: str, tmp_path: Path):
+    """The second reader had no limits: seven levels of ten aliases were written out for ever."""
+    for name in ("experiment", group):
+        (tmp_path / name).mkdir()
+    (tmp_path / group / "bomb.yaml").write_text(bomb())
+    (tmp_path / "experiment" / "mine.yaml").write_text(GLOBAL + f"arm: {{a: [], b: {arm.format(group=group)}}}\n")
+    start = time.process_time()
+    with pytest.raises(Refused, match="larger than"):
+        configs.read(["experiment=mine"], [str(tmp_path)])
+    assert time.process_time() - start < 1.0
 
 
 def test_refusing_a_bomb_takes_no_time_and_no_memory(tmp_path: Path):

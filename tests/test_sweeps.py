@@ -6,6 +6,7 @@ import ast
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def test_a_job_that_fails_or_dies_does_not_stop_the_others(tmp_path: Path, monke
     assert begun(home) == [f"hippocampus.capacity={i}" for i in (1, 2, 3, 4)]
     line = str(caught.value)
     assert line.startswith("sweep: 2 of 4 jobs failed: hippocampus.capacity=2 (exit code 2), hippocampus.capacity=3 (")
-    assert "killed by signal 9" in line and f"out={home}" in line
+    assert "killed by signal 9" in line and shlex.quote(f"out={home}") in line
     said = capsys.readouterr().out
     assert "capacity=2 (exit code 2: hippocampus.capacity: 2 is odd; give another)" in said
     assert "2 of 4 jobs are done" in said

@@ -18,12 +18,13 @@ from datetime import datetime
 from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
+from types import SimpleNamespace
 from typing import Any
 
-from cls_sim.config import screen, sources
-from cls_sim.config.composer import refusal
-from cls_sim.config.configs import Experiment, read
-from cls_sim.config.paths import conf_dir, search_path
+from cls_sim.config import screen
+from cls_sim.config.composer import Composer
+from cls_sim.config.configs import Experiment, read, unread
 from cls_sim.core import signals as interrupts
 from cls_sim.core.errors import Broken, Diverged, Refused
 
@@ -54,9 +55,11 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
     if extra and find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher") is None:
         raise Refused("hydra/launcher", f"{launcher} is not installed", f"pip install 'cls-sim[{extra}]'")
     home = _home([arg.split("=", 1)[1] for arg in args if arg.startswith("out=")])
-    with _prepared(given, folders, home) as (start, batch, swept):
-        names = [_name(overrides, swept) for overrides in batch]
-        _write(home, {"folders": _absolute(folders), "jobs": [list(job) for job in zip(names, batch, strict=True)]})
+    settings = [arg for arg in given if arg.startswith("hydra")]
+    jobs, swept = _jobs([arg for arg in given if arg not in settings], folders)
+    with _launcher(settings, home) as start:
+        names, batch = [_name(overrides, swept) for overrides in jobs], [[] for _ in jobs]
+        _write(home, {"folders": _absolute(folders), "jobs": [list(job) for job in zip(names, jobs, strict=True)]})
         if launcher == "submitit_slurm":  # who leaves here leaves the queue as it is
             return _ended(home, names, _launched(start, batch, home, names), launcher)
         (home / STOP).unlink(missing_ok=True)
@@ -69,7 +72,7 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
                     ended = _launched(start, batch, home, names)
                 ear.check()
             except interrupts.Interrupted:
-                print(f"sweep: stopped; give the command again with out={home}", file=sys.stderr)
+                print(f"sweep: stopped; give the command again with {_again(home)}", file=sys.stderr)
                 raise
     return _ended(home, names, ended, launcher)
 
@@ -84,49 +87,72 @@ def _home(out: list[str]) -> Path:
     return home
 
 
+def _again(home: Path) -> str:
+    """The override that goes on with a sweep, as a shell reads it."""
+    return quote(f"out={home}")
+
+
 def _absolute(folders: Sequence[str]) -> list[str]:
     return [str(Path(folder).absolute()) for folder in folders]
 
 
+def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]], set[str]]:
+    """The overrides of every job, and the keys that are swept.
+
+    Raises Refused for what no job could be: each value is tried once, and each swept key must be read by an arm.
+    """
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    names: Any = SimpleNamespace(get_group_options=lambda group, *_, **__: Composer(folders).names(group))  # for glob
+    try:
+        parsed = OverridesParser.create(names).parse_overrides([screen.quoted(one, sweep=True) for one in given])
+        (batch,) = BasicSweeper.split_arguments(parsed, None)
+    except (HydraException, RecursionError, ValueError) as error:
+        raise Refused("sweep", " ".join(str(error).split())[:200], "write key=value or key=value,value") from None
+    swept = {one.get_key_element() for one in parsed if one.is_sweep_override()}
+    jobs, seen = [[screen.plain(override) for override in job] for job in batch], set()
+    for job in jobs:
+        new = {override for override in job if override.split("=")[0] in swept} - seen
+        if new or not seen:
+            arms = read(job, folders, one=bool(seen)).arms
+            for override in new if not seen else ():
+                if not any(arm.reads(override) for arm in arms.values()):
+                    raise unread(override, arms)
+            seen |= {*new, ""}
+    return jobs, swept
+
+
 @contextmanager
-def _prepared(given: Sequence[str], folders: Sequence[str], home: Path) -> Iterator[tuple[Any, Any, set[str]]]:
-    """A function that launches jobs, the overrides of every job, and the keys that are swept; all of it checked."""
-    from hydra import initialize_config_dir
+def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
+    """A function that launches jobs: Hydra's launcher.  Of the configuration it sees only its own settings."""
+    from hydra import initialize
     from hydra._internal.callbacks import Callbacks
     from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.plugins import Plugins
     from hydra.core.singleton import Singleton
     from hydra.errors import HydraException
     from hydra.types import HydraContext, RunMode
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    path = search_path(folders)
-    own = [screen.setting("hydra.sweep.dir", str(home)), "hydra.sweep.subdir=."]
-    own += [screen.setting("hydra.searchpath", *path)] if path else []
+    own = ["hydra.sweep.subdir=.", "hydra.output_subdir=null", "hydra.job.chdir=false", "hydra/hydra_logging=none"]
+    own += ["hydra/job_logging=none", screen.setting("hydra.sweep.dir", str(home))]
     before = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
-        sources.guard()
-        with interrupts.unmasked(), initialize_config_dir(str(conf_dir()), job_name="cls-sim", version_base="1.3"):
+        with interrupts.unmasked(), initialize(config_path=None, job_name="cls-sim", version_base="1.3"):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             try:
-                cfg = hydra.compose_config("config", [*given, *own], RunMode.MULTIRUN)
+                cfg = hydra.compose_config(None, [*settings, *own], RunMode.MULTIRUN)
                 context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
-                sweeper: Any = Plugins.instance().instantiate_sweeper(
+                launcher: Any = Plugins.instance().instantiate_launcher(
                     hydra_context=context, task_function=attend, config=cfg
                 )
-                parsed = OverridesParser.create(config_loader=hydra.config_loader).parse_overrides(
-                    [str(o) for o in OmegaConf.to_container(cfg.hydra.overrides.task) or []]
-                )
-                (batch,) = sweeper.split_arguments(parsed, None)
-                sweeper.validate_batch_is_legal(batch)
-            except (HydraException, OmegaConfBaseException, RecursionError) as error:
-                raise refusal(error) from None
-            swept = {o.get_key_element() for o in parsed if o.is_sweep_override()}
-            yield sweeper.launcher.launch, batch, swept
+            except (HydraException, OmegaConfBaseException) as error:
+                raise Refused("hydra/launcher", " ".join(str(error).split())[:200], "check its settings") from None
+            yield launcher.launch
     finally:
         Singleton.set_state(before)
 
@@ -190,7 +216,7 @@ def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[
         raise Broken(
             "hydra/launcher",
             f"failed ({why}); not done: {', '.join(missing)}",
-            f"give the command again with out={home}",
+            f"give the command again with {_again(home)}",
         ) from error
     ended = []
     for name, one in zip(names, returned, strict=True):
@@ -208,12 +234,12 @@ def _ended(home: Path, names: Sequence[str], ended: Sequence[Said], launcher: st
     failed = [said for said in ended if said["code"]]
     done, before = len(ended) - len(failed), sum(said.get("before", False) for said in ended)
     told = f"{done} of {len(names)} jobs are done" + (f", {before} of them were before" if before else "")
-    print(f"sweep: {home}: {told}; compare them with cls-sim-compare {home}", flush=True)
+    print(f"sweep: {home}: {told}; compare them with cls-sim-compare {quote(str(home))}", flush=True)
     if failed:
         which = ", ".join(f"{said['name']} ({said['why'].split(':')[0]})" for said in failed)
         codes = {said["code"] for said in failed}
         kind = KINDS.get(codes.pop(), Broken) if len(codes) == 1 else Broken
-        remedy = f"mend it, then give the command again with out={home}: it does what is missing"
+        remedy = f"mend it, then give the command again with {_again(home)}: it does what is missing"
         raise kind("sweep", f"{len(failed)} of {len(names)} jobs failed: {which}", remedy)
     return 0
 

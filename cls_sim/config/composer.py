@@ -1,24 +1,24 @@
-"""Composition: conf/, the user's folders and overrides in, one plain dict out.  Of Hydra only compose is used."""
+"""Composition: an experiment's file, the parts that it chooses and overrides in, one plain dict out.
+
+Of Hydra only the grammar of overrides is used; files are read by sources.py alone.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from threading import Lock
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from cls_sim import ROOMS
+from cls_sim.config import screen
 from cls_sim.config.paths import conf_dir, search_path
+from cls_sim.config.screen import DECLARED, GROUPS, TOP
+from cls_sim.config.sources import found, page
 from cls_sim.core.errors import Refused, suggest
 
-TOP = (
-    *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *("debug", "arm", "small", "claims", "off", "parts", "figures", "title", "cite", "probes", "method"),
-)
-DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
-ONE = Lock()  # Hydra has one global state: threads compose one after another
+DEFAULT = re.compile(r"(?:override +)?/?(\w+)(?:@([\w.]+))?", re.ASCII)  # room, or room@place
+Tree = dict[str, Any]
 
 
 def chosen(overrides: Sequence[str]) -> str:
@@ -27,186 +27,196 @@ def chosen(overrides: Sequence[str]) -> str:
     return chosen[-1] if chosen else "digits"
 
 
+@cache
+def parsed(override: str) -> Any:
+    """An override as Hydra reads it: one value, not several."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    key, _, value = override.partition("=")
+    try:
+        found = OverridesParser.create().parse_override(screen.quoted(override))
+    except (HydraException, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split("\n")[0].split())[:200]
+        raise Refused(key[:100], f"cannot be read ({reason})", "put special characters into quotes") from None
+    if not found.is_sweep_override():
+        return found
+    ways = ["for a run with each add -m"]
+    if key == "arms" or "." in key:
+        ways.append(f"for a list write {key}=[{value}]")
+    if re.fullmatch(r"-?\d+,\d+", value) and key not in ("seed", "subjects", "chunk", "workers", "arms"):
+        ways.append(f"for one number write {key}={value.replace(',', '.')}")
+    raise Refused(key, f"{value[:100]} is several values", ", ".join(ways))
+
+
 class Composer:
-    """Hydra's compose on our conf/: overrides in, a plain dict out, interpolations resolved."""
+    """Overrides in, a plain dict out, references resolved.  Files are read once."""
 
-    def __init__(self, compose: Any, folders: Sequence[Path]):
-        self._compose, self._folders = compose, [conf_dir(), *folders]
-        self._own: dict[str, str] | None = None
-        self._composed: dict[tuple[str, ...], Any] = {}
-        self._files: dict[tuple[str, str], Any] = {}
+    def __init__(self, folders: Sequence[str] = ()):
+        self.folders = [conf_dir(), *search_path(folders)]
+        self._files: dict[tuple[str, str], tuple[dict[str, str], Tree]] = {}
+        self._trees: dict[Any, tuple[Tree, dict[str, str]]] = {}
 
-    def __call__(self, overrides: Sequence[str], own: Sequence[str] = ()) -> dict[str, Any]:
-        """One composition, with an arm's own overrides on top (where they are simple, nothing is composed again)."""
-        import copy
+    def __call__(self, overrides: Sequence[str], own: Sequence[str] = ()) -> Tree:
+        """One configuration, with an arm's own overrides on top.
 
-        from omegaconf import OmegaConf, open_dict
-
-        from cls_sim.config import screen
-
+        Own settings of a part that the other overrides swapped are left out where the new part does not have them.
+        Raises Refused for what is unknown, or refers to what is not there.
+        """
         screen.overrides([*overrides, *own])
-        if any(re.split(r"[=.@]", override.lstrip("+~"))[0] == "parts" for override in (*overrides, *own)):
-            raise Refused("parts", "are read from the experiment's file alone", "give arms=[…]")
-        if own and not self._simple(own):
-            return self([*overrides, *own])
-        try:
-            if tuple(overrides) not in self._composed:
-                cfg = self._compose(overrides)
-                choices = dict(cfg.hydra.runtime.choices)
-                with open_dict(cfg):
-                    del cfg["hydra"]
-                self._composed[tuple(overrides)] = cfg, choices
-            cfg, choices = self._composed[tuple(overrides)]
-            if own:
-                cfg = copy.deepcopy(cfg)
-                self._treat(cfg, overrides, own)
-            screen.composed(OmegaConf.to_container(cfg))
-            tree = OmegaConf.to_container(cfg, resolve=True)
-        except Refused:
-            raise
-        except Exception as error:
-            raise refusal(error) from error
-        assert isinstance(tree, dict)
+        tenants, values = self._sorted(overrides)
+        own_tenants, own_values = self._sorted(own)
+        tree, owned = self._settled(tenants | own_tenants)
+        swapped = {room for room, name in tenants.items() if name != owned.get(room)} - own_tenants.keys()
+        for one in values:
+            tree = _applied(tree, one)
+        for one in own_values:
+            tree = _applied(tree, one, optional=one.key_or_group.split(".")[0] in swapped)
+        tree = screen.resolved(tree)
         for key in (*ROOMS, *TOP[:-1]):
             if key not in tree:
                 raise Refused(key, "is missing", "leave it in")
         del tree["parts"]  # says how an experiment is lived, nothing of what is
-        return self._moved_in({str(key): value for key, value in tree.items()}, choices, overrides)
+        return tree
 
-    def _simple(self, own: Sequence[str]) -> bool:
-        """Whether overrides only choose tenants with plain files, and numbers."""
-        keys = [o.split("=")[0] for o in own]
-        plain = all("." in key or key in DECLARED or key in ROOMS for key in keys)
-        files = [self._file(*o.split("=", 1)) for o, key in zip(own, keys, strict=True) if key in ROOMS]
-        return plain and not any(key[0] in "+~" for key in keys) and all(f and "defaults" not in f for f in files)
+    def _sorted(self, overrides: Sequence[str]) -> tuple[dict[str, str | None], list[Any]]:
+        """The files that overrides choose (group to name), and the values that they set."""
+        tenants: dict[str, str | None] = {}
+        values = []
+        for one in map(parsed, overrides):
+            key, value = one.key_or_group, one.value()
+            if one.package is not None or "/" in key:
+                raise Refused(key, "is no key of cls-sim", "write room=tenant, or room.setting=value")
+            if key.split(".")[0] == "parts":
+                raise Refused("parts", "are read from the experiment's file alone", "give arms=[…]")
+            if key not in ("experiment", *GROUPS) or isinstance(value, dict) or one.is_force_add() or one.is_delete():
+                values.append(one)
+            elif isinstance(value, str) or (value is None and key == "method"):
+                tenants[key] = value
+            else:
+                raise Refused(key, f"cannot be {value!r}", f"name a file of {key}/")
+        return tenants, values
 
-    def _treat(self, cfg: Any, overrides: Sequence[str], own: Sequence[str]) -> None:
-        """Apply simple overrides: first tenants move in, then numbers are set."""
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-        from omegaconf import OmegaConf
+    def _settled(self, tenants: Mapping[str, str | None]) -> tuple[Tree, dict[str, str]]:
+        """The root, the files of the parts chosen and what the experiment's file sets; and the parts of its own.
 
-        for room, tenant in [o.split("=", 1) for o in own if o.split("=")[0] in ROOMS]:
-            file = self._file(room, tenant)
-            written = self._written(overrides).get(room) or {}
-            mine = tenant == self._owned(overrides).get(room)
-            cfg[room] = OmegaConf.merge(file, {k: v for k, v in written.items() if mine or k in file})
-        numbers = [o for o in own if o.split("=")[0] not in ROOMS]
-        for override in OverridesParser.create().parse_overrides(numbers):
-            OmegaConf.update(cfg, override.key_or_group, override.value())
+        Where another tenant than the experiment's own comes into a room, those of its settings stay that both have.
+        """
+        place = tuple(sorted(tenants.items()))
+        if place in self._trees:
+            return self._trees[place]
+        tree, _ = page(conf_dir() / "config.yaml")
+        owned = {group: name for default in tree.pop("defaults") for group, name in default.items()}
+        choices, body = self.file("experiment", tenants.get("experiment") or owned.pop("experiment"))
+        owned |= choices
+        for group, name in (owned | tenants).items():
+            if group in GROUPS and name is not None:
+                file, own = self.file(group, name)[1], body.get(group, {})
+                swapped = group in ROOMS and name != owned[group]
+                tree[group] = merged(file, _fitting(own, file) if swapped else own)
+        tree = merged(tree, {key: value for key, value in body.items() if key not in GROUPS or key not in tree})
+        self._trees[place] = tree, owned
+        return tree, owned
 
-    def _file(self, group: str, name: str) -> Any:
-        """A file of conf/ or of the user's folders, None where there is none."""
-        from cls_sim.config.sources import plain
+    def names(self, group: str) -> list[str]:
+        """The files of a group, in conf/ and the user's folders."""
+        return sorted({file.stem for folder in self.folders for file in (folder / group).glob("*.yaml")})
 
-        if (group, name) not in self._files:
-            paths = [folder / group / f"{name}.yaml" for folder in self._folders]
-            found = next((path for path in paths if path.is_file()), None)
-            self._files[group, name] = plain(found) if found else None
+    def file(self, group: str, name: str, below: tuple[str, ...] = ()) -> tuple[dict[str, str], Tree]:
+        """The parts that a file chooses, and what it says, over what the files say that it inherits from."""
+        if (group, name) in self._files:
+            return self._files[group, name]
+        if name in below:
+            raise Refused(f"{group}/{name}", "inherits from itself", "check the lists of defaults")
+        tree, package = found(self.folders, group, name)
+        wanted = "_global_" if group == "experiment" else None
+        if package != wanted:
+            remedy = "begin it with the line # @package _global_" if wanted else "leave out the line # @package"
+            raise Refused(f"{group}/{name}", f"is of the package {package}", remedy)
+        choices: dict[str, str] = {}
+        body: Tree = {}
+        defaults = tree.pop("defaults", [])
+        for item in defaults if isinstance(defaults, list) else [defaults]:
+            if item == "_self_":
+                continue
+            (key, choice), *more = item.items() if isinstance(item, dict) else [(f"/{group}", item)]
+            match = DEFAULT.fullmatch(str(key))
+            if more or not match or not isinstance(choice, str) or match[1] not in ("experiment", *GROUPS):
+                raise Refused(f"{group}/{name}: defaults", f"cannot choose {item!r}", "write override /room: tenant")
+            if match[2]:
+                body = placed(body, match[2].split("."), self.file(match[1], choice)[1])
+            elif match[1] == group:
+                inherited = self.file(group, choice, (*below, name))
+                choices, body = choices | inherited[0], merged(body, inherited[1])
+            else:
+                choices[match[1]] = choice
+        self._files[group, name] = choices, merged(body, tree)
         return self._files[group, name]
 
-    def method(self, name: str, settled: Sequence[str]) -> Any:
-        """A published learner's delta: its file, if it is plain."""
-        from omegaconf import OmegaConf
 
-        file = self._file("method", name)
-        if file is None or "defaults" in file:
-            return self([*settled, f"method={name}"]).get("method")
-        return OmegaConf.to_container(file)
-
-    def _written(self, overrides: Sequence[str]) -> Any:
-        """What the experiment's file itself sets (it inherits from no other: a test holds it to that)."""
-        return self._file("experiment", chosen(overrides)) or {}
-
-    def _moved_in(self, cfg: dict[str, Any], choices: dict[str, str], overrides: Sequence[str]) -> dict[str, Any]:
-        """Where another tenant than the experiment's own moved into a room, the experiment's settings that the new
-        one does not have are dropped (those given on purpose stay, and are refused when it is made)."""
-        given = {o.lstrip("+").split("=")[0] for o in overrides}
-        for room in [room for room in ROOMS if room in given and isinstance(cfg[room], dict)]:
-            if choices.get(room) != self._owned(overrides).get(room):
-                has = {"_target_", *self._settings(room, choices.get(room, ""))}
-                asked = {key.split(".")[1] for key in given if key.startswith(f"{room}.")}
-                cfg[room] = {key: value for key, value in cfg[room].items() if key in has | asked}
-        return cfg
-
-    def _owned(self, overrides: Sequence[str]) -> dict[str, str]:
-        """The tenants that the experiment itself chose."""
-        if self._own is None:
-            own = self._compose([o for o in overrides if o.startswith("experiment=")])
-            self._own = dict(own.hydra.runtime.choices)
-        return self._own
-
-    def _settings(self, room: str, tenant: str) -> list[str]:
-        """The settings that a tenant's file shows (a test holds files to signatures)."""
-        return [str(key) for key in self._file(room, tenant) or ()]
+def merged(old: Any, new: Any) -> Any:
+    """`new` over `old`: mappings are joined, anything else is replaced."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return old | {key: merged(old[key], value) if key in old else value for key, value in new.items()}
 
 
-@contextmanager
-def composer(folders: Sequence[str]) -> Iterator[Composer]:
-    """Composition ready for use, leaving Hydra's global state as it was found."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from hydra.core.singleton import Singleton
-
-    from cls_sim.config import screen, sources
-    from cls_sim.core.signals import unmasked
-
-    path = search_path(folders)
-    with unmasked(), ONE:
-        before = Singleton.get_state()
-        GlobalHydra.instance().clear()
-        try:
-            sources.guard()
-            with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-                add = [screen.setting("hydra.searchpath", *path)] if path else []
-                yield Composer(
-                    lambda overrides: compose("config", [*overrides, *add], return_hydra_config=True),
-                    [Path(folder.removeprefix("file://")) for folder in path],
-                )
-        finally:
-            Singleton.set_state(before)
+def _fitting(own: Any, file: Tree) -> Tree:
+    """Of the settings that an experiment's file gives to a room, those that the tenant of this file has, too."""
+    kept = {}
+    for key, value in own.items() if isinstance(own, dict) else ():
+        if key in file:
+            within = isinstance(value, dict) and isinstance(file[key], dict) and "_target_" not in value
+            kept[key] = _fitting(value, file[key]) if within else value
+    return kept
 
 
-def refusal(error: BaseException) -> Refused:
-    """Hydra's complaint in one line of ours."""
-    if isinstance(error, RecursionError):
-        return Refused("defaults", "choose one another in a circle, or are too deep", "check the lists of defaults")
-    causes, cause = [], error
-    while cause is not None and len(causes) < 5:
-        causes.append(str(cause))
-        cause = cause.__cause__
-    text = "\n".join(causes)
-    if m := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, name = m.groups()
-        known = re.findall(r"^\t([\w.-]+)$", text.split("Config search path")[0], re.M)
-        return Refused(group, f"there is no {name!r}", suggest(name, known))
-    if m := re.search(r"Could not override '([^']+)'", text):
-        key, known = m.group(1), _known_keys(m.group(1))
-        if having := known.get(key):
-            room = key.partition(".")[0]
-            return Refused(key, f"is no setting of the {room} that is chosen", f"these have it: {', '.join(having)}")
-        return Refused(key, "is an unknown key", suggest(key, known))
-    if m := re.search(r"Interpolation key '([^']+)' not found", text):
-        return Refused(m.group(1), "is referred to and does not exist", "check the ${…} in your configuration")
-    if m := re.search(r"(?:In|Error in) '([^']+)'", text):
-        return Refused(m.group(1), " ".join(causes[-1].split())[:200], "check the file")
-    first = " ".join(causes[0].split("\n")[0].split())[:200]
-    quoted = re.search(r"'([^']+)'", first)
-    return Refused(quoted.group(1) if quoted else "overrides", first, "write key=value, or see cls-sim --help")
+def placed(node: Any, way: Sequence[str], value: Any, *, delete: bool = False) -> Any:
+    """A copy of a tree in which this is the value at the end of a way, or nothing."""
+    step, *rest = way
+    if isinstance(node, list):
+        return [
+            placed(one, rest, value, delete=delete) if rest else value if str(i) == step else one
+            for i, one in enumerate(node)
+        ]
+    node = node if isinstance(node, dict) else {}
+    if delete and not rest:
+        return {key: one for key, one in node.items() if key != step}
+    return node | {step: placed(node.get(step), rest, value, delete=delete) if rest else value}
 
 
-def _known_keys(key: str) -> dict[str, list[str]]:
-    """Keys that the user may have meant, and which tenants have them: of the same room, or at the top."""
+def _applied(tree: Tree, one: Any, *, optional: bool = False) -> Tree:
+    """A configuration under one more override (`key=value`, `+key=value`, `++key=value`, `~key`)."""
+    key, value = one.key_or_group, one.value()
+    way, node, there = key.split("."), tree, True
+    for step in way:
+        if not isinstance(node, dict | list | None):  # nothing can be set inside a number or a text
+            raise _unknown(key)
+        node = {str(i): inner for i, inner in enumerate(node)} if isinstance(node, list) else node
+        there = node is not None and step in node
+        node = node[step] if node is not None and there else None
+    if one.is_delete():
+        if not there or value not in (None, node):
+            raise Refused(f"~{key}", "is not there", "leave it out")
+        return placed(tree, way, None, delete=True)
+    if not there and not (one.is_add() or one.is_force_add()):
+        if optional:
+            return tree
+        raise _unknown(key)
+    if node is not None and one.is_add() and not isinstance(value, (dict, list)):
+        raise Refused(f"+{key}", f"is there already ({node!r})", f"write {key}={value}")
+    return placed(tree, way, merged(node, value))
+
+
+def _unknown(key: str) -> Refused:
+    """A key that is not there, and those that may have been meant: of the same room, or at the top."""
     room, dot, _ = key.partition(".")
-    if not dot or not (conf_dir() / room).is_dir():
-        return {name: [] for name in (*ROOMS, *TOP, "experiment")}
-    from omegaconf import OmegaConf
-
-    from cls_sim.config.sources import plain
-
-    names: dict[str, list[str]] = {}
+    if not dot or room not in ROOMS:
+        return Refused(key, "is an unknown key", suggest(key, ("experiment", *ROOMS, *TOP, *DECLARED)))
+    having: dict[str, list[str]] = {}
     for file in sorted((conf_dir() / room).glob("*.yaml")):
-        loaded = OmegaConf.to_container(plain(file))
-        for name in loaded if isinstance(loaded, dict) else ():
-            if name != "_target_":
-                names.setdefault(f"{room}.{name}", []).append(file.stem)
-    return names
+        for name in page(file)[0].keys() - {"_target_"}:
+            having.setdefault(f"{room}.{name}", []).append(file.stem)
+    if key in having:
+        return Refused(key, f"is no setting of the {room} that is chosen", f"these have it: {', '.join(having[key])}")
+    return Refused(key, "is an unknown key", suggest(key, having))

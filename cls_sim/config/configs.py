@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from cls_sim import ROOMS
+from cls_sim.config import screen
+from cls_sim.config.arms import DO, Treatment, texts, treatment
 from cls_sim.config.builder import make, make_life
-from cls_sim.config.composer import DECLARED, TOP, Composer, chosen, composer
+from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.paths import conf_dir
 from cls_sim.core.errors import Refused, choice, flag, real, suggest, whole
 
@@ -29,6 +31,7 @@ class Arm:
     origin  the arm whose past it shares, or None
     at      the age in days at which it leaves it; None: at the end
     keep    if given, a new life that starts with only these parts of the old one
+    own     its own overrides, methods spelled out
     """
 
     name: str
@@ -36,6 +39,16 @@ class Arm:
     origin: str | None = None
     at: float | None = None
     keep: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+
+    def reads(self, override: str) -> bool:
+        """Whether an override of yours counts here: the arm has no value, and no part, of its own in its place."""
+        return not any(f"{_key(override)}.".startswith(f"{_key(own)}.") for own in self.own)
+
+    def swaps(self, override: str) -> bool:
+        """Whether an override of yours is a setting of a part that this arm replaces."""
+        room, dot, _ = _key(override).partition(".")
+        return bool(dot) and any(_key(own) == room for own in self.own)
 
 
 @dataclass(frozen=True)
@@ -53,30 +66,32 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
 
     Later overrides win over earlier ones: the file, `size=small`, the method, yours, the arm's own.  An arm that
     puts another tenant into a room ignores your settings of that room.
-    Raises Refused for whatever is unknown, contradictory or out of range.
+    Raises Refused for whatever is unknown, contradictory or out of range, and for a setting that no arm reads.
     """
     mine = [str(override) for override in overrides]
-    with composer(folders) as compose:
-        plain = not any(override.startswith(("method=", "size=")) for override in mine)
-        first = mine if plain else [override for override in mine if not _is_setting(override)]
-        base = compose(first)
-        size, small = choice("size", base["size"], ("paper", "small")), _texts("small", base["small"])
-        small = small if size == "small" else []
-        method = _method(base.get("method"), scenario_of(base))
-        settled = [*small, *method, *mine]
-        cfg = base if settled == first else compose(settled)
-        _check_top(cfg)
-        arms: dict[str, Arm] = {}
-        asked = _asked(cfg)
-        for name, given in list(asked.items())[: 1 if one and cfg["arms"] is None else None]:
-            arms[name] = _arm(compose, name, given, settled, arms, cfg)
+    compose = Composer(folders)
+    first = [override for override in mine if not _is_setting(override)]
+    cfg = compose(first)
+    size = choice("size", cfg["size"], ("paper", "small"))
+    small = texts("small", cfg["small"])
+    settled = [*(small if size == "small" else []), *_method(cfg.get("method"), scenario_of(cfg)), *mine]
+    cfg = cfg if settled == first else compose(settled)
+    _check_top(cfg)
+    arms: dict[str, Arm] = {}
+    for name, asked in list(_asked(cfg).items())[: 1 if one and cfg["arms"] is None else None]:
+        own = _spelled(compose, asked.overrides, scenario_of(cfg))
+        treated = _treated(compose, name, own, settled, cfg)
+        arms[name] = Arm(name, treated, asked.origin, asked.at, asked.keep, tuple(own))
+    for override in mine:
+        if arms and all(arm.swaps(override) for arm in arms.values()):
+            raise unread(override, arms)
     return Experiment(chosen(mine), cfg, arms, mine)
 
 
-def _texts(key: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise Refused(key, f"{value!r} is no list of overrides", 'write [room=tenant, "room.setting=value"]')
-    return value
+def unread(override: str, arms: Iterable[str]) -> Refused:
+    """The refusal of an override that changes nothing."""
+    key = _key(override)
+    return Refused(key, f"is read by no arm that is run ({', '.join(arms)})", "leave it out, or choose other arms")
 
 
 def scenario_of(cfg: Mapping[str, Any]) -> str:
@@ -86,21 +101,19 @@ def scenario_of(cfg: Mapping[str, Any]) -> str:
 
 
 def _method(method: Any, scenario: str) -> list[str]:
-    """A published learner's overrides: those of every scenario (`do`), and its preset for this one."""
-    from cls_sim.config import screen
-
-    if not method:
+    """A published learner's overrides: those of every scenario, and its preset for this one."""
+    if not screen.mapping("method", method):
         return []
-    screen.name("method.name", screen.mapping("method", method).get("name"))
-    presets = screen.mapping("method.scenario", method.get("scenario") or {})
-    preset = _texts(f"method.scenario.{scenario}", presets.get(scenario, []))
-    return [*_texts("method.do", method.get("do", [])), *preset]
+    if "name" not in method:
+        raise Refused("method.name", "is missing", "write name: NAME into the file of the method")
+    screen.name("method.name", method["name"])
+    presets = screen.mapping("method.scenario", method.get("scenario"))
+    preset = texts(f"method.scenario.{scenario}", presets.get(scenario, []))
+    return [*texts(f"method.{DO}", method.get(DO, [])), *preset]
 
 
 def _check_top(cfg: Mapping[str, Any]) -> None:
-    from cls_sim.config import screen
-
-    known = {*ROOMS, *TOP, *DECLARED}
+    known = {*ROOMS, *screen.TOP, *screen.DECLARED}
     for key in cfg:
         if key not in known:
             raise Refused(key, "is an unknown key", suggest(key, known))
@@ -120,100 +133,62 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     screen.told(cfg)
 
 
-def _asked(cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The arms to run, in the order of the file; `from` arms bring their origin along."""
-    arms, method = cfg["arm"] or {"life": []}, cfg.get("method")
+def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
+    """The arms to run, in the order of the file; an arm brings its origin along."""
+    method, scenario = cfg.get("method"), scenario_of(cfg)
     if method:
         if cfg["arms"] is not None:
             raise Refused("arms", "cannot be given together with method", "give one of them")
-        return {str(method["name"]): []}
-    if not isinstance(arms, dict):
-        raise Refused("arm", "is no mapping of names", "write arm: {name: [overrides]}")
-    wanted, scenario = cfg["arms"], scenario_of(cfg)
+        return {method["name"]: Treatment([])}
+    arms = cfg["arm"] or {"life": []}
+    every = {name: treatment(arms, name) for name in arms}
+    wanted = cfg["arms"]
     if wanted is None:
-        return {name: given for name, given in arms.items() if is_for(given, scenario, cfg["size"])}
+        wanted = [n for n, t in every.items() if t.possible(scenario) and t.size in (None, cfg["size"])]
     wanted = [wanted] if isinstance(wanted, str) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
-        if name not in arms:
-            raise Refused("arms", f"there is no arm {name!r}", suggest(str(name), arms))
-        given: Any = arms[name]
-        if not is_for(given, scenario):
-            asked = " or ".join(map(str, given["in"]))  # pyright: ignore[reportCallIssue, reportArgumentType]
-            raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={asked}")
-    origins = {str(own["from"]) for own in map(arms.get, wanted) if isinstance(own, dict) and "from" in own}
-    return {name: given for name, given in arms.items() if name in wanted or name in origins}
+        if name not in every:
+            raise Refused("arms", f"there is no arm {name!r}", suggest(name, arms))
+        if not every[name].possible(scenario):
+            fitting = " or ".join(every[name].scenarios)
+            raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={fitting}")
+        wanted += {every[name].origin} - {None, *wanted}
+    return {name: asked for name, asked in every.items() if name in wanted}
 
 
-def is_for(given: Any, scenario: str, size: str | None = None) -> bool:
-    """Whether an arm is for this scenario and size: `{in: [task], do: [...]}`, `{size: paper, do: [...]}`.
-
-    A size says only what is run unasked, a scenario what is possible.
-    """
-    if not isinstance(given, dict) or "do" not in given or "from" in given:
-        return True
-    return scenario in (given.get("in") or (scenario,)) and given.get("size") in (None, size or given.get("size"))
-
-
-def _arm(
-    compose: Composer, name: str, given: Any, settled: list[str], arms: dict[str, Arm], base: dict[str, Any]
-) -> Arm:
-    key = f"arm.{name}"
-    if isinstance(given, dict) and "do" in given and set(given) <= {"in", "size", "do"}:
-        given = given["do"]
-    if isinstance(given, list):
-        return Arm(name, _treated(compose, key, _texts(key, given), settled, base))
-    if not isinstance(given, dict) or not set(given) <= {"from", "at", "keep", "do"} or "from" not in given:
-        raise Refused(key, "is neither a list of overrides nor {from, at, keep, do}", "see docs/concepts.md")
-    origin = arms.get(str(given["from"]))
-    if origin is None:
-        raise Refused(f"{key}.from", f"there is no arm {given['from']!r} before it", "name an earlier arm")
-    own = base["arm"][origin.name]
-    inherited = _texts(key, own) if isinstance(own, list) else []
-    keep = tuple(_texts(f"{key}.keep", given.get("keep") or []))
-    for room in keep:
-        choice(f"{key}.keep", room, ROOMS)
-    cfg = _treated(compose, key, [*inherited, *_texts(key, given.get("do", []))], settled, base)
-    return Arm(name, cfg, origin.name, _age(f"{key}.at", given.get("at", "end")), keep)
-
-
-def _age(key: str, at: Any) -> float | None:
-    if at == "end":
-        return None
-    if isinstance(at, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?d", at):
-        at = float(at[:-1])
-    return real(key, at, 0.0)
-
-
-def _treated(compose: Composer, key: str, own: list[str], settled: list[str], base: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of one arm: its own overrides on top, methods spelled out."""
-    own = [o for override in own for o in _spelled(compose, override, settled, scenario_of(base))]
-    swapped = {o.split("=")[0] for o in own if o.split("=")[0] in (*ROOMS, "probes")}
-    kept = [o for o in settled if o.lstrip("+").split("=")[0].split(".")[0] not in swapped or _is_choice(o)]
+def _treated(
+    compose: Composer, name: str, own: Sequence[str], settled: Sequence[str], base: dict[str, Any]
+) -> dict[str, Any]:
+    """The configuration of one arm: its own overrides on top, your settings of rooms that it swaps left out."""
     if not own:
         return base
+    swapped = {o.split("=")[0] for o in own} & {*ROOMS, "probes"}
+    kept = [o for o in settled if _key(o).split(".")[0] not in swapped or o.split("=")[0] in ROOMS]
     try:
         cfg = compose(kept, own)
+        _check_top(cfg)
     except Refused as refused:
-        raise refused.under(key) from None
-    _check_top(cfg)
+        raise refused.under(f"arm.{name}") from None
     return cfg
 
 
-def _is_choice(override: str) -> bool:
-    return override.split("=")[0] in ROOMS
+def _key(override: str) -> str:
+    return override.lstrip("+~").split("=")[0]
 
 
 def _is_setting(override: str) -> bool:
     """Whether it sets something of a tenant that a method, or the small size, may have yet to choose."""
-    room, dot, _ = override.lstrip("+~").split("=")[0].partition(".")
+    room, dot, _ = _key(override).partition(".")
     return bool(dot) and room in ROOMS and room != "world"
 
 
-def _spelled(compose: Composer, override: str, settled: list[str], scenario: str) -> list[str]:
-    key, _, name = override.partition("=")
-    return _method(compose.method(name, settled), scenario) if key == "method" else [override]
+def _spelled(compose: Composer, own: Sequence[str], scenario: str) -> list[str]:
+    """The overrides of an arm, methods spelled out."""
+    parts = [(key, name, override) for override in own for key, _, name in [override.partition("=")]]
+    spelled = [_method(compose.file("method", name)[1], scenario) if key == "method" else [o] for key, name, o in parts]
+    return [override for overrides in spelled for override in overrides]
 
 
 def build(*overrides: str, folders: Sequence[str] = ()) -> Life:

@@ -21,7 +21,7 @@ def conf_dir() -> Path:
     raise Refused(str(here / "conf"), "holds no config.yaml", "install the package again")
 
 
-def search_path(extra: Sequence[str] = ()) -> list[str]:
+def search_path(extra: Sequence[str] = ()) -> list[Path]:
     """Further folders of configurations: those given, then ./conf of the user."""
     from cls_sim.config import screen
 
@@ -30,6 +30,6 @@ def search_path(extra: Sequence[str] = ()) -> list[str]:
     if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
         folders.append(mine.resolve())
     for folder in folders:
-        if "${" in str(folder) or not folder.is_dir():
+        if not folder.is_dir():
             raise Refused(str(folder), "is no folder", "give --config-dir an existing folder")
-    return [f"file://{folder}" for folder in folders]
+    return folders

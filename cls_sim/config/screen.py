@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cls_sim import ROOMS
 from cls_sim.core.errors import Refused, suggest
 
 RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
@@ -20,9 +21,8 @@ DEEPEST = 24  # lists and mappings inside one another
 LONGEST = 20_000  # characters of an override
 ENVIRONMENT = ("CLS_SIM_DATA_DIR", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")  # none is a secret
 
-FLAGS = ("-m", "--multirun", "-h", "--help", "--hydra-help", "--resolve", "-sc", "--shell-completion")
-CFG, INFO = ("job", "hydra", "all"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
-SHOW = {"-c": CFG, "--cfg": CFG, "-i": INFO, "--info": INFO}
+FLAGS = ("-m", "--multirun", "-h", "--help", "-sc", "--shell-completion", "--resolve")
+SHOW = ("-c", "--cfg")  # with `job` behind
 LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
 LAUNCHER = (
     *("n_jobs", "batch_size", "verbose", "timeout"),  # joblib
@@ -30,6 +30,13 @@ LAUNCHER = (
     *("account", "constraint", "array_parallelism", "max_num_timeout", "signal_delay_s", "mem_per_cpu", "gres"),
 )
 
+TOP = (
+    *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
+    *("debug", "arm", "small", "claims", "off", "parts", "figures", "title", "cite", "probes", "method"),
+)
+DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
+GROUPS = (*ROOMS, "probes", "method")  # keys whose values name files, beside `experiment`
+PATH = re.compile(r"(?:\+\+?)?(?:out|resume|world(?:\.\w+)*\.(?:x|y|context)(?:_test)?)", re.ASCII)  # keys of raw paths
 KEY = re.compile(r"(?:\+\+?|~)?([A-Za-z_][\w./-]*(?:@[\w.:-]*)?)", re.ASCII)
 NAME = re.compile(r"\w[\w.+=-]{0,63}")
 # control characters, marks that turn the direction of text, halves of characters: they lie to terminals and files
@@ -51,12 +58,14 @@ def name(key: str, value: Any) -> str:
 
 
 def path(key: str, value: Any) -> str:
-    """`value`, if it is the path of a folder that a system could have."""
+    """`value`, if it is a path that a system could have and a terminal can show."""
     if not isinstance(value, str):
         raise Refused(key, f"{value!r} is no path", "give a folder")
-    parts = value.encode(errors="replace").split(os.sep.encode())
-    if ODD.search(value) or "\n" in value or len(value) > 3000 or max(map(len, parts)) > 255:
-        raise Refused(key, "is a path that no folder can have", "give a shorter, plainer one")
+    if odd := next((c for c in value if not c.isprintable()), None):
+        raise Refused(key, f"has the character {odd!r} in its path", "rename the folder, or give another")
+    parts = value.encode().split(os.sep.encode())
+    if len(value) > 3000 or max(map(len, parts)) > 255:
+        raise Refused(key, "is longer than a path can be", "give a shorter one")
     return value
 
 
@@ -73,8 +82,7 @@ def text(key: str, value: str) -> None:
 
 
 def arguments(args: Sequence[str]) -> None:
-    """Refuse options that cls-sim does not offer (Hydra has some that run what they are given, and takes them by any
-    first letters), and overrides that may not be."""
+    """Refuse options that cls-sim does not offer, and overrides that may not be."""
     rest, queue = [], list(args)
     while queue:
         arg = queue.pop(0)
@@ -82,10 +90,9 @@ def arguments(args: Sequence[str]) -> None:
         if not arg.startswith("-"):
             rest.append(arg)
         elif option in SHOW:
-            known = SHOW[option]
             shown = value if equals else queue.pop(0) if queue else ""
-            if shown not in known:
-                raise Refused(option, f"cannot show {shown!r}", suggest(shown, known))
+            if shown != "job":
+                raise Refused(option, f"cannot show {shown!r}", f"write {option} job")
         elif arg not in FLAGS:
             known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
             raise Refused(arg[:100], "is no option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"]))
@@ -99,19 +106,47 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
         found = KEY.fullmatch(key)
         if not found or not (equals or key.startswith("~")):
             raise Refused(override[:100], "is no override", "write key=value, or see cls-sim --help")
+        text(key, value)
+        if PATH.fullmatch(key):
+            path(key, value)
+            if "${" in value and "\\" in value:
+                raise Refused(key, f"{value[:100]!r} holds both ${{…}} and a backslash", "rename the folder")
+            continue
         if len(override) > LONGEST or _depth(value) > DEEPEST:
             raise Refused(key[:100], "is given something too long or too deep", "put it into a file")
         if "hydra" in re.split(r"[./@:]", found[1]) and not (sweep and _launches(found[1], value)):
             raise Refused(key, "is not a key of cls-sim", "see cls-sim --help")
-        text(key, value)
-        free = found[1] in ("out", "resume", "title", "cite") or value.startswith("{")
-        chooses = not free and "." not in found[1].split("@")[0]  # or may choose: a group of the user's
+        top = found[1] in (*TOP, *DECLARED) and found[1] not in GROUPS
+        chooses = not top and not value.startswith("{") and "." not in found[1].split("@")[0]  # or may choose
         if ".." in key or (chooses and (".." in value or "$" in value)):
             raise Refused(key, f"cannot be {value[:100]!r}", "name a tenant of the room")
         if value.count("$") != len(REFERENCE.findall(value)):  # `$\\{` becomes `${` when it is read
             raise Refused(key, f"{value[:100]!r} holds a stray $", "write ${key.of.another}")
-        if sweep and ".." in value and found[1] != "out":  # a job's folder bears its overrides
+        if sweep and ".." in value:  # a job's folder bears its overrides
             raise Refused(key, f"{value[:100]!r} leads out of the sweep's folder", "give an absolute path")
+
+
+def quoted(override: str, *, sweep: bool = False) -> str:
+    """An override as Hydra's grammar reads it: a path, which may hold any character, is put into quotes.
+
+    In a sweep, a path of the world that does not exist is left to the grammar: it may be several files.
+
+    >>> quoted("out=my run, 2"), quoted("subjects=2")
+    ("out='my run, 2'", 'subjects=2')
+    """
+    key, _, value = override.partition("=")
+    several = sweep and key not in ("out", "resume") and not os.path.exists(value)
+    return override if not PATH.fullmatch(key) or value in ("", "null") or several else setting(key, value)
+
+
+def plain(override: str) -> str:
+    """The reverse of `quoted`: a path as it is typed."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    key, _, value = override.partition("=")
+    if not PATH.fullmatch(key) or value in ("", "null"):
+        return override
+    return f"{key}={OverridesParser.create().parse_override(override).value()}"
 
 
 def _depth(value: str) -> int:
@@ -178,53 +213,58 @@ def _data(key: str, node: Any) -> None:
         _data(f"{key}[{i}]", said)
 
 
-def composed(tree: Any) -> None:
-    """Refuse a composed configuration (a plain dict, interpolations as text) that lacks a value, refers to itself, has
-    keys that are no text, or would grow beyond measure when its interpolations are resolved."""
-    sizes: dict[tuple[str, ...], int] = {}  # by path; 0 while it is being measured
+def resolved(tree: Any) -> Any:
+    """A copy of a configuration in which each ${key} is what it names.
 
-    def size(where: tuple[str, ...], node: Any) -> int:
+    Raises Refused where a value is missing, refers to itself or to nothing, has keys that are no text, or would grow
+    beyond measure.
+    """
+    open_: set[tuple[str, ...]] = set()
+    left = RESOLVED
+
+    def walk(where: tuple[str, ...], node: Any) -> Any:
+        nonlocal left
         key = ".".join(where)
-        if where in sizes:
-            if not sizes[where]:
-                raise Refused(key, "refers to itself", "check the ${…} in your configuration")
-            return sizes[where]
-        sizes[where] = 0
-        total = 1
+        if where in open_:
+            raise Refused(key, "refers to itself", "check the ${…} in your configuration")
+        left -= 1
+        if left < 0 or len(where) > DEEPEST or len(open_) > 4 * DEEPEST:
+            raise Refused(key, "is too large or too deep when written out", "write less")
+        open_.add(where)
         if isinstance(node, dict):
             for name in node:
                 if not isinstance(name, str):
                     raise Refused(f"{key}.{name}".lstrip("."), "is a key that is no text", "put it into quotes")
                 text(f"{key}.{name}".lstrip("."), name)
-            total += sum(size((*where, name), value) for name, value in node.items())
+            node = {name: walk((*where, name), value) for name, value in node.items()}
         elif isinstance(node, list):
-            total += sum(size((*where, str(i)), value) for i, value in enumerate(node))
-        elif node == "???":
-            raise Refused(key, "is not given", "give a value")
+            node = [walk((*where, str(i)), value) for i, value in enumerate(node)]
         elif isinstance(node, str):
+            if node == "???":
+                raise Refused(key, "is not given", "give a value")
             text(key, node)
-            there = [_found(tree, where, reference) for reference in REFERENCE.findall(node) if reference]
-            total += len(node) // 100 + sum(size(*one) for one in there if one)
-        if total > RESOLVED or len(where) > DEEPEST:
-            raise Refused(key, "is too large or too deep when written out", "write less")
-        sizes[where] = total
-        return total
+            whole = REFERENCE.fullmatch(node)
+            node = named(where, whole) if whole else REFERENCE.sub(lambda found: str(named(where, found)), node)
+            left -= len(node) // 100 if isinstance(node, str) else 0
+        open_.discard(where)
+        return node
 
-    size((), tree)
-
-
-def _found(tree: Any, where: tuple[str, ...], reference: str) -> tuple[tuple[str, ...], Any] | None:
-    """Where a reference leads, and what is there (None if nothing is; a text on the way may itself lead on)."""
-    above = len(reference) - len(reference.lstrip("."))
-    way = [*(where[: len(where) - above] if above else ()), *reference.lstrip(".").split(".")]
-    node = tree
-    for done, step in enumerate(way):
-        if isinstance(node, str):
-            return tuple(way[:done]), node
-        if isinstance(node, list) and step.isdigit() and int(step) < len(node):
-            node = node[int(step)]
-        elif isinstance(node, dict) and step in node:
+    def named(where: tuple[str, ...], found: re.Match[str]) -> Any:
+        """What a reference names: a key from the root, or (with dots in front) from where it stands."""
+        if found[1] is None:
+            name, comma, default = found[0][len("${oc.env:") : -1].partition(",")
+            if name not in os.environ and not comma:
+                raise Refused(name, "is not set", f"set it, or write ${{oc.env:{name},VALUE}}")
+            return os.environ.get(name, None if default == "null" else default)
+        steps = found[1].lstrip(".")
+        above = len(found[1]) - len(steps)
+        way, node = (*(where[: len(where) - above] if above else ()), *steps.split(".")), tree
+        for done, step in enumerate(way):
+            node = walk(way[:done], node) if isinstance(node, str) else node  # it may itself lead on
+            node = {str(i): one for i, one in enumerate(node)} if isinstance(node, list) else node
+            if not isinstance(node, dict) or step not in node:
+                raise Refused(found[1], "is referred to and does not exist", "check the ${…} in your configuration")
             node = node[step]
-        else:
-            return None
-    return tuple(way), node
+        return walk(way, node)
+
+    return walk((), tree)

@@ -1,86 +1,77 @@
-"""Hydra's reader of YAML files, with suspicion: a page is measured and screened before anything is built from it."""
+"""The one reader of configuration files: a file is measured and checked before anything is built from it."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
-from hydra._internal.core_plugins import file_config_source
-from hydra.core.object_type import ObjectType
-from hydra.plugins.config_source import ConfigResult, ConfigSource
-from omegaconf import OmegaConf
 
-from cls_sim.config.paths import conf_dir
 from cls_sim.config.screen import DEEPEST, text
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import Refused, suggest
 
 LARGEST = 2**18  # bytes of a file
 MOST = 10_000  # values of a file, its aliases written out
-PACKAGE = re.compile(r"[\w.]+", re.ASCII)
-DEFAULT = re.compile(r"(?:optional +)?(?:override +)?/?[\w./-]+(?:@[\w.:-]*)?", re.ASCII)
+PACKAGE = re.compile(r"(?:#.*\n)*?#[ \t]*@package[ \t]+(.*?)[ \t]*$", re.M)
 TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
+Page = tuple[dict[str, Any], str | None]  # what a file says, and the package that its header names (`# @package …`)
 
 
-@contextmanager
-def sound(file: Path) -> Iterator[None]:
-    """Refuse a file that turns out to be no YAML while it is read, saying where."""
+@cache
+def _loader() -> Any:
+    """OmegaConf's rules for YAML (1e5 is a number, no key twice), read by the fast parser where there is one."""
+    from omegaconf._utils import get_yaml_loader
+
+    slow, fast = get_yaml_loader(), getattr(yaml, "CSafeLoader", None)
+    if fast is None:
+        return slow
+    rules = ("yaml_implicit_resolvers", "yaml_constructors")
+    return type("Loader", (fast,), {name: getattr(slow, name) for name in rules} | {"construct_mapping": _once})
+
+
+def _once(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    """A mapping in which no key stands twice."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if key.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG and key.value in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key.value}", key.start_mark)
+        seen.add(str(key.value))
+    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep)
+
+
+def page(file: Path) -> Page:
+    """The content of a file as plain values, and its header; refused if it is too large, too deep or not plain."""
+    content, where = _content(file), str(file)
     try:
-        yield
+        _measure(where, content)
+        tree = yaml.load(content, Loader=_loader())
+    except Refused:
+        raise
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise Refused(str(file), f"is no sound YAML ({line}{error.problem})", "mend the file") from None
+        raise Refused(where, f"is no sound YAML ({line}{error.problem})", "mend the file") from None
+    except Exception as error:
+        raise Refused(where, f"is no configuration ({error})", "check the file") from None
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise Refused(where, "is no mapping of names", "write key: value")
+    _texts(where, tree)
+    package = PACKAGE.match(content)
+    return tree, package and package[1]
 
 
-def plain(file: Path) -> Any:
-    """The content of one file, as it stands there."""
-    with sound(file):
-        return OmegaConf.load(file)
-
-
-class FileConfigSource(file_config_source.FileConfigSource):
-    """Hydra's reader of YAML files, with suspicion (of the same name, because Hydra's registry goes by names)."""
-
-    def is_group(self, config_path: str) -> bool:
-        return self._inside(config_path) and super().is_group(config_path)
-
-    def is_config(self, config_path: str) -> bool:
-        return self._inside(config_path) and super().is_config(config_path)
-
-    def load_config(self, config_path: str) -> ConfigResult:
-        file = Path(self.path) / self._normalize_file_name(config_path)
-        if self._ours():
-            with sound(file):
-                return super().load_config(config_path)
-        content = _content(file)
-        try:
-            with sound(file):
-                _measure(str(file), content)
-                header = ConfigSource._get_header_dict(content[:512])
-                config = OmegaConf.load(io.StringIO(content))
-        except Refused:
-            raise
-        except Exception as error:
-            raise Refused(str(file), f"is no configuration ({error})", "check the file") from None
-        _file(str(file), OmegaConf.to_container(config), header)
-        return ConfigResult(config=config, path=f"{self.scheme()}://{self.path}", provider=self.provider, header=header)
-
-    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
-        return [name for name in super().list(config_path, results_filter) if name.isprintable()]
-
-    def _ours(self) -> bool:
-        return Path(self.path) == conf_dir()
-
-    def _inside(self, config_path: str) -> bool:
-        """Whether a path may be looked for here; never outside, nor among Hydra's own."""
-        parts = re.split(r"[/\\]", config_path)
-        if ".." in parts or "\0" in config_path or (config_path and not parts[0]):
-            raise Refused(config_path, "leads out of the folder of configurations", "name a file inside")
-        return len(parts) <= 8 and (self._ours() or parts[0].removesuffix(".yaml") not in ("hydra", "config"))
+def found(folders: Sequence[Path], group: str, name: str) -> Page:
+    """The first file of this name in a group of the folders.  Raises Refused if there is none."""
+    if ".." in name or "\\" in name or not name.isprintable() or name.startswith("/"):
+        raise Refused(group, f"cannot be {name[:100]!r}", f"name a file inside the folder {group}/")
+    file = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
+    if file is None:
+        known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+        raise Refused(group, f"there is no {name!r}", suggest(name, filter(str.isprintable, known)))
+    return page(file)
 
 
 def _content(file: Path) -> str:
@@ -127,39 +118,8 @@ def _measure(where: str, content: str) -> None:
             raise Refused(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")
 
 
-def _file(where: str, tree: Any, header: Mapping[str, str | None]) -> None:
-    """Refuse a file that reaches for `hydra`: by its keys, its package or its list of defaults."""
-    if not isinstance(tree, dict):
-        raise Refused(where, "is no mapping", "write key: value")
-    package = header.get("package")
-    if package is not None and (not PACKAGE.fullmatch(package) or "hydra" in package.split(".")):
-        raise Refused(where, f"cannot go to the package {package}", "leave out the line, or write _global_")
-    for key in tree:
-        if not isinstance(key, str) or key.split(".")[0].strip() == "hydra":
-            raise Refused(f"{where}: {key}", "is not a key of cls-sim", "remove it")
-    defaults = tree.get("defaults", [])
-    for item in defaults if isinstance(defaults, list) else [defaults]:
-        entries = item if isinstance(item, dict) else {item: None}
-        for group, choice in entries.items():
-            chosen = choice if isinstance(choice, list) else [choice]
-            plain = isinstance(group, str) and DEFAULT.fullmatch(group)
-            words = re.split(r"[ ./@:]", " ".join(str(one) for one in (group, *chosen)))
-            if not plain or "hydra" in words or any("$" in str(one) for one in chosen):
-                raise Refused(f"{where}: defaults", f"cannot choose {item!r}", "write room: tenant, names in full")
-    _texts(where, tree)
-
-
 def _texts(key: str, node: Any) -> None:
     if isinstance(node, str):
         text(key, node)
     for one in [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ():
         _texts(key, one)
-
-
-def guard() -> None:
-    """From now on Hydra reads files through our reader."""
-    from hydra._internal.sources_registry import SourcesRegistry
-    from hydra.core.plugins import Plugins
-
-    Plugins.instance()  # registers Hydra's own
-    SourcesRegistry.instance().types["file"] = FileConfigSource

@@ -19,7 +19,7 @@ class Refused(ValueError):
     exit_code = 2
 
     def __init__(self, key: str, reason: str, remedy: str):
-        super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy)}")
+        super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy, 4000)}")
         self.key, self.reason, self.remedy = key, reason, remedy
 
     def __reduce__(self) -> tuple[type[Refused], tuple[str, str, str]]:  # so that it can come home from another process
@@ -44,7 +44,7 @@ class Diverged(Refused):
 
 def _plain(text: str, most: int = 1000) -> str:
     """One line that a terminal can be shown, whatever a stranger wrote into it."""
-    line = " ".join(text[: 2 * most].split())
+    line = " ".join(filter(None, map(str.strip, text[: 2 * most].expandtabs(1).splitlines())))  # a path's spaces stay
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return line if len(line) <= most else f"{line[:most]}…"
 

@@ -7,6 +7,7 @@ seconds, and who hears a second Ctrl-C, leaves at once and without saving: what 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -35,7 +36,8 @@ class Interrupted(KeyboardInterrupt):
         return CODES[self.name]
 
     def __str__(self) -> str:
-        return f"stopped by {self.name}" + (f"; go on with resume={self.folder}" if self.folder else "")
+        way = shlex.quote(f"resume={self.folder}")  # as a shell reads it
+        return f"stopped by {self.name}" + (f"; go on with {way}" if self.folder else "")
 
 
 class Ear:

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import socket
 import sys
 import time
@@ -115,7 +116,11 @@ def _unused(folder: Path) -> None:
     except OSError as error:
         raise broken(folder, error) from None
     if used:
-        raise Refused("out", f"{folder} exists and is not empty", "name a new folder, or resume it with resume=")
+        raise Refused(
+            "out",
+            f"{folder} exists and is not empty",
+            f"name a new folder, or go on with {shlex.quote(f'resume={folder}')}",
+        )
 
 
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:

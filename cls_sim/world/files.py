@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import math
 import os
 import re
+import socket
+import threading
 import zipfile
 import zlib
 from os import PathLike
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from cls_sim.core.errors import Refused
 
 CAP = 2**27  # bytes that a compressed file may hold
-TIMEOUT = (5, 20)  # seconds to connect, and to wait for the next bytes
+REACH = 4.0  # seconds in which a server must be reached, at whichever of its addresses
+TIMEOUT = (REACH, 20)  # seconds to connect, and to wait for the next bytes
 
 
 class FileRefused(Refused):
@@ -59,6 +64,7 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
                 return file, remedy
     pooch.get_logger().setLevel("WARNING")  # parts do not talk
     try:
+        _reach(home)
         get: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
     except (OSError, ValueError) as error:  # what requests raises is an OSError; a wrong checksum a ValueError
@@ -67,6 +73,30 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
         reason = f"is not there and cannot be downloaded from {home} ({reason})"
         raise FileRefused(str(cache / name), reason, remedy) from None
     return cache / name, remedy
+
+
+def _reach(url: str) -> None:
+    """Raise ConnectionError if no connection to a server (or to the proxy before it) is made within REACH seconds.
+
+    A name may stand for many addresses, each with a time-out of its own; without a network one attempt is enough.
+    """
+    import requests
+
+    proxy = requests.utils.select_proxy(url, requests.utils.get_environ_proxies(url))
+    place = urlsplit(proxy if proxy and "//" in proxy else url)
+    address = place.hostname or "", place.port or (80 if place.scheme == "http" else 443)
+    made = threading.Event()
+
+    def connect() -> None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(address, REACH).close()
+            made.set()
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(REACH)
+    if not made.is_set():
+        raise ConnectionError
 
 
 def at_hand(what: str, folder: str, name: str, home: str) -> tuple[Path, str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cls_sim.config import configs
+from cls_sim.config.arms import treatment
 from cls_sim.core.errors import Refused, suggest
 
 
@@ -68,13 +69,9 @@ class Piece:
 
 def read(experiment: str) -> dict[str, Any]:
     """What the file of an experiment says."""
-    import yaml
+    from cls_sim.config.sources import page
 
-    from cls_sim.config.sources import sound
-
-    file = configs.conf_dir() / "experiment" / f"{experiment}.yaml"
-    with sound(file):
-        return yaml.safe_load(file.read_text()) or {}
+    return page(configs.conf_dir() / "experiment" / f"{experiment}.yaml")[0]
 
 
 def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
@@ -120,7 +117,8 @@ def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
     scenario = configs.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
     for part, said in told["parts"].items():
         names, do = _said(said)
-        arms = tuple(name for name in names if configs.is_for(told["arm"][name], scenario, whole.size))
+        asked = {name: treatment(told["arm"], name) for name in names}
+        arms = tuple(n for n, t in asked.items() if t.possible(scenario) and t.size in (None, whole.size))
         claims = {name: claim for name, claim in whole.claims.items() if about(claim) <= set(names)}
         if arms:
             found.append(replace(whole, part=part, arms=arms, claims=claims, do=tuple(do)))
@@ -166,12 +164,12 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
             if name in home:
                 raise Refused(f"{key}.{part}", f"{name} is in {home[name]} already", "name it once")
             home[name] = part
-    for name, arm in arms.items():
-        says = arm if isinstance(arm, dict) else {}
-        if name not in home and says.get("size", "paper") == "paper":
+    for name in arms:
+        asked = treatment(arms, name)
+        if name not in home and asked.size in (None, "paper"):
             raise Refused(key, f"{name} is in no part", "add it to one")
-        if home.get(name) != home.get(str(says.get("from", name))):
-            raise Refused(key, f"{name} shares the past of {says['from']}, in another part", "put both into one")
+        if home.get(name) != home.get(asked.origin or name):
+            raise Refused(key, f"{name} shares the past of {asked.origin}, in another part", "put both into one")
     for name, claim in claims.items():
         named = about(claim)
         if claim.get("size", "paper") == "paper" and not (

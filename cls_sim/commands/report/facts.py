@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim.config import configs
+from cls_sim.config.arms import treatment
 from cls_sim.core.errors import Refused
 from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import read
@@ -179,9 +180,9 @@ def _method(name: str, asked: configs.Experiment | None) -> str | None:
     """The method of an arm: what its overrides say, else its name; a name like er_500 is that of er."""
     from cls_sim.commands.report.expected import table
 
-    given = (asked.cfg["arm"] or {}).get(name, []) if asked else []
-    given = given.get("do", []) if isinstance(given, dict) else given
-    named = [str(o).split("=", 1)[1] for o in given if str(o).startswith("method=")]
+    arms = (asked.cfg["arm"] if asked else None) or {}
+    given = treatment(arms, name).overrides if name in arms else []
+    named = [o.split("=", 1)[1] for o in given if o.startswith("method=")]
     known = table()["methods"]
     return next((m for m in (*named[::-1], name, re.sub(r"_\d+$", "", name)) if m in known), None)
 

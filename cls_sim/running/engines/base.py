@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shlex
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -118,7 +119,8 @@ def _told(failed: Mapping[str, BaseException], folder: Path) -> BaseException:
 
 
 def died(name: str, how: str, folder: Path) -> Broken:
-    return Broken(f"chunk {name}", f"its process died ({how})", f"go on with resume={folder}; the others are not lost")
+    way = shlex.quote(f"resume={folder}")
+    return Broken(f"chunk {name}", f"its process died ({how})", f"go on with {way}; the others are not lost")
 
 
 def lived(job: Job, folder: Path) -> Failure:

@@ -1,0 +1,96 @@
+"""What an experiment's file says of its arms: the keys of an arm, read in this one place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cls_sim import ROOMS
+from cls_sim.core.errors import Refused, choice, real, suggest
+
+DO, INHERITS = "do", "inherits"  # the overrides of an arm, and the arm whose overrides come first
+FROM, AT, KEEP = "from", "at", "keep"  # the arm whose past it shares, until when, and what of it alone is kept
+IN, SIZE = "in", "size"  # the scenarios in which an arm is possible, the size at which it is run unasked
+KEYS = (DO, INHERITS, FROM, AT, KEEP, IN, SIZE)
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is asked of one arm.
+
+    overrides  those of its origin, of the arms that it inherits from, and its own, in this order
+    origin     the arm whose past it shares, or None
+    at         the age in days at which it leaves it; None: at the end
+    keep       if given, a new life that starts with only these parts of the old one
+    scenarios  those in which it is possible; empty: all
+    size       the only size at which it is run unasked; None: both
+    """
+
+    overrides: list[str]
+    origin: str | None = None
+    at: float | None = None
+    keep: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+    size: str | None = None
+
+    def possible(self, scenario: str) -> bool:
+        return not self.scenarios or scenario in self.scenarios
+
+
+def texts(key: str, value: Any) -> list[str]:
+    """`value`, if it is a list of overrides."""
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise Refused(key, f"{value!r} is no list of overrides", 'write [room=tenant, "room.setting=value"]')
+    if any(one.startswith("experiment=") for one in value):
+        raise Refused(key, "cannot choose an experiment", "leave it out")
+    return value
+
+
+def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -> Treatment:
+    """What the arm of this name asks for.  Raises Refused for what is no arm, and for arms that inherit in a circle.
+
+    >>> arms = {"a": ["seed=1"], "b": {"inherits": "a", "do": ["days=2"]}, "c": {"from": "b", "at": "3d"}}
+    >>> treatment(arms, "b").overrides, treatment(arms, "c").overrides, treatment(arms, "c").at
+    (['seed=1', 'days=2'], ['seed=1', 'days=2'], 3.0)
+    """
+    key, given = f"arm.{name}", arms[name]
+    given = {DO: given} if isinstance(given, list) else given
+    if not isinstance(given, dict):
+        raise Refused(key, "is neither a list of overrides nor a mapping", f"write {{{', '.join(KEYS)}}}")
+    for odd in given:
+        if odd not in KEYS:
+            raise Refused(f"{key}.{odd}", "is no key of an arm", suggest(str(odd), KEYS))
+    origin, own = given.get(FROM), texts(f"{key}.{DO}", given.get(DO, []))
+    chosen = {one.split("=")[0] for one in own} & {*ROOMS, "probes"}  # what others set there is not for these parts
+    inherited: list[str] = []
+    for word in (FROM, INHERITS):
+        if (other := given.get(word)) is None:
+            continue
+        if other in (name, *below):
+            raise Refused(f"{key}.{word}", f"{' -> '.join((*below, name, other))} is a circle", "name another arm")
+        if not isinstance(other, str) or other not in arms:
+            raise Refused(f"{key}.{word}", f"there is no arm {other!r}", suggest(str(other), arms))
+        theirs = treatment(arms, other, (*below, name)).overrides
+        inherited += [one for one in theirs if re.split(r"[.=]", one.lstrip("+~"))[0] not in chosen]
+    if origin is not None and list(arms).index(origin) > list(arms).index(name):
+        raise Refused(f"{key}.{FROM}", f"there is no arm {origin!r} before it", "name an earlier arm")
+    for word in (AT, KEEP):
+        if word in given and origin is None:
+            raise Refused(f"{key}.{word}", f"needs {FROM}", f"write {{{FROM}: ARM, {AT}: 12d, {DO}: [...]}}")
+    keep = tuple(choice(f"{key}.{KEEP}", room, ROOMS) for room in texts(f"{key}.{KEEP}", given.get(KEEP) or []))
+    if given.get(SIZE) is not None:
+        choice(f"{key}.{SIZE}", given[SIZE], ("paper", "small"))
+    scenarios = tuple(texts(f"{key}.{IN}", given.get(IN) or []))
+    return Treatment(
+        [*inherited, *own], origin, _age(f"{key}.{AT}", given.get(AT, "end")), keep, scenarios, given.get(SIZE)
+    )
+
+
+def _age(key: str, at: Any) -> float | None:
+    if at == "end":
+        return None
+    if isinstance(at, str) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?d", at):
+        at = float(at[:-1])
+    return real(key, at, 0.0)
