@@ -45,7 +45,7 @@ def live(job: Job, folder: Path, show: bool = False) -> None:
             if bar:
                 bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
-        write(report, done | {"fingerprint": fingerprint(kept.life.state())})
+        write(report, done | {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)})
 
 
 def is_done(job: Job, folder: Path) -> bool:
@@ -83,6 +83,22 @@ def budget(life: Life) -> dict[str, Any]:
     extra = extra_bytes(learner, life.neocortex.weights, life.spec.subjects)
     kept = {"stored_bytes": stored, "extra_bytes": extra, "parameters": parameters}
     return totals | kept | {"context_told": life.spec.context_told}
+
+
+def learnt(life: Life) -> str:
+    """The sha256 of what a life has learnt: cortical weights and what the hippocampus holds, wrapped or not."""
+    memory = list(leaves(life.hippocampus.state()))
+    weights = {name: w.detach() for name, w in life.neocortex.weights.items()}
+    return fingerprint({"weights": weights, "memory": {f"{i:04d}": leaf for i, leaf in enumerate(memory)}})
+
+
+def leaves(tree: Mapping[str, Any]) -> Iterator[Any]:
+    """The leaves of a state, in the order of their names."""
+    for _, node in sorted(tree.items()):
+        if isinstance(node, Mapping):
+            yield from leaves(node)
+        else:
+            yield node
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:

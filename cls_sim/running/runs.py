@@ -162,12 +162,14 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
     """summary.json: every arm's readings, paired differences with the first arm, and the claims."""
     lived = traces(experiment, folder)
     arms: dict[str, Any] = {}
+    learnt: dict[str, Any] = {}
     main = next((n for n in ("accuracy", "r2") if all(n in t.names() for t in lived.values())), None)
     for name, trace in lived.items():
         reports = [read(folder / "jobs" / f"{job.name}.json") for job in _jobs_of(experiment, name)]
         found = {key: _estimate(values) for key, values in readings(trace).items()}
         seconds = {key: sum(r["seconds"][key] for r in reports) for key in ("wall", "cpu")}
         told = {"seconds": seconds["wall"], "cpu_seconds": seconds["cpu"]}
+        learnt[name] = [report.get("learnt") for report in reports]
         arms[name] = {"readings": found, "main": main, "budget": _cost(reports), **told}
     first, *others = lived
     paired = []
@@ -175,7 +177,9 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
         if main is not None:
             e = statistics.paired(readings(lived[first])[main], readings(lived[other])[main])
             paired.append({"reading": main, "a": first, "b": other, **_numbers(e), "p": e.p})
-    cfg = experiment.cfg
+    cfg, values = experiment.cfg, {name: readings(trace) for name, trace in lived.items()}
+    origins = {name: arm.origin for name, arm in experiment.arms.items()}
+    same = identical(lived, learnt, origins)
     return {
         "schema": 1,
         "experiment": experiment.name,
@@ -183,11 +187,31 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
         "size": cfg["size"],
         "arms": arms,
         "paired": paired,
-        "claims": claims.judge(cfg["claims"] or {}, lived, {n: readings(t) for n, t in lived.items()}, cfg),
+        "identical": same,
+        "claims": claims.judge(cfg["claims"] or {}, lived, values, cfg, same),
         "version": __version__,
         "seed": cfg["seed"],
         "config_sha256": config_hash(experiment),
     }
+
+
+def identical(
+    lived: Mapping[str, Trace], learnt: Mapping[str, Any], origins: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """Arms whose lives are bit-equal in all subjects, in what was read and in what was learnt at the end.
+
+    Each is beside its origin where that is one of them, else beside the first of them.
+    """
+    groups: dict[Any, list[str]] = {}
+    for name, trace in lived.items():
+        if len(lived) > 1 and None not in learnt[name]:
+            groups.setdefault((trace.digest(), *learnt[name]), []).append(name)
+    found = []
+    for first, *others in groups.values():
+        for name in others:
+            than = origins[name] if origins[name] in (first, *others) else first
+            found.append({"arm": name, "than": than, "subjects": lived[name].subjects})
+    return found
 
 
 def _jobs_of(experiment: Experiment, arm: str) -> list[Job]:

@@ -113,7 +113,7 @@ def table(summary: Mapping[str, Any]) -> Any:
 
 
 def print_summary(summary: Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Print a run's summary: the title, the table, then every claim with ✓, ✗ or - (undecided).
+    """Print a run's summary: title, table, arms that are identical, then every claim with ✓, ✗ or - (undecided).
 
     100 columns and no colour where `out` (standard output) is no terminal; ASCII where it cannot say more.
     """
@@ -125,7 +125,18 @@ def print_summary(summary: Mapping[str, Any], out: TextIO | None = None) -> None
     for claim in summary.get("claims") or []:
         mark, colour = MARKS[claim.get("passed")][_plain(stream)], COLOURS[claim.get("passed")]
         claims.add_row(Text(mark, style=colour), Text(_said(claim)))
-    show([Text(summary.get("title") or "", style="bold"), table(summary), claims], stream)
+    same = [Text(line, style="yellow") for line in alike(summary)]
+    show([Text(summary.get("title") or "", style="bold"), table(summary), *same, claims], stream)
+
+
+def alike(summary: Mapping[str, Any]) -> list[str]:
+    """A line for each arm whose life is the same as another's, bit for bit.
+
+    >>> alike({"identical": [{"arm": "one_block", "than": "alternating", "subjects": 20}]})
+    ['arm one_block: identical to alternating in all 20 subjects']
+    """
+    found = summary.get("identical") or []
+    return [f"arm {one['arm']}: identical to {one['than']} in all {one['subjects']} subjects" for one in found]
 
 
 def show(parts: Sequence[Any], stream: Any) -> None:
@@ -168,6 +179,8 @@ def _said(claim: Mapping[str, Any]) -> str:
         found.append(f"expected {_brief(claim['expected'])}")
     if claim.get("tolerance"):
         found.append(f"within {_brief(claim['tolerance'])}")
+    if claim.get("reason"):
+        found.append(claim["reason"])
     if claim.get("passed") is None and claim.get("value") is not None:
         found.append("not judged")
     source = f" [{claim['source']}]" if claim.get("source") else ""
