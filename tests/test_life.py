@@ -153,8 +153,7 @@ def test_a_lesion_spares_what_sleep_has_taught_and_prevents_the_new():
     probe = cls.Accuracy()
     with torch.no_grad():
         before = probe.measure(life)
-        patient = live(life.twin(hippocampus=cls.Lesion))
-        after = probe.measure(patient)
+        after = probe.measure(life.twin(hippocampus=cls.Lesion))
     torch.testing.assert_close(before, after)
     assert (after[:, :3].mean(1) > 0.6).all() and (after[:, 3:] < 0.2).all()
 
@@ -170,9 +169,34 @@ def test_global_random_state_is_left_alone():
 def test_a_life_goes_on_where_it_was_broken_off():
     life = small(1, probes={"accuracy": cls.Accuracy().at("day.end")})
     trace = cls.run(life, days=3, progress=False)
-    cls.run(life, days=5, trace=trace, progress=False)
+    cls.run(life, days=2, trace=trace, progress=False)
     days, _ = trace.reading("accuracy")
     assert np.allclose(np.asarray(days).reshape(len(trace.rows), -1)[:, 0], [1, 2, 3, 4, 5])
+
+
+def test_days_are_counted_from_now_and_end_with_the_world():
+    """In 0.1 `days` was an age: a second run(days=1) returned at once, with one more row of life.end."""
+    life = small(2, probes={"accuracy": cls.Accuracy(at=["day.end", "life.end"])})  # a world of ten days
+    trace = cls.run(life, days=2, progress=False)
+    cls.run(life, days=1, trace=trace, progress=False)
+    assert (life.clock.day == 3).all() and not life.over
+    assert trace.moments() == ["day.end"] * 3 + ["life.end"]
+    assert list(life.live(days=1))[-1].name == "life.end" and (life.clock.day == 4).all()
+    assert life.step() == [] and (life.clock.experience == 25).all(), "a step goes on where a run has stopped"
+    with pytest.raises(cls.Refused, match="days: 7 is more than this world has left; give up to 5.8"):
+        cls.run(life, days=7, progress=False)
+    cls.run(life, progress=False)
+    for more in (life.step, lambda: list(life.live()), lambda: cls.run(life, progress=False)):
+        with pytest.raises(cls.Refused, match="life: is over at 10 days"):
+            more()
+
+
+def test_a_twin_lives_as_many_days_more_as_it_is_given():
+    life = small(1, probes={"accuracy": cls.Accuracy(at=["life.end"])})
+    cls.run(life, days=3, progress=False)
+    twin = life.twin(hippocampus=cls.Lesion)
+    cls.run(twin, days=2, progress=False)
+    assert (twin.clock.day == 5).all() and (life.clock.day == 3).all()
 
 
 def test_bad_settings_name_their_key():
@@ -197,7 +221,7 @@ def test_the_notebook_page_of_the_design_runs_as_written():
         probes={"gist": cls.Generalisation().at("night.end")},
     )
     trace = cls.run(life, days=3, progress=False)
-    assert [moment.name for moment in life.live(days=4)][-2:] == ["night.end", "life.end"]
+    assert [moment.name for moment in life.live(days=1)][-2:] == ["night.end", "life.end"]
     assert life.twin(hippocampus=cls.Lesion).hippocampus is not life.hippocampus
     assert trace.last("gist").shape == (16,)
     assert cls.figures.over_days(trace, "gist").axes

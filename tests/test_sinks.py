@@ -109,8 +109,7 @@ def test_console_is_silent_in_a_file_unless_asked():
 
 
 class Begun:
-    def until(self, days):
-        return 100 if days is None else int(days * 10)
+    horizon = 50
 
 
 def advance(clock: Clock, ticks: int, asleep: bool = False) -> None:
@@ -124,7 +123,7 @@ def test_the_bar_tells_day_night_and_phase(monkeypatch):
     out = Terminal()
     monkeypatch.setattr(sys, "stderr", out)
     clock = Clock(subjects=2, per_day=10)
-    bar = sinks.progress(Begun(), 5, "cls", quiet=False)
+    bar = sinks.progress(Begun(), "cls", quiet=False)
     advance(clock, 20)
     clock.night += 2
     advance(clock, 3, asleep=True)

@@ -8,7 +8,8 @@ of the claim's settings; it returns a `Verdict`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,13 +31,15 @@ def judge(
     traces: Mapping[str, Trace],
     readings: Mapping[str, Mapping[str, np.ndarray]],
     cfg: Mapping[str, Any],
+    identical: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
     """Every claim of this size with its value; `passed` is null where nothing is decided.
 
     That is below seed 1000 (these are for choosing), where an arm was not run, and where an interval is asked for and
-    there are too few subjects for one.
+    there are too few subjects for one.  A claim that compares two arms whose lives are `identical` (see summary.json)
+    has failed, and says so under `reason`.
     """
-    found = []
+    found, alike = [], _groups(identical)
     for name, claim in claims.items():
         if any(claim.get(key, cfg.get(key)) != cfg.get(key) for key in ("size", "scenario")):
             continue
@@ -53,10 +56,42 @@ def judge(
         bare = str(verdict.expected).startswith("interval") and cfg.get("subjects", FEWEST) < FEWEST
         if cfg["seed"] < 1000 or bare:
             entry["passed"] = None
+        for arm, than in sorted(compared(claim)):
+            if arm in alike and alike[arm] == alike.get(than):
+                reason = f"{arm} and {than} are identical in all {len(next(iter(readings[arm].values())))} subjects"
+                entry |= {"passed": False, "reason": reason}
         if "missed" in claim:
             entry["missed"] = claim["missed"]
         found.append(entry)
     return found
+
+
+def compared(claim: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The pairs of arms that a claim holds against each other.
+
+    >>> sorted(compared({"is": "better", "arm": "er", "than": "none"}))
+    [('er', 'none')]
+    >>> sorted(compared({"is": "spares", "arms": ["a", "b"], "than": ["c", "d"]}))
+    [('a', 'c'), ('b', 'd')]
+    >>> sorted(compared({"is": "trend", "arms": ["a", "b", "c"]}))
+    [('a', 'b'), ('a', 'c'), ('b', 'c')]
+    """
+    ours = claim.get("arms") or ([claim["arm"]] if "arm" in claim else [])
+    theirs = claim.get("than", [])
+    theirs = [theirs] if isinstance(theirs, str) else theirs
+    if claim["is"] == "spares":
+        return set(zip(ours, theirs, strict=False))
+    if claim["is"] in ("interior", "best_last", "trend"):
+        return set(combinations(ours, 2))
+    return set() if claim["is"] == "frontier" else {(arm, than) for arm in ours for than in theirs}
+
+
+def _groups(identical: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Arm → the first of the arms whose lives are the same."""
+    groups: dict[str, str] = {}
+    for pair in identical:
+        groups[pair["arm"]] = groups.setdefault(pair["than"], pair["than"])
+    return groups
 
 
 def about(claim: Mapping[str, Any]) -> set[str]:

@@ -59,7 +59,7 @@ def live(
             if bar:
                 bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
-        write(report, done | {"fingerprint": fingerprint(kept.life.state())})
+        write(report, done | {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)})
         return kept.trace
 
 
@@ -108,6 +108,13 @@ def cost(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         key: float(np.mean(np.concatenate(counts[key]))) if isinstance(value, list) else value
         for key, value in first.items()
     }
+
+
+def learnt(life: Life) -> str:
+    """The sha256 of what a life has learnt: cortical weights and what the hippocampus holds, wrapped or not."""
+    memory = [leaf for _, leaf in sorted(leaves(life.hippocampus.state()), key=lambda pair: pair[0])]
+    weights = {name: w.detach() for name, w in life.neocortex.weights.items()}
+    return fingerprint({"weights": weights, "memory": {f"{i:04d}": leaf for i, leaf in enumerate(memory)}})
 
 
 def fingerprint(tree: Mapping[str, Any]) -> str:

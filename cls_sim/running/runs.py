@@ -209,11 +209,13 @@ def summarise(outcome: Outcome) -> Summary:
     traces, cfg = outcome.traces, outcome.experiment.cfg
     main = next((n for n in ("accuracy", "r2") if all(n in t.names() for t in traces.values())), None)
     arms: dict[str, Arm] = {}
+    learnt: dict[str, list[Any]] = {}
     for name, values in outcome.readings.items():
         reports = [read(outcome.folder / "jobs" / f"{job.name}.json") for job in outcome.jobs if job.arm.name == name]
         found = {key: Reading(**_numbers(statistics.estimate(v)), per_subject=v) for key, v in values.items()}
         wall, cpu = (sum(report["seconds"][key] for report in reports) for key in ("wall", "cpu"))
         arms[name] = Arm(found, main, cost(reports), wall, cpu)
+        learnt[name] = [report.get("learnt") for report in reports]
     first, *others = traces
     paired = []
     for other in others:
@@ -221,18 +223,39 @@ def summarise(outcome: Outcome) -> Summary:
             continue
         e = statistics.paired(outcome.readings[first][main], outcome.readings[other][main])
         paired.append(Difference(**_numbers(e), reading=main, a=first, b=other, p=e.p))
-    judged = claims.judge(cfg["claims"] or {}, traces, outcome.readings, cfg)
+    same = identical(traces, learnt, {name: arm.origin for name, arm in outcome.experiment.arms.items()})
+    judged = claims.judge(cfg["claims"] or {}, traces, outcome.readings, cfg, same)
     return Summary(
         experiment=outcome.experiment.name,
         arms=arms,
         title=cfg["title"],
         size=cfg["size"],
         paired=tuple(paired),
+        identical=tuple(same),
         claims=tuple(claim_of(claim) for claim in judged),
         version=__version__,
         seed=cfg["seed"],
         config_sha256=config_hash(outcome.experiment),
     )
+
+
+def identical(
+    traces: Mapping[str, Trace], learnt: Mapping[str, list[Any]], origins: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """Arms whose lives are bit-equal in all subjects, in every reading and in what was learnt at the end.
+
+    Each is beside its origin where that is one of them, else beside the first of them.
+    """
+    groups: dict[Any, list[str]] = {}
+    for name, trace in traces.items():
+        if len(traces) > 1 and None not in learnt[name]:
+            groups.setdefault((trace.digest(), *learnt[name]), []).append(name)
+    found = []
+    for first, *others in groups.values():
+        for name in others:
+            than = origins[name] if origins[name] in (first, *others) else first
+            found.append({"arm": name, "than": than, "subjects": traces[name].subjects})
+    return found
 
 
 def _numbers(e: statistics.Estimate) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def table(summary: Summary | Mapping[str, Any]) -> Any:
 
 
 def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Print a run's summary: the title, the table, then every claim with ✓, ✗ or - (undecided).
+    """Print a run's summary: title, table, arms that are identical, then every claim with ✓, ✗ or - (undecided).
 
     100 columns and no colour where `out` (standard output) is no terminal; ASCII where it cannot say more.
     """
@@ -127,7 +127,18 @@ def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = Non
     for claim in told.claims:
         mark, colour = MARKS[claim.passed][_plain(stream)], COLOURS[claim.passed]
         claims.add_row(Text(mark, style=colour), Text(_said(claim)))
-    show([Text(told.title or "", style="bold"), table(told), claims], stream)
+    same = [Text(line, style="yellow") for line in alike(told)]
+    show([Text(told.title or "", style="bold"), table(told), *same, claims], stream)
+
+
+def alike(summary: Summary) -> list[str]:
+    """A line for each arm whose life is the same as another's, bit for bit.
+
+    >>> alike(Summary("x", {}, identical=({"arm": "one_block", "than": "alternating", "subjects": 20},)))
+    ['arm one_block: identical to alternating in all 20 subjects']
+    """
+    found = summary.identical
+    return [f"arm {one['arm']}: identical to {one['than']} in all {one['subjects']} subjects" for one in found]
 
 
 def _typed(summary: Summary | Mapping[str, Any]) -> Summary:
@@ -173,6 +184,8 @@ def _said(claim: Claim) -> str:
         found.append(f"expected {brief(claim.expected)}")
     if claim.tolerance:
         found.append(f"within {brief(claim.tolerance)}")
+    if claim.told.get("reason"):
+        found.append(str(claim.told["reason"]))
     if claim.passed is None and claim.value is not None:
         found.append("not judged")
     source = f" [{claim.source}]" if claim.source else ""

@@ -116,6 +116,7 @@ class Summary:
     title: str | None = None
     size: str = "paper"
     paired: tuple[Difference, ...] = ()
+    identical: tuple[Mapping[str, Any], ...] = ()  # {arm, than, subjects}: lives that are bit-equal
     claims: tuple[Claim, ...] = ()
     version: str = ""
     seed: int = 0
@@ -136,6 +137,7 @@ class Summary:
             "size": self.size,
             "arms": {name: arm.entries() for name, arm in self.arms.items()},
             "paired": [difference.entries() for difference in self.paired],
+            "identical": [dict(pair) for pair in self.identical],
             "claims": [claim.entries() for claim in self.claims],
             "version": self.version,
             "seed": self.seed,
@@ -152,6 +154,7 @@ class Summary:
                 title=None if told.get("title") is None else _text(told["title"]),
                 size=_text(told.get("size") or "paper"),
                 paired=tuple(_difference(entry) for entry in _list(told.get("paired"))),
+                identical=tuple(_identical(entry) for entry in _list(told.get("identical"))),
                 claims=tuple(claim_of(entry) for entry in _list(told.get("claims"))),
                 version=_text(told.get("version", "")),
                 seed=_whole(told.get("seed", 0)),
@@ -208,6 +211,10 @@ def _reading(told: Mapping[str, Any]) -> Reading:
 def _difference(told: Mapping[str, Any]) -> Difference:
     reading, a, b = (_text(told[key]) for key in ("reading", "a", "b"))
     return Difference(**_mean(told, 0), reading=reading, a=a, b=b, p=_number(told.get("p")))
+
+
+def _identical(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"arm": _text(told["arm"]), "than": _text(told["than"]), "subjects": _whole(told["subjects"])}
 
 
 def _mean(told: Mapping[str, Any], n: int) -> dict[str, Any]:
