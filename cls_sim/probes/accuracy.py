@@ -6,6 +6,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,6 +19,10 @@ from cls_sim.probes.base import Probe
 from cls_sim.readout.base import Readout
 
 BUDGET = 2**23  # about so many numbers (32 MB) in one forward pass of an evaluation, all subjects together
+
+NEVER = np.iinfo(np.int64).max
+_FIRST: WeakKeyDictionary[Any, tuple[int, np.ndarray]] = WeakKeyDictionary()
+"""World → experiences looked at, and the experience [s, k] at which each subject met each context first."""
 
 Answerer = Callable[[Tensor, "Tensor | None"], Tensor]
 
@@ -275,14 +280,19 @@ def last_lived(life: Any, until: int | None = None) -> Batch:
 
 
 def lived_contexts(life: Any) -> Tensor:
-    """Which contexts a subject has met at the end of a stretch, or now: bool [s, k]."""
-    lived = torch.zeros(life.spec.subjects, life.spec.contexts + 1, dtype=torch.bool, device=life.spec.device)
-    now = int(life.clock.experience.max())
-    for end in [*(end for end in life.world.ends if end < now), now]:
-        context = last_lived(life, end).context
-        lived.scatter_(1, torch.where(context < 0, life.spec.contexts, context), True)  # the last column: not known
-    born = torch.from_numpy(life.clock.experience > 0).to(life.spec.device)
-    return lived[:, :-1] & born[:, None]
+    """Which contexts each subject has met so far: bool [s, k].
+
+    Every experience is looked at once in a life, until all contexts have been met.
+    """
+    clock, device = copy.copy(life.clock), life.spec.device
+    looked, first = _FIRST.get(life.world) or (0, np.full((life.spec.subjects, life.spec.contexts), NEVER))
+    while looked < life.clock.experience.max() and (first == NEVER).any():
+        clock.experience = np.full(life.spec.subjects, looked)
+        context = life.world.contexts_at(clock).cpu().numpy()
+        here = (context[..., None] == np.arange(life.spec.contexts)).any(1)
+        first, looked = np.where((first == NEVER) & here, looked, first), looked + 1
+    _FIRST[life.world] = looked, first
+    return torch.from_numpy(first < life.clock.experience[:, None]).to(device)
 
 
 def _mean(numbers: Tensor, which: Tensor) -> Tensor:
