@@ -46,11 +46,11 @@ class Seen:
 def configured(method: str, **world: Any) -> dict[str, Any]:
     """A method's configuration: a tiny life in which subjects sleep when they need it."""
     cfg = copy.deepcopy(settings(method, "class" if possible(method, "class") else "task"))
-    cfg["world"] |= {"per_context": 8, "batch": 8, **world}
+    cfg["world"] |= {"per_context": 8, "batch": 16, **world}
     if cfg["plasticity"]["_target_"] == "cls_sim.Settling":  # it needs to know how long a night will be
         cfg["plasticity"] = {"_target_": "cls_sim.WakeNight", "wake": 0.0, "night": 0.01}
     if "points" in (cfg["consolidation"].get("objective") or {}):
-        cfg["consolidation"]["objective"]["points"] = 10  # kernels that are easy to invert
+        cfg["consolidation"]["objective"] |= {"points": 10, "jitter": 0.1}  # kernels that are easy to invert
     return cfg | {"rhythm": PRESSURE, "subjects": SUBJECTS, "chunk": None}
 
 

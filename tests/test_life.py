@@ -183,7 +183,7 @@ def test_days_are_counted_from_now_and_end_with_the_world():
     assert trace.moments() == ["day.end"] * 3 + ["life.end"]
     assert list(life.live(days=1))[-1].name == "life.end" and (life.clock.day == 4).all()
     assert life.step() == [] and (life.clock.experience == 25).all(), "a step goes on where a run has stopped"
-    with pytest.raises(cls.Refused, match="days: 7 is more than this world has left; give up to 5.8"):
+    with pytest.raises(cls.Refused, match=r"days: 7 is more than this world has left; give up to 5\.8"):
         cls.run(life, days=7, progress=False)
     cls.run(life, progress=False)
     for more in (life.step, lambda: list(life.live()), lambda: cls.run(life, progress=False)):

@@ -576,6 +576,30 @@ def test_lived_contexts(order: str):
         assert lived.tolist() == [[k < met for k in range(5)], [False] * 5], experience
 
 
+@pytest.mark.parametrize("order", ["sharp", "fuzzy", "recurring", "cumulative", "iid"])
+def test_a_context_is_met_with_the_first_of_its_rows(order: str):
+    """In 0.1 one batch a stretch was looked at: of iid rows one by one, whose contexts are all met soon, two of four."""
+    world = cls.Arrays(
+        x=np.arange(80.0)[:, None], y=np.arange(80) % 8, contexts=4, order=order, per_context=20, batch=1
+    )
+    life, met = small(2, world=world, hippocampus=cls.NoHippocampus()), np.zeros((2, 4), bool)
+    for experience in range(80):
+        assert np.array_equal(room.lived_contexts(life).numpy(), met), experience
+        context = world.next(life.clock).context[:, 0].numpy()
+        met[[0, 1], context] = True
+        life.clock.experience += 1
+    assert met.all()
+    life.clock.experience[:] = [80, 1]
+    assert room.lived_contexts(life).sum(1).tolist() == [4, 1], "each subject at its own time"
+
+
+def test_rows_that_are_not_there_are_not_met():
+    world = cls.Tree()
+    life = small(1, world=world, hippocampus=cls.NoHippocampus(), rhythm=cls.Sleepless(wake=1), replay=cls.Uniform())
+    life.clock.experience[:] = 1
+    assert room.lived_contexts(life).tolist() == [[True, False]]
+
+
 def test_where_the_context_is_told_chance_is_that_of_its_head():
     grades = torch.tensor([[0.5, 0.75, 1.0, 0.5, 0.5]])
     task = small(1, world=cls.Digits(per_context=12, batch=8, scenario="task"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from typing import ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,6 +28,11 @@ from cls_sim.probes.evaluations import (
     shared,
 )
 from cls_sim.readout.base import Readout
+from cls_sim.world.base import World
+
+NEVER = np.iinfo(np.int64).max
+_FIRST: WeakKeyDictionary[World, tuple[int, np.ndarray]] = WeakKeyDictionary()
+"""World → experiences looked at, and the experience [s, k] at which each subject met each context first."""
 
 
 class Accuracy(Asked):
@@ -182,11 +188,16 @@ def last_lived(life: Measured, until: int | None = None) -> Batch:
 
 @shared
 def lived_contexts(life: Measured) -> Tensor:
-    """Which contexts a subject has met at the end of a stretch, or now: bool [s, k]."""
-    lived = torch.zeros(life.spec.subjects, life.spec.contexts + 1, dtype=torch.bool, device=life.spec.device)
-    now = int(life.clock.experience.max())
-    for end in [*(end for end in life.world.ends if end < now), now]:
-        context = last_lived(life, end).context
-        lived.scatter_(1, torch.where(context < 0, life.spec.contexts, context), True)  # the last column: not known
-    born = torch.from_numpy(life.clock.experience > 0).to(life.spec.device)
-    return lived[:, :-1] & born[:, None]
+    """Which contexts each subject has met so far: bool [s, k].
+
+    Every experience is looked at once in a life, until all contexts have been met.
+    """
+    clock, device = copy.copy(life.clock), life.spec.device
+    looked, first = _FIRST.get(life.world) or (0, np.full((life.spec.subjects, life.spec.contexts), NEVER))
+    while looked < life.clock.experience.max() and (first == NEVER).any():
+        clock.experience = np.full(life.spec.subjects, looked)
+        context = life.world.contexts_at(clock).cpu().numpy()
+        here = (context[..., None] == np.arange(life.spec.contexts)).any(1)
+        first, looked = np.where((first == NEVER) & here, looked, first), looked + 1
+    _FIRST[life.world] = looked, first
+    return torch.from_numpy(first < life.clock.experience[:, None]).to(device)

@@ -112,7 +112,6 @@ class Interleaved(Within):
             raise Refused("share", "counts a context's items, and this world has none to count", "give contexts")
         self._spec, self._starts = spec, np.array([0, *spec.ends], np.int64)
         self._context, self._met = stretches(spec)
-        return self.begin_inside("policy", spec)
 
     def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         now = stretch(self._spec, clock)  # [s], from 0

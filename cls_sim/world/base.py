@@ -6,6 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
@@ -30,6 +32,11 @@ class World(Part):
     @abstractmethod
     def next(self, clock: Clock) -> Batch:
         """The experience of each subject at its `clock.experience`: [s, b, …]."""
+
+    def contexts_at(self, clock: Clock) -> Tensor:
+        """The contexts [s, b] of each subject's experience at `clock.experience`; -1: not known, or no such row."""
+        batch = self.next(clock)
+        return torch.where(batch.present(), batch.context, -1)
 
     @abstractmethod
     def exam(self, context: int) -> Batch:

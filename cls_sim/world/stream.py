@@ -195,14 +195,20 @@ class Stream(World):
 
     def next(self, clock: Clock) -> Batch:
         """The experience of each subject at its `clock.experience` (its last one, if its world has ended)."""
+        now, items = self._planned(clock)
+        born = torch.from_numpy(now).to(items.device)[:, None].expand(items.shape)
+        return self._batch(self._learnt, items, born)
+
+    def contexts_at(self, clock: Clock) -> Tensor:
+        return self._learnt.contexts_of(self._planned(clock)[1])
+
+    def _planned(self, clock: Clock) -> tuple[np.ndarray, Tensor]:
+        """The experience [s] that each subject lives now, and its items [s, b]."""
         now = np.minimum(clock.experience, self._plan.shape[1] - 1)
         first = int(now[0])
         if (now == first).all():
-            items = self._plan[:, first].long()
-        else:
-            items = self._plan[self._rows, torch.from_numpy(now).to(self._rows.device)].long()
-        born = torch.from_numpy(now).to(items.device)[:, None].expand(items.shape)
-        return self._batch(self._learnt, items, born)
+            return now, self._plan[:, first].long()
+        return now, self._plan[self._rows, torch.from_numpy(now).to(self._rows.device)].long()
 
     def _batch(
         self, data: Table, items: Tensor, born: Tensor, weight: Tensor | None = None, known: bool = True
