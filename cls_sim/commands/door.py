@@ -28,8 +28,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, text: str | None, settings: Mapping[str, str | None], flags: Sequence[str] = ()):
         form = argparse.RawDescriptionHelpFormatter
-        about = {"prog": prog, "usage": argparse.SUPPRESS, "description": text, "formatter_class": form}
-        super().__init__(**about, add_help=False, allow_abbrev=False)
+        super().__init__(
+            prog=prog,
+            usage=argparse.SUPPRESS,
+            description=text,
+            formatter_class=form,
+            add_help=False,
+            allow_abbrev=False,
+        )
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
         self.add_argument("given", nargs="*", help=argparse.SUPPRESS)
         for name, default in settings.items():
