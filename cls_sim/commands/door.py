@@ -56,7 +56,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Called by argparse where an option lacks its value, or has one too many."""
         found = re.fullmatch(r"argument (\S+): (.*)", message)
-        raise Refused(*(found.groups() if found else (self.prog, message)), f"see {self.prog} --help")
+        name, reason = (found[1], found[2]) if found else (self.prog, message)
+        raise Refused(name, reason, f"see {self.prog} --help")
 
 
 def entered(
