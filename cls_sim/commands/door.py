@@ -28,8 +28,14 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, text: str | None, settings: Mapping[str, str | None], flags: Sequence[str] = ()):
         form = argparse.RawDescriptionHelpFormatter
-        about = {"prog": prog, "usage": argparse.SUPPRESS, "description": text, "formatter_class": form}
-        super().__init__(**about, add_help=False, allow_abbrev=False)
+        super().__init__(
+            prog=prog,
+            usage=argparse.SUPPRESS,
+            description=text,
+            formatter_class=form,
+            add_help=False,
+            allow_abbrev=False,
+        )
         self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
         self.add_argument("given", nargs="*", help=argparse.SUPPRESS)
         for name, default in settings.items():
@@ -50,7 +56,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Called by argparse where an option lacks its value, or has one too many."""
         found = re.fullmatch(r"argument (\S+): (.*)", message)
-        raise Refused(*(found.groups() if found else (self.prog, message)), f"see {self.prog} --help")
+        name, reason = (found[1], found[2]) if found else (self.prog, message)
+        raise Refused(name, reason, f"see {self.prog} --help")
 
 
 def entered(

@@ -141,7 +141,7 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         f"{len(judged)} claims judged, {held} hold, {len(judged) - held} do not; {len(tried)} were tried without their "
         f"mechanism, {sum(bool(row.off) for row in tried)} of them then failed.",
         "",
-        *table(HEADS, (map(_cell, row.cells()) for row in found)),
+        *table(HEADS, ([_cell(cell) for cell in row.cells()] for row in found)),
     ]
     return "\n".join(page)
 
