@@ -28,12 +28,14 @@ def _loader() -> Any:
     slow = get_yaml_loader()
     if not yaml.__with_libyaml__:
         return slow
+    parser: Any = yaml.CSafeLoader.__mro__[1]  # the fast one
 
     def start(loader: Any, stream: str) -> None:
-        for base in (yaml.cyaml.CParser, yaml.constructor.SafeConstructor, yaml.resolver.Resolver):
-            base.__init__(loader, *((stream,) if base is yaml.cyaml.CParser else ()))
+        parser.__init__(loader, stream)
+        yaml.constructor.SafeConstructor.__init__(loader)
+        yaml.resolver.Resolver.__init__(loader)
 
-    return type("Loader", (yaml.cyaml.CParser, slow), {"__init__": start})
+    return type("Loader", (parser, slow), {"__init__": start})
 
 
 def page(file: Path) -> Page:
