@@ -25,7 +25,7 @@ from cls_sim.sinks import print_protocol
 
 RUN = (
     *("experiment=split_mnist", "world=digits", "size=small", "scenario=class", "subjects=5", "chunk=null"),
-    *("world.per_context=16", "world.batch=16", "neocortex.hidden=[16]", "rhythm.wake=4", "+world.test=0.15"),
+    *("world.per_context=16", "world.batch=16", "neocortex.hidden=[16]", "+world.test=0.15"),
     *("plasticity.wake=0.01", "probes=classification", "figures=null"),
 )
 

@@ -82,6 +82,8 @@ def _home(out: list[str]) -> Path:
     if not out:
         return (Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid():x}").absolute()
     home = Path(screen.path("out", out[-1])).absolute()
+    if "${" in str(home):
+        raise Refused("out", f"{home} refers to another key", "name the folder of a sweep in full")
     if home.exists() and not (home / BOOK).is_file() and (not home.is_dir() or any(home.iterdir())):
         raise Refused("out", f"{home} exists, is not empty and is no sweep", "name a new folder, or a sweep's own")
     return home

@@ -55,8 +55,8 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
     >>> treatment(arms, "b").overrides, treatment(arms, "c").overrides, treatment(arms, "c").at
     (['seed=1', 'days=2'], ['seed=1', 'days=2'], 3.0)
     """
-    key, given = f"arm.{name}", arms[name]
-    given = {DO: given} if isinstance(given, list) else given
+    key = f"arm.{name}"
+    given: Any = {DO: arms[name]} if isinstance(arms[name], list) else arms[name]
     if not isinstance(given, dict):
         raise Refused(key, "is neither a list of overrides nor a mapping", f"write {{{', '.join(KEYS)}}}")
     for odd in given:

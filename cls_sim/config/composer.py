@@ -109,7 +109,7 @@ class Composer:
         owned = {group: name for default in tree.pop("defaults") for group, name in default.items()}
         choices, body = self.file("experiment", tenants.get("experiment") or owned.pop("experiment"))
         owned |= choices
-        for group, name in (owned | tenants).items():
+        for group, name in {**owned, **tenants}.items():
             if group in GROUPS and name is not None:
                 file, own = self.file(group, name)[1], body.get(group, {})
                 swapped = group in ROOMS and name != owned[group]

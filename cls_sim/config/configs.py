@@ -142,10 +142,10 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
         return {method["name"]: Treatment([])}
     arms = cfg["arm"] or {"life": []}
     every = {name: treatment(arms, name) for name in arms}
-    wanted = cfg["arms"]
+    wanted: Any = cfg["arms"]
     if wanted is None:
         wanted = [n for n, t in every.items() if t.possible(scenario) and t.size in (None, cfg["size"])]
-    wanted = [wanted] if isinstance(wanted, str) else wanted
+    wanted = [wanted] if isinstance(wanted, str) else [*wanted] if isinstance(wanted, list) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
@@ -154,7 +154,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
         if not every[name].possible(scenario):
             fitting = " or ".join(every[name].scenarios)
             raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={fitting}")
-        wanted += {every[name].origin} - {None, *wanted}
+        wanted += [origin for origin in [every[name].origin] if origin not in (None, *wanted)]
     return {name: asked for name, asked in every.items() if name in wanted}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from cls_sim.config.screen import DEEPEST, text
+from cls_sim.config.screen import DEEPEST
 from cls_sim.core.errors import Refused, suggest
 
 LARGEST = 2**18  # bytes of a file
@@ -25,21 +25,17 @@ def _loader() -> Any:
     """OmegaConf's rules for YAML (1e5 is a number, no key twice), read by the fast parser where there is one."""
     from omegaconf._utils import get_yaml_loader
 
-    slow, fast = get_yaml_loader(), getattr(yaml, "CSafeLoader", None)
-    if fast is None:
+    slow = get_yaml_loader()
+    if not yaml.__with_libyaml__:
         return slow
-    rules = ("yaml_implicit_resolvers", "yaml_constructors")
-    return type("Loader", (fast,), {name: getattr(slow, name) for name in rules} | {"construct_mapping": _once})
+    parser: Any = yaml.CSafeLoader.__mro__[1]  # the fast one
 
+    def start(loader: Any, stream: str) -> None:
+        parser.__init__(loader, stream)
+        yaml.constructor.SafeConstructor.__init__(loader)
+        yaml.resolver.Resolver.__init__(loader)
 
-def _once(loader: Any, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-    """A mapping in which no key stands twice."""
-    seen: set[str] = set()
-    for key, _ in node.value:
-        if key.tag == yaml.resolver.BaseResolver.DEFAULT_SCALAR_TAG and key.value in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"found duplicate key {key.value}", key.start_mark)
-        seen.add(str(key.value))
-    return yaml.constructor.SafeConstructor.construct_mapping(loader, node, deep)
+    return type("Loader", (parser, slow), {"__init__": start})
 
 
 def page(file: Path) -> Page:
@@ -58,7 +54,6 @@ def page(file: Path) -> Page:
     tree = {} if tree is None else tree
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise Refused(where, "is no mapping of names", "write key: value")
-    _texts(where, tree)
     package = PACKAGE.match(content)
     return tree, package and package[1]
 
@@ -116,10 +111,3 @@ def _measure(where: str, content: str) -> None:
         open_[-1] = anchor, sofar + size
         if len(open_) > DEEPEST or sofar + size > MOST:
             raise Refused(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")
-
-
-def _texts(key: str, node: Any) -> None:
-    if isinstance(node, str):
-        text(key, node)
-    for one in [*node, *node.values()] if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _texts(key, one)
