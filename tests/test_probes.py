@@ -584,20 +584,20 @@ def test_a_context_is_met_with_the_first_of_its_rows(order: str):
     )
     life, met = small(2, world=world, hippocampus=cls.NoHippocampus()), np.zeros((2, 4), bool)
     for experience in range(80):
-        assert np.array_equal(room.lived_contexts(life).numpy(), met), experience
+        assert np.array_equal(accuracy.lived_contexts(life).numpy(), met), experience
         context = world.next(life.clock).context[:, 0].numpy()
         met[[0, 1], context] = True
         life.clock.experience += 1
     assert met.all()
     life.clock.experience[:] = [80, 1]
-    assert room.lived_contexts(life).sum(1).tolist() == [4, 1], "each subject at its own time"
+    assert accuracy.lived_contexts(life).sum(1).tolist() == [4, 1], "each subject at its own time"
 
 
 def test_rows_that_are_not_there_are_not_met():
     world = cls.Tree()
     life = small(1, world=world, hippocampus=cls.NoHippocampus(), rhythm=cls.Sleepless(wake=1), replay=cls.Uniform())
     life.clock.experience[:] = 1
-    assert room.lived_contexts(life).tolist() == [[True, False]]
+    assert accuracy.lived_contexts(life).tolist() == [[True, False]]
 
 
 def test_where_the_context_is_told_chance_is_that_of_its_head():
