@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from cls_sim.storage.derived import readings
 from cls_sim.storage.disk import read, write
 from cls_sim.storage.folder import config_hash
 from cls_sim.storage.trace import Trace
+
+COSTS = ("cls_sim.Dose", "cls_sim.Passes", "cls_sim.ExtraBytes")
 
 __all__ = ["Job", "draw", "fingerprint", "jobs", "live", "perform", "readings", "run", "summarise", "traces"]
 
@@ -179,7 +181,7 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
             paired.append({"reading": main, "a": first, "b": other, **_numbers(e), "p": e.p})
     cfg, values = experiment.cfg, {name: readings(trace) for name, trace in lived.items()}
     origins = {name: arm.origin for name, arm in experiment.arms.items()}
-    same = identical(lived, learnt, origins)
+    same = identical(lived, learnt, origins, _costs(experiment))
     return {
         "schema": 1,
         "experiment": experiment.name,
@@ -196,22 +198,31 @@ def summarise(experiment: Experiment, folder: Path) -> dict[str, Any]:
 
 
 def identical(
-    lived: Mapping[str, Trace], learnt: Mapping[str, Any], origins: Mapping[str, str | None]
+    lived: Mapping[str, Trace],
+    learnt: Mapping[str, Any],
+    origins: Mapping[str, str | None],
+    costs: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Arms whose lives are bit-equal in all subjects, in what was read and in what was learnt at the end.
+    """Arms whose lives are bit-equal in all subjects, in what was learnt at the end and in every reading but `costs`.
 
     Each is beside its origin where that is one of them, else beside the first of them.
     """
     groups: dict[Any, list[str]] = {}
     for name, trace in lived.items():
         if len(lived) > 1 and None not in learnt[name]:
-            groups.setdefault((trace.digest(), *learnt[name]), []).append(name)
+            groups.setdefault((trace.digest(costs), *learnt[name]), []).append(name)
     found = []
     for first, *others in groups.values():
         for name in others:
             than = origins[name] if origins[name] in (first, *others) else first
             found.append({"arm": name, "than": than, "subjects": lived[name].subjects})
     return found
+
+
+def _costs(experiment: Experiment) -> set[str]:
+    """The readings that count what a life costs, which differ where a step at rate 0 is a step without rows."""
+    probes = {name: cfg for arm in experiment.arms.values() for name, cfg in (arm.cfg["probes"] or {}).items() if cfg}
+    return {name for name, cfg in probes.items() if cfg["_target_"] in COSTS}
 
 
 def _jobs_of(experiment: Experiment, arm: str) -> list[Job]:
