@@ -20,6 +20,7 @@ from cls_sim.life import Life
 from cls_sim.running import engines
 from cls_sim.running.checkpointed import begun, branched, save_every
 from cls_sim.running.finite import FiniteCheck
+from cls_sim.running.identical import identical
 from cls_sim.running.job import Job, jobs
 from cls_sim.running.jobs import cost, fingerprint, live
 from cls_sim.sinks.wandb_run import show
@@ -223,7 +224,7 @@ def summarise(outcome: Outcome) -> Summary:
             continue
         e = statistics.paired(outcome.readings[first][main], outcome.readings[other][main])
         paired.append(Difference(**_numbers(e), reading=main, a=first, b=other, p=e.p))
-    same = identical(traces, learnt, {name: arm.origin for name, arm in outcome.experiment.arms.items()})
+    same = identical(outcome.experiment, traces, learnt)
     judged = claims.judge(cfg["claims"] or {}, traces, outcome.readings, cfg, same)
     return Summary(
         experiment=outcome.experiment.name,
@@ -237,25 +238,6 @@ def summarise(outcome: Outcome) -> Summary:
         seed=cfg["seed"],
         config_sha256=config_hash(outcome.experiment),
     )
-
-
-def identical(
-    traces: Mapping[str, Trace], learnt: Mapping[str, list[Any]], origins: Mapping[str, str | None]
-) -> list[dict[str, Any]]:
-    """Arms whose lives are bit-equal in all subjects, in every reading and in what was learnt at the end.
-
-    Each is beside its origin where that is one of them, else beside the first of them.
-    """
-    groups: dict[Any, list[str]] = {}
-    for name, trace in traces.items():
-        if len(traces) > 1 and None not in learnt[name]:
-            groups.setdefault((trace.digest(), *learnt[name]), []).append(name)
-    found = []
-    for first, *others in groups.values():
-        for name in others:
-            than = origins[name] if origins[name] in (first, *others) else first
-            found.append({"arm": name, "than": than, "subjects": traces[name].subjects})
-    return found
 
 
 def _numbers(e: statistics.Estimate) -> dict[str, Any]:

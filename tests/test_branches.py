@@ -1,0 +1,187 @@
+"""What a part announces when a branch brings it in is heard by every other part, or refused in one line.
+
+Version 0.1 dropped it: `one_block` of singh_2022_stages lived the nights of the arm that it left, in all subjects.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import cls_sim as cls
+from cls_sim.config import configs
+from cls_sim.core.announce import FOR_LIFE, same
+from cls_sim.core.errors import Refused
+from cls_sim.core.part import Part
+from cls_sim.running.runs import identical
+from tests.lives import live, small
+
+BRANCHING = sorted(
+    file.stem for file in (configs.conf_dir() / "experiment").glob("*.yaml") if "{from: " in file.read_text()
+)
+TICKS = 12
+
+
+def tables(part: Part) -> dict[str, Any]:
+    """Everything that a part holds and that is no state, no draws and no function: settings and derived tables."""
+    state, found = {**part.state(), "changed": None}, {}
+    for name, value in vars(part).items():
+        if isinstance(value, Part):
+            found |= {f"{name}.{inner}": table for inner, table in tables(value).items()}
+        elif name not in state and isinstance(value, (int, float, str, tuple, np.ndarray, torch.Tensor, cls.Spec)):
+            found[name] = value
+    return found
+
+
+def equal(a: Any, b: Any) -> bool:
+    if isinstance(a, cls.Spec):
+        return isinstance(b, cls.Spec) and same(plain(a), plain(b))
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
+    if isinstance(a, (np.ndarray, torch.Tensor)):
+        return type(a) is type(b) and bool((torch.as_tensor(a) == torch.as_tensor(b)).all())
+    return a == b
+
+
+def plain(spec: cls.Spec) -> cls.Spec:
+    """A spec without the functions of other parts."""
+    return cls.Spec(**vars(spec) | {"due": None, "weighed": None})
+
+
+def settings(room: str, cfg: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every setting of a room, changed: its name, and the configuration."""
+    for name, value in cfg.items():
+        if isinstance(value, dict):
+            for key, changed in settings(room, value, (*path, name)):
+                yield key, cfg | {name: changed}
+        elif isinstance(value, bool):
+            yield ".".join((room, *path, name)), cfg | {name: not value}
+        elif isinstance(value, (int, float)):
+            yield ".".join((room, *path, name)), cfg | {name: value * 2 if value else 1}
+
+
+@pytest.mark.parametrize("experiment", BRANCHING)
+def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str):
+    """Each setting of the arm that others leave, changed alone by a branch: where it changes what is announced, every
+    other part has the tables of a life born with it, and the state that it had."""
+    arms = configs.read([f"experiment={experiment}", "size=small"]).arms
+    origin = next(arms[arm.origin] for arm in arms.values() if arm.origin).cfg
+    life, tried = live(configs.make_life(origin, 2, origin["seed"]), TICKS), 0
+    for room in ("rhythm", "neocortex", "hippocampus"):
+        for key, cfg in settings(room, origin[room]):
+            try:
+                born = configs.make_life(origin | {room: cfg}, 2, origin["seed"])
+            except Refused:
+                continue
+            if same(plain(born.spec), plain(life.spec)):
+                continue
+            tried += 1
+            change = {room: configs.make(room, cfg)}
+            if any(not equal(getattr(born.spec, name), getattr(life.spec, name)) for name in FOR_LIFE):
+                with pytest.raises(Refused, match=f"^{room}: announces .* in a life of .*; keep .*, or live this arm"):
+                    life.twin(**change)
+                continue
+            twin = life.twin(**change)
+            for other in set(cls.ROOMS) - {room}:
+                mine = getattr(twin, other)
+                assert equal(tables(mine), tables(getattr(born, other))), (key, other)
+                assert equal(mine.state(), getattr(life, other).state()), (key, other)
+            live(twin, life.clock.tick + TICKS)
+    assert tried, "something that is announced was changed"
+
+
+def test_other_nights_of_sleep_stages_are_other_lives():
+    """The arm of singh_2022_stages, with half the subjects: one block a night is worse for the old list."""
+    study = cls.study("experiment=singh_2022_stages", "subjects=4", "arms=[alternating,one_block]")
+    assert study.summary["identical"] == []
+    old = {name: trace.last("accuracy")[:, 0] for name, trace in study.traces.items()}
+    assert (old["one_block"] < old["alternating"] - 0.1).all()
+
+
+def test_memories_kept_from_replay_are_kept_by_all():
+    life = live(small(2, hippocampus=cls.Store(capacity=20)), 20)
+    before = copy.deepcopy(life.state())
+    twin = life.twin(rhythm=cls.Validated(wake=6, share=0.25))
+    assert twin.spec.held_out == twin.hippocampus.spec.held_out == twin.replay._held_out == 0.25  # pyright: ignore
+    assert life.replay._held_out == life.spec.held_out == 0.0, "the life that was left has not changed"  # pyright: ignore
+    for room in set(cls.ROOMS) - {"rhythm"}:
+        assert equal(getattr(twin, room).state(), before[room]), room
+    both = life.twin(rhythm=cls.Validated(wake=6, share=0.25), hippocampus=lambda h: cls.Lesion(h, fraction=0.5))
+    assert both.hippocampus.hippocampus.spec.held_out == 0.25
+    assert both.hippocampus.traces().alive.sum() < life.hippocampus.traces().alive.sum()
+    live(both, 40)
+
+
+def test_probes_hear_it_too():
+    probe = cls.NightContent()
+    life = live(small(1, probes={"night": probe}), 4)
+    heard = []
+    type(probe).begin, kept = lambda self, spec: heard.append(spec) or spec, type(probe).begin
+    try:
+        life.twin(hippocampus=cls.Lesion)
+        assert not heard
+        life.twin(rhythm=cls.Validated(wake=6, share=0.25))
+    finally:
+        type(probe).begin = kept
+    assert [spec.held_out for spec in heard] == [0.25]
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"rhythm": cls.Nights(wake=12, night=5)}, "rhythm: announces per_day=12 in a life of per_day=6, but ages in"),
+        ({"world": cls.Digits(per_context=12, contexts=2)}, "world: announces contexts=2 in a life of contexts=5"),
+        ({"neocortex": cls.Mlp(hidden=[16])}, "neocortex: announces features=16 in a life of features=32"),
+        ({"world": cls.Digits(per_context=12, batch=8, scenario="domain")}, "world: announces outputs=2"),
+        ({"dream": cls.Uniform()}, "dream: is no part of a life; change one of world, rhythm"),
+    ],
+)
+def test_what_holds_for_life_is_refused_in_one_line(change: dict[str, Part], told: str):
+    with pytest.raises(Refused) as caught:
+        live(small(2), 8).twin(**change)
+    assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
+
+
+# -- arms that are one life --------------------------------------------------------------------------------------
+
+
+def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_path):
+    """In interventions, replay that is lost and a rate of 0 are the same but for the dose: nothing is learnt any more."""
+    found = cls.study("experiment=interventions", "size=small", "subjects=2", "arms=[intact,disrupted,closed]")
+    assert found.summary["identical"] == [{"arm": "closed", "than": "disrupted", "subjects": 2}]
+    assert "arm closed: identical to disrupted in all 2 subjects" in repr(found)
+
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "twice.yaml").write_text(
+        "# @package _global_\n"
+        "defaults: [digits]\n"
+        "arm: {again: {from: cls, at: 2d, do: [rhythm.night=100]}, other: {from: cls, at: 2d, do: [rhythm.night=10]}}\n"
+        "claims:\n"
+        "  same: {is: better, arm: again, than: cls, by: -1.0}\n"
+        "  another: {is: better, arm: other, than: cls, by: -1.0}\n"
+    )
+    told = cls.study(
+        *("experiment=twice", "size=small", "subjects=3", "seed=1000", "days=3", "arms=[cls,again,other]"),
+        folders=[str(tmp_path)],
+    )
+    night = told.summary
+    assert night["identical"] == [{"arm": "again", "than": "cls", "subjects": 3}], night["identical"]
+    claims = {claim["name"]: claim for claim in night["claims"]}
+    assert claims["same"]["passed"] is False
+    assert claims["same"]["reason"] == "again and cls are identical in all 3 subjects"
+    assert "reason" not in claims["another"]
+
+
+def test_the_same_readings_of_other_lives_are_not_identical():
+    """Two arms may both be perfect: what was learnt tells them apart."""
+    trace = cls.run(small(2, probes={"accuracy": cls.Accuracy()}), days=1, progress=False)
+    arms = {"one": trace, "other": trace, "third": trace}
+    found = identical(
+        arms, {"one": ["a"], "other": ["b"], "third": ["b"]}, {"one": None, "other": "one", "third": "one"}
+    )
+    assert found == [{"arm": "third", "than": "other", "subjects": 2}]
