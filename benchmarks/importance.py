@@ -9,7 +9,7 @@ from statistics import median
 
 import numpy as np
 
-import cls_sim as cls
+import cls_sim as cs
 from benchmarks.steps import Figure
 from benchmarks.work import works
 
@@ -20,24 +20,24 @@ def importance_figures(repetitions: int = 3) -> list[Figure]:
     """Of each importance, its share of the training of a context; 784-400-400-10, class scenario, batches of 128."""
     work = replace(works()["w1"], old=0)
     world = work.world(per_context=100, batch=128)
-    life = cls.Life(
+    life = cs.Life(
         world=world,
-        neocortex=cls.Mlp(hidden=work.hidden),
-        hippocampus=cls.NoHippocampus(),
-        rhythm=cls.Sleepless(wake=100),
-        plasticity=cls.Constant(rate=1e-3),
-        replay=cls.Uniform(batch=1),
+        neocortex=cs.Mlp(hidden=work.hidden),
+        hippocampus=cs.NoHippocampus(),
+        rhythm=cs.Sleepless(experiences_per_day=100),
+        plasticity=cs.Constant(rate=1e-3),
+        replay=cs.Uniform(batch=1),
     )
     for _ in range(40):
         life.step()
     kinds = {
-        "exact": (cls.Fisher(labels="exact"), 0.12),
-        "empirical": (cls.Fisher(labels="empirical"), 0.04),
-        "sampled": (cls.Fisher(labels="sampled"), 0.04),
-        "sensitivity (MAS)": (cls.Sensitivity(), 0.04),
+        "exact": (cs.Fisher(labels="exact"), 0.12),
+        "empirical": (cs.Fisher(labels="empirical"), 0.04),
+        "sampled": (cs.Fisher(labels="sampled"), 0.04),
+        "sensitivity (MAS)": (cs.OutputSensitivity(), 0.04),
     }
     for kind, _ in kinds.values():
-        kind.begin(life.spec)
+        kind.setup(life.spec)
     times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in kinds}
     clock = copy.deepcopy(life.clock)
     clock.experience[:] = world.ends[0]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import cls_sim as cls
+import cls_sim as cs
 from benchmarks.steps import Figure
 from cls_sim.core.part import Spec
 
@@ -25,8 +25,8 @@ def recall_figures(stored: tuple[int, ...] = (10_000, 100_000, 1_000_000), repea
 
 def _figures(n: int, repeats: int) -> list[Figure]:
     codes, cues = _codes(n)
-    store = _remembering(cls.Store(capacity=n), codes)
-    hopfield = _remembering(cls.Trisynaptic(capacity=n, ca3=cls.ModernHopfield(beta=BETA, updates=1)), codes)
+    store = _remembering(cs.Store(capacity=n), codes)
+    hopfield = _remembering(cs.Trisynaptic(capacity=n, ca3=cs.ModernHopfield(beta=BETA, updates=1)), codes)
     works = [lambda: _by_hand(codes[0], cues[0]), lambda: store.recall(cues), lambda: hopfield.recall(cues)]
     limit, nearest, softmax = _in_turns(works, repeats)
     return [
@@ -37,7 +37,7 @@ def _figures(n: int, repeats: int) -> list[Figure]:
 
 def _remembering(memory: Any, codes: Tensor) -> Any:
     """A memory that holds these codes [1, n, x]."""
-    memory.begin(Spec(inputs=(WIDTH,), outputs=2))
+    memory.setup(Spec(inputs=(WIDTH,), outputs=2))
     n = codes.shape[1]
     memory.content[:, :n], memory.mark[:, :n, 0], memory.what[:, :n] = codes, 0, 0
     if hasattr(memory, "strength"):

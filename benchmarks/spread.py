@@ -10,7 +10,13 @@ from statistics import median
 
 from benchmarks.steps import Figure
 
-JOB = ["experiment=digits", "arms=[cls]", "subjects=8", "chunk=4", "rhythm.night=3500"]  # about a minute of one core
+JOB = [
+    "experiment=digits",
+    "arms=[cls]",
+    "subjects=8",
+    "chunk=4",
+    "rhythm.steps_per_night=3500",
+]  # about a minute of one core
 
 
 def spread_figure(repetitions: int = 3) -> Figure:

@@ -31,9 +31,9 @@ PROTOCOL: dict[str, Any] = {
     "subjects": 2,
     "seed": 1,
     "world.per_context": 200,
-    "rhythm.wake": 200,
+    "rhythm.experiences_per_day": 200,
     "world.validation": 0.1,
-    "world.examined": "validation",
+    "world.eval_split": "validation",
     "neocortex.hidden": [100, 100],
 }
 
@@ -51,9 +51,9 @@ GRIDS: dict[str, tuple[tuple[str, ...], dict[str, list[Any]]]] = {
     "derpp": (ALL, {"consolidation.objective.alpha": [0.1, 0.5, 1.0], "consolidation.objective.beta": [0.5, 1.0]}),
     "gem": (ALL, {"consolidation.margin": [0.0, 0.1, 0.5, 1.0]}),
     "rwalk": (ALL, {"consolidation.penalty.strength": [0.1, 1.0, 10.0, 100.0, 1000.0]}),
-    "mir": (ALL, {"replay.policy.by.step": [0.01, 0.1, 1.0], "replay.policy.power": [1.0, 2.0]}),
+    "mir": (ALL, {"replay.policy.preference.step": [0.01, 0.1, 1.0], "replay.policy.power": [1.0, 2.0]}),
     "gss": (ALL, {"replay.share": ["contexts", 0.25, 0.5, 0.75]}),
-    "growing": (TASK, {"neocortex.enough": [0.01, 0.05, 0.2]}),
+    "growing": (TASK, {"neocortex.loss_threshold": [0.01, 0.05, 0.2]}),
 }
 
 
@@ -89,11 +89,11 @@ def settings(method: str) -> list[dict[str, Any]]:
 
 def lived(method: str, scenario: str, setting: dict[str, Any]) -> float:
     """The mean accuracy on the kept images of all contexts, after the last."""
-    from cls_sim.config import configs
+    from cls_sim.config import experiments
 
     where = {"method": method, "scenario": scenario}
     overrides = [f"{key}={value}".replace(" ", "") for key, value in (PROTOCOL | where).items()]
-    cfg = copy.deepcopy(next(iter(configs.read(overrides).arms.values())).cfg)
+    cfg = copy.deepcopy(next(iter(experiments.read(overrides).arms.values())).cfg)
     for key, value in setting.items():
         *rooms, last = key.split(".")
         place = cfg
@@ -101,7 +101,7 @@ def lived(method: str, scenario: str, setting: dict[str, Any]) -> float:
             place = place[room]
         assert last in place, key
         place[last] = value
-    life = configs.make_life(cfg, PROTOCOL["subjects"], PROTOCOL["seed"])
+    life = experiments.make_life(cfg, PROTOCOL["subjects"], PROTOCOL["seed"])
     for moment in life.live():
         if moment.name == "life.end":
             return float(life.measure(moment)["accuracy"].mean())

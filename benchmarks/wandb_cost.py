@@ -63,8 +63,8 @@ class Baton:
 
 def pair(offline_first: bool = False) -> dict[str, float]:
     """CPU seconds of two equal lives: `off` without W&B; with it `life`, its own process, and `all`."""
-    from cls_sim.config import configs
-    from cls_sim.core import signals as interrupts
+    from cls_sim.config import experiments
+    from cls_sim.core import signals
     from cls_sim.running import job as all_jobs
     from cls_sim.running import jobs
     from cls_sim.sinks.wandb_run import WandbRun
@@ -74,10 +74,10 @@ def pair(offline_first: bool = False) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as place, jobs._one_thread(), ExitStack() as stack:
         lives: dict[str, Any] = {}
         for mode in ("off", "offline"):
-            experiment = configs.read([*RUN, f"wandb={mode}", f"out={place}/{mode}"])
+            experiment = experiments.read([*RUN, f"wandb={mode}", f"out={place}/{mode}"])
             (job,) = all_jobs.jobs(experiment)[0]
             folder = stack.enter_context(opened(experiment))
-            lives[mode] = kept = jobs.CheckpointedLife(job, folder, interrupts.Ear())
+            lives[mode] = kept = jobs.CheckpointedLife(job, folder, signals.SignalHandler())
             kept.wandb_run = stack.enter_context(WandbRun(mode, folder, job.name, job.arm.cfg, kept.trace))
         children = _started(lives["offline"].wandb_run)
         place_of_both = set(list(os.sched_getaffinity(0))[:1]) if hasattr(os, "sched_getaffinity") else set()

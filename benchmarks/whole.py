@@ -22,14 +22,14 @@ for _ in range(5):
 """
 OURS = """
 import torch; torch.set_num_threads(1)
-import cls_sim as cls
+import cls_sim as cs
 from benchmarks.work import works
-life = works()["w1"].life({steps}, probes={{"accuracy": cls.Accuracy().at("context.end")}})
-print(cls.run(life, progress=False).last("accuracy"))
+life = works()["w1"].life({steps}, probes={{"accuracy": cs.Accuracy().at("context.end")}})
+print(cs.run(life, progress=False).last("accuracy"))
 """
 IMPORTS = "import torch, hydra"
 FIRST_STEP = """
-from cls_sim.config.configs import build
+from cls_sim.config.experiments import build
 build("experiment=digits", "subjects=1").step()
 """
 

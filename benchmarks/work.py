@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
@@ -39,18 +39,18 @@ class Work:
     def data(self) -> Data:
         return self.world().data()
 
-    def life(self, per_context: int, **others) -> cls.Life:
+    def life(self, per_context: int, **others) -> cs.Life:
         """Experience replay awake, half new and half old, out of a reservoir."""
-        return cls.Life(
+        return cs.Life(
             subjects=self.subjects,
             world=self.world(per_context=per_context, batch=self.new),
-            neocortex=cls.Mlp(hidden=self.hidden),
-            hippocampus=cls.Store(capacity=self.capacity, keep="reservoir"),
-            rhythm=cls.Sleepless(wake=100),
-            plasticity=cls.Constant(rate=self.rate),
-            replay=cls.Interleaved(cls.Uniform(batch=self.old), share=0.5, only_old=False),
-            consolidation=cls.Descent(rule=cls.Adam()),
-            readout=cls.Cortex(),
+            neocortex=cs.Mlp(hidden=self.hidden),
+            hippocampus=cs.Store(capacity=self.capacity, eviction="reservoir"),
+            rhythm=cs.Sleepless(experiences_per_day=100),
+            plasticity=cs.Constant(rate=self.rate),
+            replay=cs.Interleaved(cs.Uniform(batch=self.old), share=0.5, only_old=False),
+            consolidation=cs.Descent(optimizer=cs.Adam()),
+            readout=cs.CortexReadout(),
             **others,
         )
 
@@ -77,9 +77,9 @@ def at_hand() -> bool:
 @cache
 def works() -> dict[str, Work]:
     """The works by name, on MNIST or on its stand-in."""
-    mnist = cls.Mnist if at_hand() else Noise
+    mnist = cs.Mnist if at_hand() else Noise
     return {
         "w1": Work("784-400-400-10, 128 + 128", mnist, (400, 400), 128, 128, subjects=1, steps=60, target=1.15),
         "narrow": Work("784-100-100-10, 10 + 10", mnist, (100, 100), 10, 10, subjects=32, steps=60, target=1 / 2),
-        "small": Work("64-64-10, 16 + 16", cls.Digits, (64,), 16, 16, subjects=32, steps=150, target=1 / 8),
+        "small": Work("64-64-10, 16 + 16", cs.Digits, (64,), 16, 16, subjects=32, steps=150, target=1 / 8),
     }

@@ -1,7 +1,7 @@
 """cls_sim: a laboratory for complementary learning systems.
 
 The public vocabulary is the table below (name → module); a name is imported when it is first used, so that
-`cls-sim --help` needs no torch.  A new tenant adds its line here; `make stub` then adds it
+`cls-sim --help` needs no torch.  A new option adds its line here; `make stub` then adds it
 to the static types of __init__.pyi.
 """
 
@@ -12,21 +12,21 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-ROOMS = ("world", "rhythm", "plasticity", "neocortex", "hippocampus", "replay", "consolidation", "readout")
-"""The rooms of a life, in the order in which their tenants begin."""
+PART_KINDS = ("world", "rhythm", "plasticity", "neocortex", "hippocampus", "replay", "consolidation", "readout")
+"""The kinds of part of a life, in the order in which they are set up."""
 
 VOCABULARY = {
     # life
     "Life": "life",
     "run": "running.runs",
-    "build": "config.configs",
+    "build": "config.experiments",
     "study": "running.studies",
     "figures": "figures",
     "statistics": "statistics",
     "theory": "theory",
     "Batch": "core.batch",
     "Spec": "core.part",
-    "Refused": "core.errors",
+    "ConfigError": "core.errors",
     # worlds
     "World": "world.base",
     "Digits": "world.digits",
@@ -65,13 +65,13 @@ VOCABULARY = {
     "Indexed": "hippocampus.indexed",
     "Autoencoder": "hippocampus.autoencoder",
     "Trisynaptic": "hippocampus.trisynaptic",
-    "Winners": "hippocampus.dentate",
+    "KWinners": "hippocampus.dentate",
     "Index": "hippocampus.dentate",
     "Attractor": "hippocampus.attractor",
     "ModernHopfield": "hippocampus.hopfield",
     "DreamingHopfield": "hippocampus.hopfield",
     "Coarse": "hippocampus.codes",
-    "Grams": "hippocampus.codes",
+    "NGrams": "hippocampus.codes",
     "Operator": "hippocampus.operator",
     "NoHippocampus": "hippocampus.none",
     "Lesion": "hippocampus.wraps",
@@ -94,14 +94,14 @@ VOCABULARY = {
     "Relational": "neocortex.relational",
     # plasticity
     "Plasticity": "plasticity.base",
-    "Constant": "plasticity.ages",
-    "Exponential": "plasticity.ages",
-    "PowerLaw": "plasticity.ages",
-    "CriticalPeriod": "plasticity.ages",
-    "Allowance": "plasticity.ages",
-    "WakeNight": "plasticity.hours",
-    "Settling": "plasticity.hours",
-    "StageRates": "plasticity.hours",
+    "Constant": "plasticity.by_age",
+    "Exponential": "plasticity.by_age",
+    "PowerLaw": "plasticity.by_age",
+    "CriticalPeriod": "plasticity.by_age",
+    "DoseLimited": "plasticity.by_age",
+    "WakeNight": "plasticity.by_state",
+    "NightlyDecay": "plasticity.by_state",
+    "StageRates": "plasticity.by_state",
     "Modulated": "plasticity.wraps",
     # rhythm
     "Rhythm": "rhythm.base",
@@ -111,24 +111,24 @@ VOCABULARY = {
     "ContextNights": "rhythm.nights",
     "Naps": "rhythm.nights",
     "NremRem": "rhythm.nights",
-    "Pressure": "rhythm.needed",
-    "Validated": "rhythm.stopped",
-    "Estimated": "rhythm.stopped",
+    "Pressure": "rhythm.pressure",
+    "Validated": "rhythm.early_stopping",
+    "Estimated": "rhythm.early_stopping",
     "Deprived": "rhythm.nights",
     # replay
     "Replay": "replay.base",
     "Uniform": "replay.stored",
     "Recent": "replay.stored",
     "OldNew": "replay.stored",
-    "Everything": "replay.stored",
-    "Settled": "replay.told",
+    "FullBatch": "replay.stored",
+    "Reencoded": "replay.reencoded",
     "Dreamed": "replay.dreamed",
     "Shuffled": "replay.wraps",
-    "Inferred": "replay.told",
+    "Inferred": "replay.reencoded",
     "Pseudorehearsal": "replay.pseudo",
     "Interleaved": "replay.wraps",
-    "Disrupted": "replay.disturbed",
-    "NoisyReplay": "replay.disturbed",
+    "Disrupted": "replay.disrupted",
+    "NoisyReplay": "replay.disrupted",
     "Cued": "replay.cued",
     "Mixed": "replay.wraps",
     "Staged": "replay.wraps",
@@ -140,41 +140,41 @@ VOCABULARY = {
     "Weakness": "replay.preferences",
     "Novelty": "replay.preferences",
     "Balanced": "replay.preferences",
-    "Old": "replay.preferences",
-    "Interfered": "replay.preferences",
+    "RecencyShare": "replay.preferences",
+    "MaximallyInterfered": "replay.preferences",
     "Similar": "replay.preferences",
     "Augmented": "replay.altered",
-    "Blended": "replay.altered",
+    "Mixup": "replay.altered",
     # consolidation
     "Consolidation": "consolidation.base",
     "Descent": "consolidation.descent",
     "SpikingSleep": "consolidation.spiking",
     "Drift": "consolidation.drift",
-    "Sgd": "core.optimisers",
-    "Momentum": "core.optimisers",
-    "Adam": "core.optimisers",
-    "Clipped": "core.optimisers",
+    "Sgd": "core.optimizers",
+    "Momentum": "core.optimizers",
+    "Adam": "core.optimizers",
+    "Clipped": "core.optimizers",
     "Imm": "consolidation.wraps",
     "Retrain": "consolidation.wraps",
     "FromScratch": "consolidation.wraps",
     "Projected": "consolidation.projected",
     "Penalty": "consolidation.penalties",
-    "Pull": "consolidation.penalties",
-    "Stiffen": "consolidation.penalties",
+    "QuadraticPenalty": "consolidation.penalties",
+    "ImportanceScaledRate": "consolidation.penalties",
     "Fisher": "consolidation.importance",
-    "Path": "consolidation.importance",
-    "Sensitivity": "consolidation.importance",
-    "Alike": "consolidation.importance",
-    "Walk": "consolidation.importance",
-    "Label": "consolidation.objectives",
-    "Distil": "consolidation.objectives",
+    "PathIntegral": "consolidation.importance",
+    "OutputSensitivity": "consolidation.importance",
+    "UniformImportance": "consolidation.importance",
+    "RiemannianWalk": "consolidation.importance",
+    "SupervisedLoss": "consolidation.objectives",
+    "DistillationLoss": "consolidation.objectives",
     "Lwf": "consolidation.teachers",
-    "FeatureDistil": "consolidation.teachers",
-    "Binary": "consolidation.teachers",
-    "Asymmetric": "consolidation.rehearsal",
-    "Dark": "consolidation.rehearsal",
+    "FeatureDistillation": "consolidation.teachers",
+    "BinaryDistillation": "consolidation.teachers",
+    "AsymmetricLoss": "consolidation.rehearsal",
+    "DarkExperienceLoss": "consolidation.rehearsal",
     "Hat": "consolidation.attention",
-    "Fromp": "consolidation.memorable",
+    "Fromp": "consolidation.functional",
     "Averaging": "consolidation.averaging",
     "Downscaled": "consolidation.downscaled",
     "Homeostasis": "consolidation.homeostasis",
@@ -185,12 +185,12 @@ VOCABULARY = {
     "Partition": "consolidation.binary",
     # readout
     "Readout": "readout.base",
-    "Cortex": "readout.systems",
-    "Slow": "readout.systems",
-    "Memory": "readout.systems",
-    "Summed": "readout.systems",
-    "Both": "readout.systems",
-    "Together": "readout.together",
+    "CortexReadout": "readout.systems",
+    "SlowCopyReadout": "readout.systems",
+    "HippocampusReadout": "readout.systems",
+    "LogitSum": "readout.systems",
+    "MostConfident": "readout.systems",
+    "RecallFirst": "readout.recall_first",
     "NearestMean": "readout.prototypes",
     "ExpertGate": "readout.prototypes",
     # probes
@@ -205,12 +205,12 @@ VOCABULARY = {
     "Amnesia": "probes.amnesia",
     "TransferTime": "probes.amnesia",
     "NoveltyGate": "probes.novelty",
-    "Routed": "probes.novelty",
-    "Load": "probes.desk",
-    "AtOnce": "probes.desk",
-    "Desk": "probes.desk",
-    "OutOfScope": "probes.desk",
-    "Current": "probes.plasticity_state",
+    "HippocampalShare": "probes.novelty",
+    "HandoverRate": "probes.triage",
+    "ImmediateRecall": "probes.triage",
+    "TriageRates": "probes.triage",
+    "OutOfScope": "probes.triage",
+    "CurrentAccuracy": "probes.plasticity_state",
     "PlasticityState": "probes.plasticity_state",
     "DoubleDissociation": "probes.dissociation",
     "Savings": "probes.relearning",
@@ -231,28 +231,33 @@ VOCABULARY = {
     "SleepGain": "probes.priority",
     "Priority": "probes.priority",
     "MemorySignal": "probes.memory",
-    "Score": "probes.predictability",
+    "ConsolidationScore": "probes.predictability",
     "BayesExcess": "probes.predictability",
     "Predictability": "probes.predictability",
     "Regret": "probes.predictability",
-    "Strength": "probes.memory",
-    "Recalled": "probes.memory",
+    "MemoryStrength": "probes.memory",
+    "RecalledShare": "probes.memory",
     "Discriminability": "probes.memory",
     "Separation": "probes.recollection",
     "Completion": "probes.recollection",
     "Recollection": "probes.recollection",
     "Dreams": "probes.recollection",
-    "Modes": "probes.differentiation",
+    "SingularModes": "probes.differentiation",
     "IndexValidity": "probes.drift",
     "RepresentationalDrift": "probes.drift",
     "Differentiation": "probes.differentiation",
 }
 
-__all__ = ["ROOMS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["PART_KINDS", "VOCABULARY", "__version__", *VOCABULARY]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
     if name not in VOCABULARY:
+        from cls_sim.core import renamed  # core.renamed: names of version 0.1
+
+        if name in renamed.CLASSES:
+            new = renamed.CLASSES[name]
+            raise AttributeError(f"cls_sim.{name} was renamed in {renamed.VERSION}; write cls_sim.{new}")
         raise AttributeError(f"module 'cls_sim' has no attribute {name!r}")
     module = import_module(f"cls_sim.{VOCABULARY[name]}")
     return module if VOCABULARY[name] == name else getattr(module, name)

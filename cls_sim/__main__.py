@@ -24,25 +24,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cls-sim: {str(stop) or 'stopped before anything was lived'}", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except Exception as error:
-        from cls_sim.core.errors import Broken, Refused
+        from cls_sim.core.errors import ConfigError, StorageError
 
         if isinstance(error, OSError):
-            error = Broken(str(error.filename or "the disk"), error.strerror or str(error), "make room, then resume")
-        if debug or not isinstance(error, Refused):
+            error = StorageError(
+                str(error.filename or "the disk"), error.strerror or str(error), "make room, then resume"
+            )
+        if debug or not isinstance(error, ConfigError):
             raise
         print(f"cls-sim: error: {error}", file=sys.stderr)
         return error.exit_code
 
 
 def _door(args: list[str]) -> int:
-    from cls_sim.core.errors import Refused
+    from cls_sim.core.errors import ConfigError
 
     args, folders = _taken(args, "--config-dir", "-cd")
     args, packages = _taken(args, "--allow")
     args, into = _taken(args, "--into")
     for package in packages:
         if not all(part.isidentifier() for part in package.split(".")):
-            raise Refused("--allow", f"{package!r} is no package", "name a package that Python can import")
+            raise ConfigError("--allow", f"{package!r} is no package", "name a package that Python can import")
     if packages:
         os.environ["CLS_SIM_ALLOW"] = ",".join([*packages, *filter(None, [os.environ.get("CLS_SIM_ALLOW")])])
         sys.path.append(os.getcwd())  # last: nothing here hides what is installed
@@ -51,9 +53,9 @@ def _door(args: list[str]) -> int:
 
         print(f"cls-sim {__version__}")
         return 0
-    from cls_sim.config import screen
+    from cls_sim.config import validation
 
-    screen.arguments(args)
+    validation.arguments(args)
     options = {arg.split("=")[0] for arg in args if arg.startswith("-")}
     if options and options <= {"-m", "--multirun"}:
         from cls_sim.commands.sweeps import sweep
@@ -70,7 +72,7 @@ def _door(args: list[str]) -> int:
 
 def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     """The arguments without `--name VALUE` (or `--name=VALUE`), and those values."""
-    from cls_sim.core.errors import Refused
+    from cls_sim.core.errors import ConfigError
 
     rest, values = [], []
     queue = list(args)
@@ -84,20 +86,20 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
         elif queue:
             values.append(queue.pop(0))
         else:
-            raise Refused(name, "has no value", f"write {name} VALUE")
+            raise ConfigError(name, "has no value", f"write {name} VALUE")
     return rest, values
 
 
 def _one(overrides: list[str], folders: list[str], into: str | None = None) -> None:
     """One run in this process; with `into`, begin it in that folder, or go on with it there, or leave it if done."""
-    from cls_sim.config import screen
-    from cls_sim.config.configs import read
+    from cls_sim.config import validation
+    from cls_sim.config.experiments import read
 
     named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if named:
         from cls_sim.storage.run_directory import resumed
 
-        screen.path("resume", named[-1])
+        validation.path("resume", named[-1])
         overrides = resumed(overrides)
     experiment = read(overrides, folders)
     if into is not None:
@@ -105,7 +107,7 @@ def _one(overrides: list[str], folders: list[str], into: str | None = None) -> N
 
         from cls_sim.commands.sweeps import done
 
-        folder = Path(screen.path("--into", into))
+        folder = Path(validation.path("--into", into))
         if done(experiment, folder):
             print(f"done before\nrun: {folder}", flush=True)
             return

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim import ROOMS
+from cls_sim import PART_KINDS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.announce import begun, branched, hear, same
@@ -23,24 +23,24 @@ from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.ledger import Ledger
 from cls_sim.core.part import Part, Spec, State, View, agree
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
-from cls_sim.plasticity.hours import schedule
+from cls_sim.plasticity.by_state import schedule
 from cls_sim.probes.base import Probe, at
 from cls_sim.probes.changes import Changes
 from cls_sim.probes.evaluations import sharing
 from cls_sim.readout.base import Readout
-from cls_sim.readout.systems import Cortex
+from cls_sim.readout.systems import CortexReadout
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World
 
 KINDS = dict(
-    zip(ROOMS, (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout), strict=True)
+    zip(PART_KINDS, (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout), strict=True)
 )
 
 
@@ -72,19 +72,19 @@ class Life:
         subjects: int = 1,
         seed: int = 0,
         device: str = "cpu",
-        among: tuple[int, int] | None = None,
+        cohort: tuple[int, int] | None = None,
     ):
         self.world, self.rhythm, self.plasticity = world, rhythm, schedule("plasticity", plasticity)
         self.neocortex, self.hippocampus = neocortex, hippocampus
-        self.replay, self.consolidation, self.readout = replay, consolidation or Descent(), readout or Cortex()
-        for room, kind in KINDS.items():
-            of_kind(room, getattr(self, room), kind)
+        self.replay, self.consolidation, self.readout = replay, consolidation or Descent(), readout or CortexReadout()
+        for part_kind, kind in KINDS.items():
+            of_kind(part_kind, getattr(self, part_kind), kind)
         self.probes = probes_of(probes, Probe)
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
 
-        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=device_of(device), among=among))
-        spec = self.spec = self._told[ROOMS[-1]][1]
+        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=device_of(device), cohort=cohort))
+        spec = self.spec = self._told[PART_KINDS[-1]][1]
         self._first = Contract(spec)
         hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
         self.clock = Clock(spec.subjects, spec.per_day)
@@ -94,7 +94,7 @@ class Life:
         self._look_around()
 
     def _parts(self) -> dict[str, Part]:
-        return {room: getattr(self, room) for room in ROOMS}
+        return {part_kind: getattr(self, part_kind) for part_kind in PART_KINDS}
 
     def _look_around(self) -> None:
         """Introduce the parts to one another."""
@@ -110,8 +110,8 @@ class Life:
             stored=self._stored,
             ended=lambda: self.world.ended(self.clock),
         )
-        for room in ROOMS:
-            getattr(self, room).join(self.spec, self.clock)
+        for part_kind in PART_KINDS:
+            getattr(self, part_kind).attach(self.spec, self.clock)
 
     # -- one tick ---------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Life:
         lived = self._first("world.next", self.world.next(self.clock))
         self.ledger.add("lived", lived.rows, awake)
         if rate.any():
-            lesson = self.replay.lesson(lived, self.hippocampus, self.neocortex, self.view, self.clock)
+            lesson = self.replay.training_batch(lived, self.hippocampus, self.neocortex, self.view, self.clock)
             self._first("replay.lesson", lesson, self.replay, self.hippocampus)
             self.consolidation.step(self.neocortex, lesson, rate, self.view)
             self.ledger.add("wake_passes", lesson.count(), rate > 0)
@@ -168,8 +168,8 @@ class Life:
         ]
         if self.spec.ends and moments[2].who.any():
             self._ending = moments[2].who
-            for room in ROOMS:
-                getattr(self, room).context_end(self.view, clock, self._ending)
+            for part_kind in PART_KINDS:
+                getattr(self, part_kind).context_end(self.view, clock, self._ending)
         return [moment for moment in moments if moment.who.any()]
 
     def _ended(self) -> Flags:
@@ -206,7 +206,7 @@ class Life:
     def live(self, days: float | None = None) -> Iterator[Moment]:
         """Live `days` more from now (None: until the world ends), yielding every moment as it passes.
 
-        A life broken off goes on where it was.  Raises Refused where the world has not so many days left.
+        A life broken off goes on where it was.  Raises ConfigError where the world has not so many days left.
         """
         everybody = np.ones(len(self.seeds), bool)
         self.horizon = self.ahead(days)
@@ -226,7 +226,9 @@ class Life:
 
     def _going_on(self) -> None:
         if self.over:
-            raise Refused("life", f"is over at {self.clock.day.min():g} days", "begin another one, in a longer world")
+            raise ConfigError(
+                "life", f"is over at {self.clock.day.min():g} days", "begin another one, in a longer world"
+            )
 
     def ahead(self, days: float | None) -> int:
         """The experience `days` from now (None: the end of the world), counted from the youngest subject's age."""
@@ -238,12 +240,12 @@ class Life:
         length = self.world.length
         if days is None:
             if length is None:
-                raise Refused("days", "is not given and this world never ends", "give a number of days")
+                raise ConfigError("days", "is not given and this world never ends", "give a number of days")
             return length
         end = lived + round(real("days", days, 0.0) * self.clock.per_day)
         if length is not None and end > length:
             most = f"give up to {(length - lived) / self.clock.per_day:g}"
-            raise Refused("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
+            raise ConfigError("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
         return end
 
     # -- looking, leaving, coming back ------------------------------------------------------------------
@@ -256,20 +258,20 @@ class Life:
             read = {name: probe.measure(self) for name, probe in probes.items() if moment.name in probe.moments}
         return {name: self._first.reading(name, value) for name, value in read.items()}
 
-    def told(self, batch: Batch) -> Tensor | None:
+    def known_contexts(self, batch: Batch) -> Tensor | None:
         """The contexts of a batch, where this world tells them."""
-        return batch.context if self.spec.context_told else None
+        return batch.context if self.spec.task_id_known else None
 
     def state(self) -> State:
         """The whole life as one tree of tensors."""
-        tree = {room: getattr(self, room).state() for room in ROOMS}
+        tree = {part_kind: getattr(self, part_kind).state() for part_kind in PART_KINDS}
         return tree | {"clock": self.clock.state(), "ledger": self.ledger.state()}
 
     def load(self, tree: State) -> None:
         """Go on from a state saved by a life of the same parts."""
         agree("checkpoint", self.state(), tree)
-        for room in ROOMS:
-            getattr(self, room).load(tree[room])
+        for part_kind in PART_KINDS:
+            getattr(self, part_kind).load(tree[part_kind])
         self.clock.load(tree["clock"])
         self.ledger.load(tree["ledger"])
 
@@ -277,14 +279,14 @@ class Life:
         """A life with the same past and, from now on, other parts.
 
         A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).  What the new
-        part announces is heard by all others; their state stays as it is.  Raises Refused where that cannot be.
+        part announces is heard by all others; their state stays as it is.  Raises ConfigError where that cannot be.
         """
         twin = copy.copy(self)
         for name in ("clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
         parts, twin._told = branched(self._parts(), self._told, {**changes}, KINDS)
         vars(twin).update(parts)
-        twin.spec = twin._told[ROOMS[-1]][1]
+        twin.spec = twin._told[PART_KINDS[-1]][1]
         twin._first = self._first.without(changes)
         twin.horizon = twin.world.length if self.horizon == self.world.length else self.horizon
         if not same(twin.spec, self.spec):

@@ -36,7 +36,7 @@ suppress_warnings = [
 ]
 
 NOTEBOOKS = {path.stem: path for path in sorted((HERE.parent / "notebooks").glob("*.ipynb"))}
-ROOMS = {
+SECTIONS = {
     "life": "A life, and how it is lived",
     "world": "Worlds",
     "hippocampus": "Hippocampi",
@@ -45,7 +45,7 @@ ROOMS = {
     "rhythm": "Rhythm",
     "replay": "Replay",
     "consolidation": "Consolidation",
-    "optimisers": "Rules",
+    "core": "Optimizers",
     "readout": "Readout",
     "probes": "Probes",
 }
@@ -60,15 +60,15 @@ def _notebooks() -> None:
 
 
 def _api() -> None:
-    """api.md: every name of the public vocabulary, by room."""
-    rooms: dict[str, list[str]] = {room: [] for room in ROOMS}
+    """api.md: every name of the public vocabulary, by kind of part."""
+    rooms: dict[str, list[str]] = {room: [] for room in SECTIONS}
     for name, module in cls_sim.VOCABULARY.items():
         room = module.split(".")[0]
         if name[0].isupper() or name in ("run", "build", "at"):
             rooms[room if room in rooms else "life"].append(name)
-    lines = ["# API", "", "The public vocabulary, `import cls_sim as cls`: `cls.Store`, `cls.run`, …", ""]
+    lines = ["# API", "", "The public vocabulary, `import cls_sim as cs`: `cs.Store`, `cs.run`, …", ""]
     for room, names in rooms.items():
-        lines += [f"## {ROOMS[room]}", "", "```{eval-rst}"]
+        lines += [f"## {SECTIONS[room]}", "", "```{eval-rst}"]
         for name in names:
             kind = "autoclass" if name[0].isupper() else "autofunction"
             lines += [f".. {kind}:: cls_sim.{cls_sim.VOCABULARY[name]}.{name}", ""]

@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from cls_sim.config import configs
-from cls_sim.config.configs import Experiment
-from cls_sim.core.errors import Refused
+from cls_sim.config import experiments
+from cls_sim.config.experiments import Experiment
+from cls_sim.core.errors import ConfigError
 from cls_sim.life import Life
 from cls_sim.running import jobs, runs
 from cls_sim.storage import checkpoint
@@ -31,9 +31,9 @@ FULL = os.environ.get("CLS_SIM_FAULTS") == "full"
 TINY = [
     *("experiment=digits", "subjects=2", "world.per_context=6", "world.batch=8", "world.contexts=5"),
     *("hippocampus.capacity=10", "hippocampus.units=60", "hippocampus.winners=5", "hippocampus.fade=0.02"),
-    *("neocortex.hidden=[8]", "plasticity.wake=0.001", "rhythm.wake=6", "rhythm.night=6"),
+    *("neocortex.hidden=[8]", "plasticity.wake_rate=0.001", "rhythm.experiences_per_day=6", "rhythm.steps_per_night=6"),
 ]
-TWO = ["arms=[lesioned]", "arm.lesioned.at=2d"]  # and the arm that it leaves
+TWO = ["arms=[lesioned]", "arm.lesioned.branch_at=2d"]  # and the arm that it leaves
 
 
 def count(fast: int, full: int) -> int:
@@ -48,7 +48,7 @@ def few_or_many(few: int, tenth: int, full: int) -> list[Any]:
 
 def tiny(*overrides: str) -> Experiment:
     """A small experiment without figures."""
-    return plain(configs.read([*TINY, *overrides]))
+    return plain(experiments.read([*TINY, *overrides]))
 
 
 def plain(experiment: Experiment) -> Experiment:
@@ -281,7 +281,7 @@ class Campaign:
             out, number = self.home / f"run{number}", number + 1
             try:
                 fault = self._fault(out, expected, each)
-            except Refused as refused:  # what was left cannot even be looked at
+            except ConfigError as refused:  # what was left cannot even be looked at
                 fault = str(refused)
             self.wrong += [fault] if fault else []
             shutil.rmtree(out, ignore_errors=True)

@@ -6,23 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.consolidation.objectives import Objective
 from cls_sim.core.batch import LIVED, STORED
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 
 def begun(seeds=(0, 1), **settings):
-    cortex = cls.Averaged(cls.Mlp(hidden=[5]))
-    rule = cls.Averaging(cls.Descent(rule=cls.Sgd()), **settings)
-    rule.begin(cortex.begin(cls.Spec(seeds=seeds, inputs=(6,), outputs=4)))
+    cortex = cs.Averaged(cs.Mlp(hidden=[5]))
+    rule = cs.Averaging(cs.Descent(optimizer=cs.Sgd()), **settings)
+    rule.setup(cortex.setup(cs.Spec(seeds=seeds, inputs=(6,), outputs=4)))
     return cortex, rule
 
 
-def batch(step: int, subjects: int = 2, source: int = STORED) -> cls.Batch:
+def batch(step: int, subjects: int = 2, source: int = STORED) -> cs.Batch:
     g = torch.Generator().manual_seed(step)
     x, y = torch.randn(1, 8, 6, generator=g), torch.randint(4, (1, 8), generator=g)
-    rows = cls.Batch.lived(x.expand(subjects, -1, -1), y.expand(subjects, -1))
+    rows = cs.Batch.lived(x.expand(subjects, -1, -1), y.expand(subjects, -1))
     return rows.with_(source=rows.source * 0 + source)
 
 
@@ -52,13 +52,13 @@ def test_what_the_copies_say_goes_with_replayed_rows_only():
     seen = []
 
     class Seen(Objective):
-        def rows(self, scores, batch):
+        def row_losses(self, scores, batch):
             seen.append(batch.scores)
-            return cls.Label().rows(scores, batch)
+            return cs.SupervisedLoss().row_losses(scores, batch)
 
-    cortex = cls.Averaged(cls.Mlp(hidden=[5]))
-    rule = cls.Averaging(cls.Descent(rule=cls.Sgd(), objective=Seen()))
-    rule.begin(cortex.begin(cls.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
+    cortex = cs.Averaged(cs.Mlp(hidden=[5]))
+    rule = cs.Averaging(cs.Descent(optimizer=cs.Sgd(), objective=Seen()))
+    rule.setup(cortex.setup(cs.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
     cortex.averages["fast"]["bias1"][:, 2] += 5.0  # the fast copy believes in class 2
     rows = batch(0).join(batch(1, source=LIVED))
     rule.step(cortex, rows, np.full(2, 0.1), None)
@@ -71,11 +71,13 @@ def test_what_the_copies_say_goes_with_replayed_rows_only():
 def test_a_cortex_held_to_its_averages_moves_less():
     moves = []
     for strength in (0.0, 5.0):
-        cortex = cls.Averaged(cls.Mlp(hidden=[5]))
-        rule = cls.Averaging(
-            cls.Descent(rule=cls.Sgd(), objective=cls.Dark(alpha=strength, beta=1.0)), slow=1.0, fast=1.0
+        cortex = cs.Averaged(cs.Mlp(hidden=[5]))
+        rule = cs.Averaging(
+            cs.Descent(optimizer=cs.Sgd(), objective=cs.DarkExperienceLoss(alpha=strength, beta=1.0)),
+            slow_decay=1.0,
+            fast_decay=1.0,
         )
-        rule.begin(cortex.begin(cls.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
+        rule.setup(cortex.setup(cs.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
         rule.steps += 10**6  # copies that hardly follow any more
         before = cortex.scores(batch(0).x).detach()
         for _ in range(100):
@@ -85,24 +87,24 @@ def test_a_cortex_held_to_its_averages_moves_less():
 
 
 def test_who_keeps_no_averages_is_told_so():
-    for part in (cls.Averaging(), cls.Slow()):
-        with pytest.raises(Refused, match="averaged"):
-            part.begin(cls.Mlp(hidden=[5]).begin(cls.Spec(inputs=(6,), outputs=4)))
-    with pytest.raises(Refused, match="slow_chance"):
-        cls.Averaging(slow_chance=1.5)
+    for part in (cs.Averaging(), cs.SlowCopyReadout()):
+        with pytest.raises(ConfigError, match="averaged"):
+            part.setup(cs.Mlp(hidden=[5]).setup(cs.Spec(inputs=(6,), outputs=4)))
+    with pytest.raises(ConfigError, match="slow_probability"):
+        cs.Averaging(slow_probability=1.5)
 
 
 def test_downscaling_keeps_proportions_and_only_of_those_who_learn():
-    class Still(cls.Descent):
+    class Still(cs.Descent):
         def step(self, *_):
             pass
 
-    cortex = cls.Mlp(hidden=[5])
-    rule = cls.Downscaled(Still(), share=[0.1, 0.5])
-    rule.begin(cortex.begin(cls.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
+    cortex = cs.Mlp(hidden=[5])
+    rule = cs.Downscaled(Still(), share=[0.1, 0.5])
+    rule.setup(cortex.setup(cs.Spec(seeds=(0, 1), inputs=(6,), outputs=4)))
     before = cortex.weights["weight0"].detach().clone()
     rule.step(cortex, batch(0), np.array([0.1, 0.0]), None)
     assert torch.allclose(cortex.weights["weight0"][0], 0.9 * before[0])
     assert torch.equal(cortex.weights["weight0"][1], before[1])
-    with pytest.raises(Refused, match="share"):
-        cls.Downscaled(share=1.5)
+    with pytest.raises(ConfigError, match="share"):
+        cs.Downscaled(share=1.5)

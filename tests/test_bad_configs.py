@@ -17,7 +17,7 @@ import pytest
 from faults import few_or_many
 
 from cls_sim import __main__ as door
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.storage import run_directory
 
 
@@ -116,25 +116,25 @@ DIGITS = {
     "world.order": choice("sharp", "fuzzy", "iid", "cumulative"),
     "world.per_context": whole(1, 40),
     "world.batch": whole(1, 40),
-    "world.told": FLAG,
+    "world.boundaries_known": FLAG,
     "world.fuzziness": real(0, 1, 0.0, 1.0),
     "world.cycles": whole(1, 5),
     "world.validation": real(0, 0.3, 0.0, 1.0),
     "world.label_noise": Kind(lambda r: "0.0", "-0.001", "1.001", "7", *WORDS),
-    "world.examined": Kind(lambda r: "test", "tests", "TEST", "train", "1", "true"),
-    "rhythm.wake": whole(1, 30),
-    "rhythm.night": whole(0, 30),
+    "world.eval_split": Kind(lambda r: "test", "tests", "TEST", "train", "1", "true"),
+    "rhythm.experiences_per_day": whole(1, 30),
+    "rhythm.steps_per_night": whole(0, 30),
     "neocortex.hidden": WIDTHS,
     "neocortex.activation": choice("relu", "tanh", "sigmoid", "linear"),
     "neocortex.bias": FLAG,
     "neocortex.gain": rates(0, 2),
-    "plasticity.wake": rates(0, 0.1),
-    "plasticity.night": rates(0, 0.1),
+    "plasticity.wake_rate": rates(0, 0.1),
+    "plasticity.night_rate": rates(0, 0.1),
     "replay.batch": whole(1, 40),
     "consolidation.reduction": choice("mean", "sum"),
-    "consolidation.rule.beta1": Kind(lambda r: f"{r.uniform(0, 0.99):.3f}", "-0.1", "1", "1.0", "2", *WORDS),
-    "consolidation.rule.beta2": Kind(lambda r: f"{r.uniform(0, 0.99):.3f}", "-0.1", "1", "1.0", "2", *WORDS),
-    "consolidation.rule.eps": real(1e-3, 1, above=True),
+    "consolidation.optimizer.beta1": Kind(lambda r: f"{r.uniform(0, 0.99):.3f}", "-0.1", "1", "1.0", "2", *WORDS),
+    "consolidation.optimizer.beta2": Kind(lambda r: f"{r.uniform(0, 0.99):.3f}", "-0.1", "1", "1.0", "2", *WORDS),
+    "consolidation.optimizer.eps": real(1e-3, 1, above=True),
     "hippocampus.capacity": whole(1, 40),
     "probes.accuracy.at": Kind(
         lambda r: r.choice(("day.end", "[day.end,life.end]")),
@@ -153,16 +153,16 @@ SPARSE = DIGITS | {
     "hippocampus.fade": real(0, 1, 0.0, 1.0),
     "hippocampus.sharpness": real(0, 80, 0.0, 80.0),
 }
-STORE = DIGITS | {"hippocampus.keep": choice("reservoir", "ring", "balanced")}
+STORE = DIGITS | {"hippocampus.eviction": choice("reservoir", "ring", "balanced")}
 TEACHER = {
     "world.items": whole(1, 30),
     "world.features": whole(1, 30),
     "world.test": whole(1, 30),
     "world.snr": Kind(lambda r: r.choice(("0", "4.0", "100")), "-1", "abc", "nan", "-inf", "true", "'4'", "[1,2]"),
     "hippocampus.capacity": whole(1, 40),
-    "hippocampus.keep": choice("reservoir", "ring"),
-    "rhythm.wake": whole(1, 10),
-    "rhythm.night": whole(0, 10),
+    "hippocampus.eviction": choice("reservoir", "ring"),
+    "rhythm.experiences_per_day": whole(1, 10),
+    "rhythm.steps_per_night": whole(0, 10),
     "plasticity.rate": rates(0, 0.1),
     "neocortex.bias": FLAG,
     "neocortex.init": rates(0, 1),
@@ -175,7 +175,10 @@ BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
     "store": (["arms=[cls]", "hippocampus=store"], STORE),
     "recent": (["arms=[cls]", "replay=recent"], SPARSE | {"replay.half_life_days": rates(0.1, 9, above=True)}),
     "old_new": (["arms=[cls]", "replay=old_new"], SPARSE | {"replay.old": real(0, 1, 0.0, 1.0)}),
-    "naps": (["arms=[cls]", "rhythm=naps"], {"rhythm.every": whole(1, 9), "rhythm.nap": whole(0, 9)}),
+    "naps": (
+        ["arms=[cls]", "rhythm=naps"],
+        {"rhythm.experiences_between_naps": whole(1, 9), "rhythm.steps_per_nap": whole(0, 9)},
+    ),
     "fading": (
         ["arms=[cls]", "plasticity=exponential"],
         {"plasticity.start": rates(0, 1), "plasticity.tau_days": DAYS},
@@ -195,35 +198,35 @@ BASES: dict[str, tuple[list[str], dict[str, Kind]]] = {
             "consolidation.objective.share": real(0, 1, 0, 1),
         },
     ),
-    "momentum": (["arms=[cls]", "consolidation=momentum"], {"consolidation.rule.momentum": real(0, 1, 0.0, 1.0)}),
+    "momentum": (["arms=[cls]", "consolidation=momentum"], {"consolidation.optimizer.momentum": real(0, 1, 0.0, 1.0)}),
     "teacher": (["experiment=sun_2023_go_cls", "+arm.mine=[]", "arms=[mine]"], TEACHER),
 }
 
 CONTRADICTIONS = [  # each part is sound, together they are not
-    ["rhythm=context_nights", "world.told=false"],
+    ["rhythm=context_nights", "world.boundaries_known=false"],
     ["rhythm=context_nights", "world.order=iid"],
-    ["replay=interleaved", "world.told=false"],
+    ["replay=interleaved", "world.boundaries_known=false"],
     ["world.order=recurring", "world.per_context=7", "world.cycles=2"],
-    ["world.examined=validation"],
+    ["world.eval_split=validation"],
     ["world.validation=0.6", "world.test=0.5"],
     ["world.contexts=10", "world.label_noise=0.1"],
     ["hippocampus.winners=60", "hippocampus.units=50"],
-    ["experiment=sun_2023_go_cls", "arms=[one_snr1]", "hippocampus.keep=balanced"],
+    ["experiment=sun_2023_go_cls", "arms=[one_snr1]", "hippocampus.eviction=balanced"],
     ["experiment=sun_2023_go_cls", "arms=[one_snr1]", "world.batch=1000"],
     ["hippocampus=lesion"],
     ["hippocampus=frozen"],
     ["world=arrays"],
     ["world=arrays", "world.x=none.npy", "world.y=none.npy"],
     ["hippocampus=store", "hippocampus.units=10"],
-    ["replay=everything", "replay.batch=3"],
-    ["rhythm=sleepless", "rhythm.night=5"],
+    ["replay=full_batch", "replay.batch=3"],
+    ["rhythm=sleepless", "rhythm.steps_per_night=5"],
     ["neocortex=linear", "neocortex.activation=relu"],
     ["method=er", "arms=[cls]"],
     ["replay=dreamed"],
     ["replay=dreams_awake"],
-    ["arms=[lesioned]", "arm.lesioned.do=['hippocampus=lesion','hippocampus.fraction=7']"],
-    ["arms=[lesioned]", "arm.lesioned.do=['replay.batch=0']"],
-    ["arms=[lesioned]", "arm.lesioned.do=['rhythm=context_nights','world.told=false']"],
+    ["arms=[lesioned]", "arm.lesioned.overrides=['hippocampus=lesion','hippocampus.fraction=7']"],
+    ["arms=[lesioned]", "arm.lesioned.overrides=['replay.batch=0']"],
+    ["arms=[lesioned]", "arm.lesioned.overrides=['rhythm=context_nights','world.told=false']"],
 ]
 
 PAGES = [  # whole files that a user may get wrong
@@ -240,16 +243,16 @@ PAGES = [  # whole files that a user may get wrong
     "arm: {a: ['']}",
     "arm: {a: ['hippocampus=stor']}",
     "arm: {a: ['hippocampus.capcity=3']}",
-    "arm: {a: {from: b}}",
-    "arm: {a: {from: a}}",
-    "arm: {a: [], b: {from: a, at: soon}}",
-    "arm: {a: [], b: {from: a, at: -3d}}",
-    "arm: {a: [], b: {from: a, at: 1.2.3d}}",
-    "arm: {a: [], b: {from: a, keep: [cellar]}}",
-    "arm: {a: [], b: {from: a, keep: hippocampus}}",
-    "arm: {a: [], b: {from: a, do: x}}",
-    "arm: {a: [], b: {from: a, doo: []}}",
-    "arm: {a: [], b: {at: 3d}}",
+    "arm: {a: {branch_from: b}}",
+    "arm: {a: {branch_from: a}}",
+    "arm: {a: [], b: {branch_from: a, branch_at: soon}}",
+    "arm: {a: [], b: {branch_from: a, branch_at: -3d}}",
+    "arm: {a: [], b: {branch_from: a, branch_at: 1.2.3d}}",
+    "arm: {a: [], b: {branch_from: a, keep_parts: [cellar]}}",
+    "arm: {a: [], b: {branch_from: a, keep_parts: hippocampus}}",
+    "arm: {a: [], b: {branch_from: a, overrides: x}}",
+    "arm: {a: [], b: {branch_from: a, doo: []}}",
+    "arm: {a: [], b: {branch_at: 3d}}",
     "arm: {on: []}",
     "arm: {1: []}",
     "arm: {a b: []}",
@@ -295,15 +298,15 @@ PAGES = [  # whole files that a user may get wrong
     "world: {scenario: on}",
     "world: {scenario: '${scenari}'}",
     "world: {contexts: '${world.contexts}'}",
-    "rhythm: {wake: [1]}",
-    "plasticity: {night: {_target_: cls_sim.Nights}}",
-    "plasticity: {night: {_target_: cls_sim.Exponential, tau_days: 0}}",
-    "plasticity: {night: {_target_: cls_sim.Exponential, start: 0.1, tau: 3}}",
-    "plasticity: {night: {start: 0.1}}",
+    "rhythm: {experiences_per_day: [1]}",
+    "plasticity: {night_rate: {_target_: cls_sim.Nights}}",
+    "plasticity: {night_rate: {_target_: cls_sim.Exponential, tau_days: 0}}",
+    "plasticity: {night_rate: {_target_: cls_sim.Exponential, start: 0.1, tau: 3}}",
+    "plasticity: {night_rate: {start: 0.1}}",
     "replay: {policy: {_target_: cls_sim.Uniform}}",
-    "consolidation: {rule: {_target_: cls_sim.Label}}",
-    "consolidation: {rule: adam}",
-    "consolidation: {rule: 5}",
+    "consolidation: {optimizer: {_target_: cls_sim.SupervisedLoss}}",
+    "consolidation: {optimizer: adam}",
+    "consolidation: {optimizer: 5}",
     "defaults: [override /world: digit]",
     "defaults:\n  - override /world: digit",
     "defaults:\n  - override /wrld: digits",
@@ -359,10 +362,15 @@ def bad(r: random.Random) -> tuple[list[str], str | None]:
     if way == 14:  # something taken away that must be there
         gone = r.choice(("world", "rhythm", "replay", "readout", "subjects", "seed", "days", "probes", "arm", "size"))
         return [*base, f"~{gone}"], None
-    if way == 15:  # a setting of another room, a level too deep, or too high
-        room, other = r.sample(configs.ROOMS, 2)
-        forms = [f"+{room}.{key.replace('.', '_')}=1", f"+{other}.{room}=1", f"{key}.x.y=1", f"+{room}_{other}=1"]
-        forms += [f"{key.split('.')[-1]}s=1", f"+{room}.a.b.c={{d: [1]}}"]
+    if way == 15:  # a setting of another kind of part, a level too deep, or too high
+        part_kind, other = r.sample(experiments.PART_KINDS, 2)
+        forms = [
+            f"+{part_kind}.{key.replace('.', '_')}=1",
+            f"+{other}.{part_kind}=1",
+            f"{key}.x.y=1",
+            f"+{part_kind}_{other}=1",
+        ]
+        forms += [f"{key.split('.')[-1]}s=1", f"+{part_kind}.a.b.c={{d: [1]}}"]
         return [*base, r.choice(forms)], None
     if way == 16:
         return ["arms=[cls]", *r.choice(CONTRADICTIONS)], None
@@ -445,9 +453,9 @@ def test_good_ones_are_accepted(elsewhere: Path, figure, number: int):
     wrong = []
     for overrides in different(fitting, number):
         try:
-            for arm in configs.read(overrides).arms.values():
+            for arm in experiments.read(overrides).arms.values():
                 if arm.origin is None:
-                    configs.make_life(arm.cfg, 1)
+                    experiments.make_life(arm.cfg, 1)
         except Exception as error:
             wrong.append((overrides, f"{type(error).__name__}: {error}"))
     assert not wrong, f"{len(wrong)} of {number}:\n" + "\n".join(f"{o} -> {e}"[:600] for o, e in wrong[:40])

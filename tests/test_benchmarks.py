@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-import cls_sim as cls
+import cls_sim as cs
 from benchmarks.limit import Loop, Products
 from benchmarks.steps import _figures
 from benchmarks.work import Work
 
-SMALL = Work("small", cls.Digits, (32,), 16, 16, subjects=2, steps=2, target=1.0, capacity=500, rate=3e-3)
+SMALL = Work("small", cs.Digits, (32,), 16, 16, subjects=2, steps=2, target=1.0, capacity=500, rate=3e-3)
 
 
 def test_ours_and_the_limit_learn_alike():
@@ -29,7 +29,7 @@ def test_ours_and_the_limit_learn_alike():
         with torch.no_grad():
             right.append((loop.scores(loop.x).argmax(1) == loop.y).float().mean().item())
     assert loop.seen == life.ledger.totals()["lived"][0] == 4800
-    ours, limit = cls.Accuracy().measure(life).mean().item(), sum(right) / 5
+    ours, limit = cs.Accuracy().measure(life).mean().item(), sum(right) / 5
     assert ours > 0.4 and abs(ours - limit) < 0.15
 
 

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
-from cls_sim.config import configs
+import cls_sim as cs
+from cls_sim.config import experiments
 from cls_sim.core.announce import FOR_LIFE, same
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part
 from cls_sim.running.runs import identical
 from tests.lives import live, small
 
 BRANCHING = sorted(
-    file.stem for file in (configs.conf_dir() / "experiment").glob("*.yaml") if "{from: " in file.read_text()
+    file.stem for file in (experiments.conf_dir() / "experiment").glob("*.yaml") if "{from: " in file.read_text()
 )
 TICKS = 12
 
@@ -33,14 +33,14 @@ def tables(part: Part) -> dict[str, Any]:
     for name, value in vars(part).items():
         if isinstance(value, Part):
             found |= {f"{name}.{inner}": table for inner, table in tables(value).items()}
-        elif name not in state and isinstance(value, (int, float, str, tuple, np.ndarray, torch.Tensor, cls.Spec)):
+        elif name not in state and isinstance(value, (int, float, str, tuple, np.ndarray, torch.Tensor, cs.Spec)):
             found[name] = value
     return found
 
 
 def equal(a: Any, b: Any) -> bool:
-    if isinstance(a, cls.Spec):
-        return isinstance(b, cls.Spec) and same(plain(a), plain(b))
+    if isinstance(a, cs.Spec):
+        return isinstance(b, cs.Spec) and same(plain(a), plain(b))
     if isinstance(a, dict):
         return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[name], b[name]) for name in a)
     if isinstance(a, (np.ndarray, torch.Tensor)):
@@ -48,46 +48,48 @@ def equal(a: Any, b: Any) -> bool:
     return a == b
 
 
-def plain(spec: cls.Spec) -> cls.Spec:
+def plain(spec: cs.Spec) -> cs.Spec:
     """A spec without the functions of other parts."""
-    return cls.Spec(**vars(spec) | {"due": None, "weighed": None})
+    return cs.Spec(**vars(spec) | {"due": None, "weighed": None})
 
 
-def settings(room: str, cfg: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every setting of a room, changed: its name, and the configuration."""
+def settings(part_kind: str, cfg: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every setting of a kind of part, changed: its name, and the configuration."""
     for name, value in cfg.items():
         if isinstance(value, dict):
-            for key, changed in settings(room, value, (*path, name)):
+            for key, changed in settings(part_kind, value, (*path, name)):
                 yield key, cfg | {name: changed}
         elif isinstance(value, bool):
-            yield ".".join((room, *path, name)), cfg | {name: not value}
+            yield ".".join((part_kind, *path, name)), cfg | {name: not value}
         elif isinstance(value, (int, float)):
-            yield ".".join((room, *path, name)), cfg | {name: value * 2 if value else 1}
+            yield ".".join((part_kind, *path, name)), cfg | {name: value * 2 if value else 1}
 
 
 @pytest.mark.parametrize("experiment", BRANCHING)
 def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str):
     """Each setting of the arm that others leave, changed alone by a branch: where it changes what is announced, every
     other part has the tables of a life born with it, and the state that it had."""
-    arms = configs.read([f"experiment={experiment}", "size=small"]).arms
+    arms = experiments.read([f"experiment={experiment}", "size=small"]).arms
     origin = next(arms[arm.origin] for arm in arms.values() if arm.origin).cfg
-    life, tried = live(configs.make_life(origin, 2, origin["seed"]), TICKS), 0
-    for room in ("rhythm", "neocortex", "hippocampus"):
-        for key, cfg in settings(room, origin[room]):
+    life, tried = live(experiments.make_life(origin, 2, origin["seed"]), TICKS), 0
+    for part_kind in ("rhythm", "neocortex", "hippocampus"):
+        for key, cfg in settings(part_kind, origin[part_kind]):
             try:
-                born = configs.make_life(origin | {room: cfg}, 2, origin["seed"])
-            except Refused:
+                born = experiments.make_life(origin | {part_kind: cfg}, 2, origin["seed"])
+            except ConfigError:
                 continue
             if same(plain(born.spec), plain(life.spec)):
                 continue
             tried += 1
-            change = {room: configs.make(room, cfg)}
+            change = {part_kind: experiments.make(part_kind, cfg)}
             if any(not equal(getattr(born.spec, name), getattr(life.spec, name)) for name in FOR_LIFE):
-                with pytest.raises(Refused, match=f"^{room}: announces .* in a life of .*; keep .*, or live this arm"):
+                with pytest.raises(
+                    ConfigError, match=f"^{part_kind}: announces .* in a life of .*; keep .*, or live this arm"
+                ):
                     life.twin(**change)
                 continue
             twin = life.twin(**change)
-            for other in set(cls.ROOMS) - {room}:
+            for other in set(cs.PART_KINDS) - {part_kind}:
                 mine = getattr(twin, other)
                 assert equal(tables(mine), tables(getattr(born, other))), (key, other)
                 assert equal(mine.state(), getattr(life, other).state()), (key, other)
@@ -97,52 +99,57 @@ def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str)
 
 def test_other_nights_of_sleep_stages_are_other_lives():
     """The arm of singh_2022_stages, with half the subjects: one block a night is worse for the old list."""
-    study = cls.study("experiment=singh_2022_stages", "subjects=4", "arms=[alternating,one_block]")
+    study = cs.study("experiment=singh_2022_stages", "subjects=4", "arms=[alternating,one_block]")
     assert study.summary["identical"] == []
     old = {name: trace.last("accuracy")[:, 0] for name, trace in study.traces.items()}
     assert (old["one_block"] < old["alternating"] - 0.1).all()
 
 
 def test_memories_kept_from_replay_are_kept_by_all():
-    life = live(small(2, hippocampus=cls.Store(capacity=20)), 20)
+    life = live(small(2, hippocampus=cs.Store(capacity=20)), 20)
     before = copy.deepcopy(life.state())
-    twin = life.twin(rhythm=cls.Validated(wake=6, share=0.25))
+    twin = life.twin(rhythm=cs.Validated(experiences_per_day=6, held_out=0.25))
     assert twin.spec.held_out == twin.hippocampus.spec.held_out == twin.replay._held_out == 0.25  # pyright: ignore
     assert life.replay._held_out == life.spec.held_out == 0.0, "the life that was left has not changed"  # pyright: ignore
-    for room in set(cls.ROOMS) - {"rhythm"}:
-        assert equal(getattr(twin, room).state(), before[room]), room
-    both = life.twin(rhythm=cls.Validated(wake=6, share=0.25), hippocampus=lambda h: cls.Lesion(h, fraction=0.5))
+    for part_kind in set(cs.PART_KINDS) - {"rhythm"}:
+        assert equal(getattr(twin, part_kind).state(), before[part_kind]), part_kind
+    both = life.twin(
+        rhythm=cs.Validated(experiences_per_day=6, held_out=0.25), hippocampus=lambda h: cs.Lesion(h, fraction=0.5)
+    )
     assert both.hippocampus.hippocampus.spec.held_out == 0.25
     assert both.hippocampus.traces().alive.sum() < life.hippocampus.traces().alive.sum()
     live(both, 40)
 
 
 def test_probes_hear_it_too():
-    probe = cls.NightContent()
+    probe = cs.NightContent()
     life = live(small(1, probes={"night": probe}), 4)
     heard = []
-    type(probe).begin, kept = lambda self, spec: heard.append(spec) or spec, type(probe).begin
+    type(probe).setup, kept = lambda self, spec: heard.append(spec) or spec, type(probe).setup
     try:
-        life.twin(hippocampus=cls.Lesion)
+        life.twin(hippocampus=cs.Lesion)
         assert not heard
-        life.twin(rhythm=cls.Validated(wake=6, share=0.25))
+        life.twin(rhythm=cs.Validated(experiences_per_day=6, held_out=0.25))
     finally:
-        type(probe).begin = kept
+        type(probe).setup = kept
     assert [spec.held_out for spec in heard] == [0.25]
 
 
 @pytest.mark.parametrize(
     "change, told",
     [
-        ({"rhythm": cls.Nights(wake=12, night=5)}, "rhythm: announces per_day=12 in a life of per_day=6, but ages in"),
-        ({"world": cls.Digits(per_context=12, contexts=2)}, "world: announces contexts=2 in a life of contexts=5"),
-        ({"neocortex": cls.Mlp(hidden=[16])}, "neocortex: announces features=16 in a life of features=32"),
-        ({"world": cls.Digits(per_context=12, batch=8, scenario="domain")}, "world: announces outputs=2"),
-        ({"dream": cls.Uniform()}, "dream: is no part of a life; change one of world, rhythm"),
+        (
+            {"rhythm": cs.Nights(experiences_per_day=12, steps_per_night=5)},
+            "rhythm: announces per_day=12 in a life of per_day=6, but ages in",
+        ),
+        ({"world": cs.Digits(per_context=12, contexts=2)}, "world: announces contexts=2 in a life of contexts=5"),
+        ({"neocortex": cs.Mlp(hidden=[16])}, "neocortex: announces features=16 in a life of features=32"),
+        ({"world": cs.Digits(per_context=12, batch=8, scenario="domain")}, "world: announces outputs=2"),
+        ({"dream": cs.Uniform()}, "dream: is no part of a life; change one of world, rhythm"),
     ],
 )
 def test_what_holds_for_life_is_refused_in_one_line(change: dict[str, Part], told: str):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConfigError) as caught:
         live(small(2), 8).twin(**change)
     assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
 
@@ -151,8 +158,9 @@ def test_what_holds_for_life_is_refused_in_one_line(change: dict[str, Part], tol
 
 
 def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_path):
-    """In interventions, replay that is lost and a rate of 0 are the same but for the dose: nothing is learnt any more."""
-    found = cls.study("experiment=interventions", "size=small", "subjects=2", "arms=[intact,disrupted,closed]")
+    """In interventions, replay that is lost and a rate of 0 are the same but for the dose: nothing is learnt any
+    more."""
+    found = cs.study("experiment=interventions", "size=small", "subjects=2", "arms=[intact,disrupted,closed]")
     assert found.summary["identical"] == [{"arm": "closed", "than": "disrupted", "subjects": 2}]
     assert "arm closed: identical to disrupted in all 2 subjects" in repr(found)
 
@@ -160,12 +168,12 @@ def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_pat
     (tmp_path / "experiment" / "twice.yaml").write_text(
         "# @package _global_\n"
         "defaults: [digits]\n"
-        "arm: {again: {from: cls, at: 2d, do: [rhythm.night=100]}, other: {from: cls, at: 2d, do: [rhythm.night=10]}}\n"
+        "arm: {again: {branch_from: cls, branch_at: 2d, overrides: [rhythm.steps_per_night=100]}, other: {branch_from: cls, branch_at: 2d, overrides: [rhythm.steps_per_night=10]}}\n"
         "claims:\n"
-        "  same: {is: better, arm: again, than: cls, by: -1.0}\n"
-        "  another: {is: better, arm: other, than: cls, by: -1.0}\n"
+        "  same: {kind: better, arm: again, than: cls, by: -1.0}\n"
+        "  another: {kind: better, arm: other, than: cls, by: -1.0}\n"
     )
-    told = cls.study(
+    told = cs.study(
         *("experiment=twice", "size=small", "subjects=3", "seed=1000", "days=3", "arms=[cls,again,other]"),
         folders=[str(tmp_path)],
     )
@@ -179,7 +187,7 @@ def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_pat
 
 def test_the_same_readings_of_other_lives_are_not_identical():
     """Two arms may both be perfect: what was learnt tells them apart."""
-    trace = cls.run(small(2, probes={"accuracy": cls.Accuracy()}), days=1, progress=False)
+    trace = cs.run(small(2, probes={"accuracy": cs.Accuracy()}), days=1, progress=False)
     arms = {"one": trace, "other": trace, "third": trace}
     found = identical(
         arms, {"one": ["a"], "other": ["b"], "third": ["b"]}, {"one": None, "other": "one", "third": "one"}

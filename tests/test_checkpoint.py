@@ -18,7 +18,7 @@ from faults import few_or_many
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.storage import checkpoint
 
 
@@ -139,7 +139,7 @@ def test_saving_again_at_the_same_tick_replaces(tmp_path):
 
 def test_none_there_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(Refused, match="holds no checkpoint") as caught:
+        with pytest.raises(ConfigError, match="holds no checkpoint") as caught:
             checkpoint.load(folder)
         assert caught.value.exit_code == 2
 
@@ -160,7 +160,7 @@ def test_none_there_is_refused(tmp_path):
     ],
 )
 def test_what_cannot_be_kept_is_refused_and_nothing_written(tmp_path, tree, meta, said):
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(ConfigError, match=said):
         checkpoint.save(tmp_path, tree, meta)
     assert os.listdir(tmp_path) == []
 
@@ -301,7 +301,7 @@ def test_forged_manifests_never_load(tmp_path, figure):
 def test_a_newer_schema_is_told_not_set_aside(tmp_path):
     path = checkpoint.save(tmp_path, small(1), {})
     forged(path, lambda m: m.update(schema=2, version="9.9"))
-    with pytest.raises(Refused, match=r"made by cls_sim 9\.9 \(schema 2\)"):
+    with pytest.raises(ConfigError, match=r"made by cls_sim 9\.9 \(schema 2\)"):
         checkpoint.load(tmp_path)
     assert path.is_dir()
 
@@ -312,7 +312,7 @@ def test_none_left_is_refused(tmp_path):
     aside: list[str] = []
     with (
         pytest.warns(UserWarning),
-        pytest.raises(Refused, match=r"no checkpoint is whole: tick-000000002.*tick-000000001"),
+        pytest.raises(ConfigError, match=r"no checkpoint is whole: tick-000000002.*tick-000000001"),
     ):
         checkpoint.load(tmp_path, aside)
     assert len(aside) == 2
@@ -336,7 +336,7 @@ def test_a_disk_that_cannot_be_read_is_no_damage(tmp_path, monkeypatch):
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", failing)
-    with pytest.raises(Broken, match="Input/output error"):
+    with pytest.raises(StorageError, match="Input/output error"):
         checkpoint.load(tmp_path)
     monkeypatch.undo()
     assert checkpoint.found(tmp_path) == [path]
@@ -424,7 +424,7 @@ def test_a_failing_disk_is_broken_and_leaves_no_rubbish(tmp_path, monkeypatch, c
             Fault(patch, k, OSError(code, os.strerror(code)))
             try:
                 checkpoint.save(folder, small(3), {})
-            except Broken as broken:
+            except StorageError as broken:
                 outcome = "broken"
                 assert broken.exit_code == 3 and str(folder) in str(broken) and os.strerror(code) in str(broken)
         left = os.listdir(folder)

@@ -13,7 +13,7 @@ import pytest
 
 from cls_sim.commands.campaign import runner
 from cls_sim.commands.campaign.runner import Piece
-from cls_sim.config import configs
+from cls_sim.config import experiments
 
 PIECES = runner.pieces("small")
 NEEDS_DATA = re.compile(r"override /world: (mnist|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split")
@@ -22,7 +22,7 @@ WITHOUT = [piece for piece in PIECES if piece.fails and runner.one_in_four(piece
 
 def _data(piece: Piece, request: pytest.FixtureRequest) -> None:
     """Skip, or in CI fail, where an experiment needs data sets that are not there."""
-    if NEEDS_DATA.search((configs.conf_dir() / "experiment" / f"{piece.experiment}.yaml").read_text()):
+    if NEEDS_DATA.search((experiments.conf_dir() / "experiment" / f"{piece.experiment}.yaml").read_text()):
         request.getfixturevalue("data_dir")
 
 
@@ -51,5 +51,5 @@ def test_without_the_mechanism_they_fail(piece: Piece, tmp_path: Path, request: 
 @pytest.mark.parametrize("piece", [piece for piece in PIECES if piece.off], ids=lambda piece: piece.name)
 def test_what_is_removed_can_be_composed(piece: Piece):
     """Its overrides change an arm that a claim which must then fail is about."""
-    lived, without = (configs.read(overrides).arms for overrides in (piece.overrides, piece.without()))
+    lived, without = (experiments.read(overrides).arms for overrides in (piece.overrides, piece.without()))
     assert any(lived[arm].cfg != without[arm].cfg for arm in lived.keys() & without.keys())

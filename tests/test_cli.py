@@ -11,12 +11,19 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from cls_sim import ROOMS
+from cls_sim import PART_KINDS
 from cls_sim.commands.show import candidates
-from cls_sim.config import screen
+from cls_sim.config import validation
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "debug=true"]
+TINY = [
+    "subjects=2",
+    "size=small",
+    "world.per_context=12",
+    "rhythm.experiences_per_day=6",
+    "rhythm.steps_per_night=4",
+    "debug=true",
+]
 
 
 def cls_sim(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -152,7 +159,7 @@ def test_a_tab_completes(line: str, offered: set[str]):
 
 def test_a_tab_completes_every_key_at_the_top():
     keys = {one.rstrip("=") for one in candidates("cls-sim ")}
-    assert {"experiment", "scenario", "method", *screen.TOP, *ROOMS} <= keys
+    assert {"experiment", "scenario", "method", *validation.TOP, *PART_KINDS} <= keys
 
 
 def test_completion_without_a_line_is_told_in_one(tmp_path: Path):

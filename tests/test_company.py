@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
-from cls_sim.config import configs
+import cls_sim as cs
+from cls_sim.config import experiments
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.part import Part
 from tests.test_methods import METHODS, possible, settings
@@ -24,10 +24,10 @@ SUBJECTS = 3
 STEPS = 50  # weights are compared over so many ticks
 PRESSURE = {
     "_target_": "cls_sim.Pressure",
-    "wake": 8,
-    "rise": [0.31, 0.17, 0.23],
-    "fall": [0.5, 0.26, 0.34],
-    "high": 1.0,
+    "experiences_per_day": 8,
+    "rise_per_experience": [0.31, 0.17, 0.23],
+    "fall_per_step": [0.5, 0.26, 0.34],
+    "threshold": 1.0,
 }
 
 
@@ -37,7 +37,7 @@ class Seen:
     that its cortex learnt from.
     """
 
-    life: cls.Life
+    life: cs.Life
     weights: list[dict[str, torch.Tensor]] = field(default_factory=list)
     state: dict[str, np.ndarray] = field(default_factory=dict)
     batches: list[list[tuple[int, dict[str, torch.Tensor]]]] = field(default_factory=list)
@@ -47,8 +47,8 @@ def configured(method: str, **world: Any) -> dict[str, Any]:
     """A method's configuration: a tiny life in which subjects sleep when they need it."""
     cfg = copy.deepcopy(settings(method, "class" if possible(method, "class") else "task"))
     cfg["world"] |= {"per_context": 8, "batch": 16, **world}
-    if cfg["plasticity"]["_target_"] == "cls_sim.Settling":  # it needs to know how long a night will be
-        cfg["plasticity"] = {"_target_": "cls_sim.WakeNight", "wake": 0.0, "night": 0.01}
+    if cfg["plasticity"]["_target_"] == "cls_sim.NightlyDecay":  # it needs to know how long a night will be
+        cfg["plasticity"] = {"_target_": "cls_sim.WakeNight", "wake_rate": 0.0, "night_rate": 0.01}
     if "samples" in cfg["hippocampus"]:
         cfg["hippocampus"] |= {"hidden": [8], "samples": 2}
     if "points" in (cfg["consolidation"].get("objective") or {}):
@@ -58,11 +58,11 @@ def configured(method: str, **world: Any) -> dict[str, Any]:
 
 def lived(cfg: dict[str, Any], first: int = 0, subjects: int = SUBJECTS) -> Seen:
     """The life of these subjects of the cohort, and what was seen of it."""
-    life = configs.make_life(cfg, subjects, cfg["seed"] + first)
+    life = experiments.make_life(cfg, subjects, cfg["seed"] + first)
     seen = Seen(life, batches=[[] for _ in range(subjects)])
     step = life.consolidation.step
 
-    def watched(cortex: cls.Neocortex, batch: Batch, rate: np.ndarray, view: Any) -> None:
+    def watched(cortex: cs.Neocortex, batch: Batch, rate: np.ndarray, view: Any) -> None:
         for i, there in enumerate(batch.present() & torch.from_numpy(rate > 0)[:, None]):
             if there.any():
                 rows = {k: getattr(batch, k)[i][there].clone() for k in ("x", "y", "context", "born", "item", "source")}
@@ -115,16 +115,16 @@ def agree(together: Seen, alone: Seen, first: int) -> None:
         # of the largest number; whole numbers below a million are the same
         assert away <= (1e-6 if b.dtype.kind in "iub" else 1e-4) * max(1.0, np.abs(b).max(initial=0)), name
     for context in range(alone.life.spec.contexts):
-        exam = alone.life.world.exam(context)
+        exam = alone.life.world.evaluation(context)
         questions = exam.present().sum(1)
         found = (grades(together.life, context)[mine] - grades(alone.life, context)).abs()
         assert (found <= 1.001 / questions).all(), (context, found * questions)
 
 
-def grades(life: cls.Life, context: int) -> torch.Tensor:
+def grades(life: cs.Life, context: int) -> torch.Tensor:
     """The share of right answers [s] to the exam of one context."""
-    exam = life.world.exam(context)
-    answer = life.readout.answer(exam.x, life.told(exam), life.hippocampus, life.neocortex)
+    exam = life.world.evaluation(context)
+    answer = life.readout.answer(exam.x, life.known_contexts(exam), life.hippocampus, life.neocortex)
     weights = exam.weights().double()
     return ((answer.scores.argmax(2) == exam.y) * weights).sum(1) / weights.sum(1)
 
@@ -145,8 +145,8 @@ def parts_of(part: Part) -> list[Part]:
 
 def works_at_ends(cfg: dict[str, Any]) -> bool:
     """Whether some part of this life has work of its own to do where a context ends."""
-    life = configs.make_life(cfg, 1, cfg["seed"])
-    everything = [inner for room in cls.ROOMS for inner in parts_of(getattr(life, room))]
+    life = experiments.make_life(cfg, 1, cfg["seed"])
+    everything = [inner for part_kind in cs.PART_KINDS for inner in parts_of(getattr(life, part_kind))]
     return any(type(part).context_end is not Part.context_end for part in everything)
 
 
@@ -167,7 +167,7 @@ def test_networks_that_grow_unequally_do_not_disturb_one_another():
     """Of three subjects some grow a column for the second context and some do not."""
     cfg = configured("growing", order="recurring")
     losses = sorted(growth_losses(cfg))
-    cfg["neocortex"]["enough"] = (losses[0] + losses[-1]) / 2
+    cfg["neocortex"]["loss_threshold"] = (losses[0] + losses[-1]) / 2
     grown = compared(cfg, (1, 2)).life.neocortex.grown  # pyright: ignore[reportAttributeAccessIssue]
     assert grown.any(0).tolist() != grown.all(0).tolist()
 
@@ -176,7 +176,7 @@ def growth_losses(cfg: dict[str, Any]) -> list[float]:
     """The loss of each subject of a cohort on its second context, when that has ended for it."""
     found = []
     for first in range(SUBJECTS):
-        life = configs.make_life(cfg | {"neocortex": cfg["neocortex"] | {"enough": 1e9}}, 1, cfg["seed"] + first)
+        life = experiments.make_life(cfg | {"neocortex": cfg["neocortex"] | {"enough": 1e9}}, 1, cfg["seed"] + first)
         while life.clock.experience[0] < life.world.ends[1]:
             life.step()
         found.append(float(torch.cat([life.view.loss(batch) for batch in life.view.revisit(500)], 1).mean()))

@@ -10,23 +10,26 @@ import torch
 from lives import live, small
 from torch import Tensor
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.batch import DREAMED, Batch
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.probes.content import LOOKS, ahead
 from cls_sim.replay.base import Replay
 
 
-def nightfall(**changes: Any) -> cls.Life:
+def nightfall(**changes: Any) -> cs.Life:
     """Two subjects on the evening of their third day, which had two kinds of digits."""
-    parts: dict[str, Any] = {"hippocampus": cls.Store(capacity=40), "rhythm": cls.Nights(wake=6, night=40)}
+    parts: dict[str, Any] = {
+        "hippocampus": cs.Store(capacity=40),
+        "rhythm": cs.Nights(experiences_per_day=6, steps_per_night=40),
+    }
     life = small(2, **parts | changes)
     return live(life, 18 + 2 * 40)
 
 
-def content(of: str, life: cls.Life, **settings: Any) -> Tensor:
+def content(of: str, life: cs.Life, **settings: Any) -> Tensor:
     with torch.no_grad():
-        return cls.Content(of=of, **settings).measure(life)
+        return cs.Content(of=of, **settings).measure(life)
 
 
 class Given(Replay):
@@ -53,7 +56,7 @@ class Dreamt(Replay):
         return Batch.lived(self.x, y, source=torch.full_like(y, DREAMED, dtype=torch.uint8), weight=self.weight)
 
 
-@pytest.mark.parametrize("policy", [cls.Uniform(batch=4), cls.Preferred(cls.Weakness(), batch=4)], ids=str)
+@pytest.mark.parametrize("policy", [cs.Uniform(batch=4), cs.Preferred(cs.Weakness(), batch=4)], ids=str)
 def test_what_is_seen_ahead_is_what_is_replayed(policy: Replay):
     """Even where the policy follows a cortex that learns all night."""
     life = nightfall(replay=policy)
@@ -69,7 +72,7 @@ def test_what_is_seen_ahead_is_what_is_replayed(policy: Replay):
 
 
 def test_of_a_long_night_some_steps_are_looked_at_evenly_spread():
-    life = nightfall(replay=cls.Uniform(batch=1), rhythm=cls.Nights(wake=6, night=150))
+    life = nightfall(replay=cs.Uniform(batch=1), rhythm=cs.Nights(experiences_per_day=6, steps_per_night=150))
     live(life, 18 + 3 * 150 - 150)
     notes, looks = ahead(life)
     assert notes is not None and looks is not None and notes.rows == 150 and LOOKS <= looks.rows < 2 * LOOKS
@@ -77,13 +80,15 @@ def test_of_a_long_night_some_steps_are_looked_at_evenly_spread():
 
 
 def test_nobody_asleep_and_nothing_interleaved_is_nothing_replayed():
-    life = live(small(2, rhythm=cls.Sleepless(wake=6)), 6)
+    life = live(small(2, rhythm=cs.Sleepless(experiences_per_day=6)), 6)
     assert content("coverage", life).isnan().all()
 
 
 def test_awake_it_is_what_joins_the_lessons_of_a_day():
-    policy = cls.Interleaved(cls.Uniform(batch=4), share=0.5, only_old=False)
-    life = live(small(2, rhythm=cls.Sleepless(wake=6), replay=policy, plasticity=cls.Constant(rate=0.01)), 6)
+    policy = cs.Interleaved(cs.Uniform(batch=4), share=0.5, only_old=False)
+    life = live(
+        small(2, rhythm=cs.Sleepless(experiences_per_day=6), replay=policy, plasticity=cs.Constant(rate=0.01)), 6
+    )
     notes, _ = ahead(life)
     assert notes is not None and int(notes.present().sum()) == 2 * 6 * 4, "the lived rows do not count"
     assert (content("coverage", life) > 0.3).all()
@@ -92,23 +97,23 @@ def test_awake_it_is_what_joins_the_lessons_of_a_day():
 def test_recent_policies_are_biased_to_the_recent_and_uniform_ones_are_not():
     recent, old, uniform = (
         content("recency", nightfall(replay=policy))
-        for policy in (cls.Recent(batch=16, half_life_days=0.2), cls.OldNew(batch=16, old=1.0), cls.Uniform(batch=16))
+        for policy in (cs.Recent(batch=16, half_life_days=0.2), cs.OldNew(batch=16, old=1.0), cs.Uniform(batch=16))
     )
     assert (recent > 0.6).all() and (old < -0.1).all() and (uniform.abs() < 0.1).all()
 
 
 def test_balanced_policies_show_all_classes_alike():
-    few = {"hippocampus": cls.Store(capacity=40, keep="ring"), "world": cls.Digits(per_context=8, batch=8)}
+    few = {"hippocampus": cs.Store(capacity=40, eviction="ring"), "world": cs.Digits(per_context=8, batch=8)}
     balanced, uniform = (
         content("class_bias", nightfall(replay=policy, **few))
-        for policy in (cls.Preferred(cls.Balanced(), batch=32), cls.Uniform(batch=32))
+        for policy in (cs.Preferred(cs.Balanced(), batch=32), cs.Uniform(batch=32))
     )
     assert (balanced < 0.01).all() and (uniform > 2 * balanced).all()
 
 
 def test_the_weakest_first_and_covering_less():
     weakest, uniform = (
-        nightfall(replay=policy) for policy in (cls.Preferred(cls.Weakness(), batch=8, power=2.0), cls.Uniform(batch=8))
+        nightfall(replay=policy) for policy in (cs.Preferred(cs.Weakness(), batch=8, power=2.0), cs.Uniform(batch=8))
     )
     assert (content("weakness", weakest) > 0.4).all() and (content("weakness", uniform).abs() < 0.35).all()
     assert (content("coverage", weakest) <= content("coverage", uniform)).all()
@@ -138,25 +143,25 @@ def test_dreams_by_what_they_are_near_to():
 
 
 def test_a_copy_is_at_no_distance_and_a_new_digit_about_as_far_as_others():
-    life = nightfall(hippocampus=cls.Store(capacity=144))
+    life = nightfall(hippocampus=cs.Store(capacity=144))
     stored = life.view.stored()
     assert content("distance", life.twin(replay=Dreamt(stored.x[:, :20]))).tolist() == [0.0, 0.0]
-    new = content("distance", life.twin(replay=Dreamt(life.world.exam(0).x)))
+    new = content("distance", life.twin(replay=Dreamt(life.world.evaluation(0).x)))
     assert new == pytest.approx(np.ones(2), abs=0.2)
-    mixed = cls.Mixed(cls.Uniform(batch=6), Dreamt(stored.x[:, :2]))
-    mixed.begin(life.spec)
+    mixed = cs.Mixed(cs.Uniform(batch=6), Dreamt(stored.x[:, :2]))
+    mixed.setup(life.spec)
     assert content("dreamed", life.twin(replay=mixed)).tolist() == [0.25] * 2
     assert content("distance", life).isnan().all(), "nothing made up, nothing to say"
 
 
 def test_who_keeps_no_episode_is_compared_with_what_there_was_to_live():
-    life = nightfall(hippocampus=cls.Gaussians(units=20, dreams=True), replay=cls.Dreamed(batch=8))
+    life = nightfall(hippocampus=cs.Gaussians(units=20, dreams=True), replay=cs.Dreamed(batch=8))
     assert (content("distance", life, items=50) > 0.5).all()
     assert content("coverage", life).isnan().all() and (content("class_bias", life) < 0.1).all()
 
 
 def test_labels_are_asked_for_where_there_are_some():
-    world = cls.Teacher(items=20, features=10, snr=4.0, test=50)
-    parts = {"world": world, "neocortex": cls.Linear(), "hippocampus": cls.Store(capacity=20, keep="ring")}
-    with pytest.raises(Refused, match=r"^probes.bias.of: class_bias asks for labels"):
-        small(2, probes={"bias": cls.Content(of="class_bias")}, **parts)
+    world = cs.Teacher(items=20, features=10, snr=4.0, test=50)
+    parts = {"world": world, "neocortex": cs.Linear(), "hippocampus": cs.Store(capacity=20, eviction="ring")}
+    with pytest.raises(ConfigError, match=r"^probes.bias.of: class_bias asks for labels"):
+        small(2, probes={"bias": cs.Content(of="class_bias")}, **parts)

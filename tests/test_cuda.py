@@ -6,11 +6,11 @@ import pytest
 import torch
 from lives import live, small
 
-import cls_sim as cls
+import cls_sim as cs
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA device")
 
-MEMORIES = [lambda: cls.Sparse(capacity=20), lambda: cls.Store(capacity=20), cls.NoHippocampus]
+MEMORIES = [lambda: cs.Sparse(capacity=20), lambda: cs.Store(capacity=20), cs.NoHippocampus]
 
 
 @pytest.mark.parametrize("memory", MEMORIES)
@@ -28,7 +28,7 @@ def test_cpu_and_gpu_agree(memory):
 def test_a_whole_life_on_the_gpu_learns_as_on_the_cpu():
     scores = []
     for device in ("cpu", "cuda"):
-        life = live(small(4, device=device, world=cls.Digits(per_context=60, batch=10)))
+        life = live(small(4, device=device, world=cs.Digits(per_context=60, batch=10)))
         with torch.no_grad():
-            scores.append(cls.Accuracy().measure(life).mean().item())
+            scores.append(cs.Accuracy().measure(life).mean().item())
     assert scores[0] == pytest.approx(scores[1], abs=0.05)

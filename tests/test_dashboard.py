@@ -21,7 +21,7 @@ RUN = ("experiment=digits", "size=small", "subjects=5", "days=8", "arms=[sleeple
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    from cls_sim.config.configs import read
+    from cls_sim.config.experiments import read
     from cls_sim.running.runs import perform
 
     out = tmp_path_factory.mktemp("dashboard") / "run"

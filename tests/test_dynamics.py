@@ -11,19 +11,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim import theory
 from cls_sim.claims import KINDS
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.hippocampus.copies import binomial, poisson
 from cls_sim.probes import drift
 from cls_sim.storage.trace import Trace
 
 
-def pairs(**settings: Any) -> cls.Batch:
-    world = cls.Teacher(items=1000, features=100, **settings)
-    world.begin(cls.Spec(seeds=tuple(range(40))))
+def pairs(**settings: Any) -> cs.Batch:
+    world = cs.Teacher(items=1000, features=100, **settings)
+    world.setup(cs.Spec(seeds=tuple(range(40))))
     return world.train()
 
 
@@ -50,8 +50,8 @@ def test_three_teachers_are_equally_predictable_for_a_linear_student(settings: d
 
 
 def test_unseen_inputs_are_refused_where_they_mean_nothing():
-    with pytest.raises(Refused, match="unseen"):
-        cls.Teacher(unseen=3)
+    with pytest.raises(ConfigError, match="unseen"):
+        cs.Teacher(unseen=3)
 
 
 # -- dose -----------------------------------------------------------------------------------------------------
@@ -60,8 +60,8 @@ def test_unseen_inputs_are_refused_where_they_mean_nothing():
 @given(st.floats(0.001, 0.5), st.floats(0.0, 3.0))
 @settings(max_examples=40, deadline=None)
 def test_an_allowance_is_spent_to_the_last(rate: float, dose: float):
-    schedule = cls.Allowance(rate=rate, dose=dose)
-    schedule.begin(cls.Spec())
+    schedule = cs.DoseLimited(rate=rate, dose=dose)
+    schedule.setup(cs.Spec())
     clock, spent = Clock(1, 10), 0.0
     for _ in range(math.ceil(dose / rate) + 3):
         spent += float(schedule.rate(clock)[0])
@@ -72,18 +72,18 @@ def test_an_allowance_is_spent_to_the_last(rate: float, dose: float):
 
 def test_estimates_of_predictability_get_better_with_more_episodes():
     def off(items: int, by: str) -> float:
-        life = cls.Life(
-            world=cls.Teacher(items=items, features=200, snr=2.0, test=5),
-            neocortex=cls.Linear(),
-            hippocampus=cls.Store(capacity=items),
-            rhythm=cls.Sleepless(wake=1),
-            plasticity=cls.Constant(rate=0.0),
-            replay=cls.Everything(),
+        life = cs.Life(
+            world=cs.Teacher(items=items, features=200, snr=2.0, test=5),
+            neocortex=cs.Linear(),
+            hippocampus=cs.Store(capacity=items),
+            rhythm=cs.Sleepless(experiences_per_day=1),
+            plasticity=cs.Constant(rate=0.0),
+            replay=cs.FullBatch(),
             subjects=8,
         )
         life.step()
         with torch.no_grad():
-            return float(cls.Predictability(by=by).measure(life).square().mean().sqrt())
+            return float(cs.Predictability(by=by).measure(life).square().mean().sqrt())
 
     for by in ("likelihood", "speed", "validation"):
         assert off(400, by) < off(25, by)
@@ -106,19 +106,19 @@ def test_expected_copies_are_two_compartments():
     """Without chance, the strengths after ten days are those of the closed form; without transfer nothing arrives."""
 
     def after(transfer: float) -> tuple[float, float]:
-        life = cls.Life(
-            world=cls.Cohorts(times=[0], items=5),
-            neocortex=cls.Linear(),
-            hippocampus=cls.Copies(intensity=1.0, decline=0.1, transfer=transfer, night=10, chance=False),
-            rhythm=cls.Nights(wake=1, night=10),
-            plasticity=cls.WakeNight(wake=0.0, night=1.0),
-            replay=cls.Dreamed(batch=1),
-            consolidation=cls.Descent(rule=cls.Sgd(), objective=cls.Hebb(), reduction="sum"),
+        life = cs.Life(
+            world=cs.Cohorts(times=[0], items=5),
+            neocortex=cs.Linear(),
+            hippocampus=cs.Copies(intensity=1.0, decline=0.1, transfer=transfer, steps_per_night=10, stochastic=False),
+            rhythm=cs.Nights(experiences_per_day=1, steps_per_night=10),
+            plasticity=cs.WakeNight(wake_rate=0.0, night_rate=1.0),
+            replay=cs.Dreamed(batch=1),
+            consolidation=cs.Descent(optimizer=cs.Sgd(), objective=cs.Hebb(), reduction="sum"),
         )
         for _ in life.live(days=10):
             pass
         with torch.no_grad():
-            return tuple(float(cls.Strength(of=of).measure(life)) for of in ("both", "cortex"))  # pyright: ignore
+            return tuple(float(cs.MemoryStrength(of=of).measure(life)) for of in ("both", "cortex"))  # pyright: ignore
 
     rates = {"intensity": 1.0, "decline": 0.1, "transfer": 0.05, "cortical_decline": 0.0}
     both, cortex = after(0.05)
@@ -153,43 +153,45 @@ def test_measures_of_drift_do_not_mind_rotation_and_notice_noise():
 
 
 def test_an_index_goes_stale_and_replay_mends_it():
-    def valid(replay: cls.Replay) -> float:
-        life = cls.Life(
-            world=cls.Digits(order="iid", contexts=1, per_context=12, batch=5),
-            neocortex=cls.Mlp(hidden=[32]),
-            hippocampus=cls.Indexed(cls.Store(capacity=60)),
-            rhythm=cls.Nights(wake=1, night=6),
-            plasticity=cls.Constant(rate=0.0),
+    def valid(replay: cs.Replay) -> float:
+        life = cs.Life(
+            world=cs.Digits(order="iid", contexts=1, per_context=12, batch=5),
+            neocortex=cs.Mlp(hidden=[32]),
+            hippocampus=cs.Indexed(cs.Store(capacity=60)),
+            rhythm=cs.Nights(experiences_per_day=1, steps_per_night=6),
+            plasticity=cs.Constant(rate=0.0),
             replay=replay,
-            consolidation=cls.Drift(cls.Descent(), sd=0.05),
+            consolidation=cs.Drift(cs.Descent(), sd=0.05),
             subjects=4,
         )
         for _ in life.live():
             pass
         with torch.no_grad():
-            return float(cls.IndexValidity().measure(life).mean())
+            return float(cs.IndexValidity().measure(life).mean())
 
-    stale, kept = valid(cls.Uniform(batch=32)), valid(cls.Settled(cls.Uniform(batch=32)))
+    stale, kept = valid(cs.Uniform(batch=32)), valid(cs.Reencoded(cs.Uniform(batch=32)))
     assert kept > 0.9 and kept - stale > 0.3
 
 
 def test_modes_are_zero_at_birth_and_one_when_all_is_learnt():
-    life = cls.Life(
-        world=cls.Hierarchy(levels=2),
-        neocortex=cls.Linear(),
-        hippocampus=cls.NoHippocampus(),
-        rhythm=cls.Sleepless(wake=10),
-        plasticity=cls.Constant(rate=1.0),
-        replay=cls.Uniform(batch=1),
-        consolidation=cls.Descent(rule=cls.Sgd()),
+    life = cs.Life(
+        world=cs.Hierarchy(levels=2),
+        neocortex=cs.Linear(),
+        hippocampus=cs.NoHippocampus(),
+        rhythm=cs.Sleepless(experiences_per_day=10),
+        plasticity=cs.Constant(rate=1.0),
+        replay=cs.Uniform(batch=1),
+        consolidation=cs.Descent(optimizer=cs.Sgd()),
     )
     with torch.no_grad():
-        assert cls.Modes().measure(life).abs().max() < 1e-6
+        assert cs.SingularModes().measure(life).abs().max() < 1e-6
     for _ in life.live(days=10):
         pass
     with torch.no_grad():
-        torch.testing.assert_close(cls.Modes().measure(life), torch.ones(1, 4, dtype=torch.float64), atol=1e-4, rtol=0)
-        assert cls.Differentiation().measure(life).isnan().all()  # a linear cortex' features are its inputs, all alike
+        torch.testing.assert_close(
+            cs.SingularModes().measure(life), torch.ones(1, 4, dtype=torch.float64), atol=1e-4, rtol=0
+        )
+        assert cs.Differentiation().measure(life).isnan().all()  # a linear cortex' features are its inputs, all alike
 
 
 def test_a_mode_is_half_learnt_at_its_half_time():

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim.config import configs
-from cls_sim.core.errors import Broken, Diverged, Refused
+from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError, Diverged, StorageError
 from cls_sim.core.signals import Interrupted
 from cls_sim.running import engines
 from cls_sim.running.engines import owners
@@ -29,13 +29,20 @@ from cls_sim.running.jobs import live
 from cls_sim.storage import run_directory
 
 ROOT = Path(__file__).resolve().parent.parent
-CHUNKS = ["subjects=6", "chunk=2", "size=small", "arms=[cls,lesioned]", "arm.lesioned.at=4d", "world.per_context=60"]
-SHORT = [*CHUNKS, "world.per_context=20", "rhythm.wake=10", "rhythm.night=10"]
+CHUNKS = [
+    "subjects=6",
+    "chunk=2",
+    "size=small",
+    "arms=[cls,lesioned]",
+    "arm.lesioned.branch_at=4d",
+    "world.per_context=60",
+]
+SHORT = [*CHUNKS, "world.per_context=20", "rhythm.experiences_per_day=10", "rhythm.steps_per_night=10"]
 
 
 def spread(path: Path, *overrides: str) -> Path:
     """Live the jobs of a run, without its summary."""
-    experiment = configs.read([*overrides, f"{'resume' if path.exists() else 'out'}={path}"])
+    experiment = experiments.read([*overrides, f"{'resume' if path.exists() else 'out'}={path}"])
     with run_directory.opened(experiment) as run:
         jobs = [job for wave in every(experiment) for job in wave]
         if experiment.cfg["workers"] > 1:
@@ -109,7 +116,7 @@ class Pretended(Engine):
 
 def arms(**origins: str | None) -> list[Job]:
     """Two chunks of each arm; an arm named with another comes from it."""
-    made = {name: configs.Arm(name, {"seed": 0}, origin) for name, origin in origins.items()}
+    made = {name: experiments.Arm(name, {"seed": 0}, origin) for name, origin in origins.items()}
     found = []
     for depth in range(3):
         for name, origin in origins.items():
@@ -134,7 +141,7 @@ def test_a_job_comes_after_the_one_that_it_leaves_and_all_workers_are_used(worke
 def test_where_a_job_fails_those_that_do_not_need_it_are_lived():
     jobs = arms(a=None, b="a", c="b", d=None)
     first = Diverged("neocortex", "is not finite", "lower the rate")
-    engine = Pretended(2, {"a-000000": first, "d-000002": Broken("disk", "is full", "make room")})
+    engine = Pretended(2, {"a-000000": first, "d-000002": StorageError("disk", "is full", "make room")})
     with pytest.raises(Diverged) as caught:
         engine.spread(jobs, Path())
     assert caught.value is first
@@ -143,8 +150,10 @@ def test_where_a_job_fails_those_that_do_not_need_it_are_lived():
 
 
 def test_the_line_of_error_says_how_many_failed():
-    engine = Pretended(2, {"a-000000": died("a-000000", "exit code 1", Path("run")), "a-000002": Refused("", "", "")})
-    with pytest.raises(Broken) as caught:
+    engine = Pretended(
+        2, {"a-000000": died("a-000000", "exit code 1", Path("run")), "a-000002": ConfigError("", "", "")}
+    )
+    with pytest.raises(StorageError) as caught:
         engine.spread(arms(a=None), Path("run"))
     assert "a-000000" in str(caught.value) and "1 other" in str(caught.value) and "resume=run" in str(caught.value)
 
@@ -157,17 +166,17 @@ def test_who_is_asked_to_stop_passes_it_on():
 
 
 def test_errors_come_home_from_other_processes():
-    for error in (Refused("a", "b", "c"), Diverged("a", "b", "c"), Interrupted("SIGTERM", "run")):
+    for error in (ConfigError("a", "b", "c"), Diverged("a", "b", "c"), Interrupted("SIGTERM", "run")):
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error) and str(again) == str(error) and again.exit_code == error.exit_code
 
 
 def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(configs, "find_spec", lambda name: None)
-    with pytest.raises(Refused, match=r"pip install 'cls-sim\[ray\]'"):
-        configs.read(["engine=ray"])
-    with pytest.raises(Refused, match="engine"):
-        configs.read(["engine=rey"])
+    monkeypatch.setattr(experiments, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'cls-sim\[ray\]'"):
+        experiments.read(["engine=ray"])
+    with pytest.raises(ConfigError, match="engine"):
+        experiments.read(["engine=rey"])
 
 
 # -- processes ----------------------------------------------------------------------------------------------
@@ -213,7 +222,7 @@ def test_a_worker_that_is_killed_takes_no_other_job_with_it(tmp_path: Path, monk
 
     thread = threading.Thread(target=kill)
     thread.start()
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(StorageError) as caught:
         spread(run, *CHUNKS, "workers=2")
     thread.join()
     assert str(caught.value).startswith("chunk cls-00000") and "signal 9" in str(caught.value)

@@ -23,8 +23,8 @@ from disk import Disk
 from faults import FULL, TWO, came_to, count, few_or_many, forked, into, newest, scratch, tiny
 from lives import small
 
-import cls_sim as cls
-from cls_sim.core.errors import Broken, Diverged, Refused
+import cls_sim as cs
+from cls_sim.core.errors import ConfigError, Diverged, StorageError
 from cls_sim.core.signals import Interrupted
 from cls_sim.life import Life
 from cls_sim.running import jobs, runs
@@ -163,7 +163,7 @@ def test_a_folder_that_vanishes_is_exit_3(two, home, monkeypatch):
                 shutil.rmtree(out / gone, ignore_errors=True)
             return step(life)
 
-        with monkeypatch.context() as patch, pytest.raises(Broken) as caught:
+        with monkeypatch.context() as patch, pytest.raises(StorageError) as caught:
             patch.setattr(Life, "step", stepping)
             runs.perform(into(two, out), quiet=True)
         assert caught.value.exit_code == 3 and str(out) in str(caught.value)
@@ -287,7 +287,7 @@ def test_a_lock_names_a_holder_who_signs_late(tmp_path):
     fcntl.flock(file, fcntl.LOCK_EX)
     signing = threading.Timer(0.2, os.write, (file, b"process 7 on earth\n"))
     signing.start()
-    with pytest.raises(Refused, match="process 7 on earth"), run_directory.claimed(path):
+    with pytest.raises(ConfigError, match="process 7 on earth"), run_directory.claimed(path):
         pass
     signing.join()
     os.close(file)
@@ -299,7 +299,7 @@ def test_a_lock_names_a_holder_who_signs_late(tmp_path):
 def test_a_lock_says_who_and_waits_if_asked(tmp_path):
     path = tmp_path / ".lock"
     with run_directory.claimed(path):
-        with pytest.raises(Refused, match=f"process {os.getpid()}"), run_directory.claimed(path):
+        with pytest.raises(ConfigError, match=f"process {os.getpid()}"), run_directory.claimed(path):
             pass
         assert path.read_text() == f"process {os.getpid()} on {socket.gethostname()}\n"
     held = run_directory.claimed(path)
@@ -310,14 +310,14 @@ def test_a_lock_says_who_and_waits_if_asked(tmp_path):
         pass
     path.unlink()
     path.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Broken), run_directory.claimed(path):
+    with pytest.raises(StorageError), run_directory.claimed(path):
         pass
     assert not (tmp_path / "elsewhere").exists()
 
 
 # -- numbers that are none ----------------------------------------------------------------------------------
 
-PLACES = ["neocortex.weights", "consolidation.rule.mean", "consolidation.rule.square"]
+PLACES = ["neocortex.weights", "consolidation.optimizer.mean", "consolidation.optimizer.square"]
 
 
 @pytest.mark.timeout(3600)
@@ -348,9 +348,9 @@ def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, mo
             runs.perform(into(two, out), quiet=True)
         said = str(caught.value)
         assert caught.value.exit_code == 4 and f"subject {subject} (seed {1000 + subject}) of arm cls" in said, said
-        assert said.startswith(("neocortex.weights.", "consolidation.rule.")), said
+        assert said.startswith(("neocortex.weights.", "consolidation.optimizer.")), said
         lags.append(int(said.split("at tick ")[1].split(",")[0]) - at)
-        assert lags[-1] <= (2 if "rule" in place else 1) or np.isinf(value), (
+        assert lags[-1] <= (2 if "optimizer" in place else 1) or np.isinf(value), (
             said
         )  # a rule's number spoils weights first
         tree, _ = checkpoint.load(out / "checkpoints" / "cls-000000")
@@ -384,13 +384,17 @@ def test_what_is_not_finite_is_not_saved(two, home, monkeypatch):
 
 
 def test_a_life_that_learns_too_fast_diverges():
-    rate = {"plasticity": cls.Constant(rate=[0.01, 1e6]), "consolidation": cls.Descent(rule=cls.Sgd())}
-    others = {"neocortex": cls.Linear(), "hippocampus": cls.NoHippocampus(), "rhythm": cls.Sleepless(wake=10)}
-    life = small(2, world=cls.Teacher(items=5, features=10), **rate, **others)
+    rate = {"plasticity": cs.Constant(rate=[0.01, 1e6]), "consolidation": cs.Descent(optimizer=cs.Sgd())}
+    others = {
+        "neocortex": cs.Linear(),
+        "hippocampus": cs.NoHippocampus(),
+        "rhythm": cs.Sleepless(experiences_per_day=10),
+    }
+    life = small(2, world=cs.Teacher(items=5, features=10), **rate, **others)
     with pytest.raises(
         Diverged, match=r"neocortex\.weights\.weight0: is not finite in subject 1 \(seed 1\) at tick \d,"
     ):
-        cls.run(life, days=5, progress=False)
+        cs.run(life, days=5, progress=False)
     assert torch.isfinite(life.neocortex.weights["weight0"][0]).all(), "others are unharmed"
 
 
@@ -492,7 +496,9 @@ def _stop_once() -> Any:
 def test_a_long_life_does_not_grow(figure):
     """Memory, open files and threads, over ticks and over runs in one process."""
     ticks, runs_ = count(3000, 20_000), count(10, 100)
-    life = small(1, world=cls.Digits(per_context=ticks, batch=4), rhythm=cls.Nights(wake=10, night=10))
+    life = small(
+        1, world=cs.Digits(per_context=ticks, batch=4), rhythm=cs.Nights(experiences_per_day=10, steps_per_night=10)
+    )
     for _ in range(500):
         life.step()
     before = _memory()

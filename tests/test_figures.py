@@ -13,7 +13,7 @@ import pytest
 
 from cls_sim import figures, statistics, theory
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.figures import page
 from cls_sim.storage.trace import Trace
 
@@ -179,7 +179,7 @@ def test_arms_shows_mean_interval_subjects_and_published_band():
     assert (shade.get_x(), shade.get_width()) == pytest.approx((0.18, 0.04)) and shade.get_y() == pytest.approx(0.58)
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first arm on top
     assert legend(figure) == ["published"]
-    with pytest.raises(Refused, match="er: has shape"):
+    with pytest.raises(ConfigError, match="er: has shape"):
         figures.arms({"er": np.ones((2, 2))})
 
 
@@ -212,9 +212,9 @@ def test_sweep_marks_the_best_mean():
     assert constant.axes[0].get_xticks().tolist() == [1.0, 2.0, 4.0, 8.0]
     assert [t.get_text() for t in constant.axes[0].get_xticklabels()] == ["1", "2", "4", "∞"]
     assert constant.data()[3]["x"] == math.inf
-    with pytest.raises(Refused):
+    with pytest.raises(ConfigError):
         figures.sweep(x, {"a": values[:2]}, xlabel="x")
-    with pytest.raises(Refused):
+    with pytest.raises(ConfigError):
         figures.sweep(x, {"a": values}, xlabel="x", best="most")
 
 
@@ -243,7 +243,7 @@ READINGS = {arm: {"accuracy": trace.last("accuracy").mean(1)} for arm, trace in 
 
 
 @pytest.mark.parametrize(
-    ("wish", "panels"),
+    ("figure_spec", "panels"),
     [
         ({"kind": "over_days", "reading": "gist"}, 1),
         ({"kind": "contexts_over_days", "chance": 0.1}, 2),
@@ -260,7 +260,7 @@ READINGS = {arm: {"accuracy": trace.last("accuracy").mean(1)} for arm, trace in 
         ({"kind": "over_days", "reading": "gist", "arms": ["never run"]}, 1),
     ],
 )  # fmt: skip
-def test_draw_makes_what_a_file_asks_for(wish, panels):
+def test_draw_makes_what_a_file_asks_for(figure_spec, panels):
     traces = {}
     for arm, trace in ARMS.items():
         dose = np.linspace(0, 3, len(trace))
@@ -272,12 +272,12 @@ def test_draw_makes_what_a_file_asks_for(wish, panels):
             }
             more = {name: np.full(8, float(value)) for name, value in (errors | {"dose": dose[i]}).items()}
             traces[arm].extend([row | {"readings": row["readings"] | more}])
-    figure, data = figures.draw("it", wish, traces, READINGS)
+    figure, data = figures.draw("it", figure_spec, traces, READINGS)
     assert len(figure.axes) == panels and data == figure.data()
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("figure_spec", "said"),
     [
         ({"kind": "pie"}, "figures.it.kind"),
         ({"reading": "gist"}, "figures.it.kind"),
@@ -286,9 +286,9 @@ def test_draw_makes_what_a_file_asks_for(wish, panels):
         ({"kind": "arms", "reading": "gist"}, "gist"),
     ],
 )
-def test_draw_refuses_what_it_does_not_know(wish, said):
-    with pytest.raises(Refused, match=said):
-        figures.draw("it", wish, ARMS, READINGS)
+def test_draw_refuses_what_it_does_not_know(figure_spec, said):
+    with pytest.raises(ConfigError, match=said):
+        figures.draw("it", figure_spec, ARMS, READINGS)
 
 
 # -- files --------------------------------------------------------------------------------------------------
@@ -325,7 +325,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 
 def test_a_disk_that_refuses_is_told(tmp_path):
     (tmp_path / "f.png").mkdir()
-    with pytest.raises(Broken, match="f: cannot be written"):
+    with pytest.raises(StorageError, match="f: cannot be written"):
         figures.save(figures.arms({"a": np.ones(2)}), None, tmp_path / "f")
 
 
@@ -396,9 +396,14 @@ def test_a_frontier_joins_the_means_of_each_family_and_keeps_both_intervals():
 
 def test_an_experiment_may_ask_for_a_frontier_and_gets_the_arms_that_were_run():
     readings = {name: {"kept": np.full(6, 0.5), "new": np.full(6, level)} for name, level in (("a", 0.2), ("b", 0.7))}
-    wish = {"kind": "frontier", "x": "kept", "y": "new", "families": {"f": ["a", "b", "missing"], "g": ["missing"]}}
+    figure_spec = {
+        "kind": "frontier",
+        "x": "kept",
+        "y": "new",
+        "families": {"f": ["a", "b", "missing"], "g": ["missing"]},
+    }
     _, data = figures.draw(
-        "front", {**wish, "xlabel": "kept", "ylabel": "new"}, {"a": ARMS["cls"], "b": ARMS["cls"]}, readings
+        "front", {**figure_spec, "xlabel": "kept", "ylabel": "new"}, {"a": ARMS["cls"], "b": ARMS["cls"]}, readings
     )
     assert [(row["family"], row["arm"]) for row in data] == [("f", "a"), ("f", "b")]
     assert [row["mean"] for row in data] == pytest.approx([0.2, 0.7])
@@ -415,14 +420,14 @@ def test_a_budget_puts_what_is_reached_over_what_is_kept():
         name: {"accuracy": np.full(6, level), "both": np.full(6, level + 0.01), "extra_bytes": np.full(6, kept)}
         for name, level, kept in (("a", 0.9, 1e5), ("b", 0.95, 4e5), ("low", 0.2, 1e6), ("top", 0.98, 0.0))
     }
-    wish = {
+    figure_spec = {
         "kind": "budget",
         "families": {"ours": ["a", "b", "missing"], "both": {"arms": ["a"], "reading": "both"}, "none": ["low"]},
         "lines": {"ceiling": "top"},
         "goals": [[1e5, 0.91]],
         "ylim": [0.8, 1.0],
     }
-    figure, data = figures.draw("kept", wish, dict.fromkeys(readings, ARMS["cls"]), readings)
+    figure, data = figures.draw("kept", figure_spec, dict.fromkeys(readings, ARMS["cls"]), readings)
     assert [(row["family"], row["arm"], row["x"]) for row in data] == [
         *(("ours", "a", 1e5), ("ours", "b", 4e5), ("both", "a", 1e5), ("none", "low", 1e6))
     ]
@@ -432,8 +437,8 @@ def test_a_budget_puts_what_is_reached_over_what_is_kept():
 
 def test_readings_beside_one_another_leave_a_dash_where_there_is_no_number():
     readings = {"a": {"kept": np.full(6, 0.5), "new": np.full(6, np.nan)}, "b": {"kept": np.arange(6) / 10}}
-    wish = {"kind": "beside", "columns": {"kept": "kept", "what is new": "new"}, "neutral": {"kept": 0.0}}
-    figure, data = figures.draw("both", wish, {"a": ARMS["cls"], "b": ARMS["cls"]}, readings)
+    figure_spec = {"kind": "side_by_side", "columns": {"kept": "kept", "what is new": "new"}, "neutral": {"kept": 0.0}}
+    figure, data = figures.draw("both", figure_spec, {"a": ARMS["cls"], "b": ARMS["cls"]}, readings)
     assert [(row["reading"], row["arm"]) for row in data] == [("kept", "a"), ("kept", "b")]
     assert [row["mean"] for row in data] == pytest.approx([0.5, 0.25])
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]

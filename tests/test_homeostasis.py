@@ -11,38 +11,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.claims import KINDS
 from cls_sim.core.batch import STORED
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage.trace import Trace
 
-HEBB = {"rule": cls.Sgd(), "objective": cls.Hebb(), "reduction": "sum"}
+HEBB = {"optimizer": cs.Sgd(), "objective": cs.Hebb(), "reduction": "sum"}
 
 
-def born(subjects: int = 2, outputs: int = 40, **settings: Any) -> tuple[cls.Linear, cls.Homeostasis]:
-    cortex, rule = cls.Linear(init=0.3), cls.Homeostasis(cls.Descent(**HEBB), **settings)
+def born(subjects: int = 2, outputs: int = 40, **settings: Any) -> tuple[cs.Linear, cs.Homeostasis]:
+    cortex, rule = cs.Linear(init=0.3), cs.Homeostasis(cs.Descent(**HEBB), **settings)
     sizes: dict[str, Any] = {"inputs": (1,), "outputs": outputs, "regression": True}
-    rule.begin(cortex.begin(cls.Spec(seeds=tuple(range(subjects)), **sizes)))
+    rule.setup(cortex.setup(cs.Spec(seeds=tuple(range(subjects)), **sizes)))
     return cortex, rule
 
 
-def rows(cortex: cls.Linear, strong: int, source: int = 0, **others: Tensor) -> cls.Batch:
+def rows(cortex: cs.Linear, strong: int, source: int = 0, **others: Tensor) -> cs.Batch:
     """One row that teaches +1 to the first synapses and nothing to the others."""
     subjects, outputs = cortex.weights["weight0"].shape[:2]
     y = (torch.arange(outputs) < strong).float().expand(subjects, 1, outputs)
-    batch = cls.Batch.lived(torch.ones(subjects, 1, 1), y, **others)
+    batch = cs.Batch.lived(torch.ones(subjects, 1, 1), y, **others)
     return batch.with_(source=torch.full_like(batch.source, source))
 
 
-def lie(rule: cls.Homeostasis, cortex: cls.Linear, batch: cls.Batch, steps: int, rate: Any = 0.1) -> Tensor:
+def lie(rule: cs.Homeostasis, cortex: cs.Linear, batch: cs.Batch, steps: int, rate: Any = 0.1) -> Tensor:
     for _ in range(steps):
         rule.step(cortex, batch, np.broadcast_to(rate, (batch.subjects,)), None)  # pyright: ignore[reportArgumentType]
     return weights(cortex)
 
 
-def weights(cortex: cls.Linear) -> Tensor:
+def weights(cortex: cs.Linear) -> Tensor:
     return cortex.weights["weight0"].detach()[:, :, 0].clone()
 
 
@@ -98,22 +98,22 @@ def test_who_does_not_sleep_does_not_shrink():
 
 def test_settings_are_checked():
     for wrong in ({"share": 1.5}, {"protection": 0.0}, {"protection": -1.0}):
-        with pytest.raises(Refused, match=next(iter(wrong))):
-            cls.Homeostasis(**wrong)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(Refused, match="Descent"):
-        cls.Homeostasis(cls.Downscaled())  # pyright: ignore[reportArgumentType]
+        with pytest.raises(ConfigError, match=next(iter(wrong))):
+            cs.Homeostasis(**wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="Descent"):
+        cs.Homeostasis(cs.Downscaled())  # pyright: ignore[reportArgumentType]
 
 
-def life(times: list, strength: float = 1.0) -> cls.Life:
+def life(times: list, strength: float = 1.0) -> cs.Life:
     """A life whose synapses are noise, and what was learned on top of it."""
-    there = cls.Life(
-        world=cls.Cohorts(times=times, items=4000),
-        neocortex=cls.Linear(init=1.0),
-        hippocampus=cls.NoHippocampus(),
-        rhythm=cls.Sleepless(wake=1),
-        plasticity=cls.Constant(rate=strength),
-        replay=cls.Uniform(),
-        consolidation=cls.Descent(**HEBB),
+    there = cs.Life(
+        world=cs.Cohorts(times=times, items=4000),
+        neocortex=cs.Linear(init=1.0),
+        hippocampus=cs.NoHippocampus(),
+        rhythm=cs.Sleepless(experiences_per_day=1),
+        plasticity=cs.Constant(rate=strength),
+        replay=cs.Uniform(),
+        consolidation=cs.Descent(**HEBB),
         subjects=2,
     )
     list(there.live(3))
@@ -123,18 +123,18 @@ def life(times: list, strength: float = 1.0) -> cls.Life:
 def test_d_prime_is_that_of_normal_distributions():
     """Learned once and twice on noise of variance 1: d' is 1 and 2, and no factor changes it."""
     there = life([0, [0, 1], []])
-    found = cls.Discriminability().measure(there)
+    found = cs.Discriminability().measure(there)
     assert torch.allclose(found, torch.tensor([[1.0, 2.0]] * 2, dtype=torch.float64), atol=0.1)
     with torch.no_grad():
         there.neocortex.weights["weight0"].mul_(0.25)
-    assert torch.allclose(cls.Discriminability().measure(there), found, rtol=1e-5)
-    with pytest.raises(Refused, match="never learned"):
-        cls.Discriminability().measure(life([0, 1]))
+    assert torch.allclose(cs.Discriminability().measure(there), found, rtol=1e-5)
+    with pytest.raises(ConfigError, match="never learned"):
+        cs.Discriminability().measure(life([0, 1]))
 
 
 def test_the_size_of_weights_is_their_mean_absolute_value():
     there = life([[]])
-    assert torch.allclose(cls.PlasticityState(of="size").measure(there), torch.tensor(0.7979).double(), atol=0.03)
+    assert torch.allclose(cs.PlasticityState(of="size").measure(there), torch.tensor(0.7979).double(), atol=0.03)
 
 
 def told(before: list, after: list) -> dict[str, Trace]:
@@ -150,7 +150,7 @@ def test_claims_of_what_a_night_keeps():
     ask: dict[str, Any] = {"arms": ["arm"], "reading": "strength", "at_least": 0.95, "share": 0.6}
     assert KINDS["order_kept"](told(before, weak), {}, **ask)["passed"]
     assert not KINDS["order_kept"](told(before, strong), {}, **ask)["passed"]
-    with pytest.raises(Refused, match="share"):
+    with pytest.raises(ConfigError, match="share"):
         KINDS["order_kept"](told(before, weak), {}, **ask | {"share": 0.2})
     ask = {"arms": ["arm"], "reading": "strength", "tolerance": 0.01, "moment": "day.end"}
     assert KINDS["kept"](told(before, [[5.02, 4, 3, 2, 1], before[1]]), {}, **ask)["passed"]

@@ -27,8 +27,8 @@ import torch
 from audit import watched
 from lives import small
 
-from cls_sim.config.configs import read
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.config.experiments import read
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.storage import checkpoint
 from cls_sim.storage.run_directory import opened, resumed
 from cls_sim.storage.trace import Trace
@@ -306,7 +306,7 @@ def test_set_aside_by_name_and_the_one_before_is_taken(name: str, folder: Path):
         warnings.simplefilter("ignore")
         try:
             found, meta = checkpoint.load(folder, aside)
-        except Broken as broken:  # a file that is what it says, and more than this machine can hold
+        except StorageError as broken:  # a file that is what it says, and more than this machine can hold
             assert name == "both_say_a_terabyte" and "memory" in str(broken)
             found, meta = tree(1), {"rows": 1}
             aside = ["tick-000000002"]
@@ -329,7 +329,7 @@ def test_another_schema_is_refused_and_left_alone(schema: Any, folder: Path):
         if schema is True:  # JSON's true is no 1 to a reader of versions, but Python's is: the rest must hold
             checkpoint.load(folder)
         else:
-            with pytest.raises(Refused, match="was made by"):
+            with pytest.raises(ConfigError, match="was made by"):
                 checkpoint.load(folder)
     assert done == [] and (folder / "tick-000000002").is_dir()
 
@@ -396,7 +396,7 @@ LIVES: dict[str, Callable[[dict], Any]] = {
     "room_other": lambda s: s.update(hippocampus=s["neocortex"]),
     "slots_more": lambda s: s["hippocampus"].update(content=torch.zeros(2, 10**4, 64, dtype=torch.uint8)),
     "slots_type": lambda s: s["hippocampus"].update(mark=s["hippocampus"]["mark"].float()),
-    "optimiser_wide": lambda s: s["consolidation"]["rule"].update(steps=np.zeros(3, np.int64)),
+    "optimiser_wide": lambda s: s["consolidation"]["optimizer"].update(steps=np.zeros(3, np.int64)),
     "clock_gone": lambda s: s["clock"].pop("night"),
     "clock_wide": lambda s: s["clock"].update(experience=np.zeros(5, np.int64)),
     "clock_negative": lambda s: s["clock"].update(experience=np.full(2, -5)),
@@ -415,7 +415,7 @@ def test_the_state_of_another_life_is_refused(name: str, tmp_path: Path):
     checkpoint.save(tmp_path / "run", state, {})
     found, _ = checkpoint.load(tmp_path / "run")
     fresh = small()
-    with watched() as done, pytest.raises(Refused) as caught:
+    with watched() as done, pytest.raises(ConfigError) as caught:
         fresh.load(found)
     assert done == [] and caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
@@ -472,7 +472,7 @@ LINES: dict[str, bytes] = {
 def test_a_line_that_nobody_wrote_is_refused_by_number(name: str, tmp_path: Path):
     path = tmp_path / "trace.jsonl"
     path.write_bytes(line(RAW) + LINES[name] + line(RAW))
-    with watched() as done, pytest.raises(Refused) as caught:
+    with watched() as done, pytest.raises(ConfigError) as caught:
         Trace(path)
     assert done == [] and f"{path}:2" in str(caught.value) and "\n" not in str(caught.value)
 
@@ -483,11 +483,11 @@ def test_a_trace_is_a_plain_file_and_no_link(tmp_path: Path):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
     with watched(tmp_path / "link", tmp_path / "dangling") as done:
-        with pytest.raises(Refused, match="plain file"):
+        with pytest.raises(ConfigError, match="plain file"):
             Trace(tmp_path / "pipe")
-        with pytest.raises(Broken):
+        with pytest.raises(StorageError):
             Trace(tmp_path / "link").cut(0)
-        with pytest.raises(Broken):
+        with pytest.raises(StorageError):
             Trace(tmp_path / "dangling")
     assert done == []
     assert (tmp_path / "mine").read_bytes() == line(RAW) and not (tmp_path / "nowhere").exists()
@@ -532,7 +532,7 @@ RECORDS = {
 def test_a_record_that_nobody_wrote_is_refused(name: str, run: Path):
     gone_on(run)
     (run / "run.json").write_bytes(RECORDS[name])
-    with watched(run / ".lock") as done, pytest.raises(Refused) as caught:
+    with watched(run / ".lock") as done, pytest.raises(ConfigError) as caught:
         gone_on(run)
     assert done == [] and caught.value.exit_code == 2 and str(caught.value).isprintable()
 
@@ -545,7 +545,7 @@ def test_a_run_directory_that_leads_elsewhere_is_refused(name: str, run: Path, t
     (run / name).rename(outside)
     (run / name).symlink_to(outside)
     before = [path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))]
-    with watched() as done, pytest.raises(Refused) as caught:
+    with watched() as done, pytest.raises(ConfigError) as caught:
         gone_on(run)
     assert done == [] and str(run / name) in str(caught.value)
     assert before == [path.stat().st_mtime_ns for path in (outside, *outside.rglob("*"))]

@@ -17,8 +17,8 @@ from audit import watched
 
 import cls_sim
 from cls_sim.__main__ import main
-from cls_sim.config import configs, screen, sources
-from cls_sim.core.errors import Refused
+from cls_sim.config import experiments, reader, validation
+from cls_sim.core.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "hunter2-is-not-for-logs"
@@ -128,9 +128,9 @@ TARGETS = [
     "inspect.getsource",
     "joblib.load",
     "wandb.init",
-    "cls_sim.config.configs.os.system",
-    "cls_sim.config.configs.import_module",
-    "cls_sim.config.configs.make",
+    "cls_sim.config.experiments.os.system",
+    "cls_sim.config.experiments.import_module",
+    "cls_sim.config.experiments.make",
     "cls_sim.running.runs.run",
     "cls_sim.running.runs.write",
     "cls_sim.storage.checkpoint.save",
@@ -142,7 +142,7 @@ TARGETS = [
     "cls_sim.Life",
     "cls_sim.Batch",
     "cls_sim.Spec",
-    "cls_sim.Refused",
+    "cls_sim.ConfigError",
     "cls_sim.figures",
     "cls_sim.statistics",
     "cls_sim.Hippocampus",
@@ -177,34 +177,34 @@ TARGETS = [
     "builtins.dict",
 ]
 
-WRONG = {  # a tenant of another room: key → target
+WRONG = {  # an option of another kind of part: key → target
     "hippocampus": "Uniform",
     "world": "Store",
     "neocortex": "Store",
     "rhythm": "Constant",
     "plasticity": "Nights",
-    "replay": "Cortex",
+    "replay": "CortexReadout",
     "consolidation": "Adam",
     "readout": "Accuracy",
     "probes.accuracy": "Store",
-    "consolidation.rule": "Label",
+    "consolidation.optimizer": "SupervisedLoss",
     "consolidation.objective": "Sgd",
 }
 
 SGD = ["consolidation=sgd"]  # its rule has no settings
 
-PLACES = {  # where a target may hide from a check of rooms
+PLACES = {  # where a target may hide from a check of kinds of part
     "probe": "+probes.x={_target_: os.system, command: 'touch MARK'}",
     "probe_list": "+probes.x=[{_target_: os.system, command: 'touch MARK'}]",
     "list": "neocortex.hidden=[{_target_: os.system, command: 'touch MARK'}]",
     "deep_list": "neocortex.hidden=[[[{_target_: builtins.open, file: MARK, mode: w}]]]",
     "setting": "hippocampus.capacity={_target_: builtins.open, file: MARK, mode: w}",
-    "rule": "consolidation.rule._target_=builtins.eval",
+    "rule": "consolidation.optimizer._target_=builtins.eval",
     "objective": "+consolidation.objective={_target_: os.system, command: 'touch MARK'}",
-    "night": "plasticity.night={_target_: os.system, command: 'touch MARK'}",
+    "night": "plasticity.night_rate={_target_: os.system, command: 'touch MARK'}",
     "readout": "+probes.x={_target_: cls_sim.Accuracy, readout: {_target_: os.system, command: 'touch MARK'}}",
     "claim": "+claims.x={_target_: os.system, command: 'touch MARK'}",
-    "claim_deep": "+claims.x={is: at_most, cells: {a: {_target_: os.system}}}",
+    "claim_deep": "+claims.x={kind: at_most, cells: {a: {_target_: os.system}}}",
     "figure": "+figures.x={_target_: os.system, command: 'touch MARK'}",
     "figure_deep": "+figures.x={kind: life, panels: [{_target_: os.system, command: 'touch MARK'}]}",
     "title": "title={_target_: os.system, command: 'touch MARK'}",
@@ -322,13 +322,13 @@ PATHS = {
     "arm_hydra": "arms=[x]&+arm.x=['hydra.run.dir=/tmp/x']",
     "arm_env": "arms=[x]&+arm.x=['title=${oc.env:CLS_SECRET}']",
     "arm_target": "arms=[x]&+arm.x=['hippocampus._target_=os.system']",
-    "arm_from": "arms=[x]&+arm.x={from: [cls], do: []}",
+    "arm_from": "arms=[x]&+arm.x={branch_from: [cls], overrides: []}",
     "small_hydra": "size=small&small=['hydra.run.dir=/tmp/x']",
     "figure_up": "+figures={../../x: {kind: life}}",
     "probe_up": "+probes={../../x: {_target_: cls_sim.Dose}}",
-    "claim_up": "+claims={../x: {is: at_most}}",
-    "method_up": "++method={name: ../../x, do: []}",
-    "method_hydra": "++method={name: x, do: ['hydra.run.dir=/tmp/x']}",
+    "claim_up": "+claims={../x: {kind: at_most}}",
+    "method_up": "++method={name: ../../x, overrides: []}",
+    "method_hydra": "++method={name: x, overrides: ['hydra.run.dir=/tmp/x']}",
     "out_nul": "out='a\0b'",
     "out_line": "out='a\nb'",
     "out_long": f"out={'a' * 5000}",
@@ -399,7 +399,7 @@ FILES = [
     mine("file_room_probe", ONE, "+probes=evil", probes__evil="x: {_target_: os.system, command: touch MARK}\n"),
     mine("file_env", ONE + "title: ${oc.env:CLS_SECRET}\n"),
     mine("file_env_block", ONE + "title: |\n  harmless\n  ${oc.env:CLS_SECRET}\n"),
-    mine("file_env_key", ONE + "claims: {'${oc.env:CLS_SECRET}': {is: at_most}}\n"),
+    mine("file_env_key", ONE + "claims: {'${oc.env:CLS_SECRET}': {kind: at_most}}\n"),
     mine("file_env_unused", ONE + "figures: {x: {kind: life, ylabel: '${oc.env:CLS_SECRET}'}}\n"),
     mine("file_env_arm", GLOBAL + "arm: {a: ['title=${oc.env:CLS_SECRET}']}\n"),
     mine("file_resolver", ONE + "title: ${oc.decode:'1'}\n"),
@@ -495,8 +495,8 @@ ARGV = {
     "allow_nothing": ["--allow"],
     "allow_other": ["--allow", "json", "arms=[cls]", "hippocampus._target_=os.system"],
     "allow_through": ["--allow", "json", "arms=[cls]", "hippocampus._target_=json.codecs.open"],
-    "allow_ours": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.config.configs.os.system"],
-    "allow_ours_imported": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.config.configs.Path"],
+    "allow_ours": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.config.experiments.os.system"],
+    "allow_ours_imported": ["--allow", "cls_sim", "arms=[cls]", "hippocampus._target_=cls_sim.config.experiments.Path"],
     "dashes": ["--"],
     "dash": ["-"],
     "shell": ["; touch MARK"],
@@ -541,8 +541,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in cls_sim.VOCABULARY:
         getattr(cls_sim, name)
     for overrides in (["arms=[cls]"], ["experiment=sun_2023_go_cls", "arms=[half_snr1]"]):
-        for arm in configs.read(overrides).arms.values():
-            configs.make_life(arm.cfg, 1)
+        for arm in experiments.read(overrides).arms.values():
+            experiments.make_life(arm.cfg, 1)
     return folder
 
 
@@ -553,11 +553,11 @@ def filled(text: str, scene: Path) -> str:
 
 
 def built(overrides: list[str], folders: list[str]) -> None:
-    for arm in configs.read(overrides, folders).arms.values():
+    for arm in experiments.read(overrides, folders).arms.values():
         if arm.origin is None:
-            configs.make_life(arm.cfg, 1)
-        for room in configs.ROOMS:
-            configs.make(room, arm.cfg[room], wrapping=True)
+            experiments.make_life(arm.cfg, 1)
+        for part_kind in experiments.PART_KINDS:
+            experiments.make(part_kind, arm.cfg[part_kind], wrapping=True)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -575,7 +575,7 @@ def test_refused_in_one_line_and_nothing_done(case: Case, scene: Path, tmp_path:
     with watched() as done:
         if case.argv is None:
             overrides = [filled(override, scene) for override in case.overrides]
-            with pytest.raises(Refused) as caught:
+            with pytest.raises(ConfigError) as caught:
                 built(overrides, folders)
             said = f"cls-sim: error: {caught.value}\n"
             assert caught.value.exit_code == 2
@@ -592,18 +592,18 @@ def test_refused_in_one_line_and_nothing_done(case: Case, scene: Path, tmp_path:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_such_part_is_made_anywhere(target: str, scene: Path):
-    """A name alone, in every room, nested, and with settings that its function would take."""
+    """A name alone, in every kind of part, nested, and with settings that its function would take."""
     settings = {
         "command": f"touch {scene / 'mark'}",
         "file": str(scene / "mark"),
         "args": ["touch", str(scene / "mark")],
     }
-    places = {room: {"_target_": target, **settings} for room in configs.ROOMS}
+    places = {part_kind: {"_target_": target, **settings} for part_kind in experiments.PART_KINDS}
     places |= {"x": {"_target_": target}, "y": {"a": [{"b": {"_target_": target}}]}}
     with watched() as done:
         for key, cfg in places.items():
-            with pytest.raises(Refused):
-                configs.make(key, cfg, wrapping=True)
+            with pytest.raises(ConfigError):
+                experiments.make(key, cfg, wrapping=True)
     assert done == [] and not (scene / "mark").exists()
 
 
@@ -676,9 +676,9 @@ def test_names_of_the_scheduler_may_be_used(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / "experiment" / "mine.yaml").write_text(
         ONE + "title: job ${oc.env:SLURM_JOB_ID}\nsubjects: 3\nseed: ${subjects}\n"
     )
-    cfg = configs.read(["experiment=mine"], [str(tmp_path)]).cfg
+    cfg = experiments.read(["experiment=mine"], [str(tmp_path)]).cfg
     assert (cfg["title"], cfg["seed"]) == ("job 77", 3)
-    assert configs.read(["arms=[cls]", "title=${oc.env:SLURM_ARRAY_TASK_ID,none}"]).cfg["title"] == "none"
+    assert experiments.read(["arms=[cls]", "title=${oc.env:SLURM_ARRAY_TASK_ID,none}"]).cfg["title"] == "none"
 
 
 def test_a_folder_may_have_any_name(tmp_path: Path):
@@ -686,7 +686,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path):
         folder = tmp_path / name
         (folder / "experiment").mkdir(parents=True)
         (folder / "experiment" / "mine.yaml").write_text(ONE + "subjects: 3\n")
-        assert configs.read(["experiment=mine"], [str(folder)]).cfg["subjects"] == 3
+        assert experiments.read(["experiment=mine"], [str(folder)]).cfg["subjects"] == 3
 
 
 def test_anchors_defaults_and_nested_tenants_work(tmp_path: Path):
@@ -697,22 +697,22 @@ defaults:
   - override /hippocampus: store
   - override /replay: interleaved
 arm: {a: &one [hippocampus.capacity=7], b: *one}
-claims: {x: {is: at_most, arm: a, value: 1.0}}
+claims: {x: {kind: at_most, arm: a, value: 1.0}}
 """
     (tmp_path / "experiment" / "mine.yaml").write_text(GLOBAL + content)
-    experiment = configs.read(["experiment=mine"], [str(tmp_path)])
+    experiment = experiments.read(["experiment=mine"], [str(tmp_path)])
     assert list(experiment.arms) == ["a", "b"]
     assert experiment.arms["b"].cfg["hippocampus"]["capacity"] == 7
     assert experiment.cfg["replay"]["policy"]["_target_"] == "cls_sim.Recent"
 
 
 def test_launchers_and_their_numbers_may_be_given_in_a_sweep():
-    screen.arguments(["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2"])
-    screen.arguments(
+    validation.arguments(["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=1,2"])
+    validation.arguments(
         ["-m", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=long", "hydra.launcher.mem_gb=8"]
     )
-    with pytest.raises(Refused):
-        screen.arguments(["hydra/launcher=joblib", "seed=1"])
+    with pytest.raises(ConfigError):
+        validation.arguments(["hydra/launcher=joblib", "seed=1"])
 
 
 def test_hydra_never_reads_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -726,7 +726,7 @@ def test_hydra_never_reads_a_configuration(tmp_path: Path, monkeypatch: pytest.M
         raise AssertionError("Hydra reads a file")
 
     monkeypatch.setattr("hydra._internal.core_plugins.file_config_source.FileConfigSource.load_config", never)
-    configs.read(["arms=[cls]"])
+    experiments.read(["arms=[cls]"])
     with sweeps._launcher(["hydra.launcher.n_jobs=1", "hydra/launcher=joblib"], tmp_path) as launch:
         assert callable(launch) and ConfigSource
     assert not GlobalHydra.instance().is_initialized()
@@ -752,14 +752,15 @@ def test_no_file_outside_the_folders_is_chosen(place: str, group: str, outside: 
     given, arm, small = PLACES_TO_CHOOSE[place]
     content = f"arm: {arm.format(choice=choice)}\nsmall: {[one.format(choice=choice) for one in small]}\n"
     (tmp_path / "theirs" / "experiment" / "mine.yaml").write_text(GLOBAL + content.replace("arm: []", "arm: {x: []}"))
-    with pytest.raises(Refused) as caught:
-        configs.read(["experiment=mine", given.format(choice=choice)], [str(tmp_path / "theirs")])
+    with pytest.raises(ConfigError) as caught:
+        experiments.read(["experiment=mine", given.format(choice=choice)], [str(tmp_path / "theirs")])
     assert group in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("group", ["replay", "method"])
 @pytest.mark.parametrize(
-    "arm", ["[{group}=bomb]", "{{inherits: a, do: [{group}=bomb]}}", "{{from: a, do: [{group}=bomb]}}"]
+    "arm",
+    ["[{group}=bomb]", "{{inherits: a, overrides: [{group}=bomb]}}", "{{branch_from: a, overrides: [{group}=bomb]}}"],
 )
 def test_a_bomb_that_an_arm_chooses_is_refused_at_once(group: str, arm: str, tmp_path: Path):
     """The second reader had no limits: seven levels of ten aliases were written out for ever."""
@@ -768,8 +769,8 @@ def test_a_bomb_that_an_arm_chooses_is_refused_at_once(group: str, arm: str, tmp
     (tmp_path / group / "bomb.yaml").write_text(bomb())
     (tmp_path / "experiment" / "mine.yaml").write_text(GLOBAL + f"arm: {{a: [], b: {arm.format(group=group)}}}\n")
     start = time.process_time()
-    with pytest.raises(Refused, match="larger than"):
-        configs.read(["experiment=mine"], [str(tmp_path)])
+    with pytest.raises(ConfigError, match="larger than"):
+        experiments.read(["experiment=mine"], [str(tmp_path)])
     assert time.process_time() - start < 1.0
 
 
@@ -788,6 +789,6 @@ def test_refusing_a_bomb_takes_no_time_and_no_memory(tmp_path: Path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yaml, "parse", counted)
-        with pytest.raises(Refused, match="larger"):
-            sources._measure("bomb.yaml", bomb(30))
+        with pytest.raises(ConfigError, match="larger"):
+            reader._measure("bomb.yaml", bomb(30))
     assert seen < 200

@@ -125,7 +125,7 @@ def test_wandb_is_imported_in_sinks_alone():
 
 def test_reading_a_configuration_needs_no_torch():
     code = (
-        "import sys; from cls_sim.config.configs import read; read(['experiment=digits']);"
+        "import sys; from cls_sim.config.experiments import read; read(['experiment=digits']);"
         "bad = {'torch', 'matplotlib', 'wandb', 'numpy'} & set(sys.modules); print(sorted(bad)); sys.exit(bool(bad))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

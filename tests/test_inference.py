@@ -9,54 +9,54 @@ import pytest
 import torch
 from lives import live, small
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.batch import DREAMED
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 
 
-def chains(subjects: int = 3, **changes: Any) -> cls.Life:
+def chains(subjects: int = 3, **changes: Any) -> cs.Life:
     parts: dict[str, Any] = {
-        "world": cls.Chains(chains=5, batch=5),
-        "hippocampus": cls.Remerge(capacity=40),
-        "plasticity": cls.WakeNight(wake=0.0, night=0.01),
-        "rhythm": cls.Nights(wake=4, night=150),
-        "replay": cls.Inferred(cls.Uniform(batch=16)),
-        "consolidation": cls.Descent(objective=cls.Distil(temperature=1.0)),
-        "readout": cls.Memory(),
+        "world": cs.Chains(chains=5, batch=5),
+        "hippocampus": cs.Remerge(capacity=40),
+        "plasticity": cs.WakeNight(wake_rate=0.0, night_rate=0.01),
+        "rhythm": cs.Nights(experiences_per_day=4, steps_per_night=150),
+        "replay": cs.Inferred(cs.Uniform(batch=16)),
+        "consolidation": cs.Descent(objective=cs.DistillationLoss(temperature=1.0)),
+        "readout": cs.HippocampusReadout(),
     }
     return small(subjects, **parts | changes)
 
 
 def test_ends_of_a_chain_are_never_met_together():
-    world = cls.Chains(chains=4, links=3, epochs=2, batch=6)
-    world.begin(Spec(seeds=(0, 1)))
+    world = cs.Chains(chains=4, links=3, epochs=2, batch=6)
+    world.setup(Spec(seeds=(0, 1)))
     clock, met = Clock(2, 1), set()
     for _ in range(world.length or 0):
         batch = world.next(clock)
         met |= {(int(x), int(y)) for x, y in zip(batch.x[1].argmax(1), batch.y[1], strict=True)}
         clock.advance(np.ones(2, bool), np.zeros(2, bool))
     assert len(met) == 4 * 3 * 2, "every pair, both ways"
-    far = world.exam(1)
+    far = world.evaluation(1)
     asked = {(int(x), int(y)) for x, y in zip(far.x[1].argmax(1), far.y[1], strict=True)}
-    near = world.exam(0)
+    near = world.evaluation(0)
     assert not asked & met
     assert {(int(x), int(y)) for x, y in zip(near.x[1].argmax(1), near.y[1], strict=True)} <= met
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_one_more_step_of_recall_reaches_one_pair_further(depth: int):
-    life = live(chains(world=cls.Chains(chains=5, links=3, batch=5), hippocampus=cls.Remerge(depth=depth)))
-    right = cls.Accuracy().measure(life)
+    life = live(chains(world=cs.Chains(chains=5, links=3, batch=5), hippocampus=cs.Remerge(depth=depth)))
+    right = cs.Accuracy().measure(life)
     assert (right[:, 0] == 1).all()
     assert (right[:, 1] > 0.9).all() if depth == 3 else (right[:, 1] < 0.7).all()
 
 
 def test_only_an_inference_that_was_replayed_survives_the_lesion():
-    inferring, rote = live(chains()), live(chains(replay=cls.Uniform(batch=16)))
+    inferring, rote = live(chains()), live(chains(replay=cs.Uniform(batch=16)))
     for life, survives in ((inferring, True), (rote, False)):
-        cortex = cls.Accuracy(readout=cls.Cortex()).measure(life)
+        cortex = cs.Accuracy(readout=cs.CortexReadout()).measure(life)
         assert cortex[:, 0].mean() > 0.8
         assert (cortex[:, 1].mean() > 0.8) == survives
 
@@ -71,26 +71,26 @@ def test_what_is_replayed_is_what_is_recalled():
 
 
 def test_an_empty_memory_says_nothing_and_numbers_are_refused():
-    memory = cls.Remerge(capacity=4)
-    memory.begin(Spec(seeds=(0,), inputs=(3,), outputs=3))
+    memory = cs.Remerge(capacity=4)
+    memory.setup(Spec(seeds=(0,), inputs=(3,), outputs=3))
     recall = memory.recall(torch.eye(3)[None])
     assert (recall.scores == 0).all() and (recall.slot == -1).all() and (recall.match == 0).all()
-    with pytest.raises(Refused, match="asks for numbers"):
-        memory.begin(Spec(inputs=(3,), outputs=1, regression=True))
+    with pytest.raises(ConfigError, match="asks for numbers"):
+        memory.setup(Spec(inputs=(3,), outputs=1, regression=True))
 
 
 # -- a cortex left to itself ----------------------------------------------------------------------------------
 
 
-def alone(**changes: Any) -> cls.Life:
+def alone(**changes: Any) -> cs.Life:
     """A cortex that has slept for a night on two lists' pairs, and then a hippocampus that holds nothing."""
     parts: dict[str, Any] = {
-        "world": cls.Associations(lists=2, items=6, features=24, per_visit=2),
-        "hippocampus": cls.Store(capacity=6, keep="ring"),
-        "plasticity": cls.WakeNight(wake=0.0, night=0.01),
-        "rhythm": cls.Nights(wake=1, night=60),
-        "replay": cls.Pseudorehearsal(batch=16),
-        "consolidation": cls.Descent(objective=cls.Distil(temperature=1.0)),
+        "world": cs.Associations(lists=2, items=6, features=24, per_visit=2),
+        "hippocampus": cs.Store(capacity=6, eviction="ring"),
+        "plasticity": cs.WakeNight(wake_rate=0.0, night_rate=0.01),
+        "rhythm": cs.Nights(experiences_per_day=1, steps_per_night=60),
+        "replay": cs.Pseudorehearsal(batch=16),
+        "consolidation": cs.Descent(objective=cs.DistillationLoss(temperature=1.0)),
     }
     return small(2, **parts | changes)
 

@@ -9,7 +9,7 @@ from cls_sim import claims
 from cls_sim.claims.arms import frontier
 from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage.trace import Trace
 from cls_sim.theory import best_dose, go_cls_generalise
 
@@ -24,16 +24,16 @@ def verdict(claim: dict, readings: dict | None = None, traces: dict | None = Non
 
 
 def test_a_mean_against_a_number():
-    low = {"is": "at_most", "arm": "a", "value": 0.3}
+    low = {"kind": "at_most", "arm": "a", "value": 0.3}
     assert verdict(low, {"a": 0.25 + NOISE})["passed"] is True
     assert verdict(low, {"a": 0.35 + NOISE})["passed"] is False
-    high = {"is": "at_least", "arm": "a", "value": 0.3}
+    high = {"kind": "at_least", "arm": "a", "value": 0.3}
     assert verdict(high, {"a": 0.25 + NOISE})["passed"] is False
     assert verdict(high, {"a": 0.35 + NOISE})["value"] == pytest.approx(0.35, abs=0.01)
 
 
 def test_better_needs_an_interval_above_zero():
-    claim = {"is": "better", "arm": "a", "than": "b"}
+    claim = {"kind": "better", "arm": "a", "than": "b"}
     other = np.random.default_rng(1).normal(0, 0.01, 12)
     assert verdict(claim, {"a": 0.5 + NOISE, "b": 0.45 + other})["passed"] is True
     assert verdict(claim, {"a": 0.45 + NOISE, "b": 0.5 + other})["passed"] is False
@@ -43,22 +43,22 @@ def test_better_needs_an_interval_above_zero():
 
 @pytest.mark.parametrize("ours, passed", [(0.90, True), (0.914, True), (0.93, False), (0.88, False)])
 def test_a_published_band_is_at_least_a_point_and_a_half(ours: float, passed: bool):
-    claim = {"is": "published", "arm": "a", "value": 90.0, "sem": 0.1}
+    claim = {"kind": "published", "arm": "a", "value": 90.0, "sem": 0.1}
     assert verdict(claim, {"a": ours + NOISE * 0.01})["passed"] is passed
 
 
 def test_a_published_band_widens_with_both_errors():
-    found = verdict({"is": "published", "arm": "a", "value": 90.0, "sem": 2.0}, {"a": 0.9 + NOISE})
+    found = verdict({"kind": "published", "arm": "a", "value": 90.0, "sem": 2.0}, {"a": 0.9 + NOISE})
     ours = 100 * NOISE.std(ddof=1) / np.sqrt(12)
     assert found["tolerance"] == pytest.approx(3 * np.hypot(2.0, ours))
 
 
 def test_an_optimum_inside_and_no_decay_better_than_none():
     arms = {"x1": 0.3 + NOISE, "x2": 0.8 + NOISE[::-1], "x3": 0.6 + NOISE}
-    inside = {"is": "interior", "arms": ["x1", "x2", "x3"]}
+    inside = {"kind": "interior_optimum", "arms": ["x1", "x2", "x3"]}
     assert verdict(inside, arms)["passed"] is True and verdict(inside, arms)["value"] == "x2"
     assert verdict(inside | {"arms": ["x1", "x3", "x2"]}, arms)["passed"] is False
-    last = {"is": "best_last", "arms": ["x1", "x3", "x2"]}
+    last = {"kind": "best_last", "arms": ["x1", "x3", "x2"]}
     assert verdict(last, arms)["passed"] is True
     assert verdict(last | {"arms": ["x1", "x2", "x3"]}, arms)["passed"] is False
 
@@ -75,7 +75,7 @@ def curve(scale: float = 1.0, steps: int = 50, snr: float = 1.0) -> Trace:
 
 def test_a_curve_against_theory_fails_by_the_worst_cell():
     claim = {
-        "is": "curve", "cells": {"a": 1.0, "b": 1.0}, "load": 1.0,
+        "kind": "curve", "cells": {"a": 1.0, "b": 1.0}, "load": 1.0,
         "reading": "generalise", "law": "generalise", "tolerance": 0.04,
     }  # fmt: skip
     good = verdict(claim, traces={"a": curve(), "b": curve(1.02)})
@@ -85,41 +85,41 @@ def test_a_curve_against_theory_fails_by_the_worst_cell():
 
 
 def test_schedules_at_equal_dose():
-    claim = {"is": "same_dose", "arm": "a", "than": "b", "reading": "generalise", "tolerance": 0.005}
+    claim = {"kind": "same_dose", "arm": "a", "than": "b", "reading": "generalise", "tolerance": 0.005}
     assert verdict(claim, traces={"a": curve(steps=200), "b": curve(steps=37)})["passed"]
     assert not verdict(claim, traces={"a": curve(steps=200), "b": curve(1.01, steps=37)})["passed"]
 
 
 def test_the_best_dose():
-    claim = {"is": "optimum", "cells": {"a": 1.0}, "load": 1.0, "reading": "generalise", "tolerance": 0.02}
+    claim = {"kind": "optimum", "cells": {"a": 1.0}, "load": 1.0, "reading": "generalise", "tolerance": 0.02}
     assert verdict(claim, traces={"a": curve(steps=400)})["passed"]
     assert not verdict(claim | {"cells": {"a": 30.0}}, traces={"a": curve(steps=400)})["passed"]
     assert 0.6 < best_dose(1.0, 1.0) < 0.8
 
 
 def test_where_an_interval_is_asked_for_few_subjects_decide_nothing():
-    claim, apart = {"is": "better", "arm": "a", "than": "b"}, {"a": 0.9 + NOISE[:3], "b": 0.1 + NOISE[3:6]}
+    claim, apart = {"kind": "better", "arm": "a", "than": "b"}, {"a": 0.9 + NOISE[:3], "b": 0.1 + NOISE[3:6]}
     found = verdict(claim, apart, subjects=3)
     assert found["passed"] is None and found["value"] == pytest.approx(0.8, abs=0.02)
-    assert verdict({"is": "at_least", "arm": "a", "value": 0.3}, apart, subjects=3)["passed"] is True
+    assert verdict({"kind": "at_least", "arm": "a", "value": 0.3}, apart, subjects=3)["passed"] is True
     lost = {"a": np.full(8, np.nan), "b": NOISE[:8]}
     assert verdict(claim, lost, subjects=8)["passed"] is False
 
 
 def test_below_seed_1000_nothing_is_decided_and_other_sizes_are_left_out():
-    claim = {"is": "at_most", "arm": "a", "value": 0.3}
+    claim = {"kind": "at_most", "arm": "a", "value": 0.3}
     assert verdict(claim, {"a": NOISE}, seed=999)["passed"] is None
     assert claims.judge({"it": claim | {"size": "small"}}, {}, {}, CFG) == []
     assert verdict(claim | {"arm": "missing"}, {"a": NOISE})["passed"] is None
 
 
 def test_a_claim_with_an_unknown_key_or_kind_is_refused():
-    with pytest.raises(Refused, match="vale"):
-        verdict({"is": "at_most", "arm": "a", "vale": 0.3}, {"a": NOISE})
-    with pytest.raises(Refused, match=r"claims\.it\.value: is missing"):  # was a TypeError
-        verdict({"is": "at_most", "arm": "a"}, {"a": NOISE})
-    with pytest.raises(Refused, match=r"claims\.it\.is"):
-        verdict({"is": "at_mos", "arm": "a", "value": 0.3}, {"a": NOISE})
+    with pytest.raises(ConfigError, match="vale"):
+        verdict({"kind": "at_most", "arm": "a", "vale": 0.3}, {"a": NOISE})
+    with pytest.raises(ConfigError, match=r"claims\.it\.value: is missing"):  # was a TypeError
+        verdict({"kind": "at_most", "arm": "a"}, {"a": NOISE})
+    with pytest.raises(ConfigError, match=r"claims\.it\.kind"):
+        verdict({"kind": "at_mos", "arm": "a", "value": 0.3}, {"a": NOISE})
 
 
 # -- the general kinds --------------------------------------------------------------------------------------
@@ -140,16 +140,16 @@ def judged(claim: dict, **arms: np.ndarray) -> dict:
 
 
 def test_near_holds_within_its_tolerance_only():
-    cells = {"is": "near", "cells": {"a": 0.5, "b": 1.0}, "tolerance": 0.05}
+    cells = {"kind": "near", "cells": {"a": 0.5, "b": 1.0}, "tolerance": 0.05}
     assert verdict(cells, {"a": 0.48 + NOISE, "b": 1.03 + NOISE})["passed"] is True
     assert verdict(cells, {"a": 0.48 + NOISE, "b": 1.1 + NOISE})["worst"] == "b"
-    share = {"is": "near", "arm": "a", "value": 10.0, "tolerance": 0.12, "relative": True}
+    share = {"kind": "near", "arm": "a", "value": 10.0, "tolerance": 0.12, "relative": True}
     assert verdict(share, {"a": 11.0 + NOISE})["passed"] is True
     assert verdict(share, {"a": 11.5 + NOISE})["passed"] is False
 
 
 def test_a_ratio_is_of_means_or_of_each():
-    claim = {"is": "ratio", "arm": "a", "than": "b", "at_most": 0.5}
+    claim = {"kind": "ratio", "arm": "a", "than": "b", "at_most": 0.5}
     a, b = np.full(12, 0.45), np.ones(12)
     assert verdict(claim, {"a": a, "b": b})["passed"] is True
     a[3] = 0.6
@@ -158,7 +158,7 @@ def test_a_ratio_is_of_means_or_of_each():
 
 
 def test_a_trend_is_of_means_in_order():
-    claim = {"is": "trend", "arms": ["a", "b", "c"], "at_least": 1.0}
+    claim = {"kind": "trend", "arms": ["a", "b", "c"], "at_least": 1.0}
     assert verdict(claim, {"a": NOISE, "b": 1 + NOISE, "c": 2 + NOISE})["passed"] is True
     assert verdict(claim, {"a": NOISE, "c": 1 + NOISE, "b": 2 + NOISE})["passed"] is False
 
@@ -166,18 +166,18 @@ def test_a_trend_is_of_means_in_order():
 def test_a_profile_against_a_law_a_slope_and_its_order():
     x = [0.1, 0.5, 1.0, 3.0]
     right = np.tile(go_cls_generalise(np.array(x), snr=1.0, load=1.0), (12, 1)) + NOISE[:, None]
-    law = {"is": "law", "arm": "a", "reading": "p", "x": x, "law": "go_cls_generalise", "tolerance": 0.02}
+    law = {"kind": "law", "arm": "a", "reading": "p", "x": x, "law": "go_cls_generalise", "tolerance": 0.02}
     law["settings"] = {"snr": 1.0, "load": 1.0}
     assert judged(law, a=right)["passed"] is True
     assert judged(law, a=right + 0.03)["passed"] is False
     assert judged(law | {"norm": "l2"}, a=right + 0.03)["value"] == pytest.approx(0.03, abs=0.01)
     power = np.tile(np.array(x) ** -0.5, (12, 1))
-    slope = {"is": "slope", "arm": "a", "reading": "p", "x": x, "low": -0.53, "high": -0.46}
+    slope = {"kind": "slope", "arm": "a", "reading": "p", "x": x, "low": -0.53, "high": -0.46}
     assert judged(slope, a=power)["value"] == pytest.approx(-0.5)
     assert judged(slope, a=power**2)["passed"] is False
-    assert judged({"is": "along", "arm": "a", "reading": "p", "at_most": -1}, a=power)["passed"] is True
-    assert judged({"is": "at_most", "arm": "a", "reading": "p[3]", "value": 0.6}, a=power)["passed"] is True
-    with pytest.raises(Refused, match="law"):
+    assert judged({"kind": "profile_trend", "arm": "a", "reading": "p", "at_most": -1}, a=power)["passed"] is True
+    assert judged({"kind": "at_most", "arm": "a", "reading": "p[3]", "value": 0.6}, a=power)["passed"] is True
+    with pytest.raises(ConfigError, match="law"):
         judged(law | {"law": "go_cls"}, a=right)
 
 
@@ -196,7 +196,7 @@ def test_the_frontier_of_the_better_family_encloses_more():
 
 def test_sleep_spares_only_where_something_is_lost():
     lost, none = 1.0 + NOISE, NOISE - NOISE.mean()
-    claim = {"is": "spares", "arms": ["a", "b"], "than": ["c", "d"], "reading": "accuracy"}
+    claim = {"kind": "selective_advantage", "arms": ["a", "b"], "than": ["c", "d"], "reading": "accuracy"}
     assert verdict(claim, {"a": 0.5 + NOISE[::-1], "b": none[::-1], "c": lost, "d": none})["passed"] is True
     assert verdict(claim, {"a": lost[::-1], "b": none[::-1], "c": lost, "d": none})["passed"] is False
     assert verdict(claim, {"a": none, "b": none, "c": none, "d": none})["passed"] is False
@@ -208,5 +208,5 @@ def test_a_reading_on_a_day_and_its_change_since_another():
         clock.experience[:] = day
         trace.append(Moment("day.end", np.ones(5, bool)), clock, {"accuracy": np.full((5, 2), [day, 10.0 * day])})
     for reading, value in (("accuracy@2", 11.0), ("accuracy[1]@1", 10.0), ("accuracy[0]@1..3", 2.0)):
-        claim = {"is": "near", "arm": "a", "value": value, "tolerance": 1e-9, "reading": reading}
+        claim = {"kind": "near", "arm": "a", "value": value, "tolerance": 1e-9, "reading": reading}
         assert verdict(claim, {"a": NOISE[:5]}, {"a": trace})["passed"] is True, reading

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lives import live, small
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.probes.amnesia import ages, crossing
 
@@ -25,15 +25,15 @@ def at(experience: int, subjects: int = 1) -> Clock:
     return clock
 
 
-def lists(subjects: int = 3, **changes: Any) -> cls.Life:
+def lists(subjects: int = 3, **changes: Any) -> cs.Life:
     """A list a day for four days, a fifth never met, replayed every night."""
     world = {"lists": 5, "items": 4, "features": 30, "visits": [0, 1, 2, 3], "per_visit": 2}
     parts: dict[str, Any] = {
-        "world": cls.Associations(**world | changes.pop("world", {})),
-        "hippocampus": cls.Store(capacity=32),
-        "plasticity": cls.WakeNight(wake=0.0, night=0.01),
-        "rhythm": cls.Nights(wake=2, night=40),
-        "readout": cls.Both(threshold=0.9),
+        "world": cs.Associations(**world | changes.pop("world", {})),
+        "hippocampus": cs.Store(capacity=32),
+        "plasticity": cs.WakeNight(wake_rate=0.0, night_rate=0.01),
+        "rhythm": cs.Nights(experiences_per_day=2, steps_per_night=40),
+        "readout": cs.MostConfident(threshold=0.9),
     }
     return small(subjects, **parts | changes)
 
@@ -44,9 +44,9 @@ def lists(subjects: int = 3, **changes: Any) -> cls.Life:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 4), st.integers(1, 6), st.integers(1, 20), st.floats(0.05, 1.0), st.integers(0, 2**31))
 def test_lists_are_what_was_asked_for(k: int, n: int, features: int, active: float, seed: int):
-    world = cls.Associations(lists=k, items=n, features=features, place=3, active=active)
-    spec = world.begin(Spec(seeds=(seed,)))
-    exams = [world.exam(c) for c in range(k)]
+    world = cs.Associations(lists=k, items=n, features=features, place=3, active=active)
+    spec = world.setup(Spec(seeds=(seed,)))
+    exams = [world.evaluation(c) for c in range(k)]
     assert spec.outputs == k * n and spec.contexts == k
     assert sorted(int(y) for e in exams for y in e.y[0]) == list(range(k * n)), "every pair has its own response"
     for c, exam in enumerate(exams):
@@ -56,10 +56,10 @@ def test_lists_are_what_was_asked_for(k: int, n: int, features: int, active: flo
 
 
 def test_a_visit_goes_through_its_list_epoch_by_epoch_and_others_do_not_matter():
-    world = cls.Associations(lists=3, items=6, batch=3, visits=[2, 0], per_visit=4)
-    world.begin(Spec(seeds=(5, 6)))
+    world = cs.Associations(lists=3, items=6, batch=3, visits=[2, 0], per_visit=4)
+    world.setup(Spec(seeds=(5, 6)))
     alone = copy.deepcopy(world)
-    alone.begin(Spec(seeds=(6,)))
+    alone.setup(Spec(seeds=(6,)))
     for e in range(0, 8, 2):
         items = torch.cat([world.next(at(e + i, 2)).item for i in (0, 1)], 1)
         context = 2 if e < 4 else 0
@@ -69,33 +69,33 @@ def test_a_visit_goes_through_its_list_epoch_by_epoch_and_others_do_not_matter()
 
 
 def test_the_same_cues_have_other_responses_in_another_list():
-    world = cls.Associations(lists=2, items=5, features=12, place=4, same_cues=True)
-    world.begin(Spec(seeds=(1,)))
-    ab, ac = world.exam(0), world.exam(1)
+    world = cs.Associations(lists=2, items=5, features=12, place=4, same_cues=True)
+    world.setup(Spec(seeds=(1,)))
+    ab, ac = world.evaluation(0), world.evaluation(1)
     assert torch.equal(ab.x[..., :12], ac.x[..., :12]) and not torch.equal(ab.x[..., 12:], ac.x[..., 12:])
     assert not set(ab.y[0].tolist()) & set(ac.y[0].tolist())
 
 
 def test_answers_are_dealt_out_evenly():
-    world = cls.Associations(lists=4, items=5, answers=10)
-    world.begin(Spec(seeds=(3,)))
-    y = torch.cat([world.exam(c).y for c in range(4)], 1)[0]
+    world = cs.Associations(lists=4, items=5, answers=10)
+    world.setup(Spec(seeds=(3,)))
+    y = torch.cat([world.evaluation(c).y for c in range(4)], 1)[0]
     assert (y.bincount(minlength=10) == 2).all()
 
 
 def test_what_contradicts_itself_is_refused():
-    with pytest.raises(Refused, match=r"^place: is 0"):
-        cls.Associations(same_cues=True)
-    with pytest.raises(Refused, match=r"^visits\[1\]"):
-        cls.Associations(lists=2, visits=[0, 2])
-    with pytest.raises(Refused, match=r"not known"):
-        life = small(world=cls.Semantic(), neocortex=cls.Relational(), hippocampus=cls.NoHippocampus())
-        cls.Belief(item="dodo").measure(life)
+    with pytest.raises(ConfigError, match=r"^place: is 0"):
+        cs.Associations(same_cues=True)
+    with pytest.raises(ConfigError, match=r"^visits\[1\]"):
+        cs.Associations(lists=2, visits=[0, 2])
+    with pytest.raises(ConfigError, match=r"not known"):
+        life = small(world=cs.Semantic(), neocortex=cs.Relational(), hippocampus=cs.NoHippocampus())
+        cs.Belief(item="dodo").measure(life)
 
 
 def test_revisit_gives_the_list_studied_last():
-    world = cls.Associations(lists=3, items=4, visits=[2, 0], per_visit=2)
-    world.begin(Spec(seeds=(1,)))
+    world = cs.Associations(lists=3, items=4, visits=[2, 0], per_visit=2)
+    world.setup(Spec(seeds=(1,)))
     assert torch.cat([b.item for b in world.revisit(at(2), 3)], 1).tolist() == [[8, 9, 10, 11]]
     assert torch.cat([b.item for b in world.revisit(at(4), 3)], 1).tolist() == [[0, 1, 2, 3]]
 
@@ -116,70 +116,76 @@ def test_the_day_of_crossing(index: list[float], day: float):
 
 
 def test_without_sleep_a_lesion_takes_everything_and_with_sleep_it_does_not():
-    slept, awake = live(lists(6)), live(lists(6, rhythm=cls.Sleepless(wake=2)))
+    slept, awake = live(lists(6)), live(lists(6, rhythm=cs.Sleepless(experiences_per_day=2)))
     for life in (slept, awake):
-        assert cls.Amnesia(of="control").measure(life).shape == (6, 4)
-        assert cls.Amnesia(of="control").measure(life).mean() > 0.9
-    left = cls.Amnesia(of="lesion").measure(slept).mean(0)
+        assert cs.Amnesia(of="control").measure(life).shape == (6, 4)
+        assert cs.Amnesia(of="control").measure(life).mean() > 0.9
+    left = cs.Amnesia(of="lesion").measure(slept).mean(0)
     assert left[-1] > 0.8 and left[-1] >= left[0]
-    assert cls.Amnesia(of="lesion").measure(awake).mean() < 0.2
-    assert (cls.TransferTime().measure(awake) > cls.TransferTime().measure(slept)).all()
-    assert cls.Amnesia(of="rr").measure(slept).mean() > cls.Amnesia(of="rr").measure(awake).mean() + 0.3
+    assert cs.Amnesia(of="lesion").measure(awake).mean() < 0.2
+    assert (cs.TransferTime().measure(awake) > cs.TransferTime().measure(slept)).all()
+    assert cs.Amnesia(of="rr").measure(slept).mean() > cs.Amnesia(of="rr").measure(awake).mean() + 0.3
 
 
 def test_the_hippocampus_notices_what_is_new_and_answers_what_is_old():
     life = live(lists())
-    gate = cls.NoveltyGate(readout=cls.Memory()).measure(life)
+    gate = cs.NoveltyGate(readout=cs.HippocampusReadout()).measure(life)
     assert (gate > 0.95).all()
-    assert (cls.Routed(readout=cls.Memory()).measure(life) == 1).all()
-    assert (cls.Routed(readout=cls.Cortex()).measure(life) == 0).all()
+    assert (cs.HippocampalShare(readout=cs.HippocampusReadout()).measure(life) == 1).all()
+    assert (cs.HippocampalShare(readout=cs.CortexReadout()).measure(life) == 0).all()
 
 
 def test_savings_and_interference_by_a_cortex_that_learnt():
-    parts = {"hippocampus": cls.NoHippocampus(), "rhythm": cls.Sleepless(wake=2), "consolidation": cls.Descent()}
+    parts = {
+        "hippocampus": cs.NoHippocampus(),
+        "rhythm": cs.Sleepless(experiences_per_day=2),
+        "consolidation": cs.Descent(),
+    }
     world = {"lists": 2, "items": 5, "place": 6, "same_cues": True, "visits": [0], "per_visit": 150}
-    life = live(lists(4, world=world, plasticity=cls.Constant(rate=0.01), **parts))
-    young = lists(4, world=world, plasticity=cls.Constant(rate=0.01), **parts)
+    life = live(lists(4, world=world, plasticity=cs.Constant(rate=0.01), **parts))
+    young = lists(4, world=world, plasticity=cs.Constant(rate=0.01), **parts)
     study: dict[str, Any] = {"rate": 0.01, "passes": 120}
-    assert (cls.Savings(**study).measure(life) == 1).all(), "it is all there"
-    assert (cls.Savings(**study).measure(young) == 0).all(), "nothing was learnt yet"
-    assert (cls.Interference(**study).measure(life) > 0.5).all()
-    assert (cls.Interference(of="proactive", **study).measure(young) == 0).all()
+    assert (cs.Savings(**study).measure(life) == 1).all(), "it is all there"
+    assert (cs.Savings(**study).measure(young) == 0).all(), "nothing was learnt yet"
+    assert (cs.Interference(**study).measure(life) > 0.5).all()
+    assert (cs.Interference(of="proactive", **study).measure(young) == 0).all()
 
 
 # -- living things --------------------------------------------------------------------------------------------
 
 
 def test_focused_lessons_teach_the_ninth_alone():
-    world = cls.Semantic(lessons="focused", first=3, then=2)
-    world.begin(Spec(seeds=(0, 1)))
+    world = cs.Semantic(schedule="focused", epochs_before=3, epochs_with=2)
+    world.setup(Spec(seeds=(0, 1)))
     assert world.next(at(2, 2)).weights()[0].tolist() == [1.0] * 32 + [0.0] * 4
     assert world.next(at(3, 2)).weights()[0].tolist() == [0.0] * 32 + [1.0] * 4
-    other = cls.Semantic(first=3, then=2)
-    other.begin(Spec(seeds=(0,)))
+    other = cs.Semantic(epochs_before=3, epochs_with=2)
+    other.setup(Spec(seeds=(0,)))
     assert other.next(at(3)).weights().sum() == 36
 
 
 def test_a_penguin_does_not_fly_and_a_sparrow_does():
     for new, flies in (("penguin", 0.0), ("sparrow", 1.0)):
-        world = cls.Semantic(new=new)
-        world.begin(Spec(seeds=(0,)))
+        world = cs.Semantic(new=new)
+        world.setup(Spec(seeds=(0,)))
         row, unit = world.question(new, "can", "fly")
-        assert world.exam(1).y[0, row - 32, unit] == flies
-        assert world.exam(0).y[0, world.question("robin", "can", "fly")[0], unit] == 1.0
+        assert world.evaluation(1).y[0, row - 32, unit] == flies
+        assert world.evaluation(0).y[0, world.question("robin", "can", "fly")[0], unit] == 1.0
 
 
 def test_schema_consistency_is_one_for_what_is_known_already():
     life = small(
-        world=cls.Semantic(first=4, then=1),
-        neocortex=cls.Relational(),
-        hippocampus=cls.NoHippocampus(),
-        consolidation=cls.Descent(rule=cls.Sgd(), reduction="sum"),
+        world=cs.Semantic(epochs_before=4, epochs_with=1),
+        neocortex=cs.Relational(),
+        hippocampus=cs.NoHippocampus(),
+        consolidation=cs.Descent(optimizer=cs.Sgd(), reduction="sum"),
     )
-    known = life.world.exam(0)
+    known = life.world.evaluation(0)
     answers = known.y.clone()
     life.neocortex.scores = lambda x, *_: answers  # a cortex that knows the eight
     robin = slice(*(life.world.question(item, "isa", "bird")[0] for item in ("robin", "canary")))
-    life.world.exam = lambda context: known if context == 0 else known.with_(x=known.x[:, robin], y=known.y[:, robin])
-    assert torch.allclose(cls.SchemaConsistency(rank=8).measure(life), torch.ones(2, dtype=torch.float64))
-    assert (cls.SchemaConsistency(rank=1).measure(life) < 0.95).all()
+    life.world.evaluation = lambda context: (
+        known if context == 0 else known.with_(x=known.x[:, robin], y=known.y[:, robin])
+    )
+    assert torch.allclose(cs.SchemaConsistency(rank=8).measure(life), torch.ones(2, dtype=torch.float64))
+    assert (cs.SchemaConsistency(rank=1).measure(life) < 0.95).all()

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.batch import DREAMED
 from cls_sim.core.clock import Clock
 from cls_sim.hippocampus.mixtures import waves_of
@@ -18,12 +18,12 @@ from tests.lives import live, small
 NOBODY: Any = None
 
 
-def taught(x: torch.Tensor, y: torch.Tensor, rows: int = 16, **settings_: Any) -> cls.Mixtures:
+def taught(x: torch.Tensor, y: torch.Tensor, rows: int = 16, **settings_: Any) -> cs.Mixtures:
     """Mixtures of images x [n, …] of classes y [n], seen `rows` at a time by one subject."""
-    part = cls.Mixtures(**settings_)
-    part.begin(cls.Spec(seeds=(0,), inputs=tuple(x.shape[1:]), outputs=4))
+    part = cs.Mixtures(**settings_)
+    part.setup(cs.Spec(seeds=(0,), inputs=tuple(x.shape[1:]), outputs=4))
     for some, of in zip(x.split(rows), y.split(rows), strict=True):
-        part.encode(cls.Batch.lived(some[None], of[None]), NOBODY, Clock(1, 1))
+        part.encode(cs.Batch.lived(some[None], of[None]), NOBODY, Clock(1, 1))
     return part
 
 
@@ -94,28 +94,28 @@ def test_a_cortex_learns_ten_digits_from_dreams_alone():
     """Digits in five contexts, one exposure each, and a cortex that never learns by day."""
     life = small(
         2,
-        world=cls.Digits(per_context=60, batch=5),
-        hippocampus=cls.Mixtures(kinds=3, waves=40),
-        replay=cls.Augmented(cls.Dreamed(batch=32), shift=0.5, noise=0.1),
-        rhythm=cls.Nights(wake=60, night=80),
-        plasticity=cls.WakeNight(wake=0.0, night=0.005),
+        world=cs.Digits(per_context=60, batch=5),
+        hippocampus=cs.Mixtures(components=3, frequencies=40),
+        replay=cs.Augmented(cs.Dreamed(batch=32), translation=0.5, noise=0.1),
+        rhythm=cs.Nights(experiences_per_day=60, steps_per_night=80),
+        plasticity=cs.WakeNight(wake_rate=0.0, night_rate=0.005),
     )
     live(life)
-    assert cls.Accuracy(readout=cls.Memory()).measure(life).mean() > 0.8
-    assert cls.Accuracy().measure(life).mean() > 0.75
+    assert cs.Accuracy(readout=cs.HippocampusReadout()).measure(life).mean() > 0.8
+    assert cs.Accuracy().measure(life).mean() > 0.75
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: cls.Mixtures(kinds=0), "kinds"),
-        (lambda: cls.Mixtures(prior=0.0), "prior"),
-        (lambda: cls.Mixtures(waves=2).begin(cls.Spec(inputs=(3,), outputs=2)), "waves"),
-        (lambda: cls.Mixtures(waves=5).begin(cls.Spec(inputs=(2, 2), outputs=2)), "waves"),
-        (lambda: cls.Mixtures(waves=2).begin(cls.Spec(inputs=(4,), outputs=1, regression=True)), ""),
+        (lambda: cs.Mixtures(components=0), "components"),
+        (lambda: cs.Mixtures(prior=0.0), "prior"),
+        (lambda: cs.Mixtures(frequencies=2).setup(cs.Spec(inputs=(3,), outputs=2)), "frequencies"),
+        (lambda: cs.Mixtures(frequencies=5).setup(cs.Spec(inputs=(2, 2), outputs=2)), "frequencies"),
+        (lambda: cs.Mixtures(frequencies=2).setup(cs.Spec(inputs=(4,), outputs=1, regression=True)), ""),
     ],
 )
 def test_bad_settings_are_refused(make, key):
-    with pytest.raises(cls.Refused) as refused:
+    with pytest.raises(cs.ConfigError) as refused:
         make()
     assert refused.value.key == key

@@ -18,7 +18,7 @@ import torch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec
 from cls_sim.world import files, mnist
-from cls_sim.world.files import CAP, FileRefused, gunzip, read_idx
+from cls_sim.world.files import CAP, DataFileError, gunzip, read_idx
 from cls_sim.world.mnist import FILES, Mnist
 from cls_sim.world.table import Given
 
@@ -76,7 +76,7 @@ def serve(handler, monkeypatch):
 
 
 def refusal():
-    with pytest.raises(FileRefused) as caught:
+    with pytest.raises(DataFileError) as caught:
         Mnist().data()
     assert "\n" not in str(caught.value)
     return caught.value
@@ -98,9 +98,9 @@ def test_mnist_is_mnist(full):
     assert data.x.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
 
     world.source = Given(data)
-    spec = world.begin(Spec(seeds=(0, 1)))
+    spec = world.setup(Spec(seeds=(0, 1)))
     assert spec.inputs == (784,) and spec.outputs == 10 and spec.quantum == 1 / 255
-    exams = [world.exam(k) for k in range(5)]
+    exams = [world.evaluation(k) for k in range(5)]
     assert sum(exam.rows for exam in exams) == 10000 and exams[0].rows == 980 + 1135
     assert all((exam.item == -1).all() and exam.x.stride(0) == 0 for exam in exams)
     batch = world.next(Clock(2, 1))
@@ -111,9 +111,9 @@ def test_mnist_is_mnist(full):
 
 
 def test_validation_is_cut_from_the_training_images(full):
-    world = Mnist(validation=0.1, examined="validation", per_context=1)
-    world.begin(Spec(seeds=(0,)))
-    asked = {int(i) for k in range(5) for i in world.exam(k).item[0]}
+    world = Mnist(validation=0.1, eval_split="validation", per_context=1)
+    world.setup(Spec(seeds=(0,)))
+    asked = {int(i) for k in range(5) for i in world.evaluation(k).item[0]}
     learnt = {int(i) for k in range(5) for i in world.train(k).item[0]}
     assert len(asked) == pytest.approx(6000, abs=10) and len(learnt) == 60000 - len(asked) and not asked & learnt
 
@@ -121,7 +121,7 @@ def test_validation_is_cut_from_the_training_images(full):
 def test_a_real_file_cut_anywhere_is_refused(full):
     whole = (full / "t10k-labels-idx1-ubyte.gz").read_bytes()
     for end in range(0, len(whole), 45):
-        with pytest.raises(FileRefused) as caught:
+        with pytest.raises(DataFileError) as caught:
             gunzip(full / "cut.gz", whole[:end], "put the original file there")
         assert caught.value.key == str(full / "cut.gz")
 
@@ -154,7 +154,7 @@ def md5(content):
 def test_an_idx_file_with_a_fault_is_refused_by_path(tmp_path, content, words, packed):
     path = tmp_path / ("labels.gz" if packed else "labels")
     path.write_bytes(gzip.compress(content) if packed else content)
-    with pytest.raises(FileRefused) as caught:
+    with pytest.raises(DataFileError) as caught:
         read_idx(path, (10,), md5(LABELS), "put the original file there")
     assert caught.value.key == str(path) and words in caught.value.reason and "\n" not in str(caught.value)
 
@@ -169,10 +169,10 @@ def test_a_packed_file_with_a_fault_is_refused_by_path(tmp_path):
         (gzip.compress(bytes(CAP + 1), 1), "more than"),
     ):
         (tmp_path / "labels.gz").write_bytes(content)
-        with pytest.raises(FileRefused) as caught:
+        with pytest.raises(DataFileError) as caught:
             read_idx(tmp_path / "labels.gz", (10,), md5(LABELS), "put the original file there")
         assert words in caught.value.reason
-    with pytest.raises(FileRefused) as caught:
+    with pytest.raises(DataFileError) as caught:
         read_idx(tmp_path, (10,), md5(LABELS), "put the original file there")
     assert "cannot be read" in caught.value.reason
 

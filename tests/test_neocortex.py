@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-import cls_sim as cls
-from cls_sim.core.errors import Refused
+import cls_sim as cs
+from cls_sim.core.errors import ConfigError
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.routed import Routed
 from tests.lives import wraps
@@ -23,21 +23,21 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
 
 
-NEEDED: dict[str, dict[str, Any]] = {"Module": {"module": network}, "Feedback": {"renew": 100}}  # no default fits
-ROOM = [n for n, module in cls.VOCABULARY.items() if module.startswith("neocortex.") and not module.endswith("base")]
-TENANTS = [name for name in ROOM if not wraps(name) and not issubclass(getattr(cls, name), Routed)]
+NEEDED: dict[str, dict[str, Any]] = {"Module": {"module": network}, "Feedback": {"renew_every": 100}}  # no default fits
+ROOM = [n for n, module in cs.VOCABULARY.items() if module.startswith("neocortex.") and not module.endswith("base")]
+TENANTS = [name for name in ROOM if not wraps(name) and not issubclass(getattr(cs, name), Routed)]
 
 
-def tenant(name: str) -> Neocortex:
-    return getattr(cls, name)(**NEEDED.get(name, {}))
+def option(name: str) -> Neocortex:
+    return getattr(cs, name)(**NEEDED.get(name, {}))
 
 
-def spec_of(*seeds: int, **changes: Any) -> cls.Spec:
-    return cls.Spec(**{"seeds": seeds or (0,), "inputs": (2, 3), "outputs": 4} | changes)
+def spec_of(*seeds: int, **changes: Any) -> cs.Spec:
+    return cs.Spec(**{"seeds": seeds or (0,), "inputs": (2, 3), "outputs": 4} | changes)
 
 
 def begun(cortex: Neocortex, *seeds: int, **changes: Any) -> Neocortex:
-    cortex.begin(spec_of(*seeds, **changes))
+    cortex.setup(spec_of(*seeds, **changes))
     return cortex
 
 
@@ -45,13 +45,13 @@ def inputs(s: int, b: int = 7, shape: tuple[int, ...] = (2, 3)) -> Tensor:
     return torch.randn(s, b, *shape, generator=torch.Generator().manual_seed(1))
 
 
-# -- the contract, for every tenant ---------------------------------------------------------------------------
+# -- the contract, for every option ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_answers_have_the_shapes_that_begin_promised(name: str):
-    cortex = tenant(name)
-    spec = cortex.begin(spec_of(3, 4, 5))
+    cortex = option(name)
+    spec = cortex.setup(spec_of(3, 4, 5))
     x = inputs(3)
     assert cortex.scores(x).shape == (3, 7, 4)
     assert cortex.features(x).shape == (3, 7, spec.features)
@@ -62,31 +62,31 @@ def test_answers_have_the_shapes_that_begin_promised(name: str):
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_first_weights_are_the_same_in_any_company(name: str):
-    together = begun(tenant(name), 3, 4, 5)
+    together = begun(option(name), 3, 4, 5)
     for i, seed in enumerate((3, 4, 5)):
-        alone = begun(tenant(name), seed)
+        alone = begun(option(name), seed)
         for weight, w in together.weights.items():
             assert torch.equal(w[i], alone.weights[weight][0])
 
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_subjects_answer_alone_as_in_company(name: str):
-    together, x = begun(tenant(name), 3, 4), inputs(2)
+    together, x = begun(option(name), 3, 4), inputs(2)
     for i, seed in enumerate((3, 4)):
-        alone = begun(tenant(name), seed).scores(x[i : i + 1])
+        alone = begun(option(name), seed).scores(x[i : i + 1])
         assert torch.allclose(together.scores(x)[i], alone[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_a_shared_input_needs_no_copy_for_each_subject(name: str):
-    cortex, x = begun(tenant(name), 3, 4), inputs(1)
+    cortex, x = begun(option(name), 3, 4), inputs(1)
     shared, copied = x.expand(2, *x.shape[1:]), x.repeat(2, 1, 1, 1)
     assert torch.allclose(cortex.scores(shared), cortex.scores(copied), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_other_weights_can_be_asked(name: str):
-    cortex, other, x = begun(tenant(name), 0), begun(tenant(name), 9), inputs(1)
+    cortex, other, x = begun(option(name), 0), begun(option(name), 9), inputs(1)
     for w in other.weights.values():
         w.data += 0.5
     assert torch.equal(cortex.scores(x, weights=other.weights), other.scores(x))
@@ -96,11 +96,11 @@ def test_other_weights_can_be_asked(name: str):
 @pytest.mark.parametrize("name", TENANTS)
 def test_state_and_twins(name: str):
     """A state moves to a new cortex; a twin answers alike and has its own weights."""
-    cortex, x = begun(tenant(name), 1, 2), inputs(2)
+    cortex, x = begun(option(name), 1, 2), inputs(2)
     for w in cortex.weights.values():
         w.data += torch.randn(w.shape)
     before = cortex.scores(x)
-    heir = begun(tenant(name), 1, 2)
+    heir = begun(option(name), 1, 2)
     heir.load(cortex.state())
     twin = copy.deepcopy(cortex)
     for w in cortex.weights.values():
@@ -114,7 +114,7 @@ def test_state_and_twins(name: str):
 def test_only_the_head_that_is_told_competes(name: str):
     heads = torch.zeros(2, 2, 4, dtype=torch.bool)
     heads[0, 0, :2] = heads[0, 1, 2:] = heads[1, 0, 1:3] = heads[1, 1, ::3] = True
-    cortex, x = begun(tenant(name), 0, 1, heads=heads, context_told=True), inputs(2)
+    cortex, x = begun(option(name), 0, 1, heads=heads, task_id_known=True), inputs(2)
     context = torch.tensor([[0, 1, 1, 0, 0, 1, 0]] * 2)
     told, free = cortex.scores(x, context), cortex.scores(x)
     for i in range(2):
@@ -127,7 +127,7 @@ def test_only_the_head_that_is_told_competes(name: str):
 def test_the_global_generator_is_left_alone(name: str):
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
-    begun(tenant(name), 0, 1)
+    begun(option(name), 0, 1)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -138,7 +138,7 @@ def test_the_global_generator_is_left_alone(name: str):
 @pytest.mark.parametrize("bias", [True, False])
 def test_mlp_is_pytorchs(activation: str, bias: bool):
     """Each subject's scores and gradients are those of the nn.Module that holds its weights."""
-    cortex = begun(cls.Mlp(hidden=[5, 3], activation=activation, bias=bias), 0, 1)
+    cortex = begun(cs.Mlp(hidden=[5, 3], activation=activation, bias=bias), 0, 1)
     x = inputs(2)
     gradients = torch.autograd.grad(cortex.scores(x).square().sum(), list(cortex.weights.values()))
     act = {"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "linear": nn.Identity}[activation]
@@ -159,25 +159,25 @@ def test_mlp_is_pytorchs(activation: str, bias: bool):
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(1, 40), max_size=3), st.integers(0, 2**62))
 def test_first_weights_of_any_mlp_follow_lecuns_law(hidden: list[int], seed: int):
-    cortex = begun(cls.Mlp(hidden=hidden), seed)
+    cortex = begun(cs.Mlp(hidden=hidden), seed)
     for layer, fan_in in enumerate([6, *hidden]):
         for name in (f"weight{layer}", f"bias{layer}"):
             assert cortex.weights[name].abs().max() <= 1 / math.sqrt(fan_in)
 
 
 def test_first_weights_fill_their_range_evenly():
-    w = begun(cls.Mlp(hidden=[200]), 0, inputs=(100,)).weights["weight0"].detach()
+    w = begun(cs.Mlp(hidden=[200]), 0, inputs=(100,)).weights["weight0"].detach()
     assert abs(w.mean()) < 2e-3 and abs(w.std() - 0.1 / math.sqrt(3)) < 1e-3
 
 
 def test_gain_scales_the_first_weights_of_each_subject():
-    plain, scaled = begun(cls.Mlp(hidden=[5]), 7, 8), begun(cls.Mlp(hidden=[5], gain=[0.5, 3.0]), 7, 8)
+    plain, scaled = begun(cs.Mlp(hidden=[5]), 7, 8), begun(cs.Mlp(hidden=[5], gain=[0.5, 3.0]), 7, 8)
     for name, w in plain.weights.items():
         assert torch.allclose(scaled.weights[name], w * torch.tensor([0.5, 3.0])[:, None, None])
 
 
 def test_an_mlp_without_hidden_layers_reads_its_inputs():
-    cortex, x = begun(cls.Mlp(hidden=[]), 0), inputs(1)
+    cortex, x = begun(cs.Mlp(hidden=[]), 0), inputs(1)
     assert torch.equal(cortex.features(x), x.flatten(2))
     assert list(cortex.weights) == ["weight0", "bias0"]
 
@@ -186,13 +186,13 @@ def test_an_mlp_without_hidden_layers_reads_its_inputs():
 
 
 def test_a_linear_student_starts_at_nothing():
-    cortex = begun(cls.Linear(bias=True), 0, 1)
+    cortex = begun(cs.Linear(bias=True), 0, 1)
     assert (cortex.scores(inputs(2)) == 0).all()
     assert torch.equal(cortex.features(inputs(2)), inputs(2).flatten(2))
 
 
 def test_init_is_the_spread_of_the_first_weights():
-    w = begun(cls.Linear(init=[0.5, 2.0]), 0, 1, inputs=(5000,)).weights["weight0"].detach()
+    w = begun(cs.Linear(init=[0.5, 2.0]), 0, 1, inputs=(5000,)).weights["weight0"].detach()
     assert torch.allclose(w.std((1, 2)), torch.tensor([0.5, 2.0]), rtol=0.05)
 
 
@@ -201,7 +201,7 @@ def test_init_is_the_spread_of_the_first_weights():
 
 def test_a_module_is_the_same_network_as_an_mlp():
     """Same weights, same scores, features and gradients."""
-    mlp, module, x = begun(cls.Mlp(hidden=[5]), 0, 1), begun(cls.Module(module=network), 0, 1), inputs(2)
+    mlp, module, x = begun(cs.Mlp(hidden=[5]), 0, 1), begun(cs.Module(module=network), 0, 1), inputs(2)
     for layer, name in enumerate(("1", "3")):
         module.weights[f"{name}.weight"].data = mlp.weights[f"weight{layer}"].detach().clone()
         module.weights[f"{name}.bias"].data = mlp.weights[f"bias{layer}"].detach()[:, :, 0].clone()
@@ -221,7 +221,7 @@ def test_a_modules_first_weights_are_those_of_its_seed():
     """They are what PyTorch draws after torch.manual_seed(seed), whether made by a function or copied."""
     net = network()
     for module in (network, net):
-        cortex = begun(cls.Module(module=module), 11, 12)
+        cortex = begun(cs.Module(module=module), 11, 12)
         for i, seed in enumerate((11, 12)):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
@@ -240,7 +240,7 @@ class Convolutional(nn.Module):
 
 
 def test_a_convolutional_module_answers_as_its_copies_would():
-    cortex, x = begun(cls.Module(module=Convolutional), 0, 1, inputs=(1, 4, 4)), inputs(2, 5, (1, 4, 4))
+    cortex, x = begun(cs.Module(module=Convolutional), 0, 1, inputs=(1, 4, 4)), inputs(2, 5, (1, 4, 4))
     assert cortex.features(x).shape == (2, 5, 12)
     for i in range(2):
         net = Convolutional()
@@ -256,7 +256,7 @@ def test_a_convolutional_module_answers_as_its_copies_would():
     ],
 )
 def test_without_a_linear_readout_the_features_are_the_scores(module: Any):
-    cortex = begun(cls.Module(module=module), 0)
+    cortex = begun(cs.Module(module=module), 0)
     assert torch.equal(cortex.features(inputs(1)), cortex.scores(inputs(1)))
 
 
@@ -270,7 +270,7 @@ class _Quadratic(nn.Module):
 
 
 def test_a_module_may_be_one_layer():
-    cortex = begun(cls.Module(module=lambda: nn.Linear(6, 4)), 0, inputs=(6,))
+    cortex = begun(cs.Module(module=lambda: nn.Linear(6, 4)), 0, inputs=(6,))
     x = inputs(1, 7, (6,))
     assert torch.equal(cortex.features(x), x) and cortex.scores(x).shape == (1, 7, 4)
 
@@ -281,7 +281,7 @@ def test_parameters_without_gradient_stay():
         net[1].requires_grad_(False)  # pyright: ignore[reportIndexIssue]
         return net
 
-    cortex = begun(cls.Module(module=frozen), 0, 1)
+    cortex = begun(cs.Module(module=frozen), 0, 1)
     assert set(cortex.weights) == {"3.weight", "3.bias"}
     assert cortex.scores(inputs(2)).shape == (2, 7, 4)
 
@@ -289,8 +289,8 @@ def test_parameters_without_gradient_stay():
 def test_frozen_layers_of_a_network_given_as_an_object_are_copied_as_they_are():
     net = network()
     net[1].requires_grad_(False)  # pyright: ignore[reportIndexIssue]
-    cortex = begun(cls.Module(module=net), 0, 1)
-    assert isinstance(cortex, cls.Module)
+    cortex = begun(cs.Module(module=net), 0, 1)
+    assert isinstance(cortex, cs.Module)
     assert torch.equal(cortex.fixed["1.weight"][1], net[1].weight)  # pyright: ignore[reportIndexIssue]
 
 
@@ -318,27 +318,27 @@ class Restless(nn.Module):
     ],
 )
 def test_a_module_that_does_not_fit_is_refused_in_one_line(module: Any, said: str):
-    with pytest.raises(Refused, match=said) as refused:
-        begun(cls.Module(module=module), 0, 1)
+    with pytest.raises(ConfigError, match=said) as refused:
+        begun(cs.Module(module=module), 0, 1)
     assert refused.value.key == "module" and "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: cls.Mlp(hidden=[400, 0]), "hidden[1]"),
-        (lambda: cls.Mlp(hidden=400), "hidden"),
-        (lambda: cls.Mlp(hidden="400"), "hidden"),
-        (lambda: cls.Mlp(activation="rleu"), "activation"),
-        (lambda: cls.Mlp(bias=1), "bias"),
-        (lambda: cls.Mlp(gain=-1.0), "gain"),
-        (lambda: begun(cls.Mlp(gain=[1.0, 2.0]), 0), "gain"),
-        (lambda: cls.Linear(init=math.nan), "init"),
-        (lambda: cls.Linear(bias="no"), "bias"),
-        (lambda: cls.Module(module=3), "module"),
+        (lambda: cs.Mlp(hidden=[400, 0]), "hidden[1]"),
+        (lambda: cs.Mlp(hidden=400), "hidden"),
+        (lambda: cs.Mlp(hidden="400"), "hidden"),
+        (lambda: cs.Mlp(activation="rleu"), "activation"),
+        (lambda: cs.Mlp(bias=1), "bias"),
+        (lambda: cs.Mlp(gain=-1.0), "gain"),
+        (lambda: begun(cs.Mlp(gain=[1.0, 2.0]), 0), "gain"),
+        (lambda: cs.Linear(init=math.nan), "init"),
+        (lambda: cs.Linear(bias="no"), "bias"),
+        (lambda: cs.Module(module=3), "module"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(make: Any, key: str):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ConfigError) as refused:
         make()
     assert refused.value.key == key

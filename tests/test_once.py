@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.life import Life
 from cls_sim.running import runs
 from cls_sim.storage.trace import Trace
@@ -31,7 +31,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         found[f"trace {Path(str(self.path)).name}"] += 1
         read(self, most)
 
-    def cutting(experiment: configs.Experiment) -> list[list[runs.Job]]:
+    def cutting(experiment: experiments.Experiment) -> list[list[runs.Job]]:
         found["jobs"] += 1
         return cut(experiment)
 
@@ -43,7 +43,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 def test_each_life_is_made_once_and_no_trace_is_read_back(counted: Counter[str], tmp_path: Path):
     """In version 0.1 such a run of seven arms made 16 lives, cut its jobs 10 times and read 22 traces."""
-    experiment = configs.read([*FEW, f"out={tmp_path / 'run'}"])
+    experiment = experiments.read([*FEW, f"out={tmp_path / 'run'}"])
     runs.perform(experiment, quiet=True)
     branches = [arm for arm in experiment.arms.values() if arm.origin]
     assert counted.pop("life of 2") == len(experiment.arms) > 4 and branches
@@ -53,9 +53,9 @@ def test_each_life_is_made_once_and_no_trace_is_read_back(counted: Counter[str],
 
 def test_a_resumed_run_reads_each_trace_once(counted: Counter[str], tmp_path: Path):
     out = tmp_path / "run"
-    runs.perform(configs.read([*FEW, f"out={out}"]), quiet=True)
+    runs.perform(experiments.read([*FEW, f"out={out}"]), quiet=True)
     counted.clear()
-    runs.perform(configs.read([*FEW, f"resume={out}"]), quiet=True)
+    runs.perform(experiments.read([*FEW, f"resume={out}"]), quiet=True)
     assert {n for name, n in counted.items() if name.startswith("trace")} == {1} and counted["jobs"] == 1
 
 
@@ -74,7 +74,7 @@ def test_a_life_that_waited_is_the_life_that_is_built_when_it_is_due(monkeypatch
     for waiting in (16, 0):
         monkeypatch.setattr(runs, "WAITING", waiting)
         out = tmp_path / str(waiting)
-        runs.perform(configs.read([*FEW, "arms=[cls,buffer_only]", f"out={out}"]), quiet=True)
+        runs.perform(experiments.read([*FEW, "arms=[cls,buffer_only]", f"out={out}"]), quiet=True)
         files = sorted((out / "trace").glob("*.jsonl"))
         fingerprints.append([file.read_bytes() for file in files])
     assert fingerprints[0] == fingerprints[1] and len(fingerprints[0]) > 1

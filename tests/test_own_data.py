@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as npst
 
 import cls_sim as cs
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
-from cls_sim.world.files import FileRefused, read_array
+from cls_sim.core.errors import ConfigError
+from cls_sim.world.files import DataFileError, read_array
 from cls_sim.world.settings import StreamSettings, defaults
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, Source
@@ -31,11 +31,11 @@ def world(**changes) -> cs.Arrays:
 
 
 def spec_of(one: cs.Arrays) -> cs.Spec:
-    return one.begin(cs.Spec(seeds=(0, 1)))
+    return one.setup(cs.Spec(seeds=(0, 1)))
 
 
-def refusal(**changes) -> Refused:
-    with pytest.raises(Refused) as caught:
+def refusal(**changes) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
         world(**changes)
     assert "\n" not in str(caught.value)
     return caught.value
@@ -101,7 +101,7 @@ def test_numbers_keep_their_kind_and_a_single_column_is_a_list_unless_it_is_x(tm
     ],
 )
 def test_a_table_that_could_be_misread_is_refused_with_what_to_do(tmp_path, text, words):
-    with pytest.raises(FileRefused) as caught:
+    with pytest.raises(DataFileError) as caught:
         read(tmp_path, text)
     assert words in str(caught.value) and caught.value.key == str(tmp_path / "table.csv")
 
@@ -113,14 +113,14 @@ def test_a_cell_that_is_no_plain_number_is_refused_wherever_it_stands(tmp_path, 
     """Version 0.1 took a first row with such a cell for a header, and lost it."""
     rows = lines(X).splitlines()
     rows[row] = f"0.5,{cell},0.25"
-    with pytest.raises(FileRefused) as caught:
+    with pytest.raises(DataFileError) as caught:
         read(tmp_path, header + "\n".join(rows))
     assert f"line {row + 1 + bool(header)}, column 2 is " in str(caught.value)
 
 
 @pytest.mark.parametrize("cell", ["NA", "nan", "0x1F", '"1"', "\N{MINUS SIGN}1", '"1,000"', "1e5x", "1'000"])
 def test_a_first_line_of_bad_numbers_alone_is_no_header_or_the_rest_is_refused(tmp_path, cell):
-    with pytest.raises(FileRefused, match="no number"):
+    with pytest.raises(DataFileError, match="no number"):
         read(tmp_path, f"{cell}\n2\n{cell}\n", "y")
 
 
@@ -143,7 +143,7 @@ def test_a_written_table_of_numbers_is_read_back_exactly(tmp_path_factory, table
     path = tmp_path_factory.getbasetemp() / "table.csv"
     path.write_text(text + end, newline="")
     if counted or unsure:
-        with pytest.raises(FileRefused):
+        with pytest.raises(DataFileError):
             read_array("x", path)
         return
     found = read_array("x", path)
@@ -303,10 +303,10 @@ def test_a_stream_shows_its_settings_and_refuses_others(name):
     shown = inspect.signature(kind).parameters
     assert {"order", "per_context", "batch", "told"} <= set(shown)
     assert not any(p.kind is p.VAR_KEYWORD for p in shown.values())
-    with pytest.raises(Refused, match=f"per_contxt: is no setting of {name}; did you mean per_context"):
+    with pytest.raises(ConfigError, match=f"per_contxt: is no setting of {name}; did you mean per_context"):
         kind(per_contxt=3)
     for hidden in {*defaults(StreamSettings)} - {*shown}:  # what a world fixes cannot be passed by
-        with pytest.raises(Refused, match=f"{hidden}: is no setting of {name}"):
+        with pytest.raises(ConfigError, match=f"{hidden}: is no setting of {name}"):
             kind(**{hidden: 1})
 
 
@@ -328,4 +328,4 @@ def test_a_world_of_ones_own_may_be_a_stream():
             super().__init__(Drawn(), **protocol)
 
     mine = Mine(contexts=2)
-    assert mine.batch == 8 and mine.begin(cs.Spec(seeds=(0, 1))).inputs == (3,)
+    assert mine.batch == 8 and mine.setup(cs.Spec(seeds=(0, 1))).inputs == (3,)

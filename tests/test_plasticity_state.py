@@ -9,11 +9,11 @@ import pytest
 import torch
 from lives import live, small
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.claims import lives as claims
 from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.storage.trace import Trace
 
@@ -24,15 +24,15 @@ def at(*experience: int) -> Clock:
     return clock
 
 
-def deficit(**settings: Any) -> cls.Deficit:
-    world = cls.Deficit(cls.Digits(per_context=20, batch=8), **settings)
-    world.begin(Spec(seeds=(0, 1), per_day=10))
+def deficit(**settings: Any) -> cs.Deficit:
+    world = cs.Deficit(cs.Digits(per_context=20, batch=8), **settings)
+    world.setup(Spec(seeds=(0, 1), per_day=10))
     return world
 
 
-def state(of: str, life: cls.Life) -> torch.Tensor:
+def state(of: str, life: cs.Life) -> torch.Tensor:
     with torch.no_grad():
-        return cls.PlasticityState(of=of).measure(life)
+        return cs.PlasticityState(of=of).measure(life)
 
 
 # -- a deficit ------------------------------------------------------------------------------------------------
@@ -58,22 +58,22 @@ def test_a_deficit_is_of_its_days_its_subjects_and_of_no_exam():
         (world.next(at(e, e)).x != world.world.next(at(e, e)).x).flatten(1).any(1).tolist() for e in (5, 15, 25, 35)
     ]
     assert changed == [[False, False], [True, True], [False, True], [False, False]]
-    assert torch.equal(world.exam(2).x, world.world.exam(2).x)
+    assert torch.equal(world.evaluation(2).x, world.world.evaluation(2).x)
     assert world.length == world.world.length and world.train(1).rows > 0
 
 
 def test_what_is_no_image_cannot_be_blurred():
-    with pytest.raises(Refused, match="no image"):
-        cls.Deficit(cls.Teacher(features=10)).begin(Spec())
-    with pytest.raises(Refused, match="divide"):
-        cls.Deficit(cls.Digits(), blocks=3).begin(Spec())
+    with pytest.raises(ConfigError, match="no image"):
+        cs.Deficit(cs.Teacher(features=10)).setup(Spec())
+    with pytest.raises(ConfigError, match="divide"):
+        cs.Deficit(cs.Digits(), blocks=3).setup(Spec())
 
 
 # -- the state of plasticity ----------------------------------------------------------------------------------
 
 
 def test_units_that_never_answer_are_dormant():
-    life = small(neocortex=cls.Mlp(hidden=[10]))
+    life = small(neocortex=cs.Mlp(hidden=[10]))
     life.clock.experience += 1
     with torch.no_grad():
         life.neocortex.weights["bias0"].fill_(1.0)
@@ -83,7 +83,7 @@ def test_units_that_never_answer_are_dormant():
 
 
 def test_a_layer_of_copies_has_rank_one():
-    life = small(neocortex=cls.Mlp(hidden=[6]))
+    life = small(neocortex=cs.Mlp(hidden=[6]))
     with torch.no_grad():
         for name in ("weight0", "bias0"):
             w = life.neocortex.weights[name]
@@ -92,15 +92,15 @@ def test_a_layer_of_copies_has_rank_one():
 
 
 def test_the_effective_rate_is_the_step_that_the_next_lesson_makes():
-    life = small(plasticity=cls.Constant(rate=0.1), consolidation=cls.Descent(rule=cls.Sgd()))
-    half = small(plasticity=cls.Constant(rate=0.05), consolidation=cls.Descent(rule=cls.Sgd()))
+    life = small(plasticity=cs.Constant(rate=0.1), consolidation=cs.Descent(optimizer=cs.Sgd()))
+    half = small(plasticity=cs.Constant(rate=0.05), consolidation=cs.Descent(optimizer=cs.Sgd()))
     assert torch.allclose(state("rate", life), 2 * state("rate", half), rtol=1e-3)
-    assert (state("rate", small(plasticity=cls.Constant(rate=0.0))) == 0).all()
+    assert (state("rate", small(plasticity=cs.Constant(rate=0.0))) == 0).all()
 
 
 def test_a_settled_cortex_has_less_fisher_information_than_a_learning_one():
     """A cortex that is sure of its answers, against one that is not; a linear one by hand."""
-    life = small(neocortex=cls.Linear())
+    life = small(neocortex=cs.Linear())
     x = life.world.next(life.clock).x
     with torch.no_grad():
         fisher = state("fisher", life)
@@ -112,7 +112,7 @@ def test_a_settled_cortex_has_less_fisher_information_than_a_learning_one():
 
 
 def test_norm_and_spread_of_weights():
-    life = small(neocortex=cls.Linear())
+    life = small(neocortex=cs.Linear())
     with torch.no_grad():
         life.neocortex.weights["weight0"].fill_(-0.5)
     assert torch.allclose(state("norm", life), torch.tensor(0.5, dtype=torch.float64))
@@ -120,12 +120,12 @@ def test_norm_and_spread_of_weights():
 
 
 def test_the_current_error_is_that_of_what_is_lived_now():
-    life = small(world=cls.Digits(per_context=60, batch=8), plasticity=cls.Constant(rate=0.01))
+    life = small(world=cs.Digits(per_context=60, batch=8), plasticity=cs.Constant(rate=0.01))
     live(life, 60)
-    now = cls.Current().measure(life)
-    everything = cls.Accuracy().measure(life)
+    now = cs.CurrentAccuracy().measure(life)
+    everything = cs.Accuracy().measure(life)
     assert torch.allclose(now, everything[:, 0]) and (now > 0.8).all()
-    assert torch.allclose(cls.Current(error=True).measure(life), 1 - now)
+    assert torch.allclose(cs.CurrentAccuracy(error=True).measure(life), 1 - now)
 
 
 # -- claims on lives ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from test_replay import VIEW, begun, clock_at, draw, lesson, lived, nights, remembering, spec_of
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.claims import KINDS
 from cls_sim.claims.case import Case
 from cls_sim.core.batch import DREAMED, Batch
@@ -31,7 +31,7 @@ def test_prioritised_chances_are_exact(power: float):
     """P(i) = p_i^α / Σ p^α (Schaul et al. 2016), by chi-square."""
     spec = spec_of()
     store = remembering(spec, range(3), capacity=36)
-    counts = counted(cls.Preferred(cls.Surprise(eps=0.05), batch=100, power=power), spec, store)
+    counts = counted(cs.Preferred(cs.Surprise(eps=0.05), batch=100, power=power), spec, store)
     p = (VIEW.loss(store.fetch(torch.arange(36).expand(4, -1)))[0].double() + 0.05) ** power
     assert stats.chisquare(counts.numpy(), (p / p.sum() * counts.sum()).numpy()).pvalue > 0.001
 
@@ -39,7 +39,7 @@ def test_prioritised_chances_are_exact(power: float):
 def test_importance_weights_give_back_the_uniform_mean():
     spec = spec_of()
     store = remembering(spec, range(3), capacity=36)
-    policy = cls.Preferred(cls.Surprise(eps=0.2), batch=200, importance=1.0)
+    policy = cs.Preferred(cs.Surprise(eps=0.2), batch=200, correction=1.0)
     rows, weight = [], []
     for t in range(100):
         batch = draw(begun(policy, spec), store, clock_at(spec, 8, t))
@@ -55,7 +55,7 @@ def test_importance_weights_give_back_the_uniform_mean():
 def test_a_pool_that_holds_everything_prefers_alike():
     spec = spec_of()
     store = remembering(spec, range(3), capacity=36)
-    whole, pool = (counted(cls.Preferred(cls.Weakness(), batch=40, pool=n), spec, store) for n in (None, 2000))
+    whole, pool = (counted(cs.Preferred(cs.Weakness(), batch=40, candidates=n), spec, store) for n in (None, 2000))
     some = whole + pool > 0
     expected = (whole / whole.sum() * pool.sum()).numpy()[some.numpy()]
     assert abs(float((pool[some].numpy() - expected).sum())) < 1e-6
@@ -65,22 +65,22 @@ def test_a_pool_that_holds_everything_prefers_alike():
 def test_weakness_is_what_the_answer_lacks():
     spec = spec_of()
     batch = remembering(spec, range(3)).fetch(torch.arange(36).expand(4, -1))
-    weak = begun_preference(cls.Weakness(), spec).of(batch, VIEW, clock_at(spec, 8))
+    weak = begun_preference(cs.Weakness(), spec).priority(batch, VIEW, clock_at(spec, 8))
     assert torch.allclose(weak, 1 - (-VIEW.loss(batch).double()).exp())
 
 
 def begun_preference(preference, spec):
-    preference.begin(spec)
+    preference.setup(spec)
     return preference
 
 
 def test_balanced_shows_every_class_alike():
     spec = spec_of((0,))
     store = remembering(spec, range(8), capacity=96)
-    policy = begun(cls.Preferred(cls.Balanced(), batch=100), spec)
+    policy = begun(cs.Preferred(cs.Balanced(), batch=100), spec)
     counts = nights(policy, store, spec, 100).y[0].bincount(minlength=10).double()
     assert stats.chisquare(counts.numpy()).pvalue > 0.001
-    plain = nights(begun(cls.Uniform(batch=100), spec), store, spec, 100).y[0].bincount(minlength=10).double()
+    plain = nights(begun(cs.Uniform(batch=100), spec), store, spec, 100).y[0].bincount(minlength=10).double()
     assert stats.chisquare(plain.numpy()).pvalue < 1e-6
 
 
@@ -89,12 +89,12 @@ def test_similar_ranks_the_old_by_their_likeness_to_the_new():
     y = torch.tensor([[[1.0, 1, 1], [1, 1, 0], [1, 0, 0], [-1, -1, 0], [1, 1, 1]]])
     batch = Batch.lived(y, y, born=torch.tensor([[0, 0, 0, 0, 7]]))
     for power in (1.0, 2.0):
-        similar = begun_preference(cls.Similar(by="answers", power=power), spec)
-        p = similar.of(batch, VIEW, clock_at(spec, 8))
+        similar = begun_preference(cs.Similar(compare="answers", power=power), spec)
+        p = similar.priority(batch, VIEW, clock_at(spec, 8))
         expected = torch.tensor([1.0, math.sqrt(2 / 3), math.sqrt(1 / 3), 0, 1], dtype=torch.float64) ** power
         assert torch.allclose(p[0], expected, atol=1e-6)
     absent = batch.with_(weight=torch.tensor([[0.0, 1, 1, 1, 1]]))
-    p = begun_preference(cls.Similar(by="answers"), spec).of(absent, VIEW, clock_at(spec, 8))
+    p = begun_preference(cs.Similar(compare="answers"), spec).priority(absent, VIEW, clock_at(spec, 8))
     assert torch.allclose(p[0, 1:3], torch.tensor([1.0, math.sqrt(1 / 2)], dtype=torch.float64))
 
 
@@ -102,7 +102,7 @@ def test_with_classes_the_likeness_is_that_of_their_means():
     spec = spec_of((0,))
     store = remembering(spec, range(8), capacity=96)
     batch = store.fetch(torch.arange(96).expand(1, -1))
-    p = begun_preference(cls.Similar(by="inputs"), spec).of(batch, VIEW, clock_at(spec, 8))
+    p = begun_preference(cs.Similar(compare="inputs"), spec).priority(batch, VIEW, clock_at(spec, 8))
     old = batch.born[0] < 5
     for label in range(10):
         assert p[0, old & (batch.y[0] == label)].unique().numel() <= 1
@@ -112,7 +112,7 @@ def test_with_classes_the_likeness_is_that_of_their_means():
 def test_thinned_brings_each_with_its_own_probability():
     spec = spec_of((0,))
     store = remembering(spec, range(8), capacity=96)
-    policy = begun(cls.Thinned(cls.Old(share=0.3)), spec)
+    policy = begun(cs.Thinned(cs.RecencyShare(share=0.3)), spec)
     come = torch.stack([draw(policy, store, clock_at(spec, 8, t)).present()[0] for t in range(300)]).float().mean(0)
     old = store.traces().born[0] < 5
     assert (come[~old] == 1).all() and abs(float(come[old].mean()) - 0.3) < 0.01
@@ -131,20 +131,20 @@ def test_mixed_nights_weigh_as_told_and_fill_in_for_one_another():
             scores = torch.ones(4, 6, 10)
             return batch.with_(source=batch.source + DREAMED, weight=self.there, scores=scores)
 
-    rows = draw(begun(cls.Mixed(cls.Uniform(batch=12), Dream(), share=0.25), spec), store, clock_at(spec, 8))
+    rows = draw(begun(cs.Mixed(cs.Uniform(batch=12), Dream(), share=0.25), spec), store, clock_at(spec, 8))
     dreamt = rows.source == DREAMED
     weight = rows.weights()
     assert rows.rows == 18 and torch.allclose((weight * dreamt).sum(1) / weight.sum(1), torch.full((4,), 0.25))
     assert rows.scores is not None and rows.scores[:, :12].isnan().all() and (rows.scores[:, 12:] == 1).all()
     assert rows.slot is not None and (rows.slot[:, 12:] == -1).all()
-    plain = draw(begun(cls.Mixed(cls.Uniform(batch=12), Dream()), spec), store, clock_at(spec, 8))
+    plain = draw(begun(cs.Mixed(cs.Uniform(batch=12), Dream()), spec), store, clock_at(spec, 8))
     assert (plain.weights() == 1).all()
-    none = cls.NoHippocampus()
-    none.begin(spec)
-    rows = draw(begun(cls.Mixed(cls.Uniform(batch=12), Dream(), share=0.25), spec), none, clock_at(spec, 8))
+    none = cs.NoHippocampus()
+    none.setup(spec)
+    rows = draw(begun(cs.Mixed(cs.Uniform(batch=12), Dream(), share=0.25), spec), none, clock_at(spec, 8))
     assert not rows.present()[:, :12].any() and rows.present()[:, 12:].all()
     Dream.there = torch.zeros(4, 6)
-    rows = draw(begun(cls.Mixed(cls.Uniform(batch=12), Dream(), share=0.25), spec), store, clock_at(spec, 8))
+    rows = draw(begun(cs.Mixed(cs.Uniform(batch=12), Dream(), share=0.25), spec), store, clock_at(spec, 8))
     assert rows.present()[:, :12].all() and not rows.present()[:, 12:].any()
 
 
@@ -160,17 +160,19 @@ def images(source: int = 1) -> Batch:
 
 def altered(policy, batch: Batch, t: int = 0, spec=None) -> Batch:
     spec = spec or spec_of((0, 1), inputs=(64,))
-    policy.begin(spec)
+    policy.setup(spec)
     return policy.alter(batch, "night", np.full(2, t))
 
 
 def test_nothing_asked_nothing_altered():
-    same = altered(cls.Augmented(cls.Uniform(), shift=0.0, turn=0.0, scale=0.0), images())
+    same = altered(cs.Augmented(cs.Uniform(), translation=0.0, rotation=0.0, scaling=0.0), images())
     assert torch.equal(same.x, images().x)
 
 
 def test_a_shift_moves_as_far_as_told():
-    moved = altered(cls.Augmented(cls.Uniform(), shift=1.0, turn=0.0, scale=0.0), images()).x.view(2, 40, 8, 8)
+    moved = altered(cs.Augmented(cs.Uniform(), translation=1.0, rotation=0.0, scaling=0.0), images()).x.view(
+        2, 40, 8, 8
+    )
     away = torch.ones(8, 8)
     away[2:5, 2:5] = 0
     assert (moved * away).abs().max() < 1e-5 and moved.flatten(2).sum(2).allclose(torch.ones(2, 40), atol=1e-5)
@@ -184,30 +186,32 @@ def test_only_what_bears_it_is_moved():
     lots = torch.randperm(64, generator=torch.Generator().manual_seed(0))
     x = torch.stack((blob.flatten(), blob.flatten()[lots], torch.ones(64))).expand(2, -1, -1)  # the last: no contrast
     batch = Batch.lived(x, torch.zeros(2, 3, dtype=torch.int64))
-    moved = altered(cls.Augmented(cls.Uniform(), alike=0.25), batch.with_(source=batch.source + 1)).x
+    moved = altered(cs.Augmented(cs.Uniform(), min_autocorrelation=0.25), batch.with_(source=batch.source + 1)).x
     assert (moved != x).any(-1).tolist() == [[True, False, False]] * 2
-    free = altered(cls.Augmented(cls.Uniform()), batch.with_(source=batch.source + 1)).x
+    free = altered(cs.Augmented(cs.Uniform()), batch.with_(source=batch.source + 1)).x
     assert torch.equal(free[:, 0], moved[:, 0]) and (free != x).any(-1).all()
 
 
 def test_a_turn_keeps_the_middle_and_noise_is_as_large_as_told():
     x = torch.rand(2, 40, 64)
-    turned = altered(cls.Augmented(cls.Uniform(), shift=0.0, turn=20.0, scale=0.0), images().with_(x=x)).x
+    turned = altered(cs.Augmented(cs.Uniform(), translation=0.0, rotation=20.0, scaling=0.0), images().with_(x=x)).x
     middle = [27, 28, 35, 36]
     assert (turned - x)[..., middle].abs().mean() < (turned - x).abs().mean()
     assert torch.allclose(turned[..., middle].mean(), x[..., middle].mean(), atol=0.03)
-    noisy = altered(cls.Augmented(cls.Uniform(), shift=0.0, turn=0.0, scale=0.0, noise=0.2), images().with_(x=x)).x
+    noisy = altered(
+        cs.Augmented(cs.Uniform(), translation=0.0, rotation=0.0, scaling=0.0, noise=0.2), images().with_(x=x)
+    ).x
     assert abs(float((noisy - x).std()) - 0.2) < 0.01
 
 
 def test_what_is_lived_is_left_as_it_is():
     spec = spec_of(inputs=(64,))
     store = remembering(spec)
-    policy = cls.Augmented(cls.Interleaved(cls.Uniform(), share=0.5, only_old=False), noise=0.1)
+    policy = cs.Augmented(cs.Interleaved(cs.Uniform(), share=0.5, only_old=False), noise=0.1)
     now = lived(spec, 12)
     batch = lesson(begun(policy, spec), now, store, clock_at(spec, 12))
     assert torch.equal(batch.x[:, :12], now.x) and not (batch.x[:, 12:] * 16 % 1 == 0).all()
-    policy = cls.Blended(cls.Interleaved(cls.Uniform(), share=0.5, only_old=False))
+    policy = cs.Mixup(cs.Interleaved(cs.Uniform(), share=0.5, only_old=False))
     batch = lesson(begun(policy, spec), now, store, clock_at(spec, 12))
     assert torch.equal(batch.x[:, :12], now.x)
     assert batch.scores is not None and batch.scores[:, :12].isnan().all() and not batch.scores[:, 12:].isnan().any()
@@ -218,7 +222,7 @@ def test_blended_answers_are_in_the_proportion_of_the_inputs():
     batch = images().with_(x=torch.cat((eye, torch.zeros(2, 40, 54)), 2))
     there = torch.ones(2, 40)
     there[0, 5] = 0
-    mixed = altered(cls.Blended(cls.Uniform(), most=0.4), batch.with_(weight=there))
+    mixed = altered(cs.Mixup(cs.Uniform(), max_share=0.4), batch.with_(weight=there))
     assert mixed.scores is not None
     assert torch.allclose(mixed.scores.softmax(2), mixed.x[..., :10], atol=1e-5)
     own = mixed.x.gather(2, batch.y[..., None])[..., 0]
@@ -226,12 +230,12 @@ def test_blended_answers_are_in_the_proportion_of_the_inputs():
 
 
 def test_images_that_are_not_square_are_refused():
-    with pytest.raises(cls.Refused, match="square"):
-        cls.Augmented(cls.Uniform()).begin(spec_of(inputs=(6,)))
-    with pytest.raises(cls.Refused, match="classes"):
-        cls.Preferred(cls.Novelty()).begin(spec_of(regression=True))
-    with pytest.raises(cls.Refused, match="most"):
-        cls.Blended(cls.Uniform(), most=0.7)
+    with pytest.raises(cs.ConfigError, match="square"):
+        cs.Augmented(cs.Uniform()).setup(spec_of(inputs=(6,)))
+    with pytest.raises(cs.ConfigError, match="classes"):
+        cs.Preferred(cs.Novelty()).setup(spec_of(regression=True))
+    with pytest.raises(cs.ConfigError, match="max_share"):
+        cs.Mixup(cs.Uniform(), max_share=0.7)
 
 
 # -- the claim that counts how soon ---------------------------------------------------------------------------

@@ -10,18 +10,21 @@ import pytest
 from cls_sim.commands.campaign import plan, runner, tables
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.runner import Results
-from cls_sim.config import configs
-from cls_sim.core.errors import Refused
+from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage.summary import Summary, claim_of
 
-CLAIMS = {"grows": {"is": "at_least", "law": "go_cls_train"}, "known": {"is": "at_least", "missed": "0.1, too small"}}
-PIECE = Piece("digits", None, "small", CLAIMS, {"do": ["plasticity.night=0"], "fails": ["grows"]})
+CLAIMS = {
+    "grows": {"kind": "at_least", "law": "go_cls_train"},
+    "known": {"kind": "at_least", "missed": "0.1, too small"},
+}
+PIECE = Piece("digits", None, "small", CLAIMS, {"overrides": ["plasticity.night_rate=0"], "must_fail": ["grows"]})
 
 
 def verdict(name: str, passed: bool | None, **more: Any) -> dict[str, Any]:
     return {
         "name": name,
-        "says": None,
+        "statement": None,
         "source": "a | b",
         "expected": 1.0,
         "tolerance": 0.1,
@@ -43,7 +46,7 @@ def lived(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     def live(overrides: list[str], folder: Path) -> tuple[Summary, float]:
         runs.append(list(overrides))
-        works = "plasticity.night=0" not in overrides
+        works = "plasticity.night_rate=0" not in overrides
         return summary(verdict("grows", works), verdict("known", False)), 7.0
 
     monkeypatch.setattr(runner, "live", live)
@@ -54,10 +57,10 @@ def test_what_is_missing_is_run_once(lived: list[list[str]], tmp_path: Path):
     results = Results(tmp_path)
     assert not results.done(PIECE)
     assert runner.run(PIECE, results, tmp_path / "runs", off=True) == []
-    assert [("plasticity.night=0" in run) for run in lived] == [False, True]
+    assert [("plasticity.night_rate=0" in run) for run in lived] == [False, True]
     assert results.done(PIECE) and results.off_done(PIECE)
     assert runner.run(PIECE, results, tmp_path / "runs", off=True) == [] and len(lived) == 2
-    changed = Piece("digits", None, "small", CLAIMS | {"grows": {"is": "at_most"}}, PIECE.off)
+    changed = Piece("digits", None, "small", CLAIMS | {"grows": {"kind": "at_most"}}, PIECE.off)
     assert not results.done(changed), "another claim is another question"
     now_known = Piece("digits", None, "small", CLAIMS | {"grows": CLAIMS["grows"] | {"missed": "0.2"}}, PIECE.off)
     assert results.done(now_known), "that a claim is known to miss is written down after the run"
@@ -78,7 +81,7 @@ def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[
 
 def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tmp_path: Path):
     def piece(scenario: str) -> Piece:
-        known = {"is": "published", "scenario": scenario, "sem": 0.25, "source": "Anon 2020"}
+        known = {"kind": "published", "scenario": scenario, "sem": 0.25, "source": "Anon 2020"}
         told = {"a": known | {"arm": "a", "value": 90.0}, "b": known | {"arm": "b", "value": 80.0}}
         return Piece("split_mnist", scenario, "paper", {f"{arm}_{scenario}": claim for arm, claim in told.items()})
 
@@ -118,7 +121,7 @@ def test_what_is_wrong_with_a_claim(claim: dict[str, Any], off: dict[str, Any] |
 
 def test_what_does_not_finish_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     def live(*_: Any) -> Any:
-        raise Refused("experiment=digits", "diverged", "see there")
+        raise ConfigError("experiment=digits", "diverged", "see there")
 
     monkeypatch.setattr(runner, "live", live)
     (line,) = runner.run(PIECE, Results(tmp_path), tmp_path, off=True)
@@ -140,11 +143,16 @@ def test_mistakes_are_named(args: list[str], capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    "off", [{"do": ["a=b"]}, {"do": [], "fails": ["grows"]}, {"do": ["a=b"], "fails": ["shrinks"]}]
+    "off",
+    [
+        {"overrides": ["a=b"]},
+        {"overrides": [], "must_fail": ["grows"]},
+        {"overrides": ["a=b"], "must_fail": ["shrinks"]},
+    ],
 )
 def test_an_off_that_removes_nothing_is_refused(off: dict[str, Any]):
-    with pytest.raises(Refused, match="off"):
-        plan.of("digits", {"claims": CLAIMS, "off": off}, "paper")
+    with pytest.raises(ConfigError, match="ablation"):
+        plan.of("digits", {"claims": CLAIMS, "ablation": off}, "paper")
 
 
 # -- a scenario in parts ------------------------------------------------------------------------------------
@@ -153,14 +161,19 @@ def test_an_off_that_removes_nothing_is_refused(off: dict[str, Any]):
 TABLE = "vandeven_2022_table"
 DIVIDED: dict[str, Any] = {
     "scenario": "class",
-    "arm": {"none": [], "er": [], "xdg": {"in": ["task"], "do": []}, "dgr": {"size": "paper", "do": []}},
+    "arm": {
+        "none": [],
+        "er": [],
+        "xdg": {"scenarios": ["task"], "overrides": []},
+        "dgr": {"size": "paper", "overrides": []},
+    },
     "parts": {"alone": ["xdg", "none"], "replayed": ["dgr", "er"]},
     "small": ["subjects=2"],
-    "off": {"do": ["arm.er=[]"], "fails": ["er_both", "dgr_both"]},
+    "ablation": {"overrides": ["arm.er=[]"], "must_fail": ["er_both", "dgr_both"]},
     "claims": {
-        **{f"{arm}_both": {"is": "at_least", "arm": arm, "value": 0.5} for arm in ("none", "er", "dgr")},
-        **{f"none_{s}": {"is": "at_most", "arm": "none", "value": 1.0, "scenario": s} for s in ("class", "task")},
-        "small": {"is": "better", "size": "small", "arm": "er", "than": "none"},
+        **{f"{arm}_both": {"kind": "at_least", "arm": arm, "value": 0.5} for arm in ("none", "er", "dgr")},
+        **{f"none_{s}": {"kind": "at_most", "arm": "none", "value": 1.0, "scenario": s} for s in ("class", "task")},
+        "small": {"kind": "better", "size": "small", "arm": "er", "than": "none"},
     },
 }
 
@@ -191,15 +204,18 @@ def test_a_scenario_is_lived_in_parts_at_full_size_alone():
         ({"parts": {"alone": {"arms": ["none", "xdg"]}, "replayed": ["er", "dgr"]}}, "no mapping of lists"),
         ({"parts": ["none"]}, "no mapping of lists"),
         (
-            {"off": {}, "claims": {"c": {"is": "better", "arm": "er", "than": "none"}}},
+            {"ablation": {}, "claims": {"c": {"kind": "better", "arm": "er", "than": "none"}}},
             r"no part has all of \(er, none\)",
         ),
-        ({"off": {}, "claims": {"c": {"is": "law", "law": "go_cls_train"}}}, "every arm"),
-        ({"arm": DIVIDED["arm"] | {"er": {"from": "none", "at": "2d", "do": []}}}, "er shares the past of none"),
+        ({"ablation": {}, "claims": {"c": {"kind": "law", "law": "go_cls_train"}}}, "every arm"),
+        (
+            {"arm": DIVIDED["arm"] | {"er": {"branch_from": "none", "branch_at": "2d", "overrides": []}}},
+            "er shares the past of none",
+        ),
     ],
 )
 def test_parts_that_do_not_divide_an_experiment_are_refused(says: dict[str, Any], wrong: str):
-    with pytest.raises(Refused, match=wrong) as refused:
+    with pytest.raises(ConfigError, match=wrong) as refused:
         divided(**says)
     assert str(refused.value).startswith("divided.") and "\n" not in str(refused.value)
 
@@ -211,19 +227,19 @@ def test_a_part_goes_by_the_name_of_its_experiment_its_scenario_and_its_own():
     scenario = [f"{TABLE}_class_{part}" for part in ("alone", "taught", "stored", "generated")]
     assert names(f"{TABLE}_class") == scenario and names(f"{TABLE}_class_alone") == scenario[:1]
     assert len(names(TABLE)) == 12 and set(names(f"{TABLE}_task")) < set(names(TABLE))
-    whole = set(configs.read([f"experiment={TABLE}", "scenario=domain"]).arms)
-    parts = [set(configs.read(piece.overrides).arms) for piece in runner.pieces("paper", [f"{TABLE}_domain"])]
+    whole = set(experiments.read([f"experiment={TABLE}", "scenario=domain"]).arms)
+    parts = [set(experiments.read(piece.overrides).arms) for piece in runner.pieces("paper", [f"{TABLE}_domain"])]
     assert set.union(*parts) == whole and sum(map(len, parts)) == len(whole), "together they are the scenario"
 
 
 def test_how_an_experiment_is_divided_is_nothing_of_what_is_lived():
-    asked = configs.read([f"experiment={TABLE}", "scenario=task", "arms=[ewc,none]"])
+    asked = experiments.read([f"experiment={TABLE}", "scenario=task", "arms=[ewc,none]"])
     assert "parts" not in asked.cfg and not any("parts" in arm.cfg for arm in asked.arms.values())
-    turned = configs.read([f"experiment={TABLE}", "scenario=task", "arms=[none,ewc]"])
+    turned = experiments.read([f"experiment={TABLE}", "scenario=task", "arms=[none,ewc]"])
     prints = [runner.fingerprint({name: arm.cfg for name, arm in e.arms.items()}) for e in (asked, turned)]
     assert prints[0] == prints[1]
-    with pytest.raises(Refused, match="parts"):
-        configs.read([f"experiment={TABLE}", "parts.alone=[none]"])
+    with pytest.raises(ConfigError, match="parts"):
+        experiments.read([f"experiment={TABLE}", "parts.alone=[none]"])
 
 
 def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -234,7 +250,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     def live(overrides: list[str], folder: Path) -> tuple[Summary, float]:
         runs.append(folder.name.rpartition("-")[0])
         if runs == [chosen[0].name, chosen[1].name]:
-            raise Refused("table", "was broken off", "go on")
+            raise ConfigError("table", "was broken off", "go on")
         lived = next(piece for piece in chosen if piece.overrides == overrides)
         e = {"mean": 0.5, "sem": 0.001, "n": 5, "ci95": [0.4, 0.6]}
         arm = {"readings": {"accuracy": e}, "main": "accuracy", "seconds": 900.0, "cpu_seconds": 300.0}
@@ -259,7 +275,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     page = tables.published_page(results, chosen)
     assert "| arm | class |" in page and "Of 12 numbers 12 are decided, 12 inside" in page
     shown = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if "50.0 ± 0.1" in line]
-    assert shown == list(configs.read(chosen[0].overrides[:2]).arms), "each arm once"
+    assert shown == list(experiments.read(chosen[0].overrides[:2]).arms), "each arm once"
     assert f"## T ({chosen[2].part})" in tables.results_page(results, chosen)
     kept = results.kept(chosen[0])
     assert kept and kept["seconds"] == 1200.0 and kept["command"].endswith("arms=[none,joint,ewc,si]")
@@ -277,6 +293,13 @@ def test_the_page_is_made_from_the_results_that_are_committed():
 
 def test_a_real_experiment_without_its_mechanism(tmp_path: Path):
     """Two subjects, one arm: a subject that learns nothing at night ends at chance."""
-    few = ["experiment=digits", "size=small", "subjects=5", "arms=[cls]", "world.per_context=60", "plasticity.night=0"]
+    few = [
+        "experiment=digits",
+        "size=small",
+        "subjects=5",
+        "arms=[cls]",
+        "world.per_context=60",
+        "plasticity.night_rate=0",
+    ]
     found, seconds = runner.live(few, tmp_path / "run")
     assert found.arms["cls"].readings["accuracy"].mean < 0.25 and seconds > 0

@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-ARGS = ["subjects=6", "chunk=2", "size=small", "arms=[cls,lesioned]", "arm.lesioned.at=4d", "world.per_context=120"]
+ARGS = [
+    "subjects=6",
+    "chunk=2",
+    "size=small",
+    "arms=[cls,lesioned]",
+    "arm.lesioned.branch_at=4d",
+    "world.per_context=120",
+]
 
 # two nodes of one processor each; the second dies by SIGKILL when a line comes in, all of it when there are no more
 CLUSTER = """

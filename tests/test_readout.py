@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Readout
@@ -29,7 +29,7 @@ class Fixed(Neocortex):
         self.averages = {"slow": {}}
         self.heads = heads
 
-    def begin(self, spec):
+    def setup(self, spec):
         return spec
 
     def features(self, x, context=None, weights=None):
@@ -49,37 +49,39 @@ def questions(spec: Spec, name: str = "x") -> Tensor:
 
 
 def remembering(spec: Spec, y: Tensor):
-    store = cls.Store(capacity=10)
-    store.begin(spec)
+    store = cs.Store(capacity=10)
+    store.setup(spec)
     store.encode(Batch.lived(questions(spec), y), None, Clock(2, 1))  # pyright: ignore[reportArgumentType]
     return store
 
 
-def unfinished(tenant: type) -> bool:
-    return any(getattr(getattr(tenant, name), "__isabstractmethod__", False) for name in dir(tenant))
+def unfinished(option: type) -> bool:
+    return any(getattr(getattr(option, name), "__isabstractmethod__", False) for name in dir(option))
 
 
-def tenants() -> dict:
-    classes = [getattr(cls, name) for name in cls.VOCABULARY if cls.VOCABULARY[name].startswith("readout")]
+def options() -> dict:
+    classes = [getattr(cs, name) for name in cs.VOCABULARY if cs.VOCABULARY[name].startswith("readout")]
     classes = [c for c in classes if not c.__module__.endswith("prototypes")]  # see test_methods.py
-    return {c.__name__: c for c in classes if not unfinished(c)} | {"by threshold": lambda: cls.Both(threshold=0.9)}
+    return {c.__name__: c for c in classes if not unfinished(c)} | {
+        "by threshold": lambda: cs.MostConfident(threshold=0.9)
+    }
 
 
-TENANTS = tenants()
-tenant = pytest.mark.parametrize("make", TENANTS.values(), ids=TENANTS)
+TENANTS = options()
+option = pytest.mark.parametrize("make", TENANTS.values(), ids=TENANTS)
 Y = torch.tensor([[0, 1, 2, 3, 0, 2], [3, 3, 2, 2, 0, 0]])
 
 
 def begun(readout: Readout, spec: Spec) -> Readout:
-    readout.begin(spec)
+    readout.setup(spec)
     return readout
 
 
 def test_the_room_has_tenants():
-    assert {"Cortex", "Memory", "Both"} <= set(TENANTS)
+    assert {"CortexReadout", "HippocampusReadout", "MostConfident"} <= set(TENANTS)
 
 
-@tenant
+@option
 @pytest.mark.parametrize("told", [False, True])
 def test_every_question_gets_an_answer_within_the_head(make, told):
     spec = spec_of()
@@ -93,7 +95,7 @@ def test_every_question_gets_an_answer_within_the_head(make, told):
         assert torch.equal(answer.scores.argmax(2) // 2, context)
 
 
-@tenant
+@option
 def test_answering_changes_nothing(make):
     spec = spec_of()
     store, readout = remembering(spec, Y), begun(make(), spec)
@@ -105,18 +107,20 @@ def test_answering_changes_nothing(make):
 
 def test_the_cortex_says_what_it_says():
     spec = spec_of()
-    answer = begun(cls.Cortex(), spec).answer(questions(spec), None, remembering(spec, Y), Fixed(0.7))
+    answer = begun(cs.CortexReadout(), spec).answer(questions(spec), None, remembering(spec, Y), Fixed(0.7))
     assert (answer.scores.argmax(2) == 1).all() and (answer.source == CORTEX).all()
     assert torch.allclose(answer.novelty, torch.full((2, 6), 0.3))
     regression = spec_of(regression=True)
     assert (
-        not begun(cls.Cortex(), regression).answer(questions(spec), None, cls.NoHippocampus(), Fixed(0.7)).novelty.any()
+        not begun(cs.CortexReadout(), regression)
+        .answer(questions(spec), None, cs.NoHippocampus(), Fixed(0.7))
+        .novelty.any()
     )
 
 
 def test_memory_answers_with_what_it_recalls():
     spec = spec_of()
-    store, readout = remembering(spec, Y), begun(cls.Memory(), spec)
+    store, readout = remembering(spec, Y), begun(cs.HippocampusReadout(), spec)
     answer = readout.answer(questions(spec), None, store, Fixed(0.9))
     assert torch.equal(answer.scores.argmax(2), Y) and (answer.source == HIPPOCAMPUS).all()
     assert torch.allclose(answer.novelty, torch.zeros(2, 6), atol=1e-5)
@@ -127,7 +131,7 @@ def test_memory_answers_with_what_it_recalls():
 
 def test_the_more_confident_of_both_answers():
     spec = spec_of()
-    store, readout = remembering(spec, Y), begun(cls.Both(), spec)
+    store, readout = remembering(spec, Y), begun(cs.MostConfident(), spec)
     x = torch.cat((questions(spec), questions(spec, "other")), 1)
     match = store.recall(x).match
     between = float(match[:, 6:].max()) / 2 + 0.5
@@ -141,32 +145,34 @@ def test_the_more_confident_of_both_answers():
 def test_a_threshold_of_match_decides_also_in_regression():
     spec = spec_of(regression=True)
     target = each(spec.seeds, "y", lambda g: g.standard_normal((6, 4))).float()
-    store, readout = remembering(spec, target), begun(cls.Both(threshold=0.999), spec)
+    store, readout = remembering(spec, target), begun(cs.MostConfident(threshold=0.999), spec)
     x = torch.cat((questions(spec), questions(spec, "other")), 1)
     answer = readout.answer(x, None, store, Fixed(0.7))
     assert torch.equal(answer.scores[:, :6], target) and torch.equal(
         answer.scores[:, 6:], Fixed(0.7).said.expand(2, 6, -1)
     )
-    none = cls.NoHippocampus()
-    none.begin(spec)
+    none = cs.NoHippocampus()
+    none.setup(spec)
     for threshold in (0.0, 0.5):
-        assert (begun(cls.Both(threshold=threshold), spec).answer(x, None, none, Fixed(0.7)).source == CORTEX).all()
+        assert (
+            begun(cs.MostConfident(threshold=threshold), spec).answer(x, None, none, Fixed(0.7)).source == CORTEX
+        ).all()
 
 
 def test_bad_settings_are_refused():
-    with pytest.raises(cls.Refused, match=r"^threshold: "):
-        cls.Both(threshold=1.5)
-    with pytest.raises(cls.Refused, match=r"^threshold: "):
-        cls.Both().begin(spec_of(regression=True))
+    with pytest.raises(cs.ConfigError, match=r"^threshold: "):
+        cs.MostConfident(threshold=1.5)
+    with pytest.raises(cs.ConfigError, match=r"^threshold: "):
+        cs.MostConfident().setup(spec_of(regression=True))
 
 
 def test_who_asks_a_hippocampus_that_names_nothing_is_refused():
     """An autoencoder recalls inputs without answers: its scores would be chance."""
-    spec = cls.Autoencoder(renew=10).begin(cls.Spec(inputs=(4,), outputs=2))
-    for readout in (cls.Memory(), cls.Both()):
-        with pytest.raises(Refused, match="no answers"):
-            readout.begin(spec)
-    assert cls.Summed().begin(spec) and cls.Cortex().begin(spec)
+    spec = cs.Autoencoder(renew_every=10).setup(cs.Spec(inputs=(4,), outputs=2))
+    for readout in (cs.HippocampusReadout(), cs.MostConfident()):
+        with pytest.raises(ConfigError, match="no answers"):
+            readout.setup(spec)
+    assert cs.LogitSum().setup(spec) and cs.CortexReadout().setup(spec)
 
 
 def test_what_both_know_is_summed_in_log_odds():
@@ -175,15 +181,15 @@ def test_what_both_know_is_summed_in_log_odds():
     store, x = remembering(spec, Y), questions(spec)
     odds = math.log(0.7 / 0.1)
     for weight, expected in ((0.0, torch.ones_like(Y)), (0.9 * odds, torch.ones_like(Y)), (1.1 * odds, Y)):
-        answer = begun(cls.Summed(weight=weight), spec).answer(x, None, store, Fixed(0.7))
+        answer = begun(cs.LogitSum(weight=weight), spec).answer(x, None, store, Fixed(0.7))
         assert torch.equal(answer.scores.argmax(2), expected)
-    nothing = begun(cls.Summed(weight=9.0), spec).answer(x, None, begun_store(spec), Fixed(0.7))
+    nothing = begun(cs.LogitSum(weight=9.0), spec).answer(x, None, begun_store(spec), Fixed(0.7))
     assert torch.equal(nothing.scores.argmax(2), torch.ones_like(Y)), "an empty hippocampus has no say"
-    with pytest.raises(Refused, match="odds"):
-        cls.Summed().begin(spec_of(regression=True))
+    with pytest.raises(ConfigError, match="odds"):
+        cs.LogitSum().setup(spec_of(regression=True))
 
 
 def begun_store(spec: Spec):
-    store = cls.Store(capacity=10)
-    store.begin(spec)
+    store = cs.Store(capacity=10)
+    store.setup(spec)
     return store

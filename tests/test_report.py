@@ -20,13 +20,13 @@ from cls_sim.claims.case import Case
 from cls_sim.commands import report
 from cls_sim.commands.report import arms, expected
 from cls_sim.commands.report.facts import Published, facts
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.sinks import print_protocol
 
 RUN = (
     *("experiment=split_mnist", "world=digits", "size=small", "scenario=class", "subjects=5", "chunk=null"),
     *("world.per_context=16", "world.batch=16", "neocortex.hidden=[16]", "+world.test=0.15"),
-    *("plasticity.wake=0.01", "probes=classification", "figures=null"),
+    *("plasticity.wake_rate=0.01", "probes=classification", "figures=null"),
 )
 
 
@@ -188,7 +188,7 @@ def test_names_from_a_file_are_text_and_no_markup(run: Path, tmp_path: Path, cap
     shutil.copytree(run, odd)
     summary = json.loads((odd / "summary.json").read_text())
     summary["title"] = "<script>alert(1)</script> & co"
-    summary["claims"][0]["says"] = "<img src=x onerror=y> | `a`"
+    summary["claims"][0]["statement"] = "<img src=x onerror=y> | `a`"
     (odd / "summary.json").write_text(json.dumps(summary))
     assert called(odd, capsys=capsys)[0] == 0
     page = Page((odd / "report.html").read_text())
@@ -214,7 +214,7 @@ def test_a_verdict_is_that_of_the_claim():
 
 def test_every_method_has_a_family_and_levels_that_are_known():
     table = expected.table()
-    files = {file.stem for file in (configs.conf_dir() / "method").glob("*.yaml")}
+    files = {file.stem for file in (experiments.conf_dir() / "method").glob("*.yaml")}
     assert set(table["methods"]) <= files, "a line in expected.yaml without a method"
     assert len(table["methods"]) > 0.8 * len(files), "methods without a line in expected.yaml"
     for name, told in table["methods"].items():
@@ -229,11 +229,11 @@ def test_every_method_has_a_family_and_levels_that_are_known():
 )
 def test_what_is_expected_is_what_was_published(scenario: str, none: float, joint: float):
     """Each published mean of the table lies on the level that is expected of its method."""
-    claims = configs.read(["experiment=vandeven_2022_table", f"scenario={scenario}"]).cfg["claims"]
+    claims = experiments.read(["experiment=vandeven_2022_table", f"scenario={scenario}"]).cfg["claims"]
     seen = 0
     for claim in claims.values():
         told = expected.table()["methods"].get(claim.get("arm"), {}).get(scenario)
-        if claim["is"] == "published" and claim["scenario"] == scenario and told:
+        if claim["kind"] == "published" and claim["scenario"] == scenario and told:
             assert expected.level((claim["value"] - none) / (joint - none)) == told, claim
             seen += 1
     assert seen >= 6

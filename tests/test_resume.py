@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lives import live, small
 
-import cls_sim as cls
-from cls_sim.config import configs
-from cls_sim.core.errors import Refused
+import cls_sim as cs
+from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.signals import Interrupted
 from cls_sim.life import Life
 from cls_sim.running import jobs, runs
@@ -32,7 +32,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot f
 
 
 @pytest.fixture(scope="module")
-def two() -> configs.Experiment:
+def two() -> experiments.Experiment:
     return tiny(*TWO)
 
 
@@ -42,7 +42,7 @@ def home():
         yield where
 
 
-def stopped(experiment: configs.Experiment, out: Path, at: int, monkeypatch: pytest.MonkeyPatch, every: str = "0"):
+def stopped(experiment: experiments.Experiment, out: Path, at: int, monkeypatch: pytest.MonkeyPatch, every: str = "0"):
     """The run, left at this tick of its first life as by a signal, with a checkpoint at every tick."""
     monkeypatch.setenv("CLS_SIM_SAVE_EVERY", every)
     step = Life.step
@@ -58,7 +58,7 @@ def stopped(experiment: configs.Experiment, out: Path, at: int, monkeypatch: pyt
     return out
 
 
-def gone_on(experiment: configs.Experiment, out: Path) -> dict[str, Any]:
+def gone_on(experiment: experiments.Experiment, out: Path) -> dict[str, Any]:
     runs.perform(into(experiment, out), quiet=True)
     return came_to(out)
 
@@ -193,11 +193,11 @@ def test_none_left_is_refused_and_never_a_start_from_zero(two, home, monkeypatch
         spoil(path)
     trace = (out / "trace" / "cls-000000.jsonl").read_bytes()
     for _ in range(2):  # and once more, when the damaged ones are no longer there to be seen
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(ConfigError) as caught:
             runs.perform(into(two, out), quiet=True)
         assert caught.value.exit_code == 2 and "cls-000000" in str(caught.value)
     shutil.rmtree(out / "checkpoints" / "cls-000000")
-    with pytest.raises(Refused, match="holds no checkpoint"):
+    with pytest.raises(ConfigError, match="holds no checkpoint"):
         runs.perform(into(two, out), quiet=True)
     assert (out / "trace" / "cls-000000.jsonl").read_bytes() == trace
 
@@ -205,7 +205,7 @@ def test_none_left_is_refused_and_never_a_start_from_zero(two, home, monkeypatch
 def test_a_lost_trace_is_refused(two, home, monkeypatch):
     out = stopped(two, home / "run", 20, monkeypatch)
     (out / "trace" / "cls-000000.jsonl").unlink()
-    with pytest.raises(Refused, match=r"cls-000000\.jsonl: is gone"):
+    with pytest.raises(ConfigError, match=r"cls-000000\.jsonl: is gone"):
         runs.perform(into(two, out), quiet=True)
     assert newest(out)["cls-000000"] == 20
 
@@ -220,10 +220,10 @@ def test_damage_behind_the_saved_rows_does_not_matter_and_within_them_is_named(t
     assert gone_on(two, out) == came_to(home / "whole")
     lines = good.splitlines(keepends=True)
     (again / "trace" / "cls-000000.jsonl").write_bytes(lines[0] + lines[1].replace(b"0", b"1", 1) + b"".join(lines[2:]))
-    with pytest.raises(Refused, match=r"cls-000000\.jsonl:2: the line fails its checksum"):
+    with pytest.raises(ConfigError, match=r"cls-000000\.jsonl:2: the line fails its checksum"):
         runs.perform(into(two, again), quiet=True)
     (again / "trace" / "cls-000000.jsonl").write_bytes(b"".join(lines[:-2]))
-    with pytest.raises(Refused, match="rows"):
+    with pytest.raises(ConfigError, match="rows"):
         runs.perform(into(two, again), quiet=True)
 
 
@@ -234,9 +234,9 @@ def test_a_damaged_record_is_refused(two, home, text: bytes):
     (out / "jobs" / "cls-000000.json").write_bytes(text)  # a report is made again
     assert gone_on(two, out)
     (out / "run.json").write_bytes(text)
-    with pytest.raises(Refused, match=r"run\.json"):
+    with pytest.raises(ConfigError, match=r"run\.json"):
         runs.perform(into(two, out), quiet=True)
-    with pytest.raises(Refused, match=r"run\.json"):
+    with pytest.raises(ConfigError, match=r"run\.json"):
         run_directory.resumed([f"resume={out}"])
 
 
@@ -256,7 +256,7 @@ def test_a_checkpoint_of_something_else_is_refused(two, home, monkeypatch):
     ):
         clock = odd[0]["clock"] | {"tick": np.array(30 + tick)}
         checkpoint.save(here, odd[0] | {"clock": clock}, odd[1])
-        with pytest.raises(Refused, match=said):
+        with pytest.raises(ConfigError, match=said):
             runs.perform(into(two, out), quiet=True)
 
 
@@ -275,8 +275,8 @@ CHANGES = {
     "hippocampus.capacity": st.integers(1, 9),
     "world.per_context": st.integers(7, 20),
     "world.scenario": st.sampled_from(["domain", "task"]),
-    "plasticity.wake": st.floats(0.01, 1.0),
-    "rhythm.night": st.integers(7, 30),
+    "plasticity.wake_rate": st.floats(0.01, 1.0),
+    "rhythm.steps_per_night": st.integers(7, 30),
     "replay.batch": st.integers(1, 16),
     "chunk": st.integers(1, 1),
     "subjects": st.integers(3, 9),
@@ -290,8 +290,8 @@ def test_what_decides_the_results_may_not_change(done, figure, keys: list[str], 
     """Whatever is changed is named, in any number; nothing is touched."""
     before = {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.is_file()}
     given_ = [f"{key}={data.draw(CHANGES[key])}" for key in keys]
-    experiment = configs.read(run_directory.resumed([f"resume={done}", *given_]))
-    with pytest.raises(Refused) as caught:
+    experiment = experiments.read(run_directory.resumed([f"resume={done}", *given_]))
+    with pytest.raises(ConfigError) as caught:
         runs.perform(experiment, quiet=True)
     assert caught.value.exit_code == 2
     for key in keys:
@@ -304,7 +304,7 @@ def test_what_decides_the_results_may_not_change(done, figure, keys: list[str], 
 def test_what_may_change_may_change(done):
     before = came_to(done)
     for change in ("workers=1", "debug=true", "engine=local", "device=cpu", "days=5", "seed=1000", TINY[2]):
-        runs.perform(plain(configs.read(run_directory.resumed([f"resume={done}", change]))), quiet=True)
+        runs.perform(plain(experiments.read(run_directory.resumed([f"resume={done}", change]))), quiet=True)
         assert came_to(done)["summary"] == before["summary"]
 
 
@@ -326,21 +326,21 @@ def test_a_newer_run_is_refused(done):
     told = json.loads((done / "run.json").read_text())
     disk.write(done / "run.json", told | {"schema": 2, "version": "9.9"})
     try:
-        with pytest.raises(Refused, match=r"made by cls_sim 9\.9 \(schema 2\)"):
+        with pytest.raises(ConfigError, match=r"made by cls_sim 9\.9 \(schema 2\)"):
             run_directory.resumed([f"resume={done}"])
     finally:
         disk.write(done / "run.json", told)
 
 
 def test_a_longer_life_is_the_one_lived_at_once_and_a_shorter_one_is_refused(home):
-    arms = ["arms=[lesioned,buffer_only]", "arm.lesioned.at=2d"]
+    arms = ["arms=[lesioned,buffer_only]", "arm.lesioned.branch_at=2d"]
     runs.perform(into(tiny(*arms, "days=4"), home / "whole"), quiet=True)
     for days in (1, 2, 3, 4):  # on the first day, nobody is lesioned before the end
         runs.perform(into(tiny(*arms, f"days={days}"), home / "run"), quiet=True)
     assert came_to(home / "run") == came_to(home / "whole")
     assert json.loads((home / "run" / "run.json").read_text())["resumed"] == 3
     assert run_directory.resumed([f"resume={home / 'run'}"]).count("days=4") == 1
-    with pytest.raises(Refused, match="days: 3 is less than cls-000000 has lived; give 4 or more"):
+    with pytest.raises(ConfigError, match="days: 3 is less than cls-000000 has lived; give 4 or more"):
         runs.perform(into(tiny(*arms, "days=3"), home / "run"), quiet=True)
     assert came_to(home / "run") == came_to(home / "whole")
 
@@ -353,36 +353,36 @@ def network() -> torch.nn.Module:
 
 
 PARTS = {
-    "sparse_adam": {"hippocampus": lambda: cls.Sparse(capacity=12, units=60, winners=5, fade=0.02)},
-    "blend": {"hippocampus": lambda: cls.Sparse(capacity=12, units=60, winners=5, learning_rate=0.5, merge=0.5)},
+    "sparse_adam": {"hippocampus": lambda: cs.Sparse(capacity=12, units=60, winners=5, fade=0.02)},
+    "blend": {"hippocampus": lambda: cs.Sparse(capacity=12, units=60, winners=5, learning_rate=0.5, merge=0.5)},
     "store_momentum": {
-        "hippocampus": lambda: cls.Store(capacity=12, keep="reservoir"),
-        "consolidation": lambda: cls.Descent(rule=cls.Momentum()),
+        "hippocampus": lambda: cs.Store(capacity=12, eviction="reservoir"),
+        "consolidation": lambda: cs.Descent(optimizer=cs.Momentum()),
     },
     "ring_sgd": {
-        "hippocampus": lambda: cls.Store(capacity=12, keep="ring"),
-        "consolidation": lambda: cls.Descent(rule=cls.Sgd(), reduction="sum", objective=cls.Distil()),
-        "replay": lambda: cls.OldNew(batch=8),
+        "hippocampus": lambda: cs.Store(capacity=12, eviction="ring"),
+        "consolidation": lambda: cs.Descent(optimizer=cs.Sgd(), reduction="sum", objective=cs.DistillationLoss()),
+        "replay": lambda: cs.OldNew(batch=8),
     },
     "interleaved": {
-        "replay": lambda: cls.Interleaved(cls.Recent(batch=8)),
-        "rhythm": lambda: cls.Naps(wake=6, every=4, nap=3),
+        "replay": lambda: cs.Interleaved(cs.Recent(batch=8)),
+        "rhythm": lambda: cs.Naps(experiences_per_day=6, experiences_between_naps=4, steps_per_nap=3),
     },
-    "everything_linear": {"neocortex": lambda: cls.Linear(bias=True), "replay": lambda: cls.Everything()},
+    "everything_linear": {"neocortex": lambda: cs.Linear(bias=True), "replay": lambda: cs.FullBatch()},
     "context_nights": {
-        "rhythm": lambda: cls.ContextNights(wake=6, night=5),
-        "replay": lambda: cls.Shuffled(cls.Uniform()),
+        "rhythm": lambda: cs.ContextNights(experiences_per_day=6, steps_per_night=5),
+        "replay": lambda: cs.Shuffled(cs.Uniform()),
     },
-    "lesion": {"hippocampus": lambda: cls.Lesion(cls.Store(capacity=12), fraction=0.5)},
-    "sleepless": {"rhythm": lambda: cls.Sleepless(wake=6), "hippocampus": lambda: cls.NoHippocampus()},
+    "lesion": {"hippocampus": lambda: cs.Lesion(cs.Store(capacity=12), fraction=0.5)},
+    "sleepless": {"rhythm": lambda: cs.Sleepless(experiences_per_day=6), "hippocampus": lambda: cs.NoHippocampus()},
     "module": {
-        "neocortex": lambda: cls.Module(module=lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)))
+        "neocortex": lambda: cs.Module(module=lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)))
     },
 }
 
 
-def life_of(name: str) -> cls.Life:
-    return small(2, world=cls.Digits(per_context=12, batch=4), **{room: make() for room, make in PARTS[name].items()})
+def life_of(name: str) -> cs.Life:
+    return small(2, world=cs.Digits(per_context=12, batch=4), **{room: make() for room, make in PARTS[name].items()})
 
 
 @pytest.mark.parametrize("name", PARTS)
@@ -424,7 +424,7 @@ def _ends(tree: dict) -> str:
     try:
         life.load(copy.deepcopy(tree))
         return jobs.fingerprint(live(life, 200).state())
-    except (Refused, RuntimeError, IndexError, ValueError):
+    except (ConfigError, RuntimeError, IndexError, ValueError):
         return "cannot"
 
 
@@ -454,13 +454,13 @@ def test_checkpoints_of_released_versions_load(version: str, home):
     assert (jobs.fingerprint(tree), meta["rows"]) == (told["fingerprint"], told["rows"])
     assert len(Trace.read(home / "run" / "trace" / "cls-000000.jsonl", rows=meta["rows"])) == told["rows"]
     cfg = run_directory.record(home / "run")["arms"]["cls"] | {"device": "cpu"}
-    life = configs.make_life(cfg, cfg["subjects"], cfg["seed"])
+    life = experiments.make_life(cfg, cfg["subjects"], cfg["seed"])
     life.load(tree)
     assert live(life, told["tick"] + 10).clock.tick == told["tick"] + 10
 
 
 def test_this_version_has_its_fixture():
-    assert (FIXTURES / cls.__version__).is_dir() or cls.__version__.endswith("dev")
+    assert (FIXTURES / cs.__version__).is_dir() or cs.__version__.endswith("dev")
 
 
 def test_the_hooks_that_kills_are_timed_by_see_every_kind_of_place(two, home, monkeypatch):

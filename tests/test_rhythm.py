@@ -12,24 +12,24 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import View
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.running.finite import FiniteCheck
 from tests.lives import small, wraps
 
-ROOM = [name for name, module in cls.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
+ROOM = [name for name, module in cs.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
 TENANTS = [name for name in ROOM if not wraps(name)]
-ROWS = cls.Batch.lived(torch.zeros(1, 20, 1), torch.zeros(1, 20, dtype=torch.int64))
+ROWS = cs.Batch.lived(torch.zeros(1, 20, 1), torch.zeros(1, 20, dtype=torch.int64))
 VIEW = View(*(lambda *_: None,) * 5, stored=lambda: ROWS)  # type: ignore[arg-type]
 VIEW = replace(VIEW, loss=lambda batch: torch.ones(batch.x.shape[:2]))
 
 
 def begun(rhythm: Rhythm, ends: tuple[int, ...] = (150, 300), subjects: int = 1) -> Clock:
     """The clock of a cohort that lives by this rhythm."""
-    return Clock(subjects, rhythm.begin(cls.Spec(seeds=tuple(range(subjects)), ends=ends, regression=True)).per_day)
+    return Clock(subjects, rhythm.setup(cs.Spec(seeds=tuple(range(subjects)), ends=ends, regression=True)).per_day)
 
 
 def lived(rhythm: Rhythm, clock: Clock, experiences: int) -> str:
@@ -48,12 +48,12 @@ def spans(story: str) -> list[tuple[str, int]]:
     return [(kind, len(list(ticks))) for kind, ticks in groupby(story)]
 
 
-# -- the contract, for every tenant ---------------------------------------------------------------------------
+# -- the contract, for every option ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_it_sets_the_day_and_answers_for_each_subject(name: str):
-    rhythm = getattr(cls, name)(wake=25)
+    rhythm = getattr(cs, name)(experiences_per_day=25)
     clock = begun(rhythm, subjects=3)
     assert clock.per_day == 25
     asleep = rhythm.asleep(clock, VIEW)
@@ -62,7 +62,7 @@ def test_it_sets_the_day_and_answers_for_each_subject(name: str):
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_asking_twice_changes_nothing_and_sleep_ends(name: str):
-    rhythm = getattr(cls, name)(wake=25)
+    rhythm = getattr(cs, name)(experiences_per_day=25)
     clock = begun(rhythm)
     lived(rhythm, clock, 160)
     before = {k: v.copy() for k, v in rhythm.state().items()}
@@ -73,7 +73,7 @@ def test_asking_twice_changes_nothing_and_sleep_ends(name: str):
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_a_saved_rhythm_goes_on(name: str):
-    whole, first, second = (getattr(cls, name)(wake=25) for _ in range(3))
+    whole, first, second = (getattr(cs, name)(experiences_per_day=25) for _ in range(3))
     clock, other, resumed = begun(whole), begun(first), begun(second)
     story = lived(whole, clock, 330)
     early = lived(first, other, 151)
@@ -87,13 +87,13 @@ def test_subjects_in_different_phases_sleep_at_their_own_time(name: str):
     """A cohort whose subjects are at different ticks does what each would do alone."""
     rng = np.random.default_rng(0)
     experience, replay = rng.integers(0, 400, 50), rng.integers(0, 2000, 50)
-    rhythm = getattr(cls, name)(wake=25)
+    rhythm = getattr(cs, name)(experiences_per_day=25)
     clock = begun(rhythm, subjects=50)
     rhythm.asleep(clock, VIEW)
     clock.experience, clock.replay = experience, replay
     together = rhythm.asleep(clock, VIEW)
     for i in range(50):
-        alone = getattr(cls, name)(wake=25)
+        alone = getattr(cs, name)(experiences_per_day=25)
         own = begun(alone)
         alone.asleep(own, VIEW)
         own.experience, own.replay = experience[i : i + 1], replay[i : i + 1]
@@ -104,13 +104,13 @@ def test_subjects_in_different_phases_sleep_at_their_own_time(name: str):
 
 
 def test_the_sleepless_never_sleep():
-    rhythm = cls.Sleepless(wake=10)
+    rhythm = cs.Sleepless(experiences_per_day=10)
     assert spans(lived(rhythm, begun(rhythm), 95)) == [("w", 95)]
 
 
 @given(st.integers(1, 12), st.integers(0, 7), st.integers(1, 6))
 def test_a_night_after_every_day(wake: int, night: int, days: int):
-    rhythm = cls.Nights(wake=wake, night=night)
+    rhythm = cs.Nights(experiences_per_day=wake, steps_per_night=night)
     clock = begun(rhythm)
     assert lived(rhythm, clock, wake * days) == ("w" * wake + "z" * night) * days
     assert clock.day.tolist() == [days], "by night age stands still"
@@ -118,26 +118,26 @@ def test_a_night_after_every_day(wake: int, night: int, days: int):
 
 
 def test_growing_nights():
-    rhythm = cls.GrowingNights(wake=10, night=4, growth=2.0)
+    rhythm = cs.GrowingNights(experiences_per_day=10, steps_per_night=4, growth=2.0)
     clock = begun(rhythm)
     assert spans(lived(rhythm, clock, 30)) == [("w", 10), ("z", 4), ("w", 10), ("z", 8), ("w", 10), ("z", 16)]
     assert (np.diff(rhythm.due(np.arange(0, 10**6, 10**4))) >= 0).all(), "however old"
 
 
 def test_nights_after_contexts():
-    rhythm = cls.ContextNights(wake=50, night=7)
+    rhythm = cs.ContextNights(experiences_per_day=50, steps_per_night=7)
     clock = begun(rhythm, ends=(30, 40, 100))
     assert spans(lived(rhythm, clock, 100)) == [("w", 30), ("z", 7), ("w", 10), ("z", 7), ("w", 60), ("z", 7)]
     assert clock.day.tolist() == [2.0]
 
 
 def test_nights_after_contexts_need_to_know_them():
-    with pytest.raises(Refused, match="does not tell"):
-        cls.ContextNights().begin(cls.Spec(ends=()))
+    with pytest.raises(ConfigError, match="does not tell"):
+        cs.ContextNights().setup(cs.Spec(ends=()))
 
 
 def test_naps_do_not_end_the_day():
-    rhythm = cls.Naps(wake=10, every=4, nap=3)
+    rhythm = cs.Naps(experiences_per_day=10, experiences_between_naps=4, steps_per_nap=3)
     clock = begun(rhythm)
     assert spans(lived(rhythm, clock, 10)) == [("w", 4), ("z", 3), ("w", 4), ("z", 3), ("w", 2)]
     assert clock.day.tolist() == [1.0]
@@ -145,7 +145,10 @@ def test_naps_do_not_end_the_day():
 
 def test_naps_and_nights_can_replay_alike():
     """The matched control: the same replay steps a day, all at once or spread over the day."""
-    nights, naps = cls.Nights(wake=20, night=40), cls.Naps(wake=20, every=5, nap=10)
+    nights, naps = (
+        cs.Nights(experiences_per_day=20, steps_per_night=40),
+        cs.Naps(experiences_per_day=20, experiences_between_naps=5, steps_per_nap=10),
+    )
     stories = [lived(rhythm, begun(rhythm), 100) for rhythm in (nights, naps)]
     assert stories[0].count("z") == stories[1].count("z") == 200
 
@@ -156,11 +159,27 @@ def test_naps_and_nights_can_replay_alike():
 @pytest.mark.parametrize(
     ("before", "after", "then"),
     [
-        (cls.Sleepless(wake=10), cls.Nights(wake=10, night=4), "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4),
-        (cls.Nights(wake=10, night=9), cls.Nights(wake=10, night=4), "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4),
-        (cls.Nights(wake=10, night=4), cls.Sleepless(wake=10), "w" * 20),
-        (cls.Naps(wake=10, every=1, nap=9), cls.Nights(wake=10, night=4), "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4),
-        (cls.Sleepless(wake=10), cls.Naps(wake=10, every=1, nap=2), "wzz" * 20),
+        (
+            cs.Sleepless(experiences_per_day=10),
+            cs.Nights(experiences_per_day=10, steps_per_night=4),
+            "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4,
+        ),
+        (
+            cs.Nights(experiences_per_day=10, steps_per_night=9),
+            cs.Nights(experiences_per_day=10, steps_per_night=4),
+            "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4,
+        ),
+        (cs.Nights(experiences_per_day=10, steps_per_night=4), cs.Sleepless(experiences_per_day=10), "w" * 20),
+        (
+            cs.Naps(experiences_per_day=10, experiences_between_naps=1, steps_per_nap=9),
+            cs.Nights(experiences_per_day=10, steps_per_night=4),
+            "w" * 10 + "z" * 4 + "w" * 10 + "z" * 4,
+        ),
+        (
+            cs.Sleepless(experiences_per_day=10),
+            cs.Naps(experiences_per_day=10, experiences_between_naps=1, steps_per_nap=2),
+            "wzz" * 20,
+        ),
     ],
 )
 def test_a_new_rhythm_neither_makes_up_for_the_past_nor_counts_it(before: Rhythm, after: Rhythm, then: str):
@@ -174,14 +193,16 @@ def test_a_new_rhythm_neither_makes_up_for_the_past_nor_counts_it(before: Rhythm
 
 
 def test_nights_of_stages_are_whole_cycles():
-    rhythm = cls.NremRem(wake=10, cycles=3, nrem=4, rem=2)
+    rhythm = cs.NremRem(experiences_per_day=10, cycles=3, nrem=4, rem=2)
     clock = begun(rhythm)
     assert spans(lived(rhythm, clock, 20)) == [("w", 10), ("z", 18)] * 2
-    assert rhythm.begin(cls.Spec()).stages == (4, 2)
+    assert rhythm.setup(cs.Spec()).stages == (4, 2)
 
 
 def test_pressure_is_homeostatic_and_each_subject_has_its_own():
-    rhythm = cls.Pressure(wake=25, rise=[0.05, 0.1, 0.0], fall=0.02, high=[1.0, 0.5, 1.0])
+    rhythm = cs.Pressure(
+        experiences_per_day=25, rise_per_experience=[0.05, 0.1, 0.0], fall_per_step=0.02, threshold=[1.0, 0.5, 1.0]
+    )
     clock = begun(rhythm, subjects=3)
     stories = [""] * 3
     for _ in range(400):
@@ -196,8 +217,8 @@ def test_pressure_is_homeostatic_and_each_subject_has_its_own():
 def test_what_is_new_or_wrong_makes_tired():
     match = torch.tensor([[0.0], [1.0]]).expand(2, 20)
     view = replace(VIEW, latest=lambda: ROWS, loss=lambda _: 1 - match, recall=lambda _: SimpleNamespace(match=match))
-    for settings in ({"error": 0.1}, {"novelty": 0.1}):
-        rhythm = cls.Pressure(rise=0.0, fall=0.1, **settings)
+    for settings in ({"error_gain": 0.1}, {"novelty_gain": 0.1}):
+        rhythm = cs.Pressure(rise_per_experience=0.0, fall_per_step=0.1, **settings)
         clock = begun(rhythm, subjects=2)
         for _ in range(10):
             clock.asleep = rhythm.asleep(clock, view)
@@ -212,20 +233,20 @@ def test_a_night_ends_when_validation_no_longer_improves():
         asked.append(float(len(asked)))
         return torch.full((1, 20), abs(3 - asked[-1]))  # falls in the looks 0 to 3, then rises
 
-    rhythm = cls.Validated(wake=10, night=200, check=5, patience=2, share=0.1)
+    rhythm = cs.Validated(experiences_per_day=10, steps_per_night=200, steps_between_checks=5, patience=2, held_out=0.1)
     clock, view = begun(rhythm), replace(VIEW, loss=loss)
     while clock.experience[0] < 10 or rhythm.asleep(clock, view)[0]:
         asleep = rhythm.asleep(clock, view)
         clock.advance(~asleep, asleep)
     assert clock.replay[0] == 25 and len(asked) == 6
-    plain = cls.Validated(wake=10, night=8, check=5, patience=9)
+    plain = cs.Validated(experiences_per_day=10, steps_per_night=8, steps_between_checks=5, patience=9)
     assert spans(lived(plain, begun(plain), 20)) == [("w", 10), ("z", 8)] * 2
 
 
 @pytest.mark.parametrize("hippocampus", ["NoHippocampus", "Store"])
 def test_a_validated_life_can_be_saved_from_birth_on(hippocampus: str):
-    rhythm = cls.Validated(wake=4, night=6, check=2)
-    life = small(2, rhythm=rhythm, hippocampus=getattr(cls, hippocampus)())
+    rhythm = cs.Validated(experiences_per_day=4, steps_per_night=6, steps_between_checks=2)
+    life = small(2, rhythm=rhythm, hippocampus=getattr(cs, hippocampus)())
     for _ in range(12):  # into the second night
         FiniteCheck(life).examine()
         life.step()
@@ -238,17 +259,17 @@ def test_a_validated_life_can_be_saved_from_birth_on(hippocampus: str):
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: cls.Sleepless(wake=0), "wake"),
-        (lambda: cls.Nights(wake=1.0), "wake"),
-        (lambda: cls.Nights(night=-1), "night"),
-        (lambda: cls.Nights(night=True), "night"),
-        (lambda: cls.ContextNights(night="long"), "night"),
-        (lambda: cls.Naps(every=0), "every"),
-        (lambda: cls.Naps(nap=-1), "nap"),
+        (lambda: cs.Sleepless(experiences_per_day=0), "experiences_per_day"),
+        (lambda: cs.Nights(experiences_per_day=1.0), "experiences_per_day"),
+        (lambda: cs.Nights(steps_per_night=-1), "steps_per_night"),
+        (lambda: cs.Nights(steps_per_night=True), "steps_per_night"),
+        (lambda: cs.ContextNights(steps_per_night="long"), "steps_per_night"),
+        (lambda: cs.Naps(experiences_between_naps=0), "experiences_between_naps"),
+        (lambda: cs.Naps(steps_per_nap=-1), "steps_per_nap"),
     ],
 )
 def test_refusals_name_the_setting(make, key: str):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ConfigError) as refused:
         make()
     assert refused.value.key == key
 
@@ -256,21 +277,21 @@ def test_refusals_name_the_setting(make, key: str):
 # -- nights that end when it is enough --------------------------------------------------------------------------
 
 
-def lessons(snr: float, rhythm: Rhythm, subjects: int = 12) -> cls.Life:
+def lessons(snr: float, rhythm: Rhythm, subjects: int = 12) -> cs.Life:
     """One night with a noisy linear teacher."""
-    return cls.Life(
+    return cs.Life(
         subjects=subjects,
-        world=cls.Teacher(items=150, features=50, snr=snr, test=500),
-        hippocampus=cls.Store(capacity=150, keep="ring"),
-        neocortex=cls.Linear(),
-        replay=cls.Everything(),
-        plasticity=cls.WakeNight(wake=0.0, night=0.02),
+        world=cs.Teacher(items=150, features=50, snr=snr, test=500),
+        hippocampus=cs.Store(capacity=150, eviction="ring"),
+        neocortex=cs.Linear(),
+        replay=cs.FullBatch(),
+        plasticity=cs.WakeNight(wake_rate=0.0, night_rate=0.02),
         rhythm=rhythm,
-        consolidation=cls.Descent(rule=cls.Sgd(), reduction="sum"),
+        consolidation=cs.Descent(optimizer=cs.Sgd(), reduction="sum"),
     )
 
 
-def slept(life: cls.Life) -> np.ndarray:
+def slept(life: cs.Life) -> np.ndarray:
     for _ in life.live(days=1):
         pass
     return life.clock.replay
@@ -278,22 +299,25 @@ def slept(life: cls.Life) -> np.ndarray:
 
 @pytest.mark.parametrize("by", ["likelihood", "speed"])
 def test_the_more_predictable_the_world_the_longer_the_night(by: str):
-    nights = [slept(lessons(snr, cls.Estimated(by=by, wake=1, night=400, rate=0.02), 6)).mean() for snr in (0.1, 1, 10)]
+    nights = [
+        slept(lessons(snr, cs.Estimated(estimator=by, experiences_per_day=1, steps_per_night=400, rate=0.02), 6)).mean()
+        for snr in (0.1, 1, 10)
+    ]
     assert nights[0] < 0.7 * nights[1] < 0.7 * nights[2]
 
 
 def test_the_estimated_dose_is_nearly_the_best_and_a_long_night_is_not():
-    stopped = lessons(0.5, cls.Estimated(wake=1, night=400, rate=0.02))
+    stopped = lessons(0.5, cs.Estimated(experiences_per_day=1, steps_per_night=400, rate=0.02))
     slept(stopped)
-    long = lessons(0.5, cls.Nights(wake=1, night=400))
+    long = lessons(0.5, cs.Nights(experiences_per_day=1, steps_per_night=400))
     slept(long)
     with torch.no_grad():
-        regret = [cls.Regret().measure(life).mean().item() for life in (stopped, long)]
+        regret = [cs.Regret().measure(life).mean().item() for life in (stopped, long)]
     assert 0 <= regret[0] < 0.05 and regret[1] > 0.15
 
 
 def test_an_estimate_that_wants_more_than_a_night_goes_on_the_next():
-    rhythm = cls.Estimated(wake=1, night=10, rate=0.02)
+    rhythm = cs.Estimated(experiences_per_day=1, steps_per_night=10, rate=0.02)
     life = lessons(16.0, rhythm, 2)
     for _ in life.live(days=3):
         pass
@@ -301,5 +325,5 @@ def test_an_estimate_that_wants_more_than_a_night_goes_on_the_next():
 
 
 def test_to_estimate_one_asks_for_one_number():
-    with pytest.raises(Refused, match="estimates the noise of one number"):
-        cls.Estimated().begin(cls.Spec(outputs=10))
+    with pytest.raises(ConfigError, match="estimates the noise of one number"):
+        cs.Estimated().setup(cs.Spec(outputs=10))

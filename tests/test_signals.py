@@ -19,10 +19,10 @@ import torch
 from faults import TINY, TWO, came_to, few_or_many, forked, into, newest, scratch, tell, tiny
 from lives import live, small
 
-import cls_sim as cls
-from cls_sim.config import configs
-from cls_sim.core import signals as interrupts
-from cls_sim.core.signals import Ear, Interrupted, heeded
+import cls_sim as cs
+from cls_sim.config import experiments
+from cls_sim.core import signals
+from cls_sim.core.signals import Interrupted, SignalHandler, handle_signals
 from cls_sim.life import Life
 from cls_sim.running import jobs, runs
 from cls_sim.storage import checkpoint
@@ -167,7 +167,7 @@ def test_who_does_not_come_to_an_end_leaves_in_time(two, whole, home):
     out = home / "run"
 
     def work(say) -> None:
-        interrupts.GRACE = 0.3
+        signals.GRACE = 0.3
         stuck(say)
         runs.perform(into(two, out), quiet=True)
 
@@ -226,7 +226,7 @@ def test_a_signal_while_the_summary_is_made(two, whole, home):
 def world() -> dict[str, Any]:
     """What a run must leave as it was."""
     return {
-        "handlers": {name: signal.getsignal(getattr(signal, name)) for name in (*interrupts.CODES, "SIGALRM")},
+        "handlers": {name: signal.getsignal(getattr(signal, name)) for name in (*signals.CODES, "SIGALRM")},
         "alarm": signal.getitimer(signal.ITIMER_REAL)[0] > 0,
         "threads": (torch.get_num_threads(), sorted(thread.name for thread in threading.enumerate())),
         "torch": torch.get_rng_state().tolist(),
@@ -263,7 +263,7 @@ def test_somebody_elses_alarm_goes_off():
     old = signal.signal(signal.SIGALRM, lambda number, _: rang.append(number))
     timer = signal.setitimer(signal.ITIMER_REAL, 0.3)
     try:
-        with heeded() as ear:
+        with handle_signals() as ear:
             os.kill(os.getpid(), signal.SIGTERM)
             assert ear.heard == "SIGTERM"
         time.sleep(0.5)
@@ -276,7 +276,7 @@ def test_somebody_elses_alarm_goes_off():
 def test_what_is_ignored_stays_ignored():
     old = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
-        with heeded() as ear:
+        with handle_signals() as ear:
             os.kill(os.getpid(), signal.SIGUSR1)
             ear.check()
     finally:
@@ -300,29 +300,29 @@ def test_in_a_thread_nothing_is_heard_and_nothing_breaks(two, home):
 
 
 def test_an_ear_within_an_ear_is_the_same():
-    with heeded() as outer, heeded() as inner:
+    with handle_signals() as outer, handle_signals() as inner:
         assert inner is outer
-    with heeded() as other:
+    with handle_signals() as other:
         assert other is not outer
 
 
 def test_it_strikes_only_where_it_may():
-    with heeded() as ear:
+    with handle_signals() as ear:
         os.kill(os.getpid(), signal.SIGTERM)
         with pytest.raises(Interrupted, match="SIGTERM"):
             ear.check()
         with pytest.raises(Interrupted), ear.at_once():
             pytest.fail("it was asked before")
-    with heeded() as ear, pytest.raises(Interrupted), ear.at_once():
+    with handle_signals() as ear, pytest.raises(Interrupted), ear.at_once():
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("it strikes at once")
-    Ear().check()
+    SignalHandler().check()
 
 
 # -- a notebook ---------------------------------------------------------------------------------------------
 
 
-class Nosy(cls.Accuracy):
+class Nosy(cs.Accuracy):
     """A probe during which somebody presses Ctrl-C."""
 
     def measure(self, life: Any) -> torch.Tensor:
@@ -338,11 +338,11 @@ PRESSED: set[int] = set()
 def test_in_a_notebook_an_interrupted_life_goes_on(monkeypatch):
     """Ctrl-C in a tick, in the middle of learning and in an exam: what comes of it is what would have come."""
     probes = {"accuracy": Nosy().at("day.end", "night.end", "life.end")}
-    expected = cls.run(small(2, probes=probes), progress=False)
+    expected = cs.run(small(2, probes=probes), progress=False)
     whole = jobs.fingerprint(live(small(2)).state())
     PRESSED.update({6, 11, 50})
     presses = {3, 8, 30, 77}
-    learn = cls.Descent.gradient
+    learn = cs.Descent.gradient
 
     def gradient(self: Any, *args: Any) -> Any:
         found = learn(self, *args)
@@ -351,13 +351,13 @@ def test_in_a_notebook_an_interrupted_life_goes_on(monkeypatch):
             signal.raise_signal(signal.SIGINT)
         return found
 
-    monkeypatch.setattr(cls.Descent, "gradient", gradient)
-    life, trace, pressed = small(2, probes=probes), cls.run(small(1), days=0, progress=False), 0
+    monkeypatch.setattr(cs.Descent, "gradient", gradient)
+    life, trace, pressed = small(2, probes=probes), cs.run(small(1), days=0, progress=False), 0
     trace.rows.clear()
     handler = signal.getsignal(signal.SIGINT)
     while not life.over:
         try:
-            cls.run(life, trace=trace, progress=False)
+            cs.run(life, trace=trace, progress=False)
         except KeyboardInterrupt:
             pressed += 1
             assert signal.getsignal(signal.SIGINT) is handler
@@ -368,14 +368,14 @@ def test_in_a_notebook_an_interrupted_life_goes_on(monkeypatch):
 
 
 def test_in_a_notebook_a_second_ctrl_c_does_not_wait():
-    class Twice(cls.Accuracy):
+    class Twice(cs.Accuracy):
         def measure(self, life: Any) -> torch.Tensor:
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
             raise AssertionError("it should not come here")
 
     with pytest.raises(KeyboardInterrupt):
-        cls.run(small(1, probes={"accuracy": Twice().at("day.end")}), progress=False)
+        cs.run(small(1, probes={"accuracy": Twice().at("day.end")}), progress=False)
 
 
 # -- the console --------------------------------------------------------------------------------------------
@@ -431,7 +431,7 @@ def test_an_interruption_while_arms_are_composed_is_no_bad_override(monkeypatch,
         plain(self, index, item)
 
     monkeypatch.setattr(ListConfig, "_set_item_impl", struck)
-    configs.read(["experiment=digits"])
+    experiments.read(["experiment=digits"])
     calls, strikes = 0, calls
     assert door.main(["experiment=digits"]) == 130
     assert capsys.readouterr().err == "cls-sim: stopped before anything was lived\n"

@@ -206,7 +206,14 @@ def summary() -> dict:
         {"reading": "accuracy", "a": "joint", "b": "cls", "mean": -0.4, "ci95": [None, None], "n": 3, "p": 0.25},
     ]
     claims = [
-        {"name": "sleep", "says": "Sleep saves", "expected": "> 0.3", "tolerance": 0, "value": 0.71612, "passed": True},
+        {
+            "name": "sleep",
+            "statement": "Sleep saves",
+            "expected": "> 0.3",
+            "tolerance": 0,
+            "value": 0.71612,
+            "passed": True,
+        },
         {
             "name": "band_of_ewc",
             "expected": 20.64,
@@ -276,7 +283,7 @@ def test_the_summary_in_a_terminal_is_coloured(monkeypatch):
 def test_rich_markup_in_names_is_text():
     told = summary()
     told["title"] = "[red]loud[/red]"
-    told["claims"][0]["says"] = "[bold]x[/nothing]"
+    told["claims"][0]["statement"] = "[bold]x[/nothing]"
     told["arms"]["[b]"] = told["arms"].pop("joint")
     text = printed(told)
     assert "[red]loud[/red]" in text and "[bold]x[/nothing]" in text and "[b]" in text

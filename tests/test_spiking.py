@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
+import cls_sim as cs
 from tests.lives import live
 
 
-def life(overlap: int = 18, subjects: int = 4, seed: int = 0, night: int = 40, **sleep: Any) -> cls.Life:
-    day = cls.Descent(rule=cls.Momentum(momentum=0.5))
-    return cls.Life(
+def life(overlap: int = 18, subjects: int = 4, seed: int = 0, night: int = 40, **sleep: Any) -> cs.Life:
+    day = cs.Descent(optimizer=cs.Momentum(momentum=0.5))
+    return cs.Life(
         subjects=subjects,
         seed=seed,
-        world=cls.Patches(overlap=overlap, per_context=60),
-        neocortex=cls.Linear(init=0.0058),
-        hippocampus=cls.NoHippocampus(),
-        plasticity=cls.WakeNight(wake=0.05, night=0.0),
-        rhythm=cls.Nights(wake=120, night=night),
-        replay=cls.Uniform(batch=1),
-        consolidation=cls.SpikingSleep(day, **sleep),
+        world=cs.Patches(overlap=overlap, per_context=60),
+        neocortex=cs.Linear(init=0.0058),
+        hippocampus=cs.NoHippocampus(),
+        plasticity=cs.WakeNight(wake_rate=0.05, night_rate=0.0),
+        rhythm=cs.Nights(experiences_per_day=120, steps_per_night=night),
+        replay=cs.Uniform(batch=1),
+        consolidation=cs.SpikingSleep(day, **sleep),
     )
 
 
 def test_a_night_gives_the_forgotten_task_back_and_keeps_the_new_one():
     before, after = live(life(night=0)), live(life())
-    assert cls.Accuracy().measure(before).tolist() == [[0.0, 1.0]] * 4
-    assert cls.Accuracy().measure(after).tolist() == [[1.0, 1.0]] * 4
+    assert cs.Accuracy().measure(before).tolist() == [[0.0, 1.0]] * 4
+    assert cs.Accuracy().measure(after).tolist() == [[1.0, 1.0]] * 4
 
 
 def test_nothing_is_wired_without_hebb():
@@ -57,14 +57,14 @@ def test_subjects_sleep_alone_as_in_company_and_go_on_where_they_were():
 
 def test_hidden_layers_spike_too():
     part = life(steps=20, thresholds=[0.5, 0.5])
-    deep = cls.Life(
+    deep = cs.Life(
         subjects=2,
-        world=cls.Patches(),
-        neocortex=cls.Mlp(hidden=[20]),
-        hippocampus=cls.NoHippocampus(),
-        plasticity=cls.WakeNight(wake=0.05, night=0.0),
-        rhythm=cls.Nights(wake=120, night=5),
-        replay=cls.Uniform(batch=1),
+        world=cs.Patches(),
+        neocortex=cs.Mlp(hidden=[20]),
+        hippocampus=cs.NoHippocampus(),
+        plasticity=cs.WakeNight(wake_rate=0.05, night_rate=0.0),
+        rhythm=cs.Nights(experiences_per_day=120, steps_per_night=5),
+        replay=cs.Uniform(batch=1),
         consolidation=part.consolidation,
     )
     live(deep, 120)
@@ -76,9 +76,9 @@ def test_hidden_layers_spike_too():
 
 @pytest.mark.parametrize("overlap", [0, 7, 25])
 def test_patches_share_what_they_say(overlap: int):
-    world = cls.Patches(overlap=overlap)
-    world.begin(cls.Spec(seeds=(3, 4)))
-    x = torch.cat([world.exam(k).x for k in (0, 1)], 1)
+    world = cs.Patches(overlap=overlap)
+    world.setup(cs.Spec(seeds=(3, 4)))
+    x = torch.cat([world.evaluation(k).x for k in (0, 1)], 1)
     assert (x.sum(2) == 25).all()
     like = x @ x.mT
     assert (like.masked_fill(torch.eye(4, dtype=torch.bool), overlap) == overlap).all()
@@ -88,18 +88,18 @@ def test_patches_share_what_they_say(overlap: int):
 @pytest.mark.parametrize(
     ("make", "key"),
     [
-        (lambda: cls.Patches(overlap=26), "overlap"),
-        (lambda: cls.Patches(overlap=0, images=3), "pixels"),
-        (lambda: cls.SpikingSleep(thresholds=[]), "thresholds"),
-        (lambda: cls.SpikingSleep(inc=-1.0), "inc"),
-        (lambda: cls.SpikingSleep().begin(cls.Spec(weights={"up0.weight": (1, 2, 3)})), ""),
-        (lambda: cls.SpikingSleep(thresholds=[1.0]).begin(cls.Mlp(hidden=[3]).begin(SPEC)), "thresholds"),
+        (lambda: cs.Patches(overlap=26), "overlap"),
+        (lambda: cs.Patches(overlap=0, images=3), "pixels"),
+        (lambda: cs.SpikingSleep(thresholds=[]), "thresholds"),
+        (lambda: cs.SpikingSleep(inc=-1.0), "inc"),
+        (lambda: cs.SpikingSleep().setup(cs.Spec(weights={"up0.weight": (1, 2, 3)})), ""),
+        (lambda: cs.SpikingSleep(thresholds=[1.0]).setup(cs.Mlp(hidden=[3]).setup(SPEC)), "thresholds"),
     ],
 )
 def test_bad_settings_are_refused(make, key):
-    with pytest.raises(cls.Refused) as refused:
+    with pytest.raises(cs.ConfigError) as refused:
         make()
     assert refused.value.key == key
 
 
-SPEC = cls.Spec(inputs=(4,), outputs=2)
+SPEC = cs.Spec(inputs=(4,), outputs=2)

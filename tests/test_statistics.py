@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cls_sim import statistics
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 numbers = st.floats(-1e6, 1e6).map(lambda x: round(x, 6))
 
@@ -138,7 +138,7 @@ def test_very_many_subjects_work_in_blocks():
 
 @pytest.mark.parametrize(("values", "level"), [(1.0, 0.95), ([1.0], 0.0), ([1.0], 1.0), ([1.0], float("nan"))])
 def test_bad_questions_are_refused(values, level):
-    with pytest.raises(Refused):
+    with pytest.raises(ConfigError):
         statistics.estimate(values, level=level)
 
 
@@ -178,7 +178,7 @@ def test_p_is_uniform_when_nothing_differs():
 def test_paired_uses_subjects_that_have_both():
     e = statistics.paired([1.0, np.nan, 3.0, 4.0, 5.0, 6.0], [0.0, 0.0, np.nan, 3.0, 4.0, 5.0])
     assert (e.n, e.mean, e.note, e.p) == (4, 1.0, "n too small", 0.125)
-    with pytest.raises(Refused):
+    with pytest.raises(ConfigError):
         statistics.paired([1.0, 2.0], [1.0])
 
 
@@ -219,7 +219,7 @@ def test_transfer_without_forgetting_is_zero_and_without_rows_undefined():
     assert all(np.isnan(alone[name]).all() for name in ("forgetting", "backward", "forward"))
     unborn = statistics.transfer(np.full((2, 1, 3), np.nan))
     assert all(np.isnan(v).all() for v in unborn.values())
-    with pytest.raises(Refused):
+    with pytest.raises(ConfigError):
         statistics.transfer(np.ones((3, 2)))
 
 

@@ -11,13 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.world import species
 from cls_sim.world.candies import COLOURS, HUES, pictures
-from cls_sim.world.files import FileRefused
+from cls_sim.world.files import DataFileError
 from cls_sim.world.species import Abalone, Species
 
 
@@ -28,7 +28,7 @@ def at(*experience):
 
 
 def begun(world, seeds=(0,)):
-    return world, world.begin(Spec(seeds=tuple(seeds)))
+    return world, world.setup(Spec(seeds=tuple(seeds)))
 
 
 # -- candies -----------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def test_pictures_differ_more_the_more_they_may():
     assert spread[0] < spread[1] < spread[2]
 
 
-@pytest.mark.parametrize("make", [lambda: cls.Candies(candies=20, per_context=10), lambda: Species(animals=20)])
+@pytest.mark.parametrize("make", [lambda: cs.Candies(candies=20, per_context=10), lambda: Species(animals=20)])
 def test_every_subject_has_its_own_and_the_same_in_company(make):
     (cohort, _), (alone, _) = begun(make(), range(4)), begun(make(), [2])
     for e in (0, 9, 15):
@@ -70,24 +70,24 @@ def test_every_subject_has_its_own_and_the_same_in_company(make):
 
 
 def test_green_comes_alone_after_red_and_blue():
-    world, spec = begun(cls.Candies(candies=20, colours=4, per_context=5))
+    world, spec = begun(cs.Candies(candies=20, colours=4, per_context=5))
     assert spec.outputs == 4 and spec.contexts == 3 and spec.quantum == 1 / 255
     assert [world.next(at(e)).y.unique().tolist() for e in (0, 5, 10)] == [[0, 1], [2], [3]]
-    assert [world.exam(k).y.unique().tolist() for k in range(3)] == [[0, 1], [2], [3]]
-    asked, learnt = world.exam(0).item[0].tolist(), world.train(0).item[0].tolist()
+    assert [world.evaluation(k).y.unique().tolist() for k in range(3)] == [[0, 1], [2], [3]]
+    asked, learnt = world.evaluation(0).item[0].tolist(), world.train(0).item[0].tolist()
     assert not set(asked) & set(learnt) and len(asked) + len(learnt) == 40
 
 
 def test_wrong_labels_end_and_are_never_right():
-    world, _ = begun(cls.Mislabelled(cls.Candies(candies=20, per_context=30), until=2.0), (0, 1))
+    world, _ = begun(cs.Mislabelled(cs.Candies(candies=20, per_context=30), until=2.0), (0, 1))
     right = world.world
     for e in (0, 19, 20, 40):
         same = world.next(at(e, e)).y == right.next(at(e, e)).y
         assert same.all() if e >= 20 else not same.any()
     given_ = torch.cat([world.next(at(e, e)).y for e in range(15)], 1)
     assert given_.unique().tolist() == [0, 1, 2]
-    assert torch.equal(world.exam(0).y, right.exam(0).y)
-    half, _ = begun(cls.Mislabelled(cls.Candies(candies=20, per_context=30), fraction=0.5))
+    assert torch.equal(world.evaluation(0).y, right.evaluation(0).y)
+    half, _ = begun(cs.Mislabelled(cs.Candies(candies=20, per_context=30), fraction=0.5))
     wrong = torch.cat([half.next(at(e)).y != right.next(at(e, e)).y[:1] for e in range(30)], 1)
     assert wrong.double().mean().item() == pytest.approx(0.5, abs=0.1)
 
@@ -113,23 +113,23 @@ def test_two_rules_are_as_alike_as_the_knob_says(similarity):
 
 def test_targets_are_in_units_of_the_first_species():
     world, _ = begun(Species(similarity=0.0, animals=500), (3,))
-    dogs = torch.cat([world.train(0).y, world.exam(0).y], 1)
+    dogs = torch.cat([world.train(0).y, world.evaluation(0).y], 1)
     assert dogs.mean().item() == pytest.approx(0, abs=1e-5) and dogs.std(correction=0).item() == pytest.approx(1)
 
 
 def test_the_error_is_in_years():
-    life = cls.Life(
+    life = cs.Life(
         subjects=2,
         world=Species(animals=100, per_context=5),
-        neocortex=cls.Linear(),
-        hippocampus=cls.NoHippocampus(),
-        rhythm=cls.Sleepless(wake=5),
-        plasticity=cls.Constant(rate=0.0),
-        replay=cls.Uniform(),
-        probes={"years": cls.AbsoluteError()},
+        neocortex=cs.Linear(),
+        hippocampus=cs.NoHippocampus(),
+        rhythm=cs.Sleepless(experiences_per_day=5),
+        plasticity=cs.Constant(rate=0.0),
+        replay=cs.Uniform(),
+        probes={"years": cs.AbsoluteError()},
     )
-    trace = cls.run(life, progress=False)
-    exam = life.world.exam(1)
+    trace = cs.run(life, progress=False)
+    exam = life.world.evaluation(1)
     wanted = exam.y.abs().mean((1, 2)).numpy() * life.world.unit  # a cortex that answers 0
     assert trace.last("years")[:, 1] == pytest.approx(wanted, rel=1e-6) and wanted.min() > 1.5
 
@@ -150,7 +150,7 @@ def test_abalones_are_infants_then_females_then_males(abalone):
     assert numbers[:, -1].min() == 1 and numbers[:, -1].max() == 29
     world, spec = begun(Abalone(), (0, 1))
     assert spec.inputs == (7,) and spec.contexts == 3 and spec.regression
-    infants = torch.cat([world.train(0).y[0], world.exam(0).y[0]])
+    infants = torch.cat([world.train(0).y[0], world.evaluation(0).y[0]])
     assert infants.mean().item() == pytest.approx(0, abs=1e-5) and infants.std(correction=0).item() == pytest.approx(1)
     assert world.train(2).y.mean() > 0.5  # grown ones are older
 
@@ -163,11 +163,11 @@ def test_a_file_of_abalones_that_is_not_theirs_is_refused_in_one_line(abalone, t
     for fault in (None, "", content[: len(content) // 2], content.replace("M,0.455", "F,0.455", 1), "M,a,b\n" * 9):
         if fault is not None:
             path.write_text(fault)
-        with pytest.raises(FileRefused) as refusal:
+        with pytest.raises(DataFileError) as refusal:
             begun(Abalone())
         assert refusal.value.key == str(path) and "\n" not in str(refusal.value)
     monkeypatch.delenv("CLS_SIM_DATA_DIR")
-    with pytest.raises(Refused, match="is not at hand"):
+    with pytest.raises(ConfigError, match="is not at hand"):
         begun(Abalone())
 
 
@@ -177,28 +177,28 @@ def test_a_file_of_abalones_that_is_not_theirs_is_refused_in_one_line(abalone, t
 @pytest.mark.parametrize(
     ("key", "make"),
     [
-        ("colours", lambda: cls.Candies(colours=1)),
-        ("colours", lambda: cls.Candies(colours=7)),
-        ("candies", lambda: cls.Candies(candies=5)),
-        ("side", lambda: cls.Candies(side=4)),
-        ("variation", lambda: cls.Candies(variation=-0.1)),
-        ("scenario", lambda: cls.Candies(scenario="domain")),
+        ("colours", lambda: cs.Candies(colours=1)),
+        ("colours", lambda: cs.Candies(colours=7)),
+        ("candies", lambda: cs.Candies(candies=5)),
+        ("side", lambda: cs.Candies(side=4)),
+        ("variation", lambda: cs.Candies(variation=-0.1)),
+        ("scenario", lambda: cs.Candies(scenario="domain")),
         ("similarity", lambda: Species(similarity=1.5)),
         ("features", lambda: Species(features=1)),
         ("animals", lambda: Species(animals=3)),
         ("mark", lambda: Species(mark=-1)),
         ("noise", lambda: Species(noise=float("nan"))),
         ("order", lambda: Abalone(order="random")),
-        ("fraction", lambda: cls.Mislabelled(cls.Candies(), fraction=2)),
-        ("world", lambda: cls.Mislabelled(Species(animals=20))),
+        ("fraction", lambda: cs.Mislabelled(cs.Candies(), fraction=2)),
+        ("world", lambda: cs.Mislabelled(Species(animals=20))),
     ],
 )
 def test_settings_without_sense_are_refused_by_name(key, make):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         begun(make())
     assert refusal.value.key == key and "\n" not in str(refusal.value)
 
 
 def test_an_absolute_error_of_labels_is_refused():
-    with pytest.raises(Refused, match="labels"):
-        cls.AbsoluteError().begin(Spec(outputs=3))
+    with pytest.raises(ConfigError, match="labels"):
+        cs.AbsoluteError().setup(Spec(outputs=3))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage import disk, summary
 from cls_sim.storage.summary import Summary
 
@@ -58,7 +58,7 @@ def test_what_is_missing_has_a_plain_value():
 )
 def test_what_is_no_summary_is_refused_in_one_line(change: dict[str, Any], tmp_path: Path):
     (tmp_path / "summary.json").write_text(json.dumps(GOOD | change))
-    with pytest.raises(Refused, match=r"summary\.json: is no summary of a run; ") as refused:
+    with pytest.raises(ConfigError, match=r"summary\.json: is no summary of a run; ") as refused:
         summary.read(tmp_path)
     assert "\n" not in str(refused.value)
 
@@ -73,5 +73,5 @@ def test_names_can_be_shown_on_a_terminal(tmp_path: Path):
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(disk, "LARGEST", 10)
     (tmp_path / "summary.json").write_text(json.dumps(GOOD))
-    with pytest.raises(Refused, match="larger than it should be"):
+    with pytest.raises(ConfigError, match="larger than it should be"):
         summary.read(tmp_path)

@@ -18,12 +18,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cls_sim.commands import sweeps
-from cls_sim.config.configs import read
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.config.experiments import read
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.storage.run_directory import config_hash
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "arms=[cls]"]
+TINY = [
+    "subjects=2",
+    "size=small",
+    "world.per_context=12",
+    "rhythm.experiences_per_day=6",
+    "rhythm.steps_per_night=4",
+    "arms=[cls]",
+]
 
 # in place of cls-sim: a job that is named by its capacity fails, dies or is done, and notes that it was begun
 STUB = """
@@ -116,7 +123,7 @@ def test_a_sweep_that_cannot_be_is_refused_before_anything_is_written(args, tmp_
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "precious").touch()
     before = set(tmp_path.rglob("*"))
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConfigError) as caught:
         sweeps.sweep(["-m", *args])
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
     assert set(tmp_path.rglob("*")) == before
@@ -126,7 +133,7 @@ def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sweeps, "find_spec", lambda name: None)
     for launcher, extra in (("joblib", "sweep"), ("submitit_slurm", "slurm")):
-        with pytest.raises(Refused, match=rf"pip install 'cls-sim\[{extra}\]'"):
+        with pytest.raises(ConfigError, match=rf"pip install 'cls-sim\[{extra}\]'"):
             sweeps.sweep(["-m", f"hydra/launcher={launcher}", "seed=1,2"])
 
 
@@ -136,7 +143,7 @@ def test_a_launcher_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: 
 def test_a_job_that_fails_or_dies_does_not_stop_the_others(tmp_path: Path, monkeypatch, capsys):
     monkeypatch.setattr(sweeps, "CODE", STUB)
     home = tmp_path / "it's a sweep"
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(StorageError) as caught:
         sweeps.sweep(["-m", "hippocampus.capacity=1,2,3,4", f"out={home}"])
     assert begun(home) == [f"hippocampus.capacity={i}" for i in (1, 2, 3, 4)]
     line = str(caught.value)
@@ -150,7 +157,7 @@ def test_a_job_that_fails_or_dies_does_not_stop_the_others(tmp_path: Path, monke
 
 def test_jobs_that_agree_on_what_is_wrong_give_its_exit_code(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(sweeps, "CODE", STUB)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConfigError) as caught:
         sweeps.sweep(["-m", "hippocampus.capacity=1,2", f"out={tmp_path / 's'}"])
     assert caught.value.exit_code == 2
 
@@ -170,7 +177,7 @@ def test_a_job_that_is_done_is_not_done_again(tmp_path: Path, monkeypatch, capsy
     assert begun(home) == [f"hippocampus.capacity={i}" for i in (4, 5, 5)]
     said = capsys.readouterr().out
     assert f"done before: {done}" in said and "1 of them were before" in said
-    with pytest.raises(Refused, match=re.escape("hippocampus.capacity=4 (exit code 2)")):
+    with pytest.raises(ConfigError, match=re.escape("hippocampus.capacity=4 (exit code 2)")):
         sweeps.sweep([*again, "world.batch=5"])
     assert "holds a run of another configuration" in capsys.readouterr().out
 
@@ -182,10 +189,10 @@ def test_whether_a_run_is_done(tmp_path: Path):
     assert not sweeps.done(experiment, tmp_path)
     (tmp_path / "summary.json").write_text(json.dumps({"config_sha256": config_hash(experiment)}))
     assert sweeps.done(experiment, tmp_path)
-    with pytest.raises(Refused, match="another configuration"):
+    with pytest.raises(ConfigError, match="another configuration"):
         sweeps.done(read(["arms=[cls]", "seed=4"]), tmp_path)
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(Refused, match="no record"):
+    with pytest.raises(ConfigError, match="no record"):
         sweeps.done(experiment, tmp_path)
 
 

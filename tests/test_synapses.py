@@ -6,27 +6,27 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim import theory
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.statistics import aic, forgetting
 
 
-def hebb() -> cls.Descent:
-    return cls.Descent(rule=cls.Sgd(), objective=cls.Hebb(), reduction="sum")
+def hebb() -> cs.Descent:
+    return cs.Descent(optimizer=cs.Sgd(), objective=cs.Hebb(), reduction="sum")
 
 
-def remembered(consolidation: cls.Consolidation, ages: list[int], subjects: int = 8, **settings) -> np.ndarray:
+def remembered(consolidation: cs.Consolidation, ages: list[int], subjects: int = 8, **settings) -> np.ndarray:
     """The mean SNR at these ages, of a stream of patterns."""
-    probe = cls.MemorySignal(ages=ages, **settings)
-    life = cls.Life(
-        world=cls.Patterns(synapses=2000),
-        neocortex=cls.Linear(),
-        hippocampus=cls.NoHippocampus(),
-        rhythm=cls.Sleepless(wake=100),
-        plasticity=cls.Constant(rate=1.0),
-        replay=cls.Uniform(batch=1),
+    probe = cs.MemorySignal(ages=ages, **settings)
+    life = cs.Life(
+        world=cs.Patterns(synapses=2000),
+        neocortex=cs.Linear(),
+        hippocampus=cs.NoHippocampus(),
+        rhythm=cs.Sleepless(experiences_per_day=100),
+        plasticity=cs.Constant(rate=1.0),
+        replay=cs.Uniform(batch=1),
         consolidation=consolidation,
         subjects=subjects,
     )
@@ -39,10 +39,10 @@ def remembered(consolidation: cls.Consolidation, ages: list[int], subjects: int 
 @pytest.mark.parametrize(
     ("synapses", "law", "settings"),
     [
-        (lambda: cls.BennaFusi(rule=hebb(), variables=5), "benna_fusi_snr", {"variables": 5, "lived": 200}),
-        (lambda: cls.Fading(rule=hebb(), fade=0.1), "fading_snr", {"fade": 0.1}),
-        (lambda: cls.Cascade(rule=hebb(), depth=6), "cascade_snr", {"depth": 6}),
-        (lambda: cls.Partition(rule=hebb(), regions=1), "partition_snr", {"regions": 1, "rate": 1.0}),
+        (lambda: cs.BennaFusi(consolidation=hebb(), variables=5), "benna_fusi_snr", {"variables": 5, "lived": 200}),
+        (lambda: cs.Fading(consolidation=hebb(), fade=0.1), "fading_snr", {"fade": 0.1}),
+        (lambda: cs.Cascade(consolidation=hebb(), depth=6), "cascade_snr", {"depth": 6}),
+        (lambda: cs.Partition(consolidation=hebb(), regions=1), "partition_snr", {"regions": 1, "rate": 1.0}),
     ],
 )
 def test_memories_fade_as_theory_says(synapses, law: str, settings: dict):
@@ -60,9 +60,9 @@ def test_the_markov_chain_of_cascades_starts_at_two_over_n():
 
 def test_the_chain_conserves_what_its_last_variable_does_not_leak():
     """Σ C_k u_k falls by g_m u_m a tick, and by nothing else; without learning the chain moves all the same."""
-    cortex, synapses = cls.Linear(), cls.BennaFusi(rule=hebb(), variables=4)
-    synapses.begin(cortex.begin(cls.Spec(inputs=(1,), outputs=3, regression=True)))
-    batch = cls.Batch.lived(torch.ones(1, 1, 1), torch.tensor([[[1.0, -1.0, 0.0]]]))
+    cortex, synapses = cs.Linear(), cs.BennaFusi(consolidation=hebb(), variables=4)
+    synapses.setup(cortex.setup(cs.Spec(inputs=(1,), outputs=3, regression=True)))
+    batch = cs.Batch.lived(torch.ones(1, 1, 1), torch.tensor([[[1.0, -1.0, 0.0]]]))
     synapses.step(cortex, batch, np.array([1.0]), None)  # pyright: ignore[reportArgumentType]
     clock, size = Clock(1, 1), 2.0 ** torch.arange(4)
     synapses.elapse(cortex, clock)
@@ -75,9 +75,9 @@ def test_the_chain_conserves_what_its_last_variable_does_not_leak():
 
 
 def test_a_bound_holds_against_learning():
-    cortex, synapses = cls.Linear(), cls.BennaFusi(rule=hebb(), variables=4, bound=1.0)
-    synapses.begin(cortex.begin(cls.Spec(inputs=(1,), outputs=1, regression=True)))
-    batch = cls.Batch.lived(torch.ones(1, 1, 1), torch.full((1, 1, 1), 5.0))
+    cortex, synapses = cs.Linear(), cs.BennaFusi(consolidation=hebb(), variables=4, bound=1.0)
+    synapses.setup(cortex.setup(cs.Spec(inputs=(1,), outputs=1, regression=True)))
+    batch = cs.Batch.lived(torch.ones(1, 1, 1), torch.full((1, 1, 1), 5.0))
     synapses.step(cortex, batch, np.array([1.0]), None)  # pyright: ignore[reportArgumentType]
     assert cortex.weights["weight0"].item() == 1.0
 
@@ -90,11 +90,11 @@ def test_a_forgetting_curve_is_recognised():
         power, exponential = (1 + t) ** -0.5 + noise, np.exp(-t / 60) + noise
         assert aic(t, power, "power") < aic(t, power, "exponential") - 10
         assert aic(t, exponential, "exponential") < aic(t, exponential, "power") + 3
-    with pytest.raises(Refused, match="forgetting"):
+    with pytest.raises(ConfigError, match="forgetting"):
         forgetting([1.0, 2.0], [1.0], "power")
 
 
 def test_times_of_cohorts_are_checked():
     for bad in (3, "now", [], [[0, -1]], [0.5]):
-        with pytest.raises(Refused, match="times"):
-            cls.Cohorts(times=bad)
+        with pytest.raises(ConfigError, match="times"):
+            cs.Cohorts(times=bad)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
-from cls_sim.probes.desk import above
+from cls_sim.probes.triage import above
 from cls_sim.world import clinc, files
 from cls_sim.world.texts import hashed
 from tests import lives
@@ -34,22 +34,22 @@ def queries() -> list[tuple[str, str, str]]:
     ]
 
 
-def world(**changes) -> cls.Queries:
-    settings = {"queries": queries(), "strange": ["who are you", "tell a joke"], "per_context": 12, "batch": 8}
-    return cls.Queries(**settings | {"width": 256} | changes)
+def world(**changes) -> cs.Queries:
+    settings = {"queries": queries(), "out_of_scope": ["who are you", "tell a joke"], "per_context": 12, "batch": 8}
+    return cs.Queries(**settings | {"width": 256} | changes)
 
 
-def small(subjects: int = 2, seed: int = 0, **changes) -> cls.Life:
+def small(subjects: int = 2, seed: int = 0, **changes) -> cs.Life:
     parts = {
         "world": world(),
-        "hippocampus": cls.Operator(cls.Store(capacity=60, keep="balanced", code=cls.Grams()), threshold=0.1),
-        "neocortex": cls.Mlp(hidden=[], outputs="met"),
-        "plasticity": cls.WakeNight(wake=0.0, night=0.05),
-        "rhythm": cls.Nights(wake=4, night=60),
-        "replay": cls.Uniform(batch=32),
-        "readout": cls.Together(),
+        "hippocampus": cs.Operator(cs.Store(capacity=60, eviction="balanced", code=cs.NGrams()), threshold=0.1),
+        "neocortex": cs.Mlp(hidden=[], outputs="met"),
+        "plasticity": cs.WakeNight(wake_rate=0.0, night_rate=0.05),
+        "rhythm": cs.Nights(experiences_per_day=4, steps_per_night=60),
+        "replay": cs.Uniform(batch=32),
+        "readout": cs.RecallFirst(),
     }
-    return cls.Life(subjects=subjects, seed=seed, **parts | changes)
+    return cs.Life(subjects=subjects, seed=seed, **parts | changes)
 
 
 # -- the world ------------------------------------------------------------------------------------------------
@@ -57,7 +57,7 @@ def small(subjects: int = 2, seed: int = 0, **changes) -> cls.Life:
 
 def test_common_words_come_to_count_less_and_only_at_the_end_of_a_day():
     w = world()
-    w.begin(Spec(seeds=(0, 1)))
+    w.setup(Spec(seeds=(0, 1)))
     clock = Clock(2, 4)
     first = w.idf(clock).clone()
     assert (first == 1).all()
@@ -72,7 +72,7 @@ def test_common_words_come_to_count_less_and_only_at_the_end_of_a_day():
 
 def test_idf_is_that_of_the_queries_lived():
     w = world()
-    w.begin(Spec(seeds=(5,)))
+    w.setup(Spec(seeds=(5,)))
     clock = Clock(1, 4)
     clock.experience[:] = 20
     items = torch.cat([w.next(_at(e)).item for e in range(20)], 1)[0]
@@ -89,20 +89,20 @@ def _at(experience: int) -> Clock:
 
 def test_exams_and_queries_are_of_length_one_and_encoded_as_of_now():
     life = small()
-    before = life.world.exam(0).x.clone()
+    before = life.world.evaluation(0).x.clone()
     live(life, 130)
-    after = life.world.exam(0).x
+    after = life.world.evaluation(0).x
     assert torch.allclose(after.norm(dim=2), torch.ones(after.shape[:2]))
     assert not torch.equal(before, after) and torch.equal(before > 0, after > 0)
 
 
 def test_an_encoder_of_ones_own_is_taken_as_it_is():
     w = world(encoder=lambda texts: np.array([[len(t), t.count("o")] for t in texts], np.float32))
-    spec = w.begin(Spec())
-    assert spec.inputs == (2,) and spec.weighed is None
-    assert w.exam(0).x.max() > 1
-    with pytest.raises(Refused, match="code"):
-        cls.Store(code=cls.Grams()).begin(spec)
+    spec = w.setup(Spec())
+    assert spec.inputs == (2,) and spec.input_weights is None
+    assert w.evaluation(0).x.max() > 1
+    with pytest.raises(ConfigError, match="code"):
+        cs.Store(code=cs.NGrams()).setup(spec)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_bad_settings_are_refused_in_one_line(settings, key):
             pass
         else:
             pytest.skip("sentence-transformers is installed and would look for the model")
-    with pytest.raises(Refused, match=key) as caught:
-        world(**settings).begin(Spec())
+    with pytest.raises(ConfigError, match=key) as caught:
+        world(**settings).setup(Spec())
     assert "\n" not in str(caught.value)
 
 
@@ -137,8 +137,8 @@ def test_bad_settings_are_refused_in_one_line(settings, key):
 
 def test_what_is_stored_is_encoded_anew_as_the_weights_change():
     """Every trace reads as the world would send its query today; without the code it stays as it was."""
-    for code, same in ((cls.Grams(), True), (None, False)):
-        life = small(hippocampus=cls.Store(capacity=300, keep="ring", code=code))
+    for code, same in ((cs.NGrams(), True), (None, False)):
+        life = small(hippocampus=cs.Store(capacity=300, eviction="ring", code=code))
         live(life, 200)
         stored = life.view.stored()
         there, x = stored.present(), life.world.train(0).x
@@ -149,10 +149,10 @@ def test_what_is_stored_is_encoded_anew_as_the_weights_change():
 
 
 def test_a_text_takes_a_bit_for_each_place():
-    stores = [cls.Store(capacity=10, code=code) for code in (cls.Grams(), None)]
-    spec = world().begin(Spec())
+    stores = [cs.Store(capacity=10, code=code) for code in (cs.NGrams(), None)]
+    spec = world().setup(Spec())
     for store in stores:
-        store.begin(spec)
+        store.setup(spec)
     grams, plain = (int(store.stored_bytes()[0]) for store in stores)
     assert plain - grams == 10 * (256 * 4 - 256 // 8)
 
@@ -171,14 +171,14 @@ def test_a_twin_s_memory_goes_by_the_twin_s_own_clock():
 
 def test_only_what_is_doubted_is_asked_and_stored():
     for threshold, expected in ((0.0, 1.0), (1.0, 0.0)):
-        life = live(small(hippocampus=cls.Operator(cls.Store(capacity=300, code=cls.Grams()), threshold=threshold)), 4)
+        life = live(small(hippocampus=cs.Operator(cs.Store(capacity=300, code=cs.NGrams()), threshold=threshold)), 4)
         assert int(life.hippocampus.traces().alive.sum()) == 2 * 32 * expected
-        assert cls.Load().measure(life).tolist() == [expected] * 2
+        assert cs.HandoverRate().measure(life).tolist() == [expected] * 2
 
 
 def test_the_load_falls_and_what_was_answered_is_known_at_once():
     life = small(subjects=4)
-    life.probes = {"load": cls.Load(), "once": cls.AtOnce(readout=cls.Memory())}
+    life.probes = {"load": cs.HandoverRate(), "once": cs.ImmediateRecall(readout=cs.HippocampusReadout())}
     loads, once = [], []
     for moment in life.live():
         if moment.name == "day.end":
@@ -208,11 +208,11 @@ def test_a_subject_is_the_same_alone_and_in_company():
 
 def test_strange_questions_are_told_from_known_ones():
     life = live(small())
-    desk = cls.Desk().measure(life)
+    desk = cs.TriageRates().measure(life)
     assert (desk[:, 0] < 0.2).all() and (desk[:, 1] > 0.5).all() and (desk[:, 2] > 0.9).all()
-    assert (cls.OutOfScope().measure(life) > 0.9).all()
-    with pytest.raises(Refused, match="world=clinc"):
-        cls.Desk().measure(lives.small())
+    assert (cs.OutOfScope().measure(life) > 0.9).all()
+    with pytest.raises(ConfigError, match="world=clinc"):
+        cs.TriageRates().measure(lives.small())
 
 
 def test_auroc_is_that_of_all_pairs():
@@ -236,14 +236,14 @@ def full(data_dir, monkeypatch):
 
 
 def test_the_facts_of_clinc150(full):
-    w = cls.Clinc(contexts=2, width=64)
-    spec = w.begin(Spec())
+    w = cs.Clinc(contexts=2, width=64)
+    spec = w.setup(Spec())
     assert w.domains == ("banking", "credit_cards") and spec.outputs == 30
-    assert [w.exam(k).rows for k in range(2)] == [450, 450] and w.strange().rows == 1000
+    assert [w.evaluation(k).rows for k in range(2)] == [450, 450] and w.out_of_scope().rows == 1000
     assert w.train(1).rows == 1500 and set(w.train(1).y[0].tolist()) == set(range(15, 30))
-    w = cls.Clinc(contexts=2, width=64, examined="validation")
-    w.begin(Spec())
-    assert w.exam(0).rows == 300 and w.strange().rows == 100
+    w = cs.Clinc(contexts=2, width=64, eval_split="validation")
+    w.setup(Spec())
+    assert w.evaluation(0).rows == 300 and w.out_of_scope().rows == 100
 
 
 def test_files_that_are_missing_or_wrong_are_refused_in_one_line(tmp_path, monkeypatch):
@@ -252,10 +252,12 @@ def test_files_that_are_missing_or_wrong_are_refused_in_one_line(tmp_path, monke
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(clinc, "HOME", "http://127.0.0.1:9/")
     monkeypatch.setattr(files, "TIMEOUT", (0.5, 0.5))
-    with pytest.raises(Refused, match=r"data_full.json .*clinc150/ of a folder named by CLS_SIM_DATA_DIR") as caught:
-        cls.Clinc().begin(Spec())
+    with pytest.raises(
+        ConfigError, match=r"data_full.json .*clinc150/ of a folder named by CLS_SIM_DATA_DIR"
+    ) as caught:
+        cs.Clinc().setup(Spec())
     assert "\n" not in str(caught.value)
     (tmp_path / "clinc150").mkdir()
     (tmp_path / "clinc150" / "data_full.json").write_text("{}")
-    with pytest.raises(Refused, match="sha256"):
-        cls.Clinc().begin(Spec())
+    with pytest.raises(ConfigError, match="sha256"):
+        cs.Clinc().setup(Spec())

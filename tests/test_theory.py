@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cls_sim import theory
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 DOSES = np.arange(1, 2001) * 0.005  # the epochs of the published scripts: rate .005, 2000 of them, the first is 1
 LOADS = st.floats(0.05, 8)
@@ -260,6 +260,6 @@ def test_the_winners_of_random_projections():
     ],
 )
 def test_refusals_name_the_setting(make, key: str):
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(ConfigError) as refused:
         make()
     assert refused.value.key == key

@@ -13,9 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.storage.trace import Trace
 from tests.lives import small
 
@@ -59,9 +59,9 @@ def test_readings_of_one_kind_of_moment():
     trace.append(Moment("life.end", ALL), clock_at(40), {"gist": np.zeros(3)})
     assert trace.reading("gist", "life.end")[1].tolist() == [[0.0, 0.0, 0.0]]
     assert len(trace.reading("gist")[0]) == 5
-    with pytest.raises(Refused, match=r"did you mean life\.end"):
+    with pytest.raises(ConfigError, match=r"did you mean life\.end"):
         trace.reading("gist", "life.ends")
-    with pytest.raises(Refused, match="did you mean accuracy"):
+    with pytest.raises(ConfigError, match="did you mean accuracy"):
         trace.reading("acuracy")
 
 
@@ -128,7 +128,7 @@ def test_the_rows_do_not_change_with_the_clock_or_the_probe():
 @pytest.mark.parametrize("value", [1.0, np.zeros(2), "high", [[1.0], [2.0, 3.0], [4.0]], None])
 def test_a_reading_that_is_not_one_number_a_subject_is_refused(value):
     trace = Trace()
-    with pytest.raises(Refused, match=r"probes\.x"):
+    with pytest.raises(ConfigError, match=r"probes\.x"):
         trace.append(Moment("day.end", ALL), clock_at(1), {"x": value})
     assert len(trace) == 0
 
@@ -155,7 +155,7 @@ def test_matrix_follows_each_subject_through_its_own_ends():
     assert np.array_equal(m, [[np.nan, 1, 4], [np.nan, 2, 3], [np.nan, 2, 3]], equal_nan=True)
     trace.append(Moment("day.end", ALL), clock_at(9), {"b": np.ones((3, 2)), "c": np.ones(3)})
     assert trace.matrix("b").shape == (3, 1, 2) and np.isnan(trace.matrix("b")).all()
-    with pytest.raises(Refused, match="by context"):
+    with pytest.raises(ConfigError, match="by context"):
         trace.matrix("c")
 
 
@@ -169,7 +169,7 @@ def test_cut_goes_back_and_on_as_if_nothing_had_been(tmp_path):
     trace.extend(Trace.read(whole).rows[2:])
     trace.close()
     assert broken.read_bytes() == whole.read_bytes()
-    with pytest.raises(Refused, match=r"b\.jsonl.*has 4 rows, not the 5 saved"):
+    with pytest.raises(ConfigError, match=r"b\.jsonl.*has 4 rows, not the 5 saved"):
         trace.cut(5)
 
 
@@ -208,7 +208,7 @@ def test_no_flipped_bit_is_read_as_if_it_were_not(tmp_path):
             warnings.simplefilter("always")
             try:
                 trace = Trace.read(path)
-            except Refused as refused:
+            except ConfigError as refused:
                 assert str(path) in str(refused)
                 continue
         assert said and len(trace) == 3  # only the very last line's end may look torn
@@ -219,11 +219,11 @@ def test_a_bad_line_is_named(tmp_path):
     short_life(path).close()
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(lines[0] + lines[1].replace(b"0.2", b"0.3") + b"".join(lines[2:]))
-    with pytest.raises(Refused, match=r"a\.jsonl:2: the line fails its checksum"):
+    with pytest.raises(ConfigError, match=r"a\.jsonl:2: the line fails its checksum"):
         Trace.read(path)
     assert len(Trace.read(path, rows=1)) == 1  # what is behind the rows asked for is not looked at
     path.write_bytes(b"".join(lines[:2]) + b"\n" + b"".join(lines[2:]))
-    with pytest.raises(Refused, match=r"a\.jsonl:3"):
+    with pytest.raises(ConfigError, match=r"a\.jsonl:3"):
         Trace.read(path)
 
 
@@ -249,11 +249,11 @@ def test_closing_a_trace_only_read_does_not_touch_the_file(tmp_path):
 
 
 def test_missing_and_impossible_files(tmp_path):
-    with pytest.raises(Refused, match="no such trace"):
+    with pytest.raises(ConfigError, match="no such trace"):
         Trace.read(tmp_path / "none.jsonl")
-    with pytest.raises(Refused, match="no such trace"):
+    with pytest.raises(ConfigError, match="no such trace"):
         Trace.read(tmp_path)
-    with pytest.raises(Broken) as caught:
+    with pytest.raises(StorageError) as caught:
         Trace(tmp_path / "no" / "folder" / "a.jsonl")
     assert caught.value.exit_code == 3 and "a.jsonl" in str(caught.value)
 
@@ -278,7 +278,7 @@ def test_a_full_disk_is_told_and_leaves_whole_lines(tmp_path, monkeypatch):
     trace = short_life(path, days=2)
     whole = path.read_bytes()
     Full.room = 30
-    with pytest.raises(Broken, match=r"a\.jsonl: cannot be written \(No space left"):
+    with pytest.raises(StorageError, match=r"a\.jsonl: cannot be written \(No space left"):
         trace.extend(short_life(days=3).rows[2:])
     assert path.read_bytes() == whole and len(trace) == 2
     Full.room = 10**9
@@ -300,17 +300,17 @@ def test_join_puts_chunks_side_by_side():
     assert np.array_equal(x, [[10, 11, 12, 13], [20, 21, 22, np.nan]], equal_nan=True) and days.tolist() == [1.0, 2.0]
     assert joined.subjects == 4 and "who" not in joined.rows[0]
     assert joined.rows[1]["who"].tolist() == [True, True, True, False]
-    with pytest.raises(Refused, match=r"traces\[1\]"):
+    with pytest.raises(ConfigError, match=r"traces\[1\]"):
         Trace.join([chunks[0], short_life()])
-    with pytest.raises(Refused):
+    with pytest.raises(ConfigError):
         Trace.join([])
 
 
 def test_chunks_whose_subjects_sleep_when_they_need_it_are_joined_as_the_cohort():
     def lived(subjects: int, seed: int = 0, among: tuple[int, int] | None = None) -> Trace:
-        rhythm = cls.Pressure(wake=8, rise=[0.05, 0.2, 0.11], fall=0.2)
-        probes = {"accuracy": cls.Accuracy().at("day.end", "night.end", "context.end", "life.end")}
-        return cls.run(small(subjects, seed=seed, among=among, rhythm=rhythm, probes=probes), progress=False)
+        rhythm = cs.Pressure(experiences_per_day=8, rise_per_experience=[0.05, 0.2, 0.11], fall_per_step=0.2)
+        probes = {"accuracy": cs.Accuracy().at("day.end", "night.end", "context.end", "life.end")}
+        return cs.run(small(subjects, seed=seed, among=among, rhythm=rhythm, probes=probes), progress=False)
 
     whole = lived(3)
     joined = Trace.join([lived(1, i, (i, 3)) for i in range(3)])
@@ -325,5 +325,5 @@ def test_chunks_whose_subjects_sleep_when_they_need_it_are_joined_as_the_cohort(
 
 def test_a_trace_holds_one_cohort():
     trace = short_life()
-    with pytest.raises(Refused, match="3 subjects"):
+    with pytest.raises(ConfigError, match="3 subjects"):
         trace.append(Moment("day.end", np.ones(2, bool)), clock_at(50, subjects=2), {})

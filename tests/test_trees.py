@@ -7,7 +7,7 @@ import torch
 
 from cls_sim.core import trees
 from cls_sim.core.clock import Clock
-from cls_sim.core.optimisers import Rule
+from cls_sim.core.optimizers import Optimizer
 from cls_sim.core.part import Part
 
 
@@ -33,12 +33,12 @@ def test_what_is_collected_can_be_restored_and_copied():
     other.load(one.state())
     assert torch.equal(other.weights["w"], one.weights["w"]) and other.weights["name"] == "x"
     assert isinstance(other.weights["steps"], list) and (other.weights["steps"][0] == 2).all()
-    twin = trees.copied(one.weights, {}, Rule)
+    twin = trees.copied(one.weights, {}, Optimizer)
     twin["w"] += 1
     assert not torch.equal(twin["w"], one.weights["w"])
 
 
 def test_what_a_part_holds_is_itself_not_a_copy_of_it():
     one = part()
-    held = list(trees.held(one, without=Rule))
+    held = list(trees.held(one, without=Optimizer))
     assert len(held) == 4 and any(leaf is one.weights["w"] for leaf in held)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, View
@@ -16,26 +16,26 @@ from cls_sim.hippocampus.search import Logits, attend, nearest
 from cls_sim.theory import notebook_error, overlap_after_winners
 
 
-def life(hippocampus, items=20, features=100, kind="signs", subjects=3, **changes) -> cls.Life:
+def life(hippocampus, items=20, features=100, kind="signs", subjects=3, **changes) -> cs.Life:
     parts = {
-        "world": cls.RandomItems(items=items, features=features, kind=kind),
-        "neocortex": cls.Linear(),
-        "rhythm": cls.Sleepless(wake=1),
-        "plasticity": cls.Constant(rate=0.0),
-        "replay": cls.Uniform(),
+        "world": cs.RandomItems(items=items, features=features, kind=kind),
+        "neocortex": cs.Linear(),
+        "rhythm": cs.Sleepless(experiences_per_day=1),
+        "plasticity": cs.Constant(rate=0.0),
+        "replay": cs.Uniform(),
     }
-    made = cls.Life(subjects=subjects, hippocampus=hippocampus, **parts | changes)
+    made = cs.Life(subjects=subjects, hippocampus=hippocampus, **parts | changes)
     made.step()
     return made
 
 
-def sparse_path(capacity=20, **settings) -> cls.Trisynaptic:
-    parts = {"dentate": cls.Winners(units=1000, activity=0.05), "ca3": cls.Attractor()} | settings
-    return cls.Trisynaptic(capacity=capacity, keep="ring", **parts)
+def sparse_path(capacity=20, **settings) -> cs.Trisynaptic:
+    parts = {"dentate": cs.KWinners(units=1000, activity=0.05), "ca3": cs.Attractor()} | settings
+    return cs.Trisynaptic(capacity=capacity, eviction="ring", **parts)
 
 
-def completed(of: str, level: float, lived: cls.Life, damage: str = "correlation") -> float:
-    return float(cls.Completion(damage=damage, levels=[level], of=of).measure(lived).mean())
+def completed(of: str, level: float, lived: cs.Life, damage: str = "correlation") -> float:
+    return float(cs.Completion(damage=damage, levels=[level], of=of).measure(lived).mean())
 
 
 # -- stages: read, removed, replaced --------------------------------------------------------------------------
@@ -43,7 +43,7 @@ def completed(of: str, level: float, lived: cls.Life, damage: str = "correlation
 
 def test_the_dentate_gyrus_separates_and_ca3_completes():
     lived = life(sparse_path(), kind="normal", features=400)
-    shared = cls.Separation(rho=[0.5, 0.8]).measure(lived).mean(0)
+    shared = cs.Separation(rho=[0.5, 0.8]).measure(lived).mean(0)
     assert shared.tolist() == pytest.approx(overlap_after_winners([0.5, 0.8], 0.05).tolist(), abs=0.03)
     assert completed("cue", 0.8, lived) < 0.6 and completed("code", 0.8, lived) > 0.99
 
@@ -52,14 +52,14 @@ def test_without_ca3_nothing_is_completed_and_without_ca1_nothing_is_heard():
     lived = life(sparse_path(ca3=None), kind="normal", features=400)
     assert completed("code", 0.8, lived) == completed("cue", 0.8, lived) < 0.6
     mute = life(sparse_path(ca1=None))
-    assert not mute.hippocampus.recall(mute.world.exam(0).x).scores.any()
+    assert not mute.hippocampus.recall(mute.world.evaluation(0).x).scores.any()
 
 
 @pytest.mark.parametrize("stage", ["dg", "ca3", "ca1"])
 def test_lesions_of_a_stage_are_graded(stage: str):
     lived = life(sparse_path(), kind="normal", features=200)
     recalled = [
-        completed("pattern", 0.9, lived.twin(hippocampus=lambda h, f=f: cls.Lesion(h, fraction=f, stage=stage)))
+        completed("pattern", 0.9, lived.twin(hippocampus=lambda h, f=f: cs.Lesion(h, fraction=f, stage=stage)))
         for f in (0.0, 0.5, 1.0)
     ]
     assert recalled[0] > 0.9 and recalled[0] >= recalled[1] > recalled[2] and abs(recalled[2]) < 0.2
@@ -67,23 +67,21 @@ def test_lesions_of_a_stage_are_graded(stage: str):
 
 
 def test_the_notebook_errs_as_its_crosstalk_says():
-    path = sparse_path(50, dentate=cls.Index(units=1000, activity=0.05))
-    lived = life(path, world=cls.Teacher(items=50, test=5), subjects=40)
-    assert float(cls.Recollection().measure(lived).mean()) == pytest.approx(notebook_error(50, 1000), rel=0.2)
+    path = sparse_path(50, dentate=cs.Index(units=1000, activity=0.05))
+    lived = life(path, world=cs.Teacher(items=50, test=5), subjects=40)
+    assert float(cs.Recollection().measure(lived).mean()) == pytest.approx(notebook_error(50, 1000), rel=0.2)
 
 
 def test_spontaneous_reactivation_is_even_and_pure():
-    lived = life(sparse_path(dentate=cls.Index(units=1000, activity=0.05)))
-    read = {
-        of: float(cls.Dreams(of=of, draws=400).measure(lived).mean()) for of in ("retrieved", "entropy", "coverage")
-    }
+    lived = life(sparse_path(dentate=cs.Index(units=1000, activity=0.05)))
+    read = {of: float(cs.Dreams(of=of, draws=400).measure(lived).mean()) for of in ("retrieved", "entropy", "coverage")}
     assert read["retrieved"] > 0.98 and read["entropy"] > 0.97 and read["coverage"] == 1.0
-    single = life(sparse_path(dentate=cls.Index(units=1000, activity=0.05), ca3=cls.Attractor(cycles=1)))
-    assert float(cls.Dreams(of="retrieved", draws=400).measure(single).mean()) < 0.7
+    single = life(sparse_path(dentate=cs.Index(units=1000, activity=0.05), ca3=cs.Attractor(cycles=1)))
+    assert float(cs.Dreams(of="retrieved", draws=400).measure(single).mean()) < 0.7
 
 
 def test_a_faint_trace_is_dreamt_of_less_and_fades_away():
-    path = sparse_path(dentate=cls.Index(units=1000, activity=0.05), fade=0.5)
+    path = sparse_path(dentate=cs.Index(units=1000, activity=0.05), fade=0.5)
     lived = life(path)
     clock = Clock(3, 1)
     path.strength[:, :10] = 0.3
@@ -102,24 +100,30 @@ def test_a_faint_trace_is_dreamt_of_less_and_fades_away():
 # -- Hopfield networks ----------------------------------------------------------------------------------------
 
 
-def hopfield(items, **settings) -> cls.Trisynaptic:
-    return cls.Trisynaptic(capacity=items, ca3=cls.ModernHopfield(**settings), keep="ring")
+def hopfield(items, **settings) -> cs.Trisynaptic:
+    return cs.Trisynaptic(capacity=items, ca3=cs.ModernHopfield(**settings), eviction="ring")
 
 
 def test_a_modern_network_completes_when_cold_and_melts_when_warm():
     lived = life(hopfield(300, beta=[0.05, 1.0]), items=300, features=64, subjects=2)
-    exact = cls.Completion(damage="mask", levels=[0.5], of="exact").measure(lived)[:, 0]
+    exact = cs.Completion(damage="mask", levels=[0.5], of="exact").measure(lived)[:, 0]
     assert exact[0] < 0.05 and exact[1] > 0.97
 
 
 def test_dreaming_raises_capacity_and_unlearning_restores_memories():
     def m(**settings) -> float:
-        path = cls.Trisynaptic(capacity=80, ca3=cls.DreamingHopfield(**settings), keep="ring")
+        path = cs.Trisynaptic(capacity=80, ca3=cs.DreamingHopfield(**settings), eviction="ring")
         return completed("pattern", 0.0, life(path, items=80, features=200, subjects=2), "mask")
 
     assert m(dream_time=0.0) < 0.5 and m(dream_time=2.0) > 0.98
-    path = cls.Trisynaptic(capacity=40, ca3=cls.DreamingHopfield(unlearning=0.01), keep="ring")
-    lived = life(path, items=40, features=200, rhythm=cls.Nights(wake=1, night=40), replay=cls.Dreamed(batch=10))
+    path = cs.Trisynaptic(capacity=40, ca3=cs.DreamingHopfield(unlearning=0.01), eviction="ring")
+    lived = life(
+        path,
+        items=40,
+        features=200,
+        rhythm=cs.Nights(experiences_per_day=1, steps_per_night=40),
+        replay=cs.Dreamed(batch=10),
+    )
     before = completed("pattern", 0.0, lived, "mask")
     for _ in range(40):
         lived.step()
@@ -152,8 +156,8 @@ def test_streaming_agrees_with_the_whole(subjects: int, cues: int, n: int, beta:
 
 def kept(keep: str, x: list[list[float]], y: list[int], loss: list[float] | None = None) -> set[int]:
     """Which rows, lived one by one, a store of four keeps."""
-    store = cls.Store(capacity=4, keep=keep)
-    store.begin(Spec(seeds=(0,), inputs=(2,), outputs=2, batch=1))
+    store = cs.Store(capacity=4, eviction=keep)
+    store.setup(Spec(seeds=(0,), inputs=(2,), outputs=2, batch=1))
     clock = Clock(1, 1)
     for i, row in enumerate(x):
         told = torch.tensor([[loss[i] if loss else 0.0]])
@@ -187,7 +191,7 @@ def test_herding_keeps_the_typical_of_each_class():
 def test_bytes_of_herding_count_the_means():
     sizes = []
     for keep in ("balanced", "herding"):
-        store = cls.Store(capacity=4, keep=keep)
-        store.begin(Spec(inputs=(5,), outputs=3))
+        store = cs.Store(capacity=4, eviction=keep)
+        store.setup(Spec(inputs=(5,), outputs=3))
         sizes.append(int(store.stored_bytes()))
     assert sizes[1] - sizes[0] == 4 * (3 * 5 + 3)

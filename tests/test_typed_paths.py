@@ -15,13 +15,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cls_sim.commands import sweeps
-from cls_sim.config import configs, screen
-from cls_sim.core.errors import Refused
+from cls_sim.config import experiments, validation
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.signals import Interrupted
 from cls_sim.running.engines.base import died
 
 ROOT = Path(__file__).resolve().parent.parent
-TINY = ["subjects=2", "size=small", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "arms=[cls]"]
+TINY = [
+    "subjects=2",
+    "size=small",
+    "world.per_context=12",
+    "rhythm.experiences_per_day=6",
+    "rhythm.steps_per_night=4",
+    "arms=[cls]",
+]
 ODD = [
     "a = b",
     "ü,ö",
@@ -60,18 +67,18 @@ def test_every_name_arrives_letter_by_letter(name: str):
     """Paths went through the grammar of Hydra, which fails at most of these and changes some of the others."""
     here = f"runs/{name}"
     files = [f"world.{key}={here}" for key in ("x", "y", "x_test", "y_test", "context", "context_test")]
-    cfg = configs.read(["arms=[cls]", "world=arrays", f"out={here}", f"resume={here}", *files]).arms["cls"].cfg
+    cfg = experiments.read(["arms=[cls]", "world=arrays", f"out={here}", f"resume={here}", *files]).arms["cls"].cfg
     assert (cfg["out"], cfg["resume"]) == (here, here)
     assert {cfg["world"][key] for key in ("x", "y", "x_test", "y_test", "context", "context_test")} == {here}
-    assert screen.plain(screen.quoted(f"out={here}")) == f"out={here}"
+    assert validation.plain(validation.quoted(f"out={here}")) == f"out={here}"
 
 
 @pytest.mark.parametrize("odd", ["a\nb", "a\tb", "a\x00b", "a\x1b[31m", "\u202eb", "\udcff", "a\u2028b"])
 @pytest.mark.parametrize("key", ["out", "resume", "world.x", "--config-dir"])
 def test_what_a_terminal_cannot_show_is_refused_by_name(key: str, odd: str):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConfigError) as caught:
         given, folders = ([], [odd]) if key == "--config-dir" else ([f"{key}={odd}"], [])
-        configs.read(["arms=[cls]", "world=arrays", "world.y=y.npy", "world.x=x.npy", *given], folders)
+        experiments.read(["arms=[cls]", "world=arrays", "world.y=y.npy", "world.x=x.npy", *given], folders)
     assert caught.value.key == key and str(caught.value).isprintable()
 
 
@@ -120,13 +127,13 @@ def test_a_folder_of_configurations_may_have_any_name(tmp_path: Path):
     for name in (*ODD, "${x}"):
         (tmp_path / name / "experiment").mkdir(parents=True)
         (tmp_path / name / "experiment" / "mine.yaml").write_text("# @package _global_\nsubjects: 3\n")
-        assert configs.read(["experiment=mine"], [str(tmp_path / name)]).cfg["subjects"] == 3
+        assert experiments.read(["experiment=mine"], [str(tmp_path / name)]).cfg["subjects"] == 3
 
 
 def test_a_resumed_run_keeps_its_paths(tmp_path: Path):
     (tmp_path / "run.json").write_text(json.dumps({"overrides": ["world=arrays", "world.x=a, 'b'", "arms=[cls]"]}))
     overrides = resumed([f"resume={tmp_path}", "world.y=y"])
-    assert configs.read(overrides).arms["cls"].cfg["world"]["x"] == "a, 'b'"
+    assert experiments.read(overrides).arms["cls"].cfg["world"]["x"] == "a, 'b'"
 
 
 def test_a_sweep_may_go_over_files_and_lie_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -145,9 +152,9 @@ def test_a_sweep_may_go_over_files_and_lie_anywhere(tmp_path: Path, monkeypatch:
 def test_what_no_arm_reads_is_not_swept(tmp_path: Path):
     """The jobs would be identical."""
     for one in ("hippocampus.capacity=10,20", "rhythm=nights,nrem_rem"):
-        with pytest.raises(Refused, match="is read by no arm that is run"):
+        with pytest.raises(ConfigError, match="is read by no arm that is run"):
             sweeps._jobs(["arms=[sleepless]", one], [])
     own = ["experiment=buzzega_2020_table", "arms=[er_500,er_5120]"]
-    with pytest.raises(Refused, match="is read by no arm that is run"):
+    with pytest.raises(ConfigError, match="is read by no arm that is run"):
         sweeps._jobs([*own, "hippocampus.capacity=10,20"], [])
     assert len(sweeps._jobs(["arms=[cls,sleepless]", "hippocampus.capacity=10,20"], [])[0]) == 2

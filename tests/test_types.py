@@ -1,4 +1,5 @@
-"""What a user's editor sees: the stub is fresh, misspelt names and settings are found, right code is not complained of."""
+"""What a user's editor sees: the stub is fresh, misspelt names and settings are found, right code is not complained
+of."""
 
 from __future__ import annotations
 
@@ -30,7 +31,7 @@ life.tiwn()  # wrong: a misspelt method
 life.twin(hipocampus=cs.Lesion)  # wrong: a misspelt kind of part
 life.twin(hippocampus=cs.CortexLesion)  # wrong: a wrap of another kind of part
 life.twin(hippocampus=partial(cs.Lesion, fracton=0.5))  # wrong
-life.twin(replay=cs.Nights(wake=60, night=100))  # wrong: a part of another kind
+life.twin(replay=cs.Nights(experiences_per_day=60, steps_per_night=100))  # wrong: a part of another kind
 cs.run(life, day=3)  # wrong
 cs.run(life).lst("accuracy")  # wrong
 cs.study(4)  # wrong
@@ -80,7 +81,7 @@ life.twin(
     hippocampus=cs.Lesion,
     replay=cs.Uniform(batch=32),
     consolidation=lambda rule: cs.Drift(rule, sd=0.1),
-    readout=cs.Cortex(),
+    readout=cs.CortexReadout(),
 )
 
 

@@ -24,7 +24,7 @@ def world(contexts: int = 2, **changes: Any) -> cs.Arrays:
 
 def life(one: cs.World, **changes: Any) -> cs.Life:
     parts = {
-        "rhythm": cs.Sleepless(wake=12),
+        "rhythm": cs.Sleepless(experiences_per_day=12),
         "plasticity": cs.Constant(rate=0.01),
         "replay": cs.Uniform(batch=8),
         "hippocampus": cs.NoHippocampus(),
@@ -37,13 +37,13 @@ def life(one: cs.World, **changes: Any) -> cs.Life:
 
 def test_streams_announce_the_context_of_each_stretch():
     spec = Spec()
-    assert world(order="recurring", cycles=3).begin(spec).visits == (0, 1, 0, 1, 0, 1)
-    assert world(order="cumulative").begin(spec).visits == world().begin(spec).visits == (0, 1)
+    assert world(order="recurring", cycles=3).setup(spec).visits == (0, 1, 0, 1, 0, 1)
+    assert world(order="cumulative").setup(spec).visits == world().setup(spec).visits == (0, 1)
     for hidden in ({"order": "iid"}, {"order": "fuzzy"}, {"told": False}):
-        told = world(**hidden).begin(spec)
+        told = world(**hidden).setup(spec)
         assert told.visits == told.ends == ()
     lists = cs.Associations(lists=3, visits=[2, 0, 2], per_visit=5)
-    assert lists.begin(spec).visits == (2, 0, 2)
+    assert lists.setup(spec).visits == (2, 0, 2)
 
 
 def test_stretches_and_contexts_are_numbered_by_the_clock():
@@ -73,7 +73,7 @@ def test_stretches_and_contexts_are_numbered_by_the_clock():
 )
 def test_exemplars_of_a_context_met_again_are_chosen_anew_not_added(capacity, order, cycles, scenario, choose):
     """Version 0.1 counted visits: of 20 slots 16 were used by 15 episodes, 9 after four cycles, of 40 slots 29."""
-    hippocampus = cs.Exemplars(capacity=capacity, choose=choose)
+    hippocampus = cs.Exemplars(capacity=capacity, selection=choose)
     one = live(life(world(order=order, cycles=cycles, scenario=scenario), hippocampus=hippocampus))
     stored = one.view.stored()
     for i in range(2):
@@ -96,7 +96,7 @@ def shares(replay: cs.Replay, one: cs.World) -> list[float]:
         while found.clock.experience[0] < end:
             found.step()
         parts = (found.hippocampus, found.neocortex, found.view, found.clock)
-        seen.append(float(lived_share(found.replay.lesson(found.world.next(found.clock), *parts))[0]))
+        seen.append(float(lived_share(found.replay.training_batch(found.world.next(found.clock), *parts))[0]))
     return seen
 
 
@@ -138,7 +138,7 @@ def test_a_gate_belongs_to_the_context_not_to_the_visit():
             found.step()
         assert found.readout.known.tolist() == known
     for k in (0, 1):
-        assert torch.allclose(found.readout.centre[:, k], found.world.exam(k).x.mean(1), atol=1e-6)
+        assert torch.allclose(found.readout.centre[:, k], found.world.evaluation(k).x.mean(1), atol=1e-6)
 
 
 def test_memorable_inputs_are_chosen_of_every_context_once():
@@ -146,7 +146,7 @@ def test_memorable_inputs_are_chosen_of_every_context_once():
     lists = cs.Associations(lists=2, visits=[1, 1, 0], items=6, features=40, per_visit=4)
     found = live(life(lists, consolidation=cs.Descent(objective=cs.Fromp(points=4))))
     objective = found.consolidation.objective
-    of = [[{*map(tuple, found.world.exam(k).x[i].tolist())} for k in (0, 1)] for i in (0, 1)]
+    of = [[{*map(tuple, found.world.evaluation(k).x[i].tolist())} for k in (0, 1)] for i in (0, 1)]
     for i in (0, 1):
         for place, context in ((0, 1), (1, 0)):  # in the order in which they were met
             assert {*map(tuple, objective.x[i, place].tolist())} <= of[i][context]

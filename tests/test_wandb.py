@@ -246,14 +246,14 @@ def test_a_breaker_after_errors_one_after_another():
         def log(self, _: Any) -> None:
             self.calls += 1
             if self.calls != 2:
-                raise RuntimeError("no more room")
+                raise RuntimeError("no more kind of part")
 
     answers: list[Any] = []
     service = Service(answers.append)
     service.run = Run()
     went_on = [service.hear({"n": n}) for n in range(5)]
     assert went_on == [True, True, True, True, False]  # wrong, right, wrong, wrong, wrong
-    assert answers == [{"rows": 2}, {"down": "no more room"}]
+    assert answers == [{"rows": 2}, {"down": "no more kind of part"}]
 
 
 def test_variables_of_wandb_are_few_in_the_process(tmp_path, monkeypatch):

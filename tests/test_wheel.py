@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cls_sim.config import configs
+from cls_sim.config import experiments
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,7 +42,14 @@ def test_the_wheel_runs_outside_the_repository(tmp_path: Path):
     ).stdout
     assert found.startswith(str(tmp_path / "env"))
     listed = run("--help")
-    for file in (configs.conf_dir() / "experiment").glob("*.yaml"):
+    for file in (experiments.conf_dir() / "experiment").glob("*.yaml"):
         assert file.stem in listed
-    tiny = ("subjects=2", "arms=[cls]", "world.per_context=12", "rhythm.wake=6", "rhythm.night=4", "out=run")
+    tiny = (
+        "subjects=2",
+        "arms=[cls]",
+        "world.per_context=12",
+        "rhythm.experiences_per_day=6",
+        "rhythm.steps_per_night=4",
+        "out=run",
+    )
     assert run(*tiny).strip().endswith("run: run")

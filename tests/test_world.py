@@ -14,15 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.batch import LIVED
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.arrays import Arrays
 from cls_sim.world.digits import Digits
-from cls_sim.world.files import FileRefused
+from cls_sim.world.files import DataFileError
 from cls_sim.world.mnist import Mnist
 from cls_sim.world.settings import StreamSettings, defaults
 from cls_sim.world.teacher import Teacher
@@ -38,7 +38,7 @@ def at(*experience):
 
 
 def begun(world, seeds=(0,)):
-    return world, world.begin(Spec(seeds=tuple(seeds)))
+    return world, world.setup(Spec(seeds=tuple(seeds)))
 
 
 def life(world, subjects=1):
@@ -83,7 +83,7 @@ def test_a_subject_lives_the_same_alone_and_in_a_cohort_of_16(setting):
         for name in ("x", "y", "context", "born", "item", "source"):
             assert torch.equal(getattr(together, name)[11], getattr(single, name)[0]), name
     for context in range(5):
-        for ask in ("exam", "train"):
+        for ask in ("evaluation", "train"):
             together, single = getattr(cohort, ask)(context), getattr(alone, ask)(context)
             assert all(map(torch.equal, rows(together, 11), rows(single, 0)))
     together, single = list(cohort.revisit(at(*[60] * 16), 50)), list(alone.revisit(at(60), 50))
@@ -96,8 +96,8 @@ def test_teacher_is_the_same_alone_and_in_a_cohort_of_16():
     alone, _ = begun(Teacher(items=30, features=20, batch=7), [11])
     for e in (0, 4, 100):
         assert torch.equal(cohort.next(at(*[e] * 16)).y[11], alone.next(at(e)).y[0])
-    assert torch.equal(cohort.exam(0).x[11], alone.exam(0).x[0])
-    assert torch.equal(cohort.exam(0).y[11], alone.exam(0).y[0])
+    assert torch.equal(cohort.evaluation(0).x[11], alone.evaluation(0).x[0])
+    assert torch.equal(cohort.evaluation(0).y[11], alone.evaluation(0).y[0])
 
 
 @pytest.mark.parametrize("make", [lambda: Digits(order="fuzzy", label_noise=0.1), lambda: Teacher(batch=30)])
@@ -146,12 +146,12 @@ def test_a_twin_shares_the_data():
 
 @pytest.mark.parametrize("examined", ["test", "validation"])
 def test_what_is_asked_is_never_lived(examined):
-    world, _ = begun(Digits(validation=0.2, test=0.1, examined=examined, per_context=50), range(3))
+    world, _ = begun(Digits(validation=0.2, test=0.1, eval_split=examined, per_context=50), range(3))
     _, items, _ = life(world, 3)
     for subject in range(3):
         lived = set(items[subject].flatten().tolist())
         learnt = {i for k in range(5) for i in rows(world.train(k), subject)[4].tolist()}
-        asked = [i for k in range(5) for i in rows(world.exam(k), subject)[4].tolist()]
+        asked = [i for k in range(5) for i in rows(world.evaluation(k), subject)[4].tolist()]
         assert lived == learnt
         assert not learnt & set(asked)
         assert len(asked) == len(set(asked)) == pytest.approx(1797 * (0.1 if examined == "test" else 0.2), abs=6)
@@ -161,13 +161,13 @@ def test_what_is_asked_is_never_lived(examined):
 def test_test_questions_do_not_depend_on_the_validation_part():
     without, _ = begun(Digits())
     with_, _ = begun(Digits(validation=0.3))
-    assert same(without.exam(2), with_.exam(2))
+    assert same(without.evaluation(2), with_.evaluation(2))
 
 
 def test_every_class_is_held_out_equally_and_subjects_differ():
     world, _ = begun(Digits(), (0, 1))
     for k in range(5):
-        exam = world.exam(k)
+        exam = world.evaluation(k)
         assert torch.equal(torch.bincount(exam.y[0]), torch.bincount(exam.y[1]))
         assert not torch.equal(exam.item[0], exam.item[1])
         assert (exam.context == k).all() and (exam.born == -1).all() and exam.weight is None
@@ -175,7 +175,7 @@ def test_every_class_is_held_out_equally_and_subjects_differ():
 
 def test_exams_are_padded_where_a_subject_has_fewer():
     world, _ = begun(Digits(shuffle_classes=True, test=0.5), range(6))
-    exam = world.exam(0)
+    exam = world.evaluation(0)
     assert exam.weight is not None
     sizes = exam.present().sum(1)
     assert len(set(sizes.tolist())) > 1 and sizes.max() == exam.rows
@@ -264,7 +264,7 @@ def test_cumulative_order_draws_from_all_contexts_so_far():
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_ends_are_told_only_if_wanted_and_exams_happen_anyway(order):
-    world, spec = begun(Digits(order=order, told=False))
+    world, spec = begun(Digits(order=order, boundaries_known=False))
     assert spec.ends == () and set(range(100, 501, 100)) <= set(world.ends)
 
 
@@ -302,10 +302,10 @@ def test_any_plan_is_a_fair_walk_through_its_pools(order, sizes, visit, cycles, 
 
 def test_class_scenario_asks_for_one_of_all_classes():
     world, spec = begun(Digits(shuffle_classes=True), range(5))
-    assert spec.outputs == 10 and spec.heads is None and not spec.context_told
+    assert spec.outputs == 10 and spec.heads is None and not spec.task_id_known
     true = torch.from_numpy(world.data().y)
     for k in range(5):
-        for batch in (world.exam(k), world.train(k), world.next(at(*[k * 100] * 5))):
+        for batch in (world.evaluation(k), world.train(k), world.next(at(*[k * 100] * 5))):
             there = batch.present()
             assert torch.equal(batch.y, true[batch.item]) and (batch.context[there] == k).all()
     together = {tuple(world.next(at(*[0] * 5)).y[i].unique().tolist()) for i in range(5)}
@@ -317,7 +317,7 @@ def test_domain_scenario_asks_for_the_place_in_the_context():
     assert spec.outputs == 2 and spec.heads is None
     true = torch.from_numpy(world.data().y)
     for k in range(5):
-        lesson, question = world.next(at(*[k * 100] * 4)), world.exam(k)
+        lesson, question = world.next(at(*[k * 100] * 4)), world.evaluation(k)
         for i in range(4):
             for place in (0, 1):
                 meant = true[lesson.item[i]][lesson.y[i] == place].unique()
@@ -329,7 +329,7 @@ def test_domain_scenario_asks_for_the_place_in_the_context():
 
 def test_task_scenario_tells_the_context_and_its_head():
     world, spec = begun(Digits(scenario="task", shuffle_classes=True), range(4))
-    assert spec.outputs == 10 and spec.context_told and spec.heads.shape == (4, 5, 10)
+    assert spec.outputs == 10 and spec.task_id_known and spec.heads.shape == (4, 5, 10)
     assert (spec.heads.sum(2) == 2).all() and (spec.heads.sum(1) == 1).all()
     for k in range(5):
         batch = world.next(at(*[k * 100] * 4))
@@ -345,7 +345,7 @@ def test_label_noise_is_exact_lasting_within_the_context_and_only_in_training(sc
     assert wrong.double().mean(1).tolist() == pytest.approx([0.3, 0.3], abs=1e-3)
     assert not torch.equal(wrong[0], wrong[1])
     for k in range(2):
-        assert same(noisy.exam(k), clean.exam(k))
+        assert same(noisy.evaluation(k), clean.evaluation(k))
         labels = set(clean.train(k).y.flatten().tolist())
         assert set(noisy.train(k).y.flatten().tolist()) == labels and len(labels) == 5
         known = dict(zip(noisy.train(k).item[0].tolist(), noisy.train(k).y[0].tolist(), strict=True))
@@ -402,11 +402,11 @@ def test_revisit_draws_an_order_for_every_visit():
     assert set(early) == set(late) and early != late
 
 
-@pytest.mark.parametrize("world", [cls.Associations(items=12), cls.Patches(images=6, contexts=1, pixels=400)])
+@pytest.mark.parametrize("world", [cs.Associations(items=12), cs.Patches(images=6, contexts=1, pixels=400)])
 def test_other_worlds_mix_what_is_revisited_too(world):
     begun(world, (0, 1))
     whole = next(world.revisit(at(60, 60), 50))
-    assert whole.y.shape == (2, world.exam(0).rows)
+    assert whole.y.shape == (2, world.evaluation(0).rows)
     assert not torch.equal(whole.item[0], whole.item[1])
     assert all(len({*row.tolist()}) == whole.rows and row.tolist() != sorted(row.tolist()) for row in whole.item)
 
@@ -430,7 +430,7 @@ def test_revisit_knows_the_order(order, contexts):
 
 @pytest.mark.parametrize("name", ["Digits", "Chains", "Satellites", "Associations", "Hierarchy", "Tree", "Semantic"])
 def test_items_stay_below_the_number_that_is_told(name):
-    world, spec = begun(getattr(cls, name)(), [0, 1])
+    world, spec = begun(getattr(cs, name)(), [0, 1])
     items = [world.next(at(e, e)).item.max() for e in range(min(world.length or 1, 60))]
     assert spec.items is not None and max(items) < spec.items
 
@@ -445,7 +445,7 @@ def test_items_stay_below_the_number_that_is_told(name):
         ("per_context", {"per_context": 0}),
         ("per_context", {"per_context": 5, "order": "recurring"}),
         ("batch", {"batch": 2.0}),
-        ("told", {"told": 1}),
+        ("boundaries_known", {"boundaries_known": 1}),
         ("fuzziness", {"fuzziness": 1.5}),
         ("cycles", {"cycles": 0}),
         ("label_noise", {"label_noise": math.nan}),
@@ -454,21 +454,21 @@ def test_items_stay_below_the_number_that_is_told(name):
         ("validation", {"validation": 0.85}),
         ("test", {"test": 0.0}),
         ("test", {"test": "abc"}),
-        ("examined", {"examined": "validation"}),
-        ("examined", {"examined": "train", "validation": 0.1}),
+        ("eval_split", {"eval_split": "validation"}),
+        ("eval_split", {"eval_split": "train", "validation": 0.1}),
     ],
     ids=str,
 )
 def test_settings_without_sense_are_refused_by_name(key, setting):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         begun(Digits(**setting))
     assert refusal.value.key == key and "\n" not in str(refusal.value)
 
 
 def test_an_exam_of_no_context_is_refused():
     world, _ = begun(Digits())
-    with pytest.raises(Refused):
-        world.exam(5)
+    with pytest.raises(ConfigError):
+        world.evaluation(5)
 
 
 def test_the_protocol_can_be_read():
@@ -485,7 +485,7 @@ def test_the_protocol_can_be_read():
         assert words in text
     assert len(text.splitlines()) == 7
     world, _ = begun(Digits(shuffle_classes=True), [5])
-    first = world.exam(0).y.unique().tolist()
+    first = world.evaluation(0).y.unique().tolist()
     assert {f"classes {a} as {a}, {b} as {b}" in world.describe() for a, b in (first, first[::-1])} == {True, False}
 
 
@@ -518,7 +518,7 @@ Y = np.arange(120) % 6
 
 def test_arrays_in_three_lines():
     world = Arrays(x=X, y=Y, contexts=3, per_context=10, batch=4)
-    spec = world.begin(Spec(seeds=(0, 1)))
+    spec = world.setup(Spec(seeds=(0, 1)))
     batch = world.next(at(10, 10))
     assert spec.inputs == (3, 2) and spec.outputs == 6 and spec.quantum is None and not spec.regression
     assert batch.x.shape == (2, 4, 3, 2) and set(batch.y.flatten().tolist()) <= {2, 3}
@@ -541,7 +541,7 @@ def test_arrays_regress(targets):
     wanted = torch.from_numpy(targets.reshape(120, -1).astype(np.float32))
     assert spec.regression and spec.outputs == wanted.shape[1] and spec.contexts == 1
     assert torch.equal(batch.y, wanted[batch.item])
-    assert torch.equal(world.exam(0).y, wanted[world.exam(0).item])
+    assert torch.equal(world.evaluation(0).y, wanted[world.evaluation(0).item])
     assert "regression" in world.describe()
     revisited = list(world.revisit(at(10, 10, 10), 100))
     assert torch.equal(revisited[0].y, wanted[revisited[0].item])
@@ -555,7 +555,7 @@ def test_contexts_may_come_with_the_data(regression):
     for k in range(3):
         batch = world.next(at(100 * k, 100 * k))
         assert (batch.context == k).all() and (batch.item // 40 == k).all()
-        assert (world.exam(k).item // 40 == k).all()
+        assert (world.evaluation(k).item // 40 == k).all()
 
 
 def test_given_contexts_make_heads_of_their_classes():
@@ -566,7 +566,7 @@ def test_given_contexts_make_heads_of_their_classes():
 def test_an_own_test_set_is_asked_and_everything_else_learnt():
     world, _ = begun(Arrays(x=X, y=Y, x_test=X[:30] + 1, y_test=Y[:30], contexts=3), (0, 1))
     assert sum(world.train(k).rows for k in range(3)) == 120
-    exam = world.exam(1)
+    exam = world.evaluation(1)
     assert exam.rows == 10 and (exam.item == -1).all() and set(exam.y.flatten().tolist()) == {2, 3}
     assert exam.x.stride(0) == 0  # one table, seen by both
 
@@ -622,7 +622,7 @@ def test_arrays_are_read_from_files(tmp_path):
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_arrays_without_sense_are_refused_by_name(key, setting):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         begun(Arrays(**({"x": X, "y": Y, "contexts": 3} | setting)))
     assert refusal.value.key == key and "\n" not in str(refusal.value)
 
@@ -643,7 +643,7 @@ def test_array_files_without_sense_are_refused_by_path(tmp_path):
             (tmp_path / name).write_bytes(content)
     for name in (*files, "names.npz", "absent.npy"):
         path = str(tmp_path / name)
-        with pytest.raises(FileRefused) as refusal:
+        with pytest.raises(DataFileError) as refusal:
             Arrays(x=path, y=Y)
         assert refusal.value.key == path and "\n" not in str(refusal.value)
         assert refusal.value.under("world").key == path
@@ -654,7 +654,7 @@ def test_array_files_without_sense_are_refused_by_path(tmp_path):
 
 def test_teachers_have_the_variances_of_their_snr():
     world, spec = begun(Teacher(items=400, features=100, snr=[0.0, 0.5, 4.0, math.inf] * 8, test=400), range(32))
-    batch, exam = world.train(), world.exam(0)
+    batch, exam = world.train(), world.evaluation(0)
     assert spec.regression and spec.outputs == 1 and spec.inputs == (100,) and spec.quantum is None
     assert batch.x.var().item() == pytest.approx(1 / 100, rel=0.01)
     for i, snr in enumerate((0.0, 0.5, 4.0, math.inf)):
@@ -670,7 +670,9 @@ def test_teachers_have_the_variances_of_their_snr():
 def test_teachers_of_one_subject_agree_at_any_snr_but_for_scale():
     one, _ = begun(Teacher(snr=1.0, items=50))
     other, _ = begun(Teacher(snr=math.inf, items=80))
-    assert torch.equal(one.train().x, other.train().x[:, :50]) and torch.equal(one.exam(0).x, other.exam(0).x)
+    assert torch.equal(one.train().x, other.train().x[:, :50]) and torch.equal(
+        one.evaluation(0).x, other.evaluation(0).x
+    )
     assert torch.allclose(one.weights * math.sqrt(2), other.weights)
 
 
@@ -704,6 +706,6 @@ def test_a_teacher_goes_round_its_pairs_without_end():
     ids=str,
 )
 def test_teachers_without_sense_are_refused_by_name(key, setting):
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(ConfigError) as refusal:
         begun(Teacher(**setting))
     assert refusal.value.key == key

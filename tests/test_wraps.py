@@ -10,18 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-import cls_sim as cls
+import cls_sim as cs
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 from cls_sim.core.wrap import Wrap
 from cls_sim.life import Life
 from cls_sim.neocortex.base import Neocortex
 from tests.lives import live
 
-WRAPS = {
-    name: kind for name in cls.VOCABULARY if inspect.isclass(kind := getattr(cls, name)) and issubclass(kind, Wrap)
-}
+WRAPS = {name: kind for name in cs.VOCABULARY if inspect.isclass(kind := getattr(cs, name)) and issubclass(kind, Wrap)}
 MIDDLE, END = 8, 20  # ticks: into the second day, and beyond the third; contexts last as long as days
 
 
@@ -35,7 +33,7 @@ def complete(kind: Any) -> bool:
     return inspect.isclass(kind) and issubclass(kind, Part) and not inspect.isabstract(kind)
 
 
-ROOM_OF = {getattr(cls, room.capitalize()): room for room in cls.ROOMS}
+ROOM_OF = {getattr(cs, part_kind.capitalize()): part_kind for part_kind in cs.PART_KINDS}
 
 
 def net() -> torch.nn.Module:
@@ -43,114 +41,122 @@ def net() -> torch.nn.Module:
 
 
 def stored() -> Any:
-    return cls.Store(capacity=12)
+    return cs.Store(capacity=12)
 
 
 # Every part that can stand inside a wrap, small; the settings of the life that a part needs stand beside it.
-TASK: dict[str, Any] = {"world": lambda: cls.Digits(per_context=3, batch=4, scenario="task")}
+TASK: dict[str, Any] = {"world": lambda: cs.Digits(per_context=3, batch=4, scenario="task")}
 INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
-    "world": {"Digits": (lambda: cls.Digits(per_context=3, batch=4), {})},
+    "world": {"Digits": (lambda: cs.Digits(per_context=3, batch=4), {})},
     "rhythm": {
-        "Sleepless": (lambda: cls.Sleepless(wake=3), {}),
-        "Nights": (lambda: cls.Nights(wake=3, night=3), {}),
-        "GrowingNights": (lambda: cls.GrowingNights(wake=3, night=2), {}),
-        "ContextNights": (lambda: cls.ContextNights(wake=3, night=3), {}),
-        "Naps": (lambda: cls.Naps(wake=3, every=2, nap=2), {}),
-        "NremRem": (lambda: cls.NremRem(wake=3, cycles=1, nrem=2, rem=1), {}),
-        "Pressure": (lambda: cls.Pressure(wake=3, rise=0.4, error=0.1, novelty=0.1, fall=0.3), {}),
-        "Validated": (lambda: cls.Validated(wake=3, night=4, check=1, share=0.3), {}),
+        "Sleepless": (lambda: cs.Sleepless(experiences_per_day=3), {}),
+        "Nights": (lambda: cs.Nights(experiences_per_day=3, steps_per_night=3), {}),
+        "GrowingNights": (lambda: cs.GrowingNights(experiences_per_day=3, steps_per_night=2), {}),
+        "ContextNights": (lambda: cs.ContextNights(experiences_per_day=3, steps_per_night=3), {}),
+        "Naps": (lambda: cs.Naps(experiences_per_day=3, experiences_between_naps=2, steps_per_nap=2), {}),
+        "NremRem": (lambda: cs.NremRem(experiences_per_day=3, cycles=1, nrem=2, rem=1), {}),
+        "Pressure": (
+            lambda: cs.Pressure(
+                experiences_per_day=3, rise_per_experience=0.4, error_gain=0.1, novelty_gain=0.1, fall_per_step=0.3
+            ),
+            {},
+        ),
+        "Validated": (
+            lambda: cs.Validated(experiences_per_day=3, steps_per_night=4, steps_between_checks=1, held_out=0.3),
+            {},
+        ),
     },
     "plasticity": {
-        "Constant": (lambda: cls.Constant(rate=[0.01, 0.02]), {}),
-        "Exponential": (lambda: cls.Exponential(start=0.01, tau_days=2.0), {}),
-        "PowerLaw": (lambda: cls.PowerLaw(start=0.01), {}),
-        "CriticalPeriod": (lambda: cls.CriticalPeriod(start=0.01, closes=1.0), {}),
-        "Allowance": (lambda: cls.Allowance(rate=0.01, dose=0.1), {}),
-        "WakeNight": (lambda: cls.WakeNight(wake=0.002, night=0.01), {}),
-        "Settling": (lambda: cls.Settling(start=0.01, wake=0.002), {}),
+        "Constant": (lambda: cs.Constant(rate=[0.01, 0.02]), {}),
+        "Exponential": (lambda: cs.Exponential(start=0.01, tau_days=2.0), {}),
+        "PowerLaw": (lambda: cs.PowerLaw(start=0.01), {}),
+        "CriticalPeriod": (lambda: cs.CriticalPeriod(start=0.01, closes=1.0), {}),
+        "DoseLimited": (lambda: cs.DoseLimited(rate=0.01, dose=0.1), {}),
+        "WakeNight": (lambda: cs.WakeNight(wake_rate=0.002, night_rate=0.01), {}),
+        "NightlyDecay": (lambda: cs.NightlyDecay(start=0.01, wake_rate=0.002), {}),
         "StageRates": (
-            lambda: cls.StageRates(nrem=0.01, rem=0.002),
-            {"rhythm": lambda: cls.NremRem(wake=3, cycles=1, nrem=2, rem=1)},
+            lambda: cs.StageRates(nrem=0.01, rem=0.002),
+            {"rhythm": lambda: cs.NremRem(experiences_per_day=3, cycles=1, nrem=2, rem=1)},
         ),
     },
     "neocortex": {
-        "Linear": (lambda: cls.Linear(), {}),
-        "Mlp": (lambda: cls.Mlp(hidden=[6]), {}),
-        "Mlp, met": (lambda: cls.Mlp(hidden=[6], outputs="met"), {}),
-        "Module": (lambda: cls.Module(module=net), {}),
+        "Linear": (lambda: cs.Linear(), {}),
+        "Mlp": (lambda: cs.Mlp(hidden=[6]), {}),
+        "Mlp, met": (lambda: cs.Mlp(hidden=[6], outputs="met"), {}),
+        "Module": (lambda: cs.Module(module=net), {}),
         "Feedback": (
-            lambda: cls.Feedback(hidden=[6], latent=3),
-            {"replay": lambda: cls.Dreamed(batch=6, dreamer="neocortex")},
+            lambda: cs.Feedback(hidden=[6], latent=3),
+            {"replay": lambda: cs.Dreamed(batch=6, dreamer="neocortex")},
         ),
-        "Relational": (lambda: cls.Relational(relations=4, representation=4, units=5), {}),
-        "Gated": (lambda: cls.Gated(hidden=[8], share=0.5), TASK),
+        "Relational": (lambda: cs.Relational(relations=4, representation=4, units=5), {}),
+        "Gated": (lambda: cs.Gated(hidden=[8], share=0.5), TASK),
         "Attentive": (
-            lambda: cls.Attentive(hidden=[8]),
-            TASK | {"consolidation": lambda: cls.Descent(objective=cls.Hat())},
+            lambda: cs.Attentive(hidden=[8]),
+            TASK | {"consolidation": lambda: cs.Descent(objective=cs.Hat())},
         ),
-        "Columns": (lambda: cls.Columns(hidden=[4, 4]), TASK),
-        "Growing": (lambda: cls.Growing(hidden=[4, 4]), TASK),
-        "Packed": (lambda: cls.Packed(hidden=[8]), TASK),
+        "Columns": (lambda: cs.Columns(hidden=[4, 4]), TASK),
+        "Growing": (lambda: cs.Growing(hidden=[4, 4]), TASK),
+        "Packed": (lambda: cs.Packed(hidden=[8]), TASK),
     },
     "hippocampus": {
         "Store": (stored, {}),
-        "Sparse": (lambda: cls.Sparse(capacity=12, units=40, winners=4), {}),
-        "Gaussians": (lambda: cls.Gaussians(), {}),
-        "Mixtures": (lambda: cls.Mixtures(), {}),
-        "Copies": (lambda: cls.Copies(), {}),
+        "Sparse": (lambda: cs.Sparse(capacity=12, units=40, winners=4), {}),
+        "Gaussians": (lambda: cs.Gaussians(), {}),
+        "Mixtures": (lambda: cs.Mixtures(), {}),
+        "Copies": (lambda: cs.Copies(), {}),
         "Exemplars": (
-            lambda: cls.Exemplars(capacity=12),
-            {"consolidation": lambda: cls.Descent(objective=cls.Binary())},
+            lambda: cs.Exemplars(capacity=12),
+            {"consolidation": lambda: cs.Descent(objective=cs.BinaryDistillation())},
         ),
-        "GenerativeClassifier": (lambda: cls.GenerativeClassifier(hidden=[4], latent=2, samples=2), {}),
+        "GenerativeClassifier": (lambda: cs.GenerativeClassifier(hidden=[4], latent=2, samples=2), {}),
         "Autoencoder": (
-            lambda: cls.Autoencoder(hidden=[4], latent=2),
-            {"replay": lambda: cls.Dreamed(batch=6), "readout": cls.Cortex},
+            lambda: cs.Autoencoder(hidden=[4], latent=2),
+            {"replay": lambda: cs.Dreamed(batch=6), "readout": cs.CortexReadout},
         ),
-        "Trisynaptic": (lambda: cls.Trisynaptic(capacity=12), {}),
-        "NoHippocampus": (lambda: cls.NoHippocampus(), {"readout": cls.Cortex}),
-        "Remerge": (lambda: cls.Remerge(capacity=12), {}),
+        "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
+        "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
+        "Remerge": (lambda: cs.Remerge(capacity=12), {}),
     },
     "replay": {
-        "Uniform": (lambda: cls.Uniform(batch=6), {}),
-        "Recent": (lambda: cls.Recent(batch=6), {}),
-        "OldNew": (lambda: cls.OldNew(batch=6), {}),
-        "Everything": (lambda: cls.Everything(), {}),
-        "Dreamed": (lambda: cls.Dreamed(batch=6), {"hippocampus": lambda: cls.Mixtures()}),
-        "Pseudorehearsal": (lambda: cls.Pseudorehearsal(), {}),
-        "Cued": (lambda: cls.Cued(batch=6), {}),
-        "Preferred": (lambda: cls.Preferred(batch=6), {}),
-        "Thinned": (lambda: cls.Thinned(), {}),
-        "Interleaved": (lambda: cls.Interleaved(cls.Uniform(batch=6)), {}),
-        "Mixed": (lambda: cls.Mixed(cls.Uniform(batch=4), cls.Recent(batch=4), share=0.5), {}),
-        "AwakeAsleep": (lambda: cls.AwakeAsleep(cls.Interleaved(cls.Uniform(batch=4)), cls.Recent(batch=4)), {}),
+        "Uniform": (lambda: cs.Uniform(batch=6), {}),
+        "Recent": (lambda: cs.Recent(batch=6), {}),
+        "OldNew": (lambda: cs.OldNew(batch=6), {}),
+        "FullBatch": (lambda: cs.FullBatch(), {}),
+        "Dreamed": (lambda: cs.Dreamed(batch=6), {"hippocampus": lambda: cs.Mixtures()}),
+        "Pseudorehearsal": (lambda: cs.Pseudorehearsal(), {}),
+        "Cued": (lambda: cs.Cued(batch=6), {}),
+        "Preferred": (lambda: cs.Preferred(batch=6), {}),
+        "Thinned": (lambda: cs.Thinned(), {}),
+        "Interleaved": (lambda: cs.Interleaved(cs.Uniform(batch=6)), {}),
+        "Mixed": (lambda: cs.Mixed(cs.Uniform(batch=4), cs.Recent(batch=4), share=0.5), {}),
+        "AwakeAsleep": (lambda: cs.AwakeAsleep(cs.Interleaved(cs.Uniform(batch=4)), cs.Recent(batch=4)), {}),
         "Staged": (
-            lambda: cls.Staged(cls.Recent(batch=4), cls.OldNew(batch=4)),
-            {"rhythm": lambda: cls.NremRem(wake=3, cycles=1, nrem=2, rem=1)},
+            lambda: cs.Staged(cs.Recent(batch=4), cs.OldNew(batch=4)),
+            {"rhythm": lambda: cs.NremRem(experiences_per_day=3, cycles=1, nrem=2, rem=1)},
         ),
     },
     "consolidation": {
-        "Descent": (lambda: cls.Descent(), {}),
-        "Descent, pulled": (lambda: cls.Descent(penalty=cls.Pull(strength=10.0)), {}),
-        "Descent, clipped": (lambda: cls.Descent(rule=cls.Clipped(rule=cls.Momentum(), norm=0.1)), {}),
-        "Descent, Lwf": (lambda: cls.Descent(objective=cls.Lwf()), {}),
-        "SpikingSleep": (lambda: cls.SpikingSleep(steps=5), {}),
-        "Imm": (lambda: cls.Imm(merge="mode"), {}),
-        "Retrain": (lambda: cls.Retrain(), {}),
-        "FromScratch": (lambda: cls.FromScratch(), {}),
-        "Projected": (lambda: cls.Projected(), {"replay": lambda: cls.Interleaved(cls.Uniform(batch=4))}),
-        "Averaging": (lambda: cls.Averaging(), {"neocortex": lambda: cls.Averaged(cls.Mlp(hidden=[6]))}),
-        "Downscaled": (lambda: cls.Downscaled(share=0.01), {}),
-        "Homeostasis": (lambda: cls.Homeostasis(), {}),
-        "BennaFusi": (lambda: cls.BennaFusi(variables=3), {}),
-        "Fading": (lambda: cls.Fading(), {}),
-        "Cascade": (lambda: cls.Cascade(gain=100.0), {}),
-        "Partition": (lambda: cls.Partition(gain=100.0), {}),
+        "Descent": (lambda: cs.Descent(), {}),
+        "Descent, pulled": (lambda: cs.Descent(penalty=cs.QuadraticPenalty(strength=10.0)), {}),
+        "Descent, clipped": (lambda: cs.Descent(optimizer=cs.Clipped(optimizer=cs.Momentum(), norm=0.1)), {}),
+        "Descent, Lwf": (lambda: cs.Descent(objective=cs.Lwf()), {}),
+        "SpikingSleep": (lambda: cs.SpikingSleep(steps=5), {}),
+        "Imm": (lambda: cs.Imm(merge="mode"), {}),
+        "Retrain": (lambda: cs.Retrain(), {}),
+        "FromScratch": (lambda: cs.FromScratch(), {}),
+        "Projected": (lambda: cs.Projected(), {"replay": lambda: cs.Interleaved(cs.Uniform(batch=4))}),
+        "Averaging": (lambda: cs.Averaging(), {"neocortex": lambda: cs.Averaged(cs.Mlp(hidden=[6]))}),
+        "Downscaled": (lambda: cs.Downscaled(share=0.01), {}),
+        "Homeostasis": (lambda: cs.Homeostasis(), {}),
+        "BennaFusi": (lambda: cs.BennaFusi(variables=3), {}),
+        "Fading": (lambda: cs.Fading(), {}),
+        "Cascade": (lambda: cs.Cascade(gain=100.0), {}),
+        "Partition": (lambda: cs.Partition(gain=100.0), {}),
     },
 }
 
 NEVER_INSIDE = {  # these need data, text, or a task that a tiny life of digits does not have
-    *(name for name in cls.VOCABULARY if cls.VOCABULARY[name].startswith("world.") and name != "Digits"),
+    *(name for name in cs.VOCABULARY if cs.VOCABULARY[name].startswith("world.") and name != "Digits"),
     "Estimated",
 }
 UNFIT = {  # a wrap and what it refuses to stand around, in words
@@ -163,15 +169,15 @@ UNFIT = {  # a wrap and what it refuses to stand around, in words
 
 def life(**parts: Any) -> Life:
     usual: dict[str, Any] = {
-        "world": cls.Digits(per_context=3, batch=4),
-        "rhythm": cls.Nights(wake=3, night=3),
-        "plasticity": cls.WakeNight(wake=0.002, night=0.01),
-        "neocortex": cls.Mlp(hidden=[6]),
+        "world": cs.Digits(per_context=3, batch=4),
+        "rhythm": cs.Nights(experiences_per_day=3, steps_per_night=3),
+        "plasticity": cs.WakeNight(wake_rate=0.002, night_rate=0.01),
+        "neocortex": cs.Mlp(hidden=[6]),
         "hippocampus": stored(),
-        "replay": cls.Uniform(batch=6),
-        "readout": cls.Cortex(),
+        "replay": cs.Uniform(batch=6),
+        "readout": cs.CortexReadout(),
     }
-    probes = {"accuracy": cls.Accuracy(at="context.end"), "dose": cls.Dose(at="context.end")}
+    probes = {"accuracy": cs.Accuracy(at="context.end"), "dose": cs.Dose(at="context.end")}
     return Life(**usual | parts, probes=probes, subjects=2, seed=3)
 
 
@@ -201,18 +207,18 @@ def bare(part: Any, layers: int = 1) -> Any:
     return part
 
 
-def alike(plain: Life, wrapped: Life, room: str, layers: int = 1) -> None:
+def alike(plain: Life, wrapped: Life, part_kind: str, layers: int = 1) -> None:
     """Two lives are bit for bit the same on their way and in the end."""
     mine, its = traced(plain), traced(wrapped)
     assert [name for name, _ in mine] == [name for name, _ in its]
     for (name, one), (_, other) in zip(mine, its, strict=True):
         same(one, other, name)
-    for other in cls.ROOMS:
+    for other in cs.PART_KINDS:
         part = getattr(wrapped, other)
-        same(getattr(plain, other).state(), (bare(part, layers) if other == room else part).state(), other)
+        same(getattr(plain, other).state(), (bare(part, layers) if other == part_kind else part).state(), other)
     same(plain.clock.state(), wrapped.clock.state())
-    x = plain.world.exam(0).x[:, :8]
-    context = torch.zeros(x.shape[:2], dtype=torch.int64) if plain.spec.context_told else None
+    x = plain.world.evaluation(0).x[:, :8]
+    context = torch.zeros(x.shape[:2], dtype=torch.int64) if plain.spec.task_id_known else None
     for one in (plain, wrapped):
         one.told_to = one.readout.answer(x, context, one.hippocampus, one.neocortex)  # type: ignore[attr-defined]
     same(vars(plain.told_to), vars(wrapped.told_to))  # type: ignore[attr-defined]
@@ -231,30 +237,36 @@ def null(wrap: str, part: Any) -> Any:
     return WRAPS[wrap](**{WRAPS[wrap].inside: part}, **WRAPS[wrap].null or {})
 
 
-def others(room: str, name: str) -> dict[str, Any]:
-    return {key: make() for key, make in INSIDE[room][name][1].items()}
+def others(part_kind: str, name: str) -> dict[str, Any]:
+    return {key: make() for key, make in INSIDE[part_kind][name][1].items()}
 
 
 @pytest.mark.parametrize(("wrap", "name"), PAIRS, ids=lambda value: str(value))
 def test_with_its_null_setting_a_wrap_is_the_part_inside(wrap: str, name: str):
     """From birth and from the middle of a life.  CortexLesion(fraction=0) differed around six of ten cortices."""
-    room = ROOM_OF[kind_of(WRAPS[wrap])]
-    make = INSIDE[room][name][0]
+    part_kind = ROOM_OF[kind_of(WRAPS[wrap])]
+    make = INSIDE[part_kind][name][0]
     if (wrap, name) in UNFIT:
-        with pytest.raises(Refused, match=UNFIT[wrap, name]):
+        with pytest.raises(ConfigError, match=UNFIT[wrap, name]):
             null(wrap, make())
         return
-    alike(life(**others(room, name) | {room: make()}), life(**others(room, name) | {room: null(wrap, make())}), room)
-    plain = live(life(**others(room, name) | {room: make()}), MIDDLE)
-    twin = plain.twin(**{room: lambda part: null(wrap, part)})
-    alike(plain, twin, room)
+    alike(
+        life(**others(part_kind, name) | {part_kind: make()}),
+        life(**others(part_kind, name) | {part_kind: null(wrap, make())}),
+        part_kind,
+    )
+    plain = live(life(**others(part_kind, name) | {part_kind: make()}), MIDDLE)
+    twin = plain.twin(**{part_kind: lambda part: null(wrap, part)})
+    alike(plain, twin, part_kind)
 
 
 def neighbours() -> list[tuple[str, str]]:
     """Each wrap with a null setting, and the next of its kind (or itself)."""
     found = []
-    for room in cls.ROOMS:
-        names = [name for name, kind in WRAPS.items() if kind.null is not None and ROOM_OF.get(kind_of(kind)) == room]
+    for part_kind in cs.PART_KINDS:
+        names = [
+            name for name, kind in WRAPS.items() if kind.null is not None and ROOM_OF.get(kind_of(kind)) == part_kind
+        ]
         names = [name for name in names if name not in ("Homeostasis", "Interleaved")]  # these stand around no wrap
         found += list(zip(names, names[1:] + names[:1], strict=True))
     return found
@@ -262,21 +274,21 @@ def neighbours() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("outer", "inner"), neighbours())
 def test_a_wrap_of_a_wrap_is_the_part_inside(outer: str, inner: str):
-    room = ROOM_OF[kind_of(WRAPS[outer])]
-    make = next(iter(INSIDE[room].values()))[0]
-    alike(life(**{room: make()}), life(**{room: null(outer, null(inner, make()))}), room, layers=2)
+    part_kind = ROOM_OF[kind_of(WRAPS[outer])]
+    make = next(iter(INSIDE[part_kind].values()))[0]
+    alike(life(**{part_kind: make()}), life(**{part_kind: null(outer, null(inner, make()))}), part_kind, layers=2)
 
 
 def test_every_part_stands_inside_a_wrap():
     """A part that is new in the vocabulary is missing here until it is listed in INSIDE."""
     listed = {name.split(",")[0] for parts in INSIDE.values() for name in parts}
-    for name in cls.VOCABULARY:
-        kind = getattr(cls, name)
+    for name in cs.VOCABULARY:
+        kind = getattr(cs, name)
         if (
             complete(kind)
             and not issubclass(kind, Wrap)
             and kind_of(kind) in ROOM_OF
-            and kind_of(kind) is not cls.Readout
+            and kind_of(kind) is not cs.Readout
         ):
             assert name in listed | NEVER_INSIDE, f"add {name} to INSIDE"
 
@@ -326,10 +338,10 @@ def test_a_method_that_a_base_class_gets_later_is_forwarded():
         _ = around.nowhere
 
 
-@pytest.mark.parametrize("value", [cls.Store, None, cls.Mlp(), "store"], ids=str)
+@pytest.mark.parametrize("value", [cs.Store, None, cs.Mlp(), "store"], ids=str)
 def test_a_wrap_refuses_what_is_not_of_its_kind(value: Any):
-    with pytest.raises(Refused, match=r"hippocampus: .*(is no Hippocampus|is a class|is None)"):
-        cls.Lesion(value)
+    with pytest.raises(ConfigError, match=r"hippocampus: .*(is no Hippocampus|is a class|is None)"):
+        cs.Lesion(value)
 
 
 def test_averages_of_a_cortex_that_grows_its_outputs_learn():
@@ -337,8 +349,8 @@ def test_averages_of_a_cortex_that_grows_its_outputs_learn():
     lives = [
         life(neocortex=make())
         for make in (
-            lambda: cls.Mlp(hidden=[6], outputs="met"),
-            lambda: cls.Averaged(cls.Mlp(hidden=[6], outputs="met")),
+            lambda: cs.Mlp(hidden=[6], outputs="met"),
+            lambda: cs.Averaged(cs.Mlp(hidden=[6], outputs="met")),
         )
     ]
     for one in lives:
@@ -350,15 +362,15 @@ def test_averages_of_a_cortex_that_grows_its_outputs_learn():
 # -- what a cortical lesion leaves ----------------------------------------------------------------------------
 
 
-def cortex(of: str, **settings: Any) -> tuple[Any, cls.CortexLesion, Spec]:
+def cortex(of: str, **settings: Any) -> tuple[Any, cs.CortexLesion, Spec]:
     spec = Spec(seeds=(0, 1), inputs=(5,), outputs=3, ends=(4,), contexts=2)
-    inner = cls.Feedback(hidden=[6, 8], latent=3, **settings)
-    lesion = cls.CortexLesion(inner, fraction=0.5, of=of)
-    lesion.join(lesion.begin(spec), Clock(2, 1))
+    inner = cs.Feedback(hidden=[6, 8], latent=3, **settings)
+    lesion = cs.CortexLesion(inner, fraction=0.5, of=of)
+    lesion.attach(lesion.setup(spec), Clock(2, 1))
     return inner, lesion, spec
 
 
-def without(inner: Any, lesion: cls.CortexLesion) -> Any:
+def without(inner: Any, lesion: cs.CortexLesion) -> Any:
     """A cortex of which what is silent is cut out of the weights: W of silent synapses, or what silent units send."""
     twin = copy.deepcopy(inner)
     with torch.no_grad():
@@ -377,21 +389,21 @@ def test_all_that_a_lesioned_cortex_does_is_without_what_is_silent(of: str):
     inner, lesion, _ = cortex(of)
     gen = torch.Generator().manual_seed(1)
     x, y = torch.randn(2, 4, 5, generator=gen), torch.tensor([[0, 1, 2, 0]] * 2)
-    batch = cls.Batch.lived(x, y)
-    inner.learnt(batch, np.ones(2, bool))
+    batch = cs.Batch.lived(x, y)
+    inner.after_step(batch, np.ones(2, bool))
     inner._renew(np.ones(2, bool))
     left, clock = without(inner, lesion), Clock(2, 1)
     assert not torch.equal(lesion.scores(x), inner.scores(x))
     torch.testing.assert_close(lesion.scores(x), left.scores(x))
-    torch.testing.assert_close(lesion.imagine(x), left.imagine(x))
-    for mine, its in zip(lesion.taught(batch, None), left.taught(batch, None), strict=True):
+    torch.testing.assert_close(lesion.reconstruct(x), left.reconstruct(x))
+    for mine, its in zip(lesion.training_outputs(batch, None), left.training_outputs(batch, None), strict=True):
         torch.testing.assert_close(mine, its)
     dreams, expected = lesion.dream(6, clock, None), left.dream(6, clock, None)  # type: ignore[arg-type]
     torch.testing.assert_close(dreams.x, expected.x)
     torch.testing.assert_close(dreams.scores, expected.scores)
     before = {name: w.detach().clone() for name, w in inner.weights.items()}
-    rule = cls.Descent(rule=cls.Sgd())
-    rule.begin(Spec(seeds=(0, 1), weights={name: tuple(w.shape) for name, w in before.items()}))
+    rule = cs.Descent(optimizer=cs.Sgd())
+    rule.setup(Spec(seeds=(0, 1), weights={name: tuple(w.shape) for name, w in before.items()}))
     rule.step(lesion, batch, np.full(2, 0.1), None)
     for name, mask in lesion._synapses.items():
         assert torch.equal((inner.weights[name] * (1 - mask)), before[name] * (1 - mask)), name
@@ -403,24 +415,24 @@ def test_all_that_a_lesioned_cortex_does_is_without_what_is_silent(of: str):
 
 
 @pytest.mark.parametrize("of", ["units", "weights"])
-@pytest.mark.parametrize("around", [lambda c: c, cls.Averaged, lambda c: cls.CortexLesion(c, fraction=0.25)])
+@pytest.mark.parametrize("around", [lambda c: c, cs.Averaged, lambda c: cs.CortexLesion(c, fraction=0.25)])
 def test_the_taps_of_a_lesioned_cortex_give_the_gradients_of_what_is_left(of: str, around: Any):
     """Sums over rows by taps equal those asked row by row."""
     spec = Spec(seeds=(0, 1), inputs=(5,), outputs=3)
-    lesion = cls.CortexLesion(around(cls.Mlp(hidden=[6, 8])), fraction=0.5, of=of)
-    spec = lesion.begin(spec)
-    lesion.join(spec, Clock(2, 1))
+    lesion = cs.CortexLesion(around(cs.Mlp(hidden=[6, 8])), fraction=0.5, of=of)
+    spec = lesion.setup(spec)
+    lesion.attach(spec, Clock(2, 1))
     x = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(1))
-    tapped = lesion.taps(x)
+    tapped = lesion.activations(x)
     assert tapped is not None
     torch.testing.assert_close(tapped[0], lesion.scores(x))
     fishers = []
-    for taps in (lesion.taps, lambda *_: None):
-        fisher, seen = cls.Fisher(), lesion
-        fisher.begin(spec)
-        seen.taps = taps  # type: ignore[method-assign]
+    for taps in (lesion.activations, lambda *_: None):
+        fisher, seen = cs.Fisher(), lesion
+        fisher.setup(spec)
+        seen.activations = taps  # type: ignore[method-assign]
         total = {name: torch.zeros_like(w) for name, w in lesion.weights.items()}
-        fisher._add(total, seen, cls.Batch.lived(x, torch.zeros(2, 4, dtype=torch.int64)))
+        fisher._add(total, seen, cs.Batch.lived(x, torch.zeros(2, 4, dtype=torch.int64)))
         fishers.append(total)
     for name in fishers[0]:
         torch.testing.assert_close(fishers[0][name], fishers[1][name])
@@ -434,10 +446,10 @@ def test_a_lesioned_cortex_holds_what_the_cortex_inside_holds():
         outputs=4,
         contexts=2,
         ends=(2, 4),
-        context_told=True,
+        task_id_known=True,
         heads=torch.tensor([[[1, 1, 0, 0], [0, 0, 1, 1]]]).bool(),
     )
-    lesion: Neocortex = cls.CortexLesion(cls.Columns(hidden=[4]), fraction=0.5)
-    lesion.begin(told)
-    free = lesion.plastic(torch.ones(1, 3, dtype=torch.int64))
+    lesion: Neocortex = cs.CortexLesion(cs.Columns(hidden=[4]), fraction=0.5)
+    lesion.setup(told)
+    free = lesion.plastic_mask(torch.ones(1, 3, dtype=torch.int64))
     assert free is not None and free["weight0"].flatten().tolist() == [0.0] * 4 + [1.0] * 4

@@ -16,11 +16,20 @@ import numpy as np
 
 from cls_sim.claims import arms, go_cls, lives, memories, profiles
 from cls_sim.claims.case import Case, Verdict
-from cls_sim.core.errors import Refused, choice, suggest
+from cls_sim.core.errors import ConfigError, choice, suggest
 from cls_sim.statistics import FEWEST
 from cls_sim.storage.trace import Trace
 
-ABOUT = ("is", "source", "size", "scenario", "missed", "off", "theory", "says")  # what a claim says of itself
+ABOUT = (
+    "kind",
+    "source",
+    "size",
+    "scenario",
+    "missed",
+    "ablation",
+    "theory",
+    "statement",
+)  # what a claim says of itself
 KINDS: dict[str, Callable[..., Verdict]] = {
     kind.__name__: kind for family in (arms, profiles, lives, go_cls, memories) for kind in family.KINDS
 }
@@ -43,9 +52,9 @@ def judge(
     for name, claim in claims.items():
         if any(claim.get(key, cfg.get(key)) != cfg.get(key) for key in ("size", "scenario")):
             continue
-        kind = KINDS[choice(f"claims.{name}.is", claim.get("is"), KINDS)]
+        kind = KINDS[choice(f"claims.{name}.kind", claim.get("kind"), KINDS)]
         settings = {k: v for k, v in claim.items() if k not in ABOUT}
-        entry = {"name": name, "says": claim.get("says"), "source": claim.get("source")}
+        entry = {"name": name, "statement": claim.get("statement"), "source": claim.get("source")}
         entry["theory"] = claim.get("theory", claim.get("law"))
         if not about(claim) <= set(traces):
             found.append(entry | {"expected": None, "tolerance": None, "value": None, "passed": None})
@@ -69,21 +78,21 @@ def judge(
 def compared(claim: Mapping[str, Any]) -> set[tuple[str, str]]:
     """The pairs of arms that a claim holds against each other.
 
-    >>> sorted(compared({"is": "better", "arm": "er", "than": "none"}))
+    >>> sorted(compared({"kind": "better", "arm": "er", "than": "none"}))
     [('er', 'none')]
-    >>> sorted(compared({"is": "spares", "arms": ["a", "b"], "than": ["c", "d"]}))
+    >>> sorted(compared({"kind": "selective_advantage", "arms": ["a", "b"], "than": ["c", "d"]}))
     [('a', 'c'), ('b', 'd')]
-    >>> sorted(compared({"is": "trend", "arms": ["a", "b", "c"]}))
+    >>> sorted(compared({"kind": "trend", "arms": ["a", "b", "c"]}))
     [('a', 'b'), ('a', 'c'), ('b', 'c')]
     """
     ours = claim.get("arms") or ([claim["arm"]] if "arm" in claim else [])
     theirs = claim.get("than", [])
     theirs = [theirs] if isinstance(theirs, str) else theirs
-    if claim["is"] == "spares":
+    if claim["kind"] == "spares":
         return set(zip(ours, theirs, strict=False))
-    if claim["is"] in ("interior", "best_last", "trend"):
+    if claim["kind"] in ("interior", "best_last", "trend"):
         return set(combinations(ours, 2))
-    return set() if claim["is"] == "frontier" else {(arm, than) for arm in ours for than in theirs}
+    return set() if claim["kind"] == "frontier" else {(arm, than) for arm in ours for than in theirs}
 
 
 def _groups(identical: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -97,7 +106,7 @@ def _groups(identical: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def about(claim: Mapping[str, Any]) -> set[str]:
     """The arms that a claim names.
 
-    >>> sorted(about({"is": "better", "arm": "er", "than": "none", "by": 0.3}))
+    >>> sorted(about({"kind": "better", "arm": "er", "than": "none", "by": 0.3}))
     ['er', 'none']
     """
     named = [claim[key] for key in ("arm", "than") if isinstance(claim.get(key), str)]
@@ -110,7 +119,9 @@ def _check(name: str, kind: Callable[..., Verdict], settings: Mapping[str, Any])
     _, *known = inspect.signature(kind).parameters.values()
     for key in settings:
         if key not in (names := [p.name for p in known]):
-            raise Refused(f"claims.{name}.{key}", "is unknown", suggest(key, names))
+            raise ConfigError(f"claims.{name}.{key}", "is unknown", suggest(key, names))
     for p in known:
         if p.default is p.empty and p.name not in settings:
-            raise Refused(f"claims.{name}.{p.name}", f"is missing for a claim of the kind {kind.__name__}", "give it")
+            raise ConfigError(
+                f"claims.{name}.{p.name}", f"is missing for a claim of the kind {kind.__name__}", "give it"
+            )

@@ -8,7 +8,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, worst
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 
 def at_most(case: Case, arm: str, value: float, reading: str = "accuracy") -> Verdict:
@@ -39,7 +39,7 @@ def better(
     return of_mean(expected, e, e.low > by and (mean is None or e.mean >= mean))
 
 
-def interior(case: Case, arms: list[str], reading: str = "accuracy") -> Verdict:
+def interior_optimum(case: Case, arms: list[str], reading: str = "accuracy") -> Verdict:
     """Of arms in order, the best is neither the first nor the last, and beats both (paired 95 % intervals above 0)."""
     found = [case.values(arm, reading) for arm in arms]
     best = int(np.argmax([v.mean() for v in found]))
@@ -72,7 +72,7 @@ def near(
     """
     expected = {arm: value} if cells is None and arm is not None and value is not None else cells
     if not expected:
-        raise Refused("claims", "near claims nothing", "give arm and value, or cells")
+        raise ConfigError("claims", "near claims nothing", "give arm and value, or cells")
     means = {name: case.mean(name, reading) for name in expected}
     off = {name: abs(means[name] - v) / (abs(v) if relative else 1.0) for name, v in expected.items()}
     if arm is None:
@@ -112,14 +112,14 @@ def trend(
     return bounded(statistics.spearman(range(len(arms)), means), at_least, at_most)
 
 
-def spares(case: Case, arms: list[str], than: list[str], reading: str, by: float = 0.0) -> Verdict:
+def selective_advantage(case: Case, arms: list[str], than: list[str], reading: str, by: float = 0.0) -> Verdict:
     """Arms beside others, in pairs: wherever the other's loss is real, ours is smaller, within subjects.
 
     A loss is real where its 95 % interval lies above 0; there the paired interval of theirs - ours lies above `by`.
     The smallest lower end is given; a claim with no real loss fails.
     """
     if len(arms) != len(than):
-        raise Refused("claims.than", f"has {len(than)} arms for {len(arms)}", "give as many, in the same order")
+        raise ConfigError("claims.than", f"has {len(than)} arms for {len(arms)}", "give as many, in the same order")
     lows = {}
     for ours, theirs in zip(arms, than, strict=True):
         lost = case.values(theirs, reading)
@@ -165,7 +165,7 @@ def crossing(
     return Verdict(value, found, abs(found - value) <= tolerance, tolerance, cells=means)
 
 
-def top_at(case: Case, cells: dict[str, float], reading: str, value: float, tolerance: float) -> Verdict:
+def maximum_at(case: Case, cells: dict[str, float], reading: str, value: float, tolerance: float) -> Verdict:
     """Over arms (arm: number above 0) the mean is largest inside, within a share `tolerance` of `value`.
 
     The place is the top of a parabola in the logarithm of the number, through the largest mean and its neighbours.
@@ -196,6 +196,20 @@ def frontier(case: Case, arms: list[str], than: list[str], x: str, y: str, by: f
 
 
 KINDS = (
-    *(at_most, at_least, published, better, interior, best_last, near, ratio, trend, spares, rms, crossing, top_at),
+    *(
+        at_most,
+        at_least,
+        published,
+        better,
+        interior_optimum,
+        best_last,
+        near,
+        ratio,
+        trend,
+        selective_advantage,
+        rms,
+        crossing,
+        maximum_at,
+    ),
     frontier,
 )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import theory
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.statistics import Estimate
 from cls_sim.storage.trace import Trace
 
@@ -70,7 +70,7 @@ class Case:
         if said and said["place"]:
             return self.profile(arm, said["name"])[:, int(said["place"])]
         if reading not in self.readings[arm]:
-            raise Refused(f"claims: {arm}.{reading}", "is not measured", suggest(reading, self.readings[arm]))
+            raise ConfigError(f"claims: {arm}.{reading}", "is not measured", suggest(reading, self.readings[arm]))
         return self.readings[arm][reading]
 
     def _on(self, arm: str, name: str, place: str | None, day: float) -> np.ndarray:
@@ -78,7 +78,9 @@ class Case:
         days, found = self.traces[arm].reading(name)
         before = np.flatnonzero(days <= day + 1e-9)
         if not len(before):
-            raise Refused(f"claims: {arm}.{name}@{day:g}", f"is looked at from day {days[0]:g} on", "give a later day")
+            raise ConfigError(
+                f"claims: {arm}.{name}@{day:g}", f"is looked at from day {days[0]:g} on", "give a later day"
+            )
         look = found[before[-1]]
         if place is not None:
             return look[:, int(place)]
@@ -92,7 +94,9 @@ class Case:
         """The last profile of an arm [s, k]; places: only those from places[0] to below places[1]."""
         found = np.asarray(self.traces[arm].last(reading), np.float64)
         if found.ndim != 2:
-            raise Refused(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
+            raise ConfigError(
+                f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]"
+            )
         return found[:, slice(*(places or (None, None)))]
 
     def mean_profile(self, arm: str, reading: str) -> np.ndarray:
@@ -119,7 +123,7 @@ def worst(found: Mapping[str, float], tolerance: float, **more: Any) -> Verdict:
 def bounded(value: float, at_least: float | None, at_most: float | None) -> Verdict:
     """The verdict on a number within bounds, of which one may be missing."""
     if at_least is None and at_most is None:
-        raise Refused("claims", "a claim without a bound claims nothing", "give at_least or at_most")
+        raise ConfigError("claims", "a claim without a bound claims nothing", "give at_least or at_most")
     words = [f">= {at_least}" if at_least is not None else "", f"<= {at_most}" if at_most is not None else ""]
     passed = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
     return Verdict(" and ".join(filter(None, words)), value, passed)

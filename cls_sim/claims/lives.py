@@ -8,7 +8,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, worst
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 
 
 def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
@@ -18,7 +18,7 @@ def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
     """
     days, values = case.traces[arm].reading(reading)
     if values.ndim != 3:
-        raise Refused(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
+        raise ConfigError(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
     when = days[(values >= share * values[-1]).argmax(0)]  # [s, k]
     lows = [float(statistics.paired(when[:, k + 1], when[:, k]).low) for k in range(when.shape[1] - 1)]
     return Verdict("each later than the one before", when.mean(0).tolist(), min(lows) > 0, interval=lows)
@@ -55,7 +55,9 @@ def falls_within(case: Case, arm: str, reading: str, stretch: int, at_most: floa
     values = case.traces[arm].reading(reading, moment)[1]  # [t, s]
     whole = values[: len(values) // stretch * stretch].reshape(-1, stretch, values.shape[1])
     if not len(whole):
-        raise Refused(f"claims: {arm}.{reading}", f"has {len(values)} readings, no {stretch}", "give a shorter stretch")
+        raise ConfigError(
+            f"claims: {arm}.{reading}", f"has {len(values)} readings, no {stretch}", "give a shorter stretch"
+        )
     found = np.array([[statistics.spearman(range(stretch), one) for one in some.T] for some in whole])
     e = statistics.estimate(found.mean(0))
     return of_mean(f"<= {at_most}", e, e.mean <= at_most)
@@ -98,7 +100,9 @@ def _taken(
     values, counts = (np.asarray(found, np.float64) for found in (values, case.traces[arm].reading(counted)[1]))
     values = np.nanmean(values, 2) if values.ndim == 3 else values
     if values.ndim != 2 or values.shape != counts.shape:
-        raise Refused("claims.counted", f"{reading} and {counted} are not looked at together", "name two such readings")
+        raise ConfigError(
+            "claims.counted", f"{reading} and {counted} are not looked at together", "name two such readings"
+        )
     first = 0 if since is None else max(0, int((days <= since + 1e-9).sum()) - 1)  # the last reading of the past
     values, counts = values[first:], counts[first:]
     reached = sign * values <= sign * criterion
@@ -116,7 +120,7 @@ def half_times(case: Case, arm: str, reading: str, x: Sequence[float], cv: float
     days, curve = case.traces[arm].reading(reading)
     mean, strength = np.nanmean(curve, 1), np.asarray(x, np.float64)  # [t, k]
     if mean.shape[1] != len(strength):
-        raise Refused("claims.x", f"has {len(strength)} places and {reading} has {mean.shape[1]}", "give as many")
+        raise ConfigError("claims.x", f"has {len(strength)} places and {reading} has {mean.shape[1]}", "give as many")
     products = strength * np.array([_half(days, mean[:, k]) for k in range(len(strength))])
     found = float(products.std() / products.mean()) if np.isfinite(products).all() else float("inf")
     return Verdict(f"CV <= {cv}", found, found <= cv, cells=products.tolist())
@@ -154,7 +158,9 @@ def order_kept(
         after = case.profile(arm, reading)
         places = round(share * before.shape[-1])
         if before.ndim != 2 or places < 3:
-            raise Refused("claims.share", f"leaves {places} places to order", "name a profile and a share of 3 or more")
+            raise ConfigError(
+                "claims.share", f"leaves {places} places to order", "name a profile and a share of 3 or more"
+            )
         strong = np.argsort(-before, 1, kind="stable")[:, :places]
         pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)
         found[arm] = float(np.mean([statistics.spearman(a, b) for a, b in pairs]))

@@ -57,7 +57,7 @@ def lasts(age: np.ndarray, snr: np.ndarray, least: float = 1.0) -> float:
     return float(age[i] + (snr[i] - least) / (snr[i] - snr[i + 1]) * (age[i + 1] - age[i]))
 
 
-def forgets_as(
+def forgetting_law(
     case: Case,
     arm: str,
     reading: str,
@@ -77,7 +77,7 @@ def forgets_as(
     return of_mean(f"ΔAIC({beats} - {law}) above {by}", e, e.low > by)
 
 
-def jost(case: Case, arm: str, reading: str, older: int, younger: int) -> Verdict:
+def jost_law(case: Case, arm: str, reading: str, older: int, younger: int) -> Verdict:
     """Of two memories that are equally strong at some moment, the older decays more slowly (Jost's law).
 
     The younger (a place of the profile) starts above the older and ends below it, each beyond its 95 % interval.
@@ -111,4 +111,4 @@ def peak(
     return Verdict(expected, found, inside and bounds, interval=lows)
 
 
-KINDS = (lifetimes, forgets_as, jost, peak)
+KINDS = (lifetimes, forgetting_law, jost_law, peak)

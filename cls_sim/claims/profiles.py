@@ -9,7 +9,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.case import Case, Verdict, bounded, laws, relative, worst
-from cls_sim.core.errors import Refused, choice
+from cls_sim.core.errors import ConfigError, choice
 
 
 def law(
@@ -32,7 +32,7 @@ def law(
     for name, curve in laws(law, arms or [str(arm)], settings).items():
         mean = case.mean_profile(name, reading)
         if len(at) != len(mean):
-            raise Refused("claims.x", f"has {len(at)} places and {reading} has {len(mean)}", "give as many")
+            raise ConfigError("claims.x", f"has {len(at)} places and {reading} has {len(mean)}", "give as many")
         wanted = curve(at)
         off[name] = relative(mean, wanted) if norm == "l2" else float(np.abs(mean - wanted).max())
     return worst(off, tolerance)
@@ -56,7 +56,9 @@ def slope(
     return Verdict(f"{low} to {high}", found, low <= found <= high)
 
 
-def along(case: Case, arm: str, reading: str, at_least: float | None = None, at_most: float | None = None) -> Verdict:
+def profile_trend(
+    case: Case, arm: str, reading: str, at_least: float | None = None, at_most: float | None = None
+) -> Verdict:
     """Spearman's correlation of the mean profile with its order lies within bounds (1: rises all the way)."""
     mean = case.mean_profile(arm, reading)
     return bounded(statistics.spearman(range(len(mean)), mean), at_least, at_most)
@@ -105,4 +107,4 @@ def peak_over_days(
     return Verdict(value, day, abs(day - value) <= tolerance, tolerance)
 
 
-KINDS = (law, slope, along, over_days, trend_over_days, peak_over_days)
+KINDS = (law, slope, profile_trend, over_days, trend_over_days, peak_over_days)

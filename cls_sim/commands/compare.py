@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.door import Parser, below, entered, folders
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.storage import summary
 from cls_sim.storage.disk import made, put, read
 
@@ -84,7 +84,7 @@ def collect(folders: Sequence[str | Path]) -> list[Run]:
     for folder in map(Path, folders):
         mine = [path.resolve() for path in sorted(below(folder, "summary.json"), key=_naturally)]
         if not mine:
-            raise Refused(str(folder), "holds no finished run (no summary.json)", "name a run or a sweep")
+            raise ConfigError(str(folder), "holds no finished run (no summary.json)", "name a run or a sweep")
         found += [path for path in mine if path not in found]
     common = Path(os.path.commonpath([path.parent for path in found]))
     return [_run(path, summary.printable(str(path.relative_to(common)))) for path in found]
@@ -106,9 +106,9 @@ def _run(folder: Path, label: str) -> Run:
         arms = read(record).get("arms", {}) if record.is_file() else {}
         seeds = {arm: int(arms.get(arm, {}).get("seed", told.seed)) for arm in told.arms}
     except (TypeError, ValueError, AttributeError):
-        raise Refused(str(record), "is damaged", "leave its folder out, or resume that run") from None
+        raise ConfigError(str(record), "is damaged", "leave its folder out, or resume that run") from None
     if not seeds or not any(len(told.arms[arm].readings) for arm in seeds):
-        raise Refused(str(folder / "summary.json"), "has no arm with a reading", "leave its folder out")
+        raise ConfigError(str(folder / "summary.json"), "has no arm with a reading", "leave its folder out")
     return Run(label, told, seeds)
 
 
@@ -123,7 +123,7 @@ def _main(runs: Sequence[Run]) -> str:
             reason = f"has the main reading {run.summary.main}, {first.label} has {main}"
             known = set.intersection(*(set(arm.readings) for run in runs for arm in run.summary.arms.values()))
             remedy = f"give reading=, one of {', '.join(sorted(known))}" if known else "compare other runs"
-            raise Refused(run.label, reason, remedy)
+            raise ConfigError(run.label, reason, remedy)
     assert main is not None
     return main
 
@@ -134,10 +134,10 @@ def compared(runs: Sequence[Run], reading: str) -> list[Row]:
     for run in runs:
         if run.summary.experiment != first.summary.experiment:
             reason = f"is of the experiment {run.summary.experiment}, {first.label} of {first.summary.experiment}"
-            raise Refused(run.label, reason, "compare runs of one experiment")
+            raise ConfigError(run.label, reason, "compare runs of one experiment")
         for name, arm in run.summary.arms.items():
             if reading not in arm.readings:
-                raise Refused(f"{run.label}: {name}", f"has no reading {reading!r}", suggest(reading, arm.readings))
+                raise ConfigError(f"{run.label}: {name}", f"has no reading {reading!r}", suggest(reading, arm.readings))
     from cls_sim import statistics
 
     arms = list(dict.fromkeys(arm for run in runs for arm in run.seeds))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from cls_sim.core.errors import Broken, Refused, suggest
+from cls_sim.core.errors import ConfigError, StorageError, suggest
 
 
 class Parser(argparse.ArgumentParser):
@@ -50,14 +50,14 @@ class Parser(argparse.ArgumentParser):
         found, unknown = self.parse_known_intermixed_args(spelled)
         if unknown:
             name = unknown[0].partition("=")[0]
-            raise Refused(name, f"is no option of {self.prog}", suggest(name, self.known))
+            raise ConfigError(name, f"is no option of {self.prog}", suggest(name, self.known))
         return found
 
     def error(self, message: str) -> NoReturn:
         """Called by argparse where an option lacks its value, or has one too many."""
         found = re.fullmatch(r"argument (\S+): (.*)", message)
         name, reason = (found[1], found[2]) if found else (self.prog, message)
-        raise Refused(name, reason, f"see {self.prog} --help")
+        raise ConfigError(name, reason, f"see {self.prog} --help")
 
 
 def entered(
@@ -76,7 +76,7 @@ def entered(
     try:
         found = parser.read(args if args or not needs else ["--help"])
         if needs and not found.given:
-            raise Refused(parser.prog, f"needs {needs}", f"name {needs}")
+            raise ConfigError(parser.prog, f"needs {needs}", f"name {needs}")
         return run(found) or 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -86,9 +86,9 @@ def entered(
         return 130
     except SystemExit as left:  # after --help
         return int(left.code or 0)
-    except (OSError, Refused) as error:
-        if not isinstance(error, Refused):
-            error = Broken(str(error.filename or "the disk"), error.strerror or str(error), "check the disk")
+    except (OSError, ConfigError) as error:
+        if not isinstance(error, ConfigError):
+            error = StorageError(str(error.filename or "the disk"), error.strerror or str(error), "check the disk")
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return error.exit_code
 
@@ -97,7 +97,7 @@ def folders(names: Sequence[str]) -> list[Path]:
     """The folders of these names; Refused where one is none."""
     for name in names:
         if not os.path.isdir(name):
-            raise Refused(name, "is no folder", "name a run, or a folder of runs")
+            raise ConfigError(name, "is no folder", "name a run, or a folder of runs")
     return [Path(name) for name in names]
 
 

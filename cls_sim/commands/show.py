@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterable, Sequence
 
 from cls_sim.config.composer import Composer
-from cls_sim.config.configs import read
-from cls_sim.config.screen import GROUPS, TOP
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.config.experiments import read
+from cls_sim.config.validation import GROUPS, TOP
+from cls_sim.core.errors import ConfigError, suggest
 
 HELP = """cls-sim: a laboratory for complementary learning systems
 
@@ -19,7 +19,7 @@ cls-sim -m experiment=digits plasticity.tau_days=2,8,32     a sweep
 cls-sim experiment=digits size=small out=my_run             and later: cls-sim resume=my_run
 cls-sim --cfg job experiment=digits         print the configuration and leave
 
-== Rooms, and the tenants to choose from (room=tenant, room.setting=value) ==
+== Kinds of part, and their options (kind=option, kind.setting=value) ==
 
 {groups}
 
@@ -66,11 +66,11 @@ def _completion(overrides: Sequence[str], folders: Sequence[str]) -> None:
     what, _, shell = (overrides or [""])[0].partition("=")
     if what not in ("install", "uninstall", "query") or shell not in shells or len(overrides) > 1:
         known = [f"{one}={name}" for one in ("install", "uninstall", "query") for name in shells]
-        raise Refused("-sc", f"cannot be {' '.join(overrides)!r}", suggest("".join(overrides[:1]), known))
+        raise ConfigError("-sc", f"cannot be {' '.join(overrides)!r}", suggest("".join(overrides[:1]), known))
     if what != "query":
         getattr(shells[shell](None), what)()  # pyright: ignore[reportArgumentType]
     elif "COMP_LINE" not in os.environ:
-        raise Refused("COMP_LINE", "is not set", f'type eval "$(cls-sim -sc install={shell})" once, then press TAB')
+        raise ConfigError("COMP_LINE", "is not set", f'type eval "$(cls-sim -sc install={shell})" once, then press TAB')
     else:
         print(("\n" if shell == "fish" else " ").join(candidates(os.environ["COMP_LINE"], folders)))
 
@@ -87,7 +87,7 @@ def candidates(line: str, folders: Sequence[str] = ()) -> list[str]:
     key, equals, _ = word.partition("=")
     try:
         tree = compose([one for one in typed if one.split("=")[0] in ("experiment", *GROUPS)])
-    except Refused:
+    except ConfigError:
         return []
     if not equals:
         path, dot, _ = word.rpartition(".")

@@ -22,16 +22,16 @@ from shlex import quote
 from types import SimpleNamespace
 from typing import Any
 
-from cls_sim.config import screen
+from cls_sim.config import validation
 from cls_sim.config.composer import Composer
-from cls_sim.config.configs import Experiment, read, unread
-from cls_sim.core import signals as interrupts
-from cls_sim.core.errors import Broken, Diverged, Refused
+from cls_sim.config.experiments import Experiment, read, unread
+from cls_sim.core import signals
+from cls_sim.core.errors import ConfigError, Diverged, StorageError
 
 BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"
 POLL = 0.2  # seconds between two looks at a job
 EXTRAS = {"joblib": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
-KINDS = {2: Refused, 3: Broken, 4: Diverged}
+KINDS = {2: ConfigError, 3: StorageError, 4: Diverged}
 ERROR = "cls-sim: error: "
 CODE = (  # SIGUSR2 is submitit's way to say that time is short; it is for the one who attends
     "import json, signal, sys; getattr(signal, 'SIGUSR2', 0) and signal.signal(signal.SIGUSR2, signal.SIG_IGN); "
@@ -49,11 +49,11 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
     """
     given = [arg for arg in args if arg not in ("-m", "--multirun") and not arg.startswith("out=")]
     if any(arg.startswith("resume=") for arg in given):
-        raise Refused("resume", "cannot be given to a sweep", "give the sweep's command again, with its out=")
+        raise ConfigError("resume", "cannot be given to a sweep", "give the sweep's command again, with its out=")
     launcher = next((arg.split("=")[1] for arg in reversed(given) if arg.startswith("hydra/launcher=")), "basic")
     extra = EXTRAS.get(launcher)
     if extra and find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher") is None:
-        raise Refused("hydra/launcher", f"{launcher} is not installed", f"pip install 'cls-sim[{extra}]'")
+        raise ConfigError("hydra/launcher", f"{launcher} is not installed", f"pip install 'cls-sim[{extra}]'")
     home = _home([arg.split("=", 1)[1] for arg in args if arg.startswith("out=")])
     settings = [arg for arg in given if arg.startswith("hydra")]
     jobs, swept = _jobs([arg for arg in given if arg not in settings], folders)
@@ -63,7 +63,7 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
         if launcher == "submitit_slurm":  # who leaves here leaves the queue as it is
             return _ended(home, names, _launched(start, batch, home, names), launcher)
         (home / STOP).unlink(missing_ok=True)
-        with interrupts.heeded() as ear:
+        with signals.handle_signals() as ear:
             try:  # submitit would wait for its own processes, which Ctrl-C has ended
                 with (
                     _passing_on(ear, home / STOP),
@@ -71,7 +71,7 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
                 ):
                     ended = _launched(start, batch, home, names)
                 ear.check()
-            except interrupts.Interrupted:
+            except signals.Interrupted:
                 print(f"sweep: stopped; give the command again with {_again(home)}", file=sys.stderr)
                 raise
     return _ended(home, names, ended, launcher)
@@ -81,11 +81,11 @@ def _home(out: list[str]) -> Path:
     """The folder of the sweep: a new one, or one of a sweep to go on with."""
     if not out:
         return (Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid():x}").absolute()
-    home = Path(screen.path("out", out[-1])).absolute()
+    home = Path(validation.path("out", out[-1])).absolute()
     if "${" in str(home):
-        raise Refused("out", f"{home} refers to another key", "name the folder of a sweep in full")
+        raise ConfigError("out", f"{home} refers to another key", "name the folder of a sweep in full")
     if home.exists() and not (home / BOOK).is_file() and (not home.is_dir() or any(home.iterdir())):
-        raise Refused("out", f"{home} exists, is not empty and is no sweep", "name a new folder, or a sweep's own")
+        raise ConfigError("out", f"{home} exists, is not empty and is no sweep", "name a new folder, or a sweep's own")
     return home
 
 
@@ -101,7 +101,7 @@ def _absolute(folders: Sequence[str]) -> list[str]:
 def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]], set[str]]:
     """The overrides of every job, and the keys that are swept.
 
-    Raises Refused for what no job could be: each value is tried once, and each swept key must be read by an arm.
+    Raises ConfigError for what no job could be: each value is tried once, and each swept key must be read by an arm.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -109,12 +109,12 @@ def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]]
 
     names: Any = SimpleNamespace(get_group_options=lambda group, *_, **__: Composer(folders).names(group))  # for glob
     try:
-        parsed = OverridesParser.create(names).parse_overrides([screen.quoted(one, sweep=True) for one in given])
+        parsed = OverridesParser.create(names).parse_overrides([validation.quoted(one, sweep=True) for one in given])
         (batch,) = BasicSweeper.split_arguments(parsed, None)
     except (HydraException, RecursionError, ValueError) as error:
-        raise Refused("sweep", " ".join(str(error).split())[:200], "write key=value or key=value,value") from None
+        raise ConfigError("sweep", " ".join(str(error).split())[:200], "write key=value or key=value,value") from None
     swept = {one.get_key_element() for one in parsed if one.is_sweep_override()}
-    jobs, seen = [[screen.plain(override) for override in job] for job in batch], set()
+    jobs, seen = [[validation.plain(override) for override in job] for job in batch], set()
     for job in jobs:
         new = {override for override in job if override.split("=")[0] in swept} - seen
         if new or not seen:
@@ -139,11 +139,11 @@ def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
     from omegaconf.errors import OmegaConfBaseException
 
     own = ["hydra.sweep.subdir=.", "hydra.output_subdir=null", "hydra.job.chdir=false", "hydra/hydra_logging=none"]
-    own += ["hydra/job_logging=none", screen.setting("hydra.sweep.dir", str(home))]
+    own += ["hydra/job_logging=none", validation.setting("hydra.sweep.dir", str(home))]
     before = Singleton.get_state()
     GlobalHydra.instance().clear()
     try:
-        with interrupts.unmasked(), initialize(config_path=None, job_name="cls-sim", version_base="1.3"):
+        with signals.unmasked(), initialize(config_path=None, job_name="cls-sim", version_base="1.3"):
             hydra = GlobalHydra.instance().hydra
             assert hydra is not None
             try:
@@ -153,7 +153,7 @@ def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
                     hydra_context=context, task_function=attend, config=cfg
                 )
             except (HydraException, OmegaConfBaseException) as error:
-                raise Refused("hydra/launcher", " ".join(str(error).split())[:200], "check its settings") from None
+                raise ConfigError("hydra/launcher", " ".join(str(error).split())[:200], "check its settings") from None
             yield launcher.launch
     finally:
         Singleton.set_state(before)
@@ -179,11 +179,13 @@ def _write(home: Path, book: dict[str, Any]) -> None:
         aside.write_text(json.dumps(book, indent=1) + "\n")
         aside.replace(home / BOOK)
     except OSError as error:
-        raise Broken(str(home), f"cannot be written ({error.strerror})", "name another folder with out=") from None
+        raise StorageError(
+            str(home), f"cannot be written ({error.strerror})", "name another folder with out="
+        ) from None
 
 
 @contextmanager
-def _passing_on(ear: interrupts.Ear, stop: Path) -> Iterator[None]:
+def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
     """Tell those who attend to jobs, wherever they are, that this process was asked to stop."""
     import threading
 
@@ -215,7 +217,7 @@ def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[
     except Exception as error:  # the launcher itself; what jobs did is in their folders
         why = " ".join(str(error).split())[:200] or type(error).__name__
         missing = [name for name in names if not (home / name / "summary.json").is_file()]
-        raise Broken(
+        raise StorageError(
             "hydra/launcher",
             f"failed ({why}); not done: {', '.join(missing)}",
             f"give the command again with {_again(home)}",
@@ -240,7 +242,7 @@ def _ended(home: Path, names: Sequence[str], ended: Sequence[Said], launcher: st
     if failed:
         which = ", ".join(f"{said['name']} ({said['why'].split(':')[0]})" for said in failed)
         codes = {said["code"] for said in failed}
-        kind = KINDS.get(codes.pop(), Broken) if len(codes) == 1 else Broken
+        kind = KINDS.get(codes.pop(), StorageError) if len(codes) == 1 else StorageError
         remedy = f"mend it, then give the command again with {_again(home)}: it does what is missing"
         raise kind("sweep", f"{len(failed)} of {len(names)} jobs failed: {which}", remedy)
     return 0
@@ -275,7 +277,7 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
         try:
             if done(read(overrides, folders), home / name):
                 return {"name": name, "code": 0, "why": "", "before": True}
-        except Refused as refused:
+        except ConfigError as refused:
             return {"name": name, "code": refused.exit_code, "why": f"exit code {refused.exit_code}: {refused}"}
     log = home / LOGS / f"{name}.txt"
     start = log.stat().st_size if log.exists() else 0
@@ -284,7 +286,7 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | os.environ
     # a batch system's signals are for submitit, which may queue the job again
     names = ("SIGINT",) if "SUBMITIT_EXECUTOR" in os.environ else ()
-    with interrupts.heeded(*names) as ear, log.open("ab") as page:
+    with signals.handle_signals(*names) as ear, log.open("ab") as page:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=page, stderr=page, env=env)
         try:
             while process.poll() is None:
@@ -298,7 +300,7 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
 
 def _left(process: subprocess.Popen[bytes]) -> int:
     """The exit code of a job; one that still lives is asked to save and leave."""
-    for wait, end in ((1.0, process.terminate), (interrupts.GRACE, process.kill)):  # it may have heard Ctrl-C itself
+    for wait, end in ((1.0, process.terminate), (signals.GRACE, process.kill)):  # it may have heard Ctrl-C itself
         try:
             return process.wait(wait)
         except subprocess.TimeoutExpired:
@@ -312,7 +314,7 @@ def _why(code: int, log: Path, start: int) -> str:
         page.seek(start)
         lines = page.read().decode(errors="replace").splitlines()
     told = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
-    if code in interrupts.CODES.values():
+    if code in signals.CODES.values():
         return "stopped"
     if code < 0:
         return f"killed by signal {-code}"
@@ -329,8 +331,8 @@ def done(experiment: Experiment, folder: Path) -> bool:
             try:
                 same = json.loads(record.read_text())["config_sha256"] == config_hash(experiment)
             except (OSError, ValueError, TypeError, KeyError):
-                raise Refused(str(record), "is no record of a run", "remove the folder") from None
+                raise ConfigError(str(record), "is no record of a run", "remove the folder") from None
             if not same:
-                raise Refused("out", f"{folder} holds a run of another configuration", "name a new folder")
+                raise ConfigError("out", f"{folder} holds a run of another configuration", "name a new folder")
             return name == "summary.json"
     return False

@@ -7,12 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cls_sim import ROOMS
-from cls_sim.core.errors import Refused, choice, real, suggest
+from cls_sim import PART_KINDS
+from cls_sim.core.errors import ConfigError, choice, real, suggest
 
-DO, INHERITS = "do", "inherits"  # the overrides of an arm, and the arm whose overrides come first
-FROM, AT, KEEP = "from", "at", "keep"  # the arm whose past it shares, until when, and what of it alone is kept
-IN, SIZE = "in", "size"  # the scenarios in which an arm is possible, the size at which it is run unasked
+DO, INHERITS = "overrides", "inherits"  # the overrides of an arm, and the arm whose overrides come first
+FROM, AT, KEEP = (
+    "branch_from",
+    "branch_at",
+    "keep_parts",
+)  # the arm whose past it shares, until when, and what of it alone is kept
+IN, SIZE = "scenarios", "size"  # the scenarios in which an arm is possible, the size at which it is run unasked
 KEYS = (DO, INHERITS, FROM, AT, KEEP, IN, SIZE)
 
 
@@ -42,44 +46,50 @@ class Treatment:
 def texts(key: str, value: Any) -> list[str]:
     """`value`, if it is a list of overrides."""
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise Refused(key, f"{value!r} is no list of overrides", 'write [room=tenant, "room.setting=value"]')
+        raise ConfigError(key, f"{value!r} is no list of overrides", 'write [kind=option, "kind.setting=value"]')
     if any(one.startswith("experiment=") for one in value):
-        raise Refused(key, "cannot choose an experiment", "leave it out")
+        raise ConfigError(key, "cannot choose an experiment", "leave it out")
     return value
 
 
 def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -> Treatment:
-    """What the arm of this name asks for.  Raises Refused for what is no arm, and for arms that inherit in a circle.
+    """What the arm of this name asks for.  Raises ConfigError for what is no arm, and for arms that inherit in a
+    circle.
 
-    >>> arms = {"a": ["seed=1"], "b": {"inherits": "a", "do": ["days=2"]}, "c": {"from": "b", "at": "3d"}}
+    >>> arms = {"a": ["seed=1"], "b": {"inherits": "a", "overrides": ["days=2"]}, "c": {"branch_from": "b", "branch_at": "3d"}}
     >>> treatment(arms, "b").overrides, treatment(arms, "c").overrides, treatment(arms, "c").at
     (['seed=1', 'days=2'], ['seed=1', 'days=2'], 3.0)
     """
     key = f"arm.{name}"
     given: Any = {DO: arms[name]} if isinstance(arms[name], list) else arms[name]
     if not isinstance(given, dict):
-        raise Refused(key, "is neither a list of overrides nor a mapping", f"write {{{', '.join(KEYS)}}}")
+        raise ConfigError(key, "is neither a list of overrides nor a mapping", f"write {{{', '.join(KEYS)}}}")
     for odd in given:
         if odd not in KEYS:
-            raise Refused(f"{key}.{odd}", "is no key of an arm", suggest(str(odd), KEYS))
+            raise ConfigError(f"{key}.{odd}", "is no key of an arm", suggest(str(odd), KEYS))
     origin, own = given.get(FROM), texts(f"{key}.{DO}", given.get(DO, []))
-    chosen = {one.split("=")[0] for one in own} & {*ROOMS, "probes"}  # what others set there is not for these parts
+    chosen = {one.split("=")[0] for one in own} & {
+        *PART_KINDS,
+        "probes",
+    }  # what others set there is not for these parts
     inherited: list[str] = []
     for word in (FROM, INHERITS):
         if (other := given.get(word)) is None:
             continue
         if other in (name, *below):
-            raise Refused(f"{key}.{word}", f"{' -> '.join((*below, name, other))} is a circle", "name another arm")
+            raise ConfigError(f"{key}.{word}", f"{' -> '.join((*below, name, other))} is a circle", "name another arm")
         if not isinstance(other, str) or other not in arms:
-            raise Refused(f"{key}.{word}", f"there is no arm {other!r}", suggest(str(other), arms))
+            raise ConfigError(f"{key}.{word}", f"there is no arm {other!r}", suggest(str(other), arms))
         theirs = treatment(arms, other, (*below, name)).overrides
         inherited += [one for one in theirs if re.split(r"[.=]", one.lstrip("+~"))[0] not in chosen]
     if origin is not None and list(arms).index(origin) > list(arms).index(name):
-        raise Refused(f"{key}.{FROM}", f"there is no arm {origin!r} before it", "name an earlier arm")
+        raise ConfigError(f"{key}.{FROM}", f"there is no arm {origin!r} before it", "name an earlier arm")
     for word in (AT, KEEP):
         if word in given and origin is None:
-            raise Refused(f"{key}.{word}", f"needs {FROM}", f"write {{{FROM}: ARM, {AT}: 12d, {DO}: [...]}}")
-    keep = tuple(choice(f"{key}.{KEEP}", room, ROOMS) for room in texts(f"{key}.{KEEP}", given.get(KEEP) or []))
+            raise ConfigError(f"{key}.{word}", f"needs {FROM}", f"write {{{FROM}: ARM, {AT}: 12d, {DO}: [...]}}")
+    keep = tuple(
+        choice(f"{key}.{KEEP}", part_kind, PART_KINDS) for part_kind in texts(f"{key}.{KEEP}", given.get(KEEP) or [])
+    )
     if given.get(SIZE) is not None:
         choice(f"{key}.{SIZE}", given[SIZE], ("paper", "small"))
     scenarios = tuple(texts(f"{key}.{IN}", given.get(IN) or []))

@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cls_sim import ROOMS, VOCABULARY
-from cls_sim.core.errors import Refused, suggest
+from cls_sim import PART_KINDS, VOCABULARY
+from cls_sim.core.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from cls_sim.life import Life
@@ -32,7 +32,7 @@ def _is_allowed(module: str) -> bool:
 
 def _find(key: str, target: Any, kind: str | None) -> Any:
     if not isinstance(target, str):
-        raise Refused(f"{key}._target_", f"{target!r} is no name", "write cls_sim.Name")
+        raise ConfigError(f"{key}._target_", f"{target!r} is no name", "write cls_sim.Name")
     module, _, name = target.rpartition(".")
     if module == "cls_sim" and name in VOCABULARY:
         import cls_sim
@@ -42,27 +42,27 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         try:
             found = getattr(import_module(module), name)
         except Exception as error:
-            raise Refused(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
+            raise ConfigError(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
     else:
         remedy = "name a class of cls_sim, or of a package of yours that you allow with --allow PACKAGE"
         remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else remedy
-        raise Refused(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
+        raise ConfigError(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
     abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
     if inspect.isclass(found) and abstract and not ours:
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-        raise Refused(f"{key}._target_", f"{target} has no method {missing}", "define them")
+        raise ConfigError(f"{key}._target_", f"{target} has no method {missing}", "define them")
     if not inspect.isclass(found) or abstract or (ours and not issubclass(found, _base("Part"))):
-        raise Refused(f"{key}._target_", f"{target} is no part that can be made", "name a class of a room")
+        raise ConfigError(f"{key}._target_", f"{target} is no part that can be made", "name a class of a kind of part")
     if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
-        raise Refused(f"{key}._target_", f"{target} is of {found.__module__}", "name a class of an allowed package")
+        raise ConfigError(f"{key}._target_", f"{target} is of {found.__module__}", "name a class of an allowed package")
     if kind and not issubclass(found, _base(kind)):
-        raise Refused(f"{key}._target_", f"{target} is no {kind}", f"name a class of the room {kind.lower()}")
+        raise ConfigError(f"{key}._target_", f"{target} is no {kind}", f"name a class of the kind {kind.lower()}")
     return found
 
 
 def _base(name: str) -> type:
-    """The base class of a room (or of all parts)."""
+    """The base class of a kind of part (or of all parts)."""
     import cls_sim
     from cls_sim.core.part import Part
 
@@ -85,28 +85,29 @@ def _fitting(key: str, cls: type, settings: Mapping[str, Any]) -> None:
         other = [kind for kind in kinds if kind not in parts and not (kind is type(None) and value is not None)]
         if parts and not isinstance(value, parts) and (isinstance(value, _base("Part")) or not other):
             wanted = " or ".join(kind.__name__ for kind in parts)
-            raise Refused(f"{key}.{name}", f"{value!r} is no {wanted}", "write {_target_: cls_sim.Name, ...}")
+            raise ConfigError(f"{key}.{name}", f"{value!r} is no {wanted}", "write {_target_: cls_sim.Name, ...}")
 
 
 def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None) -> Any:
     """The object that a configuration names, or the plain value.
 
     With `wrapping`, a class whose first argument is a part (a wrap such as Lesion) and is not given becomes a
-    function part → wrapped part.  A room gets a tenant of its own kind; `kind` names another base class to ask for.
+    function part → wrapped part.  A kind of part gets a class of its own kind; `kind` names another base class to
+    ask for.
 
     >>> make("plasticity", {"_target_": "cls_sim.Constant", "rate": 0.1})
     Constant(value=0.1)
     """
-    kind = key.capitalize() if key in ROOMS else kind
+    kind = key.capitalize() if key in PART_KINDS else kind
     if isinstance(cfg, list) and not kind:
         return [make(f"{key}[{i}]", value) for i, value in enumerate(cfg)]
     if isinstance(cfg, dict):
         for name in cfg:
             if name != "_target_" and re.fullmatch(r"_\w*_", str(name)):  # they mean something to Hydra
-                raise Refused(f"{key}.{name}", "is not a key of cls-sim", "remove it")
+                raise ConfigError(f"{key}.{name}", "is not a key of cls-sim", "remove it")
     if not isinstance(cfg, dict) or "_target_" not in cfg:
         if kind:
-            raise Refused(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
+            raise ConfigError(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
         return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
     cls = _find(key, cfg["_target_"], kind)
     attached = ("at",) if kind == "Probe" else ()  # the moments of a probe are attached to it, and are no setting
@@ -115,34 +116,36 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
     parameters = inspect.signature(cls).parameters
     for name in settings:
         if name not in parameters:
-            raise Refused(f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, [*parameters, *attached]))
+            raise ConfigError(
+                f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, [*parameters, *attached])
+            )
     _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
-    if needed and key in ROOMS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+    if needed and key in PART_KINDS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
         if wrapping:
             return functools.partial(cls, **settings)
         branch = "{from: ARM, at: 12d, do: [" + key + "=…]}"
-        raise Refused(
+        raise ConfigError(
             key, f"{cls.__name__} goes round the {key} of another arm", f"write {branch}, or give {needed[0]}"
         )
     if needed:
-        raise Refused(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
+        raise ConfigError(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
     try:
         part = cls(**settings)
         moments = [cfg[name] for name in attached if name in cfg]
         return part.at(*(moments[0] if isinstance(moments[0], list) else moments)) if moments else part
-    except Refused as refused:
+    except ConfigError as refused:
         raise refused.under(key) from None
     except Exception as error:
-        raise Refused(key, f"{cls.__name__} cannot be made ({error})", "check its settings") from error
+        raise ConfigError(key, f"{cls.__name__} cannot be made ({error})", "check its settings") from error
 
 
 def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | None = None) -> Life:
     """The life that an arm's configuration describes, for `subjects` subjects from seed `seed`."""
-    from cls_sim.core.errors import Refused
+    from cls_sim.core.errors import ConfigError
     from cls_sim.life import Life
 
-    parts = {room: make(room, cfg[room]) for room in ROOMS}
+    parts = {part_kind: make(part_kind, cfg[part_kind]) for part_kind in PART_KINDS}
     given = {name: probe for name, probe in (cfg["probes"] or {}).items() if probe is not None}
     probes = {name: make(f"probes.{name}", probe, kind="Probe") for name, probe in given.items()}
     try:
@@ -152,7 +155,7 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
             subjects=cfg["subjects"] if subjects is None else subjects,
             seed=cfg["seed"] if seed is None else seed,
             device=cfg["device"],
-            among=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
+            cohort=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
         )
     except (MemoryError, OverflowError, RuntimeError) as error:
-        raise Refused("life", f"cannot begin ({error})", "make it smaller, or check its settings") from error
+        raise ConfigError("life", f"cannot begin ({error})", "make it smaller, or check its settings") from error

@@ -10,14 +10,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from cls_sim import ROOMS
-from cls_sim.config import screen
+from cls_sim import PART_KINDS
+from cls_sim.config import validation
 from cls_sim.config.paths import conf_dir, search_path
-from cls_sim.config.screen import DECLARED, GROUPS, TOP
-from cls_sim.config.sources import found, page
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.config.reader import found, page
+from cls_sim.config.validation import DECLARED, GROUPS, TOP
+from cls_sim.core import renamed
+from cls_sim.core.errors import ConfigError, suggest
 
-DEFAULT = re.compile(r"(?:override +)?/?(\w+)(?:@([\w.]+))?", re.ASCII)  # room, or room@place
+DEFAULT = re.compile(r"(?:override +)?/?(\w+)(?:@([\w.]+))?", re.ASCII)  # kind of part, or kind of part@place
 Tree = dict[str, Any]
 
 
@@ -35,10 +36,10 @@ def parsed(override: str) -> Any:
 
     key, _, value = override.partition("=")
     try:
-        found = OverridesParser.create().parse_override(screen.quoted(override))
+        found = OverridesParser.create().parse_override(validation.quoted(override))
     except (HydraException, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split("\n")[0].split())[:200]
-        raise Refused(key[:100], f"cannot be read ({reason})", "put special characters into quotes") from None
+        raise ConfigError(key[:100], f"cannot be read ({reason})", "put special characters into quotes") from None
     if not found.is_sweep_override():
         return found
     ways = ["for a run with each add -m"]
@@ -46,7 +47,7 @@ def parsed(override: str) -> Any:
         ways.append(f"for a list write {key}=[{value}]")
     if re.fullmatch(r"-?\d+,\d+", value) and key not in ("seed", "subjects", "chunk", "workers", "arms"):
         ways.append(f"for one number write {key}={value.replace(',', '.')}")
-    raise Refused(key, f"{value[:100]} is several values", ", ".join(ways))
+    raise ConfigError(key, f"{value[:100]} is several values", ", ".join(ways))
 
 
 class Composer:
@@ -61,58 +62,63 @@ class Composer:
         """One configuration, with an arm's own overrides on top.
 
         Own settings of a part that the other overrides swapped are left out where the new part does not have them.
-        Raises Refused for what is unknown, or refers to what is not there.
+        Raises ConfigError for what is unknown, or refers to what is not there.
         """
-        screen.overrides([*overrides, *own])
-        tenants, values = self._sorted(overrides)
+        validation.overrides([*overrides, *own])
+        options, values = self._sorted(overrides)
         own_tenants, own_values = self._sorted(own)
-        tree, owned = self._settled(tenants | own_tenants)
-        swapped = {room for room, name in tenants.items() if name != owned.get(room)} - own_tenants.keys()
+        tree, owned = self._settled(options | own_tenants)
+        swapped = {
+            part_kind for part_kind, name in options.items() if name != owned.get(part_kind)
+        } - own_tenants.keys()
         for one in values:
             tree = _applied(tree, one)
         for one in own_values:
             tree = _applied(tree, one, optional=one.key_or_group.split(".")[0] in swapped)
-        tree = screen.resolved(tree)
-        for key in (*ROOMS, *TOP[:-1]):
+        tree = validation.resolved(tree)
+        for key in (*PART_KINDS, *TOP[:-1]):
             if key not in tree:
-                raise Refused(key, "is missing", "leave it in")
+                raise ConfigError(key, "is missing", "leave it in")
+        if old := renamed.find({"parts": tree["parts"]}):
+            raise ConfigError(old, "was renamed", f"write {renamed.now(old)}")
         del tree["parts"]  # says how an experiment is lived, nothing of what is
         return tree
 
     def _sorted(self, overrides: Sequence[str]) -> tuple[dict[str, str | None], list[Any]]:
         """The files that overrides choose (group to name), and the values that they set."""
-        tenants: dict[str, str | None] = {}
+        options: dict[str, str | None] = {}
         values = []
         for one in map(parsed, overrides):
             key, value = one.key_or_group, one.value()
             if one.package is not None or "/" in key:
-                raise Refused(key, "is no key of cls-sim", "write room=tenant, or room.setting=value")
+                raise ConfigError(key, "is no key of cls-sim", "write kind=option, or kind.setting=value")
             if key.split(".")[0] == "parts":
-                raise Refused("parts", "are read from the experiment's file alone", "give arms=[…]")
+                raise ConfigError("parts", "are read from the experiment's file alone", "give arms=[…]")
             if key not in ("experiment", *GROUPS) or isinstance(value, dict) or one.is_force_add() or one.is_delete():
                 values.append(one)
             elif isinstance(value, str) or (value is None and key == "method"):
-                tenants[key] = value
+                options[key] = value
             else:
-                raise Refused(key, f"cannot be {value!r}", f"name a file of {key}/")
-        return tenants, values
+                raise ConfigError(key, f"cannot be {value!r}", f"name a file of {key}/")
+        return options, values
 
-    def _settled(self, tenants: Mapping[str, str | None]) -> tuple[Tree, dict[str, str]]:
+    def _settled(self, options: Mapping[str, str | None]) -> tuple[Tree, dict[str, str]]:
         """The root, the files of the parts chosen and what the experiment's file sets; and the parts of its own.
 
-        Where another tenant than the experiment's own comes into a room, those of its settings stay that both have.
+        Where another option than the experiment's own comes into a kind of part, those of its settings stay that
+        both have.
         """
-        place = tuple(sorted(tenants.items()))
+        place = tuple(sorted(options.items()))
         if place in self._trees:
             return self._trees[place]
         tree, _ = page(conf_dir() / "config.yaml")
         owned = {group: name for default in tree.pop("defaults") for group, name in default.items()}
-        choices, body = self.file("experiment", tenants.get("experiment") or owned.pop("experiment"))
+        choices, body = self.file("experiment", options.get("experiment") or owned.pop("experiment"))
         owned |= choices
-        for group, name in {**owned, **tenants}.items():
+        for group, name in {**owned, **options}.items():
             if group in GROUPS and name is not None:
                 file, own = self.file(group, name)[1], body.get(group, {})
-                swapped = group in ROOMS and name != owned[group]
+                swapped = group in PART_KINDS and name != owned[group]
                 tree[group] = merged(file, _fitting(own, file) if swapped else own)
         tree = merged(tree, {key: value for key, value in body.items() if key not in GROUPS or key not in tree})
         self._trees[place] = tree, owned
@@ -127,12 +133,12 @@ class Composer:
         if (group, name) in self._files:
             return self._files[group, name]
         if name in below:
-            raise Refused(f"{group}/{name}", "inherits from itself", "check the lists of defaults")
+            raise ConfigError(f"{group}/{name}", "inherits from itself", "check the lists of defaults")
         tree, package = found(self.folders, group, name)
         wanted = "_global_" if group == "experiment" else None
         if package != wanted:
             remedy = "begin it with the line # @package _global_" if wanted else "leave out the line # @package"
-            raise Refused(f"{group}/{name}", f"is of the package {package}", remedy)
+            raise ConfigError(f"{group}/{name}", f"is of the package {package}", remedy)
         choices: dict[str, str] = {}
         body: Tree = {}
         defaults = tree.pop("defaults", [])
@@ -142,7 +148,9 @@ class Composer:
             (key, choice), *more = item.items() if isinstance(item, dict) else [(f"/{group}", item)]
             match = DEFAULT.fullmatch(str(key))
             if more or not match or not isinstance(choice, str) or match[1] not in ("experiment", *GROUPS):
-                raise Refused(f"{group}/{name}: defaults", f"cannot choose {item!r}", "write override /room: tenant")
+                raise ConfigError(
+                    f"{group}/{name}: defaults", f"cannot choose {item!r}", "write override /kind of part: option"
+                )
             if match[2]:
                 body = placed(body, match[2].split("."), self.file(match[1], choice)[1])
             elif match[1] == group:
@@ -162,7 +170,8 @@ def merged(old: Any, new: Any) -> Any:
 
 
 def _fitting(own: Any, file: Tree) -> Tree:
-    """Of the settings that an experiment's file gives to a room, those that the tenant of this file has, too."""
+    """Of the settings that an experiment's file gives to a kind of part, those that the option of this file has,
+    too."""
     kept = {}
     for key, value in own.items() if isinstance(own, dict) else ():
         if key in file:
@@ -197,26 +206,28 @@ def _applied(tree: Tree, one: Any, *, optional: bool = False) -> Tree:
         node = node[step] if node is not None and there else None
     if one.is_delete():
         if not there or value not in (None, node):
-            raise Refused(f"~{key}", "is not there", "leave it out")
+            raise ConfigError(f"~{key}", "is not there", "leave it out")
         return placed(tree, way, None, delete=True)
     if not there and not (one.is_add() or one.is_force_add()):
         if optional:
             return tree
         raise _unknown(key)
     if node is not None and one.is_add() and not isinstance(value, (dict, list)):
-        raise Refused(f"+{key}", f"is there already ({node!r})", f"write {key}={value}")
+        raise ConfigError(f"+{key}", f"is there already ({node!r})", f"write {key}={value}")
     return placed(tree, way, merged(node, value))
 
 
-def _unknown(key: str) -> Refused:
-    """A key that is not there, and those that may have been meant: of the same room, or at the top."""
-    room, dot, _ = key.partition(".")
-    if not dot or room not in ROOMS:
-        return Refused(key, "is an unknown key", suggest(key, ("experiment", *ROOMS, *TOP, *DECLARED)))
+def _unknown(key: str) -> ConfigError:
+    """A key that is not there, and those that may have been meant: of the same kind of part, or at the top."""
+    part_kind, dot, _ = key.partition(".")
+    if not dot or part_kind not in PART_KINDS:
+        return ConfigError(key, "is an unknown key", suggest(key, ("experiment", *PART_KINDS, *TOP, *DECLARED)))
     having: dict[str, list[str]] = {}
-    for file in sorted((conf_dir() / room).glob("*.yaml")):
+    for file in sorted((conf_dir() / part_kind).glob("*.yaml")):
         for name in page(file)[0].keys() - {"_target_"}:
-            having.setdefault(f"{room}.{name}", []).append(file.stem)
+            having.setdefault(f"{part_kind}.{name}", []).append(file.stem)
     if key in having:
-        return Refused(key, f"is no setting of the {room} that is chosen", f"these have it: {', '.join(having[key])}")
-    return Refused(key, "is an unknown key", suggest(key, having))
+        return ConfigError(
+            key, f"is no setting of the {part_kind} that is chosen", f"these have it: {', '.join(having[key])}"
+        )
+    return ConfigError(key, "is an unknown key", suggest(key, having))

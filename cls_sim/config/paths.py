@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 
 def conf_dir() -> Path:
@@ -18,18 +18,18 @@ def conf_dir() -> Path:
     for folder in (here / "conf", here.parent / "conf"):
         if (folder / "config.yaml").is_file():
             return folder
-    raise Refused(str(here / "conf"), "holds no config.yaml", "install the package again")
+    raise ConfigError(str(here / "conf"), "holds no config.yaml", "install the package again")
 
 
 def search_path(extra: Sequence[str] = ()) -> list[Path]:
     """Further folders of configurations: those given, then ./conf of the user."""
-    from cls_sim.config import screen
+    from cls_sim.config import validation
 
-    folders = [Path(screen.path("--config-dir", folder)).resolve() for folder in extra]
+    folders = [Path(validation.path("--config-dir", folder)).resolve() for folder in extra]
     mine = Path.cwd() / "conf"
     if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
         folders.append(mine.resolve())
     for folder in folders:
         if not folder.is_dir():
-            raise Refused(str(folder), "is no folder", "give --config-dir an existing folder")
+            raise ConfigError(str(folder), "is no folder", "give --config-dir an existing folder")
     return folders

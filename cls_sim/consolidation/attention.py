@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
 
@@ -36,27 +36,27 @@ class Hat(Objective):
 
     def __init__(self, *, sparsity: float = 0.75):
         self.sparsity = real("sparsity", sparsity, 0.0)
-        self.label = Label()
+        self.label = SupervisedLoss()
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if "gate0" not in spec.weights:
-            raise Refused("objective", "is for a cortex with learnt gates", "give neocortex=attentive")
+            raise ConfigError("objective", "is for a cortex with learnt gates", "give neocortex=attentive")
         self._span = max(2, spec.ends[0])
         self.steps = np.zeros(spec.subjects, np.int64)
         return spec
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
-        return self.label.rows(scores, batch)
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self.label.row_losses(scores, batch)
 
-    def moved(self, batch: Batch, active: np.ndarray) -> None:
+    def after_step(self, batch: Batch, active: np.ndarray) -> None:
         self.steps = self.steps + active
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         self.steps = np.where(who, 0, self.steps)
 
-    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         if context is None or not torch.is_grad_enabled():
-            return super().of(neocortex, batch, context)
+            return super().losses(neocortex, batch, context)
         cortex, cost = neocortex, torch.zeros(len(context), device=context.device)
         steepest: float = cortex.s_max  # pyright: ignore[reportAttributeAccessIssue]
         part = np.minimum(self.steps / (self._span - 1), 1.0)
@@ -72,4 +72,4 @@ class Hat(Objective):
             used, room = used + (gates[here, context[:, 0].clamp(min=0)] * left).sum(1), room + left.sum(1)
         cost = self.sparsity * used / room.clamp(min=1e-6)
         scores = cortex.scores(batch.x, context, cortex.weights | opened)
-        return self.label.rows(scores, batch) + cost[:, None]
+        return self.label.row_losses(scores, batch) + cost[:, None]

@@ -10,7 +10,7 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import Draws, over
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -22,16 +22,16 @@ class Averaging(Wrap, Consolidation):
         a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy follows in a step with probability r
 
     Before each step a replayed row gets as soft targets the scores of whichever copy gives the higher probability to
-    its label (in regression those of the slow one), so that an objective that reads them (Dark, Distil) holds the
-    cortex to its averages.  Lived rows get none.
+    its label (in regression those of the slow one), so that an objective that reads them (DarkExperienceLoss,
+    DistillationLoss) holds the cortex to its averages.  Lived rows get none.
 
-    rule                    what moves the cortex; Descent if none is given
-    slow, fast              α of the two copies, from 0 to 1
-    slow_chance, fast_chance  r, from 0 to 1
+    consolidation                       what moves the cortex; Descent if none is given
+    slow_decay, fast_decay              α of the two copies, from 0 to 1
+    slow_probability, fast_probability  r, from 0 to 1
 
     Refused for a cortex without copies (see Averaged).  Source: Arani, Sarfraz & Zonooz 2022 (CLS-ER).
 
-    >>> Averaging(slow=0.999).slow
+    >>> Averaging(slow_decay=0.999).slow_decay
     0.999
     """
 
@@ -40,21 +40,24 @@ class Averaging(Wrap, Consolidation):
 
     def __init__(
         self,
-        rule: Consolidation | None = None,
+        consolidation: Consolidation | None = None,
         *,
-        slow: float = 0.99,
-        fast: float = 0.99,
-        slow_chance: float = 0.9,
-        fast_chance: float = 1.0,
+        slow_decay: float = 0.99,
+        fast_decay: float = 0.99,
+        slow_probability: float = 0.9,
+        fast_probability: float = 1.0,
     ):
-        super().__init__(Descent() if rule is None else rule)
-        self.slow, self.fast = real("slow", slow, 0.0, 1.0), real("fast", fast, 0.0, 1.0)
-        self.slow_chance = real("slow_chance", slow_chance, 0.0, 1.0)
-        self.fast_chance = real("fast_chance", fast_chance, 0.0, 1.0)
+        super().__init__(Descent() if consolidation is None else consolidation)
+        self.slow_decay, self.fast_decay = (
+            real("slow_decay", slow_decay, 0.0, 1.0),
+            real("fast_decay", fast_decay, 0.0, 1.0),
+        )
+        self.slow_probability = real("slow_probability", slow_probability, 0.0, 1.0)
+        self.fast_probability = real("fast_probability", fast_probability, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         if "slow" not in spec.averages:
-            raise Refused("", "follows a cortex' averaged copies, and this one has none", "use neocortex=averaged")
+            raise ConfigError("", "follows a cortex' averaged copies, and this one has none", "use neocortex=averaged")
         self.spec = spec
         self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
 
@@ -62,7 +65,7 @@ class Averaging(Wrap, Consolidation):
         self.steps = np.zeros(spec.subjects, np.int64)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self.rule.step(neocortex, batch.with_(scores=self._said(neocortex, batch)), rate, view)
+        self.consolidation.step(neocortex, batch.with_(scores=self._said(neocortex, batch)), rate, view)
         active = rate > 0
         if batch.weight is not None:
             active = active & (batch.weight > 0).any(1).cpu().numpy()
@@ -71,7 +74,7 @@ class Averaging(Wrap, Consolidation):
     @torch.no_grad()
     def _said(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         """What the copies say of replayed rows: [s, b, o], NaN for lived ones."""
-        told = batch.context if self.spec.context_told else None
+        told = batch.context if self.spec.task_id_known else None
         slow, fast = (neocortex.scores(batch.x, told, weights=neocortex.averages[name]) for name in ("slow", "fast"))
         if not batch.y.is_floating_point():
             label = batch.y.clamp(min=0)[..., None]
@@ -84,7 +87,7 @@ class Averaging(Wrap, Consolidation):
         lots = self._draws.at(self.steps).cpu().numpy()  # [s, 2]
         self.steps = self.steps + active
         most = 1 - 1 / (self.steps + 1)
-        pairs = ((self.slow, self.slow_chance), (self.fast, self.fast_chance))
+        pairs = ((self.slow_decay, self.slow_probability), (self.fast_decay, self.fast_probability))
         for name, (alpha, chance), lot in zip(("slow", "fast"), pairs, lots.T, strict=True):
             share = np.where(active & (lot < chance), 1 - np.minimum(most, alpha), 0.0)
             sent = torch.from_numpy(share.astype(np.float32)).to(self.spec.device)

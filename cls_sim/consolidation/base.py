@@ -1,4 +1,4 @@
-"""The room of consolidation: in which direction do weights move, and which are held?"""
+"""The consolidation: in which direction do weights move, and which are held?"""
 
 from __future__ import annotations
 

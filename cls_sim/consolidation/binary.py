@@ -13,13 +13,13 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each, over
-from cls_sim.core.errors import Refused, real, reals, whole
+from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Binary(Wrap, Synapses):
+class BinarySynapses(Wrap, Synapses):
     """Weights ± amplitude; a step offers each synapse a change of sign -∇ with probability min(1, gain · η |∇|).
 
     The amplitude of a layer is the mean size of its first weights (1 where they are all zero), and the first sign
@@ -27,14 +27,14 @@ class Binary(Wrap, Synapses):
     """
 
     inside = "rule"
-    rule: Descent
+    consolidation: Descent
     inner: dict[str, Tensor]
     derived = frozenset({"spec", "_draws", "_gain"})
 
-    def __init__(self, *, rule: Descent | None, gain: float | list[float]):
-        if rule is not None and not isinstance(rule, Descent):
-            raise Refused("rule", f"{rule!r} has no gradient to give", "give a Descent")
-        super().__init__(Descent() if rule is None else rule)
+    def __init__(self, *, consolidation: Descent | None, gain: float | list[float]):
+        if consolidation is not None and not isinstance(consolidation, Descent):
+            raise ConfigError("consolidation", f"{consolidation!r} has no gradient to give", "give a Descent")
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.gain = reals("gain", gain, 0.0)
 
     @abstractmethod
@@ -69,8 +69,8 @@ class Binary(Wrap, Synapses):
         if not active.any():
             return
         self._meet(neocortex, active)
-        neocortex.meet(batch, active)
-        gradient = self.rule.gradient(neocortex, batch)
+        neocortex.before_step(batch, active)
+        gradient = self.consolidation.gradient(neocortex, batch)
         speed = torch.from_numpy(np.where(active, rate, 0.0)).float().to(self.spec.device) * self._gain
         with torch.no_grad():
             for name, w in neocortex.weights.items():
@@ -79,7 +79,7 @@ class Binary(Wrap, Synapses):
                 self.inner[name] = self.event(name, self.inner[name], -gradient[name].sign(), chance, lot)
                 self._show(name, w, active)
         self.steps = self.steps + active
-        neocortex.learnt(batch, active)
+        neocortex.after_step(batch, active)
 
     @torch.no_grad()
     def _meet(self, neocortex: Neocortex, active: np.ndarray) -> None:
@@ -107,7 +107,7 @@ class Binary(Wrap, Synapses):
             w.copy_(torch.where(over(torch.from_numpy(active).to(w.device), w), shown, w))
 
 
-class Cascade(Binary):
+class Cascade(BinarySynapses):
     """Binary synapses that get more stubborn with every confirmation (Fusi, Drew & Abbott 2005).
 
     Of 2n states (sign, depth i = 1 … n), an event against the sign switches it, to depth 1, with probability q_i; one
@@ -117,9 +117,9 @@ class Cascade(Binary):
 
     so that at balance all depths are equally full, a memory's first signal is 2/n, and it fades as a power of time.
 
-    rule   whose gradient offers events; default Descent()
-    depth  n, from 1
-    gain   from 0, events for a step of 1; one number, or one a subject
+    consolidation  whose gradient offers events; default Descent()
+    depth          n, from 1
+    gain           from 0, events for a step of 1; one number, or one a subject
 
     `inner` is name → [s, …, 1], the depth with the sign; newborn depths are by lot, all alike.
 
@@ -128,10 +128,10 @@ class Cascade(Binary):
     """
 
     null = None
-    derived = Binary.derived | {"_switch", "_deepen"}
+    derived = BinarySynapses.derived | {"_switch", "_deepen"}
 
-    def __init__(self, *, rule: Descent | None = None, depth: int = 8, gain: float | list[float] = 1.0):
-        super().__init__(rule=rule, gain=gain)
+    def __init__(self, *, consolidation: Descent | None = None, depth: int = 8, gain: float | list[float] = 1.0):
+        super().__init__(consolidation=consolidation, gain=gain)
         self.depth = whole("depth", depth, 1, 60)
 
     def _settle(self, spec: Spec) -> None:
@@ -157,18 +157,18 @@ class Cascade(Binary):
         return inner[..., 0].sign().float()
 
 
-class Partition(Binary):
+class Partition(BinarySynapses):
     """Binary synapses in n regions of decreasing plasticity, each copying the one before it (Roxin & Fusi 2013).
 
     Events change region 1; in every tick, learning or not, each synapse of region i copies that of region i - 1
     with probability r_i = transfer / (1 + slowing · (i - 1)).  New memories are strong in the first region and live
     on, fainter, down the chain.  What the weight shows is the mean over the regions.
 
-    rule      whose gradient offers events; default Descent()
-    regions   n, from 1
-    transfer  in [0, 1]; one number, or one a subject
-    slowing   from 0
-    gain      from 0, events for a step of 1; one number, or one a subject
+    consolidation  whose gradient offers events; default Descent()
+    regions        n, from 1
+    transfer       in [0, 1]; one number, or one a subject
+    slowing        from 0
+    gain           from 0, events for a step of 1; one number, or one a subject
 
     `inner` is name → [s, …, n], the signs in each region.
 
@@ -177,18 +177,18 @@ class Partition(Binary):
     """
 
     null = None
-    derived = Binary.derived | {"_copies", "_copy"}
+    derived = BinarySynapses.derived | {"_copies", "_copy"}
 
     def __init__(
         self,
         *,
-        rule: Descent | None = None,
+        consolidation: Descent | None = None,
         regions: int = 4,
         transfer: float | list[float] = 0.2,
         slowing: float = 0.2,
         gain: float | list[float] = 1.0,
     ):
-        super().__init__(rule=rule, gain=gain)
+        super().__init__(consolidation=consolidation, gain=gain)
         self.regions = whole("regions", regions, 1, 100)
         self.transfer = reals("transfer", transfer, 0.0, 1.0)
         self.slowing = real("slowing", slowing, 0.0)

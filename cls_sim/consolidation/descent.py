@@ -9,31 +9,31 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
-from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.consolidation.penalties import Penalty, hold
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice
-from cls_sim.core.optimisers import Adam, Rule
-from cls_sim.core.part import Spec, View, told
+from cls_sim.core.errors import ConfigError, choice
+from cls_sim.core.optimizers import Adam, Optimizer
+from cls_sim.core.part import Spec, View, known_contexts
 from cls_sim.neocortex.base import Neocortex
 
 
 class Descent(Consolidation):
-    """One gradient step a batch: W ← W - η · rule(∇ Σ_b w_b L_b / Σ_b w_b), each subject on its own rows.
+    """One gradient step a batch: W ← W - η · optimizer(∇ Σ_b w_b L_b / Σ_b w_b), each subject on its own rows.
 
-    rule       how a gradient becomes a step: Sgd, Momentum or Adam (the default)
-    objective  the loss L of a row: Label (the default) or Distil
-    penalty    what holds weights that matter for the past: Pull or Stiffen; None: nothing
+    optimizer  how a gradient becomes a step: Sgd, Momentum or Adam (the default)
+    objective  the loss L of a row: Label (the default) or DistillationLoss
+    penalty    what holds weights that matter for the past: Pull or ImportanceScaledRate; None: nothing
     reduction  mean over the rows' weights w, or sum (Go-CLS counts its dose on the sum over patterns)
 
-    Weights that the cortex itself holds (`plastic`: masks, columns) stay bit for bit, whatever the rule remembers.
+    Weights that the cortex itself holds (`plastic_mask`: masks, columns) stay bit for bit, whatever the rule remembers.
     A subject at rate 0, or without a row of weight above 0, does not move, nor does its rule's memory.
 
     >>> from cls_sim.neocortex.mlp import Linear
-    >>> from cls_sim.core.optimisers import Sgd
-    >>> cortex, descent = Linear(), Descent(rule=Sgd(), reduction="sum")
-    >>> _ = descent.begin(cortex.begin(Spec(inputs=(1,), outputs=1, regression=True)))
+    >>> from cls_sim.core.optimizers import Sgd
+    >>> cortex, descent = Linear(), Descent(optimizer=Sgd(), reduction="sum")
+    >>> _ = descent.setup(cortex.setup(Spec(inputs=(1,), outputs=1, regression=True)))
     >>> batch = Batch.lived(torch.full((1, 2, 1), 2.0), torch.ones(1, 2, 1))
     >>> descent.step(cortex, batch, np.array([0.1]), None)
     >>> round(cortex.weights["weight0"].item(), 6)  # η Xᵀ(y - X w)
@@ -45,24 +45,24 @@ class Descent(Consolidation):
     def __init__(
         self,
         *,
-        rule: Rule | None = None,
+        optimizer: Optimizer | None = None,
         objective: Objective | None = None,
         penalty: Penalty | None = None,
         reduction: str = "mean",
     ):
         if penalty is not None and not isinstance(penalty, Penalty):
-            raise Refused("penalty", f"{penalty!r} is no Penalty", "give a Penalty, such as Pull()")
+            raise ConfigError("penalty", f"{penalty!r} is no Penalty", "give a Penalty, such as QuadraticPenalty()")
         self.penalty = penalty
-        self.rule: Rule = _kind("rule", rule, Rule, Adam)
-        self.objective: Objective = _kind("objective", objective, Objective, Label)
+        self.optimizer: Optimizer = _kind("optimizer", optimizer, Optimizer, Adam)
+        self.objective: Objective = _kind("objective", objective, Objective, SupervisedLoss)
         self.reduction = choice("reduction", reduction, ("mean", "sum"))
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec = spec
-        self.begin_inside("rule", spec)
-        self.begin_inside("objective", spec)
+        self.setup_inside("optimizer", spec)
+        self.setup_inside("objective", spec)
         if self.penalty is not None:
-            self.begin_inside("penalty", spec)
+            self.setup_inside("penalty", spec)
         return spec
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
@@ -75,7 +75,7 @@ class Descent(Consolidation):
         if batch.weight is not None:  # the one place that waits for the device
             active = active & (batch.weight > 0).any(1).cpu().numpy()
         if active.any():
-            neocortex.meet(batch, active)
+            neocortex.before_step(batch, active)
             self.move(neocortex, batch, self.gradient(neocortex, batch), rate, active)
 
     def move(
@@ -83,18 +83,18 @@ class Descent(Consolidation):
     ) -> None:
         """One step of the rule along these gradients, and what holds weights has its say."""
         weights, penalty = neocortex.weights, self.penalty
-        held = neocortex.plastic(batch.context) if self.spec.ends or self.spec.context_told else None
+        held = neocortex.plastic_mask(batch.context) if self.spec.ends or self.spec.task_id_known else None
         watched = held is not None or (penalty is not None and penalty.watches)
         before = {name: w.detach().clone() for name, w in weights.items()} if watched else {}
         if penalty is not None:
-            penalty.pull(weights, gradients)
-        self.rule.update(weights, gradients, rate, active)
+            penalty.adjust_gradients(weights, gradients)
+        self.optimizer.update(weights, gradients, rate, active)
         if held is not None:
             hold(weights, before, held)
         if penalty is not None and penalty.watches:
-            penalty.moved(weights, before, gradients, active)
-        self.objective.moved(batch, active)
-        neocortex.learnt(batch, active)
+            penalty.after_step(weights, before, gradients, active)
+        self.objective.after_step(batch, active)
+        neocortex.after_step(batch, active)
 
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
         """The gradient of each subject's loss in its own weights, name → [s, …]."""
@@ -106,11 +106,11 @@ class Descent(Consolidation):
 
     @torch.no_grad()
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        return self.objective.wrong(neocortex, batch, told(self.spec, batch))
+        return self.objective.error(neocortex, batch, known_contexts(self.spec, batch))
 
     def _rows(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         """The loss of each row [s, b]."""
-        return self.objective.of(neocortex, batch, told(self.spec, batch))
+        return self.objective.losses(neocortex, batch, known_contexts(self.spec, batch))
 
     def _share(self, rows: Tensor, batch: Batch) -> Tensor:
         """What each row counts in its subject's loss: [s, b]; the reduction's derivative, told to autograd at once."""
@@ -124,5 +124,7 @@ class Descent(Consolidation):
 def _kind(key: str, given: Any, kind: type, default: type) -> Any:
     """The part given, or a default one."""
     if given is not None and not isinstance(given, kind):
-        raise Refused(key, f"{given!r} is no {kind.__name__}", f"give a {kind.__name__}, such as {default.__name__}()")
+        raise ConfigError(
+            key, f"{given!r} is no {kind.__name__}", f"give a {kind.__name__}, such as {default.__name__}()"
+        )
     return default() if given is None else given

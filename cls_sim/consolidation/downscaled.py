@@ -18,8 +18,8 @@ from cls_sim.neocortex.base import Neocortex
 class Downscaled(Wrap, Consolidation):
     """Steps of another rule, after each of which all weights of those who learnt shrink: w ← (1 - share) w.
 
-    rule   what moves the cortex; Descent if none is given
-    share  from 0 to 1, a step; one number, or one a subject
+    consolidation  what moves the cortex; Descent if none is given
+    share          from 0 to 1, a step; one number, or one a subject
 
     Proportions between weights are kept.  Source: the multiplicative renormalisation of Tononi & Cirelli 2006; as a
     remedy against overfitting, decoupled weight decay, Loshchilov & Hutter 2019.
@@ -31,15 +31,15 @@ class Downscaled(Wrap, Consolidation):
     inside, null = "rule", {"share": 0.0}
     derived = frozenset({"_stay", "_device"})
 
-    def __init__(self, rule: Consolidation | None = None, *, share: float | list[float] = 1e-4):
-        super().__init__(Descent() if rule is None else rule)
+    def __init__(self, consolidation: Consolidation | None = None, *, share: float | list[float] = 1e-4):
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.share = reals("share", share, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         self._stay, self._device = 1 - per_subject("share", self.share, spec), spec.device
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self.rule.step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
         active = rate > 0
         if batch.weight is not None:
             active = active & (batch.weight > 0).any(1).cpu().numpy()

@@ -27,7 +27,7 @@ class Drift(Wrap, Consolidation):
     Source: the cortical change under which an index must be kept valid, Kali & Dayan 2004.
 
     >>> from cls_sim.consolidation.descent import Descent
-    >>> Drift(Descent(), sd=0.1).begin(Spec()).subjects
+    >>> Drift(Descent(), sd=0.1).setup(Spec()).subjects
     1
     """
 

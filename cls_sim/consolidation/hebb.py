@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.core.batch import Batch
 from cls_sim.neocortex.base import Neocortex
 
@@ -17,14 +17,14 @@ class Hebb(Objective):
 
     >>> import torch
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[[3.0]]]))
-    >>> Hebb().rows(torch.tensor([[[1.0]]]), batch).item()
+    >>> Hebb().row_losses(torch.tensor([[[1.0]]]), batch).item()
     -3.0
     """
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         if batch.y.is_floating_point():
             return -(batch.y * scores).sum(-1)
         return -scores.gather(-1, batch.y.clamp(min=0)[..., None])[..., 0] * (batch.y >= 0)
 
-    def wrong(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        return Label().of(neocortex, batch, context)
+    def error(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        return SupervisedLoss().losses(neocortex, batch, context)

@@ -9,7 +9,7 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import over
-from cls_sim.core.errors import Refused, real, reals
+from cls_sim.core.errors import ConfigError, real, reals
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -50,7 +50,9 @@ class Homeostasis(Wrap, Consolidation):
         protection: float = float("inf"),
     ):
         if consolidation is not None and not isinstance(consolidation, Descent):
-            raise Refused("consolidation", f"{consolidation!r} is no Descent", "give one: replay acts by its gradient")
+            raise ConfigError(
+                "consolidation", f"{consolidation!r} is no Descent", "give one: replay acts by its gradient"
+            )
         super().__init__(Descent() if consolidation is None else consolidation)
         self.share = reals("share", share, 0.0, 1.0)
         endless = protection == float("inf")

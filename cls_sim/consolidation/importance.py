@@ -16,7 +16,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws, over, updated
 from cls_sim.core.errors import choice, real, whole
-from cls_sim.core.part import Part, Spec, View, told
+from cls_sim.core.part import Part, Spec, View, known_contexts
 from cls_sim.neocortex.base import Neocortex
 
 Named = dict[str, Tensor]
@@ -30,7 +30,7 @@ class Importance(Part):
     watches: bool = False
     """Whether it wants to know how far each step moved the weights."""
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec = spec
         return spec
 
@@ -38,14 +38,14 @@ class Importance(Part):
     def measure(self, view: View, who: np.ndarray) -> Named:
         """The importance of each weight, [s, …] by name; it holds for the subjects in `who` (bool [s])."""
 
-    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+    def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         """The weights have moved from `before` along these gradients.  Told only where `watches`."""
 
 
-class Alike(Importance):
-    """All weights matter alike: Ω = 1, so that a Pull is the L2 distance.
+class UniformImportance(Importance):
+    """All weights matter alike: Ω = 1, so that a QuadraticPenalty is the L2 distance.
 
-    >>> Alike().watches
+    >>> UniformImportance().watches
     False
     """
 
@@ -54,7 +54,8 @@ class Alike(Importance):
 
 
 class _Rows(Importance):
-    """The mean over the ended context's rows of |gradient|^power, for derivatives in the scores that a tenant names."""
+    """The mean over the ended context's rows of |gradient|^power, for derivatives in the scores that an option
+    names."""
 
     power: int
     batch: int
@@ -76,9 +77,9 @@ class _Rows(Importance):
         return {name: t / over(seen, t) for name, t in total.items()}
 
     def _add(self, total: Named, cortex: Neocortex, batch: Batch) -> None:
-        context = told(self.spec, batch)
+        context = known_contexts(self.spec, batch)
         with torch.enable_grad():
-            tapped = cortex.taps(batch.x, context)
+            tapped = cortex.activations(batch.x, context)
         if tapped is None:
             for row in range(batch.rows):  # a network of one's own: a backward pass a row
                 one = batch.with_(**{k: v[:, row : row + 1] for k, v in vars(batch).items() if isinstance(v, Tensor)})
@@ -145,10 +146,10 @@ class Fisher(_Rows):
         self.batch = whole("batch", batch)
         self.samples = None if samples is None else whole("samples", samples)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._draws = Draws(spec.seeds, "consolidation.fisher", (self.batch,), device=spec.device)
         self.drawn = np.zeros(spec.subjects, np.int64)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
         there = batch.weights()
@@ -179,7 +180,7 @@ class Fisher(_Rows):
             yield there, one
 
 
-class Sensitivity(_Rows):
+class OutputSensitivity(_Rows):
     """How strongly the answer depends on a weight: Ω_j = mean_x |∂ ‖ŷ(x)‖² / ∂θ_j|; asks for no labels.
 
     batch    rows at once
@@ -187,7 +188,7 @@ class Sensitivity(_Rows):
 
     Source: memory aware synapses, Aljundi et al. (2018).
 
-    >>> Sensitivity().power
+    >>> OutputSensitivity().power
     1
     """
 
@@ -201,7 +202,7 @@ class Sensitivity(_Rows):
         yield batch.weights(), 2 * (scores if heads is None else scores.masked_fill(~heads, 0.0))
 
 
-class Path(Importance):
+class PathIntegral(Importance):
     """What moving a weight has done for the loss on the way: Ω_j = Σ_t -g_j Δθ_j / ((θ_j - θ_j^start)² + damping).
 
     damping  ξ, above 0
@@ -210,7 +211,7 @@ class Path(Importance):
 
     Source: synaptic intelligence, Zenke, Poole & Ganguli (2017).
 
-    >>> Path().watches
+    >>> PathIntegral().watches
     True
     """
 
@@ -219,14 +220,14 @@ class Path(Importance):
     def __init__(self, *, damping: float = 0.1):
         self.damping = real("damping", damping, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.path = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.start = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.begun = np.zeros(spec.subjects, bool)
-        return super().begin(spec)
+        return super().setup(spec)
 
     @torch.no_grad()
-    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+    def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         fresh = active & ~self.begun
         moves = torch.from_numpy(active).to(self.spec.device)
         for name, w in weights.items():
@@ -250,7 +251,7 @@ class Path(Importance):
         return measured
 
 
-class Walk(Importance):
+class RiemannianWalk(Importance):
     """How much moving a weight did for the loss, for how far it moved answers; and the Fisher information besides.
 
         F ← (1 - α) F + α g²,   s_j ← Σ_t max(0, -g_j Δθ_j / (½ F_j Δθ_j² + ε)),   Ω = F / max F + s / max s
@@ -262,7 +263,7 @@ class Walk(Importance):
 
     Source: Riemannian walk, Chaudhry, Dokania, Ajanthan & Torr (2018).
 
-    >>> Walk().watches
+    >>> RiemannianWalk().watches
     True
     """
 
@@ -271,13 +272,13 @@ class Walk(Importance):
     def __init__(self, *, alpha: float = 0.1, eps: float = 1e-3):
         self.alpha, self.eps = real("alpha", alpha, 0.0, 1.0), real("eps", eps, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.fisher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.path = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        return super().begin(spec)
+        return super().setup(spec)
 
     @torch.no_grad()
-    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+    def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         moves = torch.from_numpy(active).to(self.spec.device)
         for name, w in weights.items():
             goes = moves.view([-1] + [1] * (w.dim() - 1))

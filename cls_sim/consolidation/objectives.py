@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Part
 from cls_sim.neocortex.base import Neocortex
 
@@ -19,24 +19,24 @@ class Objective(Part):
     """Turns a cortex' answers to a batch into one loss a row."""
 
     @abstractmethod
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         """How wrong the scores [s, b, o] are on each row: [s, b], differentiable."""
 
-    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         """How wrong the cortex is on each row [s, b]; an objective may ask it for more than its scores."""
-        scores, own = neocortex.taught(batch, context)
-        rows = self.rows(scores, batch)
+        scores, own = neocortex.training_outputs(batch, context)
+        rows = self.row_losses(scores, batch)
         return rows if own is None else rows + own
 
-    def wrong(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def error(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         """How wrong it is, for those who ask (replay, sleep pressure): the loss itself, unless that is no error."""
-        return self.of(neocortex, batch, context)
+        return self.losses(neocortex, batch, context)
 
-    def moved(self, batch: Batch, active: np.ndarray) -> None:
+    def after_step(self, batch: Batch, active: np.ndarray) -> None:
         """The subjects that are active (bool [s]) have just made a step on this batch."""
 
 
-class Label(Objective):
+class SupervisedLoss(Objective):
     """The row's own label or target: L = -log softmax(ŷ)[y], or in regression L = ½ Σ_o (y - ŷ)².
 
     smoothing  0 to below 1, the part of a label that is spread evenly over all outputs (Szegedy et al. 2016); no
@@ -46,14 +46,14 @@ class Label(Objective):
     sum over rows is w ← w + η Xᵀ(y - X w) (Sun et al. 2023).
 
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[[3.0]]]))
-    >>> Label().rows(torch.tensor([[[1.0]]]), batch).item()
+    >>> SupervisedLoss().row_losses(torch.tensor([[[1.0]]]), batch).item()
     2.0
     """
 
     def __init__(self, *, smoothing: float = 0.0):
         self.smoothing = real("smoothing", smoothing, 0.0, 0.99)
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         if batch.y.is_floating_point():
             return _squared(batch.y, scores)
         # classes before rows: log-softmax over few classes is four times faster when they are not the last axis
@@ -61,7 +61,7 @@ class Label(Objective):
         return cross_entropy(scores.mT.contiguous(), batch.y, **told)
 
 
-class Distil(Objective):
+class DistillationLoss(Objective):
     """The soft targets z that come with a row, not its label alone (Hinton, Vinyals & Dean 2015; Li & Hoiem 2018).
 
     L = share · T² · H(softmax(z / T), softmax(ŷ / T)) + (1 - share) · Label, with H the cross-entropy; in
@@ -72,17 +72,17 @@ class Distil(Objective):
     share        of the soft targets, from 0 to 1
 
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[0]]), scores=torch.zeros(1, 1, 2))
-    >>> round(Distil(temperature=1.0).rows(torch.zeros(1, 1, 2), batch).item(), 4)
+    >>> round(DistillationLoss(temperature=1.0).row_losses(torch.zeros(1, 1, 2), batch).item(), 4)
     0.6931
     """
 
     def __init__(self, *, temperature: float = 2.0, share: float = 1.0):
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
         self.share = real("share", share, 0.0, 1.0)
-        self.label = Label()
+        self.label = SupervisedLoss()
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
-        label = self.label.rows(scores, batch)
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        label = self.label.row_losses(scores, batch)
         if batch.scores is None:
             return label
         taught = ~batch.scores.isnan().any(-1)
@@ -99,7 +99,7 @@ class Distil(Objective):
 def share_of(share: str | float) -> str | float:
     """A share that a setting gives: `contexts`, or a number from 0 to 1."""
     if isinstance(share, str) and share != "contexts":
-        raise Refused("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
+        raise ConfigError("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
     return share if isinstance(share, str) else real("share", share, 0.0, 1.0)
 
 

@@ -25,29 +25,29 @@ class Penalty(Part):
     watches: bool = False
     """Whether it wants to know how far each step moved the weights."""
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec = spec
         return spec
 
-    def pull(self, weights: Named, gradients: Named) -> None:
+    def adjust_gradients(self, weights: Named, gradients: Named) -> None:
         """Add the penalty's gradient to these [s, …], in place."""
 
     @abstractmethod
-    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+    def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         """The weights have moved from `before`; may change them, in place.  Asked only where `watches`."""
 
 
-class Pull(Penalty):
+class QuadraticPenalty(Penalty):
     """Pulls every weight back to where it was when it mattered, the harder the more it mattered.
 
         L ← L + strength/2 · Σ_j Ω_j (θ_j - θ*_j)²
 
-    importance  Ω: Fisher (elastic weight consolidation), Path (synaptic intelligence), Sensitivity (memory aware
-                synapses) or Alike (L2)
-    strength    from 0, one number or one a subject
-    keep        separate: one penalty for each stretch of a context that has ended, summed (a context that comes again
-                adds another); online: Ω ← decay · Ω + Ω_new and θ* is where the weights were last
-    decay       γ of the online form, from 0 to 1
+    importance    Ω: Fisher (elastic weight consolidation), PathIntegral (synaptic intelligence), Sensitivity (memory
+                  aware synapses) or UniformImportance (L2)
+    strength      from 0, one number or one a subject
+    accumulation  separate: one penalty for each stretch of a context that has ended, summed (a context that comes again
+                  adds another); online: Ω ← decay · Ω + Ω_new and θ* is where the weights were last
+    decay         γ of the online form, from 0 to 1
 
     Nothing is held before the first context has ended.  The separate penalties are one quadratic: precision
     P = Σ_k Ω_k and centre Σ_k Ω_k θ_k / P, so that memory does not grow with contexts (2 numbers a weight).
@@ -55,7 +55,7 @@ class Pull(Penalty):
     Source: Kirkpatrick et al. (2017); online form, Schwarz et al. (2018); Zenke, Poole & Ganguli (2017); Aljundi et
     al. (2018).
 
-    >>> Pull(strength=100.0).keep
+    >>> QuadraticPenalty(strength=100.0).accumulation
     'separate'
     """
 
@@ -64,25 +64,25 @@ class Pull(Penalty):
         *,
         importance: Importance | None = None,
         strength: float | list[float] = 1.0,
-        keep: str = "separate",
+        accumulation: str = "separate",
         decay: float = 1.0,
     ):
         self.importance = Fisher() if importance is None else importance
         self.strength = reals("strength", strength, 0.0)
-        self.keep = choice("keep", keep, ("separate", "online"))
+        self.accumulation = choice("accumulation", accumulation, ("separate", "online"))
         self.decay = real("decay", decay, 0.0, 1.0)
         self.watches = self.importance.watches
 
-    def begin(self, spec: Spec) -> Spec:
-        self.begin_inside("importance", spec)
+    def setup(self, spec: Spec) -> Spec:
+        self.setup_inside("importance", spec)
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
         self.precision = _zeros(spec)
         self.centre = _zeros(spec)
         self.ended = np.zeros(spec.subjects, np.int64)
-        return super().begin(spec)
+        return super().setup(spec)
 
     @torch.no_grad()
-    def pull(self, weights: Named, gradients: Named) -> None:
+    def adjust_gradients(self, weights: Named, gradients: Named) -> None:
         if not self.ended.any():
             return
         for name, w in weights.items():
@@ -90,15 +90,15 @@ class Pull(Penalty):
             away = torch.sub(w.detach(), self.centre[name]).mul_(self.precision[name])
             gradients[name] = away.mul_(strength).add_(gradients[name])
 
-    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
-        self.importance.moved(weights, before, gradients, active)
+    def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+        self.importance.after_step(weights, before, gradients, active)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         measured = self.importance.measure(view, who)
         for name, w in view.neocortex.weights.items():
             old, new, here, centre = self.precision[name], measured[name], w.detach(), self.centre[name]
             total, moved = self.decay * old + new, here.clone()
-            if self.keep == "separate":
+            if self.accumulation == "separate":
                 total = old + new
                 share = torch.where(total != 0, new / torch.where(total != 0, total, 1.0), 0.0)
                 moved = torch.lerp(centre, here, share)
@@ -106,18 +106,18 @@ class Pull(Penalty):
         self.ended = self.ended + who
 
 
-class Stiffen(Penalty):
+class ImportanceScaledRate(Penalty):
     """Plasticity that decays weight by weight with its importance: what mattered moves slowly, whatever pulls at it.
 
         Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the stretches of contexts that have ended
 
-    importance  Ω, as in Pull
+    importance  Ω, as in QuadraticPenalty
     strength    from 0, one number or one a subject
 
     Source: metaplasticity, synapses that stiffen as they matter (Fusi, Drew & Abbott 2005; a learning rate for each
     weight by its certainty, Ebrahimi et al. 2020).
 
-    >>> Stiffen(strength=10.0).watches
+    >>> ImportanceScaledRate(strength=10.0).watches
     True
     """
 
@@ -127,17 +127,17 @@ class Stiffen(Penalty):
         self.importance = Fisher() if importance is None else importance
         self.strength = reals("strength", strength, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
-        self.begin_inside("importance", spec)
+    def setup(self, spec: Spec) -> Spec:
+        self.setup_inside("importance", spec)
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
         self.pace = {name: torch.ones_like(zero) for name, zero in _zeros(spec).items()}
         self.total = _zeros(spec)
-        return super().begin(spec)
+        return super().setup(spec)
 
-    def moved(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
+    def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         hold(weights, before, self.pace)
         if self.importance.watches:
-            self.importance.moved(weights, before, gradients, active)
+            self.importance.after_step(weights, before, gradients, active)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         for name, new in self.importance.measure(view, who).items():

@@ -12,7 +12,7 @@ from cls_sim.consolidation.objectives import Objective
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import over
 from cls_sim.core.errors import choice, real, whole
-from cls_sim.core.optimisers import Rule
+from cls_sim.core.optimizers import Optimizer
 from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -25,11 +25,11 @@ class Projected(Wrap, Consolidation):
 
         g ← g + Gᵀ v,   v ≥ 0 the smallest with  G (g + Gᵀ v) ≥ 0     (rows of G: the gradients of the memories)
 
-    rule, objective  as in Descent
-    constraints      all: one memory gradient, of all remembered rows (A-GEM; v = max(0, -ḡ·g / ḡ·ḡ));
-                     contexts: one for each past context (GEM), and one for rows whose context is not known
-    margin           added to v (GEM's γ), from 0
-    rounds           of the search for v with several constraints, from 1
+    optimizer, objective  as in Descent
+    constraints           all: one memory gradient, of all remembered rows (A-GEM; v = max(0, -ḡ·g / ḡ·ḡ));
+                          contexts: one for each past context (GEM), and one for rows whose context is not known
+    margin                added to v (GEM's γ), from 0
+    max_iterations        of the search for v with several constraints, from 1
 
     Rows whose `source` is lived are learnt, all others are remembered.  A subject that has nothing to remember learns
     as with Descent; so does a subject without lived rows (at night), from all the rows that are replayed.
@@ -47,19 +47,19 @@ class Projected(Wrap, Consolidation):
     def __init__(
         self,
         *,
-        rule: Rule | None = None,
+        optimizer: Optimizer | None = None,
         objective: Objective | None = None,
         constraints: str = "all",
         margin: float = 0.0,
-        rounds: int = 50,
+        max_iterations: int = 50,
     ):
-        super().__init__(Descent(rule=rule, objective=objective))
+        super().__init__(Descent(optimizer=optimizer, objective=objective))
         self.constraints = choice("constraints", constraints, ("all", "contexts"))
-        self.margin, self.rounds = real("margin", margin, 0.0), whole("rounds", rounds)
+        self.margin, self.max_iterations = real("margin", margin, 0.0), whole("max_iterations", max_iterations)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec = spec
-        return self.descent.begin(spec)  # its settings are those of this rule
+        return self.descent.setup(spec)  # its settings are those of this rule
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
         source = torch.where(batch.present(), batch.source, ABSENT).cpu().numpy()  # the one place that waits
@@ -73,7 +73,7 @@ class Projected(Wrap, Consolidation):
         active = (rate > 0) & learnt.any(1)
         if not active.any():
             return
-        neocortex.meet(batch, active)
+        neocortex.before_step(batch, active)
         gradients = self.descent.gradient(neocortex, new)
         memories = self._memories(_part(batch, remembered, source != ABSENT))
         turned = self._turned(gradients, [self.descent.gradient(neocortex, memory) for memory in memories])
@@ -90,7 +90,7 @@ class Projected(Wrap, Consolidation):
         g = torch.cat([gradients[name].flatten(1) for name in gradients], 1)  # [s, p]
         past = torch.stack([torch.cat([m[name].flatten(1) for name in gradients], 1) for m in memories], 1)
         gram, slope = past @ past.mT, (past @ g[..., None])[..., 0]  # [s, k, k], [s, k]
-        v = _multipliers(gram, slope, self.rounds if len(memories) > 1 else 1)
+        v = _multipliers(gram, slope, self.max_iterations if len(memories) > 1 else 1)
         harmed = (slope < 0).any(1, keepdim=True)
         v = torch.where(harmed, v + self.margin, 0.0)
         for name, one in gradients.items():

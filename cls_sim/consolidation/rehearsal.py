@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec
 
 
-class Asymmetric(Objective):
+class AsymmetricLoss(Objective):
     """Lived rows compete among the classes lived now alone, remembered ones among all (ER-ACE).
 
     So that new classes do not push old ones away at once.  A row's loss is its label's cross-entropy.
@@ -20,7 +20,7 @@ class Asymmetric(Objective):
 
     Source: Caccia et al. (2022), New insights on reducing abrupt representation change in online continual learning.
 
-    >>> Asymmetric().begin(Spec(outputs=2)).outputs
+    >>> AsymmetricLoss().setup(Spec(outputs=2)).outputs
     2
     """
 
@@ -28,27 +28,27 @@ class Asymmetric(Objective):
 
     def __init__(self, *, smoothing: float = 0.0):
         self.smoothing = real("smoothing", smoothing, 0.0, 0.99)
-        self.label = Label()
+        self.label = SupervisedLoss()
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("objective", "is for classes, and in regression there are none", "use Label")
+            raise ConfigError("objective", "is for classes, and in regression there are none", "use Label")
         return spec
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         lived = (batch.source == LIVED) & batch.present()
         now = torch.zeros(scores.shape[0], scores.shape[2], device=scores.device)
         now = now.scatter_add(1, batch.y.clamp(min=0), lived.float()) > 0  # [s, o]
         away = lived[..., None] & ~now[:, None]
         competing = scores.masked_fill(away, -1e9)
-        loss = self.label.rows(competing, batch)
+        loss = self.label.row_losses(competing, batch)
         if not self.smoothing:
             return loss
         even = -competing.log_softmax(-1).masked_fill(away, 0.0).sum(-1) / (~away).sum(-1)
         return torch.where(batch.y < 0, loss, torch.lerp(loss, even, self.smoothing))
 
 
-class Dark(Objective):
+class DarkExperienceLoss(Objective):
     """Remembered rows are answered as they were when they were stored (dark experience replay).
 
         L = label for lived rows;   α · mean_o (ŷ_o - z_o)² + β · label for remembered ones
@@ -60,7 +60,7 @@ class Dark(Objective):
 
     Source: Buzzega, Boschini, Porrello, Abati & Calderara (2020), Dark experience for general continual learning.
 
-    >>> Dark(alpha=0.2, beta=1.0).beta
+    >>> DarkExperienceLoss(alpha=0.2, beta=1.0).beta
     1.0
     """
 
@@ -68,10 +68,10 @@ class Dark(Objective):
 
     def __init__(self, *, alpha: float = 0.5, beta: float = 0.0):
         self.alpha, self.beta = real("alpha", alpha, 0.0), real("beta", beta, 0.0)
-        self.label = Label()
+        self.label = SupervisedLoss()
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
-        label = self.label.rows(scores, batch)
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        label = self.label.row_losses(scores, batch)
         if batch.scores is None:
             return label
         taught = (batch.source != LIVED) & ~batch.scores.isnan().any(-1)

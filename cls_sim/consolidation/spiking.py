@@ -14,7 +14,7 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -28,14 +28,14 @@ class SpikingSleep(Wrap, Consolidation):
         input units fire with probability min(1, r · mean input);  u ← d u + α W s,  at u ≥ β a unit fires, u ← 0
         post fires: W ← W + inc · σ(W) where pre fires, W ← W - dec · σ(W) where not,  σ(w) = 2 / (1 + exp(w / .001))
 
-    rule        what moves the cortex by day; Descent if none is given
-    steps       steps of spiking in a tick of sleep, from 1
-    r           rate of the input, from 0 (2 · dt · the largest rate)
-    thresholds  β of each layer, above 0; as many as there are layers, or more
-    inc, dec    from 0
-    gain        from 0: α = gain / scale of the layer, the larger of its largest weight and of its largest activity
-                in the latest lesson, over the same of the layer below
-    decay       d, in [0, 1]
+    consolidation  what moves the cortex by day; Descent if none is given
+    steps          steps of spiking in a tick of sleep, from 1
+    r              rate of the input, from 0 (2 · dt · the largest rate)
+    thresholds     β of each layer, above 0; as many as there are layers, or more
+    inc, dec       from 0
+    gain           from 0: α = gain / scale of the layer, the larger of its largest weight and of its largest activity
+                   in the latest lesson, over the same of the layer below
+    decay          d, in [0, 1]
 
     σ leaves positive weights as they are and moves those at or below 0: sleep gives back what learning something else
     took away below zero, as long as units still fire for it.  All that is kept of what was lived is the mean input and
@@ -52,7 +52,7 @@ class SpikingSleep(Wrap, Consolidation):
 
     def __init__(
         self,
-        rule: Consolidation | None = None,
+        consolidation: Consolidation | None = None,
         *,
         steps: int = 100,
         r: float = 0.128,
@@ -62,10 +62,10 @@ class SpikingSleep(Wrap, Consolidation):
         gain: float = 4.25,
         decay: float = 0.999,
     ):
-        super().__init__(Descent() if rule is None else rule)
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.steps, self.r = whole("steps", steps), real("r", r, 0.0)
         if isinstance(thresholds, (str, int, float)) or not len(thresholds):
-            raise Refused("thresholds", f"{thresholds!r} is no list of thresholds", "write [1.045, 0.715, 0.385]")
+            raise ConfigError("thresholds", f"{thresholds!r} is no list of thresholds", "write [1.045, 0.715, 0.385]")
         self.thresholds = tuple(real(f"thresholds[{i}]", b, 0.0, open_low=True) for i, b in enumerate(thresholds))
         self.inc, self.dec = real("inc", inc, 0.0), real("dec", dec, 0.0)
         self.gain, self.decay = real("gain", gain, 0.0), real("decay", decay, 0.0, 1.0)
@@ -76,10 +76,12 @@ class SpikingSleep(Wrap, Consolidation):
         while f"weight{self._layers}" in spec.weights:
             self._layers += 1
         if not self._layers:
-            raise Refused("", "spikes in layers, and this cortex has none by that name", "use neocortex=mlp or linear")
+            raise ConfigError(
+                "", "spikes in layers, and this cortex has none by that name", "use neocortex=mlp or linear"
+            )
         if self._layers > len(self.thresholds):
             reason = f"are {len(self.thresholds)} for {self._layers} layers"
-            raise Refused("thresholds", reason, "give one for each layer")
+            raise ConfigError("thresholds", reason, "give one for each layer")
         self._draws = Draws(
             spec.seeds, "consolidation.spikes", (self.steps, math.prod(spec.inputs)), device=spec.device
         )
@@ -96,7 +98,7 @@ class SpikingSleep(Wrap, Consolidation):
     # -- by day -----------------------------------------------------------------------------------------
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self.rule.step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
         weight = batch.weights() * torch.from_numpy(rate > 0).to(batch.x.device)[:, None]
         there = (weight > 0).float()
         rows = self.rows + there.sum(1, keepdim=True)
@@ -118,7 +120,7 @@ class SpikingSleep(Wrap, Consolidation):
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
-        self.rule.elapse(neocortex, clock)
+        self.consolidation.elapse(neocortex, clock)
         if (clock.asleep & ~self.slept).any():
             self._fall_asleep(neocortex, torch.from_numpy(clock.asleep & ~self.slept).to(self.mean.device))
         self.slept = clock.asleep.copy()

@@ -26,17 +26,17 @@ class BennaFusi(Wrap, Synapses):
     them, in every tick, learning or not.  There is no g_0, and the last variable leaks (u_(m+1) = 0).  Time constants
     grow as 4^k, so that a memory fades as t^(-1/2) up to about 4^m ticks.
 
-    rule       what moves u_1 when something is learnt; default Descent()
-    variables  m, from 1
-    pace       in (0, 1], how much of the chain's time passes in a tick; one number, or one a subject
-    bound      above 0, infinity allowed: |u_1| never gets larger by learning (without, all is linear)
+    consolidation  what moves u_1 when something is learnt; default Descent()
+    variables      m, from 1
+    pace           in (0, 1], how much of the chain's time passes in a tick; one number, or one a subject
+    bound          above 0, infinity allowed: |u_1| never gets larger by learning (without, all is linear)
 
     `inner` holds the chain, name → [s, …, m].  Source: Benna & Fusi (2016), Computational principles of synaptic
     memory consolidation.
 
     >>> from cls_sim.neocortex.mlp import Linear
     >>> cortex, synapses = Linear(init=1.0), BennaFusi(variables=3)
-    >>> _ = synapses.begin(cortex.begin(Spec(inputs=(2,), outputs=1, regression=True)))
+    >>> _ = synapses.setup(cortex.setup(Spec(inputs=(2,), outputs=1, regression=True)))
     >>> synapses.inner["weight0"].shape
     torch.Size([1, 1, 2, 3])
     """
@@ -48,12 +48,12 @@ class BennaFusi(Wrap, Synapses):
     def __init__(
         self,
         *,
-        rule: Consolidation | None = None,
+        consolidation: Consolidation | None = None,
         variables: int = 8,
         pace: float | list[float] = 1.0,
         bound: float = float("inf"),
     ):
-        super().__init__(Descent() if rule is None else rule)
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.variables = whole("variables", variables, 1, 30)
         self.pace = reals("pace", pace, 0.0, 1.0, open_low=True)
         self.bound = bound if bound == float("inf") else real("bound", bound, 0.0, open_low=True)
@@ -70,7 +70,7 @@ class BennaFusi(Wrap, Synapses):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self._meet(neocortex)
-        self.rule.step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
         if self.bound < float("inf"):
             with torch.no_grad():
                 for name, w in neocortex.weights.items():
@@ -85,7 +85,7 @@ class BennaFusi(Wrap, Synapses):
             flat = torch.bmm(inner.flatten(1, -2), self._flow)
             self.inner[name] = flat.view_as(inner)
             w.copy_(self.birth[name] + self.inner[name][..., 0])
-        self.rule.elapse(neocortex, clock)
+        self.consolidation.elapse(neocortex, clock)
 
     def _meet(self, neocortex: Neocortex) -> None:
         """The weights as they are before anything has moved them."""
@@ -97,8 +97,8 @@ class BennaFusi(Wrap, Synapses):
 class Fading(Wrap, Synapses):
     """Weights that fade back to their values at birth, at one rate: w - w_0 ← (1 - q) (w - w_0) in every tick.
 
-    rule  what moves the weights when something is learnt; default Descent()
-    fade  q, from 0 to 1, the share lost in a tick; one number, or one a subject
+    consolidation  what moves the weights when something is learnt; default Descent()
+    fade           q, from 0 to 1, the share lost in a tick; one number, or one a subject
 
     The neocortical decline of two-compartment models (McClelland, McNaughton & O'Reilly 1995), and the single-rate
     synapse that others are compared with.
@@ -111,8 +111,8 @@ class Fading(Wrap, Synapses):
     inner: dict[str, Tensor]
     derived = frozenset({"_stay"})
 
-    def __init__(self, *, rule: Consolidation | None = None, fade: float | list[float] = 0.01):
-        super().__init__(Descent() if rule is None else rule)
+    def __init__(self, *, consolidation: Consolidation | None = None, fade: float | list[float] = 0.01):
+        super().__init__(Descent() if consolidation is None else consolidation)
         self.fade = reals("fade", fade, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
@@ -125,7 +125,7 @@ class Fading(Wrap, Synapses):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self._meet(neocortex)
-        self.rule.step(neocortex, batch, rate, view)
+        self.consolidation.step(neocortex, batch, rate, view)
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
@@ -133,7 +133,7 @@ class Fading(Wrap, Synapses):
         for name, w in neocortex.weights.items():
             stay = over(self._stay, w)
             w.copy_(torch.where(stay == 1, w, self.birth[name] + stay * (w - self.birth[name])))
-        self.rule.elapse(neocortex, clock)
+        self.consolidation.elapse(neocortex, clock)
 
     _meet = BennaFusi._meet
 

@@ -9,27 +9,27 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
-from cls_sim.consolidation.objectives import Label, Objective, share_of
+from cls_sim.consolidation.objectives import Objective, SupervisedLoss, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
-from cls_sim.core.errors import Refused, flag, real
+from cls_sim.core.errors import ConfigError, flag, real
 from cls_sim.core.part import Spec, View, stretch, stretches
 from cls_sim.neocortex.base import Neocortex
 
 
-class Taught(Objective):
+class TeacherObjective(Objective):
     """Keeps a copy of the weights at each context's end; until the first one the label alone teaches."""
 
     derived = frozenset({"spec", "label"})
 
     def __init__(self) -> None:
-        self.label = Label()
+        self.label = SupervisedLoss()
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
             reason = "asks the cortex as it was when a context ended, and is not told where contexts end"
-            raise Refused("objective", reason, "give a world that tells (order=sharp, told=true)")
+            raise ConfigError("objective", reason, "give a world that tells (order=sharp, told=true)")
         self.spec = spec
         self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.ended = np.zeros(spec.subjects, np.int64)
@@ -40,23 +40,23 @@ class Taught(Objective):
         self.teacher = {name: updated(who, w.detach().clone(), self.teacher[name]) for name, w in weights}
         self.ended = self.ended + who
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
-        return self.label.rows(scores, batch)
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self.label.row_losses(scores, batch)
 
-    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         if not self.ended.any():
-            return super().of(neocortex, batch, context)
-        rows, has_teacher = self.taught(neocortex, batch, context), self.ended > 0
+            return super().losses(neocortex, batch, context)
+        rows, has_teacher = self.teacher_loss(neocortex, batch, context), self.ended > 0
         if has_teacher.all():
             return rows
-        return updated(has_teacher, rows, super().of(neocortex, batch, context))
+        return updated(has_teacher, rows, super().losses(neocortex, batch, context))
 
     @abstractmethod
-    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def teacher_loss(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         """The loss of each row [s, b] of subjects that have a teacher."""
 
 
-class Lwf(Taught):
+class Lwf(TeacherObjective):
     """Learning without forgetting: what is lived now is also answered as the cortex of yesterday would.
 
         L = (1 - share) · label + share · T² · H(softmax(z/T), softmax(ŷ/T)),  z: yesterday's scores of the same input
@@ -80,21 +80,23 @@ class Lwf(Taught):
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
         self.share, self.scaled = share_of(share), flag("scaled", scaled)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("objective", "distils classes, and in regression there are none", "use FeatureDistil")
+            raise ConfigError(
+                "objective", "distils classes, and in regression there are none", "use FeatureDistillation"
+            )
         self.contexts = np.ones(spec.subjects, np.int64)  # k
-        return super().begin(spec)
+        return super().setup(spec)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         super().context_end(view, clock, who)
         self.contexts = np.where(who, stretches(self.spec)[1][stretch(self.spec, clock)], self.contexts)
 
-    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def teacher_loss(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         raw = neocortex.answer(neocortex.features(batch.x, context))
         with torch.no_grad():
             old = neocortex.answer(neocortex.features(batch.x, context, self.teacher), self.teacher)
-        label = self.label.rows(neocortex.within(raw, context), batch)
+        label = self.label.row_losses(neocortex.mask_logits(raw, context), batch)
         share = np.full(len(self.contexts), self.share) if isinstance(self.share, float) else 1 - 1 / self.contexts
         if context is None or neocortex.heads is None:
             soft = self._soft(old, raw)
@@ -121,7 +123,7 @@ class Lwf(Taught):
         return -(t**2 if self.scaled else 1.0) * ((old / t).softmax(2) * (raw / t).log_softmax(2)).sum(2)
 
 
-class FeatureDistil(Taught):
+class FeatureDistillation(TeacherObjective):
     """The hidden layer stays as it was for what is lived now: less-forgetting learning.
 
         L = label + strength/2 · ‖f(x) - f_yesterday(x)‖²
@@ -130,7 +132,7 @@ class FeatureDistil(Taught):
 
     Source: Jung, Ju, Jung & Kim (2016), Less-forgetting learning in deep neural networks.
 
-    >>> FeatureDistil(strength=0.1).strength
+    >>> FeatureDistillation(strength=0.1).strength
     0.1
     """
 
@@ -138,15 +140,15 @@ class FeatureDistil(Taught):
         super().__init__()
         self.strength = real("strength", strength, 0.0)
 
-    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def teacher_loss(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         features = neocortex.features(batch.x, context)
         with torch.no_grad():
             old = neocortex.features(batch.x, context, self.teacher)
-        label = self.label.rows(neocortex.within(neocortex.answer(features), context), batch)
+        label = self.label.row_losses(neocortex.mask_logits(neocortex.answer(features), context), batch)
         return label + 0.5 * self.strength * (features - old).square().sum(2)
 
 
-class Binary(Taught):
+class BinaryDistillation(TeacherObjective):
     """A yes or no from each output (iCaRL): of classes met before this context as yesterday's cortex would say it, of
     the others as the label says.
 
@@ -156,7 +158,7 @@ class Binary(Taught):
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL.
 
-    >>> Binary().temperature
+    >>> BinaryDistillation().temperature
     2.0
     """
 
@@ -164,26 +166,26 @@ class Binary(Taught):
         super().__init__()
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("objective", "is for classes, and in regression there are none", "use Label")
+            raise ConfigError("objective", "is for classes, and in regression there are none", "use Label")
         self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
         self.known = self.met.clone()
-        return super().begin(spec)
+        return super().setup(spec)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         super().context_end(view, clock, who)
         self.known = updated(who, self.met, self.known)
 
-    def moved(self, batch: Batch, active: np.ndarray) -> None:
+    def after_step(self, batch: Batch, active: np.ndarray) -> None:
         there = batch.present() & torch.from_numpy(active).to(batch.y.device)[:, None] & (batch.y >= 0)
         new = torch.zeros(*self.met.shape, device=batch.y.device)
         self.met = self.met | (new.scatter_add(1, batch.y.clamp(min=0), there.float()) > 0)
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         return self._rows(scores, self._truth(scores, batch), batch)
 
-    def taught(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+    def teacher_loss(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         scores = neocortex.scores(batch.x, context)
         with torch.no_grad():
             old = (neocortex.scores(batch.x, context, self.teacher) / self.temperature).sigmoid()

@@ -12,7 +12,7 @@ from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
-from cls_sim.core.errors import Refused, choice, whole
+from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec, State, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -24,8 +24,8 @@ class Imm(Wrap, Consolidation):
         mean: θ = Σ_k θ_k / K        mode: θ = Σ_k F_k θ_k / Σ_k F_k
 
     The merged weights answer from the end of a context on; the next context goes on from the ones learnt last, unmerged
-    (weight transfer).  L2 transfer is a `Pull(importance=Alike(), keep=online)` inside the rule.  A context that comes
-    again counts again in the mean.
+    (weight transfer).  L2 transfer is a `QuadraticPenalty(importance=UniformImportance(), keep=online)` inside the
+    rule.  A context that comes again counts again in the mean.
 
     consolidation  the rule within
     merge          mean or mode
@@ -47,7 +47,7 @@ class Imm(Wrap, Consolidation):
         self.importance = Fisher() if importance is None else importance
 
     def _fresh(self, spec: Spec) -> None:
-        self.begin_inside("importance", spec)
+        self.setup_inside("importance", spec)
         zeros = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.precision, self.merged = zeros, {name: z.clone() for name, z in zeros.items()}
         self.own = {name: z.clone() for name, z in zeros.items()}
@@ -131,7 +131,9 @@ class FromScratch(Wrap, Consolidation):
 
     def _settle(self, spec: Spec) -> None:
         if not spec.ends:
-            raise Refused("", "begins again where contexts end, and is not told", "give a world that tells (told=true)")
+            raise ConfigError(
+                "", "begins again where contexts end, and is not told", "give a world that tells (told=true)"
+            )
         self.spec = spec
 
     def _fresh(self, spec: Spec) -> None:
@@ -155,7 +157,7 @@ class FromScratch(Wrap, Consolidation):
     def _forget(self, who: np.ndarray) -> None:
         """The rule within is as at birth for the subjects in `who`, and as it was for the others."""
         before = self.consolidation.state()
-        self.begin_inside("consolidation", self.spec)
+        self.setup_inside("consolidation", self.spec)
         if not who.all():
             self.consolidation.load(_mixed(who, self.consolidation.state(), before))
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core import contract
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 
 Told = dict[str, tuple[Spec, Spec]]  # kind of part → the spec that its part has heard, and the one that it announced
@@ -47,11 +47,11 @@ def branched(
 
     A change is a part, which begins fresh, or a function part → part (a wrap).  A part that hears another spec than it
     has heard so far makes its tables again, and keeps its state bit for bit, as in a life that goes on from a
-    checkpoint.  Raises Refused where the spec differs in what holds for life, or a state no longer fits it.
+    checkpoint.  Raises ConfigError where the spec differs in what holds for life, or a state no longer fits it.
     """
     for kind in changes:
         if kind not in parts:
-            raise Refused(kind, "is no part of a life", f"change one of {', '.join(parts)}")
+            raise ConfigError(kind, "is no part of a life", f"change one of {', '.join(parts)}")
     copies: dict[str, Part] = {}
     again: Told = {}
     spec = next(iter(told.values()))[0]
@@ -80,7 +80,7 @@ def hear(listeners: Mapping[str, Any], spec: Spec, *, again: bool = False) -> No
     for key, one in listeners.items():
         if isinstance(one, Part):
             with under(key):
-                rehear(one, spec) if again else one.begin(spec)
+                rehear(one, spec) if again else one.setup(spec)
 
 
 def rehear(part: Part, spec: Spec) -> Spec:
@@ -89,13 +89,13 @@ def rehear(part: Part, spec: Spec) -> Spec:
     Its tables are made again, its state stays.
     """
     state = copy.deepcopy(part).state()
-    said = part.begin(spec)
+    said = part.setup(spec)
     try:
         part.load(state)
-    except Refused as refused:
+    except ConfigError as refused:
         reason = f"does not fit what other parts announce in this branch ({refused.key.partition('.')[2]} "
         remedy = "change only what leaves its sizes as they are, or live this arm from birth"
-        raise Refused("", reason + f"{refused.reason})", remedy) from None
+        raise ConfigError("", reason + f"{refused.reason})", remedy) from None
     return said
 
 
@@ -109,7 +109,7 @@ def under(key: str) -> Iterator[None]:
     """What is refused within is told under this key."""
     try:
         yield
-    except Refused as refused:
+    except ConfigError as refused:
         raise refused.under(key) from None
 
 
@@ -120,7 +120,7 @@ def _holds(before: Spec, now: Spec) -> None:
         if not _equal(old, new):
             reason = f"announces {name}={_shown(new)} in a life of {name}={_shown(old)}, but {why}"
             remedy = f"keep {name} as it is (here {_shown(old)}), or live this arm from birth"
-            raise Refused("", reason, remedy)
+            raise ConfigError("", reason, remedy)
 
 
 def _shown(value: Any) -> str:

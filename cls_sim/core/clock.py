@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim.core.arrays import Flags, Numbers
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Clock:
 
     def load(self, tree: Mapping[str, Any]) -> None:
         if any((tree[name] < 0).any() for name in ("experience", "replay", "night", "tick")):
-            raise Refused("clock", "has counted below 0", "use another checkpoint")
+            raise ConfigError("clock", "has counted below 0", "use another checkpoint")
         for name in ("experience", "replay", "night", "asleep"):
             setattr(self, name, np.array(tree[name]))
         self.tick = int(tree["tick"])

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 
-END = "end it with: return super().begin(spec)"
+END = "end it with: return super().setup(spec)"
 AXES = "the first axis is the subject's, the second the row's"
 ROWS = 2  # rows of a question that is asked to see the shape of the answer
 SLACK = 1e-3  # how far beyond its range a number may lie by rounding
@@ -37,18 +37,18 @@ def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
     remedy = remedy or f"give a {name}"
     if inspect.isclass(value):
         remedy = f"make one: {value.__name__}(...)" if issubclass(value, kind) else remedy
-        raise Refused(key, f"{value.__name__} is a class, not a {name}", remedy)
+        raise ConfigError(key, f"{value.__name__} is a class, not a {name}", remedy)
     if isinstance(value, nn.Module):
-        raise Refused(key, f"a network ({type(value).__name__}) is no {name}", "wrap it: Module(module=...)")
+        raise ConfigError(key, f"a network ({type(value).__name__}) is no {name}", "wrap it: Module(module=...)")
     if value is None:
-        raise Refused(key, "is None", "give NoHippocampus()" if name == "Hippocampus" else remedy)
-    raise Refused(key, f"{value!r} is no {name}", remedy)
+        raise ConfigError(key, "is None", "give NoHippocampus()" if name == "Hippocampus" else remedy)
+    raise ConfigError(key, f"{value!r} is no {name}", remedy)
 
 
 def changed(key: str, change: Any, part: Part, kind: type[Part]) -> Part:
     """What a function part → part (a wrap, say) makes of a part."""
     if not callable(change):
-        raise Refused(key, f"{change!r} is no part", f"give a {kind.__name__}, or a function part → part")
+        raise ConfigError(key, f"{change!r} is no part", f"give a {kind.__name__}, or a function part → part")
     return of_kind(key, change(part), kind)
 
 
@@ -60,7 +60,7 @@ def device_of(device: Any) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         name = str(device).split(":")[0]
         reason = "this machine has no CUDA device" if name == "cuda" else f"{device!r} cannot be used"
-        raise Refused("device", reason, "give device=cpu") from error
+        raise ConfigError("device", reason, "give device=cpu") from error
     return found
 
 
@@ -68,7 +68,7 @@ def probes_of(probes: Any, kind: type[Part]) -> dict[str, Any]:
     """Probes, or functions life → [s], by name."""
     if probes is not None and not isinstance(probes, Mapping):
         reason = f"is a {type(probes).__name__}, and each probe needs a name"
-        raise Refused("probes", reason, 'write {"accuracy": Accuracy()}')
+        raise ConfigError("probes", reason, 'write {"accuracy": Accuracy()}')
     for name, probe in (probes or {}).items():
         if inspect.isclass(probe) or not callable(probe):
             of_kind(f"probes.{name}", probe, kind, "give a Probe, or a function of the life")
@@ -79,14 +79,14 @@ def begun(key: str, part: Part, spec: Spec) -> Spec:
     """Begin a part; what it announces."""
     name = type(part).__name__
     try:
-        announced: Any = part.begin(spec)
-    except Refused as refused:
+        announced: Any = part.setup(spec)
+    except ConfigError as refused:
         raise refused.under(key) from None
     if not isinstance(announced, Spec):
         reason = f"{name} returns {type(announced).__name__}, expected the Spec"
-        raise Refused(f"{key}.begin", reason, END)
+        raise ConfigError(f"{key}.begin", reason, END)
     if key == "hippocampus" and not hasattr(part, "spec"):
-        raise Refused(f"{key}.begin", f"{name} does not call super().begin(spec)", END)
+        raise ConfigError(f"{key}.begin", f"{name} does not call super().setup(spec)", END)
     if key == "neocortex":
         _cortex(announced, part)
     return announced
@@ -96,13 +96,13 @@ def _cortex(spec: Spec, part: Any) -> None:
     weights, s = getattr(part, "weights", None), spec.subjects
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) and w.is_leaf for w in weights.values()):
         reason = f"{type(part).__name__} has no weights, a dict of leaf tensors [{s}, ...] by name"
-        raise Refused("neocortex.weights", reason, "make them in begin")
+        raise ConfigError("neocortex.weights", reason, "make them in begin")
     if not spec.features or {n: tuple(w.shape) for n, w in weights.items()} != dict(spec.weights):
         reason = f"{type(part).__name__} does not announce its features and the shapes of its weights"
         remedy = "return replace(spec, features=..., weights={name: tuple(w.shape) ...})"
-        raise Refused("neocortex.begin", reason, remedy)
+        raise ConfigError("neocortex.begin", reason, remedy)
     x, context = torch.zeros(s, ROWS, *spec.inputs, device=spec.device), None
-    if spec.context_told or spec.routed:
+    if spec.task_id_known or spec.routed:
         context = torch.zeros(s, ROWS, dtype=torch.int64, device=spec.device)
     with torch.no_grad():
         features = _asked("neocortex.features", x, lambda: part.features(x, context))
@@ -138,56 +138,58 @@ class Contract:
         try:
             value = torch.as_tensor(given)
         except (TypeError, ValueError, RuntimeError):
-            raise Refused(key, f"reads {given!r}", "let it read a tensor [s]") from None
+            raise ConfigError(key, f"reads {given!r}", "let it read a tensor [s]") from None
         if key not in self.kept:
             s = self.spec.subjects
             if value.requires_grad:
-                raise Refused(key, "reads a tensor with a gradient", "detach it, or compute it under torch.no_grad()")
+                raise ConfigError(
+                    key, "reads a tensor with a gradient", "detach it, or compute it under torch.no_grad()"
+                )
             if value.dim() not in (1, 2) or len(value) != s or value.is_complex():
                 found = f"reads a tensor {list(value.shape)}, expected [{s}] or [{s}, k]"
-                raise Refused(key, found, "let it read a number, or several, for each subject")
+                raise ConfigError(key, found, "let it read a number, or several, for each subject")
             self.kept.add(key)
         return value
 
     def without(self, rooms: Any) -> Contract:
-        """A contract that looks anew at what the parts in these rooms give."""
+        """A contract that looks anew at what the parts in these kinds of part give."""
         return Contract(self.spec, frozenset(key for key in self.kept if key.split(".")[0] not in {*rooms, "awake"}))
 
 
 def _asked(key: str, x: Tensor, ask: Callable[[], Any]) -> Any:
     try:
         return ask()
-    except Refused:
+    except ConfigError:
         raise
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError, KeyError) as error:
         said = " ".join(str(error).split())[:200]
-        raise Refused(key, f"fails on {list(x.shape)} ({said})", AXES) from error
+        raise ConfigError(key, f"fails on {list(x.shape)} ({said})", AXES) from error
 
 
 def _tensor(key: str, given: Any, shape: tuple[int | None, ...], kinds: tuple[torch.dtype, ...]) -> None:
     """Refuse what is no tensor of this shape (None: of any size) and type."""
     wanted = str(["b" if n is None else n for n in shape]).replace("'", "")
     if not isinstance(given, Tensor):
-        raise Refused(key, f"is a {type(given).__name__}, expected a tensor {wanted}", AXES)
+        raise ConfigError(key, f"is a {type(given).__name__}, expected a tensor {wanted}", AXES)
     if given.dim() != len(shape) or any(n not in (None, m) for n, m in zip(shape, given.shape, strict=True)):
-        raise Refused(key, f"is of shape {list(given.shape)}, expected {wanted}", AXES)
+        raise ConfigError(key, f"is of shape {list(given.shape)}, expected {wanted}", AXES)
     if given.dtype not in kinds:
-        raise Refused(key, f"is of {given.dtype}, expected {kinds[-1]}", "convert it")
+        raise ConfigError(key, f"is of {given.dtype}, expected {kinds[-1]}", "convert it")
 
 
 def _within(key: str, given: Tensor, low: float, high: float) -> None:
     if given.numel() and not (float(given.min()) >= low - SLACK and float(given.max()) <= high + SLACK):
         found = f"is from {float(given.min()):g} to {float(given.max()):g}, expected {low:g} to {high:g}"
-        raise Refused(key, found, "keep it within")
+        raise ConfigError(key, found, "keep it within")
 
 
 def _rate(spec: Spec, key: str, given: Any) -> None:
     rate = np.asarray(given)
     if not isinstance(given, np.ndarray) or rate.shape != (spec.subjects,) or rate.dtype.kind != "f":
         found = f"is {type(given).__name__} {list(rate.shape)}, expected a float array [{spec.subjects}]"
-        raise Refused(key, found, "give each subject's rate")
+        raise ConfigError(key, found, "give each subject's rate")
     if not (np.isfinite(rate) & (rate >= 0)).all():
-        raise Refused(key, f"gives {rate.min():g}, expected finite numbers from 0", "a rate below 0 would unlearn")
+        raise ConfigError(key, f"gives {rate.min():g}, expected finite numbers from 0", "a rate below 0 would unlearn")
 
 
 def _asleep(spec: Spec, key: str, given: Any) -> None:
@@ -196,12 +198,12 @@ def _asleep(spec: Spec, key: str, given: Any) -> None:
         found = (
             f"is {type(given).__name__} {asleep.dtype} {list(asleep.shape)}, expected a bool array [{spec.subjects}]"
         )
-        raise Refused(key, found, "say of each subject whether it sleeps")
+        raise ConfigError(key, found, "say of each subject whether it sleeps")
 
 
 def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
     if not isinstance(batch, Batch):
-        raise Refused(key, f"gives a {type(batch).__name__}, expected a Batch", "make one: Batch.lived(x, y)")
+        raise ConfigError(key, f"gives a {type(batch).__name__}, expected a Batch", "make one: Batch.lived(x, y)")
     s = spec.subjects
     _tensor(f"{key}.x", batch.x, (s, rows, *spec.inputs), FLOAT)
     shape = (s, batch.x.shape[1])
@@ -217,7 +219,7 @@ def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
         there = batch.y if batch.weight is None else torch.where(batch.weight > 0, batch.y, -1)
         if bool(((there < -1) | (there >= spec.outputs)).any()):
             found = f"has labels from {int(there.min())} to {int(there.max())}, expected -1 to {spec.outputs - 1}"
-            raise Refused(f"{key}.y", found, "-1 is unknown")
+            raise ConfigError(f"{key}.y", found, "-1 is unknown")
     for name in ("context", "born", "item", "source"):
         _tensor(f"{key}.{name}", getattr(batch, name), shape, WHOLE)
     if batch.scores is not None:
@@ -232,7 +234,9 @@ def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> 
     alive, slot = hippocampus.traces().alive, batch.slot.long()
     n = alive.shape[1]
     if bool(((slot < -1) | (slot >= n)).any()):
-        raise Refused(f"{key}.slot", f"names slots up to {int(slot.max())}, there are {n}", f"draw from 0 to {n - 1}")
+        raise ConfigError(
+            f"{key}.slot", f"names slots up to {int(slot.max())}, there are {n}", f"draw from 0 to {n - 1}"
+        )
     dead = (slot >= 0) & ~alive.gather(1, slot.clamp(min=0))
     held, wrong = alive.any(1), (dead & batch.present()).any(1)
     if _foreign(policy) and bool(held.any()) and bool(dead[held].all()):  # ours may have nothing to choose among
@@ -240,7 +244,7 @@ def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> 
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])
         found = f"gives subject {i} rows of empty slots; {int(alive[i].sum())} of its {n} slots hold a trace"
-        raise Refused(f"{key}.slot", found, "draw among hippocampus.traces().alive, or give slot=None for no rows")
+        raise ConfigError(f"{key}.slot", found, "draw among hippocampus.traces().alive, or give slot=None for no rows")
 
 
 def _foreign(part: Part) -> bool:
@@ -263,9 +267,9 @@ def _awake(spec: Spec, key: str, life: Any, lived: Batch) -> None:
         _batch(spec, "hippocampus.fetch", _asked("hippocampus.fetch", slot, lambda: memory.fetch(slot)), 1)
     recall = _asked("hippocampus.recall", x, lambda: memory.recall(x))
     told: dict[str, Any] = {"x": (tuple(x.shape), FLOAT), "match": ((s, rows), FLOAT), "slot": ((s, rows), WHOLE)}
-    _fields("hippocampus.recall", recall, told | ({"scores": ((s, rows, o), FLOAT)} if spec.names else {}))
+    _fields("hippocampus.recall", recall, told | ({"scores": ((s, rows, o), FLOAT)} if spec.recall_answers else {}))
     _within("hippocampus.recall.match", recall.match, 0.0, 1.0)
-    context = life.told(lived)
+    context = life.known_contexts(lived)
     where = None if context is None else context[:, :ROWS]
     answer = _asked("readout.answer", x, lambda: life.readout.answer(x, where, memory, life.neocortex))
     _fields("readout.answer", answer, {"scores": ((s, rows, o), FLOAT), "source": ((s, rows), (*WHOLE, torch.int64))})
@@ -279,7 +283,7 @@ def _fields(key: str, given: Any, wanted: Mapping[str, Any]) -> None:
     for name, (shape, kinds) in wanted.items():
         if not hasattr(given, name):
             named = key.split(".")[1].capitalize()
-            raise Refused(key, f"gives a {type(given).__name__} without {name}", f"give a {named}")
+            raise ConfigError(key, f"gives a {type(given).__name__} without {name}", f"give a {named}")
         _tensor(f"{key}.{name}", getattr(given, name), shape, kinds)
 
 

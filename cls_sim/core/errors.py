@@ -6,37 +6,43 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
+from cls_sim.core import renamed
+
 LARGEST = 2**31 - 1  # the largest size or count that a setting may have, if nothing else is said
 
 
-class Refused(ValueError):
+class ConfigError(ValueError):
     """Bad input: one line, exit code 2.  `key` is a config key or a path.
 
-    >>> print(Refused("hippocampus.capacity", "is -3", "give a whole number from 1"))
+    >>> print(ConfigError("hippocampus.capacity", "is -3", "give a whole number from 1"))
     hippocampus.capacity: is -3; give a whole number from 1
     """
 
     exit_code = 2
 
     def __init__(self, key: str, reason: str, remedy: str):
+        if (new := renamed.now(key)) is not None:
+            reason, remedy = f"was renamed in {renamed.VERSION}", f"write {new}"
         super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy, 4000)}")
         self.key, self.reason, self.remedy = key, reason, remedy
 
-    def __reduce__(self) -> tuple[type[Refused], tuple[str, str, str]]:  # so that it can come home from another process
+    def __reduce__(
+        self,
+    ) -> tuple[type[ConfigError], tuple[str, str, str]]:  # so that it can come home from another process
         return type(self), (self.key, self.reason, self.remedy)
 
-    def under(self, prefix: str) -> Refused:
+    def under(self, prefix: str) -> ConfigError:
         """The same refusal, its key told from further up: `capacity` becomes `hippocampus.capacity`."""
         return type(self)(f"{prefix}.{self.key}" if self.key else prefix, self.reason, self.remedy)
 
 
-class Broken(Refused):
+class StorageError(ConfigError):
     """Input or output failed (disk full, read-only, quota): exit code 3."""
 
     exit_code = 3
 
 
-class Diverged(Refused):
+class Diverged(ConfigError):
     """A number is no longer finite: exit code 4."""
 
     exit_code = 4
@@ -57,10 +63,10 @@ def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
     """
     span = f"from {low}" if high is None else f"from {low} to {high}"
     if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise Refused(key, f"{value!r} is not a whole number", f"give a whole number {span}")
+        raise ConfigError(key, f"{value!r} is not a whole number", f"give a whole number {span}")
     number = value.__index__()
     if number < low or number > (LARGEST if high is None else high):
-        raise Refused(key, f"{number} is out of range", f"give a whole number {span}")
+        raise ConfigError(key, f"{number} is out of range", f"give a whole number {span}")
     return number
 
 
@@ -78,13 +84,13 @@ def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *
         or not hasattr(value, "__float__")
         or getattr(value, "shape", ()) not in ((), None)
     ):
-        raise Refused(key, f"{value!r} is not a number", f"give {span}")
+        raise ConfigError(key, f"{value!r} is not a number", f"give {span}")
     try:
         number = float(value)
     except OverflowError:  # an int beyond all floats
         number = math.inf
     if not math.isfinite(number) or number < low or number > high or (open_low and number == low):
-        raise Refused(key, f"{number} is out of range", f"give {span}")
+        raise ConfigError(key, f"{number} is out of range", f"give {span}")
     return number
 
 
@@ -100,7 +106,7 @@ def reals(
         value = value.tolist()
     if _several(value):
         if not len(value):
-            raise Refused(key, "is an empty list", "give one number, or one for each subject")
+            raise ConfigError(key, "is an empty list", "give one number, or one for each subject")
         return [real(f"{key}[{i}]", v, low, high, open_low=open_low) for i, v in enumerate(value)]
     return real(key, value, low, high, open_low=open_low)
 
@@ -117,14 +123,14 @@ def choice(key: str, value: Any, allowed: Iterable[str]) -> str:
     """
     words = list(allowed)
     if not isinstance(value, str) or value not in words:
-        raise Refused(key, f"{value!r} is none of {', '.join(words)}", suggest(str(value), words))
+        raise ConfigError(key, f"{value!r} is none of {', '.join(words)}", suggest(str(value), words))
     return value
 
 
 def flag(key: str, value: Any) -> bool:
     """`value`, if it is True or False."""
     if not isinstance(value, bool):
-        raise Refused(key, f"{value!r} is neither true nor false", "give true or false")
+        raise ConfigError(key, f"{value!r} is neither true nor false", "give true or false")
     return value
 
 
@@ -137,5 +143,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     import difflib
 
     known = sorted(known)
+    if (new := renamed.word(word)) in known:
+        return f"write {new} (renamed in {renamed.VERSION})"
     near = difflib.get_close_matches(word, known, 1, 0.6)
     return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}" if known else "remove it"

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from cls_sim.core.arrays import Counts, Flags, Numbers
-from cls_sim.core.optimisers import Rule
+from cls_sim.core.optimizers import Optimizer
 from cls_sim.core.part import Part
 from cls_sim.core.trees import held
 
@@ -51,7 +51,7 @@ def extra_bytes(parts: Iterable[Part], weights: Mapping[str, Tensor], subjects: 
 
     That is every tensor and array of their state: penalties and importances, stored weights, teachers, averages,
     masks, inner variables of synapses, prototypes.  Each counts once, whoever else holds it.  What is drawn from the
-    seed or made again by `begin` (fixed wiring, gates, tables) is no state, and free; so is what an optimiser
+    seed or made again by `setup` (fixed wiring, gates, tables) is no state, and free; so is what an optimiser
     remembers, which every learner has.
 
     weights   those of the cortex, counted as parameters
@@ -65,7 +65,7 @@ def extra_bytes(parts: Iterable[Part], weights: Mapping[str, Tensor], subjects: 
     """
     seen = {id(weight) for weight in weights.values()}
     total = 0
-    for leaf in (leaf for part in parts for leaf in held(part, without=Rule)):
+    for leaf in (leaf for part in parts for leaf in held(part, without=Optimizer)):
         if id(leaf) not in seen:
             seen.add(id(leaf))
             total += leaf.nbytes // subjects if leaf.shape[:1] == (subjects,) else leaf.nbytes

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core import renamed
 from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.trees import State, agree, collected, copied, restored
 
-__all__ = ["Part", "Spec", "State", "View", "agree", "held_out", "per_subject", "placed", "told"]
+__all__ = ["Part", "Spec", "State", "View", "agree", "fill_contexts", "held_out", "known_contexts", "per_subject"]
 
 
 @dataclass(frozen=True)
 class Spec:
-    """The sizes of a cohort, told once to every part by `begin`.
+    """The sizes of a cohort, told once to every part by `setup`.
 
     The world adds what it sends (from `inputs` to `quantum`), the cortex what it is made of (`features`,
     `weights`), the rhythm the length of its day.
@@ -35,14 +37,14 @@ class Spec:
     regression: bool = False  # targets are numbers, not labels
     batch: int = 1  # rows of one experience
     contexts: int = 1
-    known: Counts | None = None  # rows of data there are to learn from in the stretch of each context, [s, k]
+    context_sizes: Counts | None = None  # rows of data there are to learn from in the stretch of each context, [s, k]
     items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
     ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
     visits: tuple[int, ...] = ()  # the context of each of the stretches that end there; empty: 0, 1, 2, …
-    context_told: bool = False  # the context is told at learning and at exams (task-incremental)
+    task_id_known: bool = False  # the context is told at learning and at exams (task-incremental)
     heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
-    weighed: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
+    input_weights: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
     per_day: int = 1  # experiences a day
     due: Callable[[Counts], Counts] | None = None  # replay steps owed to experiences [s], where they are counted
     features: int = 0  # width of the cortex' last hidden layer
@@ -51,13 +53,21 @@ class Spec:
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
     held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
     averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
-    names: bool = True  # what the hippocampus recalls comes with an answer
-    dreams: tuple[str, ...] = ()  # the rooms whose tenants can dream: neocortex, hippocampus
-    among: tuple[int, int] | None = None  # of a larger cohort: the place of the first here, and how many there are
+    recall_answers: bool = True  # what the hippocampus recalls comes with an answer
+    dreams: tuple[str, ...] = ()  # the kinds of part that can dream: neocortex, hippocampus
+    cohort: tuple[int, int] | None = None  # of a larger cohort: the place of the first here, and how many there are
 
     @property
     def subjects(self) -> int:
         return len(self.seeds)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in renamed.FIELDS["Spec"]:
+                new = renamed.FIELDS["Spec"][name]
+                raise AttributeError(f"Spec.{name} was renamed in {renamed.VERSION}; write Spec.{new}")
+            raise AttributeError(f"Spec has no attribute {name!r}")
 
 
 def stretches(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
@@ -83,15 +93,15 @@ def ended(spec: Spec, clock: Clock) -> np.ndarray:
     return np.searchsorted(np.asarray(spec.ends, np.int64), clock.experience, side="right") - 1
 
 
-def told(spec: Spec, batch: Batch) -> Tensor | None:
+def known_contexts(spec: Spec, batch: Batch) -> Tensor | None:
     """The contexts [s, b] of a batch by which the cortex learns it: where they are told, or where it answers by them
     and is told their ends (so that it can count them)."""
-    return batch.context if spec.context_told or (spec.routed and spec.ends) else None
+    return batch.context if spec.task_id_known or (spec.routed and spec.ends) else None
 
 
-def placed(spec: Spec, batch: Batch) -> Batch:
+def fill_contexts(spec: Spec, batch: Batch) -> Batch:
     """A batch whose rows of unknown context are, where contexts are told, of the first whose head has their label."""
-    if not spec.context_told or spec.heads is None:
+    if not spec.task_id_known or spec.heads is None:
         return batch
     context = spec.heads.int().argmax(1).gather(1, batch.y)
     return batch.with_(context=torch.where(batch.context < 0, context, batch.context))
@@ -111,37 +121,48 @@ class _Whole(metaclass=ABCMeta):  # noqa: B024
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         if missing := sorted(cls.__abstractmethods__):
-            raise Refused(cls.__name__, f"has no method {', '.join(missing)}", "make a class that defines them")
+            raise ConfigError(cls.__name__, f"has no method {', '.join(missing)}", "make a class that defines them")
         return super().__new__(cls)
 
 
 class Part(_Whole):
-    """A part takes keyword-only numbers, is sized by `begin`, and keeps its state in tensor attributes.
+    """A part takes keyword-only numbers, is sized by `setup`, and keeps its state in tensor attributes.
 
     Every attribute that is a tensor, an array, a part, or a dict or list of these is state, saved and restored
-    by name, except those named in `derived`, which `begin` can make again (data, draws, tables).
+    by name, except those named in `derived`, which `setup` can make again (data, draws, tables).
     """
 
     derived: ClassVar[frozenset[str]] = frozenset()
 
+    def __init_subclass__(cls, **others: Any) -> None:
+        """Refuse the methods and settings of version 0.1 by their new names (see docs/glossary.md)."""
+        super().__init_subclass__(**others)
+        for base in cls.__mro__[1:]:
+            for old, new in renamed.METHODS.get(base.__name__, {}).items():
+                if old in vars(cls):
+                    raise _was_renamed(f"{cls.__name__}.{old}", new)
+        old_names = renamed.SETTINGS.get(cls.__name__, {}) if cls.__module__.startswith("cls_sim.") else {}
+        if old_names and "__init__" in vars(cls):
+            cls.__init__ = _without(old_names, cls.__init__)
+
     def __init__(self) -> None:
         """A part without settings."""
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         """Take your sizes; return the spec, richer if others need to know yours."""
         return spec
 
-    def begin_inside(self, name: str, spec: Spec) -> Spec:
+    def setup_inside(self, name: str, spec: Spec) -> Spec:
         """Begin the part that this attribute holds; what it refuses is told under its name."""
         try:
-            return getattr(self, name).begin(spec)
-        except Refused as refused:
+            return getattr(self, name).setup(spec)
+        except ConfigError as refused:
             raise refused.under(name) from None
 
-    def join(self, spec: Spec, clock: Clock) -> None:
+    def attach(self, spec: Spec, clock: Clock) -> None:
         """Come into a life, at birth or (a wrap) in the middle: its sizes, and its clock, to be read and never set."""
         for _, part in self.parts():
-            part.join(spec, clock)
+            part.attach(spec, clock)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         """The context of the subjects in `who` (bool [s]) has just ended; nothing of the others may change.
@@ -190,13 +211,13 @@ def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:
 
     >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()
     [3.0, 3.0]
-    >>> per_subject("tau_days", [1.0, 2.0, 3.0], Spec(seeds=(8, 9), among=(1, 3))).tolist()
+    >>> per_subject("tau_days", [1.0, 2.0, 3.0], Spec(seeds=(8, 9), cohort=(1, 3))).tolist()
     [2.0, 3.0]
     """
     numbers = np.asarray(value, np.float64)
-    first, cohort = spec.among or (0, spec.subjects)
+    first, cohort = spec.cohort or (0, spec.subjects)
     if numbers.ndim and numbers.shape != (cohort,):
-        raise Refused(key, f"has {numbers.size} numbers for {cohort} subjects", "give one, or one a subject")
+        raise ConfigError(key, f"has {numbers.size} numbers for {cohort} subjects", "give one, or one a subject")
     return np.broadcast_to(numbers, (cohort,))[first : first + spec.subjects].copy()
 
 
@@ -227,3 +248,19 @@ class View:
     latest: Callable[[], Batch] | None = None
     stored: Callable[[], Batch] | None = None
     ended: Callable[[], np.ndarray] | None = None
+
+
+def _was_renamed(old: str, new: str) -> ConfigError:
+    return ConfigError(old, f"was renamed in {renamed.VERSION}", f"write {new}")
+
+
+def _without(old_names: Mapping[str, str], init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that refuses settings by their old names."""
+
+    @functools.wraps(init)
+    def made(self: Any, *parts: Any, **settings: Any) -> None:
+        for old in settings.keys() & old_names.keys():
+            raise _was_renamed(old, old_names[old])
+        init(self, *parts, **settings)
+
+    return made

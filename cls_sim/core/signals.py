@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 CODES = {"SIGTERM": 143, "SIGUSR1": 143, "SIGINT": 130}
 GRACE = 8.0  # seconds to save and leave
-_listening: Ear | None = None
+_listening: SignalHandler | None = None
 
 
 class Interrupted(KeyboardInterrupt):
@@ -40,10 +40,10 @@ class Interrupted(KeyboardInterrupt):
         return f"stopped by {self.name}" + (f"; go on with {way}" if self.folder else "")
 
 
-class Ear:
+class SignalHandler:
     """Hears signals; `check` raises Interrupted once there was one.  Call it wherever a life can stop.
 
-    >>> Ear().check()
+    >>> SignalHandler().check()
     """
 
     def __init__(self, *, leaves: bool = True):
@@ -121,24 +121,24 @@ def unmasked() -> Generator[None]:
 
 
 @contextmanager
-def heeded(*names: str, leaves: bool = True) -> Generator[Ear]:
+def handle_signals(*names: str, leaves: bool = True) -> Generator[SignalHandler]:
     """Listen to these signals (all of CODES, if none is named) instead of dying of them; then all is as it was.
 
     Within another, it is the other.  A signal that is ignored stays ignored, and a thread that is not the main one
     hears nothing.  With `leaves`, the process leaves where asking is not enough; without (a notebook), a second
     Ctrl-C raises where it strikes.
 
-    >>> with heeded() as ear:
+    >>> with handle_signals() as ear:
     ...     ear.check()
     """
     global _listening
     if threading.current_thread() is not threading.main_thread():
-        yield Ear()
+        yield SignalHandler()
         return
     if _listening is not None:
         yield _listening
         return
-    ear = Ear(leaves=leaves)
+    ear = SignalHandler(leaves=leaves)
     before: dict[int, Any] = {}
     try:
         _listening = ear

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,12 +36,12 @@ def agree(key: str, mine: Any, saved: Any) -> None:
     """Refuse a saved state that is not of the names, types and sizes of mine."""
     if isinstance(mine, Mapping) and isinstance(saved, Mapping):
         if odd := sorted(set(mine) ^ set(saved)):
-            raise Refused(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
+            raise ConfigError(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
         for name, value in mine.items():
             agree(f"{key}.{name}", value, saved[name])
         return
     if _kind(mine) != _kind(saved):
-        raise Refused(key, f"state is {_kind(saved)}, not {_kind(mine)}", "use a checkpoint of the same parts")
+        raise ConfigError(key, f"state is {_kind(saved)}, not {_kind(mine)}", "use a checkpoint of the same parts")
 
 
 def _kind(value: Any) -> str:

@@ -21,7 +21,7 @@ from cls_sim.core.part import Spec
 Weights = dict[str, Tensor]
 
 
-def drawn(spec: Spec, room: str, shapes: dict[str, tuple[int, tuple[int, ...]]]) -> Weights:
+def drawn(spec: Spec, part_kind: str, shapes: dict[str, tuple[int, tuple[int, ...]]]) -> Weights:
     """First weights, leaves [s, …]: name → (fan-in, shape) drawn from U(-r, r), r = 1 / sqrt(fan-in).
 
     >>> drawn(Spec(seeds=(0, 1)), "x", {"weight": (4, (3, 4))})["weight"].shape
@@ -29,7 +29,9 @@ def drawn(spec: Spec, room: str, shapes: dict[str, tuple[int, tuple[int, ...]]])
     """
     made: Weights = {}
     for name, (fan_in, shape) in shapes.items():
-        unit = each(spec.seeds, f"{room}.{name}", partial(np.random.Generator.random, size=shape, dtype=np.float32))
+        unit = each(
+            spec.seeds, f"{part_kind}.{name}", partial(np.random.Generator.random, size=shape, dtype=np.float32)
+        )
         made[name] = ((2 * unit - 1) / math.sqrt(fan_in)).to(spec.device).requires_grad_()
     return made
 

@@ -51,14 +51,14 @@ class Wrap(Part):
         kinds = [base for base in type(self).__mro__ if issubclass(base, Part) and not issubclass(base, Wrap)]
         setattr(self, self.inside, of_kind(self.inside, part, kinds[-2]))  # the last is Part
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = self.begin_inside(self.inside, spec)
+    def setup(self, spec: Spec) -> Spec:
+        spec = self.setup_inside(self.inside, spec)
         self._begun = False
         self._come_in(spec)
         return spec
 
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
+    def attach(self, spec: Spec, clock: Clock) -> None:
+        super().attach(spec, clock)
         self.clock = clock
         self._come_in(spec)
 

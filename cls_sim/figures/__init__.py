@@ -6,20 +6,19 @@ Every function returns a matplotlib Figure (no pyplot, no window, shown by Jupyt
 `traces` is a trace or a dict arm → trace; (days [t], values [t, s] or [t, s, k]) serves as a trace as well.
 """
 
-from cls_sim.figures.beside import beside
 from cls_sim.figures.budget import budget
 from cls_sim.figures.compared import arms, compared, sweep
 from cls_sim.figures.frontier import frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
-from cls_sim.figures.specs import WISHES, draw
+from cls_sim.figures.side_by_side import side_by_side
+from cls_sim.figures.specs import FIGURE_KINDS, draw
 from cls_sim.figures.theory import curves
 
 __all__ = [
+    "FIGURE_KINDS",
     "THIN",
-    "WISHES",
     "arms",
-    "beside",
     "budget",
     "compared",
     "contexts_over_days",
@@ -30,5 +29,6 @@ __all__ = [
     "matrix",
     "over_days",
     "save",
+    "side_by_side",
     "sweep",
 ]

@@ -103,7 +103,7 @@ def _told(count: float) -> str:
     return f"{count / size:g} {unit}"
 
 
-def wish(
+def draw_spec(
     traces: Mapping[str, Any],
     readings: Mapping[str, Mapping[str, Any]],
     families: Mapping[str, Any],

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim import statistics
-from cls_sim.core.errors import Refused, choice
+from cls_sim.core.errors import ConfigError, choice
 from cls_sim.figures.numbers import estimated, finite_places, rows_of, subjects_of
 from cls_sim.figures.page import (
     DOUBLE,
@@ -132,7 +132,7 @@ def sweep(
     for number, (world, given) in enumerate(worlds.items()):
         values = np.asarray(given, np.float64)
         if values.ndim != 2 or len(values) != len(places):
-            raise Refused(world, f"has shape {values.shape} for {len(places)} places", "give [places, subjects]")
+            raise ConfigError(world, f"has shape {values.shape} for {len(places)} places", "give [places, subjects]")
         e, ink = estimated(values), ink_of(number)
         optimum = -1 if best == "none" else int(np.nanargmax(e.mean if best == "max" else -e.mean))
         rows += rows_of(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)

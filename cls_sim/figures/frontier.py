@@ -47,7 +47,7 @@ def frontier(
     return finished(figure, rows)
 
 
-def wish(
+def draw_spec(
     traces: Mapping[str, Any],
     readings: Mapping[str, Mapping[str, Any]],
     families: Mapping[str, Sequence[str]],

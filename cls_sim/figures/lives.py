@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.figures.compared import in_rows
 from cls_sim.figures.numbers import by_arm, estimated, latest, lives_of, overall, rows_of
 from cls_sim.figures.page import (
@@ -103,7 +103,7 @@ def contexts_over_days(
     rows: list[Row] = []
     for panel, (arm, days, values) in zip(panels, lives, strict=False):
         if values.ndim != 3:
-            raise Refused(reading, "is no reading by context", "name one that gives [s, k]")
+            raise ConfigError(reading, "is no reading by context", "name one that gives [s, k]")
         for end in arm.ends:
             panel.axvline(end, color=PALE, lw=0.8, zorder=0)
         for context in range(values.shape[2]):
@@ -143,7 +143,7 @@ def forgetting(
     last: dict[str, np.ndarray] = {}
     for arm, days, values in lives_of(traces, reading, moment):
         if values.ndim != 3:
-            raise Refused(reading, "is no reading by context", "name one that gives [s, k]")
+            raise ConfigError(reading, "is no reading by context", "name one that gives [s, k]")
         if lines is None or arm.name in lines:
             first = overall(values[:, :, :contexts])
             e = estimated(first)

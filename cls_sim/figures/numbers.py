@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim import statistics
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.figures.page import FEW, Row
 
 
@@ -68,7 +68,7 @@ def finite_places(x: np.ndarray, log: bool) -> np.ndarray:
 def subjects_of(arm: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.ndim != 1:
-        raise Refused(arm, f"has shape {array.shape}", "give one number a subject, [s]")
+        raise ConfigError(arm, f"has shape {array.shape}", "give one number a subject, [s]")
     return array
 
 

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.core.errors import Broken
+from cls_sim.core.errors import StorageError
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # an eighth arm has the first colour, dashed
@@ -189,7 +189,7 @@ def _png(figure: Any) -> bytes:
 def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path) -> Path:
     """Write STEM.png (200 dpi), STEM.pdf and STEM.csv (`data`, or what the figure shows); returns the PNG's path.
 
-    The same figure gives the same bytes.  Raises Broken where they cannot be written.
+    The same figure gives the same bytes.  Raises StorageError where they cannot be written.
     """
     stem = Path(stem)
     rows = figure.data() if data is None else list(data)
@@ -204,7 +204,7 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
             writer.writeheader()
             writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
     except OSError as error:
-        raise Broken(
+        raise StorageError(
             str(stem), f"cannot be written ({error.strerror})", "make room or choose another folder"
         ) from error
     return paths["png"]

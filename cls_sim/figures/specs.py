@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.core.errors import Refused, choice
-from cls_sim.figures.beside import wish as draw_beside
-from cls_sim.figures.budget import wish as draw_budget
+from cls_sim.core.errors import ConfigError, choice
+from cls_sim.figures.budget import figure_spec as draw_budget
 from cls_sim.figures.compared import arms, sweep
-from cls_sim.figures.frontier import wish as draw_frontier
+from cls_sim.figures.frontier import figure_spec as draw_frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
+from cls_sim.figures.side_by_side import figure_spec as draw_beside
 from cls_sim.figures.theory import curves
 
 
 def draw(
-    name: str, wish: Mapping[str, Any], traces: Mapping[str, Any], readings: Mapping[str, Mapping[str, Any]]
+    name: str, figure_spec: Mapping[str, Any], traces: Mapping[str, Any], readings: Mapping[str, Mapping[str, Any]]
 ) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
@@ -29,14 +29,18 @@ def draw(
     traces    arm → trace
     readings  arm → name → [s], the last of each
     """
-    settings = dict(wish)
+    settings = dict(figure_spec)
     key = f"figures.{name}"
-    kind = choice(f"{key}.kind", settings.pop("kind", None), WISHES)
+    kind = choice(f"{key}.kind", settings.pop("kind", None), FIGURE_KINDS)
     chosen = [arm for arm in settings.pop("arms", traces) if arm in traces]
     try:
-        figure = WISHES[kind]({arm: traces[arm] for arm in chosen}, readings, **settings) if chosen else empty(name)
+        figure = (
+            FIGURE_KINDS[kind]({arm: traces[arm] for arm in chosen}, readings, **settings) if chosen else empty(name)
+        )
     except (TypeError, KeyError) as error:
-        raise Refused(key, f"cannot be drawn as {kind} ({error})", "see cls_sim.figures for its settings") from error
+        raise ConfigError(
+            key, f"cannot be drawn as {kind} ({error})", "see cls_sim.figures for its settings"
+        ) from error
     return figure, figure.data()
 
 
@@ -239,7 +243,7 @@ def _against_dose(trace: Any, reading: str) -> tuple[np.ndarray, np.ndarray]:
     return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
 
 
-WISHES: dict[str, Callable[..., Any]] = {
+FIGURE_KINDS: dict[str, Callable[..., Any]] = {
     "over_days": lambda traces, _, **settings: over_days(traces, **settings),
     "contexts_over_days": lambda traces, _, **settings: contexts_over_days(traces, **settings),
     "forgetting": lambda traces, _, **settings: forgetting(traces, **settings),

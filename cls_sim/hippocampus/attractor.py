@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.dentate import active, largest
@@ -37,7 +37,9 @@ class Attractor(Ca3):
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:
         if not 0 < winners < units:
-            raise Refused("dentate", "gives no sparse patterns, and an attractor needs them", "choose Winners or Index")
+            raise ConfigError(
+                "dentate", "gives no sparse patterns, and an attractor needs them", "choose Winners or Index"
+            )
 
     def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
         return without((draws < engrams.activity).float(), engrams)

@@ -14,8 +14,8 @@ from torch.nn.functional import cosine_similarity, one_hot
 from cls_sim.core.batch import DREAMED, STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, over, pick
-from cls_sim.core.errors import Refused, choice, real, whole
-from cls_sim.core.optimisers import Adam
+from cls_sim.core.errors import ConfigError, choice, real, whole
+from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, State, View
 from cls_sim.core.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 from cls_sim.hippocampus.base import Recall, nothing
@@ -28,23 +28,25 @@ class Autoencoder(Slotless):
         z = μ(x) + σ(x) ε,   x̂ = down(z),   loss of a row = misfit(x̂, x) + KL(q(z|x) ‖ N(0, 1)) / x-numbers
         loss = (1/k) · (mean over the rows lived) + (1 - 1/k) · (mean over the rows dreamed), after k - 1 renewals
 
-    hidden   widths of the hidden layers, from 1 each; the decoder has the same, in turn
-    latent   numbers z, from 1
-    rate     its own learning rate (Adam), from 0
-    batch    rows that it dreams to itself beside each lived batch, from 1
-    targets  what a dream teaches: hard (the label that the cortex gave it when last renewed) or soft (its scores, too)
-    renew    when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many experiences
+    hidden       widths of the hidden layers, from 1 each; the decoder has the same, in turn
+    latent       numbers z, from 1
+    rate         its own learning rate (Adam), from 0
+    batch        rows that it dreams to itself beside each lived batch, from 1
+    targets      what a dream teaches: hard (the label that the cortex gave it when last renewed) or soft (its
+                 scores, too)
+    renew_every  when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many
+                 experiences
 
     It dreams as it was when last renewed (before that, nothing), and the cortex as it was then names its dreams.  In
     sleep it learns from the stored episodes that a policy replays, not from dreams.  Inputs that are whole multiples
     of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers (squared error).  It recalls
     what its latents keep of a cue, and no label.  Bytes: its weights, now and when last renewed, and the cortex'
-    weights of then.  Refused where ends of contexts are not told and `renew` is null, and in regression.
+    weights of then.  Refused where ends of contexts are not told and `renew_every` is null, and in regression.
 
     Source: Shin, Lee, Kim & Kim 2017, Continual learning with deep generative replay; as in van de Ven et al. 2022.
 
     >>> dreamer = Autoencoder(hidden=[8], latent=3)
-    >>> spec = dreamer.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3, ends=(5,)))
+    >>> spec = dreamer.setup(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3, ends=(5,)))
     >>> spec.dreams, dreamer.stored_bytes().tolist()
     (('hippocampus',), [1272, 1272])
     """
@@ -59,25 +61,25 @@ class Autoencoder(Slotless):
         rate: float = 0.001,
         batch: int = 128,
         targets: str = "hard",
-        renew: int | None = None,
+        renew_every: int | None = None,
     ):
         if isinstance(hidden, (str, int)) or not len(hidden):
-            raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
         self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
         self.latent, self.batch = whole("latent", latent), whole("batch", batch)
         self.rate = real("rate", rate, 0.0)
         self.targets = choice("targets", targets, ("hard", "soft"))
-        self.renew = None if renew is None else whole("renew", renew)
+        self.renew_every = None if renew_every is None else whole("renew_every", renew_every)
         self.rule = Adam()
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused(
+            raise ConfigError(
                 "", "names its dreams by class, and this world asks for numbers", "choose another hippocampus"
             )
-        if self.renew is None and not spec.ends:
+        if self.renew_every is None and not spec.ends:
             reason = "is null, and this world does not tell where contexts end"
-            raise Refused("renew", reason, "give a number of experiences")
+            raise ConfigError("renew_every", reason, "give a number of experiences")
         sizes = (math.prod(spec.inputs), *self.hidden)
         shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
         shapes |= layers("spread", (sizes[-1], self.latent), bias=False)
@@ -85,7 +87,7 @@ class Autoencoder(Slotless):
         self.weights = drawn(spec, "hippocampus", shapes)
         self.before = {name: w.detach().clone() for name, w in self.weights.items()}
         self.namer = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.rule.begin(replace(spec, weights={name: tuple(w.shape) for name, w in self.weights.items()}))
+        self.rule.setup(replace(spec, weights={name: tuple(w.shape) for name, w in self.weights.items()}))
         self.steps = np.zeros(spec.subjects, np.int64)
         self.lived = np.zeros(spec.subjects, np.int64)
         self.renewals = np.zeros(spec.subjects, np.int64)
@@ -93,17 +95,17 @@ class Autoencoder(Slotless):
         self.past = torch.zeros_like(self.met)  # and until it was renewed
         self._draws: dict[str, BatchDraws] = {}
         self._dreamt: tuple[tuple, Tensor] | None = None
-        return super().begin(replace(spec, names=False))
+        return super().setup(replace(spec, recall_answers=False))
 
     # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         active = self._learn(batch, batch.weights(), view, clock, who)
         self.lived = self.lived + active
-        if self.spec.context_told:
+        if self.spec.task_id_known:
             alive = torch.from_numpy(active).to(self.met.device)[:, None] & (batch.weights() > 0)
             self.met = self.met | (one_hot(batch.context, self.spec.contexts).bool() & alive[..., None]).any(1)
-        if self.renew is not None and (due := active & (self.lived % self.renew == 0)).any():
+        if self.renew_every is not None and (due := active & (self.lived % self.renew_every == 0)).any():
             self._renew(due, view)
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
@@ -111,7 +113,7 @@ class Autoencoder(Slotless):
             self._learn(batch, batch.weights() * stored, None, clock, who)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        if self.renew is None:
+        if self.renew_every is None:
             self._renew(who, view)
 
     def _learn(self, batch: Batch, weight: Tensor, view: View | None, clock: Clock, who: Tensor | None) -> np.ndarray:
@@ -163,7 +165,7 @@ class Autoencoder(Slotless):
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         x = self._made(n, clock)
         context = None  # where contexts are told, a dream is of one of the past, and named by its head
-        if self.spec.context_told:
+        if self.spec.task_id_known:
             lot = self._drawn("context", "uniform").at(clock.experience + clock.replay, (n,))
             context = pick(lot, self.past)
         scores = view.neocortex.scores(x, context, weights=self.namer)

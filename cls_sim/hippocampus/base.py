@@ -1,4 +1,4 @@
-"""The room of hippocampi: what stores an episode in one exposure, and recalls it."""
+"""The hippocampi: what stores an episode in one exposure, and recalls it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec, View
 
 
@@ -72,9 +72,9 @@ class Hippocampus(Part):
     """Counts changes of what is stored, so that a policy can keep its plan of a night."""
 
     spec: Spec
-    """What `begin` was told; a wrap put round a hippocampus in mid-life reads it."""
+    """What `setup` was told; a wrap put round a hippocampus in mid-life reads it."""
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         dreams = type(self).dream is not Hippocampus.dream and "hippocampus" not in spec.dreams
         self.spec = replace(spec, dreams=(*spec.dreams, "hippocampus")) if dreams else spec
         return self.spec
@@ -103,16 +103,16 @@ class Hippocampus(Part):
 
         A function of (seed, clock.replay) and of what was learnt.  Who does not write this cannot dream.
         """
-        raise Refused("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
+        raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
 
     def silence(self, slots: Tensor) -> None:
         """A lesion: from now on the traces in these slots (bool [s, n]) can be neither recalled nor replayed."""
         reason = f"{type(self).__name__} has no silence and revive, so that it cannot lose traces one by one"
-        raise Refused("fraction", reason, "define both, or give 1.0")
+        raise ConfigError("fraction", reason, "define both, or give 1.0")
 
     def revive(self, slots: Tensor) -> None:
         """A lesion is over: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
-        raise Refused(
+        raise ConfigError(
             "until", f"{type(self).__name__} has no revive, so that no lesion ends", "define it, or give None"
         )
 
@@ -121,15 +121,15 @@ class Hippocampus(Part):
 
         A larger fraction silences all that a smaller one does.
         """
-        raise Refused("stage", f"{type(self).__name__} has no stage {stage!r}", "lesion the whole: leave stage out")
+        raise ConfigError("stage", f"{type(self).__name__} has no stage {stage!r}", "lesion the whole: leave stage out")
 
     def stages(self, x: Tensor) -> Stages:
         """What each station of the trisynaptic path makes of cues [s, b, …]."""
-        raise Refused("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
+        raise ConfigError("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
 
     def patterns(self, slot: Tensor) -> Tensor:
         """The patterns under which CA3 holds the traces in these slots [s, b]: [s, b, m]."""
-        raise Refused("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
+        raise ConfigError("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
 
     @abstractmethod
     def stored_bytes(self) -> Tensor:

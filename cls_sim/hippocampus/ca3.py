@@ -67,7 +67,7 @@ class Ca3(Part):
     def fit(self, spec: Spec, units: int, winners: int) -> None:
         """Refuse patterns that are not of its kind; take your sizes."""
 
-    def hear(self, cue: Tensor, engrams: Engrams) -> Tensor:
+    def prepare_cue(self, cue: Tensor, engrams: Engrams) -> Tensor:
         """The state that a cue [s, b, m] sets."""
         return cue
 

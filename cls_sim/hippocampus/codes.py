@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Part, Spec
 
 
@@ -25,7 +25,7 @@ class Code(Part):
     kind: torch.dtype
     width: int
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec = spec
         return spec
 
@@ -43,9 +43,9 @@ class Plain(Code):
 
     kind = torch.float32
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.width = int(torch.Size(spec.inputs).numel())
-        return super().begin(spec)
+        return super().setup(spec)
 
     def write(self, x: Tensor) -> Tensor:
         return x
@@ -80,7 +80,7 @@ class Coarse(Code):
     The hippocampus is thought to keep an index of the cortical pattern, not the pattern (Teyler & DiScenna 1986).
 
     >>> code = Coarse(scale=2, bits=1)
-    >>> _ = code.begin(Spec(inputs=(4, 4)))
+    >>> _ = code.setup(Spec(inputs=(4, 4)))
     >>> x = torch.tensor([[1.0, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1], [0, 0, 1, 1]]).view(1, 1, 16)
     >>> code.width, code.write(x).tolist()
     (1, [[[9]]])
@@ -92,19 +92,19 @@ class Coarse(Code):
     def __init__(self, *, scale: int = 2, bits: int = 1):
         self.scale, self.bits = whole("scale", scale), whole("bits", bits, 1, 8)
         if 8 % self.bits:
-            raise Refused("bits", f"{bits} do not fill a byte", "give 1, 2, 4 or 8")
+            raise ConfigError("bits", f"{bits} do not fill a byte", "give 1, 2, 4 or 8")
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         sides = [side for side in spec.inputs if side > 1]
         if len(sides) == 1 and math.isqrt(sides[0]) ** 2 == sides[0]:
             sides = [math.isqrt(sides[0])] * 2  # a square image, its rows end to end
         if len(sides) != 2:
-            raise Refused("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
+            raise ConfigError("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
         self._image = (sides[0], sides[1])
         self._fields = (-(-sides[0] // self.scale), -(-sides[1] // self.scale))
         self.width = -(-self._fields[0] * self._fields[1] * self.bits // 8)
         self._shifts = torch.arange(0, 8, self.bits, device=spec.device)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def write(self, x: Tensor) -> Tensor:
         s, b = x.shape[:2]
@@ -123,7 +123,7 @@ class Coarse(Code):
         return image.view(s, b, -1).clamp_(0, 1)  # interpolation rounds beyond its ends
 
 
-class Grams(Code):
+class NGrams(Code):
     """Which parts an input has, a bit each: read again, each counts what it counts by then.
 
         read(content)_j = content_j w_j(t) / ‖ content · w(t) ‖,    w [s, x] the weights that the world gives at time t
@@ -131,9 +131,9 @@ class Grams(Code):
     A text is kept as the n-grams that it holds (width / 8 bytes), and encoded anew whenever it is remembered.  Refused
     where the world does not weigh its inputs (see world.Texts).
 
-    >>> code = Grams()
-    >>> _ = code.begin(Spec(inputs=(8,), weighed=lambda clock: torch.tensor([[3.0, 4, 1, 1, 1, 1, 1, 1]])))
-    >>> code.join(code.spec, Clock(1, 1))
+    >>> code = NGrams()
+    >>> _ = code.setup(Spec(inputs=(8,), input_weights=lambda clock: torch.tensor([[3.0, 4, 1, 1, 1, 1, 1, 1]])))
+    >>> code.attach(code.spec, Clock(1, 1))
     >>> code.read(code.write(torch.tensor([[[0.7, 0.7, 0, 0, 0, 0, 0, 0]]])))[0, 0, :3].tolist()
     [0.6000000238418579, 0.800000011920929, 0.0]
     """
@@ -141,17 +141,17 @@ class Grams(Code):
     kind = torch.uint8
     derived = Code.derived | {"_bits", "_places", "_clock"}
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         size = int(torch.Size(spec.inputs).numel())
-        if spec.weighed is None or size % 8:
-            raise Refused("code", "is for texts whose parts are weighed, and this world sends none", "give null")
+        if spec.input_weights is None or size % 8:
+            raise ConfigError("code", "is for texts whose parts are weighed, and this world sends none", "give null")
         self.width = size // 8
         self._places = 2 ** torch.arange(8, device=spec.device, dtype=torch.uint8)
         byte = torch.arange(256, device=spec.device)
         self._bits = ((byte[:, None] >> torch.arange(8, device=spec.device)) & 1).float()  # [256, 8]
-        return super().begin(spec)
+        return super().setup(spec)
 
-    def join(self, spec: Spec, clock: Clock) -> None:
+    def attach(self, spec: Spec, clock: Clock) -> None:
         self._clock = clock
 
     def write(self, x: Tensor) -> Tensor:
@@ -159,6 +159,6 @@ class Grams(Code):
         return (held * self._places).sum(3, dtype=torch.uint8)
 
     def read(self, content: Tensor) -> Tensor:
-        assert self.spec.weighed is not None
+        assert self.spec.input_weights is not None
         held = self._bits.index_select(0, content.flatten().int()).view(*content.shape[:2], -1)
-        return normalize(held.mul_(self.spec.weighed(self._clock)[:, None]), dim=2)
+        return normalize(held.mul_(self.spec.input_weights(self._clock)[:, None]), dim=2)

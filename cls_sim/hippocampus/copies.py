@@ -23,25 +23,25 @@ MOST = 24  # copies of one item that are counted, far above any mean in use
 class Copies(Slotless):
     """Items as numbers of copies: learning an item makes Poisson(μ₁) of them, sleep makes cortical copies of copies.
 
-    Over a replay step of τ = 1 / night days each copy is lost with probability 1 - e^(-a₁τ), and makes
+    Over a replay step of τ = 1 / steps_per_night days each copy is lost with probability 1 - e^(-a₁τ), and makes
     Poisson(μ₂ (1 - e^(-a₁τ)) / a₁) cortical copies, which it dreams: one row, x = 1, y = copies made of each item.
     With a Hebbian cortex the weights are then the cortical copies.
 
-    intensity  μ₁, from 0, mean copies of an item when it is learned
-    decline    a₁, above 0, a day
-    transfer   μ₂, from 0, cortical copies a copy and day
-    night      replay steps in which a day passes, from 1
-    spawn      own: each copy makes its own (a branching process); mean: each item gets copies as if it had the mean
-               number of those learned with it, as the Memory Chain Model assumes
-    chance     false: expected numbers instead of draws (two compartments with strengths)
+    intensity        μ₁, from 0, mean copies of an item when it is learned
+    decline          a₁, above 0, a day
+    transfer         μ₂, from 0, cortical copies a copy and day
+    steps_per_night  replay steps in which a day passes, from 1
+    copying          own: each copy makes its own (a branching process); mean: each item gets copies as if it had the
+                     mean number of those learned with it, as the Memory Chain Model assumes
+    stochastic       false: expected numbers instead of draws (two compartments with strengths)
 
     Items are the outputs: where targets are numbers, those that are not 0 (their sign stays with the copies), else
     classes.  It recalls its copies, whatever the cue.  Bytes: a float, a sign and an experience for each item.
 
-    Source: Murre, Chessa & Meeter 2013; with chance=false McClelland, McNaughton & O'Reilly 1995.
+    Source: Murre, Chessa & Meeter 2013; with stochastic=false McClelland, McNaughton & O'Reilly 1995.
 
     >>> memory = Copies(intensity=2.0)
-    >>> spec = memory.begin(Spec(inputs=(1,), outputs=3, regression=True))
+    >>> spec = memory.setup(Spec(inputs=(1,), outputs=3, regression=True))
     >>> spec.dreams, memory.copies.tolist()
     (('hippocampus',), [[0.0, 0.0, 0.0]])
     """
@@ -54,29 +54,32 @@ class Copies(Slotless):
         intensity: float = 2.0,
         decline: float = 0.1,
         transfer: float = 0.03,
-        night: int = 10,
-        spawn: str = "own",
-        chance: bool = True,
+        steps_per_night: int = 10,
+        copying: str = "own",
+        stochastic: bool = True,
     ):
         self.intensity, self.transfer = real("intensity", intensity, 0.0, MOST / 3), real("transfer", transfer, 0.0)
-        self.decline, self.night = real("decline", decline, 0.0, open_low=True), whole("night", night)
-        self.spawn, self.chance = choice("spawn", spawn, ("own", "mean")), flag("chance", chance)
+        self.decline, self.steps_per_night = (
+            real("decline", decline, 0.0, open_low=True),
+            whole("steps_per_night", steps_per_night),
+        )
+        self.copying, self.stochastic = choice("copying", copying, ("own", "mean")), flag("stochastic", stochastic)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         lots = (spec.outputs,)
         purposes = ("learn", "make", "lose")
         self._draws = {p: Draws(spec.seeds, f"copies.{p}", lots, device=spec.device) for p in purposes}
         self.copies = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
         self.sign = torch.zeros_like(self.copies, dtype=torch.int8)
         self.born = torch.full_like(self.copies, -1, dtype=torch.int32)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         new = self._items(batch)
         if who is not None:
             new = new * who[:, None]
         count = torch.full_like(new, self.intensity)
-        if self.chance:
+        if self.stochastic:
             count = poisson(self._draws["learn"].at(clock.experience), count)
         now = torch.from_numpy(clock.experience.astype(np.int32)).to(new.device)[:, None]
         self.copies = torch.where(new != 0, self.copies + count, self.copies)
@@ -85,15 +88,15 @@ class Copies(Slotless):
         self.changed += 1
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        stay = math.exp(-self.decline / self.night)
+        stay = math.exp(-self.decline / self.steps_per_night)
         left = self.copies * stay
-        if self.chance:
+        if self.stochastic:
             left = binomial(self._draws["lose"].at(clock.replay), self.copies, stay)
         self.copies = left if who is None else torch.where(who[:, None], left, self.copies)
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        made = self.transfer * -math.expm1(-self.decline / self.night) / self.decline * self._parents()
-        if self.chance:
+        made = self.transfer * -math.expm1(-self.decline / self.steps_per_night) / self.decline * self._parents()
+        if self.stochastic:
             made = poisson(self._draws["make"].at(clock.replay), made)
         y = (made * self.sign)[:, None].expand(-1, n, -1)
         x = torch.ones(*y.shape[:2], *self.spec.inputs, device=y.device)
@@ -125,7 +128,7 @@ class Copies(Slotless):
     def _parents(self) -> Tensor:
         """How many copies make copies, for each item: float [s, o]."""
         copies = self.copies
-        if self.spawn == "own":
+        if self.copying == "own":
             return copies
         when = (self.born + 1).long()  # those learned in one experience share their mean
         room = torch.zeros(len(copies), int(when.max()) + 1, device=copies.device)

@@ -52,7 +52,7 @@ class Dentate(Part):
         return largest(drive, self.winners)
 
 
-class Winners(Dentate):
+class KWinners(Dentate):
     """k winners take all: the code of an input is the set of the k cells with the largest drive h = x V.
 
         |c ∩ c'| / k = Φ₂(-θ, -θ; ρ) / a  for inputs of correlation ρ, θ = Φ⁻¹(1 - a), a = k / units
@@ -65,7 +65,7 @@ class Winners(Dentate):
 
     Source: O'Reilly & McClelland 1994; Treves & Rolls 1992.
 
-    >>> Winners(units=1000, activity=0.05).winners
+    >>> KWinners(units=1000, activity=0.05).winners
     50
     """
 

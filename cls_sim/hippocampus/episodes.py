@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 from cls_sim.core.batch import STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import Refused
-from cls_sim.core.part import Spec, State, View, told
+from cls_sim.core.errors import ConfigError
+from cls_sim.core.part import Spec, State, View, known_contexts
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
@@ -42,20 +42,20 @@ class Episodic(Hippocampus):
 
     form: Code | None = None
 
-    def __init__(self, capacity: int, keep: str, code: Code | None = None):
+    def __init__(self, capacity: int, eviction: str, code: Code | None = None):
         if code is not None and not isinstance(code, Code):
-            raise Refused("code", f"{code!r} is no code", "give one, such as Coarse(), or none")
+            raise ConfigError("code", f"{code!r} is no code", "give one, such as Coarse(), or none")
         self.form = code
-        self._slots = Slots(capacity, keep)
-        self.capacity, self.keep = self._slots.capacity, self._slots.keep
+        self._slots = Slots(capacity, eviction)
+        self.capacity, self.eviction = self._slots.capacity, self._slots.eviction
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if max(spec.outputs, spec.contexts) > 2**15:
-            raise Refused("capacity", "labels and contexts are kept in 16 bits", "use up to 32768 of each")
-        self._slots.begin(spec)
+            raise ConfigError("capacity", "labels and contexts are kept in 16 bits", "use up to 32768 of each")
+        self._slots.setup(spec)
         lots = (spec.subjects, self.capacity + 1)
         self._form = self.form or (Levels() if self._exact(spec) else Plain())
-        self._form.begin(spec)
+        self._form.setup(spec)
         self.content = torch.zeros(*lots, self._form.width, dtype=self._form.kind, device=spec.device)
         self.what = torch.full((*lots, 2), -1, dtype=torch.int16, device=spec.device)
         self.mark = torch.full((*lots, 3), -1, dtype=torch.int32, device=spec.device)
@@ -63,13 +63,13 @@ class Episodic(Hippocampus):
             self.target = torch.zeros(*lots, spec.outputs, device=spec.device)
         if self.keep_scores:
             self.answer = torch.zeros(*lots, spec.outputs, device=spec.device)
-        if self.keep == "herding":  # the sum of all rows of each class so far, and how many
+        if self.eviction == "herding":  # the sum of all rows of each class so far, and how many
             width = int(torch.Size(spec.inputs).numel())
             self.summed = torch.zeros(spec.subjects, spec.outputs, width, device=spec.device)
             self.met = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self._silent: Tensor | None = None
-        return super().begin(spec)
+        return super().setup(spec)
 
     def _exact(self, spec: Spec) -> bool:
         """Whether the content can be kept as levels of a quantum."""
@@ -102,7 +102,7 @@ class Episodic(Hippocampus):
 
     def stored_bytes(self) -> Tensor:
         episode = sum(column[0, 0].nbytes for column in self._columns().values())
-        classes = self.summed[0].nbytes + self.met[0].nbytes if self.keep == "herding" else 0
+        classes = self.summed[0].nbytes + self.met[0].nbytes if self.eviction == "herding" else 0
         return torch.full((self.spec.subjects,), episode * self.capacity + classes, dtype=torch.int64)
 
     def silence(self, slots: Tensor) -> None:
@@ -139,21 +139,21 @@ class Episodic(Hippocampus):
     def _choose(self, batch: Batch, fresh: Tensor, clock: Clock, view: View) -> tuple[Tensor, Tensor]:
         """The slot and the key of each row [s, b]."""
         n, alive = self.capacity, self._alive()
-        by_class = self.keep in BY_CLASS  # else nobody asks for labels, and in regression there are none
+        by_class = self.eviction in BY_CLASS  # else nobody asks for labels, and in regression there are none
         label, kept = (batch.y, self._y()[:, :n].long()) if by_class else (fresh, alive)
-        worth = self._worth(batch, fresh, view, clock) if self.keep in BY_WORTH else None
+        worth = self._worth(batch, fresh, view, clock) if self.eviction in BY_WORTH else None
         return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock, worth)
 
     def _worth(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
         """What each row is worth to who keeps by it, the lowest the most: [s, b] in [0, 1]."""
-        if self.keep == "surprise":
+        if self.eviction == "surprise":
             return (-view.loss(batch).detach()).exp().clamp(0, 1)
         x = batch.x.flatten(2)
-        if self.keep == "coverage":
+        if self.eviction == "coverage":
             cue = normalize(x, dim=2)
             together = (cue @ cue.mT).masked_fill(~fresh[:, None], -1.0).tril(-1)  # to the rows before it
             return (torch.maximum(self._nearest(batch.x)[0], together.amax(2)) / 2 + 0.5).clamp(0, 1)
-        if self.keep == "gradients":
+        if self.eviction == "gradients":
             return self._alike(batch, fresh, view, clock)
         rows = batch.y[..., None]
         self.met.scatter_add_(1, batch.y, fresh.to(self.met.dtype))
@@ -179,7 +179,7 @@ class Episodic(Hippocampus):
 
     def _pushes(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
         """The two factors of each row's gradient in the output weights, of length 1: [s, b, o] and [s, b, f]."""
-        context = told(self.spec, batch)
+        context = known_contexts(self.spec, batch)
         answer = view.scores(batch.x, context)
         away = answer - batch.y if self.spec.regression else answer.softmax(2) - self._votes(batch.y)
         return normalize(away, dim=2), normalize(view.neocortex.features(batch.x, context).detach(), dim=2)
@@ -210,7 +210,7 @@ class Episodic(Hippocampus):
         return slot + self._rows * (self.capacity + 1)
 
     def _chunks(self, rows: int, width: int) -> Iterator[slice]:
-        """The slots a chunk at a time, so that `rows` cues [s] of a width take bounded room."""
+        """The slots a chunk at a time, so that `rows` cues [s] of a width take bounded kind of part."""
         size = max(64, WORK // (self.spec.subjects * max(rows, width, 1)))
         return (slice(i, min(i + size, self.capacity)) for i in range(0, self.capacity, size))
 
@@ -259,7 +259,7 @@ class Episodic(Hippocampus):
         for name in self._columns():
             if name in tree and tree[name].shape[1] != self.capacity:
                 held = tree[name].shape[1]
-                raise Refused("capacity", f"is {self.capacity}, and the saved memory has {held}", f"give {held}")
+                raise ConfigError("capacity", f"is {self.capacity}, and the saved memory has {held}", f"give {held}")
         super().load(tree)
         for name in self.columns:
             if name in vars(self):

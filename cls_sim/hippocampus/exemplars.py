@@ -12,8 +12,8 @@ from torch.nn.functional import normalize
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, choice, whole
-from cls_sim.core.part import Spec, View, told
+from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.part import Spec, View, known_contexts
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
 
@@ -32,7 +32,7 @@ class Exemplars(Episodic):
 
     capacity   exemplars a subject can hold, from 1
     per_class  at most so many of a class, from 1; null: as many as fit
-    choose     herding, random or informative
+    selection  herding, random or informative
 
     As groups grow in number and m falls, the last chosen of the old ones give way (the first are the best).  A group
     that is met again is chosen anew, from all of its data so far.  A pass over the ended context is counted as
@@ -41,23 +41,25 @@ class Exemplars(Episodic):
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL; herding, Welling (2009).
 
-    >>> Exemplars(capacity=20).choose
+    >>> Exemplars(capacity=20).selection
     'herding'
     """
 
-    def __init__(self, *, capacity: int = 1000, per_class: int | None = None, choose: str = "herding"):
+    def __init__(self, *, capacity: int = 1000, per_class: int | None = None, selection: str = "herding"):
         super().__init__(capacity, "ring")
         self.per_class = None if per_class is None else whole("per_class", per_class)
-        self.choose = choice("choose", choose, CHOICES)
+        self.selection = choice("selection", selection, CHOICES)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "keeps examples of classes, and in regression there are none", "use hippocampus=store")
+            raise ConfigError(
+                "", "keeps examples of classes, and in regression there are none", "use hippocampus=store"
+            )
         if not spec.ends:
-            raise Refused("", "chooses when a context ends, and is not told", "give a sharp order, told=true")
+            raise ConfigError("", "chooses when a context ends, and is not told", "give a sharp order, told=true")
         self.groups = torch.zeros(spec.subjects, spec.contexts, spec.outputs, dtype=torch.bool, device=spec.device)
         self.ended = np.zeros(spec.subjects, np.int64)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         """Nothing stays before the context has ended."""
@@ -70,9 +72,9 @@ class Exemplars(Episodic):
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         rows, seen = [], []
         for batch in view.revisit(AT_ONCE):
-            context = told(self.spec, batch)
+            context = known_contexts(self.spec, batch)
             features = view.neocortex.features(batch.x, context).detach()
-            seen.append(normalize(features, dim=2) if self.choose == "herding" else self._sure(batch, view, context))
+            seen.append(normalize(features, dim=2) if self.selection == "herding" else self._sure(batch, view, context))
             flat = batch.x.flatten(2)
             rows.append((self._form.write(flat), batch.y, batch.context, batch.born, batch.item, batch.present()))
         content, y, context, born, item, there = (torch.cat(columns, 1) for columns in zip(*rows, strict=True))
@@ -103,7 +105,7 @@ class Exemplars(Episodic):
 
     def _sure(self, batch: Batch, view: View, context: Tensor | None) -> Tensor:
         """What a row is chosen by, the largest first: [s, b, 1]."""
-        if self.choose == "informative":
+        if self.selection == "informative":
             p = view.scores(batch.x, context).softmax(2)
             return torch.special.entr(p).sum(2, keepdim=True)
         return torch.zeros(*batch.y.shape, 1, device=batch.y.device)
@@ -112,8 +114,8 @@ class Exemplars(Episodic):
         """The rows that are chosen of each group, the best first, and whether there are so many: [s, m, g]."""
         most = min(most, belongs.shape[1])
         real = torch.arange(most, device=seen.device)[:, None] < belongs.sum(1, keepdim=True)
-        if self.choose != "herding":
-            if self.choose == "random":
+        if self.selection != "herding":
+            if self.selection == "random":
                 lots = [
                     each((seed,), f"hippocampus.exemplars.{count}", lambda g: g.random(seen.shape[1:], np.float32))
                     for seed, count in zip(self.spec.seeds, self.ended, strict=True)

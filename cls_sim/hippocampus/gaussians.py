@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each, updated
-from cls_sim.core.errors import Refused, choice, flag, real, whole
+from cls_sim.core.errors import ConfigError, choice, flag, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
@@ -36,29 +36,33 @@ class Fit:
 class Gaussians(Slotless):
     """Streaming class-conditional Gaussians: counts, means and covariances of features f = squash(W x).
 
-        p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if shared
+        p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if
+        shared_covariance
 
-    of      what is counted: random (a fixed random projection W, drawn for each subject), input (x itself) or cortex
-            (what the cortex' first hidden layer had learnt when the first context ended, as a copy, squashed by relu;
-            that context is gone through once more, and counted)
-    units   numbers in a random projection, from 1
-    squash  linear, tanh or relu
-    shared  one covariance for all classes (linear discriminant) instead of one each (quadratic)
-    prior   ν, above 0, pseudo-rows that pull a covariance to the pooled one, and that to a sphere of its variance σ²
-    dreams  whether to keep what leads from features back to inputs (least squares over all that was lived), so as to
-            dream: a class lived, features from its Gaussian, the input that they mean; of=input dreams without
+    features           what is counted: random (a fixed random projection W, drawn for each subject), input (x
+                       itself) or cortex (what the cortex' first hidden layer had learnt when the first context
+                       ended, as a copy, squashed by relu; that context is gone through once more, and counted)
+    units              numbers in a random projection, from 1
+    nonlinearity       linear, tanh or relu
+    shared_covariance  one covariance for all classes (linear discriminant) instead of one each (quadratic)
+    prior              ν, above 0, pseudo-rows that pull a covariance to the pooled one, and that to a sphere of its
+                       variance σ²
+    dreams             whether to keep what leads from features back to inputs (least squares over all that was
+                       lived), so as to dream: a class lived, features from its Gaussian, the input that they mean;
+                       features=input dreams without
 
     S_c [f, f] is the scatter about the mean μ_c of n_c rows.  One exposure, no order, no learning rate: the statistics
     are those of the whole past.  A cue is answered by the class posterior; match = exp(-½ max(0, d²/f - 1)), d the
     Mahalanobis distance from the nearest class.  Bytes: counts, means and the triangles of symmetric matrices in
     float32; with dreams also x · f numbers, and the copy of a layer; the random projection is fixed wiring.  Refused in
-    regression; of=cortex also where ends of contexts are not told, or the cortex has no hidden layer on the inputs.
+    regression; features=cortex also where ends of contexts are not told, or the cortex has no hidden layer on the
+    inputs.
 
     Source: linear and quadratic discriminant analysis, Fisher 1936; streaming, Hayes & Kanan 2020; class Gaussians as
     a source of pseudo-rehearsal, Kemker & Kanan 2018.
 
     >>> gist = Gaussians(units=50)
-    >>> spec = gist.begin(Spec(seeds=(0,), inputs=(28, 28), outputs=10))
+    >>> spec = gist.setup(Spec(seeds=(0,), inputs=(28, 28), outputs=10))
     >>> gist.stored_bytes().tolist()
     [53040]
     """
@@ -68,40 +72,42 @@ class Gaussians(Slotless):
     def __init__(
         self,
         *,
-        of: str = "random",
+        features: str = "random",
         units: int = 100,
-        squash: str = "linear",
-        shared: bool = False,
+        nonlinearity: str = "linear",
+        shared_covariance: bool = False,
         prior: float = 10.0,
         dreams: bool = False,
     ):
-        self.of = choice("of", of, ("random", "input", "cortex"))
+        self.features = choice("features", features, ("random", "input", "cortex"))
         self.units = whole("units", units)
-        self.squash = choice("squash", squash, SQUASH)
-        self.shared, self.dreams = flag("shared", shared), flag("dreams", dreams)
+        self.nonlinearity = choice("nonlinearity", nonlinearity, SQUASH)
+        self.shared_covariance, self.dreams = flag("shared_covariance", shared_covariance), flag("dreams", dreams)
         self.prior = real("prior", prior, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "keeps a Gaussian for each class, and this world asks for numbers", "choose another one")
+            raise ConfigError(
+                "", "keeps a Gaussian for each class, and this world asks for numbers", "choose another one"
+            )
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
-        f = x if self.of == "input" else self._layer(spec, x) if self.of == "cortex" else self.units
+        f = x if self.features == "input" else self._layer(spec, x) if self.features == "cortex" else self.units
         self.count = torch.zeros(s, o, device=spec.device)
         self.total = torch.zeros(s, o, f, device=spec.device)
-        self.second = torch.zeros(s, 1 if self.shared else o, f, f, device=spec.device)
-        if self.of == "cortex":
+        self.second = torch.zeros(s, 1 if self.shared_covariance else o, f, f, device=spec.device)
+        if self.features == "cortex":
             self.layer = torch.zeros(s, x, f, device=spec.device)
             self.offset = torch.zeros(s, 1, f, device=spec.device)
             self.settled = np.zeros(s, bool)  # whose first context has ended
-        if self.dreams and self.of != "input":
+        if self.dreams and self.features != "input":
             self.cross = torch.zeros(s, f + 1, x, device=spec.device)
         self._wiring = None
-        if self.of == "random":
+        if self.features == "random":
             drawn = each(spec.seeds, "hippocampus.wiring", lambda g: g.standard_normal((x, f), np.float32))
             self._wiring = drawn.to(spec.device) / math.sqrt(x)
         self._draws: dict[tuple[str, int], Draws] = {}
         self._fit: tuple[int, Fit] | None = None
-        spec = super().begin(spec)
+        spec = super().setup(spec)
         if not self.dreams:
             spec = self.spec = _sober(spec)
         return spec
@@ -109,14 +115,18 @@ class Gaussians(Slotless):
     def _layer(self, spec: Spec, x: int) -> int:
         """The width of the cortex' first hidden layer."""
         if not spec.ends:
-            raise Refused("of", "waits for the first context to end, and this world does not tell", "give random")
+            raise ConfigError(
+                "features", "waits for the first context to end, and this world does not tell", "give random"
+            )
         shape = spec.weights.get("weight0", ())
         if len(shape) != 3 or shape[2] != x or "weight1" not in spec.weights:
-            raise Refused("of", "this cortex has no hidden layer on the inputs", "give random, or neocortex=mlp")
+            raise ConfigError(
+                "features", "this cortex has no hidden layer on the inputs", "give random, or neocortex=mlp"
+            )
         return shape[1]
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        if self.of != "cortex" or not (new := who & ~self.settled).any():
+        if self.features != "cortex" or not (new := who & ~self.settled).any():
             return
         now = view.neocortex.weights
         self.layer = updated(new, now["weight0"].mT, self.layer).detach()
@@ -128,14 +138,14 @@ class Gaussians(Slotless):
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         there = batch.present() if who is None else batch.present() & who[:, None]
-        if self.of == "cortex":
+        if self.features == "cortex":
             there = there & torch.from_numpy(self.settled).to(there.device)[:, None]
         f = self._features(batch.x)
         classes = torch.arange(self.spec.outputs, device=f.device)[:, None]
         belongs = ((batch.y[:, None] == classes) & there[:, None]).to(f)  # [s, o, b]
         self.count = self.count + belongs.sum(2)
         self.total = self.total + belongs @ f
-        share = belongs.sum(1, keepdim=True) if self.shared else belongs
+        share = belongs.sum(1, keepdim=True) if self.shared_covariance else belongs
         self.second = self.second + (share[:, :, None] * f.mT[:, None]) @ f[:, None]
         if "cross" in vars(self):
             self.cross = self.cross + (_with_one(f) * share.sum(1)[..., None]).mT @ batch.x.flatten(2)
@@ -165,9 +175,9 @@ class Gaussians(Slotless):
     def _features(self, x: Tensor) -> Tensor:
         """Features [s, b, f] of inputs [s, b, …]."""
         x = x.flatten(2)
-        if self.of == "cortex":
+        if self.features == "cortex":
             return (x @ self.layer + self.offset).relu()
-        return SQUASH[self.squash](x if self._wiring is None else x @ self._wiring)
+        return SQUASH[self.nonlinearity](x if self._wiring is None else x @ self._wiring)
 
     def _fitted(self) -> Fit:
         """The Gaussians that the sums come to; made again when these have changed."""
@@ -183,7 +193,7 @@ class Gaussians(Slotless):
         variance = scatter.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] / (n.clamp(min=1) * mean.shape[2])
         pooled = (scatter + self.prior * variance.clamp(min=1e-8) * eye) / (n + self.prior)
         covariance = pooled[:, None]
-        if not self.shared:
+        if not self.shared_covariance:
             own = second - total[..., None] * mean[:, :, None]
             covariance = (own + self.prior * covariance) / (count + self.prior)[..., None, None]
         factor = torch.linalg.cholesky(covariance)
@@ -204,7 +214,7 @@ class Gaussians(Slotless):
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         if not self.dreams:
-            raise Refused("dreams", "is false, so that nothing leads back from features to inputs", "give true")
+            raise ConfigError("dreams", "is false, so that nothing leads back from features to inputs", "give true")
         fit, now = self._fitted(), clock.experience + clock.replay
         known = fit.there.any(1)
         chances = torch.where(known[:, None], fit.there, True).double().cumsum(1)
@@ -212,7 +222,7 @@ class Gaussians(Slotless):
         y = torch.searchsorted(chances, lot.contiguous(), right=True).clamp_(max=self.spec.outputs - 1)
         noise = self._draw("dream", n, (n, fit.mean.shape[2]), "normal").at(now)
         rows = torch.arange(len(y), device=y.device)[:, None]
-        if self.shared:
+        if self.shared_covariance:
             off = noise @ fit.factor[:, 0].mT
         else:  # every class for every row, and then its own
             mine = (y[:, None] == torch.arange(self.spec.outputs, device=y.device)[:, None]).to(noise)
@@ -238,7 +248,7 @@ class Gaussians(Slotless):
         o, f = self.total.shape[1:]
         numbers = o + o * f + self.second.shape[1] * f * (f + 1) // 2
         numbers += self.cross[0].numel() if "cross" in vars(self) else 0
-        numbers += self.layer[0].numel() + f if self.of == "cortex" else 0
+        numbers += self.layer[0].numel() + f if self.features == "cortex" else 0
         return torch.full((self.spec.subjects,), 4 * numbers, dtype=torch.int64)
 
 

@@ -14,8 +14,8 @@ from torch.nn.functional import cosine_similarity, softplus
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import Refused, real, whole
-from cls_sim.core.optimisers import Adam
+from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, View
 from cls_sim.core.variational import Weights, divergence, down, drawn, latents, layers, misfit, shown, up
 from cls_sim.hippocampus.base import Recall, nothing
@@ -29,11 +29,11 @@ class GenerativeClassifier(Slotless):
 
         p(x|c) ≈ 1/S Σ_i p(x|z_i) p(z_i) / q(z_i|x),   z_i ~ q(z|x) of class c's network;   ŷ = softmax_c log p(x|c)
 
-    hidden   widths of the hidden layers, from 1 each; the decoder has the same, in turn
-    latent   numbers z, from 1
-    rate     learning rate of all of them (Adam), from 0
-    samples  S, drawn for each question and class, from 1
-    gather   experiences whose rows are learnt from together, from 1; until then they are held, not counted as stored
+    hidden      widths of the hidden layers, from 1 each; the decoder has the same, in turn
+    latent      numbers z, from 1
+    rate        learning rate of all of them (Adam), from 0
+    samples     S, drawn for each question and class, from 1
+    accumulate  experiences whose rows are learnt from together, from 1; until then they are held, not counted as stored
 
     Classes share nothing, so that none is forgotten for another; one that was never met is not answered.  Inputs that
     are whole multiples of a quantum are taken for levels in [0, 1] (Bernoulli), others for any numbers (Gaussian, of
@@ -43,7 +43,7 @@ class GenerativeClassifier(Slotless):
     Source: van de Ven, Li & Tolias 2021, Class-incremental learning with generative classifiers.
 
     >>> memory = GenerativeClassifier(hidden=[8], latent=3)
-    >>> spec = memory.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3))
+    >>> spec = memory.setup(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3))
     >>> memory.stored_bytes().tolist()
     [1944, 1944]
     """
@@ -57,39 +57,39 @@ class GenerativeClassifier(Slotless):
         latent: int = 5,
         rate: float = 0.001,
         samples: int = 50,
-        gather: int = 1,
+        accumulate: int = 1,
     ):
         if isinstance(hidden, (str, int)) or not len(hidden):
-            raise Refused("hidden", f"{hidden!r} is no list of widths", "write [85, 85]")
+            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [85, 85]")
         self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
         self.latent, self.samples = whole("latent", latent), whole("samples", samples)
-        self.rate, self.gather = real("rate", rate, 0.0), whole("gather", gather)
+        self.rate, self.accumulate = real("rate", rate, 0.0), whole("accumulate", accumulate)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "has a network for each class, and this world asks for numbers", "choose another one")
+            raise ConfigError("", "has a network for each class, and this world asks for numbers", "choose another one")
         sizes = (math.prod(spec.inputs), *self.hidden)
         shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
         shapes |= layers("spread", (sizes[-1], self.latent)) | layers("down", (self.latent, *reversed(sizes)))
         self.weights = [drawn(spec, f"hippocampus.{c}", shapes) for c in range(spec.outputs)]
         self.rules = [Adam() for _ in self.weights]
         for rule, weights in zip(self.rules, self.weights, strict=True):
-            rule.begin(replace(spec, weights={name: tuple(w.shape) for name, w in weights.items()}))
-        held = (spec.subjects, self.gather, spec.batch)
+            rule.setup(replace(spec, weights={name: tuple(w.shape) for name, w in weights.items()}))
+        held = (spec.subjects, self.accumulate, spec.batch)
         self.kept_x = torch.zeros(*held, sizes[0], device=spec.device)
         self.kept_y = torch.full(held, -1, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)
         self._draws: dict[tuple[str, int], Draws] = {}
-        return super().begin(spec)
+        return super().setup(spec)
 
     # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         awake = torch.ones(len(batch.y), dtype=torch.bool, device=batch.y.device) if who is None else who
-        turn = torch.from_numpy(clock.experience % self.gather).to(batch.y.device)
+        turn = torch.from_numpy(clock.experience % self.accumulate).to(batch.y.device)
         at, label = (self._rows[awake], turn[awake]), torch.where(batch.present(), batch.y, -1)
         self.kept_x[at], self.kept_y[at] = batch.x.flatten(2)[awake], label[awake]
-        if bool((due := awake & (turn == self.gather - 1)).any()):
+        if bool((due := awake & (turn == self.accumulate - 1)).any()):
             y = self.kept_y.flatten(1).masked_fill(~due[:, None], -1)
             self._all_learn(self.kept_x.flatten(1, 2), y, self._noise("taught", y.shape[1], clock.experience).mT)
             self.kept_y = self.kept_y.masked_fill(due[:, None, None], -1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, flag, real, reals, whole
+from cls_sim.core.errors import ConfigError, flag, real, reals, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
@@ -48,11 +48,11 @@ class ModernHopfield(Ca3):
         self.centre = centre if centre == "mean" else real("centre", centre)
         self.equal_norms = flag("equal_norms", equal_norms)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._beta = torch.from_numpy(per_subject("beta", self.beta, spec)).float().to(spec.device)[:, None]
         return spec
 
-    def hear(self, cue: Tensor, engrams: Engrams) -> Tensor:
+    def prepare_cue(self, cue: Tensor, engrams: Engrams) -> Tensor:
         return cue - self._facts(engrams)[0]
 
     def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
@@ -142,7 +142,7 @@ class DreamingHopfield(Ca3):
         self.updates = whole("updates", updates)
         self.unlearns = bool(np.max(self.unlearning) > 0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._time, self._loss = (
             torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None, None]
             for key, value in (("dream_time", self.dream_time), ("unlearning", self.unlearning))
@@ -151,7 +151,7 @@ class DreamingHopfield(Ca3):
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:
         if winners:
-            raise Refused("dentate", "gives sparse patterns, and this network stores ±1", "give dentate=null")
+            raise ConfigError("dentate", "gives sparse patterns, and this network stores ±1", "give dentate=null")
         if self.unlearns:
             self.unlearnt = torch.zeros(spec.subjects, units, units, device=spec.device)
 

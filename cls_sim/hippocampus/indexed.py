@@ -18,7 +18,7 @@ class Indexed(Wrap, Hippocampus):
     hippocampus  which keeps the episodes, one a slot
 
     As the cortex changes, the patterns cease to be those that it uses.  A night whose rows come with the cortical
-    patterns of today (replay=settled) stores these instead, so that the index stays valid.  The input itself is kept
+    patterns of today (replay=reencoded) stores these instead, so that the index stays valid.  The input itself is kept
     by the hippocampus inside; of a cortex that completes what a stale index brings back, nothing is modelled.
 
     index [s, n, f] is what is stored, birth [s, n, f] what it was first.  Bytes: the inner memory's and the index.
@@ -28,7 +28,7 @@ class Indexed(Wrap, Hippocampus):
 
     >>> from cls_sim.hippocampus.store import Store
     >>> memory = Indexed(Store(capacity=5))
-    >>> spec = memory.begin(Spec(inputs=(3,), outputs=2, features=7))
+    >>> spec = memory.setup(Spec(inputs=(3,), outputs=2, features=7))
     >>> memory.index.shape
     torch.Size([1, 5, 7])
     """

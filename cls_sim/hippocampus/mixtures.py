@@ -11,7 +11,7 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
@@ -35,11 +35,11 @@ class Mixtures(Slotless):
 
         p(z | c) = Σ_j π_cj N(m_cj, Σ_cj),   Σ_cj = (S_cj + ν P_c) / (n_cj + ν) + spread · σ² I
 
-    kinds   k, components a class, from 1; with one it is a Gaussian for each class
-    waves   f, the coefficients that are kept of the image's cosine transform, those of longest wave first; at most
-            one a pixel
-    prior   ν, above 0, pseudo-rows that pull a kind's covariance to that of its class within kinds, P_c
-    spread  from 0, of a sphere that is added to each; σ² is the mean variance of a wave within kinds
+    components   k, components a class, from 1; with one it is a Gaussian for each class
+    frequencies  f, the coefficients that are kept of the image's cosine transform, those of longest wave first; at most
+                 one a pixel
+    prior        ν, above 0, pseudo-rows that pull a kind's covariance to that of its class within kinds, P_c
+    spread       from 0, of a sphere that is added to each; σ² is the mean variance of a wave within kinds
 
     The first k rows of a class begin its kinds; every later one joins the nearest, whose count n, mean m and scatter S
     [f, f] it changes (sequential k-means with covariances): one exposure, no learning rate, nothing forgotten.  A cue
@@ -52,36 +52,44 @@ class Mixtures(Slotless):
     Source: sequential k-means, MacQueen 1967; mixtures for replay, Gepperth & Pfülb 2021; the shrunken covariance,
     Friedman 1989.
 
-    >>> memory = Mixtures(kinds=20, waves=60)
-    >>> spec = memory.begin(Spec(seeds=(0,), inputs=(28, 28), outputs=10))
+    >>> memory = Mixtures(components=20, frequencies=60)
+    >>> spec = memory.setup(Spec(seeds=(0,), inputs=(28, 28), outputs=10))
     >>> memory.stored_bytes().tolist(), spec.dreams
     ([1512800], ('hippocampus',))
     """
 
     derived = Slotless.derived | {"_waves", "_draws", "_fit"}
 
-    def __init__(self, *, kinds: int = 20, waves: int = 60, prior: float = 10.0, spread: float = 0.2):
-        self.kinds, self.waves = whole("kinds", kinds), whole("waves", waves)
+    def __init__(self, *, components: int = 20, frequencies: int = 60, prior: float = 10.0, spread: float = 0.2):
+        self.components, self.frequencies = whole("components", components), whole("frequencies", frequencies)
         self.prior = real("prior", prior, 0.0, open_low=True)
         self.spread = real("spread", spread, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "keeps mixtures for each class, and this world asks for numbers", "choose another one")
+            raise ConfigError(
+                "", "keeps mixtures for each class, and this world asks for numbers", "choose another one"
+            )
         pixels = math.prod(spec.inputs)
         side = math.isqrt(pixels)
         if side**2 != pixels:
-            raise Refused("waves", f"are those of square images, and inputs are {spec.inputs}", "choose gaussians")
-        if self.waves > pixels:
-            raise Refused("waves", f"{self.waves} are more than images of {pixels} pixels have", f"give up to {pixels}")
-        s, o, k, f = spec.subjects, spec.outputs, self.kinds, self.waves
+            raise ConfigError(
+                "frequencies", f"are those of square images, and inputs are {spec.inputs}", "choose gaussians"
+            )
+        if self.frequencies > pixels:
+            raise ConfigError(
+                "frequencies",
+                f"{self.frequencies} are more than images of {pixels} pixels have",
+                f"give up to {pixels}",
+            )
+        s, o, k, f = spec.subjects, spec.outputs, self.components, self.frequencies
         self.count = torch.zeros(s, o, k, device=spec.device)
         self.mean = torch.zeros(s, o, k, f, device=spec.device)
         self.scatter = torch.zeros(s, o, k, f, f, device=spec.device)
         self._waves = waves_of(side, f).to(spec.device)
         self._draws: dict[tuple[str, int], Draws] = {}
         self._fit: tuple[int, Fit] | None = None
-        return super().begin(spec)
+        return super().setup(spec)
 
     # -- one exposure -----------------------------------------------------------------------------------
 
@@ -93,8 +101,8 @@ class Mixtures(Slotless):
         # the first rows of a class begin its kinds, one each
         same = (y[:, :, None] == y[:, None]) & there[:, None]
         place = (self.count > 0).sum(2)[rows, y] + same.tril(-1).sum(2)
-        first = there & (place < self.kinds)
-        kind = place.clamp(max=self.kinds - 1)
+        first = there & (place < self.components)
+        kind = place.clamp(max=self.components - 1)
         self._add(z, y, kind, first)
         # every other row joins the kind that is nearest
         far = (self.mean[rows, y] - z[:, :, None]).square().sum(3)
@@ -122,7 +130,7 @@ class Mixtures(Slotless):
 
     def recall(self, x: Tensor) -> Recall:
         fit, z = self._fitted(), x.flatten(2) @ self._waves
-        size = max(16, WORK // (z.shape[0] * self.spec.outputs * self.kinds * z.shape[2]))
+        size = max(16, WORK // (z.shape[0] * self.spec.outputs * self.components * z.shape[2]))
         parts = [self._compared(fit, some) for some in z.split(size, 1)]
         likely, nearest = (torch.cat(several, 1) for several in zip(*parts, strict=True))
         met = (self.count > 0).any(2)

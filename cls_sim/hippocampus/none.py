@@ -17,7 +17,7 @@ class NoHippocampus(Slotless):
 
     >>> from cls_sim.core.part import Spec
     >>> none = NoHippocampus()
-    >>> spec = none.begin(Spec(seeds=(0, 1), inputs=(3,), outputs=2))
+    >>> spec = none.setup(Spec(seeds=(0, 1), inputs=(3,), outputs=2))
     >>> none.traces().alive.tolist(), none.stored_bytes().tolist()
     ([[False], [False]], [0, 0])
     """

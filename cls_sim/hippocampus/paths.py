@@ -9,7 +9,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, choice, real, reals
+from cls_sim.core.errors import ConfigError, choice, real, reals
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus, Recall
@@ -36,7 +36,7 @@ class TwoPaths(Wrap, Hippocampus):
 
     >>> from cls_sim.hippocampus.store import Store
     >>> memory = TwoPaths(Store(capacity=5))
-    >>> _ = memory.begin(Spec(seeds=(0,), inputs=(4,), outputs=3))
+    >>> _ = memory.setup(Spec(seeds=(0,), inputs=(4,), outputs=3))
     >>> [round(p, 3) for p in memory.recall(torch.ones(1, 1, 4)).scores[0, 0].tolist()]
     [0.333, 0.333, 0.333]
     """
@@ -51,7 +51,9 @@ class TwoPaths(Wrap, Hippocampus):
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression:
-            raise Refused("", "learns which answer goes with what, and this world asks for numbers", "use Sparse alone")
+            raise ConfigError(
+                "", "learns which answer goes with what, and this world asks for numbers", "use Sparse alone"
+            )
         self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
 
     def _fresh(self, spec: Spec) -> None:

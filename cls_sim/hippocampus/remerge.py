@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
@@ -26,7 +26,7 @@ class Remerge(Episodic):
     tau       τ, above 0; small: few pairs take part
     hedge     K, from 0; large: pairs that fit badly are silent
     gain      from 0, how strongly what is recalled is heard beside the cue
-    keep      see Slots
+    eviction  see Slots
 
     The answer to a cue x [s, b, items] are the features that the last conjunctive units bring up, less the cue's own.
     Where answers are not the items of the inputs, features are inputs and answers side by side, and pairs overlap in
@@ -35,7 +35,7 @@ class Remerge(Episodic):
     Source: Kumaran & McClelland (2012), Generalization through the recurrent interaction of episodic memories.
 
     >>> memory = Remerge(capacity=5)
-    >>> spec = memory.begin(Spec(seeds=(0,), inputs=(3,), outputs=3))
+    >>> spec = memory.setup(Spec(seeds=(0,), inputs=(3,), outputs=3))
     >>> for cue, answer in ((0, 1), (1, 2)):
     ...     batch = Batch.lived(torch.eye(3)[None, [cue]], torch.tensor([[answer]]))
     ...     memory.encode(batch, None, Clock(1, 1))
@@ -51,17 +51,17 @@ class Remerge(Episodic):
         tau: float = 0.5,
         hedge: float = 1.0,
         gain: float = 1.0,
-        keep: str = "reservoir",
+        eviction: str = "reservoir",
     ):
-        super().__init__(capacity, keep)
+        super().__init__(capacity, eviction)
         self.depth = whole("depth", depth)
         self.tau, self.hedge = real("tau", tau, 0.0, open_low=True), real("hedge", hedge, 0.0)
         self.gain = real("gain", gain, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "keeps pairs of a cue and an answer, and this world asks for numbers", "use Store")
-        return super().begin(spec)
+            raise ConfigError("", "keeps pairs of a cue and an answer, and this world asks for numbers", "use Store")
+        return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)

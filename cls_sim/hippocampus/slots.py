@@ -7,10 +7,10 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import LARGEST, Refused, choice, whole
+from cls_sim.core.errors import LARGEST, ConfigError, choice, whole
 from cls_sim.core.part import Spec
 
-KEEP = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
+EVICTION = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
 BY_CLASS = ("balanced", "herding")  # each class for itself
 BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # by a number that the memory gives to each row
 EMPTY, ABSENT = 2**61, 2**62  # priorities beyond those of any row: an empty slot, a row that is not there
@@ -43,20 +43,22 @@ class Slots:
     is state: the keys are kept with the episodes.
 
     >>> slots = Slots(3, "ring")
-    >>> slots.begin(Spec(batch=2, outputs=2))
+    >>> slots.setup(Spec(batch=2, outputs=2))
     >>> one = torch.ones(1, 2, dtype=torch.int64)
     >>> empty = torch.zeros(1, 3, dtype=torch.int64)
     >>> slots.choose(one, one > 0, empty, empty > 0, empty, Clock(1, 1))[0].tolist()
     [[0, 1]]
     """
 
-    def __init__(self, capacity: int, keep: str):
+    def __init__(self, capacity: int, eviction: str):
         self.capacity = whole("capacity", capacity, 1, 2**28)
-        self.keep = choice("keep", keep, KEEP)
+        self.eviction = choice("eviction", eviction, EVICTION)
 
-    def begin(self, spec: Spec) -> None:
-        if self.keep in BY_CLASS and spec.regression:
-            raise Refused("keep", "balances classes, and in regression there are none", "choose reservoir or ring")
+    def setup(self, spec: Spec) -> None:
+        if self.eviction in BY_CLASS and spec.regression:
+            raise ConfigError(
+                "eviction", "balances classes, and in regression there are none", "choose reservoir or ring"
+            )
         self._spec = spec
         self._draws = Draws(spec.seeds, "hippocampus.slots", (spec.batch,), device=spec.device)
         self._empty = EMPTY + self.capacity - torch.arange(self.capacity, device=spec.device)
@@ -82,7 +84,7 @@ class Slots:
         rows = y.shape[1]
         key = self._keys(rows, alive, stored_key, clock) if worth is None else (worth.double() * LARGEST).long()
         priority = torch.cat((stored_key, key), 1)  # [s, n + b]
-        if self.keep in BY_CLASS:
+        if self.eviction in BY_CLASS:
             class_of = torch.where(torch.cat((alive, fresh), 1), torch.cat((stored_y, y), 1), 2**16)
             priority = (_rank_within(class_of, priority) << 32) + priority
         priority[:, : self.capacity] = torch.where(alive, priority[:, : self.capacity], self._empty)
@@ -96,7 +98,7 @@ class Slots:
 
     def _keys(self, rows: int, alive: Tensor, stored_key: Tensor, clock: Clock) -> Tensor:
         """The keys of new rows: int64 [s, b], within 32 bits."""
-        if self.keep == "ring":
+        if self.eviction == "ring":
             newest = torch.where(alive, stored_key, 0).amin(1, keepdim=True)
             return newest - torch.arange(1, rows + 1, device=newest.device)
         if self._draws.shape != (rows,):

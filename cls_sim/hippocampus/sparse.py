@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, real, reals, whole
+from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Recall, Stages
 from cls_sim.hippocampus.dentate import active, largest
@@ -43,7 +43,7 @@ class Sparse(Episodic):
     sharpness      of the vote, from 0 to 80
     fade           in [0, 1): fraction of its strength that a trace loses in each replay step.  Living the episode
                    again renews it, being replayed does not; below 0.1 it is gone: after ln 10 / fade steps or so
-    keep           see Slots
+    eviction       see Slots
 
     merge, learning_rate and fade may be one number a subject.  Of rows of one batch that repeat each other the
     last one counts.  Content is kept as in Store, but as float32 where the learning rate is below 1.
@@ -52,7 +52,7 @@ class Sparse(Episodic):
     (the index); the vote is one step of a modern Hopfield network, Ramsauer et al. 2021.
 
     >>> sparse = Sparse(capacity=5, units=20, winners=2)
-    >>> spec = sparse.begin(Spec(seeds=(0,), inputs=(6,), outputs=2))
+    >>> spec = sparse.setup(Spec(seeds=(0,), inputs=(6,), outputs=2))
     >>> sparse.recall(torch.ones(1, 1, 6)).slot.tolist()
     [[-1]]
     """
@@ -70,9 +70,9 @@ class Sparse(Episodic):
         learning_rate: float | list[float] = 1.0,
         sharpness: float = 30.0,
         fade: float | list[float] = 0.0,
-        keep: str = "balanced",
+        eviction: str = "balanced",
     ):
-        super().__init__(capacity, keep)
+        super().__init__(capacity, eviction)
         self.units = whole("units", units, 1, 2**15)
         self.winners = whole("winners", winners, 1, self.units)
         self.merge = None if merge is None else reals("merge", merge, 0.0, 1.0, open_low=True)
@@ -80,10 +80,12 @@ class Sparse(Episodic):
         self.sharpness = real("sharpness", sharpness, 0.0, 80.0)
         self.fade = reals("fade", fade, 0.0, 1.0 - 1e-9)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
         if width < 2:
-            raise Refused("units", "code differences within an input, and this one has no parts", "use another memory")
+            raise ConfigError(
+                "units", "code differences within an input, and this one has no parts", "use another memory"
+            )
         self._threshold = None if self.merge is None else self._column("merge", self.merge, spec) * self.winners
         self._rate = self._column("learning_rate", self.learning_rate, spec)
         self._stay = 1 - self._column("fade", self.fade, spec)
@@ -96,7 +98,7 @@ class Sparse(Episodic):
         lots = (spec.subjects, self.capacity + 1)
         self.code = torch.zeros(*lots, self.winners, dtype=torch.int16, device=spec.device)
         self.strength = torch.zeros(lots, device=spec.device)
-        return super().begin(spec)
+        return super().setup(spec)
 
     @staticmethod
     def _column(key: str, value: float | list[float], spec: Spec) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import flag
-from cls_sim.core.part import View, told
+from cls_sim.core.part import View, known_contexts
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.codes import Code
 from cls_sim.hippocampus.episodes import Episodic
@@ -18,36 +18,36 @@ class Store(Episodic):
 
         match(x) = max over traces t of  max(0, x·t / (|x| |t|))
 
-    capacity  episodes a subject can hold, from 1
-    keep      which stay when it is full: reservoir (a uniform sample of the past), ring (the newest), balanced (equal
-              numbers of every class met so far), herding (the same, the typical ones), surprise (the unexpected),
-              coverage (the unlike) or gradients (what teaches something else); see Slots
-    code      in what form an episode is kept; none: exactly (Coarse keeps an index of an image, at lower resolution)
+    capacity     episodes a subject can hold, from 1
+    eviction     which stay when it is full: reservoir (a uniform sample of the past), ring (the newest), balanced
+                 (equal numbers of every class met so far), herding (the same, the typical ones), surprise (the
+                 unexpected), coverage (the unlike) or gradients (what teaches something else); see Slots
+    code         in what form an episode is kept; none: exactly (Coarse keeps an index of an image, at lower resolution)
     keep_scores  whether the cortex' scores are kept with an episode, as they were when it was lived (4 bytes an output)
 
     Inputs that are whole multiples of a quantum are kept in a byte a number and come back bit for bit (at most
     784 + 16 bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot)
-    or the target of the most similar trace.  Refuses keep=balanced and herding in regression.
+    or the target of the most similar trace.  Refuses eviction=balanced and herding in regression.
 
     Source: the episodic buffer of Robins 1995 (rehearsal); Vitter 1985; nearest neighbours as hippocampal
     one-shot memory, Blundell et al. 2016.
 
     >>> from cls_sim.core.part import Spec
     >>> store = Store(capacity=5)
-    >>> spec = store.begin(Spec(seeds=(0,), inputs=(3,), outputs=2))
+    >>> spec = store.setup(Spec(seeds=(0,), inputs=(3,), outputs=2))
     >>> int(store.traces().alive.sum())
     0
     """
 
     def __init__(
-        self, *, capacity: int = 500, keep: str = "reservoir", keep_scores: bool = False, code: Code | None = None
+        self, *, capacity: int = 500, eviction: str = "reservoir", keep_scores: bool = False, code: Code | None = None
     ):
-        super().__init__(capacity, keep, code)
+        super().__init__(capacity, eviction, code)
         self.keep_scores = flag("keep_scores", keep_scores)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         if self.keep_scores:
-            batch = batch.with_(scores=view.scores(batch.x, told(self.spec, batch)))
+            batch = batch.with_(scores=view.scores(batch.x, known_contexts(self.spec, batch)))
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         self._write(slot, key, batch.x.flatten(2), batch, clock)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each
-from cls_sim.core.errors import Refused, choice, reals
+from cls_sim.core.errors import ConfigError, choice, reals
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Recall, Stages, nothing
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, linear
@@ -34,7 +34,7 @@ class Trisynaptic(Episodic):
                    synapses); best: only the trace that takes part most; null: removed, the cortex hears nothing
     learning_rate  in (0, 1], the strength w_p of a trace when it is laid down
     fade           in [0, 1): fraction of its strength that a trace loses in each replay step; below 0.1 it is gone
-    keep           see Slots
+    eviction       see Slots
 
     learning_rate and fade may be one number a subject.  Asleep it dreams: CA3 settles from noise, and CA1 says what
     that means.  A dream's `slot` is the trace that it reactivates (cosine of the states at least 0.9), -1 for a
@@ -47,7 +47,7 @@ class Trisynaptic(Episodic):
     >>> from cls_sim.hippocampus.attractor import Attractor
     >>> from cls_sim.hippocampus.dentate import Index
     >>> memory = Trisynaptic(capacity=5, dentate=Index(units=100, activity=0.1), ca3=Attractor())
-    >>> spec = memory.begin(Spec(seeds=(0,), inputs=(6,), outputs=2))
+    >>> spec = memory.setup(Spec(seeds=(0,), inputs=(6,), outputs=2))
     >>> memory.recall(torch.ones(1, 1, 6)).slot.tolist()
     [[-1]]
     """
@@ -64,19 +64,19 @@ class Trisynaptic(Episodic):
         ca1: str | None = "linear",
         learning_rate: float | list[float] = 1.0,
         fade: float | list[float] = 0.0,
-        keep: str = "reservoir",
+        eviction: str = "reservoir",
     ):
-        super().__init__(capacity, keep)
+        super().__init__(capacity, eviction)
         for key, part, room in (("dentate", dentate, Dentate), ("ca3", ca3, Ca3)):
             if part is not None and not isinstance(part, room):
-                raise Refused(key, f"{type(part).__name__} is none", f"give a {room.__name__}, or null")
+                raise ConfigError(key, f"{type(part).__name__} is none", f"give a {room.__name__}, or null")
         self.dentate, self.ca3 = dentate, ca3
         self.ca1 = None if ca1 is None else choice("ca1", ca1, ("linear", "best"))
         self.learning_rate = reals("learning_rate", learning_rate, 0.0, 1.0, open_low=True)
         self.fade = reals("fade", fade, 0.0, 1.0 - 1e-9)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = super().begin(spec)
+    def setup(self, spec: Spec) -> Spec:
+        spec = super().setup(spec)
         self._rate, self._stay = (
             torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None]
             for key, value in (("learning_rate", self.learning_rate), ("fade", self.fade))
@@ -90,7 +90,7 @@ class Trisynaptic(Episodic):
             self._units, self._k = self.dentate.units, self.dentate.winners
             self.code = torch.zeros(*lots, self._k, dtype=torch.int16, device=spec.device)
         if self.ca3 is not None:
-            self.begin_inside("ca3", spec)
+            self.setup_inside("ca3", spec)
             self.ca3.fit(spec, self._units, self._k)
         self.strength = torch.zeros(lots, device=spec.device)
         self._engrams: tuple[Trisynaptic, int, Engrams] | None = None
@@ -127,7 +127,7 @@ class Trisynaptic(Episodic):
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         if self.ca3 is None:
-            raise Refused("ca3", "is removed, and without it nothing is reactivated", "choose one")
+            raise ConfigError("ca3", "is removed, and without it nothing is reactivated", "choose one")
         if self._noise is None or self._noise.shape[0] != n:
             self._noise = Draws(self.spec.seeds, "hippocampus.dream", (n, self._units), device=self.spec.device)
         engrams = self.engrams()
@@ -209,7 +209,7 @@ class Trisynaptic(Episodic):
         return like @ engrams.all() - engrams.activity * like.sum(2, keepdim=True)
 
     def _completed(self, cue: Tensor, engrams: Engrams) -> Tensor:
-        return cue if self.ca3 is None else self.ca3.settle(self.ca3.hear(cue, engrams), engrams)
+        return cue if self.ca3 is None else self.ca3.settle(self.ca3.prepare_cue(cue, engrams), engrams)
 
     def _spoken(self, z: Tensor, engrams: Engrams) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What CA1 says of a state: an input [s, b, x], an answer [s, b, o]; the trace that takes part most, and how
@@ -232,7 +232,7 @@ class Trisynaptic(Episodic):
 
     def impair(self, stage: str, fraction: np.ndarray) -> None:
         if stage == "dg" and self.dentate is None:
-            raise Refused("stage", "is a dentate gyrus that was removed before", "choose ca3 or ca1")
+            raise ConfigError("stage", "is a dentate gyrus that was removed before", "choose ca3 or ca1")
         n = self.content.shape[2] if choice("stage", stage, STAGES) == "ca1" else self._units
         order = each(self.spec.seeds, f"hippocampus.lesion.{stage}", lambda g: g.permutation(n))
         lost = (order < torch.from_numpy(np.round(fraction * n))[:, None]).to(self.spec.device)

@@ -11,7 +11,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import each, over
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
@@ -23,7 +23,7 @@ class Frozen(Wrap, Hippocampus):
     hippocampus  the one that freezes, in mid-life or from birth
 
     >>> from cls_sim.hippocampus.none import NoHippocampus
-    >>> Frozen(NoHippocampus()).begin(Spec()).subjects
+    >>> Frozen(NoHippocampus()).setup(Spec()).subjects
     1
     """
 
@@ -55,7 +55,7 @@ class Lesion(Wrap, Hippocampus):
     reversible: Riedel et al. 1999.
 
     >>> from cls_sim.hippocampus.none import NoHippocampus
-    >>> Lesion(NoHippocampus(), fraction=0.5).begin(Spec()).subjects
+    >>> Lesion(NoHippocampus(), fraction=0.5).setup(Spec()).subjects
     1
     """
 
@@ -68,7 +68,7 @@ class Lesion(Wrap, Hippocampus):
         super().__init__(hippocampus)
         self.fraction = real("fraction", fraction, 0.0, 1.0)
         if stage is not None and not isinstance(stage, str):
-            raise Refused("stage", f"{stage!r} is no name", "give dg, ca3, ca1, or null for the whole")
+            raise ConfigError("stage", f"{stage!r} is no name", "give dg, ca3, ca1, or null for the whole")
         self.stage, self.span = stage, Span(until)
 
     @property

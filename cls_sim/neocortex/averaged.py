@@ -15,8 +15,8 @@ from cls_sim.neocortex.mlp import Mlp
 class Averaged(Wrap, Neocortex):
     """A cortex with two averaged copies of its weights, `slow` and `fast`, that start as it does.
 
-    The consolidation rule `Averaging` moves them, the readout `Slow` answers with the slow one; else everything is
-    as in the cortex inside.
+    The consolidation rule `Averaging` moves them, the readout `SlowCopyReadout` answers with the slow one; else
+    everything is as in the cortex inside.
 
     cortex  the one that learns; an Mlp if none is given
 
@@ -25,7 +25,7 @@ class Averaged(Wrap, Neocortex):
 
     >>> import torch
     >>> cortex = Averaged(Mlp(hidden=[8]))
-    >>> _ = cortex.begin(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
+    >>> _ = cortex.setup(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
     >>> cortex.scores(torch.ones(2, 5, 4), weights=cortex.averages["slow"]).shape
     torch.Size([2, 5, 3])
     """
@@ -37,8 +37,8 @@ class Averaged(Wrap, Neocortex):
         super().__init__(Mlp() if cortex is None else cortex)
         self.averages = {}
 
-    def begin(self, spec: Spec) -> Spec:
-        return replace(super().begin(spec), averages=("slow", "fast"))
+    def setup(self, spec: Spec) -> Spec:
+        return replace(super().setup(spec), averages=("slow", "fast"))
 
     def _fresh(self, spec: Spec) -> None:
         self.averages = {

@@ -1,4 +1,4 @@
-"""The room of neocortices: slow learners whose weights carry a leading subject axis."""
+"""The neocortices: slow learners whose weights carry a leading subject axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from cls_sim.core.arrays import Flags
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec, View
 
 
@@ -42,7 +42,7 @@ class Neocortex(Part):
     derived = frozenset({"heads"})
 
     @abstractmethod
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         """Draw each subject's first weights from its seed; return the spec with `features` and `weights`."""
 
     @abstractmethod
@@ -55,16 +55,16 @@ class Neocortex(Part):
 
     def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Scores [s, b, o]; where the context [s, b] is told, only the outputs of its head compete."""
-        return self.within(self.answer(self.features(x, context, weights), weights), context)
+        return self.mask_logits(self.answer(self.features(x, context, weights), weights), context)
 
-    def within(self, scores: Tensor, context: Tensor | None) -> Tensor:
+    def mask_logits(self, scores: Tensor, context: Tensor | None) -> Tensor:
         """Scores [s, b, o] of which, where the context [s, b] is told, only those of its head compete."""
         if context is None or self.heads is None:
             return scores
         rows = torch.arange(len(context), device=context.device)[:, None]
         return scores.masked_fill(~self.heads[rows, context.clamp(min=0)], -1e9)
 
-    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def training_outputs(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Scores for a batch that teaches, and what the cortex wants of its rows beside the answer.
 
         The second is a loss [s, b] of its own (to reconstruct its input, say), or None; both differentiable.
@@ -76,17 +76,17 @@ class Neocortex(Part):
         """Within it, gradients are taken for a learning step on this batch (layers that normalise by it do so)."""
         yield
 
-    def meet(self, batch: Batch, active: Flags) -> None:
+    def before_step(self, batch: Batch, active: Flags) -> None:
         """The subjects that are active (bool [s]) are about to learn this batch."""
 
-    def learnt(self, batch: Batch, active: Flags) -> None:
+    def after_step(self, batch: Batch, active: Flags) -> None:
         """A step on this batch has moved the weights of the subjects that are active (bool [s])."""
 
-    def plastic(self, context: Tensor) -> dict[str, Tensor] | None:
+    def plastic_mask(self, context: Tensor) -> dict[str, Tensor] | None:
         """How far each weight may move for rows of these contexts [s, b]: [s, …] in [0, 1] by name; None: wholly."""
         return None
 
-    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
+    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
         """Scores, and what every layer received and drove, for sums over rows of functions of single rows' gradients.
 
         The last tap is that of the answer; its inputs are the features.  None: this cortex does not tell, and whoever
@@ -94,14 +94,14 @@ class Neocortex(Part):
         """
         return None
 
-    def imagine(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor) -> Tensor:
         """What its feedback makes of inputs [s, b, …], without noise: what the cortex alone recalls of them."""
-        raise Refused("", f"{type(self).__name__} has no feedback to recall with", "use neocortex=feedback")
+        raise ConfigError("", f"{type(self).__name__} has no feedback to recall with", "use neocortex=feedback")
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.
 
         A function of (seed, clock.replay) and of what was learnt.  Whoever writes this adds "neocortex" to the
-        spec's `dreams` in `begin`; the others cannot dream.
+        spec's `dreams` in `setup`; the others cannot dream.
         """
-        raise Refused("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
+        raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")

@@ -50,7 +50,7 @@ class Columns(_Columned):
         super().__init__(hidden)
         self.lateral = flag("lateral", lateral)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         k = spec.contexts
         self._shown, self._mine = [], []
         for layer, width in enumerate(self.hidden):
@@ -62,7 +62,7 @@ class Columns(_Columned):
             source = torch.arange(k, device=spec.device).repeat_interleave(self.hidden[layer - 1])
             heard = source <= column[:, None] if self.lateral else source == column[:, None]
             self._shown.append(heard.float())
-        return super().begin(spec)
+        return super().setup(spec)
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
         shown, name = self._shown[layer], f"weight{layer}"
@@ -73,7 +73,7 @@ class Columns(_Columned):
             return h
         return h * self._mine[layer][context].mT  # what a context answers with is its own column
 
-    def plastic(self, context: Tensor) -> Named:
+    def plastic_mask(self, context: Tensor) -> Named:
         now, free = context[:, 0].clamp(min=0), {}
         for layer in range(len(self.hidden)):
             free[f"weight{layer}"] = free[f"bias{layer}"] = self._mine[layer][now][..., None]
@@ -84,33 +84,34 @@ class Columns(_Columned):
 
 class Growing(_Columned):
     """A network that grows only when it needs to: a context first learns a head on what is there; if at its end the
-    loss is still above `enough`, it gets a column of its own, which hears all earlier ones, and learns once more.
+    loss is still above `loss_threshold`, it gets a column of its own, which hears all earlier ones, and learns once
+    more.
 
-    hidden  widths of one column's layers; the first context has one from the start
-    enough  the loss (mean over the context's rows) that is good enough, from 0
+    hidden          widths of one column's layers; the first context has one from the start
+    loss_threshold  the loss (mean over the context's rows) that is good enough, from 0
 
     Earlier columns and heads are frozen.  Put the rule in a Retrain, so that a new column has something to learn from.
     `grown` bool [s, k] says which contexts have a column.
 
     Source: growing when the loss asks for it, Yoon, Yang, Lee & Hwang (2018); columns of Rusu et al. (2016).
 
-    >>> Growing(hidden=[10]).enough
+    >>> Growing(hidden=[10]).loss_threshold
     0.05
     """
 
     derived = Routed.derived | {"_column"}
 
-    def __init__(self, *, hidden: Sequence[int] = (100, 100), enough: float = 0.05):
+    def __init__(self, *, hidden: Sequence[int] = (100, 100), loss_threshold: float = 0.05):
         super().__init__(hidden)
-        self.enough = real("enough", enough, 0.0)
+        self.loss_threshold = real("loss_threshold", loss_threshold, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         k = torch.arange(spec.contexts, device=spec.device)
         self._column = [k.repeat_interleave(width) for width in self.hidden]
         self.grown = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)
         self.grown[:, 0] = True
         self.ended = np.zeros(spec.subjects, np.int64)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
         if layer == 0:
@@ -123,7 +124,7 @@ class Growing(_Columned):
         there = self.grown[:, column][..., None] & (column[:, None] <= context[:, None])
         return h * there
 
-    def plastic(self, context: Tensor) -> Named:
+    def plastic_mask(self, context: Tensor) -> Named:
         now, free = context[:, :1].clamp(min=0), {}
         for layer, column in enumerate(self._column):
             mine = (column == now) & self.grown[:, column]
@@ -136,6 +137,6 @@ class Growing(_Columned):
         for batch in view.revisit(500):
             total, rows = total + (view.loss(batch) * batch.weights()).sum(1), rows + batch.weights().sum(1)
         now = torch.arange(self.spec.contexts) == torch.from_numpy(self.ended % self.spec.contexts)[:, None]
-        grows = (total / rows > self.enough) & torch.from_numpy(who).to(self.grown.device)
+        grows = (total / rows > self.loss_threshold) & torch.from_numpy(who).to(self.grown.device)
         self.grown = self.grown | now.to(self.grown.device) & grows[:, None]
         self.ended = self.ended + who

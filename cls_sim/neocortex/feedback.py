@@ -13,8 +13,8 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, each, over, pick
-from cls_sim.core.errors import Refused, real, whole
-from cls_sim.core.part import Spec, View, placed, told
+from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.part import Spec, View, fill_contexts, known_contexts
 from cls_sim.core.variational import (
     Weights,
     divergence,
@@ -35,25 +35,28 @@ class Feedback(Neocortex):
     """A perceptron whose feedback connections can make its input again: a variational autoencoder that classifies.
 
         h = up(x),  ŷ = W h + b,   z = μ(h) + σ(h) ε,   x̂ = down(z · gates of the class)
-        loss of a row = what the answer costs + rebuild · (misfit(x̂, x) + (ln q(z|x) - ln p(z|y)) / x-numbers)
+        loss of a row = what the answer costs + reconstruction_weight · (misfit(x̂, x) + (ln q(z|x) - ln p(z|y)) /
+        x-numbers)
 
-    hidden       widths of the hidden layers, from 1 each; feedback has the same, in turn
-    latent       numbers z, from 1, between the two
-    prior        class: p(z|y) a Gaussian of its own, learnt, for each class; one: N(0, 1) for all
-    gates        in [0, 1), the part of the feedback units that a class silences, drawn for each class and subject
-    temperature  T, above 0: a row with soft targets s belongs to class c by softmax(s / T)_c
-    rebuild      weight of what its own reconstruction costs, from 0
-    renew        when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many steps
+    hidden                 widths of the hidden layers, from 1 each; feedback has the same, in turn
+    latent                 numbers z, from 1, between the two
+    prior                  class: p(z|y) a Gaussian of its own, learnt, for each class; one: N(0, 1) for all
+    gates                  in [0, 1), the part of the feedback units that a class silences, drawn for each class and
+                           subject
+    temperature            T, above 0: a row with soft targets s belongs to class c by softmax(s / T)_c
+    reconstruction_weight  weight of what its own reconstruction costs, from 0
+    renew_every            when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so
+                           many steps
 
     It dreams (`dream`) as it was when last renewed: a class of those lived until then, z of its prior, the input that
-    feedback makes of it, and the scores that it gave itself then, as soft targets (see Distil).  Inputs that are
-    whole multiples of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers (squared
-    error).  Refused in regression, and where ends of contexts are not told and `renew` is null.
+    feedback makes of it, and the scores that it gave itself then, as soft targets (see DistillationLoss).  Inputs
+    that are whole multiples of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers
+    (squared error).  Refused in regression, and where ends of contexts are not told and `renew_every` is null.
 
     Source: van de Ven, Siegelmann & Tolias 2020, Nature Communications 11, 4069 (internal replay left out).
 
     >>> cortex = Feedback(hidden=[8], latent=3)
-    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3, ends=(5,)))
+    >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3, ends=(5,)))
     >>> cortex.scores(torch.zeros(2, 5, 2, 2)).shape, spec.features, spec.dreams
     (torch.Size([2, 5, 3]), 8, ('neocortex',))
     """
@@ -68,26 +71,28 @@ class Feedback(Neocortex):
         prior: str = "class",
         gates: float = 0.1,
         temperature: float = 2.0,
-        rebuild: float = 1.0,
-        renew: int | None = None,
+        reconstruction_weight: float = 1.0,
+        renew_every: int | None = None,
     ):
         self.hidden = widths(hidden)
         if not self.hidden:
-            raise Refused("hidden", "is empty", "give at least one layer")
+            raise ConfigError("hidden", "is empty", "give at least one layer")
         self.latent = whole("latent", latent)
         if prior not in ("class", "one"):
-            raise Refused("prior", f"{prior!r} is no prior", "give class or one")
+            raise ConfigError("prior", f"{prior!r} is no prior", "give class or one")
         self.prior = prior
         self.gates = real("gates", gates, 0.0, 0.999)
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
-        self.rebuild = real("rebuild", rebuild, 0.0)
-        self.renew = None if renew is None else whole("renew", renew)
+        self.reconstruction_weight = real("reconstruction_weight", reconstruction_weight, 0.0)
+        self.renew_every = None if renew_every is None else whole("renew_every", renew_every)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "dreams of classes, and this world asks for numbers", "choose another cortex")
-        if self.renew is None and not spec.ends:
-            raise Refused("renew", "is null, and this world does not tell where contexts end", "give a number of steps")
+            raise ConfigError("", "dreams of classes, and this world asks for numbers", "choose another cortex")
+        if self.renew_every is None and not spec.ends:
+            raise ConfigError(
+                "renew_every", "is null, and this world does not tell where contexts end", "give a number of steps"
+            )
         sizes, s, o = (math.prod(spec.inputs), *self.hidden), spec.subjects, spec.outputs
         top, back = sizes[-1], (self.latent, *reversed(sizes))
         shapes = layers("up", sizes) | layers("out", (top, o)) | layers("mean", (top, self.latent))
@@ -129,10 +134,10 @@ class Feedback(Neocortex):
 
     # -- learning ---------------------------------------------------------------------------------------
 
-    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def training_outputs(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
         features = self.features(batch.x)
-        scores = self.within(self.answer(features), context)
-        if self.rebuild == 0:
+        scores = self.mask_logits(self.answer(features), context)
+        if self.reconstruction_weight == 0:
             return scores, None
         noise = self._noise("taught", batch.rows, self.steps, batch.sizes) if torch.is_grad_enabled() else None
         belongs = self._belongs(batch)
@@ -145,15 +150,15 @@ class Feedback(Neocortex):
             share = torch.where(belongs > 0, belongs, 1.0).log().masked_fill(belongs == 0, -torch.inf)
             own = 0.0 if noise is None else noise.square().sum(1)
             far = -0.5 * (spread.sum(1) + own) - (near + share).logsumexp(1)
-        return scores, self.rebuild * (rows + far / math.prod(self.spec.inputs))
+        return scores, self.reconstruction_weight * (rows + far / math.prod(self.spec.inputs))
 
     @torch.no_grad()
-    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+    def after_step(self, batch: Batch, active: np.ndarray) -> None:
         who = torch.from_numpy(active).to(self.met.device)
         lived = batch.present() & (batch.source != DREAMED) & (batch.y >= 0) & who[:, None]
         self.met = self.met | self._classes(batch.y, lived)
         self.steps = self.steps + active
-        if self.renew is not None and (due := active & (self.steps % self.renew == 0)).any():
+        if self.renew_every is not None and (due := active & (self.steps % self.renew_every == 0)).any():
             self._renew(due)
 
     def _classes(self, y: Tensor, rows: Tensor) -> Tensor:
@@ -175,7 +180,7 @@ class Feedback(Neocortex):
     # -- dreaming ---------------------------------------------------------------------------------------
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        if self.renew is None:
+        if self.renew_every is None:
             self._renew(who)
 
     @torch.no_grad()
@@ -198,11 +203,11 @@ class Feedback(Neocortex):
         x = shown(self._down(z, self._one(y), self.before), self._levels()).mT.reshape(len(y), n, *self.spec.inputs)
         weight = self.known.any(1)[:, None].float().expand(-1, n)
         source = torch.full_like(y, DREAMED, dtype=torch.uint8)
-        batch = placed(self.spec, Batch.lived(x, y, source=source, weight=weight))
-        return batch.with_(scores=self.scores(x, told(self.spec, batch), weights=self.before))
+        batch = fill_contexts(self.spec, Batch.lived(x, y, source=source, weight=weight))
+        return batch.with_(scores=self.scores(x, known_contexts(self.spec, batch), weights=self.before))
 
     @torch.no_grad()
-    def imagine(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor) -> Tensor:
         """What feedback makes of inputs [s, b, …] as they are, without noise: what the cortex alone recalls of them."""
         features = self.features(x)
         belongs = self.answer(features).softmax(2).mT

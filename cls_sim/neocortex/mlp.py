@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, choice, flag, reals, whole
+from cls_sim.core.errors import ConfigError, choice, flag, reals, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.neocortex.base import Neocortex, Tap
 
@@ -35,10 +35,10 @@ class Mlp(Neocortex):
     outputs     which compete: all from the start, or only those met so far (an output grows with its first lesson)
 
     Weights `weight0`, `bias0`, … are [s, out, in] and [s, out, 1]; first drawn from U(-r, r), r = gain / sqrt(in)
-    (LeCun et al. 1998; the default of PyTorch's Linear).  Raises Refused for settings out of range.
+    (LeCun et al. 1998; the default of PyTorch's Linear).  Raises ConfigError for settings out of range.
 
     >>> cortex = Mlp(hidden=[8])
-    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3))
+    >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(2, 2), outputs=3))
     >>> cortex.scores(torch.zeros(2, 5, 2, 2)).shape, spec.features, spec.weights["weight0"]
     (torch.Size([2, 5, 3]), 8, (2, 8, 4))
     """
@@ -58,10 +58,10 @@ class Mlp(Neocortex):
         self.bias = flag("bias", bias)
         self.gain = reals("gain", gain, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.outputs == "met":
             if spec.regression:
-                raise Refused("outputs", "grow with classes, and in regression there are none", "give all")
+                raise ConfigError("outputs", "grow with classes, and in regression there are none", "give all")
             self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
         sizes = (math.prod(spec.inputs), *self.hidden, spec.outputs)
         gain = per_subject("gain", self.gain, spec)
@@ -82,20 +82,20 @@ class Mlp(Neocortex):
         scores = drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
         return scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9)
 
-    def meet(self, batch: Batch, active: np.ndarray) -> None:
+    def before_step(self, batch: Batch, active: np.ndarray) -> None:
         if self.outputs == "met":
             there = batch.present() & (batch.y >= 0) & torch.from_numpy(active).to(batch.y.device)[:, None]
             new = torch.zeros(self.met.shape, device=batch.y.device)
             self.met = self.met | (new.scatter_add_(1, batch.y.clamp(min=0), there.float()) > 0)
 
-    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
+    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
         squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
         for layer in range(len(self.hidden) + 1):
             z = drive(h, self.weights, layer)
             taps.append(Tap(f"weight{layer}", f"bias{layer}" if self.bias else None, h.detach(), z))
             h = squash(z.clone())  # functions work in place, and a tap keeps its drive
         scores = taps[-1].drive.mT
-        return self.within(
+        return self.mask_logits(
             scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9), context
         ), taps
 
@@ -106,10 +106,10 @@ class Linear(Neocortex):
     bias  whether there is a bias, first 0
     init  standard deviation of the first weights, N(0, init²), from 0, one number or one a subject
 
-    `weight0` is [s, out, in], `bias0` [s, out, 1].  Raises Refused for settings out of range.
+    `weight0` is [s, out, in], `bias0` [s, out, 1].  Raises ConfigError for settings out of range.
 
     >>> cortex = Linear()
-    >>> _ = cortex.begin(Spec(seeds=(0, 1), inputs=(4,), outputs=1, regression=True))
+    >>> _ = cortex.setup(Spec(seeds=(0, 1), inputs=(4,), outputs=1, regression=True))
     >>> cortex.scores(torch.ones(2, 3, 4)).abs().max().item()
     0.0
     """
@@ -118,7 +118,7 @@ class Linear(Neocortex):
         self.bias = flag("bias", bias)
         self.init = reals("init", init, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         fan_in, s = math.prod(spec.inputs), spec.subjects
         spread = torch.from_numpy(per_subject("init", self.init, spec)).float()[:, None, None]
         drawn = each(spec.seeds, "neocortex.weight0", lambda g: g.standard_normal((spec.outputs, fan_in), np.float32))
@@ -133,16 +133,16 @@ class Linear(Neocortex):
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         return drive(features.mT, self.weights if weights is None else weights, 0).mT
 
-    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
+    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
         h = x.flatten(2).mT
         z = drive(h, self.weights, 0)
-        return self.within(z.mT, context), [Tap("weight0", "bias0" if self.bias else None, h, z)]
+        return self.mask_logits(z.mT, context), [Tap("weight0", "bias0" if self.bias else None, h, z)]
 
 
 def widths(hidden: Sequence[int]) -> tuple[int, ...]:
     """Widths of hidden layers, checked."""
     if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
-        raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+        raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
     return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import over
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.networks import joined, line, probed, without
@@ -33,11 +33,11 @@ class Module(Neocortex):
     answered in evaluation mode, with the running statistics.  Rows of weight 0 do not count.  A subject with fewer
     than two rows in a step has no statistics of its own: its running ones are used, and do not move.
 
-    Raises Refused, at `begin`, for a network whose answer is not [b, outputs]; whose answer to a row depends on the
+    Raises ConfigError, at `setup`, for a network whose answer is not [b, outputs]; whose answer to a row depends on the
     other rows (BatchNorm without running statistics); or that draws at random (dropout).
 
     >>> cortex = Module(module=lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
-    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
+    >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
     >>> cortex.scores(torch.zeros(2, 5, 4)).shape, spec.features
     (torch.Size([2, 5, 3]), 8)
     """
@@ -46,10 +46,10 @@ class Module(Neocortex):
 
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):
-            raise Refused("module", f"{module!r} is no network", "give an nn.Module, or a function that makes one")
+            raise ConfigError("module", f"{module!r} is no network", "give an nn.Module, or a function that makes one")
         self.module = module
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         nets = [self._born(seed) for seed in spec.seeds]
         self.heads = spec.heads
         self._body = copy.deepcopy(nets[0])
@@ -89,7 +89,7 @@ class Module(Neocortex):
         finally:
             self._batch = None
 
-    def learnt(self, batch: Batch, active: np.ndarray) -> None:
+    def after_step(self, batch: Batch, active: np.ndarray) -> None:
         if self._moved is None or self._moved[0] is not batch:
             return
         who = torch.from_numpy(active).to(batch.x.device)
@@ -126,7 +126,7 @@ class Module(Neocortex):
                 return _reset(copy.deepcopy(self.module))
             net = self.module()
         if not isinstance(net, nn.Module):
-            raise Refused("module", f"makes a {type(net).__name__}", "let it return an nn.Module")
+            raise ConfigError("module", f"makes a {type(net).__name__}", "let it return an nn.Module")
         return net
 
     def _check_vmap(self, spec: Spec) -> None:
@@ -135,7 +135,7 @@ class Module(Neocortex):
             try:
                 self.features(torch.zeros(spec.subjects, 1, *spec.inputs, device=spec.device))
             except (RuntimeError, ValueError) as error:
-                raise Refused("module", f"cannot be stacked ({line(error)})", "leave out dropout") from None
+                raise ConfigError("module", f"cannot be stacked ({line(error)})", "leave out dropout") from None
 
 
 def _reset(net: nn.Module) -> nn.Module:
@@ -143,6 +143,6 @@ def _reset(net: nn.Module) -> nn.Module:
         if any(parameter.requires_grad for parameter in layer.parameters(recurse=False)):
             if not callable(reset := getattr(layer, "reset_parameters", None)):
                 reason = f"its part {name or type(layer).__name__!r} has no reset_parameters"
-                raise Refused("module", reason, "give a function that makes the network")
+                raise ConfigError("module", reason, "give a function that makes the network")
             reset()
     return net

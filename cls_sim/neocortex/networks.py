@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 
 REMEDY = "keep running statistics (track_running_stats=True), or normalise each row (LayerNorm, GroupNorm)"
@@ -21,9 +21,9 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
     """
     for name, layer in net.named_modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 and layer.training:
-            raise Refused("module", f"draws at random in {name!r}", "leave out dropout")
+            raise ConfigError("module", f"draws at random in {name!r}", "leave out dropout")
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
-            raise Refused("module", f"answers a row by the others of its batch in {name!r}", REMEDY)
+            raise ConfigError("module", f"answers a row by the others of its batch in {name!r}", REMEDY)
     learns = copy.deepcopy(net)
     calls: list[Any] = []
     hooks = [
@@ -38,13 +38,15 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
             out = net(torch.zeros(2, *spec.inputs))
             learns(_some(spec))
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise Refused("module", f"fails on an input {list(spec.inputs)} ({line(error)})", _fit(net, spec)) from None
+        raise ConfigError("module", f"fails on an input {list(spec.inputs)} ({line(error)})", _fit(net, spec)) from None
     finally:
         for hook in hooks:
             hook.remove()
     if not isinstance(out, Tensor) or out.shape != (2, spec.outputs):
         shape = list(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
-        raise Refused("module", f"answers with {shape}", f"let it answer with [{spec.outputs}], the world's outputs")
+        raise ConfigError(
+            "module", f"answers with {shape}", f"let it answer with [{spec.outputs}], the world's outputs"
+        )
     last = _readout(net, calls, out)
     _rows_alone(net, spec)
     for name, layer in net.named_modules():
@@ -71,11 +73,13 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
         again = trial(x)
     for name, buffer in trial.named_buffers():
         if not torch.equal(buffer, before[name]):
-            raise Refused("module", f"changes its buffer {name!r} while it answers", "change it in training mode only")
+            raise ConfigError(
+                "module", f"changes its buffer {name!r} while it answers", "change it in training mode only"
+            )
     if not torch.equal(together, again):
-        raise Refused("module", "cannot be stacked (it draws at random)", "leave out dropout")
+        raise ConfigError("module", "cannot be stacked (it draws at random)", "leave out dropout")
     if not torch.allclose(together, apart, rtol=1e-3, atol=1e-3 * float(together.abs().max()) + 1e-6, equal_nan=True):
-        raise Refused("module", "answers a row by the others of its batch", REMEDY)
+        raise ConfigError("module", "answers a row by the others of its batch", REMEDY)
 
 
 def _fit(net: nn.Module, spec: Spec) -> str:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.routed import Named, Routed
 
@@ -34,10 +34,10 @@ class Packed(Routed):
         super().__init__(hidden)
         self.share = None if share is None else real("share", share, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise Refused("", "prunes where contexts end, and is not told", "give a sharp order with told=true")
-        spec = super().begin(spec)
+            raise ConfigError("", "prunes where contexts end, and is not told", "give a sharp order with told=true")
+        spec = super().setup(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]
         self.ended = np.zeros(spec.subjects, np.int64)
@@ -60,7 +60,7 @@ class Packed(Routed):
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
         return h
 
-    def plastic(self, context: Tensor) -> Named:
+    def plastic_mask(self, context: Tensor) -> Named:
         now, free = context[:, :1, None].clamp(min=0), {}
         first = (now[:, :1] == 0).float()
         for layer, owner in enumerate(self.owner):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
 
@@ -29,7 +29,7 @@ class Relational(Neocortex):
     Source: Rumelhart & Todd (1993); McClelland, McNaughton & O'Reilly (1995).
 
     >>> cortex = Relational()
-    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(13,), outputs=36, regression=True))
+    >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(13,), outputs=36, regression=True))
     >>> cortex.scores(torch.zeros(2, 5, 13)).shape, spec.features
     (torch.Size([2, 5, 36]), 16)
     """
@@ -47,10 +47,10 @@ class Relational(Neocortex):
         self.representation, self.units = whole("representation", representation), whole("units", units)
         self.spread, self.first = real("spread", spread, 0.0), real("bias", bias)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
         if self.relations >= width:
-            raise Refused("relations", f"is {self.relations} of {width} inputs", "leave some to tell the item")
+            raise ConfigError("relations", f"is {self.relations} of {width} inputs", "leave some to tell the item")
         sizes = (
             (self.representation, width - self.relations),
             (self.units, self.representation + self.relations),

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.mlp import drawn, drive, leaf, widths
@@ -28,7 +28,7 @@ HEADS_WANTED = "keeps an output head for each context, and needs the task at tes
 
 
 class Routed(Neocortex):
-    """A perceptron with ReLU and `hidden` units, of which a tenant says what a context sees."""
+    """A perceptron with ReLU and `hidden` units, of which an option says what a context sees."""
 
     derived = Neocortex.derived | {"spec"}
     heads_needed = True  # the context must be told at exams, too
@@ -36,14 +36,14 @@ class Routed(Neocortex):
     def __init__(self, hidden: Sequence[int]):
         self.hidden = widths(hidden)
         if not self.hidden:
-            raise Refused("hidden", "is empty, and there is nothing to route", "write [400, 400]")
+            raise ConfigError("hidden", "is empty, and there is nothing to route", "write [400, 400]")
 
-    def begin(self, spec: Spec) -> Spec:
-        if not spec.context_told and not spec.ends:
+    def setup(self, spec: Spec) -> Spec:
+        if not spec.task_id_known and not spec.ends:
             reason = "answers by the context, and is told neither contexts nor their ends"
-            raise Refused("", reason, "give scenario=task, or a sharp order with told=true")
-        if self.heads_needed and (not spec.context_told or spec.heads is None):
-            raise Refused("", HEADS_WANTED, "give scenario=task (and classes)")
+            raise ConfigError("", reason, "give scenario=task, or a sharp order with told=true")
+        if self.heads_needed and (not spec.task_id_known or spec.heads is None):
+            raise ConfigError("", HEADS_WANTED, "give scenario=task (and classes)")
         self.heads, self.weights, self.spec = spec.heads, {}, spec
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.sizes(spec))):
             bound = np.full(spec.subjects, 1 / math.sqrt(self.fan_in(layer, fan_in)))
@@ -77,7 +77,7 @@ class Routed(Neocortex):
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
         if context is None:
-            raise Refused("neocortex", "answers by the context, and is not told it", "give scenario=task")
+            raise ConfigError("neocortex", "answers by the context, and is not told it", "give scenario=task")
         weights, context, h = self.weights if weights is None else weights, context.clamp(min=0), x.flatten(2).mT
         for layer in range(len(self.hidden)):
             h = self.gate(layer, torch.relu_(drive(h, self.seen(layer, weights, context), layer)), context, weights)
@@ -115,15 +115,15 @@ class Gated(Routed):
         super().__init__(hidden)
         self.share = real("share", share, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = super().begin(spec)
+    def setup(self, spec: Spec) -> Spec:
+        spec = super().setup(spec)
         self._open = [self._drawn(spec, layer, width) for layer, width in enumerate(self.hidden)]
         return spec
 
     def _drawn(self, spec: Spec, layer: int, width: int) -> Tensor:
         silent = round(self.share * width)
         if silent == width:
-            raise Refused("share", f"silences all {width} units", "give less")
+            raise ConfigError("share", f"silences all {width} units", "give less")
 
         def draw(g: np.random.Generator) -> np.ndarray:
             return np.stack([g.permutation(width) >= silent for _ in range(spec.contexts)]).astype(np.float32)
@@ -157,10 +157,10 @@ class Attentive(Routed):
         super().__init__(hidden)
         self.s_max = real("s_max", s_max, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise Refused("", "protects where contexts end, and is not told", "give a sharp order with told=true")
-        super().begin(spec)
+            raise ConfigError("", "protects where contexts end, and is not told", "give a sharp order with told=true")
+        super().setup(spec)
         for layer, width in enumerate(self.hidden):
 
             def draw(g: np.random.Generator, shape: tuple[int, int] = (spec.contexts, width)) -> np.ndarray:
@@ -179,7 +179,7 @@ class Attentive(Routed):
         gates = weights[name] if name in weights else (self.s_max * weights[f"gate{layer}"]).sigmoid()
         return h * self._of(gates, context)
 
-    def plastic(self, context: Tensor) -> Named:
+    def plastic_mask(self, context: Tensor) -> Named:
         free = {}
         for layer, spent in enumerate(self.spent):
             out = spent[..., None]

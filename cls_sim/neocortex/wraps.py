@@ -38,7 +38,7 @@ class CortexLesion(Wrap, Neocortex):
 
     >>> from cls_sim.neocortex.mlp import Mlp
     >>> cortex = CortexLesion(Mlp(hidden=[8]), fraction=0.25)
-    >>> spec = cortex.begin(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
+    >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
     >>> (cortex.features(torch.ones(2, 1, 4)) == 0).sum().item() >= 4
     True
     """
@@ -83,26 +83,26 @@ class CortexLesion(Wrap, Neocortex):
     def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         return self._left().scores(x, context, weights)
 
-    def taught(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        return self._left().taught(batch, context)
+    def training_outputs(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        return self._left().training_outputs(batch, context)
 
-    def imagine(self, x: Tensor) -> Tensor:
-        return self._left().imagine(x)
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self._left().reconstruct(x)
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         return self._left().dream(n, clock, view)
 
-    def taps(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
+    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
         """As those of the cortex inside; a silent unit is one whose synapses on the answer are silent."""
         if (
             self._whole()
-            or (found := self.neocortex.taps(x[:, :1], None if context is None else context[:, :1])) is None
+            or (found := self.neocortex.activations(x[:, :1], None if context is None else context[:, :1])) is None
         ):
-            return self.neocortex.taps(x, context)
+            return self.neocortex.activations(x, context)
         silent = {name: self._now(mask) for name, mask in self._synapses.items()}
         if self._units is not None:
             silent = {found[1][-1].weight: self._now(self._units)[:, None]}
-        scores, taps = _left(self, silent).taps(x, context)
+        scores, taps = _left(self, silent).activations(x, context)
         return scores, [replace(tap, spared=_both(tap.spared, silent.get(tap.weight))) for tap in taps]
 
     # -- what is left of the cortex ---------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""The room of plasticity: how much may weights move today?  A number for each subject."""
+"""The plasticity: how much may weights move today?  A number for each subject."""

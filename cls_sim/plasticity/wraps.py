@@ -19,9 +19,9 @@ class Modulated(Wrap, Plasticity):
     until       age in days at which the schedule is itself again; None: never
 
     >>> from cls_sim.core.part import Spec
-    >>> from cls_sim.plasticity.ages import Constant
+    >>> from cls_sim.plasticity.by_age import Constant
     >>> schedule = Modulated(Constant(rate=0.1), factor=3.0, until=5.0)
-    >>> _ = schedule.begin(Spec())
+    >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
     >>> early = schedule.rate(clock).round(6).tolist()
     >>> clock.experience += 500

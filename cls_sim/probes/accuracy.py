@@ -16,7 +16,7 @@ from cls_sim.probes.base import Measured, Probe, numeric
 from cls_sim.probes.evaluations import (
     BUDGET,
     CORTEX,
-    Asked,
+    ReadoutProbe,
     above_chance,
     answered,
     checked,
@@ -35,7 +35,7 @@ _FIRST: WeakKeyDictionary[World, tuple[int, np.ndarray]] = WeakKeyDictionary()
 """World → experiences looked at, and the experience [s, k] at which each subject met each context first."""
 
 
-class Accuracy(Asked):
+class Accuracy(ReadoutProbe):
     """The share of right answers to each context's exam [s, k]; in regression R² = 1 - SSE / SST.
 
     Answered by the subject's own readout, or by another one (the cortex alone, the hippocampus alone, both).
@@ -48,7 +48,7 @@ class Accuracy(Asked):
     """
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         return exams(life, self.readout)
 
 
@@ -62,11 +62,11 @@ class AbsoluteError(Probe):
     ('context.end', 'life.end')
     """
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec, "is an error of numbers")
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         errors: list[Tensor] = []
         for context in range(life.spec.contexts):
             batch = questions(life, "exam", context)
@@ -93,13 +93,13 @@ class Dependence(Probe):
     def __init__(self, *, control: Readout | None = None):
         self.control = checked("control", control)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.control is not None:
-            self.begin_inside("control", spec)
+            self.setup_inside("control", spec)
         return spec
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         lived = lived_contexts(life)
         control, lesion = (mean(above_chance(life, exams(life, who)), lived) for who in (self.control, CORTEX))
         return torch.where(control > 0, (control - lesion) / control, torch.nan)
@@ -143,11 +143,11 @@ class _Error(Probe):
     moments = ("night.end", "life.end")
     kind: ClassVar[str]
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         batch = questions(life, self.kind)
         error = (scores(life, CORTEX, self.kind) - batch.y).double().square().mean(-1)
         weights = batch.weights().double()

@@ -1,4 +1,4 @@
-"""The room of probes: what is measured, and at which moments."""
+"""The probes: what is measured, and at which moments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice
+from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.ledger import Ledger
 from cls_sim.core.part import Part, Spec, View
 from cls_sim.hippocampus.base import Hippocampus
@@ -70,7 +70,7 @@ class Twin(Measured, Protocol):
 def _known(moments: str | Iterable[str]) -> tuple[str, ...]:
     named = (moments,) if isinstance(moments, str) else tuple(moments)
     if not named:
-        raise Refused("at", "names no moment", f"give some of {', '.join(MOMENTS)}")
+        raise ConfigError("at", "names no moment", f"give some of {', '.join(MOMENTS)}")
     return tuple(choice("at", moment, MOMENTS) for moment in named)
 
 
@@ -133,7 +133,9 @@ def at(probe: Probe | Callable[[Any], object], *moments: str) -> Probe:
     """
     if not isinstance(probe, Probe):
         if isinstance(probe, type) or not callable(probe):
-            raise Refused("probe", f"{probe!r} is no probe", "give one, such as Accuracy(), or a function life -> [s]")
+            raise ConfigError(
+                "probe", f"{probe!r} is no probe", "give one, such as Accuracy(), or a function life -> [s]"
+            )
         probe = Function(probe)
     return probe.at(*moments) if moments else probe
 
@@ -155,19 +157,19 @@ def inside(part: Part, *names: str) -> Any:
 def of_world(life: Measured, name: str, asks: str, remedy: str) -> Any:
     """An attribute of the world that only some worlds have, or the refusal of a probe that needs it."""
     if not hasattr(life.world, name):
-        raise Refused("", f"{asks}, and this world has none", remedy)
+        raise ConfigError("", f"{asks}, and this world has none", remedy)
     return getattr(life.world, name)
 
 
 def numeric(spec: Spec, reason: str = "is a squared error", remedy: str = "measure accuracy") -> Spec:
     """The spec of a world that asks for numbers; refused for one that asks for labels."""
     if not spec.regression:
-        raise Refused("", f"{reason}, and this world asks for labels", remedy)
+        raise ConfigError("", f"{reason}, and this world asks for labels", remedy)
     return spec
 
 
 def labelled(spec: Spec, key: str, reason: str, remedy: str) -> Spec:
     """The spec of a world that asks for labels; refused for one that asks for numbers."""
     if spec.regression:
-        raise Refused(key, f"{reason}, and this world has none", remedy)
+        raise ConfigError(key, f"{reason}, and this world has none", remedy)
     return spec

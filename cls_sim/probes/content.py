@@ -61,7 +61,7 @@ class Content(Probe):
         self.threshold = real("threshold", threshold, 0.0, 1.0)
         self.items = whole("items", items, 2)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.of in ("class_bias", "weakness"):
             return labelled(spec, "of", f"{self.of} asks for labels", "choose another")
         return spec
@@ -145,8 +145,10 @@ class Watched(Within):
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
         return self._note(batch, batch.present(), clock.asleep)
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
+        batch = self.policy.training_batch(lived, hippocampus, neocortex, view, clock)
         return batch if batch is lived else self._note(batch, batch.present() & (batch.source != LIVED), ~clock.asleep)
 
     def _note(self, batch: Batch, there: Tensor, who: np.ndarray) -> Batch:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.probes.base import Measured, Probe
 
 
@@ -32,7 +32,7 @@ class ExtraBytes(Probe):
 
     def __init__(self, *, hidden: Sequence[int] = (400, 400)):
         if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
-            raise Refused("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
         self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
     def measure(self, life: Measured) -> Tensor:

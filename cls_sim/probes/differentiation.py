@@ -12,7 +12,7 @@ from cls_sim.probes.evaluations import CORTEX, questions, scores
 DAYS = ("life.begin", "day.end", "life.end")
 
 
-class Modes(Probe):
+class SingularModes(Probe):
     """How much of each singular mode of what is to be learnt the cortex answers: a_k / a_k(∞), [s, k].
 
     y = Σ_k u_k σ_k v_k over the questions of the exam, the strongest first; a_k = u_kᵀ ŷ v_k.  0 at birth, 1 learnt.
@@ -20,18 +20,18 @@ class Modes(Probe):
 
     Source: Saxe, McClelland & Ganguli 2013, 2019.
 
-    >>> Modes().axis
+    >>> SingularModes().axis
     'mode'
     """
 
     axis = "mode"
     moments = DAYS
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec, "is of numbers to learn", "use world=hierarchy")
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         exam = questions(life)
         u, size, v = torch.linalg.svd(exam.y.double(), full_matrices=False)
         answered = torch.einsum("sbk,sbo,sko->sk", u, scores(life, CORTEX).double(), v)

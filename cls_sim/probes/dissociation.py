@@ -64,7 +64,7 @@ def _without(life: Measured, part: str) -> Tensor:
 
     def answer(x: Tensor, context: Tensor | None) -> Tensor:
         if part == "cortex":
-            return life.neocortex.within(damaged.recall(x).scores, context)
+            return life.neocortex.mask_logits(damaged.recall(x).scores, context)
         return life.readout.answer(x, context, damaged, life.neocortex).scores
 
     grades: list[Tensor] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, choice
+from cls_sim.core.errors import ConfigError, choice
 from cls_sim.probes.base import Measured, Probe, inside
 from cls_sim.probes.evaluations import shared, stored
 
@@ -70,7 +70,7 @@ def _patterns(life: Measured) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Cortical patterns of episodes today, as indexed and when first stored [s, n, f], and which are there [s, n]."""
     memory = inside(life.hippocampus, "birth")
     if memory is None:
-        raise Refused("", "asks for an index, and this hippocampus has none", "use hippocampus=indexed")
+        raise ConfigError("", "asks for an index, and this hippocampus has none", "use hippocampus=indexed")
     alive = life.hippocampus.traces().alive
     now = life.neocortex.features(stored(life).x)
     return now, memory.index, memory.birth, alive

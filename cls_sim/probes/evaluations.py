@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 from cls_sim.hippocampus.base import Hippocampus, Recall
 from cls_sim.neocortex.base import Neocortex
@@ -104,11 +104,12 @@ def _bytes(value: object) -> int:
 
 
 def questions(life: Measured, kind: str = "exam", context: int = 0) -> Batch:
-    """Questions [s, n, …]: kind `exam` or `train` (all there is to learn) of a context, or `strange`, of no context."""
+    """Questions [s, n, …]: kind `evaluation` or `train` (all there is to learn) of a context, or `strange`, of no
+    context."""
 
     def make() -> Batch:
         if kind == "exam":
-            return life.world.exam(context)
+            return life.world.evaluation(context)
         if kind == "train":
             return of_world(life, "train", "asks what there is to learn", "measure accuracy")(context)
         return of_world(life, "strange", "asks what is out of scope", "use world=clinc")()
@@ -126,28 +127,28 @@ def stored(life: Measured) -> Batch:
 # -- answers ----------------------------------------------------------------------------------------------------
 
 
-class Asked(Probe):
+class ReadoutProbe(Probe):
     """A probe that asks a readout: the subject's own (None), or another."""
 
     def __init__(self, *, readout: Readout | None = None):
         self.readout = checked("readout", readout)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.readout is not None:
-            self.begin_inside("readout", spec)
+            self.setup_inside("readout", spec)
         return spec
 
 
 def checked(key: str, readout: Readout | None) -> Readout | None:
     """A readout, or None; refused for anything else."""
     if readout is not None and not isinstance(readout, Readout):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise Refused(key, f"{readout!r} is no readout", "give one, such as Cortex(), or None")
+        raise ConfigError(key, f"{readout!r} is no readout", "give one, such as CortexReadout(), or None")
     return readout
 
 
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:
     """The inputs [s, b, …] of a batch and their contexts, where they are told, a few large pieces at a time."""
-    told = life.told(batch)
+    told = life.known_contexts(batch)
     size = max(1, BUDGET // (batch.subjects * _width(life.spec)))
     for start in range(0, batch.rows, size):
         part = slice(start, start + size)
@@ -274,7 +275,7 @@ def above_chance(life: Measured, grades: Tensor) -> Tensor:
     spec = life.spec
     if spec.regression:
         return grades
-    compete = spec.heads if spec.context_told else None  # where the context is told, its head's outputs alone
+    compete = spec.heads if spec.task_id_known else None  # where the context is told, its head's outputs alone
     options = torch.full_like(grades, spec.outputs) if compete is None else compete.sum(-1).double()
     return (grades - 1.0 / options) / (1.0 - 1.0 / options)
 

@@ -11,7 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, choice, flag, real, whole
+from cls_sim.core.errors import ConfigError, choice, flag, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import questions, stored
@@ -62,12 +62,12 @@ class Imagery(Probe):
         self.system = choice("system", system, ("cortex", "hippocampus"))
         self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
         if novel is not None and not isinstance(novel, World):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise Refused("novel", f"{novel!r} is no world", "give one, such as Omniglot(), or none")
+            raise ConfigError("novel", f"{novel!r} is no world", "give one, such as Omniglot(), or none")
         self.novel, self.relative = novel, flag("relative", relative)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.novel is not None:
-            self.novel.begin(Spec(seeds=spec.seeds, device=spec.device, among=spec.among))
+            self.novel.setup(Spec(seeds=spec.seeds, device=spec.device, cohort=spec.cohort))
         return spec
 
     def measure(self, life: Measured) -> Tensor:
@@ -91,13 +91,13 @@ class Imagery(Probe):
         elsewhere = self.novel is not None or self.of == "kept"
         if lived == 0 or (not elsewhere and lived == life.spec.contexts):
             return torch.full((life.spec.subjects,), torch.nan)
-        self.begin(life.spec)
+        self.setup(life.spec)
         if self.of == "kept":
             strange = stored(life)
         elif self.novel is None:
             strange = questions(life, "exam", lived)
         else:
-            strange = _resized(self.novel.exam(0), life.spec.inputs, self.items)
+            strange = _resized(self.novel.evaluation(0), life.spec.inputs, self.items)
         errors: list[Tensor] = []
         for exam in (questions(life, "exam", lived - 1), strange):
             x, there = exam.x[:, : self.items], exam.weights()[:, : self.items]
@@ -109,7 +109,7 @@ class Imagery(Probe):
         return (above * both).sum((1, 2)) / both.sum((1, 2))
 
     def _recalled(self, life: Measured, x: Tensor) -> Tensor:
-        recall = life.neocortex.imagine if self.system == "cortex" else lambda some: life.hippocampus.recall(some).x
+        recall = life.neocortex.reconstruct if self.system == "cortex" else lambda some: life.hippocampus.recall(some).x
         return torch.cat([recall(some) for some in x.split(ROWS, 1)], 1)
 
 
@@ -127,7 +127,9 @@ def _resized(batch: Batch, inputs: tuple[int, ...], most: int) -> Batch:
     """
     old, new = (math.isqrt(math.prod(shape)) for shape in (batch.x.shape[2:], inputs))
     if old**2 != math.prod(batch.x.shape[2:]) or new**2 != math.prod(inputs):
-        raise Refused("novel", f"has inputs of {batch.x[0, 0].numel()}, to be compared with {inputs}", "show squares")
+        raise ConfigError(
+            "novel", f"has inputs of {batch.x[0, 0].numel()}, to be compared with {inputs}", "show squares"
+        )
     count = min(most, batch.rows)
     rows = torch.arange(count, device=batch.x.device) * batch.rows // count
     small = adaptive_avg_pool2d(batch.x[:, rows].reshape(-1, 1, old, old), new)

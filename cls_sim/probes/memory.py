@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.errors import ConfigError, choice, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, Probe, of_world
 
@@ -49,13 +49,13 @@ class MemorySignal(Probe):
         self.window, self.width = whole("window", window), real("width", width, 0.0, 0.99)
         self.region = None if region is None else whole("region", region, 0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.inputs != (1,) or spec.batch != 1:
-            raise Refused("", "sees memories in synapses, and this world sends none", "use world=patterns")
+            raise ConfigError("", "sees memories in synapses, and this world sends none", "use world=patterns")
         return spec
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         weights = self._synapses(life).double()  # [s, N]
         length = weights.square().sum(1).sqrt()
         oldest = int(life.clock.experience.min())
@@ -83,7 +83,9 @@ class MemorySignal(Probe):
             return weights.detach().flatten(1)
         inner = getattr(life.consolidation, "inner", {}).get(name)
         if inner is None or self.region >= inner.shape[-1]:
-            raise Refused("region", f"there is no inner variable {self.region}", "use synapses that have one, or null")
+            raise ConfigError(
+                "region", f"there is no inner variable {self.region}", "use synapses that have one, or null"
+            )
         return inner[..., self.region].flatten(1)
 
 
@@ -106,14 +108,14 @@ class OfCohorts(Probe):
         return patterns, there
 
 
-class Strength(OfCohorts):
+class MemoryStrength(OfCohorts):
     """How strong each cohort's memory is: the mean over its items of y·w, [s, K].
 
     1 is a memory as it was learned in one exposure; its reference, of a pattern that was never learned, is 0.
 
     of  cortex (w are the weights: what a lesion of the hippocampus leaves) or both (and what the hippocampus recalls)
 
-    >>> Strength().moments
+    >>> MemoryStrength().moments
     ('life.end',)
     """
 
@@ -122,14 +124,14 @@ class Strength(OfCohorts):
         return (patterns * there).double().mean(2)
 
 
-class Recalled(OfCohorts):
+class RecalledShare(OfCohorts):
     """The share of each cohort's items of which there is at least one copy, [s, K]; its chance level is 0.
 
     of  cortex (what a lesion of the hippocampus leaves) or both
 
     Source: recall of the Memory Chain Model, Murre, Chessa & Meeter 2013.
 
-    >>> Recalled(of="cortex").of
+    >>> RecalledShare(of="cortex").of
     'cortex'
     """
 
@@ -163,7 +165,7 @@ class Discriminability(OfCohorts):
             device=patterns.device,
         )
         if learned.all():
-            raise Refused(
+            raise ConfigError(
                 "", "compares with cohorts that are never learned", "add some with no times ([]) to the world"
             )
         signal = (patterns * there).double()  # [s, K, items]

@@ -9,11 +9,11 @@ from torch import Tensor
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.amnesia import ages
 from cls_sim.probes.base import Measured
-from cls_sim.probes.evaluations import Asked, answers, questions
+from cls_sim.probes.evaluations import ReadoutProbe, answers, questions
 from cls_sim.readout.base import HIPPOCAMPUS
 
 
-class NoveltyGate(Asked):
+class NoveltyGate(ReadoutProbe):
     """How well novelty tells what was never lived from what was [s]: the area under the ROC curve.
 
         AUC = P(novelty of a new question > that of a familiar one) + ½ P(equal)
@@ -30,7 +30,7 @@ class NoveltyGate(Asked):
     moments = ("life.end",)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         contexts = range(life.spec.contexts)
         said = [answer.novelty for context in contexts for answer in answers(life, self.readout, "exam", context)]
         novelty = torch.cat(said, 1).double()
@@ -41,14 +41,14 @@ class NoveltyGate(Asked):
         return (more * pairs).sum((1, 2)) / pairs.sum((1, 2))
 
 
-class Routed(Asked):
+class HippocampalShare(ReadoutProbe):
     """The share of questions that the hippocampus answers, by the age of what is asked [s, k], the youngest first.
 
     1: all are answered by the hippocampus, 0: all by the cortex; it should fall with age as the cortex learns.
 
     readout  who decides; None: the subject's own
 
-    >>> Routed().axis
+    >>> HippocampalShare().axis
     'age'
     """
 
@@ -56,7 +56,7 @@ class Routed(Asked):
     moments = ("life.end",)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         sources = (
             torch.cat([answer.source for answer in answers(life, self.readout, "exam", context)], 1)
             for context in range(life.spec.contexts)

@@ -18,12 +18,12 @@ from cls_sim.probes.evaluations import CORTEX, graded, shared
 DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
 
 
-class Current(Probe):
+class CurrentAccuracy(Probe):
     """The grade [s] in what is lived now: accuracy (or R²) of the cortex in the exam of the context met last.
 
     error  give 1 - grade instead
 
-    >>> Current(error=True).error
+    >>> CurrentAccuracy(error=True).error
     True
     """
 
@@ -90,7 +90,7 @@ def _rate(life: Measured, batch: Batch) -> Tensor:
 
 def _fisher(life: Measured, batch: Batch) -> Tensor:
     spec, weights = life.spec, list(life.neocortex.weights.values())
-    told = life.told(batch)
+    told = life.known_contexts(batch)
     total = torch.zeros(spec.subjects, dtype=torch.float64, device=spec.device)
     kind = "normal" if spec.regression else "uniform"
     shape = (batch.rows, spec.outputs) if spec.regression else (batch.rows,)

@@ -15,7 +15,7 @@ from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood,
 NIGHT = ("night.end", "life.end")
 
 
-class Score(Probe):
+class ConsolidationScore(Probe):
     """How much of an error consolidation has taken away [s]: 1 - MSE / mean y², of regression (Sun et al. 2023).
 
     of = "memory"          on what there is to learn: the memory score of a subject without hippocampus
@@ -25,7 +25,7 @@ class Score(Probe):
 
     of  memory or generalisation
 
-    >>> Score(of="memory").of
+    >>> ConsolidationScore(of="memory").of
     'memory'
     """
 
@@ -34,11 +34,11 @@ class Score(Probe):
     def __init__(self, *, of: str = "generalisation"):
         self.of = choice("of", of, ("memory", "generalisation"))
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         kind = "train" if self.of == "memory" else "exam"
         return 1.0 - _error(life, kind) / questions(life, kind).y.double().square().mean((1, 2))
 
@@ -55,11 +55,11 @@ class BayesExcess(Probe):
 
     moments = NIGHT
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         exam, cortex, found = questions(life), _error(life, "exam"), list[float]()
         ratio = _ratio(life)
         for i, (x, y) in enumerate(_stored(life)):
@@ -84,11 +84,11 @@ class Regret(Probe):
 
     moments = NIGHT
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         exam, cortex = questions(life), _error(life, "exam")
         asked = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
         least = [errors(x, y, asked[0][i], asked[1][i]).min() for i, (x, y) in enumerate(_stored(life))]
@@ -119,11 +119,11 @@ class Predictability(Probe):
     def __init__(self, *, by: str = "likelihood", share: float = 0.2):
         self.by, self.share = choice("by", by, ("likelihood", "validation", "speed")), real("share", share, 0.01, 0.99)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         ratio, found = _ratio(life), list[float]()
         for i, (x, y) in enumerate(_stored(life)):
             snr = float(ratio[i])

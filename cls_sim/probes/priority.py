@@ -40,7 +40,7 @@ class SleepGain(Probe):
     def __init__(self, *, of: str = "correlation", groups: int = 8):
         self.of, self.groups = choice("of", of, ("correlation", "gain", "strength")), whole("groups", groups)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return labelled(spec, "", "asks for the scores of labels", "use a world with labels")
 
     def measure(self, life: Measured) -> Tensor:
@@ -80,7 +80,7 @@ class Priority(Probe):
     def __init__(self, *, power: float = 1.0, draws: int = 64):
         self.power, self.draws = real("power", power, 0.0), whole("draws", draws)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return labelled(spec, "", "asks for the scores of labels", "use a world with labels")
 
     def measure(self, life: Measured) -> Tensor:
@@ -96,7 +96,7 @@ class Priority(Probe):
 
 def strengths(life: Measured, episodes: Batch) -> Tensor:
     """The cortex' score for the label of each episode: float64 [s, n]."""
-    scores = life.view.scores(episodes.x, life.told(episodes)).double()
+    scores = life.view.scores(episodes.x, life.known_contexts(episodes)).double()
     return scores.gather(2, episodes.y.clamp(min=0)[..., None])[..., 0]
 
 
@@ -117,7 +117,7 @@ def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
 def weakness(life: Measured) -> Tensor:
     """1 - the probability that the cortex gives the label of each stored episode: float64 [s, n]."""
     batch = stored(life)
-    scores = life.view.scores(batch.x, life.told(batch)).double().softmax(2)
+    scores = life.view.scores(batch.x, life.known_contexts(batch)).double().softmax(2)
     return 1 - scores.gather(2, batch.y.clamp(min=0)[..., None])[..., 0]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.errors import ConfigError, choice, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, Probe, labelled, numeric
 from cls_sim.probes.evaluations import questions, shared
@@ -85,7 +85,7 @@ class Completion(Probe):
         self.levels = [real("levels", level, 0.0, 1.0 if damage != "noise" else math.inf) for level in levels]
         self.of = choice("of", of, ("code", "cue", "pattern", "exact", "item", "label"))
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return labelled(spec, "of", "asks for labels", "give of=pattern") if self.of == "label" else spec
 
     def measure(self, life: Measured) -> Tensor:
@@ -112,7 +112,7 @@ class Completion(Probe):
             state = stages.ca3 if self.of == "code" else stages.dentate
             return torch.cosine_similarity(state, life.hippocampus.patterns(slots), dim=2)
         if self.of == "label":
-            answer = life.readout.answer(cue, life.told(stored), life.hippocampus, life.neocortex)
+            answer = life.readout.answer(cue, life.known_contexts(stored), life.hippocampus, life.neocortex)
             return (answer.scores.argmax(2) == stored.y) & (answer.scores != 0).any(2)
         recall = life.hippocampus.recall(cue)
         if self.of == "item":
@@ -134,7 +134,7 @@ class Recollection(Probe):
 
     moments = ("life.end",)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec, remedy="measure Completion")
 
     def measure(self, life: Measured) -> Tensor:
@@ -164,9 +164,9 @@ class Dreams(Probe):
         self.of = choice("of", of, ("retrieved", "silent", "spurious", "entropy", "coverage"))
         self.draws = whole("draws", draws)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if "hippocampus" not in spec.dreams:
-            raise Refused("", "looks at dreams, and this hippocampus cannot dream", "choose another, or none")
+            raise ConfigError("", "looks at dreams, and this hippocampus cannot dream", "choose another, or none")
         return spec
 
     def measure(self, life: Measured) -> Tensor:

@@ -16,7 +16,7 @@ from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import answered, grade, questions, shared
 
 
-class Lessons(Probe):
+class ListLearning(Probe):
     """What the cortex makes of whole lists, learnt in passes over all of a list's rows at a rate."""
 
     moments = ("life.end",)
@@ -27,7 +27,7 @@ class Lessons(Probe):
         self.passes = whole("passes", passes)
 
     def learn(self, life: Measured, newborn: bool, learnt: int, asked: int) -> Tensor:
-        """The grade in context `asked` before and after each pass over context `learnt`: [passes + 1, s]."""
+        """The grade in context `asked` before and after each pass over context `after_step`: [passes + 1, s]."""
         return _learned(life, newborn, learnt, asked, self.rate, self.passes)
 
     def reached(self, grades: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ class Lessons(Probe):
         return torch.where(there.any(0), there.to(torch.uint8).argmax(0), self.passes + 1)
 
 
-class Savings(Lessons):
+class Savings(ListLearning):
     """What is saved in relearning a context [s]: (n_first - n_again) / n_first passes to a criterion.
 
     n_first is counted for the same cortex at birth, n_again for the cortex now; above 0 something is left even where
@@ -71,7 +71,7 @@ class Savings(Lessons):
         return torch.where((first > 0) & (first <= self.passes), (first - again) / first, torch.nan)
 
 
-class Interference(Lessons):
+class Interference(ListLearning):
     """What learning one context costs another [s], in grade (accuracy or R²).
 
     of = "retroactive"  the grade in context `old` now, less that after `passes` passes over context `new`
@@ -118,9 +118,9 @@ class Interference(Lessons):
 def _learned(life: Measured, newborn: bool, learnt: int, asked: int, rate: float, passes: int) -> Tensor:
     """The grades of a copy of the cortex, as it is now or as it was born: [passes + 1, s]."""
     cortex, rule = copy.deepcopy(life.neocortex), copy.deepcopy(life.consolidation)
-    rule.begin(life.spec)
+    rule.setup(life.spec)
     if newborn:
-        cortex.begin(life.spec)
+        cortex.setup(life.spec)
     lesson, exam = questions(life, "train", learnt), questions(life, "exam", asked)
 
     def graded() -> Tensor:

@@ -74,7 +74,7 @@ class Residual(Probe):
     def __init__(self, *, each: bool = False):
         self.each = flag("each", each)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:

@@ -1,4 +1,4 @@
-"""The room of readout: who answers the exam?"""
+"""The readout: who answers the exam?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -30,10 +30,10 @@ class Readout(Part):
     guesses: bool = False
     """Whether it finds the context of a question by itself, for a cortex that answers by it."""
 
-    def begin(self, spec: Spec) -> Spec:
-        if spec.routed and not spec.context_told and not self.guesses:
+    def setup(self, spec: Spec) -> Spec:
+        if spec.routed and not spec.task_id_known and not self.guesses:
             reason = "the cortex answers by the context (columns, gates, masks) and needs the task at test"
-            raise Refused("", reason, "give scenario=task, or readout=expert_gate")
+            raise ConfigError("", reason, "give scenario=task, or readout=expert_gate")
         return spec
 
     @abstractmethod

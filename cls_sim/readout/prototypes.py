@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Spec, View, ended, stretches
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -26,15 +26,15 @@ class NearestMean(Readout):
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL.
 
-    >>> NearestMean().begin(Spec(outputs=2)).outputs
+    >>> NearestMean().setup(Spec(outputs=2)).outputs
     2
     """
 
     derived = frozenset({"spec"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "compares classes, and in regression there are none", "use another readout")
+            raise ConfigError("", "compares classes, and in regression there are none", "use another readout")
         self.spec = spec
         return spec
 
@@ -42,7 +42,7 @@ class NearestMean(Readout):
         mean, known = self._means(hippocampus, neocortex)
         f = normalize(neocortex.features(x, context), dim=2)
         away = 2 - 2 * f @ mean.mT  # both have length 1
-        scores = neocortex.within((-away).masked_fill(~known[:, None], -1e9), context)
+        scores = neocortex.mask_logits((-away).masked_fill(~known[:, None], -1e9), context)
         source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
         return Answer(scores, source, (-scores.amax(2) / 4).clamp(0, 1))
 
@@ -56,7 +56,7 @@ class NearestMean(Readout):
         for some in slots.split(1000, 1):
             rows = hippocampus.fetch(some.contiguous())
             votes = ((rows.y[..., None] == classes) & rows.present()[..., None]).float()  # [s, n, o]
-            features = neocortex.features(rows.x, rows.context if self.spec.context_told else None)
+            features = neocortex.features(rows.x, rows.context if self.spec.task_id_known else None)
             sums += votes.mT @ normalize(features, dim=2)
             known += votes.sum(1)
         return normalize(sums, dim=2), known > 0
@@ -85,14 +85,16 @@ class ExpertGate(Readout):
     def __init__(self, *, components: int = 30):
         self.components = whole("components", components)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise Refused("", "learns a gate where a context ends, and is not told", "give a sharp order, told=true")
+            raise ConfigError(
+                "", "learns a gate where a context ends, and is not told", "give a sharp order, told=true"
+            )
         if not spec.routed:
-            raise Refused("", "needs experts, a cortex that answers by the context", "give neocortex=columns")
+            raise ConfigError("", "needs experts, a cortex that answers by the context", "give neocortex=columns")
         width = math.prod(spec.inputs)
         if self.components >= width:
-            raise Refused("components", f"is {self.components} of {width} inputs", "give fewer")
+            raise ConfigError("components", f"is {self.components} of {width} inputs", "give fewer")
         self.spec, self.known = spec, np.zeros((spec.subjects, spec.contexts), bool)  # whose inputs are known
         self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
         self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)

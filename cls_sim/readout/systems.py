@@ -5,27 +5,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
 
 
-class Cortex(Readout):
+class CortexReadout(Readout):
     """The cortex alone answers.
 
     novelty = 1 - max softmax(scores); 0 in regression.
 
-    >>> Cortex().begin(Spec()).subjects
+    >>> CortexReadout().setup(Spec()).subjects
     1
     """
 
     derived = frozenset({"_regression"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._regression = spec.regression
-        return super().begin(spec)
+        return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         scores = neocortex.scores(x, context)
@@ -34,20 +34,20 @@ class Cortex(Readout):
         return Answer(scores, source, novelty)
 
 
-class Slow(Readout):
+class SlowCopyReadout(Readout):
     """The slow average of the cortex answers (see Averaged; Arani, Sarfraz & Zonooz 2022).
 
     novelty = 1 - max softmax(scores); 0 in regression.  Refused for a cortex that keeps no averages.
 
-    >>> Slow().begin(Spec(averages=("slow", "fast"))).subjects
+    >>> SlowCopyReadout().setup(Spec(averages=("slow", "fast"))).subjects
     1
     """
 
     derived = frozenset({"_regression"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if "slow" not in spec.averages:
-            raise Refused("", "asks the cortex' slow average, and this one keeps none", "use neocortex=averaged")
+            raise ConfigError("", "asks the cortex' slow average, and this one keeps none", "use neocortex=averaged")
         self._regression = spec.regression
         return spec
 
@@ -58,26 +58,26 @@ class Slow(Readout):
         return Answer(scores, source, novelty)
 
 
-class Memory(Readout):
+class HippocampusReadout(Readout):
     """The hippocampus alone answers, by what the question makes it recall.
 
     novelty = 1 - match.  Refused for a hippocampus that recalls inputs without answers (an autoencoder).
 
-    >>> Memory().begin(Spec()).subjects
+    >>> HippocampusReadout().setup(Spec()).subjects
     1
     """
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         _named(spec)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall = hippocampus.recall(x)
         source = torch.full(x.shape[:2], HIPPOCAMPUS, dtype=torch.int64, device=x.device)
-        return Answer(neocortex.within(recall.scores, context), source, 1 - recall.match)
+        return Answer(neocortex.mask_logits(recall.scores, context), source, 1 - recall.match)
 
 
-class Both(Readout):
+class MostConfident(Readout):
     """Each question is answered by one system, the hippocampus where
 
         match ≥ threshold,   or, without a threshold,   match > max softmax(cortical scores).
@@ -90,18 +90,20 @@ class Both(Readout):
     Source: competition of the two systems, McClelland, McNaughton & O'Reilly 1995; the choice by novelty,
     Kemker & Kanan 2018.
 
-    >>> Both(threshold=0.8)
-    Both(threshold=0.8)
+    >>> MostConfident(threshold=0.8)
+    MostConfident(threshold=0.8)
     """
 
     def __init__(self, *, threshold: float | None = None):
         self.threshold = None if threshold is None else real("threshold", threshold, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression and self.threshold is None:
-            raise Refused("threshold", "is null, and in regression the cortex states no confidence", "give a number")
+            raise ConfigError(
+                "threshold", "is null, and in regression the cortex states no confidence", "give a number"
+            )
         _named(spec)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall, cortical = hippocampus.recall(x), neocortex.scores(x, context)
@@ -109,12 +111,12 @@ class Both(Readout):
             remembered = recall.match > _confidence(cortical)
         else:
             remembered = (recall.match >= self.threshold) & (recall.slot >= 0)
-        scores = torch.where(remembered[..., None], neocortex.within(recall.scores, context), cortical)
+        scores = torch.where(remembered[..., None], neocortex.mask_logits(recall.scores, context), cortical)
         source = torch.where(remembered, HIPPOCAMPUS, CORTEX)
         return Answer(scores, source, 1 - recall.match)
 
 
-class Summed(Readout):
+class LogitSum(Readout):
     """Both systems answer together: what the hippocampus recalls adds to the log-odds of the cortex.
 
         scores = log softmax(cortical scores) + weight · match · recalled scores
@@ -125,28 +127,30 @@ class Summed(Readout):
 
     Source: independent sources of evidence add up in log-odds; as memories beside a network, Grave et al. 2017.
 
-    >>> Summed(weight=1.0).weight
+    >>> LogitSum(weight=1.0).weight
     1.0
     """
 
     def __init__(self, *, weight: float = 1.0):
         self.weight = real("weight", weight, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise Refused("", "adds to odds, and in regression the cortex states none", "use readout=both")
-        return super().begin(spec)
+            raise ConfigError(
+                "", "adds to odds, and in regression the cortex states none", "use readout=most_confident"
+            )
+        return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall, cortical = hippocampus.recall(x), neocortex.scores(x, context).log_softmax(2)
-        remembered = neocortex.within(recall.scores, context).clamp(min=0.0)
+        remembered = neocortex.mask_logits(recall.scores, context).clamp(min=0.0)
         source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
         return Answer(cortical + self.weight * recall.match[..., None] * remembered, source, 1 - recall.match)
 
 
 def _named(spec: Spec) -> None:
-    if not spec.names:
-        raise Refused("", "asks the hippocampus, and what this one recalls has no answers", "use readout=cortex")
+    if not spec.recall_answers:
+        raise ConfigError("", "asks the hippocampus, and what this one recalls has no answers", "use readout=cortex")
 
 
 def _confidence(scores: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -35,8 +35,10 @@ class Altered(Within):
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.alter(self.policy.draw(hippocampus, neocortex, view, clock), "night", clock.replay)
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
+        batch = self.policy.training_batch(lived, hippocampus, neocortex, view, clock)
         if batch is lived:
             return batch
         altered = self.alter(batch, "day", clock.experience)
@@ -60,13 +62,14 @@ class Altered(Within):
 class Augmented(Altered):
     """Images come back a little shifted, turned, larger or smaller, and noisy.
 
-    policy  whose rows are altered
-    shift   from 0, up to so many pixels either way
-    turn    from 0, up to so many degrees either way
-    scale   from 0 to below 1: a factor between 1 - scale and 1 + scale
-    noise   from 0, standard deviation added to each input
-    alike   -1 to 1, how like itself an image must stay when moved by a pixel (Pearson's r with itself one pixel
-            beside and one below, in the mean) to be moved at all; others come back as they are.  -1: all are moved
+    policy               whose rows are altered
+    translation          from 0, up to so many pixels either way
+    rotation             from 0, up to so many degrees either way
+    scaling              from 0 to below 1: a factor between 1 - scaling and 1 + scaling
+    noise                from 0, standard deviation added to each input
+    min_autocorrelation  -1 to 1, how like itself an image must stay when moved by a pixel (Pearson's r with itself
+                         one pixel beside and one below, in the mean) to be moved at all; others come back as they
+                         are.  -1: all are moved
 
     Each row anew, uniformly; the image is interpolated linearly, what comes from outside is 0.  Shift, turn and scale
     ask for square images, flat or not; refused for other inputs.  Handwritten digits have an r of .5 to .9, the same
@@ -75,7 +78,7 @@ class Augmented(Altered):
     Source: augmentation of rehearsed images, Buzzega et al. 2021.
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> Augmented(Uniform(batch=8), shift=1.0).begin(Spec(inputs=(64,))).subjects
+    >>> Augmented(Uniform(batch=8), translation=1.0).setup(Spec(inputs=(64,))).subjects
     1
     """
 
@@ -85,28 +88,30 @@ class Augmented(Altered):
         self,
         policy: Replay,
         *,
-        shift: float = 1.0,
-        turn: float = 10.0,
-        scale: float = 0.1,
+        translation: float = 1.0,
+        rotation: float = 10.0,
+        scaling: float = 0.1,
         noise: float = 0.0,
-        alike: float = -1.0,
+        min_autocorrelation: float = -1.0,
     ):
         super().__init__(policy)
-        self.shift, self.turn = real("shift", shift, 0.0), real("turn", turn, 0.0, 180.0)
-        self.scale, self.noise = real("scale", scale, 0.0, 0.99), real("noise", noise, 0.0)
-        self.alike = real("alike", alike, -1.0, 1.0)
+        self.translation, self.rotation = real("translation", translation, 0.0), real("rotation", rotation, 0.0, 180.0)
+        self.scaling, self.noise = real("scaling", scaling, 0.0, 0.99), real("noise", noise, 0.0)
+        self.min_autocorrelation = real("min_autocorrelation", min_autocorrelation, -1.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         super()._settle(spec)
         pixels = math.prod(spec.inputs[-2:])
         self._side = math.isqrt(pixels)
         square = self._side**2 == pixels and spec.inputs[-1] in (pixels, self._side)
-        if (self.shift or self.turn or self.scale) and not square:
-            raise Refused("shift", f"moves square images, and inputs are {spec.inputs}", "give 0 to shift, turn, scale")
+        if (self.translation or self.rotation or self.scaling) and not square:
+            raise ConfigError(
+                "translation", f"moves square images, and inputs are {spec.inputs}", "give 0 to shift, turn, scale"
+            )
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         x = batch.x
-        if self.shift or self.turn or self.scale:
+        if self.translation or self.rotation or self.scaling:
             x = self._moved(x, 2 * self._lots("move", part, ticks, batch, (4,)).to(x.dtype) - 1)
         if self.noise:
             x = x + self.noise * self._lots("noise", part, ticks, batch, tuple(x.shape[2:]), "normal")
@@ -115,14 +120,14 @@ class Augmented(Altered):
     def _moved(self, x: Tensor, lots: Tensor) -> Tensor:
         """Images moved by lots [s, b, 4] in (-1, 1)."""
         side, (s, b) = self._side, x.shape[:2]
-        turn, size = lots[..., 2] * math.radians(self.turn), 1 + lots[..., 3] * self.scale
+        turn, size = lots[..., 2] * math.radians(self.rotation), 1 + lots[..., 3] * self.scaling
         cos, sin = turn.cos() / size, turn.sin() / size
-        away = lots[..., :2] * (2 * self.shift / side)
+        away = lots[..., :2] * (2 * self.translation / side)
         grid = torch.stack((cos, -sin, away[..., 0], sin, cos, away[..., 1]), -1).view(s * b, 2, 3)
         images = x.reshape(s * b, -1, side, side)
         moved = grid_sample(images, affine_grid(grid, list(images.shape), align_corners=False), align_corners=False)
-        if self.alike > -1:
-            moved = torch.where((likeness(images) >= self.alike)[:, None, None, None], moved, images)
+        if self.min_autocorrelation > -1:
+            moved = torch.where((likeness(images) >= self.min_autocorrelation)[:, None, None, None], moved, images)
         return moved.view_as(x)
 
 
@@ -144,28 +149,28 @@ def _pearson(a: Tensor, b: Tensor) -> Tensor:
     return cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1)
 
 
-class Blended(Altered):
+class Mixup(Altered):
     """Rows come back in pairs (mixup): x = λ x + (1 - λ) x', and both answers in these proportions.
 
-    policy  whose rows are blended
-    most    in (0, 0.5], λ is uniform between 1 - most and 1
+    policy     whose rows are blended
+    max_share  in (0, 0.5], λ is uniform between 1 - max_share and 1
 
     The partner is another row of the same step, by lot; rows that are not there are left alone.  The proportions of the
-    labels come as soft targets log(λ y + (1 - λ) y'), which the objective Distil(temperature=1) reads; in regression
-    the targets themselves are blended.
+    labels come as soft targets log(λ y + (1 - λ) y'), which the objective DistillationLoss(temperature=1) reads; in
+    regression the targets themselves are blended.
 
     Source: Zhang, Cisse, Dauphin & Lopez-Paz 2018 (there λ comes from a beta distribution).
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> Blended(Uniform(batch=8), most=0.3).most
+    >>> Mixup(Uniform(batch=8), max_share=0.3).max_share
     0.3
     """
 
     null = None
 
-    def __init__(self, policy: Replay, *, most: float = 0.5):
+    def __init__(self, policy: Replay, *, max_share: float = 0.5):
         super().__init__(policy)
-        self.most = real("most", most, 0.0, 0.5, open_low=True)
+        self.max_share = real("max_share", max_share, 0.0, 0.5, open_low=True)
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         lots = self._lots("pair", part, ticks, batch, (2,))
@@ -175,7 +180,7 @@ class Blended(Altered):
         before = torch.from_numpy((np.arange(batch.rows) - 1) % sizes[:, None]).to(order.device)
         partner = torch.empty_like(order).scatter_(1, order, order.gather(1, before))
         rows = torch.arange(len(order), device=order.device)[:, None]
-        share = torch.where(there & there[rows, partner], self.most * lots[..., 1], 0.0).to(batch.x.dtype)
+        share = torch.where(there & there[rows, partner], self.max_share * lots[..., 1], 0.0).to(batch.x.dtype)
         x = torch.lerp(batch.x, batch.x[rows, partner], share.view(*share.shape, *[1] * (batch.x.ndim - 2)))
         if self.spec.regression:
             return batch.with_(x=x, y=torch.lerp(batch.y, batch.y[rows, partner], share[..., None].to(batch.y.dtype)))

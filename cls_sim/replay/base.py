@@ -1,4 +1,4 @@
-"""The room of replay: which episodes tonight?  Stored, dreamed or mixed, in what proportion?"""
+"""The replay: which episodes tonight?  Stored, dreamed or mixed, in what proportion?"""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class Replay(Part):
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         """One replay step for each subject: [s, b, …], weight 0 where it has nothing to replay."""
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
         """What the cortex learns from awake: the lived batch, unless a policy interleaves memories."""
         return lived
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice, whole
-from cls_sim.core.part import Spec, View, placed
+from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.part import Spec, View, fill_contexts
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay
@@ -22,7 +22,7 @@ class Dreamed(Replay):
 
     Source: spontaneous reactivation, Sun et al. 2023; generative replay, Shin et al. 2017; van de Ven et al. 2020.
 
-    >>> Dreamed(batch=32).begin(Spec(dreams=("hippocampus",))).subjects
+    >>> Dreamed(batch=32).setup(Spec(dreams=("hippocampus",))).subjects
     1
     """
 
@@ -32,13 +32,13 @@ class Dreamed(Replay):
         self.batch = whole("batch", batch)
         self.dreamer = choice("dreamer", dreamer, ("hippocampus", "neocortex"))
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.dreamer not in spec.dreams:
             able = " or ".join(spec.dreams) or f"a {self.dreamer} that can"
-            raise Refused("dreamer", f"this {self.dreamer} cannot dream", f"choose {able}")
+            raise ConfigError("dreamer", f"this {self.dreamer} cannot dream", f"choose {able}")
         self.spec = spec
         return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         dreamer = hippocampus if self.dreamer == "hippocampus" else neocortex
-        return placed(self.spec, dreamer.dream(self.batch, clock, view))  # a head can learn only what is its own
+        return fill_contexts(self.spec, dreamer.dream(self.batch, clock, view))  # a head can learn only what is its own

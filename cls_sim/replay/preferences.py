@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice, real
+from cls_sim.core.errors import ConfigError, choice, real
 from cls_sim.core.part import Part, Spec, View
 
 
@@ -21,14 +21,16 @@ class Preference(Part):
     derived = frozenset({"spec"})
     labels = False  # whether it needs labels, so that it is refused in regression
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if self.labels and spec.regression:
-            raise Refused("by", f"{type(self).__name__} asks for classes, and this world for numbers", "choose another")
+            raise ConfigError(
+                "by", f"{type(self).__name__} asks for classes, and this world for numbers", "choose another"
+            )
         self.spec = spec
         return spec
 
     @abstractmethod
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         """p [s, b] of these memories as the cortex is now; that of rows of weight 0 does not count."""
 
 
@@ -40,7 +42,7 @@ class Balanced(Preference):
 
     labels = True
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         return 1 / _totals(batch, batch.present().double()[..., None], self.spec)[..., 0].clamp(min=1)
 
 
@@ -58,7 +60,7 @@ class Surprise(Preference):
     def __init__(self, *, eps: float = 1e-3):
         self.eps = real("eps", eps, 0.0)
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         return view.loss(batch).double() + self.eps
 
 
@@ -68,7 +70,7 @@ class Weakness(Preference):
     Source: weakly learned information is replayed more and gains more, Schapiro et al. 2018.
     """
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         return -torch.expm1(-view.loss(batch).double())
 
 
@@ -77,26 +79,26 @@ class Novelty(Preference):
 
     labels = True
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
-        told = batch.context if self.spec.context_told else None
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+        told = batch.context if self.spec.task_id_known else None
         return 1 - view.scores(batch.x, told).double().softmax(2).amax(2)
 
 
-class Old(Preference):
+class RecencyShare(Preference):
     """A share for the old, all for the new: p = 1 for the last day remembered, `share` for what is older.
 
     share  from 0 to 1; 0 is focused learning, 1 full interleaving
 
     Source: focused and interleaved learning, McClelland, McNaughton & O'Reilly 1995.
 
-    >>> Old(share=0.3).share
+    >>> RecencyShare(share=0.3).share
     0.3
     """
 
     def __init__(self, *, share: float = 1.0):
         self.share = real("share", share, 0.0, 1.0)
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         return torch.where(_new(batch, clock), 1.0, self.share).double()
 
 
@@ -109,20 +111,20 @@ class Similar(Preference):
     of the answers (targets; labels one-hot), and with labels v is the mean of the memory's class.  Without anything
     new, or old, all are alike.
 
-    by     inputs, features or answers
-    power  from 0; large keeps to what is most alike
+    compare  inputs, features or answers
+    power    from 0; large keeps to what is most alike
 
     Source: McClelland, McNaughton & Lampinen 2020; Saxena, Shobe & McNaughton 2022.
 
-    >>> Similar(by="answers").power
+    >>> Similar(compare="answers").power
     1.0
     """
 
-    def __init__(self, *, by: str = "features", power: float = 1.0):
-        self.by = choice("by", by, ("inputs", "features", "answers"))
+    def __init__(self, *, compare: str = "features", power: float = 1.0):
+        self.compare = choice("compare", compare, ("inputs", "features", "answers"))
         self.power = real("power", power, 0.0)
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         there, new = batch.present(), _new(batch, clock)
         like = self._like(batch, view).double()
         mean = (like * (there & new)[..., None]).sum(1)  # [s, f]; its length does not matter
@@ -134,16 +136,16 @@ class Similar(Preference):
         return torch.where(new, 1.0, share**self.power)
 
     def _like(self, batch: Batch, view: View) -> Tensor:
-        if self.by == "inputs":
+        if self.compare == "inputs":
             return batch.x.flatten(2)
-        if self.by == "features":
+        if self.compare == "features":
             return view.features(batch.x)
         if self.spec.regression:
             return batch.y
         return (batch.y[..., None] == torch.arange(self.spec.outputs, device=batch.y.device)).float()
 
 
-class Interfered(Preference):
+class MaximallyInterfered(Preference):
     """What a step on what is lived now would spoil most (maximally interfered retrieval, MIR).
 
         p = max(0, L(θ - step · ∇L_now(θ)) - L(θ)),   L the cross-entropy of a memory's label, L_now of the rows lived
@@ -155,7 +157,7 @@ class Interfered(Preference):
     Source: Aljundi et al. 2019, Online continual learning with maximally interfered retrieval; there the first k of a
     pool are replayed, here Preferred draws by p (a large power comes near to that).
 
-    >>> Interfered(step=0.1).step
+    >>> MaximallyInterfered(step=0.1).step
     0.1
     """
 
@@ -164,9 +166,9 @@ class Interfered(Preference):
     def __init__(self, *, step: float = 0.1):
         self.step = real("step", step, 0.0, open_low=True)
 
-    def of(self, batch: Batch, view: View, clock: Clock) -> Tensor:
+    def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         if view.latest is None:
-            raise Refused("by", "asks what is lived now, and nobody tells", "replay within a life")
+            raise ConfigError("by", "asks what is lived now, and nobody tells", "replay within a life")
         lived, cortex = view.latest(), view.neocortex
         names, weights = zip(*cortex.weights.items(), strict=True)
         with torch.enable_grad():
@@ -178,7 +180,7 @@ class Interfered(Preference):
             return (self._wrong(cortex, batch, ahead) - self._wrong(cortex, batch, None)).clamp(min=0).double()
 
     def _wrong(self, cortex: Any, batch: Batch, weights: dict[str, Tensor] | None) -> Tensor:
-        told = batch.context if self.spec.context_told else None
+        told = batch.context if self.spec.task_id_known else None
         scores = cortex.scores(batch.x, told, weights=weights)
         return cross_entropy(scores.mT, batch.y, reduction="none", ignore_index=-1)
 

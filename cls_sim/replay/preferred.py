@@ -9,11 +9,11 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.replay.preferences import Old, Preference, Surprise
+from cls_sim.replay.preferences import Preference, RecencyShare, Surprise
 from cls_sim.replay.stored import Stored, falling
 
 
@@ -22,18 +22,18 @@ class Preferred(Stored):
 
         P(i) = p_i^α / Σ_j p_j^α,   weight of a drawn row (N P(i))^-β / its largest in the batch
 
-    by          the preference: Surprise (the default), Weakness, Novelty, Balanced, Similar or Old
+    preference  the preference: Surprise (the default), Weakness, Novelty, Balanced, Similar or Old
     batch       rows a replay step, from 1
     power       α, from 0 (uniform)
-    importance  β, from 0 (none) to 1 (the mean over rows is again that of uniform replay)
-    pool        p is worked out in each step for so many memories, drawn uniformly; null: for all that are stored
+    correction  β, from 0 (none) to 1 (the mean over rows is again that of uniform replay)
+    candidates  p is worked out in each step for so many memories, drawn uniformly; null: for all that are stored
 
     Where all p are 0 every memory is as likely as any other.  The passes that p itself takes are forward only and
     not counted.
 
     Source: Schaul, Quan, Antonoglou & Silver 2016; α = 0.6 and β = 0.4 there.
 
-    >>> Preferred(batch=8, power=0.6, importance=0.4).batch
+    >>> Preferred(batch=8, power=0.6, correction=0.4).batch
     8
     """
 
@@ -41,26 +41,26 @@ class Preferred(Stored):
 
     def __init__(
         self,
-        by: Preference | None = None,
+        preference: Preference | None = None,
         *,
         batch: int = 32,
         power: float = 1.0,
-        importance: float = 0.0,
-        pool: int | None = None,
+        correction: float = 0.0,
+        candidates: int | None = None,
     ):
-        self.by = _preference(by)
+        self.preference = _preference(preference)
         self.batch = whole("batch", batch)
-        self.power, self.importance = real("power", power, 0.0), real("importance", importance, 0.0, 1.0)
-        self.pool = None if pool is None else whole("pool", pool)
+        self.power, self.correction = real("power", power, 0.0), real("correction", correction, 0.0, 1.0)
+        self.candidates = None if candidates is None else whole("candidates", candidates)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec = spec
-        shape = (self.batch + (self.pool or 0),)
+        shape = (self.batch + (self.candidates or 0),)
         self._draws = {
             part: Draws(spec.seeds, f"replay.preferred.{part}", shape, device=spec.device) for part in ("night", "day")
         }
-        self.begin_inside("by", spec)
-        return super().begin(spec)
+        self.setup_inside("preference", spec)
+        return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self._drawn(hippocampus, view, clock, self._draws["night"].at(clock.replay), None)
@@ -71,27 +71,27 @@ class Preferred(Stored):
 
     def _plain(self, batch: Batch) -> bool:
         """Whether every row is there and weighs 1."""
-        return not self.importance and bool((batch.weights() == 1).all())
+        return not self.correction and bool((batch.weights() == 1).all())
 
     def _drawn(
         self, hippocampus: Hippocampus, view: View, clock: Clock, draws: Tensor, before: np.ndarray | None
     ) -> Batch:
         there = self._allowed(hippocampus.traces(), before)
         slots = torch.arange(there.shape[1], device=there.device).expand_as(there)
-        if self.pool is not None:
+        if self.candidates is not None:
             slots = falling(there.cumsum(1, dtype=torch.float64), draws[:, self.batch :])
             there = there.gather(1, slots)
         share = self.chances(hippocampus.fetch(slots), there, view, clock)
         chosen = falling(share.cumsum(1), draws[:, : self.batch])
         weight = there.any(1, keepdim=True).float().expand(-1, self.batch)
-        if self.importance:
-            fair = (there.sum(1, keepdim=True) * share.gather(1, chosen)).clamp(min=1e-300) ** -self.importance
+        if self.correction:
+            fair = (there.sum(1, keepdim=True) * share.gather(1, chosen)).clamp(min=1e-300) ** -self.correction
             weight = weight * (fair / fair.amax(1, keepdim=True)).float()
         return hippocampus.fetch(slots.gather(1, chosen)).with_(weight=weight)
 
     def chances(self, memories: Batch, there: Tensor, view: View, clock: Clock) -> Tensor:
         """P [s, n] of these memories, of which `there` count; 0 for a subject that has none."""
-        want = self.by.of(memories.with_(weight=there.float()), view, clock)
+        want = self.preference.priority(memories.with_(weight=there.float()), view, clock)
         wanted = torch.where(there, want, 0.0) ** self.power * there
         wanted = torch.where(wanted.sum(1, keepdim=True) > 0, wanted, there.double())
         return wanted / wanted.sum(1, keepdim=True).clamp(min=1e-300)
@@ -100,26 +100,26 @@ class Preferred(Stored):
 class Thinned(Stored):
     """The whole store in every step, of which each memory comes with a probability of its own: p of a preference.
 
-    by  the preference, between 0 and 1: Old (the default), Similar, Weakness, Novelty
+    preference  the preference, between 0 and 1: Old (the default), Similar, Weakness, Novelty
 
     One step is then an epoch in which a memory is presented p times in the mean; those that do not come have weight 0.
 
     Source: epochs with a share of the old, McClelland, McNaughton & Lampinen 2020.
 
-    >>> from cls_sim.replay.preferences import Old
-    >>> Thinned(Old(share=0.3)).by.share
+    >>> from cls_sim.replay.preferences import RecencyShare
+    >>> Thinned(RecencyShare(share=0.3)).preference.share
     0.3
     """
 
     derived = Stored.derived | {"spec", "_draws"}
 
-    def __init__(self, by: Preference | None = None):
-        self.by = Old() if by is None else _preference(by)
+    def __init__(self, preference: Preference | None = None):
+        self.preference = RecencyShare() if preference is None else _preference(preference)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.spec, self._draws = spec, {}
-        self.begin_inside("by", spec)
-        return super().begin(spec)
+        self.setup_inside("preference", spec)
+        return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self._come(hippocampus, view, clock, ("night", clock.replay), None)
@@ -141,12 +141,12 @@ class Thinned(Stored):
         if (part, batch.rows) not in self._draws:
             shape, purpose = (batch.rows,), f"replay.thinned.{part}"
             self._draws[part, batch.rows] = Draws(self.spec.seeds, purpose, shape, device=self.spec.device)
-        want = self.by.of(batch.with_(weight=there.float()), view, clock)
+        want = self.preference.priority(batch.with_(weight=there.float()), view, clock)
         comes = (self._draws[part, batch.rows].at(ticks) < want) & there
         return batch.with_(weight=comes.float())
 
 
 def _preference(by: Preference | None) -> Preference:
     if by is not None and not isinstance(by, Preference):
-        raise Refused("by", f"{by!r} is no preference", "give one, such as Surprise()")
+        raise ConfigError("by", f"{by!r} is no preference", "give one, such as Surprise()")
     return Surprise() if by is None else by

@@ -18,7 +18,7 @@ from cls_sim.replay.base import Replay
 class Pseudorehearsal(Replay):
     """Random patterns, and what the cortex answered to them when this night began: rehearsal without any memory.
 
-        x ~ Bernoulli(active) a unit,   target: the scores of the cortex of nightfall (objective Distil)
+        x ~ Bernoulli(active) a unit,   target: the scores of the cortex of nightfall (objective DistillationLoss)
 
     What the cortex knew is held in place where nothing is stored of it any more.  Labels are the likeliest answers;
     rows are of source DREAMED.
@@ -38,7 +38,7 @@ class Pseudorehearsal(Replay):
     def __init__(self, *, batch: int = 32, active: float = 0.25):
         self.batch, self.active = whole("batch", batch), real("active", active, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._inputs, self._regression = spec.inputs, spec.regression
         width = int(torch.Size(spec.inputs).numel())
         self._draws = Draws(spec.seeds, "replay.pseudo", (self.batch, width), device=spec.device)

@@ -26,7 +26,7 @@ class Stored(Replay):
 
     derived = frozenset({"_kept", "_held_out"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._kept: tuple[Hippocampus, tuple, Any] | None = None
         self._held_out = spec.held_out
         return spec
@@ -80,12 +80,12 @@ class Sampled(Stored):
         None: all alike.
         """
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._spec = spec
         shape = (sum(self._groups),)
         self._night = Draws(spec.seeds, "replay.night", shape, device=spec.device)
         self._day = Draws(spec.seeds, "replay.day", shape, device=spec.device)
-        return super().begin(spec)
+        return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         def make() -> tuple[Plan, bool]:
@@ -169,10 +169,10 @@ class Recent(Sampled):
         self.half_life_days = reals("half_life_days", half_life_days, 0.0, open_low=True)
         super().__init__(self.batch)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         experiences = per_subject("half_life_days", self.half_life_days, spec) * spec.per_day
         self._half_life = torch.from_numpy(experiences).to(spec.device)[:, None]
-        return super().begin(spec)
+        return super().setup(spec)
 
     def weights(self, traces: Traces, clock: Clock) -> Tensor:
         # Ages count from the newest trace that is alive: the distribution is the same and cannot vanish.
@@ -203,15 +203,15 @@ class OldNew(Sampled):
         return torch.stack((old, ~old), 1).double()
 
 
-class Everything(Stored):
+class FullBatch(Stored):
     """The whole store in one batch, slot by slot, in every step: full-batch learning.
 
     Empty slots have weight 0.  The batch has as many rows as the hippocampus has slots.
 
     Source: the notebook that reactivates all its memories in every epoch, Sun et al. 2023.
 
-    >>> Everything()
-    Everything()
+    >>> FullBatch()
+    FullBatch()
     """
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:

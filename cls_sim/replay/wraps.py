@@ -13,7 +13,7 @@ from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock, in_rem
 from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import Refused, flag, real
+from cls_sim.core.errors import ConfigError, flag, real
 from cls_sim.core.part import Spec, View, stretch, stretches
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
@@ -32,7 +32,7 @@ class Shuffled(Within):
     inputs, the same answers, as many of each.  What is lived is never touched.
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> Shuffled(Uniform(batch=8)).begin(Spec()).subjects
+    >>> Shuffled(Uniform(batch=8)).setup(Spec()).subjects
     1
     """
 
@@ -48,8 +48,10 @@ class Shuffled(Within):
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
         return self._shuffled(batch, "night", clock.replay)
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        batch = self.policy.lesson(lived, hippocampus, neocortex, view, clock)
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
+        batch = self.policy.training_batch(lived, hippocampus, neocortex, view, clock)
         return batch if batch is lived else self._shuffled(batch, "day", clock.experience)
 
     def _shuffled(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
@@ -83,7 +85,7 @@ class Interleaved(Within):
     Source: van de Ven, Tuytelaars & Tolias 2022; experience replay, Chaudhry et al. 2019.
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> Interleaved(Uniform(batch=8), share=0.5, only_old=False).begin(Spec()).subjects
+    >>> Interleaved(Uniform(batch=8), share=0.5, only_old=False).setup(Spec()).subjects
     1
     """
 
@@ -92,28 +94,30 @@ class Interleaved(Within):
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
         if not isinstance(policy, (Stored, Dreamed)):
-            raise Refused(
+            raise ConfigError(
                 "policy", f"{type(policy).__name__} cannot be asked by day", "give one over stored traces, or dreams"
             )
         if isinstance(share, str) and share not in ("contexts", "items"):
-            raise Refused("share", f"{share!r} is no share", "give contexts, items, or a number from 0 to 1")
+            raise ConfigError("share", f"{share!r} is no share", "give contexts, items, or a number from 0 to 1")
         if share == "items" and isinstance(policy, Dreamed):
-            raise Refused("share", "counts memories, and dreams cannot be counted", "give contexts, or a number")
+            raise ConfigError("share", "counts memories, and dreams cannot be counted", "give contexts, or a number")
         super().__init__(policy)
         self.share = share if isinstance(share, str) else real("share", share, 0.0, 1.0)
         self.only_old = flag("only_old", only_old)
 
     def _settle(self, spec: Spec) -> None:
         if not spec.ends and self.only_old:
-            raise Refused("only_old", "needs to be told where contexts end", "give only_old=false")
+            raise ConfigError("only_old", "needs to be told where contexts end", "give only_old=false")
         if not spec.ends and isinstance(self.share, str):
-            raise Refused("share", "counts contexts, and is not told where they end", "give a number from 0 to 1")
-        if spec.known is None and self.share == "items":
-            raise Refused("share", "counts a context's items, and this world has none to count", "give contexts")
+            raise ConfigError("share", "counts contexts, and is not told where they end", "give a number from 0 to 1")
+        if spec.context_sizes is None and self.share == "items":
+            raise ConfigError("share", "counts a context's items, and this world has none to count", "give contexts")
         self._spec, self._starts = spec, np.array([0, *spec.ends], np.int64)
         self._context, self._met = stretches(spec)
 
-    def lesson(self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
         now = stretch(self._spec, clock)  # [s], from 0
         if self.share == "items":
             share = self._of_items(hippocampus, self._context[now])
@@ -135,8 +139,8 @@ class Interleaved(Within):
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
         """The share [s] of the items of these contexts [s] among them and all that is remembered."""
-        assert self._spec.known is not None
-        items = self._spec.known[np.arange(len(context)), context]
+        assert self._spec.context_sizes is not None
+        items = self._spec.context_sizes[np.arange(len(context)), context]
         return items / (items + hippocampus.traces().alive.sum(1).cpu().numpy())
 
 
@@ -149,9 +153,9 @@ class _Two(Wrap, Replay):
         super().__init__(first)
         setattr(self, self.other, of_kind(self.other, second, Replay))
 
-    def begin(self, spec: Spec) -> Spec:
-        spec = super().begin(spec)
-        return self.begin_inside(self.other, spec)
+    def setup(self, spec: Spec) -> Spec:
+        spec = super().setup(spec)
+        return self.setup_inside(self.other, spec)
 
 
 class Mixed(_Two):
@@ -169,7 +173,7 @@ class Mixed(_Two):
     Source: generative beside stored replay, van de Ven, Siegelmann & Tolias 2020.
 
     >>> from cls_sim.replay.stored import Recent, Uniform
-    >>> Mixed(Uniform(batch=8), Recent(batch=24), share=0.5).begin(Spec()).subjects
+    >>> Mixed(Uniform(batch=8), Recent(batch=24), share=0.5).setup(Spec()).subjects
     1
     """
 
@@ -198,7 +202,7 @@ class Staged(_Two):
     Source: NREM replays the recent faithfully, REM roams the remote, Singh, Norman & Schapiro 2022.
 
     >>> from cls_sim.replay.stored import OldNew, Recent
-    >>> Staged(Recent(batch=8), OldNew(batch=8, old=1.0)).begin(Spec(stages=(4, 1))).subjects
+    >>> Staged(Recent(batch=8), OldNew(batch=8, old=1.0)).setup(Spec(stages=(4, 1))).subjects
     1
     """
 
@@ -210,7 +214,7 @@ class Staged(_Two):
 
     def _settle(self, spec: Spec) -> None:
         if spec.stages is None:
-            raise Refused("", "has a source for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
+            raise ConfigError("", "has a source for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -235,7 +239,7 @@ class AwakeAsleep(_Two):
     asleep  what nights replay, such as Uniform(batch=64)
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> AwakeAsleep(Interleaved(Uniform(batch=8), share=0.5, only_old=False), Uniform(batch=64)).begin(Spec()).subjects
+    >>> AwakeAsleep(Interleaved(Uniform(batch=8), share=0.5, only_old=False), Uniform(batch=64)).setup(Spec()).subjects
     1
     """
 

@@ -1,4 +1,4 @@
-"""The room of rhythm: when does sleep come, and how long is a night?"""
+"""The rhythm: when does sleep come, and how long is a night?"""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class Counted(Rhythm):
 
     offset: Counts
 
-    def __init__(self, *, wake: int):
-        self.wake = whole("wake", wake)
+    def __init__(self, *, experiences_per_day: int):
+        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
 
     @abstractmethod
     def due(self, experience: Counts) -> Counts:
         """Replay steps owed to so many experiences: int64 [s], rising from 0."""
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.offset = np.full(spec.subjects, UNASKED)
-        return replace(spec, per_day=self.wake, due=self.due)
+        return replace(spec, per_day=self.experiences_per_day, due=self.due)
 
     def asleep(self, clock: Clock, view: View) -> Flags:
         if self.offset[0] == UNASKED:  # before the latest experience, whose night is still this rhythm's

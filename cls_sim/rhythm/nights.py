@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cls_sim.core.clock import Clock, Span
-from cls_sim.core.errors import Refused, flag, real, whole
+from cls_sim.core.errors import ConfigError, flag, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.rhythm.base import Counted, Rhythm
@@ -17,118 +17,127 @@ LONGEST = 300  # growing nights after which there are no more: they would be lon
 
 
 class Sleepless(Rhythm):
-    """Days without nights; a day is `wake` experiences, so that ages mean the same as in lives that sleep.
+    """Days without nights; a day is `experiences_per_day` experiences, so that ages mean the same as in lives that
+    sleep.
 
-    wake  from 1, experiences a day
+    experiences_per_day  from 1, experiences a day
 
-    >>> rhythm = Sleepless(wake=10)
-    >>> rhythm.begin(Spec()).per_day
+    >>> rhythm = Sleepless(experiences_per_day=10)
+    >>> rhythm.setup(Spec()).per_day
     10
     """
 
-    def __init__(self, *, wake: int = 100):
-        self.wake = whole("wake", wake)
+    def __init__(self, *, experiences_per_day: int = 100):
+        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
 
-    def begin(self, spec: Spec) -> Spec:
-        return replace(spec, per_day=self.wake)
+    def setup(self, spec: Spec) -> Spec:
+        return replace(spec, per_day=self.experiences_per_day)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
         return np.zeros(clock.subjects, bool)
 
 
 class Nights(Counted):
-    """A night of `night` replay steps after every `wake` experiences: due(e) = night · ⌊e / wake⌋.
+    """A night of `steps_per_night` replay steps after every `experiences_per_day` experiences: due(e) =
+    steps_per_night · ⌊e / experiences_per_day⌋.
 
-    wake   from 1, experiences a day
-    night  from 0, replay steps a night
+    experiences_per_day  from 1, experiences a day
+    steps_per_night      from 0, replay steps a night
 
-    >>> Nights(wake=10, night=40).due(np.array([9, 10, 25])).tolist()
+    >>> Nights(experiences_per_day=10, steps_per_night=40).due(np.array([9, 10, 25])).tolist()
     [0, 40, 80]
     """
 
-    def __init__(self, *, wake: int = 100, night: int = 400):
-        super().__init__(wake=wake)
-        self.night = whole("night", night, 0)
+    def __init__(self, *, experiences_per_day: int = 100, steps_per_night: int = 400):
+        super().__init__(experiences_per_day=experiences_per_day)
+        self.steps_per_night = whole("steps_per_night", steps_per_night, 0)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
-        return experience // self.wake * self.night
+        return experience // self.experiences_per_day * self.steps_per_night
 
 
 class GrowingNights(Counted):
-    """A night after every `wake` experiences, each `growth` times as long as the one before.
+    """A night after every `experiences_per_day` experiences, each `growth` times as long as the one before.
 
-        due(e) = night · Σ_{i < d} growth^i,   d = ⌊e / wake⌋ nights
+        due(e) = steps_per_night · Σ_{i < d} growth^i,   d = ⌊e / experiences_per_day⌋ nights
 
     What is replayed late is replayed with all that is stored by then; of a long life the last nights are most of it.
 
-    wake    from 1, experiences a day
-    night   from 0, replay steps of the first night
-    growth  from 1 to 10; 1: all nights alike
+    experiences_per_day  from 1, experiences a day
+    steps_per_night      from 0, replay steps of the first night
+    growth               from 1 to 10; 1: all nights alike
 
-    >>> GrowingNights(wake=10, night=40, growth=2.5).due(np.array([9, 10, 25, 30])).tolist()
+    >>> GrowingNights(experiences_per_day=10, steps_per_night=40, growth=2.5).due(np.array([9, 10, 25, 30])).tolist()
     [0, 40, 140, 390]
     """
 
-    def __init__(self, *, wake: int = 100, night: int = 40, growth: float = 1.5):
-        super().__init__(wake=wake)
-        self.night, self.growth = whole("night", night, 0), real("growth", growth, 1.0, 10.0)
+    def __init__(self, *, experiences_per_day: int = 100, steps_per_night: int = 40, growth: float = 1.5):
+        super().__init__(experiences_per_day=experiences_per_day)
+        self.steps_per_night, self.growth = (
+            whole("steps_per_night", steps_per_night, 0),
+            real("growth", growth, 1.0, 10.0),
+        )
 
     def due(self, experience: np.ndarray) -> np.ndarray:
-        nights = np.minimum(experience // self.wake, LONGEST)
+        nights = np.minimum(experience // self.experiences_per_day, LONGEST)
         if self.growth == 1.0:
-            return nights * self.night
+            return nights * self.steps_per_night
         sums = (self.growth**nights - 1) / (self.growth - 1)
-        return np.rint(np.minimum(self.night * sums, 2.0**52)).astype(np.int64)
+        return np.rint(np.minimum(self.steps_per_night * sums, 2.0**52)).astype(np.int64)
 
 
 class ContextNights(Counted):
-    """A night of `night` replay steps after each context: due(e) = night · #{ends ≤ e}.
+    """A night of `steps_per_night` replay steps after each context: due(e) = steps_per_night · #{ends ≤ e}.
 
-    Refused where the ends of contexts are not told.  Days are `wake` experiences long, as ever.
+    Refused where the ends of contexts are not told.  Days are `experiences_per_day` experiences long, as ever.
 
-    wake   from 1, experiences a day
-    night  from 0, replay steps a night
+    experiences_per_day  from 1, experiences a day
+    steps_per_night      from 0, replay steps a night
 
-    >>> rhythm = ContextNights(wake=10, night=40)
-    >>> _ = rhythm.begin(Spec(ends=(50, 100)))
+    >>> rhythm = ContextNights(experiences_per_day=10, steps_per_night=40)
+    >>> _ = rhythm.setup(Spec(ends=(50, 100)))
     >>> rhythm.due(np.array([49, 50, 100])).tolist()
     [0, 40, 80]
     """
 
     derived = frozenset({"_ends"})
 
-    def __init__(self, *, wake: int = 100, night: int = 400):
-        super().__init__(wake=wake)
-        self.night = whole("night", night, 0)
+    def __init__(self, *, experiences_per_day: int = 100, steps_per_night: int = 400):
+        super().__init__(experiences_per_day=experiences_per_day)
+        self.steps_per_night = whole("steps_per_night", steps_per_night, 0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
             reason = "sleeps at the ends of contexts, and this world does not tell them"
-            raise Refused("", reason, "tell the boundaries, or use nights or naps")
+            raise ConfigError("", reason, "tell the boundaries, or use nights or naps")
         self._ends = np.sort(np.asarray(spec.ends, np.int64))
-        return super().begin(spec)
+        return super().setup(spec)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
-        return np.searchsorted(self._ends, experience, side="right") * self.night
+        return np.searchsorted(self._ends, experience, side="right") * self.steps_per_night
 
 
 class Naps(Counted):
-    """A nap of `nap` replay steps after every `every` experiences: due(e) = nap · ⌊e / every⌋.
+    """A nap of `steps_per_nap` replay steps after every `experiences_between_naps` experiences: due(e) =
+    steps_per_nap · ⌊e / experiences_between_naps⌋.
 
-    wake   from 1, experiences a day (ages are in days; naps do not end them)
-    every  from 1, experiences between naps
-    nap    from 0, replay steps a nap
+    experiences_per_day       from 1, experiences a day (ages are in days; naps do not end them)
+    experiences_between_naps  from 1, experiences between naps
+    steps_per_nap             from 0, replay steps a nap
 
-    >>> Naps(wake=100, every=5, nap=2).due(np.array([4, 5, 11])).tolist()
+    >>> Naps(experiences_per_day=100, experiences_between_naps=5, steps_per_nap=2).due(np.array([4, 5, 11])).tolist()
     [0, 2, 4]
     """
 
-    def __init__(self, *, wake: int = 100, every: int = 10, nap: int = 40):
-        super().__init__(wake=wake)
-        self.every, self.nap = whole("every", every), whole("nap", nap, 0)
+    def __init__(self, *, experiences_per_day: int = 100, experiences_between_naps: int = 10, steps_per_nap: int = 40):
+        super().__init__(experiences_per_day=experiences_per_day)
+        self.experiences_between_naps, self.steps_per_nap = (
+            whole("experiences_between_naps", experiences_between_naps),
+            whole("steps_per_nap", steps_per_nap, 0),
+        )
 
     def due(self, experience: np.ndarray) -> np.ndarray:
-        return experience // self.every * self.nap
+        return experience // self.experiences_between_naps * self.steps_per_nap
 
 
 class Deprived(Wrap, Rhythm):
@@ -140,8 +149,8 @@ class Deprived(Wrap, Rhythm):
 
     Source: memory after nights without sleep, Stickgold, James & Hobson 2000; rebound, Borbély 1982.
 
-    >>> rhythm = Deprived(Nights(wake=10, night=4), until=2.0)
-    >>> _ = rhythm.begin(Spec())
+    >>> rhythm = Deprived(Nights(experiences_per_day=10, steps_per_night=4), until=2.0)
+    >>> _ = rhythm.setup(Spec())
     >>> clock = Clock(1, 10)
     >>> nights = []
     >>> for lived in (0, 10, 20, 30):
@@ -157,7 +166,7 @@ class Deprived(Wrap, Rhythm):
         super().__init__(rhythm)
         self.span, self.rebound = Span(until), flag("rebound", rebound)
         if not rebound and not isinstance(rhythm, (Counted, Sleepless)):
-            raise Refused("rebound", f"{type(rhythm).__name__} makes up for lost sleep", "give rebound=true")
+            raise ConfigError("rebound", f"{type(rhythm).__name__} makes up for lost sleep", "give rebound=true")
 
     def _fresh(self, spec: Spec) -> None:
         self.missed = np.zeros(spec.subjects, np.int64)  # replay steps that were due, and are lost
@@ -178,28 +187,28 @@ class Deprived(Wrap, Rhythm):
 
 
 class NremRem(Counted):
-    """Nights of alternating stages: `cycles` times NREM, then REM, after every `wake` experiences.
+    """Nights of alternating stages: `cycles` times NREM, then REM, after every `experiences_per_day` experiences.
 
     What each stage replays and how much it teaches is up to the policy Staged and the plasticity StageRates.
 
-    wake    from 1, experiences a day
-    cycles  from 1, a night
-    nrem    from 1, replay steps of NREM in a cycle
-    rem     from 1, replay steps of REM in a cycle
+    experiences_per_day  from 1, experiences a day
+    cycles               from 1, a night
+    nrem                 from 1, replay steps of NREM in a cycle
+    rem                  from 1, replay steps of REM in a cycle
 
     Source: alternation of the stages, Diekelmann & Born 2010; Singh, Norman & Schapiro 2022.
 
-    >>> rhythm = NremRem(wake=10, cycles=4, nrem=15, rem=5)
-    >>> rhythm.begin(Spec()).stages, rhythm.due(np.array([10])).tolist()
+    >>> rhythm = NremRem(experiences_per_day=10, cycles=4, nrem=15, rem=5)
+    >>> rhythm.setup(Spec()).stages, rhythm.due(np.array([10])).tolist()
     ((15, 5), [80])
     """
 
-    def __init__(self, *, wake: int = 100, cycles: int = 5, nrem: int = 60, rem: int = 20):
-        super().__init__(wake=wake)
+    def __init__(self, *, experiences_per_day: int = 100, cycles: int = 5, nrem: int = 60, rem: int = 20):
+        super().__init__(experiences_per_day=experiences_per_day)
         self.cycles, self.nrem, self.rem = whole("cycles", cycles), whole("nrem", nrem), whole("rem", rem)
 
-    def begin(self, spec: Spec) -> Spec:
-        return replace(super().begin(spec), stages=(self.nrem, self.rem))
+    def setup(self, spec: Spec) -> Spec:
+        return replace(super().setup(spec), stages=(self.nrem, self.rem))
 
     def due(self, experience: np.ndarray) -> np.ndarray:
-        return experience // self.wake * self.cycles * (self.nrem + self.rem)
+        return experience // self.experiences_per_day * self.cycles * (self.nrem + self.rem)

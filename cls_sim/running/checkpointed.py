@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cls_sim import sinks
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.core.clock import Moment
-from cls_sim.core.errors import Broken, Refused, real, whole
+from cls_sim.core.errors import ConfigError, StorageError, real, whole
 from cls_sim.core.part import State
-from cls_sim.core.signals import Ear
+from cls_sim.core.signals import SignalHandler
 from cls_sim.life import Life
 from cls_sim.running.finite import FiniteCheck
 from cls_sim.sinks.wandb_run import WandbRun
@@ -46,7 +46,12 @@ class CheckpointedLife:
     """
 
     def __init__(
-        self, job: Job, folder: Path, ear: Ear, life: Life | None = None, traces: Mapping[str, Trace] | None = None
+        self,
+        job: Job,
+        folder: Path,
+        ear: SignalHandler,
+        life: Life | None = None,
+        traces: Mapping[str, Trace] | None = None,
     ):
         self.job, self.folder, self.ear = job, folder, ear
         newborn, self.traces = begun(job) if life is None else life, traces or {}
@@ -93,12 +98,12 @@ class CheckpointedLife:
             tree, meta = _whole(_fork(self.job, self.folder))
             with _fitting(_fork(self.job, self.folder)):
                 life, rows = branched(self.job, life, tree), whole("rows", meta["rows"], 0)
-            if not self.job.arm.keep:
+            if not self.job.arm.keep_parts:
                 name = self.job.of(origin.name)
                 there = self.traces.get(name) or Trace.read(self.folder / "trace" / f"{name}.jsonl", rows=rows)
                 past = there.rows[:rows]
         if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
-            raise Refused(str(self.path), "is gone", f"restore it, or remove {self.here} to live this life anew")
+            raise ConfigError(str(self.path), "is gone", f"restore it, or remove {self.here} to live this life anew")
         self._age(life)
         if life.clock.tick == 0 and not past:
             self.unseen = [Moment("life.begin", np.ones(self.job.subjects, bool))]
@@ -118,8 +123,10 @@ class CheckpointedLife:
         if lived > life.horizon:
             days, age = self.job.arm.cfg["days"], lived / life.clock.per_day
             if days is None:
-                raise Refused("world", f"ends before the {age:g} days that {self.job.name} has lived", "make it longer")
-            raise Refused("days", f"{days:g} is less than {self.job.name} has lived", f"give {age:g} or more")
+                raise ConfigError(
+                    "world", f"ends before the {age:g} days that {self.job.name} has lived", "make it longer"
+                )
+            raise ConfigError("days", f"{days:g} is less than {self.job.name} has lived", f"give {age:g} or more")
 
     # -- living -----------------------------------------------------------------------------------------
 
@@ -179,7 +186,7 @@ class CheckpointedLife:
         """Save the life as it is now."""
         tree, started = self._examined(), time.monotonic()
         if not self.path.is_file():
-            raise Broken(str(self.path), "is gone", "restore it, then resume")
+            raise StorageError(str(self.path), "is gone", "restore it, then resume")
         self.trace.sync()
         checkpoint.save(self.here, tree, self._meta(len(self.trace)))
         self.saved = time.monotonic()
@@ -205,21 +212,25 @@ def begun(job: Job) -> Life:
     """The life of a job at birth: with its own parts or, if it shares another's past, with the parts that lived it."""
     cfg = job.arm.cfg
     if job.origin is not None:
-        cfg = cfg | {room: job.origin.cfg[room] for room in job.arm.keep or configs.ROOMS}
-    return configs.make_life(cfg, job.subjects, job.seed)
+        cfg = cfg | {part_kind: job.origin.cfg[part_kind] for part_kind in job.arm.keep_parts or experiments.PART_KINDS}
+    return experiments.make_life(cfg, job.subjects, job.seed)
 
 
 def branched(job: Job, life: Life, past: State | None = None) -> Life:
     """The life of a job, from `begun`: itself, or with the past (none: at birth) and the parts of its branch."""
     if job.origin is None:
         return life
-    cfg, old, keep = job.arm.cfg, job.origin.cfg, job.arm.keep or configs.ROOMS
-    if past is not None and not job.arm.keep:
+    cfg, old, keep = job.arm.cfg, job.origin.cfg, job.arm.keep_parts or experiments.PART_KINDS
+    if past is not None and not job.arm.keep_parts:
         life.load(past)
     elif past is not None:
-        for room in keep:
-            getattr(life, room).load(past.get(room, {}))
-    changes = {room: configs.make(room, cfg[room], wrapping=True) for room in keep if cfg[room] != old[room]}
+        for part_kind in keep:
+            getattr(life, part_kind).load(past.get(part_kind, {}))
+    changes = {
+        part_kind: experiments.make(part_kind, cfg[part_kind], wrapping=True)
+        for part_kind in keep
+        if cfg[part_kind] != old[part_kind]
+    }
     return life.twin(**changes)
 
 
@@ -229,7 +240,7 @@ def _fitting(folder: Path) -> Iterator[None]:
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        raise Refused(str(folder), f"does not fit this life ({error})", "restore it from a copy") from error
+        raise ConfigError(str(folder), f"does not fit this life ({error})", "restore it from a copy") from error
 
 
 def _fork(job: Job, folder: Path) -> Path:
@@ -267,4 +278,4 @@ def save_every() -> float:
     try:
         return real("CLS_SIM_SAVE_EVERY", float(text), 0.0) if text else SAVE_EVERY
     except ValueError:
-        raise Refused("CLS_SIM_SAVE_EVERY", f"{text!r} is no number", "give seconds from 0") from None
+        raise ConfigError("CLS_SIM_SAVE_EVERY", f"{text!r} is no number", "give seconds from 0") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cls_sim.config.configs import Experiment
+from cls_sim.config.experiments import Experiment
 from cls_sim.storage.trace import Trace
 
 COSTS = ("cls_sim.Dose", "cls_sim.Passes", "cls_sim.ExtraBytes")
@@ -16,7 +16,7 @@ def identical(
 ) -> list[dict[str, Any]]:
     """Arms that are bit-equal in all subjects, in what was learnt at the end and in every reading but costs.
 
-    learnt  arm → what each of its chunks had learnt (see `jobs.learnt`), None where that was not written down
+    learnt  arm → what each of its chunks had learnt (see `jobs.after_step`), None where that was not written down
 
     Each arm is named beside its origin where that is one of them, else beside the first of them.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cls_sim.config.configs import Arm, Experiment
+from cls_sim.config.experiments import Arm, Experiment
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def jobs(experiment: Experiment) -> list[list[Job]]:
     depth: dict[str, int] = {}
     for arm in experiment.arms.values():
         depth[arm.name] = 0 if arm.origin is None else depth[arm.origin] + 1
-        forks = tuple((other.name, other.at) for other in experiment.arms.values() if other.origin == arm.name)
+        forks = tuple((other.name, other.branch_at) for other in experiment.arms.values() if other.origin == arm.name)
         origin = experiment.arms[arm.origin] if arm.origin else None
         while len(waves) <= depth[arm.name]:
             waves.append([])

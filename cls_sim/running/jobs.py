@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from cls_sim import sinks
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.ledger import extra_bytes
-from cls_sim.core.signals import Interrupted, heeded
+from cls_sim.core.signals import Interrupted, handle_signals
 from cls_sim.core.trees import leaves
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import CheckpointedLife, past_of
@@ -44,7 +44,12 @@ def live(
     report = folder / "jobs" / f"{job.name}.json"
     if is_done(job, folder):
         return None
-    with heeded() as ear, _one_thread(), claimed(folder / "jobs" / f".{job.name}.lock", PATIENCE), ExitStack() as stack:
+    with (
+        handle_signals() as ear,
+        _one_thread(),
+        claimed(folder / "jobs" / f".{job.name}.lock", PATIENCE),
+        ExitStack() as stack,
+    ):
         kept = CheckpointedLife(job, folder, ear, life, traces)
         kept.wandb_run = stack.enter_context(WandbRun(job.arm.cfg["wandb"], folder, job.name, job.arm.cfg, kept.trace))
         if not kept.life.over:
@@ -68,7 +73,7 @@ def is_done(job: Job, folder: Path) -> bool:
     report = folder / "jobs" / f"{job.name}.json"
     try:
         told = read(report) if report.is_file() else {}
-    except Refused:
+    except ConfigError:
         return False
     return "days" in told and told["days"] == job.arm.cfg["days"] and past_of(job, folder) in (None, told.get("left"))
 
@@ -97,7 +102,7 @@ def budget(life: Life) -> dict[str, Any]:
     learner = (life.neocortex, life.consolidation, life.replay, life.readout)
     extra = extra_bytes(learner, life.neocortex.weights, life.spec.subjects)
     kept = {"stored_bytes": stored, "extra_bytes": extra, "parameters": parameters}
-    return totals | kept | {"context_told": life.spec.context_told}
+    return totals | kept | {"task_id_known": life.spec.task_id_known}
 
 
 def cost(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

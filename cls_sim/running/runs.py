@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from cls_sim import __version__, claims, sinks, statistics
-from cls_sim.config import configs
-from cls_sim.config.configs import Experiment
+from cls_sim.config import experiments
+from cls_sim.config.experiments import Experiment
 from cls_sim.core.clock import Moment
-from cls_sim.core.errors import Diverged, Refused
+from cls_sim.core.errors import ConfigError, Diverged
 from cls_sim.core.part import Part
-from cls_sim.core.signals import Ear, Interrupted, heeded
+from cls_sim.core.signals import Interrupted, SignalHandler, handle_signals
 from cls_sim.life import Life
 from cls_sim.running import engines
 from cls_sim.running.checkpointed import begun, branched, save_every
@@ -41,10 +41,10 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
 
     Can be interrupted and called again: Ctrl-C waits until the tick and its exams are over, so that the life goes on
     where it was (a second one does not wait); `life.clock.day` tells how old it is.  With the `trace` of an earlier
-    run, its row of life.end gives way: the life has gone on.  Raises Refused where the world has not so many days
+    run, its row of life.end gives way: the life has gone on.  Raises ConfigError where the world has not so many days
     left, Diverged as soon as a number of the cortex is none any more.
 
-    >>> from cls_sim.config.configs import build
+    >>> from cls_sim.config.experiments import build
     >>> trace = run(build("experiment=digits", "subjects=2", "size=small"), days=1)
     >>> trace.last("accuracy").shape
     (2, 5)
@@ -61,7 +61,7 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
 
     bar = sinks.progress(life, "life") if progress else None
     try:
-        with heeded("SIGINT", leaves=False) as ear, finite:
+        with handle_signals("SIGINT", leaves=False) as ear, finite:
             if life.clock.tick == 0:
                 look(Moment("life.begin", everybody))
             while not life.over:
@@ -122,7 +122,7 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
             waits = here and len(newborn) < WAITING
             life = _checked(job if waits else replace(job, subjects=1), protocols)
             newborn |= {job.name: life} if waits else {}
-    with heeded() as ear, folders.opened(experiment) as folder:
+    with handle_signals() as ear, folders.opened(experiment) as folder:
         try:
             if not (folder / "protocol.json").is_file():
                 write(folder / "protocol.json", protocols)
@@ -156,18 +156,25 @@ def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
     try:
         life = begun(job)
         branched(job, life).until(cfg["days"])
-        parts = {room: configs.make(room, cfg[room], wrapping=True) for room in configs.ROOMS}
-        new = {room for room, part in parts.items() if isinstance(part, Part) and cfg[room] != job.origin.cfg[room]}
+        parts = {
+            part_kind: experiments.make(part_kind, cfg[part_kind], wrapping=True)
+            for part_kind in experiments.PART_KINDS
+        }
+        new = {
+            part_kind
+            for part_kind, part in parts.items()
+            if isinstance(part, Part) and cfg[part_kind] != job.origin.cfg[part_kind]
+        }
         if new:  # parts of its own, not only wraps: they must fit one another from birth, too
-            own = {room: cfg[room] for room, part in parts.items() if isinstance(part, Part)}
-            configs.make_life(job.origin.cfg | own, 1, cfg["seed"])
+            own = {part_kind: cfg[part_kind] for part_kind, part in parts.items() if isinstance(part, Part)}
+            experiments.make_life(job.origin.cfg | own, 1, cfg["seed"])
         return life
-    except Refused as refused:
+    except ConfigError as refused:
         raise refused.under(f"arm.{job.arm.name}.do") from None
 
 
 def _live_here(
-    everything: Sequence[Job], folder: Path, ear: Ear, newborn: dict[str, Life], watched: bool
+    everything: Sequence[Job], folder: Path, ear: SignalHandler, newborn: dict[str, Life], watched: bool
 ) -> dict[str, Trace]:
     """Live all jobs in this process; returns their traces.  Where one fails, those that do not need it go on."""
     found: dict[str, Trace] = {}
@@ -244,24 +251,24 @@ def _numbers(e: statistics.Estimate) -> dict[str, Any]:
     return {"mean": e.mean, "sem": e.sem, "low": e.low, "high": e.high, "n": e.n}
 
 
-def draw(outcome: Outcome, ear: Ear | None = None) -> list[Path]:
+def draw(outcome: Outcome, ear: SignalHandler | None = None) -> list[Path]:
     """The figures that the experiment asks for: PNG, PDF and their data."""
     from cls_sim import figures
 
     made = []
-    for name, wish in wishes(outcome.experiment).items():
+    for name, figure_spec in figure_specs(outcome.experiment).items():
         if ear:
             ear.check()
-        figure, data = figures.draw(name, wish, outcome.traces, outcome.readings)
+        figure, data = figures.draw(name, figure_spec, outcome.traces, outcome.readings)
         made.append(figures.save(figure, data, outcome.folder / "figures" / name))
     return made
 
 
-def wishes(experiment: Experiment) -> dict[str, dict[str, Any]]:
+def figure_specs(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """The figures that an experiment asks for in its scenario: name → kind and settings."""
     scenario = experiment.cfg.get("scenario")
     return {
-        name: {key: value for key, value in wish.items() if key != "scenario"}
-        for name, wish in (experiment.cfg["figures"] or {}).items()
-        if wish.get("scenario", scenario) == scenario
+        name: {key: value for key, value in figure_spec.items() if key != "scenario"}
+        for name, figure_spec in (experiment.cfg["figures"] or {}).items()
+        if figure_spec.get("scenario", scenario) == scenario
     }

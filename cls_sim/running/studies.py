@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from cls_sim import figures, sinks
-from cls_sim.config import configs
-from cls_sim.core.errors import Refused, suggest
-from cls_sim.running.runs import performed, wishes
+from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.running.runs import figure_specs, performed
 from cls_sim.storage.trace import Trace
 
 
@@ -34,9 +34,9 @@ class Study:
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def figure(self, name: str) -> Any:
-        """Draw a figure of the experiment's file from these lives.  Raises Refused if it has none of that name."""
+        """Draw a figure of the experiment's file from these lives.  Raises ConfigError if it has none of that name."""
         if name not in self.figures:
-            raise Refused("figure", f"there is no {name!r}", suggest(name, self.figures))
+            raise ConfigError("figure", f"there is no {name!r}", suggest(name, self.figures))
         return figures.draw(name, self.figures[name], self.traces, self.readings)[0]
 
     def __repr__(self) -> str:
@@ -48,16 +48,16 @@ class Study:
 def study(*overrides: str, folders: Sequence[str] = ()) -> Study:
     """Live all arms of an experiment (or those of `arms=[…]`) and keep in memory what they came to.
 
-    The same lives as from the command line with these overrides; nothing stays on disk.  Raises Refused for whatever
-    is unknown, contradictory or out of range.
+    The same lives as from the command line with these overrides; nothing stays on disk.  Raises ConfigError for
+    whatever is unknown, contradictory or out of range.
 
     >>> found = study("experiment=digits", "size=small", "subjects=2", "arms=[cls,sleepless]")
     >>> sorted(found.readings), sorted(found.figures)[:2]
     (['cls', 'sleepless'], ['contexts', 'first_life'])
     """
     with tempfile.TemporaryDirectory(prefix="cls-sim-") as place:
-        experiment = configs.read([*overrides, f"out={Path(place) / 'run'}"], folders)
-        asked = wishes(experiment)
+        experiment = experiments.read([*overrides, f"out={Path(place) / 'run'}"], folders)
+        asked = figure_specs(experiment)
         experiment.cfg["figures"] = {}  # drawn when asked for
         done = performed(experiment, quiet=True)
     assert done.summary is not None

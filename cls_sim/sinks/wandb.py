@@ -49,7 +49,7 @@ class Wandb(Sink):
     job       its name there
     fresh     True: a new run at W&B, even if this job has had one
     deadline  seconds that `end` may take, then W&B is given up
-    room      rows that may wait; when there are more, the oldest are dropped and counted
+    kind of part      rows that may wait; when there are more, the oldest are dropped and counted
 
     `start` is told {"rows": the trace's rows so far, "name", "group", "job_type", "tags", "notes", "config"};
     `end` {"outcome": "finished", "failed" or "interrupted", "summary", "tables", "images", "artifact"}.

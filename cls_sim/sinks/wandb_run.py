@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from cls_sim import ROOMS, __version__, sinks, statistics
-from cls_sim.config.screen import ENVIRONMENT
+from cls_sim import PART_KINDS, __version__, sinks, statistics
+from cls_sim.config.validation import ENVIRONMENT
 from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import read
 from cls_sim.storage.readings import readings
@@ -102,7 +102,7 @@ def about(folder: Path, job: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
     record = read(folder / "run.json")
     overrides = [str(override) for override in record.get("overrides", [])]
     arm, _, first = job.rpartition("-")
-    config = {key: cfg[key] for key in (*TOP, *ROOMS) if key in cfg}
+    config = {key: cfg[key] for key in (*TOP, *PART_KINDS) if key in cfg}
     config |= {"arm": arm or job, "run": folder.absolute().name, "cls_sim": __version__}
     name = name_of(overrides) or arm or job
     if cfg.get("chunk") and first.isdigit():
@@ -174,7 +174,7 @@ def tables(summary: Summary) -> dict[str, Any]:
         for reading, e in arm.readings.items()
     ]
     paired = [[e.b, e.a, e.reading, *numbers(e.mean, e.low, e.high, e.p)] for e in summary.paired]
-    told = ("name", "says", "value", "expected", "tolerance", "passed", "source")
+    told = ("name", "statement", "value", "expected", "tolerance", "passed", "source")
     claims = [[_text(claim.told.get(key)) for key in told] for claim in summary.claims]
     found = {
         "arms": {"columns": ["arm", "reading", "mean", "low", "high", "n"], "data": arms},

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim.core.arrays import Numbers
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.statistics.intervals import RESAMPLES, Estimate, columns_of, estimate, shaped, source, t_inside
 
 EXACT = 12  # subjects up to which all sign flips are counted
@@ -18,7 +18,7 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
     p is the share of sign flips of the differences whose mean is at least as far from 0 (two-sided): all 2^n of
     them up to 12 subjects, else 10,000 draws, itself counted.  A subject without one of the two is left out.
 
-    Raises Refused where a and b differ in shape.
+    Raises ConfigError where a and b differ in shape.
 
     >>> e = paired([3.0, 4.0, 5.0, 6.0, 7.0], [2.0, 2.0, 4.0, 5.0, 5.0])
     >>> round(e.mean, 6), e.p  # all five went up: 2 of 32 flips are as extreme
@@ -26,7 +26,9 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
-        raise Refused("paired", f"{a.shape} and {b.shape} are not the same subjects", "give both arms' numbers of each")
+        raise ConfigError(
+            "paired", f"{a.shape} and {b.shape} are not the same subjects", "give both arms' numbers of each"
+        )
     found = estimate(a - b, seed, level)
     columns, shape = columns_of("paired", a - b)
     p = np.array([_flipped(column[~np.isnan(column)], seed) for column in columns.T])

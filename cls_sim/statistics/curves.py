@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim.core.arrays import Flags, Numbers
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 LAWS = ("exponential", "power", "wickelgren")
 
@@ -30,7 +30,7 @@ def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, Nu
     """
     r = np.asarray(matrix, np.float64)
     if r.ndim != 3 or not r.shape[1]:
-        raise Refused("matrix", f"has shape {r.shape}", "give [subjects, life.begin and context ends, contexts]")
+        raise ConfigError("matrix", f"has shape {r.shape}", "give [subjects, life.begin and context ends, contexts]")
     subjects, rows, contexts = r.shape
     start = np.arange(contexts, dtype=np.int64) if starts is None else np.asarray(starts, np.int64)
     start = np.broadcast_to(start, (subjects, contexts))
@@ -62,7 +62,7 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     """
     ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
     if len(ranks[0]) != len(ranks[1]) or len(ranks[0]) < 2:
-        raise Refused("values", f"are {len(ranks[0])} and {len(ranks[1])}", "give two lists of one length from 2")
+        raise ConfigError("values", f"are {len(ranks[0])} and {len(ranks[1])}", "give two lists of one length from 2")
     x, y = (r - r.mean() for r in ranks)
     spread = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / spread if spread else float("nan")
@@ -87,7 +87,7 @@ def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[Numbers
     """
     t, y = np.asarray(ages, np.float64), np.asarray(retention, np.float64)
     if t.shape != y.shape or t.ndim != 1 or law not in LAWS:
-        raise Refused("forgetting", f"ages {t.shape}, retention {y.shape}, law {law!r}", f"give [n], [n], {LAWS}")
+        raise ConfigError("forgetting", f"ages {t.shape}, retention {y.shape}, law {law!r}", f"give [n], [n], {LAWS}")
     reach = max(float(t.max()), 1e-9)
     spans = {"b": (1e-3 / reach, 1e3), "c": (1e-2, 1e1), "d": (1e-4 / reach, 1e2 / reach)}
     rates = {"exponential": "b", "power": "bc", "wickelgren": "bcd"}[law]

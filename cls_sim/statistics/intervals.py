@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cls_sim.core.arrays import Counts, Numbers
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 
 RESAMPLES = 10_000
 FEWEST = 5  # subjects below which no interval is given
@@ -53,7 +53,7 @@ def estimate(values: ArrayLike, seed: int = 0, level: float = 0.95) -> Estimate:
     83, 87 and 89 % (2,000 cohorts each: `python -m pytest tests/test_statistics.py -k covers`).
 
     level  in (0, 1)
-    Raises Refused where there is no subject axis.
+    Raises ConfigError where there is no subject axis.
 
     >>> e = estimate([0.81, 0.84, 0.79, 0.88, 0.83, float("nan")])
     >>> round(e.mean, 3), round(e.sem, 3), e.n, e.low < 0.81 < 0.85 < e.high
@@ -80,7 +80,7 @@ def estimate(values: ArrayLike, seed: int = 0, level: float = 0.95) -> Estimate:
 def _inside(key: str, value: float) -> float:
     value = real(key, value, 0.0, 1.0, open_low=True)
     if value == 1.0:
-        raise Refused(key, "1.0 is out of range", "give a number above 0 and below 1")
+        raise ConfigError(key, "1.0 is out of range", "give a number above 0 and below 1")
     return value
 
 
@@ -88,7 +88,7 @@ def columns_of(key: str, values: ArrayLike) -> tuple[Numbers, tuple[int, ...]]:
     """Values [n, …] as sorted columns [n, m], NaN last, and the shape that was behind n."""
     array = np.asarray(values, np.float64)
     if array.ndim == 0:
-        raise Refused(key, "has no subject axis", "give one number for each subject")
+        raise ConfigError(key, "has no subject axis", "give one number for each subject")
     flat = array.reshape(len(array), int(np.prod(array.shape[1:])))
     return np.sort(flat, axis=0), array.shape[1:]
 

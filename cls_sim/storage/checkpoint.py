@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import __version__
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.core.trees import leaves
 from cls_sim.storage.disk import NotPlain, content, synced, written
 
@@ -47,8 +47,8 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
 
     When this returns, the checkpoint is on the disk; until then it is not there.  Its tick is tree["clock"]["tick"].
 
-    Raises Refused for a tree or meta that cannot be kept exactly, and Broken (exit code 3) where the disk fails: what
-    was written is removed then, and older checkpoints are as they were.
+    Raises ConfigError for a tree or meta that cannot be kept exactly, and StorageError (exit code 3) where the disk
+    fails: what was written is removed then, and older checkpoints are as they were.
 
     >>> import tempfile, torch
     >>> tree = {"clock": {"tick": np.array(7)}, "neocortex": {"weights": {"w0": torch.ones(2, 3)}}}
@@ -77,7 +77,7 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError):
             reason = f"cannot be written ({error.strerror or error})"
-            raise Broken(str(folder), reason, "make room or choose another folder, then resume") from error
+            raise StorageError(str(folder), reason, "make room or choose another folder, then resume") from error
         raise
     _prune(folder)
     return path
@@ -89,8 +89,8 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
     One that does not is renamed to .corrupt-…, named in a warning and, where given, in the list `aside`, and the one
     before it is taken.
 
-    Raises Refused (exit code 2) where there is none, or none is left, or it is of a newer version; Broken (exit code
-    3) where the disk cannot be read.
+    Raises ConfigError (exit code 2) where there is none, or none is left, or it is of a newer version; StorageError
+    (exit code 3) where the disk cannot be read.
     """
     folder = Path(folder)
     damaged = []
@@ -102,10 +102,10 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
             if aside is not None:
                 aside.append(damaged[-1])
         except OSError as error:
-            raise Broken(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from error
+            raise StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from error
     if damaged:
-        raise Refused(str(folder), f"no checkpoint is whole: {'; '.join(damaged)}", "start the run anew")
-    raise Refused(str(folder), "holds no checkpoint", "name a run that has saved one")
+        raise ConfigError(str(folder), f"no checkpoint is whole: {'; '.join(damaged)}", "start the run anew")
+    raise ConfigError(str(folder), "holds no checkpoint", "name a run that has saved one")
 
 
 def found(folder: str | Path) -> list[Path]:
@@ -115,7 +115,7 @@ def found(folder: str | Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise Broken(str(folder), f"cannot be read ({error.strerror or error})", "check the disk") from error
+        raise StorageError(str(folder), f"cannot be read ({error.strerror or error})", "check the disk") from error
     matches = [match for match in map(FINISHED.fullmatch, names) if match]
     matches.sort(key=lambda match: (int(match[1]), int(match[2] or 0)), reverse=True)
     return [Path(folder) / match[0] for match in matches]
@@ -128,7 +128,7 @@ def _tick(tree: Mapping[str, Any]) -> int:
     try:
         return int(tree["clock"]["tick"])
     except (KeyError, TypeError, ValueError):
-        raise Refused("clock.tick", "is not in the tree", "save the state of a life") from None
+        raise ConfigError("clock.tick", "is not in the tree", "save the state of a life") from None
 
 
 def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -136,7 +136,7 @@ def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for path, leaf in leaves(tree):
         for key in path:
             if not isinstance(key, str):
-                raise Refused(f"{key!r}", "is no name", "use text as keys of the state")
+                raise ConfigError(f"{key!r}", "is no name", "use text as keys of the state")
         yield ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path), leaf
 
 
@@ -154,16 +154,16 @@ def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
             kinds[name] = "empty"
             continue
         if name == "__metadata__" or not isinstance(value, (torch.Tensor, np.ndarray)):
-            raise Refused(name, f"is a {type(value).__name__} that no checkpoint can hold", "keep state in tensors")
+            raise ConfigError(name, f"is a {type(value).__name__} that no checkpoint can hold", "keep state in tensors")
         try:
             tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(_native(value))
             tensors[name] = tensor.to("cpu", copy=True).contiguous()  # a copy: names may share memory, files may not
         except (TypeError, ValueError, RuntimeError) as error:
-            raise Refused(name, f"cannot be kept ({error})", "keep state in plain dense tensors") from None
+            raise ConfigError(name, f"cannot be kept ({error})", "keep state in plain dense tensors") from None
     try:
         return save(tensors), kinds
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise Refused("state", f"cannot be kept ({error})", "keep state in plain dense tensors") from None
+        raise ConfigError("state", f"cannot be kept ({error})", "keep state in plain dense tensors") from None
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -215,7 +215,7 @@ def _sealed(tick: int, meta: Mapping[str, Any], kinds: Mapping[str, str], state:
     try:
         body = json.dumps(manifest, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise Refused("meta", f"is no plain JSON ({error})", "give finite numbers, text, lists and dicts") from None
+        raise ConfigError("meta", f"is no plain JSON ({error})", "give finite numbers, text, lists and dicts") from None
     return (body[:-1] + SEAL % hashlib.sha256(body.encode()).hexdigest()).encode("ascii")
 
 
@@ -228,9 +228,9 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
         manifest = json.loads(body, parse_constant=_no_number)
         if manifest["schema"] != SCHEMA:
             reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
-            raise Refused(str(path), reason, "use that version")
+            raise ConfigError(str(path), reason, "use that version")
         _check(manifest)
-    except Refused:
+    except ConfigError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise _Damaged(f"{MANIFEST} is no manifest") from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 
 LARGEST = 2**28  # bytes of a JSON file
 ROOM = "make room or choose another folder, then resume"
@@ -44,7 +44,7 @@ def content(path: Path, most: int, *, links: bool = False) -> bytes:
         with open(file, "rb", closefd=False) as stream:
             return stream.read(found.st_size + 1)
     except MemoryError:
-        raise Broken(str(path), "does not fit into memory", "resume on a larger machine") from None
+        raise StorageError(str(path), "does not fit into memory", "resume on a larger machine") from None
     finally:
         os.close(file)
 
@@ -122,13 +122,15 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(content(path, LARGEST, links=True))
     except OSError as error:
-        raise Broken(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
+        raise StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
     except NotPlain as reason:
-        raise Refused(str(path), f"is damaged ({reason})", "restore it from a copy, or leave its folder out") from None
+        raise ConfigError(
+            str(path), f"is damaged ({reason})", "restore it from a copy, or leave its folder out"
+        ) from None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Refused(str(path), "is damaged", "restore it from a copy, or start a new run")
+        raise ConfigError(str(path), "is damaged", "restore it from a copy, or start a new run")
     return found
 
 
@@ -145,5 +147,5 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def broken(path: Path, error: OSError) -> Broken:
-    return Broken(str(path), f"cannot be written ({error.strerror or error})", ROOM)
+def broken(path: Path, error: OSError) -> StorageError:
+    return StorageError(str(path), f"cannot be written ({error.strerror or error})", ROOM)

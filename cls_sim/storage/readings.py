@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage.trace import Trace
 
 
@@ -54,7 +54,7 @@ def dips(values: np.ndarray, ends: np.ndarray) -> dict[str, float]:
     """
     values, at = np.asarray(values, np.float64), np.flatnonzero(ends)
     if values.ndim != 2 or len(values) != len(ends):
-        raise Refused("dips", f"has shape {values.shape} and {len(ends)} ends", "give [t, k] and [t]")
+        raise ConfigError("dips", f"has shape {values.shape} and {len(ends)} ends", "give [t, k] and [t]")
     gaps, least = [], []
     for context in range(min(values.shape[1], len(at) - 1)):
         since = values[at[context] :, context]

@@ -25,9 +25,9 @@ import torch
 import yaml
 
 from cls_sim import __version__
-from cls_sim.config import configs
-from cls_sim.config.configs import Experiment
-from cls_sim.core.errors import Refused
+from cls_sim.config import experiments
+from cls_sim.config.experiments import Experiment
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage import disk
 from cls_sim.storage.disk import broken, read, write
 
@@ -48,7 +48,7 @@ def opened(experiment: Experiment) -> Iterator[Path]:
         folder, old = _named(experiment), None
         try:
             _unused(folder)
-        except Refused:
+        except ConfigError:
             if not (folder / ".lock").exists():  # else its owner is named below, if it lives
                 raise
         disk.made(folder)
@@ -69,19 +69,19 @@ def _all_here(folder: Path) -> None:
             files = [*files, *(name for name in ROOMS if os.path.islink(folder / name))]
         for name in (*names, *files):
             if os.path.islink(os.path.join(above, name)):
-                raise Refused(os.path.join(above, name), "is a link", "put there what it leads to")
+                raise ConfigError(os.path.join(above, name), "is a link", "put there what it leads to")
 
 
 def record(folder: Path) -> dict[str, Any]:
     """run.json of a run directory."""
     if not (folder / "run.json").is_file():
-        raise Refused("resume", f"{folder} is no run directory", "name the folder printed as `run:`")
+        raise ConfigError("resume", f"{folder} is no run directory", "name the folder printed as `run:`")
     found = read(folder / "run.json")
     if type(found.get("resumed", 0)) is not int:
-        raise Refused("resume", f"{folder}/run.json is damaged", "restore it from a copy")
+        raise ConfigError("resume", f"{folder}/run.json is damaged", "restore it from a copy")
     if found.get("schema", SCHEMA) != SCHEMA:
         made = f"was made by cls_sim {found.get('version')} (schema {found['schema']})"
-        raise Refused("resume", f"{folder} {made}", "use that version")
+        raise ConfigError("resume", f"{folder} {made}", "use that version")
     return found
 
 
@@ -93,7 +93,7 @@ def resumed(overrides: list[str]) -> list[str]:
     now = {_key(override) for override in overrides}
     old = record(Path(named[-1])).get("overrides", [])
     if not isinstance(old, list) or not all(isinstance(override, str) for override in old):
-        raise Refused("resume", f"{named[-1]}/run.json is damaged", "restore it from a copy")
+        raise ConfigError("resume", f"{named[-1]}/run.json is damaged", "restore it from a copy")
     return [*(o for o in old if _key(o) not in now), *overrides]
 
 
@@ -116,7 +116,7 @@ def _unused(folder: Path) -> None:
     except OSError as error:
         raise broken(folder, error) from None
     if used:
-        raise Refused(
+        raise ConfigError(
             "out",
             f"{folder} exists and is not empty",
             f"name a new folder, or go on with {shlex.quote(f'resume={folder}')}",
@@ -124,7 +124,7 @@ def _unused(folder: Path) -> None:
 
 
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:
-    """Write down what the run is, and make its rooms."""
+    """Write down what the run is, and make its folders."""
     arms = {name: arm.cfg for name, arm in experiment.arms.items()}
     kept = [override for override in experiment.overrides if _key(override) not in ("resume", "out")]
     identity = {"schema": SCHEMA, "version": __version__, "config_sha256": config_hash(experiment)}
@@ -151,7 +151,7 @@ def config_hash(experiment: Experiment) -> str:
 
 def _decisive(experiment: Experiment) -> dict[str, Any]:
     """The arms' configurations without what may differ when a run is resumed, as JSON knows them."""
-    skip = {*configs.FREE, "out", "resume"}
+    skip = {*experiments.FREE, "out", "resume"}
     arms = {name: {k: v for k, v in arm.cfg.items() if k not in skip} for name, arm in experiment.arms.items()}
     return json.loads(json.dumps(arms, default=str), parse_constant=str)
 
@@ -163,7 +163,7 @@ def _same(folder: Path, old: dict[str, Any], experiment: Experiment) -> None:
     keys = sorted(_differing(old.get("arms", {}), _decisive(experiment)))
     shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
     reason = f"differs from the run in {folder}" if keys else f"is not that of the run in {folder}"
-    raise Refused(shown or "config", reason, f"only {', '.join(configs.FREE)} may differ, or start a new run")
+    raise ConfigError(shown or "config", reason, f"only {', '.join(experiments.FREE)} may differ, or start a new run")
 
 
 def _differing(old: Any, new: Any) -> set[str]:
@@ -237,7 +237,7 @@ def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
         while not (mine := _locked(file)) and time.monotonic() < end:
             time.sleep(0.1)
         if not mine:
-            raise Refused(str(path.parent), f"is in use by {_holder(file)}", "wait for it, or stop it")
+            raise ConfigError(str(path.parent), f"is in use by {_holder(file)}", "wait for it, or stop it")
         with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
             os.ftruncate(file, 0)
             os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())

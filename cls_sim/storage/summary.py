@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage import disk
 
 SCHEMA = 1
@@ -161,7 +161,7 @@ class Summary:
                 config_sha256=_text(told.get("config_sha256", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise Refused(where, "is no summary of a run", "leave its folder out") from None
+            raise ConfigError(where, "is no summary of a run", "leave its folder out") from None
 
 
 def read(folder: Path) -> Summary:
@@ -178,7 +178,7 @@ def claim_of(told: Mapping[str, Any]) -> Claim:
         raise TypeError
     return Claim(
         name=_text(told["name"]),
-        statement=_text(told.get("says") or told["name"].replace("_", " ")),
+        statement=_text(told.get("statement") or told["name"].replace("_", " ")),
         source=_text(told.get("source") or ""),
         theory=_text(told.get("theory") or ""),
         expected=_plain(told.get("expected")),

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import Broken, Refused, suggest, whole
+from cls_sim.core.errors import ConfigError, StorageError, suggest, whole
 from cls_sim.storage.disk import renamed, synced
 from cls_sim.storage.lines import Row, line_of, parsed
 
@@ -60,7 +60,7 @@ class Trace:
     def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
         """The trace in a file, every line verified; nothing is written unless rows are appended."""
         if not Path(path).is_file():
-            raise Refused(str(path), "there is no such trace", "name a run's trace")
+            raise ConfigError(str(path), "there is no such trace", "name a run's trace")
         return cls(path, rows=rows)
 
     @classmethod
@@ -71,10 +71,12 @@ class Trace:
         """
         chunks = list(traces)
         if not chunks:
-            raise Refused("traces", "is empty", "give at least one trace")
+            raise ConfigError("traces", "is empty", "give at least one trace")
         for number, chunk in enumerate(chunks):
             if _read(chunk) != _read(chunks[0]):
-                raise Refused(f"traces[{number}]", "its rows are not those of the first", "join chunks of one cohort")
+                raise ConfigError(
+                    f"traces[{number}]", "its rows are not those of the first", "join chunks of one cohort"
+                )
         placed = [_placed(chunk) for chunk in chunks]
         sizes = [chunk.subjects for chunk in chunks]
         joined = cls()
@@ -108,7 +110,9 @@ class Trace:
         """Add rows of another trace."""
         for row in rows:
             if self.rows and len(row["day"]) != self.subjects:
-                raise Refused("trace", f"holds {self.subjects} subjects, not {len(row['day'])}", "use a trace a cohort")
+                raise ConfigError(
+                    "trace", f"holds {self.subjects} subjects, not {len(row['day'])}", "use a trace a cohort"
+                )
             if self.path is not None:
                 self._write(line_of(row))
             self.rows.append(row)
@@ -118,7 +122,7 @@ class Trace:
         rows = whole("rows", rows, 0)
         if rows > len(self):
             where = str(self.path or "trace")
-            raise Refused(where, f"has {len(self)} rows, not the {rows} saved", "restore the file or start anew")
+            raise ConfigError(where, f"has {len(self)} rows, not the {rows} saved", "restore the file or start anew")
         del self.rows[rows:], self._ends[rows:]
         if self.path is not None:
             try:
@@ -166,7 +170,9 @@ class Trace:
         """
         rows = [row for row in self._with(name) if moment in (None, row["moment"])]
         if not rows:
-            raise Refused(f"{name} at {moment}", "was not read", suggest(str(moment), {r["moment"] for r in self.rows}))
+            raise ConfigError(
+                f"{name} at {moment}", "was not read", suggest(str(moment), {r["moment"] for r in self.rows})
+            )
         days = np.array([row["day"][_who(row)].mean() for row in rows])
         return days, np.stack([row["readings"][name] for row in rows])
 
@@ -193,7 +199,7 @@ class Trace:
         """
         rows = self._with(name)
         if rows[0]["readings"][name].ndim != 2:
-            raise Refused(name, "is no reading by context", "name one that gives [s, k]")
+            raise ConfigError(name, "is no reading by context", "name one that gives [s, k]")
         ends = [row for row in rows if row["moment"] == "context.end"]
         begin = next((row["readings"][name] for row in rows if row["moment"] == "life.begin"), None)
         first = np.full_like(rows[0]["readings"][name], np.nan) if begin is None else begin
@@ -217,7 +223,7 @@ class Trace:
     def _with(self, name: str) -> list[Row]:
         rows = [row for row in self.rows if name in row["readings"]]
         if not rows:
-            raise Refused(name, "is in no row of this trace", suggest(name, self.names()))
+            raise ConfigError(name, "is in no row of this trace", suggest(name, self.names()))
         return rows
 
     # -- the file ---------------------------------------------------------------------------------------
@@ -258,10 +264,10 @@ class Trace:
         assert self.path is not None
         try:
             if not self.path.is_file():  # a pipe would keep us waiting
-                raise Refused(str(self.path), "is no plain file", "name a run's trace")
+                raise ConfigError(str(self.path), "is no plain file", "name a run's trace")
             data = self.path.read_bytes()
         except OSError as error:
-            raise Broken(str(self.path), f"cannot be read ({error.strerror})", "check the disk") from None
+            raise StorageError(str(self.path), f"cannot be read ({error.strerror})", "check the disk") from None
         lines = data.split(b"\n")
         for number, line in enumerate(lines[:-1], 1):
             if most is not None and len(self) == most:
@@ -269,7 +275,7 @@ class Trace:
             row = parsed(line)
             if row is None or (self.rows and len(row["day"]) != self.subjects):
                 remedy = "restore the file, or go on from an earlier checkpoint"
-                raise Refused(f"{self.path}:{number}", "the line fails its checksum", remedy)
+                raise ConfigError(f"{self.path}:{number}", "the line fails its checksum", remedy)
             self.rows.append(row)
             self._ends.append(self._end + len(line) + 1)
         if lines[-1] and (most is None or len(self) < most):
@@ -277,7 +283,7 @@ class Trace:
 
     def _broken(self, error: OSError) -> NoReturn:
         where, reason = str(self.path), f"cannot be written ({error.strerror or error})"
-        raise Broken(where, reason, "make room or choose another folder, then resume") from error
+        raise StorageError(where, reason, "make room or choose another folder, then resume") from error
 
 
 def _unlinked(path: str, flags: int) -> int:
@@ -291,10 +297,12 @@ def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:
     try:
         array = np.array(value, np.float64)
     except (TypeError, ValueError):
-        raise Refused(f"probes.{name}", "does not give numbers", "return one number a subject, [s] or [s, k]") from None
+        raise ConfigError(
+            f"probes.{name}", "does not give numbers", "return one number a subject, [s] or [s, k]"
+        ) from None
     if array.ndim == 0 or len(array) != len(who):
         shape = f"gives shape {array.shape} for {len(who)} subjects"
-        raise Refused(f"probes.{name}", shape, "return one number a subject, [s] or [s, k]")
+        raise ConfigError(f"probes.{name}", shape, "return one number a subject, [s] or [s, k]")
     array[~who] = np.nan
     return array
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.theory.amnesia import (
     branching_control,
     branching_lesion,
@@ -85,5 +85,5 @@ def law(key: str, name: Any) -> Callable[..., Any]:
     """
     laws = {n: globals()[n] for n in __all__ if callable(globals()[n]) and n not in ("law", "lifetime", "Limits")}
     if name not in laws:
-        raise Refused(key, f"there is no law {name!r}", suggest(str(name), laws))
+        raise ConfigError(key, f"there is no law {name!r}", suggest(str(name), laws))
     return laws[name]

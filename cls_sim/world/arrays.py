@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from cls_sim.core.errors import Refused, real
+from cls_sim.core.errors import ConfigError, real
 from cls_sim.world.files import read_array
 from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
@@ -31,14 +31,14 @@ class Arrays(Stream):
     that name, or its only one) or .csv.  A CSV file is UTF-8 with commas between cells and decimal points; its first
     line is a header if none of its cells is a number.  Inputs other than bytes become float32 as they are.
 
-    Raises Refused, with the name of the setting or the path of the file, for whatever is no plain finite number
+    Raises ConfigError, with the name of the setting or the path of the file, for whatever is no plain finite number
     (masked arrays, objects, text, dates, complex numbers, NaN), or could mean two things: whole numbers of type float
     as y [n], images with their channels last, a first column or a first line that counts 0, 1, 2, …
 
     >>> from cls_sim.core.part import Spec
     >>> x, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 6
     >>> world = Arrays(x=x, y=y, contexts=3)
-    >>> world.begin(Spec()).inputs
+    >>> world.setup(Spec()).inputs
     (4,)
     """
 
@@ -65,7 +65,7 @@ class Arrays(Stream):
         if not data.split_by_class and self.contexts != _count(data):
             where = "y is a regression, which is one context" if context is None else f"`context` has {_count(data)}"
             remedy = "give `context`, the context of each row" if context is None else "leave it out"
-            raise Refused("contexts", f"is {self.contexts}, but {where}", remedy)
+            raise ConfigError("contexts", f"is {self.contexts}, but {where}", remedy)
 
 
 def _count(data: Data) -> int:
@@ -77,7 +77,7 @@ def _data(suffix: str, x: Any, y: Any, context: Any, quantum: float | None, test
     """Checked arrays; `suffix` completes the names of the settings they came by."""
     inputs = _inputs("x" + suffix, x)
     if inputs.dtype != np.uint8 and quantum is not None:
-        raise Refused("quantum", f"is the step of bytes, and x{suffix} is no array of type uint8", "leave it out")
+        raise ConfigError("quantum", f"is the step of bytes, and x{suffix} is no array of type uint8", "leave it out")
     quantum = (1 / 255 if quantum is None else quantum) if inputs.dtype == np.uint8 else None
     targets = _targets("y" + suffix, y, len(inputs))
     where = None if context is None else _whole("context" + suffix, _array("context" + suffix, context), len(inputs))
@@ -102,24 +102,24 @@ REMEDIES = {  # kind of NumPy type → what to do about an array of it
 def _array(key: str, value: Any) -> np.ndarray:
     """The value as an array of numbers, read from its file if it is a path."""
     if value is None:
-        raise Refused(key, "is not given", "give an array or the path of a file")
+        raise ConfigError(key, "is not given", "give an array or the path of a file")
     if isinstance(value, (str, PathLike)):
         value = read_array(key, value)
     if _is_masked(value):
-        raise Refused(key, "is a masked array", "fill its gaps yourself (.filled), or leave out these rows")
+        raise ConfigError(key, "is a masked array", "fill its gaps yourself (.filled), or leave out these rows")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise Refused(key, f"is no array ({str(error).splitlines()[0]})", "give an array of numbers") from None
+        raise ConfigError(key, f"is no array ({str(error).splitlines()[0]})", "give an array of numbers") from None
     kind = array.dtype.kind
     if kind not in "biuf":
         words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
         remedy = words or "give numbers, one type for all, and none missing"
-        raise Refused(key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
+        raise ConfigError(key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
     if array.dtype.itemsize > 8:
-        raise Refused(key, f"is of type {array.dtype}", "give numbers of at most 64 bit")
+        raise ConfigError(key, f"is of type {array.dtype}", "give numbers of at most 64 bit")
     if not array.size or not array.ndim:
-        raise Refused(key, "is empty", "give at least one row")
+        raise ConfigError(key, "is empty", "give at least one row")
     return array
 
 
@@ -134,10 +134,10 @@ def _inputs(key: str, value: Any) -> np.ndarray:
     """Inputs [n, …], a copy: bytes as they are, other numbers as float32."""
     array = _array(key, value)
     if array.ndim < 2:
-        raise Refused(key, "has one dimension", "give [rows, features], such as x[:, None]")
+        raise ConfigError(key, "has one dimension", "give [rows, features], such as x[:, None]")
     if array.ndim == 4 and array.shape[3] in (1, 3, 4) and min(array.shape[1:3]) > 4:
         remedy = f"put them first, np.moveaxis({key}, 3, 1), or flatten them, {key}.reshape(len({key}), -1)"
-        raise Refused(key, f"of shape {array.shape} looks like images with their channels last", remedy)
+        raise ConfigError(key, f"of shape {array.shape} looks like images with their channels last", remedy)
     return np.array(array, order="C") if array.dtype == np.uint8 else _finite(key, array)
 
 
@@ -146,17 +146,17 @@ def _targets(key: str, value: Any, rows: int) -> np.ndarray:
     array, file = _array(key, value), isinstance(value, (str, PathLike))
     if len(array) != rows:
         header = ", and no number as a header" if file and len(array) == rows + 1 else ""
-        raise Refused(key, f"has {len(array)} rows for {rows} inputs", f"give one for each input{header}")
+        raise ConfigError(key, f"has {len(array)} rows for {rows} inputs", f"give one for each input{header}")
     if array.dtype.kind != "f":
         return _whole(key, array, rows)
     if array.ndim > 2:
-        raise Refused(key, f"has {array.ndim} dimensions", "give [rows] or [rows, outputs]")
+        raise ConfigError(key, f"has {array.ndim} dimensions", "give [rows] or [rows, outputs]")
     targets = _finite(key, array.reshape(rows, -1))
     if array.ndim == 1 and (array == np.rint(array)).all():
         reason = f"has whole numbers of type {array.dtype}: classes, or a regression?"
         remedy = f"give {key}.astype(int) for classes, {key}[:, None] for a regression"
         remedy = "write classes without a point; a regression as a .npy file of shape [rows, 1]" if file else remedy
-        raise Refused(key, reason, remedy)
+        raise ConfigError(key, reason, remedy)
     return targets
 
 
@@ -166,7 +166,9 @@ def _finite(key: str, array: np.ndarray) -> np.ndarray:
         copy = np.array(array, np.float32, order="C")
     odd = np.argwhere(~np.isfinite(copy))
     if len(odd):
-        raise Refused(key, f"is {array[tuple(odd[0])]} at {tuple(odd[0].tolist())}", "give finite numbers (float32)")
+        raise ConfigError(
+            key, f"is {array[tuple(odd[0])]} at {tuple(odd[0].tolist())}", "give finite numbers (float32)"
+        )
     return copy
 
 
@@ -176,9 +178,11 @@ def _whole(key: str, array: np.ndarray, rows: int) -> np.ndarray:
         remedy = f"give {rows} whole numbers from 0, such as {key}.astype(int)"
         if array.ndim == 2:
             remedy = f"give {rows} whole numbers, {key}.argmax(1) if they are one-hot; floats for a regression"
-        raise Refused(key, f"is of type {array.dtype} and shape {array.shape}", remedy)
+        raise ConfigError(key, f"is of type {array.dtype} and shape {array.shape}", remedy)
     if array.min() < 0 or array.max() >= 2**31:
-        raise Refused(key, f"reaches from {array.min()} to {array.max()}", "give whole numbers from 0, without gaps")
+        raise ConfigError(
+            key, f"reaches from {array.min()} to {array.max()}", "give whole numbers from 0, without gaps"
+        )
     return array.astype(np.int64)
 
 
@@ -188,24 +192,26 @@ def _gapless(key: str, numbers: np.ndarray) -> None:
     gap = np.flatnonzero(known != np.arange(len(known)))
     if len(gap):
         remedy = f"number them 0, 1, 2, …, such as by np.unique({key}, return_inverse=True)[1]"
-        raise Refused(key, f"has no {gap[0]} but a {known[-1]}", remedy)
+        raise ConfigError(key, f"has no {gap[0]} but a {known[-1]}", remedy)
 
 
 def _matching(data: Data, tests: Data) -> None:
     """Refuse a test set that is not of the same kind."""
     if tests.quantum != data.quantum:
-        raise Refused("x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", "give bytes (uint8) for bytes")
+        raise ConfigError(
+            "x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", "give bytes (uint8) for bytes"
+        )
     if tests.x.shape[1:] != data.x.shape[1:]:
-        raise Refused("x_test", f"has inputs {tests.x.shape[1:]}, x has {data.x.shape[1:]}", "give the same shape")
+        raise ConfigError("x_test", f"has inputs {tests.x.shape[1:]}, x has {data.x.shape[1:]}", "give the same shape")
     if tests.y.shape[1:] != data.y.shape[1:]:
-        raise Refused("y_test", "is not of the kind of y", "give classes for classes, numbers for numbers")
+        raise ConfigError("y_test", "is not of the kind of y", "give classes for classes, numbers for numbers")
     if tests.classes > data.classes:
-        raise Refused(
+        raise ConfigError(
             "y_test", f"has class {tests.classes - 1}, y has {data.classes} classes", "give classes of y only"
         )
     if (tests.context is None) != (data.context is None):
-        raise Refused("context_test", "and context belong together", "give both or neither")
+        raise ConfigError("context_test", "and context belong together", "give both or neither")
     if tests.context is not None and data.context is not None and tests.context.max() > data.context.max():
-        raise Refused(
+        raise ConfigError(
             "context_test", f"has a context {tests.context.max()}, context has none", "give contexts of `context`"
         )

@@ -14,7 +14,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import Refused, flag, real, whole
+from cls_sim.core.errors import ConfigError, flag, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 from cls_sim.world.plan import epochs, mixed
@@ -30,17 +30,18 @@ class Lists(NamedTuple):
 class Associations(World):
     """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context, and an exam.
 
-    lists      k, how many there are; a list that is never studied serves as foils
-    items      n, pairs in a list
-    answers    responses to choose from, dealt out evenly and at random; None: every pair has one of its own (k · n)
-    features   bits of a cue
-    place      bits more that tell the list, the same in all its cues (0: none)
-    active     0 to 1, the part of these bits that is 1
-    same_cues  the same cues in every list: A-B, A-C
-    visits     the list studied in each stretch, in turn; None: 0, 1, … k-1
-    per_visit  experiences a stretch
-    batch      rows an experience, up to n (None: the whole list); a list is gone through epoch by epoch
-    told       the subject is told when a stretch ends
+    lists             k, how many there are; a list that is never studied serves as foils
+    items             n, pairs in a list
+    answers           responses to choose from, dealt out evenly and at random; None: every pair has one of its own
+                      (k · n)
+    features          bits of a cue
+    place             bits more that tell the list, the same in all its cues (0: none)
+    active            0 to 1, the part of these bits that is 1
+    same_cues         the same cues in every list: A-B, A-C
+    visits            the list studied in each stretch, in turn; None: 0, 1, … k-1
+    per_visit         experiences a stretch
+    batch             rows an experience, up to n (None: the whole list); a list is gone through epoch by epoch
+    boundaries_known  the subject is told when a stretch ends
 
     An exam asks the pairs of a list as they are studied: x [s, n, features + place] of 0 and 1, y [s, n].  Cues,
     responses and order are drawn for each subject.  Cohorts of items that are learnt on day d and examined at day T,
@@ -49,8 +50,8 @@ class Associations(World):
     Source: Barnes & Underwood (1959); McCloskey & Cohen (1989); McClelland, McNaughton & O'Reilly (1995).
 
     >>> world = Associations(lists=2, items=4, features=10)
-    >>> spec = world.begin(Spec(seeds=(0, 1)))
-    >>> spec.outputs, world.exam(1).y[0].tolist()
+    >>> spec = world.setup(Spec(seeds=(0, 1)))
+    >>> spec.outputs, world.evaluation(1).y[0].tolist()
     (8, [4, 5, 6, 7])
     """
 
@@ -70,20 +71,20 @@ class Associations(World):
         visits: Sequence[int] | None = None,
         per_visit: int = 10,
         batch: int | None = None,
-        told: bool = True,
+        boundaries_known: bool = True,
     ):
         self.lists, self.items = whole("lists", lists), whole("items", items)
         self.answers = None if answers is None else whole("answers", answers, 2)
         self.features, self.place = whole("features", features), whole("place", place, 0)
         self.active = real("active", active, 0.0, 1.0, open_low=True)
-        self.same_cues, self.told = flag("same_cues", same_cues), flag("told", told)
+        self.same_cues, self.boundaries_known = flag("same_cues", same_cues), flag("boundaries_known", boundaries_known)
         self.visits = None if visits is None else tuple(_visited(visits, self.lists))
         self.per_visit = whole("per_visit", per_visit)
         self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
         if self.same_cues and not self.place and self.lists > 1:
-            raise Refused("place", "is 0 and all lists have the same cues", "give bits that tell the list")
+            raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that tell the list")
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._seeds = spec.seeds
         self._sequence = np.array(range(self.lists) if self.visits is None else self.visits)
         self.length = len(self._sequence) * self.per_visit
@@ -103,9 +104,9 @@ class Associations(World):
             batch=self.batch,
             contexts=self.lists,
             items=self.lists * self.items,
-            ends=self.ends if self.told else (),
-            visits=tuple(self._sequence.tolist()) if self.told else (),
-            context_told=False,
+            ends=self.ends if self.boundaries_known else (),
+            visits=tuple(self._sequence.tolist()) if self.boundaries_known else (),
+            task_id_known=False,
             heads=None,
             quantum=1.0,
         )
@@ -139,7 +140,7 @@ class Associations(World):
         context = items.div(self.items, rounding_mode="floor")
         return Batch.lived(x, y, context=context, born=born.expand(items.shape), item=items)
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         """All pairs of one list."""
         first = whole("context", context, 0, self.lists - 1) * self.items
         items = torch.arange(first, first + self.items, device=self._rows.device).expand(len(self._rows), -1)
@@ -147,7 +148,7 @@ class Associations(World):
 
     def train(self, context: int = 0) -> Batch:
         """The same: what is asked is what was studied."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The pairs of the list studied last, once, in batches of `size`, in an order of each subject's own."""
@@ -167,7 +168,7 @@ class Associations(World):
 
 def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:
     if isinstance(visits, (str, int)) or not hasattr(visits, "__len__") or not len(visits):
-        raise Refused("visits", f"{visits!r} is no list of lists", "write [0, 1, 0]")
+        raise ConfigError("visits", f"{visits!r} is no list of lists", "write [0, 1, 0]")
     return (whole(f"visits[{i}]", which, 0, lists - 1) for i, which in enumerate(visits))
 
 

@@ -1,4 +1,4 @@
-"""The room of worlds: what sends experience and sets exams."""
+"""The worlds: what sends experience and sets exams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cls_sim.core.part import Part, Spec
 class World(Part):
     """A world is a function of the clock: it keeps no cursor, so a life stops and resumes at any tick.
 
-    After `begin`:
+    After `setup`:
     ends    experiences (counts) at which a context ends, rising, told to the subject or not
     length  experiences until the world ends, or None if it never does
     """
@@ -26,7 +26,7 @@ class World(Part):
     length: int | None = None
 
     @abstractmethod
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         """Draw this cohort's worlds; return the spec with what the world sends."""
 
     @abstractmethod
@@ -39,7 +39,7 @@ class World(Part):
         return torch.where(batch.present(), batch.context, -1)
 
     @abstractmethod
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         """Questions of one context, never lived: [s, n, …], weight 0 where a subject has fewer."""
 
     @abstractmethod

@@ -32,7 +32,7 @@ class Candies(Stream, batch=20):
     Drawn from the subject's seed, no files.  Further settings as in Stream (`test` is .15 of every colour).
 
     >>> from cls_sim.core.part import Spec
-    >>> spec = Candies(candies=20).begin(Spec(seeds=(0, 1)))
+    >>> spec = Candies(candies=20).setup(Spec(seeds=(0, 1)))
     >>> spec.inputs, spec.outputs, spec.contexts
     ((20, 20, 3), 3, 2)
     """

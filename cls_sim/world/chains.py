@@ -34,8 +34,8 @@ class Chains(World):
     Source: associative inference, Preston et al. 2004; Kumaran & McClelland (2012).
 
     >>> world = Chains(chains=3)
-    >>> spec = world.begin(Spec(seeds=(0,)))
-    >>> spec.inputs, spec.outputs, world.exam(1).rows, int(spec.heads[0, 1].sum())
+    >>> spec = world.setup(Spec(seeds=(0,)))
+    >>> spec.inputs, spec.outputs, world.evaluation(1).rows, int(spec.heads[0, 1].sum())
     ((9,), 9, 3, 3)
     """
 
@@ -45,7 +45,7 @@ class Chains(World):
         self.chains, self.links = whole("chains", chains, 2), whole("links", links, 2)
         self.epochs, self.batch = whole("epochs", epochs), whole("batch", batch, 1, chains * links)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         count, pairs = self.chains * (self.links + 1), self.chains * self.links
         order = np.stack([generator(seed, "chains.items").permutation(count) for seed in spec.seeds])
         self._items = torch.from_numpy(order).view(-1, self.chains, self.links + 1).to(spec.device)
@@ -70,7 +70,7 @@ class Chains(World):
             contexts=2,
             items=2 * pairs,  # forth and back
             ends=(),
-            context_told=True,
+            task_id_known=True,
             heads=heads,
             quantum=1.0,
         )
@@ -88,7 +88,7 @@ class Chains(World):
     def _asked(self, cue: Tensor, answer: Tensor, context: int) -> Batch:
         return Batch.lived(self._eye[cue], answer, context=torch.full_like(answer, context))
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         """First items: what goes with them (0), or what is at the other end of their chain (1)."""
         place = -1 if whole("context", context, 0, 1) else 1
         return self._asked(self._items[..., 0], self._items[..., place], context)

@@ -11,7 +11,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
-from cls_sim.core.errors import Refused, choice, reals, whole
+from cls_sim.core.errors import ConfigError, choice, reals, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.world.base import World
 from cls_sim.world.wraps import Seen
@@ -35,8 +35,8 @@ class Deficit(Seen):
 
     >>> from cls_sim.world.digits import Digits
     >>> world = Deficit(Digits(), until=1.0)
-    >>> _ = world.begin(Spec(seeds=(0,)))
-    >>> clear, blurred = world.exam(0).x, world.next(Clock(1, 10)).x
+    >>> _ = world.setup(Spec(seeds=(0,)))
+    >>> clear, blurred = world.evaluation(0).x, world.next(Clock(1, 10)).x
     >>> blurred.shape, int(blurred[0, 0].unique().numel()) <= 4
     (torch.Size([1, 32, 64]), True)
     """
@@ -61,7 +61,7 @@ class Deficit(Seen):
         self._since, self._until = per_subject("since", self.since, spec), per_subject("until", self.until, spec)
         self._step, self._sides = spec.quantum, _sides(spec.inputs)
         if self.kind == "blur" and any(side % self.blocks for side in self._sides):
-            raise Refused("blocks", f"{self.blocks} does not divide images of {self._sides}", "give a divisor")
+            raise ConfigError("blocks", f"{self.blocks} does not divide images of {self._sides}", "give a divisor")
 
     def next(self, clock: Clock) -> Batch:
         batch = self.world.next(clock)
@@ -95,5 +95,5 @@ def _sides(inputs: tuple[int, ...]) -> tuple[int, int]:
         return inputs[-2], inputs[-1]
     side = math.isqrt(int(np.prod(inputs)))
     if side**2 != int(np.prod(inputs)):
-        raise Refused("world", f"sends {inputs} numbers that are no image", "use a world of images")
+        raise ConfigError("world", f"sends {inputs} numbers that are no image", "use a world of images")
     return side, side

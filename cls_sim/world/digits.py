@@ -21,7 +21,7 @@ class Digits(Stream):
     Source: Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, UCI; CC BY 4.0 (see digits.md).
 
     >>> from cls_sim.core.part import Spec
-    >>> Digits(contexts=2).begin(Spec(seeds=(0, 1))).outputs
+    >>> Digits(contexts=2).setup(Spec(seeds=(0, 1))).outputs
     10
     """
 

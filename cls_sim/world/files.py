@@ -20,17 +20,17 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 CAP = 2**27  # bytes that a compressed file may hold
 REACH = 4.0  # seconds in which a server must be reached, at whichever of its addresses
 TIMEOUT = (REACH, 20)  # seconds to connect, and to wait for the next bytes
 
 
-class FileRefused(Refused):
+class DataFileError(ConfigError):
     """A file is refused; its key is its path, whoever asked for it."""
 
-    def under(self, prefix: str) -> FileRefused:
+    def under(self, prefix: str) -> DataFileError:
         return self
 
 
@@ -39,10 +39,10 @@ def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise FileRefused(str(path), f"cannot be read ({error.strerror})", remedy) from None
+        raise DataFileError(str(path), f"cannot be read ({error.strerror})", remedy) from None
     found = hashlib.sha256(raw).hexdigest()
     if sha256 is not None and found != sha256:
-        raise FileRefused(str(path), f"has sha256 {found}, expected {sha256}", remedy)
+        raise DataFileError(str(path), f"has sha256 {found}, expected {sha256}", remedy)
     return gunzip(path, raw, remedy) if path.suffix == ".gz" else raw
 
 
@@ -71,7 +71,7 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
         reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
         remedy = f"put {name} there, or into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
         reason = f"is not there and cannot be downloaded from {home} ({reason})"
-        raise FileRefused(str(cache / name), reason, remedy) from None
+        raise DataFileError(str(cache / name), reason, remedy) from None
     return cache / name, remedy
 
 
@@ -104,7 +104,7 @@ def at_hand(what: str, folder: str, name: str, home: str) -> tuple[Path, str]:
     named = os.environ.get("CLS_SIM_DATA_DIR")
     remedy = f"get {name} from {home} and put it into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
     if not named:
-        raise Refused("world", f"{what} is not at hand", remedy)
+        raise ConfigError("world", f"{what} is not at hand", remedy)
     return Path(named).expanduser() / folder / name, remedy
 
 
@@ -115,10 +115,10 @@ def gunzip(path: Path, raw: bytes, remedy: str) -> bytes:
         content = unpack.decompress(raw, CAP)
     except zlib.error:
         what = "is a web page" if raw.lstrip()[:1] == b"<" else "is no sound gzip file"
-        raise FileRefused(str(path), what, remedy) from None
+        raise DataFileError(str(path), what, remedy) from None
     if not unpack.eof:
         long = len(content) == CAP
-        raise FileRefused(str(path), f"unpacks to more than {CAP} bytes" if long else "is cut short", remedy)
+        raise DataFileError(str(path), f"unpacks to more than {CAP} bytes" if long else "is cut short", remedy)
     return content
 
 
@@ -132,17 +132,17 @@ def read_idx(path: Path, dims: tuple[int, ...], md5: str, remedy: str) -> np.nda
     if content[:4] != bytes((0, 0, 8, len(dims))) or len(content) < head:
         magic = f"000008{len(dims):02x} and {len(dims)} sizes"
         reason = f"is no such IDX file (it starts with {content[:4].hex() or 'nothing'}, not {magic})"
-        raise FileRefused(str(path), reason, remedy)
+        raise DataFileError(str(path), reason, remedy)
     told = tuple(np.frombuffer(content[4:head], ">u4").tolist())
     if math.prod(told) != len(content) - head:
         reason = f"tells of {' x '.join(map(str, told))} bytes and holds {len(content) - head}"
-        raise FileRefused(str(path), reason, remedy)
+        raise DataFileError(str(path), reason, remedy)
     if told != dims:
         reason = f"has dimensions {' x '.join(map(str, told))}, not {' x '.join(map(str, dims))}"
-        raise FileRefused(str(path), reason, remedy)
+        raise DataFileError(str(path), reason, remedy)
     found = hashlib.md5(content, usedforsecurity=False).hexdigest()
     if found != md5:
-        raise FileRefused(str(path), f"has content of md5 {found}, expected {md5}", remedy)
+        raise DataFileError(str(path), f"has content of md5 {found}, expected {md5}", remedy)
     return np.frombuffer(content, np.uint8, offset=head).reshape(dims).copy()
 
 
@@ -152,17 +152,19 @@ def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
     remedy = "give a readable .npy, .npz or .csv file of numbers"
     readers: dict[str, Any] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     if path.suffix not in readers:
-        raise FileRefused(str(path), "is none of .npy, .npz, .csv", remedy)
+        raise DataFileError(str(path), "is none of .npy, .npz, .csv", remedy)
     if path.exists() and not path.is_file():  # a pipe would keep us waiting
-        raise FileRefused(str(path), "is no plain file", remedy)
+        raise DataFileError(str(path), "is no plain file", remedy)
     try:
         return readers[path.suffix](key, path)
-    except FileRefused:
+    except DataFileError:
         raise
     except OSError as error:
-        raise FileRefused(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
+        raise DataFileError(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
     except (ValueError, EOFError, KeyError, MemoryError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
-        raise FileRefused(str(path), str(error).strip("'\"").splitlines()[0] or type(error).__name__, remedy) from None
+        raise DataFileError(
+            str(path), str(error).strip("'\"").splitlines()[0] or type(error).__name__, remedy
+        ) from None
 
 
 def _read_npy(key: str, path: Path) -> np.ndarray:
@@ -193,7 +195,7 @@ def _read_csv(key: str, path: Path) -> np.ndarray:
     try:
         lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
-        raise FileRefused(str(path), f"is no UTF-8 text (at byte {error.start})", "save it as CSV in UTF-8") from None
+        raise DataFileError(str(path), f"is no UTF-8 text (at byte {error.start})", "save it as CSV in UTF-8") from None
     head = csv.reader(lines, strict=True)
     first = next(head, None)
     if first is None:
@@ -209,7 +211,7 @@ def _read_csv(key: str, path: Path) -> np.ndarray:
         line = before + body.line_num
         gap = gap or (None if cells else line)
         if gap is not None and cells:
-            raise FileRefused(str(path), f"line {gap} is empty", "give every line a number for each column")
+            raise DataFileError(str(path), f"line {gap} is empty", "give every line a number for each column")
         if cells:
             rows.append(_row(path, line, cells, len(first)))
     table = np.array(rows) if rows else np.zeros((0, len(first)))
@@ -217,7 +219,7 @@ def _read_csv(key: str, path: Path) -> np.ndarray:
         _check_numbered(path, [cell.strip() for cell in first], rows)
     if table.shape[1] > 1 and len(table) > 2 and any((table[:, 0] - i == np.arange(len(table))).all() for i in (0, 1)):
         reason = f"has the row numbers {table[0, 0]:g}, {table[1, 0]:g}, … as its first column"
-        raise FileRefused(str(path), reason, f"{UNINDEXED}; if they are a feature, put them in another column")
+        raise DataFileError(str(path), reason, f"{UNINDEXED}; if they are a feature, put them in another column")
     return table[:, 0] if table.shape[1] == 1 and key not in ("x", "x_test") else table
 
 
@@ -230,16 +232,16 @@ def _row(path: Path, line: int, cells: list[str], columns: int) -> np.ndarray:
         remedy = "write plain numbers such as -1.5 or 2e-3, unquoted, and in every cell; a header has no numbers"
         remedy = UNINDEXED if line == 1 and not cell else remedy
         what = f"is {cell!r}, no number" if cell else "is empty"
-        raise FileRefused(str(path), f"line {line}, column {at} {what}", remedy)
+        raise DataFileError(str(path), f"line {line}, column {at} {what}", remedy)
     if len(cells) != columns:
         reason = f"line {line} has {len(cells)} cells, the first line has {columns}"
-        raise FileRefused(str(path), reason, "give every line a number for each column; write 1000, not 1,000")
+        raise DataFileError(str(path), reason, "give every line a number for each column; write 1000, not 1,000")
     if not WHOLES.fullmatch(joined):
         return np.array([float(cell) for cell in cells])
     try:
         return np.array([int(cell) for cell in cells], np.int64)
     except OverflowError:
-        raise FileRefused(str(path), f"line {line} has a number beyond 64 bit", "write it with a point") from None
+        raise DataFileError(str(path), f"line {line} has a number beyond 64 bit", "write it with a point") from None
 
 
 def _is_like_a_number(cell: str) -> bool:
@@ -254,11 +256,11 @@ def _check_names(path: Path, names: list[str]) -> None:
     """Refuse a header with a column that has no name, or the name of another."""
     for i, name in enumerate(names):
         if not name.strip():
-            raise FileRefused(str(path), f"column {i + 1} has no name", UNINDEXED)
+            raise DataFileError(str(path), f"column {i + 1} has no name", UNINDEXED)
         if name in names[:i]:
-            raise FileRefused(str(path), f"has two columns named {name!r}", "give every column a name of its own")
+            raise DataFileError(str(path), f"has two columns named {name!r}", "give every column a name of its own")
     if not names:
-        raise FileRefused(str(path), "line 1 is empty", "begin with a header, or with numbers")
+        raise DataFileError(str(path), "line 1 is empty", "begin with a header, or with numbers")
 
 
 def _check_numbered(path: Path, first: list[str], rows: list[np.ndarray]) -> None:
@@ -266,4 +268,4 @@ def _check_numbered(path: Path, first: list[str], rows: list[np.ndarray]) -> Non
     over_one = len(first) == 1 and len(rows) > 1 and all(row.dtype.kind == "f" for row in rows[1:])
     if first == [str(i) for i in range(len(first))] and (len(first) > 1 or over_one):
         reason = f"begins with the line {','.join(first[:3])}{',…' * (len(first) > 3)}: numbers of columns, or data?"
-        raise FileRefused(str(path), reason, "put a line of names in its place, or above it")
+        raise DataFileError(str(path), reason, "put a line of names in its place, or above it")

@@ -21,15 +21,15 @@ class Hierarchy(World):
 
     levels  of branching, from 1: 2^levels items and 2^(levels+1) - 1 features, each 0 or 1
 
-    All items are in every experience, endless, the same for all subjects.  Attributes after `begin`: `tree`
+    All items are in every experience, endless, the same for all subjects.  Attributes after `setup`: `tree`
     [items, levels], the branch of each item at each level, the coarsest first.  The singular values of the mean
     correlation of y and x are √(15, 7, 3, 3, 1, 1, 1, 1) / 8 for three levels.
 
     Source: Saxe, McClelland & Ganguli 2013, 2019.
 
     >>> world = Hierarchy(levels=3)
-    >>> spec = world.begin(Spec(seeds=(0, 1)))
-    >>> spec.inputs, spec.outputs, world.exam(0).y[0].sum(1).tolist()
+    >>> spec = world.setup(Spec(seeds=(0, 1)))
+    >>> spec.inputs, spec.outputs, world.evaluation(0).y[0].sum(1).tolist()
     ((8,), 15, [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0])
     """
 
@@ -38,7 +38,7 @@ class Hierarchy(World):
     def __init__(self, *, levels: int = 3):
         self.levels = whole("levels", levels, 1, 8)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         items = np.arange(2**self.levels)
         branches = [items >> (self.levels - level) for level in range(self.levels + 1)]
         y = np.hstack([np.eye(2**level, dtype=np.float32)[branch] for level, branch in enumerate(branches)])
@@ -53,7 +53,7 @@ class Hierarchy(World):
             contexts=1,
             items=len(y),
             ends=(),
-            context_told=False,
+            task_id_known=False,
             heads=None,
             quantum=None,
         )
@@ -61,14 +61,14 @@ class Hierarchy(World):
     def next(self, clock: Clock) -> Batch:
         return self._batch(torch.from_numpy(clock.experience.copy()).to(self._y.device)[:, None])
 
-    def exam(self, context: int = 0) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """All items: what is asked is what is seen."""
         whole("context", context, 0, 0)
         return self._batch(torch.full((1, 1), -1, dtype=torch.int64, device=self._y.device))
 
     def train(self, context: int = 0) -> Batch:
         """The same."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """Nothing: no context ever ends."""

@@ -6,7 +6,7 @@ from typing import Unpack
 
 import numpy as np
 
-from cls_sim.world.files import FileRefused, fetched, read_idx
+from cls_sim.world.files import DataFileError, fetched, read_idx
 from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, Source
@@ -59,5 +59,5 @@ def _read(name: str) -> np.ndarray:
     path, remedy = fetched("mnist", f"{name}.gz", MIRROR, f"md5:{packed}")
     array = read_idx(path, dims, content, remedy)
     if len(dims) == 1 and array.max() > 9:
-        raise FileRefused(str(path), f"holds the label {array.max()}", "put the original file there")
+        raise DataFileError(str(path), f"holds the label {array.max()}", "put the original file there")
     return array

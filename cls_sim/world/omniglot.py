@@ -17,7 +17,7 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import choice, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
-from cls_sim.world.files import FileRefused, at_hand
+from cls_sim.world.files import DataFileError, at_hand
 
 FILE, SIZE, CHARACTERS, DRAWERS = "images_background_small1.zip", 105, 136, 20
 HOME = "https://github.com/brendenlake/omniglot"
@@ -46,7 +46,7 @@ class Omniglot(World):
         self.drawings = whole("drawings", drawings, 1, DRAWERS - 1)
         self.side = int(choice("side", str(side), [str(SIZE // block) for block in (1, 3, 5, 7)]))
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         images = torch.from_numpy(_shrunk(read(), SIZE // self.side)).to(spec.device)  # [c, d, x] uint8
         character = each(spec.seeds, "omniglot.characters", lambda g: g.permutation(CHARACTERS)[: self.ways])
         drawer = each(
@@ -64,13 +64,13 @@ class Omniglot(World):
         self._lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
         sent = {"inputs": (self.side**2,), "outputs": self.ways, "batch": self._lived.rows}
         sent |= {"contexts": 1, "items": CHARACTERS * DRAWERS, "regression": False}
-        return replace(spec, **sent, ends=(), context_told=False, heads=None, quantum=quantum)
+        return replace(spec, **sent, ends=(), task_id_known=False, heads=None, quantum=quantum)
 
     def next(self, clock: Clock) -> Batch:
         born = torch.from_numpy(clock.experience.copy()).to(self._lived.item.device)[:, None]
         return self._lived.with_(born=born.expand_as(self._lived.item))
 
-    def exam(self, context: int = 0) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """The same characters, drawn by others: [s, n, x]."""
         whole("context", context, 0, 0)
         return self._exam
@@ -93,11 +93,11 @@ def read() -> np.ndarray:
             names = sorted(name for name in archive.namelist() if name.endswith(".png"))
             drawings = [_decoded(archive.open(name).read(2**16)) for name in names]
     except OSError as error:
-        raise FileRefused(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
+        raise DataFileError(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
     except (zipfile.BadZipFile, zlib.error, ValueError) as error:
-        raise FileRefused(str(path), str(error) or type(error).__name__, remedy) from None
+        raise DataFileError(str(path), str(error) or type(error).__name__, remedy) from None
     if len(drawings) != CHARACTERS * DRAWERS:
-        raise FileRefused(str(path), f"holds {len(drawings)} drawings, not {CHARACTERS * DRAWERS}", remedy)
+        raise DataFileError(str(path), f"holds {len(drawings)} drawings, not {CHARACTERS * DRAWERS}", remedy)
     return np.stack(drawings).reshape(CHARACTERS, DRAWERS, SIZE, SIZE)
 
 

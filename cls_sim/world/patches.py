@@ -11,7 +11,7 @@ import torch
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import Refused, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 from cls_sim.world.plan import mixed
@@ -33,8 +33,8 @@ class Patches(World):
     Source: the Patches of Tadros, Krishnan, Ramyaa & Bazhenov 2022 (with a number of pixels that does not change).
 
     >>> world = Patches(overlap=18)
-    >>> spec = world.begin(Spec(seeds=(0, 1)))
-    >>> spec.outputs, world.exam(0).x.sum(2)[0].tolist(), int((world.exam(1).x[0].sum(0) == 2).sum())
+    >>> spec = world.setup(Spec(seeds=(0, 1)))
+    >>> spec.outputs, world.evaluation(0).x.sum(2)[0].tolist(), int((world.evaluation(1).x[0].sum(0) == 2).sum())
     (4, [25.0, 25.0], 18)
     """
 
@@ -55,12 +55,12 @@ class Patches(World):
         self.contexts, self.images = whole("contexts", contexts), whole("images", images)
         self.pixels, self.per_context = whole("pixels", pixels), whole("per_context", per_context)
         if self.overlap > self.size:
-            raise Refused("overlap", f"{self.overlap} is more than the {self.size} pixels of an image", "give less")
+            raise ConfigError("overlap", f"{self.overlap} is more than the {self.size} pixels of an image", "give less")
         used = self.overlap + self.contexts * self.images * (self.size - self.overlap)
         if used > self.pixels:
-            raise Refused("pixels", f"{self.pixels} are too few for these images", f"give {used} or more")
+            raise ConfigError("pixels", f"{self.pixels} are too few for these images", f"give {used} or more")
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         classes, ends = self.contexts * self.images, np.arange(1, self.contexts + 1) * self.per_context
         self.ends, self.length = tuple(ends.tolist()), int(ends[-1])
         self._seeds = spec.seeds
@@ -74,7 +74,7 @@ class Patches(World):
             contexts=self.contexts,
             items=classes,
             ends=self.ends,
-            context_told=False,
+            task_id_known=False,
             heads=None,
             quantum=1.0,
         )
@@ -90,14 +90,14 @@ class Patches(World):
     def next(self, clock: Clock) -> Batch:
         return self._batch(np.minimum(clock.experience, self.length - 1) // self.per_context, clock.experience)
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         """The images of one task."""
         which = np.full(len(self._x), whole("context", context, 0, self.contexts - 1))
         return self._batch(which, np.full(len(self._x), -1))
 
     def train(self, context: int = 0) -> Batch:
         """The same: what is asked is what was seen."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The images of the task that ended last, once, in batches of `size`, in an order of each subject's own."""

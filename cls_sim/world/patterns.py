@@ -17,7 +17,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BLOCK, generator
-from cls_sim.core.errors import Refused, real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 
@@ -31,7 +31,7 @@ class Patterns(World):
     The stream on which synaptic memories are compared (Amit & Fusi 1994; Benna & Fusi 2016).
 
     >>> world = Patterns(synapses=5)
-    >>> world.begin(Spec(seeds=(0, 1))).outputs
+    >>> world.setup(Spec(seeds=(0, 1))).outputs
     5
     >>> world.next(Clock(2, 1)).y.shape
     torch.Size([2, 1, 5])
@@ -43,7 +43,7 @@ class Patterns(World):
         self.synapses = whole("synapses", synapses)
         self.length = None if length is None else whole("length", length)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._spec, self._kept = spec, (-1, torch.empty(0))
         self._rows = torch.arange(spec.subjects, device=spec.device)
         return told(spec, self.synapses)
@@ -51,7 +51,7 @@ class Patterns(World):
     def next(self, clock: Clock) -> Batch:
         return lived(self._patterns(clock.experience), clock)
 
-    def exam(self, context: int = 0) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """A pattern that is never lived: [s, 1, N]."""
         whole("context", context, 0, 0)
         y = torch.stack([signs(seed, "patterns.exam", self.synapses) for seed in self._spec.seeds])
@@ -94,7 +94,7 @@ class Cohorts(World):
     One life holds a whole study: cohorts learned on different days and tested on one.
 
     >>> world = Cohorts(times=[0, [0, 2]], items=3)
-    >>> _ = world.begin(Spec())
+    >>> _ = world.setup(Spec())
     >>> clock = Clock(1, 1)
     >>> clock.experience += 2
     >>> world.next(clock).y[0, 0].abs().tolist()
@@ -107,7 +107,7 @@ class Cohorts(World):
         self.times, self.items = _times(times), whole("items", items)
         self.noise, self.length = real("noise", noise, 0.0), None if length is None else whole("length", length)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         count = len(self.times) * self.items
         self._spec = spec
         self._patterns = torch.stack([signs(seed, "cohorts", count) for seed in spec.seeds]).to(spec.device).float()
@@ -137,14 +137,14 @@ class Cohorts(World):
         """The patterns of all cohorts: [s, K, items]."""
         return self._patterns.view(self._spec.subjects, len(self.times), self.items)
 
-    def exam(self, context: int = 0) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """All cohorts' patterns as one question: [s, 1, K · items]."""
         whole("context", context, 0, 0)
         return asked(self._patterns[:, None])
 
     def train(self, context: int = 0) -> Batch:
         """All cohorts' patterns: [s, 1, K · items]."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """Nothing: no context ever ends."""
@@ -172,7 +172,7 @@ def told(spec: Spec, outputs: int) -> Spec:
         batch=1,
         contexts=1,
         ends=(),
-        context_told=False,
+        task_id_known=False,
         heads=None,
         quantum=None,
     )
@@ -192,7 +192,7 @@ def asked(y: Tensor) -> Batch:
 
 def _times(given: Any) -> tuple[tuple[int, ...], ...]:
     if isinstance(given, (str, int, float)) or not hasattr(given, "__len__") or not len(given):
-        raise Refused("times", f"{given!r} is no list", "give one time, or a list of times, for each cohort")
+        raise ConfigError("times", f"{given!r} is no list", "give one time, or a list of times, for each cohort")
     found = []
     for i, one in enumerate(given):
         some = list(one) if hasattr(one, "__len__") and not isinstance(one, str) else [one]

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.world import plan
 from cls_sim.world.table import Data
 
@@ -67,20 +67,20 @@ class Protocol:
     def check(self, data: Data) -> None:
         """Refuse settings that make no sense for this data."""
         if not data.split_by_class and self.shuffle_classes:
-            raise Refused("shuffle_classes", "is true, but the contexts are not made of classes", "leave it false")
+            raise ConfigError("shuffle_classes", "is true, but the contexts are not made of classes", "leave it false")
         if data.regression and self.label_noise:
-            raise Refused("label_noise", "is for labels, and these targets are numbers", "leave it 0")
+            raise ConfigError("label_noise", "is for labels, and these targets are numbers", "leave it 0")
         if data.split_by_class and data.classes % self.contexts:
             fit = ", ".join(str(k) for k in range(1, data.classes + 1) if data.classes % k == 0)
-            raise Refused(
+            raise ConfigError(
                 "contexts", f"{data.classes} classes do not split evenly into {self.contexts}", f"give one of {fit}"
             )
         lists = self.lists(data)
         if self.label_noise and min(map(len, lists)) < 2:
-            raise Refused("label_noise", "needs two classes in every context", "use fewer contexts, or no noise")
+            raise ConfigError("label_noise", "needs two classes in every context", "use fewer contexts, or no noise")
         apart = self.contexts > 1 and len(np.unique(np.concatenate(lists))) == sum(map(len, lists))
         if self.scenario == "domain" and apart and not data.split_by_class and not data.regression:
-            raise Refused("scenario", "is domain, but no two contexts have a class in common", "use class or task")
+            raise ConfigError("scenario", "is domain, but no two contexts have a class in common", "use class or task")
 
     def outputs(self, data: Data) -> int:
         """Units that answer."""

@@ -28,7 +28,7 @@ class RandomItems(World):
     Source: the random patterns of Hopfield 1982.
 
     >>> world = RandomItems(items=4, features=6)
-    >>> world.begin(Spec(seeds=(0, 1))).inputs, world.next(Clock(2, 1)).x.abs().unique().tolist()
+    >>> world.setup(Spec(seeds=(0, 1))).inputs, world.next(Clock(2, 1)).x.abs().unique().tolist()
     ((6,), [1.0])
     """
 
@@ -38,7 +38,7 @@ class RandomItems(World):
         self.items, self.features = whole("items", items), whole("features", features)
         self.kind = choice("kind", kind, ("signs", "normal"))
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         def draw(source: np.random.Generator) -> np.ndarray:
             drawn = source.standard_normal((self.items, self.features), np.float32)
             return np.where(drawn < 0, np.float32(-1), np.float32(1)) if self.kind == "signs" else drawn
@@ -46,19 +46,19 @@ class RandomItems(World):
         self._x = each(spec.seeds, "random_items", draw).to(spec.device)
         self._item = torch.arange(self.items, device=spec.device).expand(spec.subjects, -1)
         sent = {"inputs": (self.features,), "outputs": 2, "regression": False, "batch": self.items, "contexts": 1}
-        return replace(spec, **sent, items=self.items, ends=(), context_told=False, heads=None, quantum=None)
+        return replace(spec, **sent, items=self.items, ends=(), task_id_known=False, heads=None, quantum=None)
 
     def next(self, clock: Clock) -> Batch:
         return self._batch(torch.from_numpy(clock.experience.copy()).to(self._item.device)[:, None])
 
-    def exam(self, context: int = 0) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """The patterns: [s, P, N]."""
         whole("context", context, 0, 0)
         return self._batch(torch.full((1, 1), -1, dtype=torch.int64, device=self._item.device))
 
     def train(self, context: int = 0) -> Batch:
         """All patterns, to examine memorisation: [s, P, N]."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """Nothing: no context ever ends."""

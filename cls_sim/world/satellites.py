@@ -40,8 +40,8 @@ class Satellites(World):
     Source: the satellites of Schapiro et al. (2017, 2018); episodes and regularities, Schapiro et al. (2017).
 
     >>> world = Satellites(classes=3, members=5)
-    >>> spec = world.begin(Spec(seeds=(0,)))
-    >>> spec.outputs, world.exam(0).rows, world.exam(1).rows
+    >>> spec = world.setup(Spec(seeds=(0,)))
+    >>> spec.outputs, world.evaluation(0).rows, world.evaluation(1).rows
     (8, 15, 30)
     """
 
@@ -69,7 +69,7 @@ class Satellites(World):
     def items(self) -> int:
         return self.classes * self.members
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         drawn = [self._drawn(generator(seed, "satellites")) for seed in spec.seeds]
         old, new, names = (torch.from_numpy(np.stack(column)).to(spec.device) for column in zip(*drawn, strict=True))
         length = -(-self.items * self.epochs // self.batch)
@@ -93,7 +93,7 @@ class Satellites(World):
             contexts=2,
             items=2 * self.items,  # each with its name, and with its class
             ends=(),
-            context_told=True,
+            task_id_known=True,
             heads=torch.stack((heads, ~heads)).expand(spec.subjects, -1, -1),
             quantum=1.0,
         )
@@ -122,7 +122,7 @@ class Satellites(World):
         item = items + what * self.items
         return Batch.lived(self._x[self._rows, items], y, context=context, born=born.expand(items.shape), item=item)
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         """The names of the items met (0), or the classes of items never met (1)."""
         if whole("context", context, 0, 1) == NAMES:
             return self.train(NAMES)

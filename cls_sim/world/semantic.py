@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice, suggest, whole
+from cls_sim.core.errors import ConfigError, choice, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 from cls_sim.world.plan import mixed, padded
@@ -44,10 +44,11 @@ TREE = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 1, 3], [1, 2, 4], [1, 2, 5
 class Semantic(World):
     """Eight plants and animals are learnt, then a ninth: focused on it, or interleaved with what is known.
 
-    new      the ninth: `penguin`, a bird that swims and does not fly, or `sparrow`, which fits what is known of birds
-    lessons  how the ninth is taught: `interleaved` with the eight, or `focused` on it alone
-    first    epochs of the eight alone
-    then     epochs with the ninth
+    new            the ninth: `penguin`, a bird that swims and does not fly, or `sparrow`, which fits what is known
+                   of birds
+    schedule       how the ninth is taught: `interleaved` with the eight, or `focused` on it alone
+    epochs_before  epochs of the eight alone
+    epochs_with    epochs with the ninth
 
     A row asks an item and a relation, x one-hot [9 + 4], for all 36 attributes, y 0 or 1 (regression).  An experience
     is an epoch of 32 rows, 36 with the ninth, 4 of it alone; those not taught have weight 0.  Context 0 is the eight,
@@ -56,19 +57,24 @@ class Semantic(World):
     Source: Rumelhart & Todd (1993); the penguin, McClelland, McNaughton & O'Reilly (1995).
 
     >>> world = Semantic()
-    >>> spec = world.begin(Spec(seeds=(0,)))
-    >>> spec.inputs, spec.outputs, world.exam(0).rows, world.question("robin", "can", "fly")
+    >>> spec = world.setup(Spec(seeds=(0,)))
+    >>> spec.inputs, spec.outputs, world.evaluation(0).rows, world.question("robin", "can", "fly")
     ((13,), 36, 32, (18, 24))
     """
 
     derived = frozenset({"_x", "_y", "_context", "_taught", "_subjects"})
 
-    def __init__(self, *, new: str = "penguin", lessons: str = "interleaved", first: int = 4000, then: int = 1000):
+    def __init__(
+        self, *, new: str = "penguin", schedule: str = "interleaved", epochs_before: int = 4000, epochs_with: int = 1000
+    ):
         self.new = choice("new", new, NEW)
-        self.lessons = choice("lessons", lessons, ("interleaved", "focused"))
-        self.first, self.then = whole("first", first), whole("then", then, 0)
+        self.schedule = choice("schedule", schedule, ("interleaved", "focused"))
+        self.epochs_before, self.epochs_with = (
+            whole("epochs_before", epochs_before),
+            whole("epochs_with", epochs_with, 0),
+        )
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         items = {**KNOWN, self.new: NEW[self.new]}
         x = np.zeros((len(items), len(RELATIONS), len(items) + len(RELATIONS)), np.float32)
         y = np.zeros((len(items), len(RELATIONS), len(ATTRIBUTES)), np.float32)
@@ -82,9 +88,12 @@ class Semantic(World):
         self._y = torch.from_numpy(y.reshape(rows, -1)).to(spec.device)
         self._context = (torch.arange(rows) >= old).long().to(spec.device)
         # [2, rows]: what is taught first, and then
-        taught = np.stack([np.arange(rows) < old, (np.arange(rows) >= old) | (self.lessons == "interleaved")])
+        taught = np.stack([np.arange(rows) < old, (np.arange(rows) >= old) | (self.schedule == "interleaved")])
         self._taught = torch.from_numpy(taught.astype(np.float32)).to(spec.device)
-        self.ends, self.length = (self.first, self.first + self.then), self.first + self.then
+        self.ends, self.length = (
+            (self.epochs_before, self.epochs_before + self.epochs_with),
+            self.epochs_before + self.epochs_with,
+        )
         return replace(
             spec,
             inputs=(x.shape[-1],),
@@ -94,14 +103,14 @@ class Semantic(World):
             contexts=2,
             items=rows,
             ends=self.ends,
-            context_told=False,
+            task_id_known=False,
             heads=None,
             quantum=None,
         )
 
     def next(self, clock: Clock) -> Batch:
         now = torch.from_numpy(clock.experience.copy()).to(self._x.device)
-        return self._batch(slice(None), now[:, None], self._taught[(now >= self.first).long()])
+        return self._batch(slice(None), now[:, None], self._taught[(now >= self.epochs_before).long()])
 
     def _batch(self, rows: slice, born: Tensor, weight: Tensor | None = None) -> Batch:
         s, x = self._subjects, self._x[rows]
@@ -115,18 +124,18 @@ class Semantic(World):
             item=item.expand(shape),
         ).with_(weight=weight)
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         old, never = len(KNOWN) * len(RELATIONS), torch.full((1, 1), -1, device=self._x.device)
         return self._batch(slice(old, None) if whole("context", context, 0, 1) else slice(0, old), never)
 
     def train(self, context: int = 0) -> Batch:
         """The same: what is asked is what was taught."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The rows of the context that ended last, each subject's own."""
         size, context = whole("size", size), self._context.cpu().numpy()
-        late = clock.experience > self.first
+        late = clock.experience > self.epochs_before
         rows, weight = padded(mixed(self._seeds, late.astype(int), [np.flatnonzero(context == mine) for mine in late]))
         items = torch.from_numpy(np.broadcast_to(rows, (len(late), rows.shape[1])).copy()).to(self._x.device)
         there = None if weight is None else torch.from_numpy(weight).to(self._x.device)
@@ -145,7 +154,7 @@ class Semantic(World):
             ("attribute", attribute, ATTRIBUTES),
         ):
             if word not in known:
-                raise Refused(key, f"{word!r} is not known in this world", suggest(word, known))
+                raise ConfigError(key, f"{word!r} is not known in this world", suggest(word, known))
         return items.index(item) * len(RELATIONS) + RELATIONS.index(relation), ATTRIBUTES.index(attribute)
 
     @property

@@ -14,7 +14,7 @@ class Timed(TypedDict, total=False):
     order: Annotated[str, "sharp"]
     per_context: Annotated[int, 100]
     batch: Annotated[int, 32]
-    told: Annotated[bool, True]
+    boundaries_known: Annotated[bool, True]
     fuzziness: Annotated[float, 0.2]
     cycles: Annotated[int, 2]
 
@@ -24,7 +24,7 @@ class HeldOut(Timed, total=False):
 
     validation: Annotated[float, 0.0]
     test: Annotated[float | None, None]
-    examined: Annotated[str, "test"]
+    eval_split: Annotated[str, "test"]
 
 
 class Labelled(HeldOut, total=False):
@@ -45,7 +45,7 @@ class StreamSettings(Labelled, total=False):
 def defaults(kind: Any) -> dict[str, Any]:
     """The default of every setting of such a TypedDict.
 
-    >>> defaults(HeldOut)["examined"]
+    >>> defaults(HeldOut)["eval_split"]
     'test'
     """
     return {name: hint.__metadata__[0] for name, hint in _hints(kind).items() if get_origin(hint) is Annotated}

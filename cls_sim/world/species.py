@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import real, whole
-from cls_sim.world.files import FileRefused, at_hand, read_bytes
+from cls_sim.world.files import DataFileError, at_hand, read_bytes
 from cls_sim.world.settings import HeldOut
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, Source
@@ -40,7 +40,7 @@ class Species(Stream, batch=20):
 
     >>> from cls_sim.core.part import Spec
     >>> world = Species(similarity=0.5)
-    >>> spec = world.begin(Spec(seeds=(0, 1)))
+    >>> spec = world.setup(Spec(seeds=(0, 1)))
     >>> spec.inputs, spec.contexts, spec.regression, world.unit.round(1).tolist()
     ((10,), 2, True, [3.1, 3.1])
     """
@@ -140,10 +140,10 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
     try:
         numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), 8)
     except ValueError:
-        raise FileRefused(str(path), "is no table of abalones", remedy) from None
+        raise DataFileError(str(path), "is no table of abalones", remedy) from None
     context = np.array(["IFM".index(row[0]) for row in rows], np.int64)
     whole_numbers = np.column_stack([context, np.rint(numbers * 10_000)]).astype("<i8")
     found = hashlib.md5(whole_numbers.tobytes(), usedforsecurity=False).hexdigest()
     if len(rows) != ANIMALS or found != CONTENT:
-        raise FileRefused(str(path), f"has content of md5 {found} in {len(rows)} rows, expected {CONTENT}", remedy)
+        raise DataFileError(str(path), f"has content of md5 {found} in {len(rows)} rows, expected {CONTENT}", remedy)
     return context, numbers

@@ -15,7 +15,7 @@ from torch import Tensor
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import Refused, choice, flag, real, suggest, whole
+from cls_sim.core.errors import ConfigError, choice, flag, real, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.base import World
@@ -30,31 +30,31 @@ HELD_OUT = 0.15  # the part of every class kept for the exam where the data has 
 class Stream(World):
     """The data of a source in contexts, one after another or otherwise (Digits, Mnist, Arrays and others).
 
-    scenario         what is asked.  `class`: which of all classes, the context not told; `task`: the same, but the
-                     context is told and only its classes compete; `domain`: which of the context's classes (its
-                     place in the context), the context not told.  Where contexts come with the data (`context` of
-                     Arrays), labels stay as they are.
-    contexts         the classes are split evenly into so many
-    shuffle_classes  which classes go together is drawn for each subject (else 0, 1, … in order)
-    order            `sharp`: context after context; `fuzzy`: so, but around a boundary a row comes from the next
-                     context with linearly rising probability; `recurring`: the sharp sequence `cycles` times, each
-                     visit per_context / cycles long; `iid`: all data mixed (joint training, the upper bound);
-                     `cumulative`: in context k's stretch, the data of contexts 0 … k mixed
-    per_context      experiences a context; a life is contexts · per_context long in every order
-    batch            rows an experience
-    told             the subject is told when a context (a visit) ends; never so in fuzzy and iid orders
-    fuzziness        0 to 1, the width of a fuzzy boundary in contexts
-    cycles           visits to each context in the recurring order
-    label_noise      0 to 1, the part of the training labels replaced by another class of the same context
-    validation       0 to 1, the part of each class of the training data kept apart for choosing settings
-    test             the same for the exam (None: .15), for data without a test set of its own
-    examined         `test` or `validation`: what exams ask
-    views            plain: the classes are split among contexts; permuted or rotated: every context has all classes,
-                     its pixels in an order of its own, or its images turned by an angle of its own (the first as they
-                     are).  Then `domain` asks for the class; `class` and `task` take every context's classes as new
+    scenario          what is asked.  `class`: which of all classes, the context not told; `task`: the same, but the
+                      context is told and only its classes compete; `domain`: which of the context's classes (its
+                      place in the context), the context not told.  Where contexts come with the data (`context` of
+                      Arrays), labels stay as they are.
+    contexts          the classes are split evenly into so many
+    shuffle_classes   which classes go together is drawn for each subject (else 0, 1, … in order)
+    order             `sharp`: context after context; `fuzzy`: so, but around a boundary a row comes from the next
+                      context with linearly rising probability; `recurring`: the sharp sequence `cycles` times, each
+                      visit per_context / cycles long; `iid`: all data mixed (joint training, the upper bound);
+                      `cumulative`: in context k's stretch, the data of contexts 0 … k mixed
+    per_context       experiences a context; a life is contexts · per_context long in every order
+    batch             rows an experience
+    boundaries_known  the subject is told when a context (a visit) ends; never so in fuzzy and iid orders
+    fuzziness         0 to 1, the width of a fuzzy boundary in contexts
+    cycles            visits to each context in the recurring order
+    label_noise       0 to 1, the part of the training labels replaced by another class of the same context
+    validation        0 to 1, the part of each class of the training data kept apart for choosing settings
+    test              the same for the exam (None: .15), for data without a test set of its own
+    eval_split        `test` or `validation`: what exams ask
+    views             plain: the classes are split among contexts; permuted or rotated: every context has all classes,
+                      its pixels in an order of its own, or its images turned by an angle of its own (the first as they
+                      are).  Then `domain` asks for the class; `class` and `task` take every context's classes as new
 
     Within a context items come without replacement, epoch by epoch.  Classes, splits, noise and order are drawn
-    once from the subject's seed, and its whole life is planned in `begin`.
+    once from the subject's seed, and its whole life is planned in `setup`.
 
     Source: van de Ven, Tuytelaars & Tolias (2022), Three types of incremental learning.
     """
@@ -75,18 +75,18 @@ class Stream(World):
         self.shuffle_classes = flag("shuffle_classes", given["shuffle_classes"])
         self.order = choice("order", given["order"], plan.ORDERS)
         self.per_context, self.batch = whole("per_context", given["per_context"]), whole("batch", given["batch"])
-        self.told = flag("told", given["told"])
+        self.boundaries_known = flag("boundaries_known", given["boundaries_known"])
         self.fuzziness, self.cycles = real("fuzziness", given["fuzziness"], 0.0, 1.0), whole("cycles", given["cycles"])
         self.label_noise = real("label_noise", given["label_noise"], 0.0, 1.0)
         self.validation = real("validation", given["validation"], 0.0, 1.0)
         self.test = None if given["test"] is None else real("test", given["test"], 0.0, 1.0)
-        self.examined = choice("examined", given["examined"], ("test", "validation"))
+        self.eval_split = choice("eval_split", given["eval_split"], ("test", "validation"))
         if self.order == "recurring" and self.per_context % self.cycles:
             reason = f"{self.per_context} is no multiple of the {self.cycles} cycles"
-            raise Refused("per_context", reason, "give a multiple")
-        if self.examined == "validation" and not self.validation:
-            raise Refused(
-                "examined", "is validation, but nothing is kept for it", "give validation a part, such as 0.1"
+            raise ConfigError("per_context", reason, "give a multiple")
+        if self.eval_split == "validation" and not self.validation:
+            raise ConfigError(
+                "eval_split", "is validation, but nothing is kept for it", "give validation a part, such as 0.1"
             )
 
     def __init_subclass__(cls, **changed: Any) -> None:
@@ -100,7 +100,7 @@ class Stream(World):
         known = inspect.signature(cls).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for name in settings.keys() - known.keys():
-                raise Refused(name, f"is no setting of {cls.__name__}", suggest(name, known))
+                raise ConfigError(name, f"is no setting of {cls.__name__}", suggest(name, known))
         return super().__new__(cls)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
@@ -109,7 +109,7 @@ class Stream(World):
 
     # -- the beginning: everything is drawn and planned ---------------------------------------------------
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         data = self.data(spec.seeds)
         self.unit = data.unit
         data = data if self.views == "plain" else copied(data, self.contexts)
@@ -126,10 +126,10 @@ class Stream(World):
 
     def _protocol(self, data: Data) -> Protocol:
         if data.tests is not None and self.test is not None:
-            raise Refused("test", "is given, but this data has a test set of its own", "leave it out (null)")
+            raise ConfigError("test", "is given, but this data has a test set of its own", "leave it out (null)")
         held_out = 0.0 if data.tests is not None else HELD_OUT if self.test is None else self.test
         if self.validation + held_out >= 1:
-            raise Refused("validation", "and test leave nothing to learn from", "give less than 1 in all")
+            raise ConfigError("validation", "and test leave nothing to learn from", "give less than 1 in all")
         return Protocol(self.scenario, self.contexts, self.shuffle_classes, self.label_noise, self.validation, held_out)
 
     def _told(self, spec: Spec, data: Data, protocol: Protocol) -> Spec:
@@ -137,7 +137,7 @@ class Stream(World):
         outputs, heads = protocol.outputs(data), None
         if self.scenario == "task" and not data.regression:
             heads = torch.from_numpy(protocol.heads(self._shares, outputs)).to(spec.device)
-        shown = self.told and self.order not in ("fuzzy", "iid")
+        shown = self.boundaries_known and self.order not in ("fuzzy", "iid")
         known = np.array([[len(one.items(plan.TRAIN, k)) for k in range(self.contexts)] for one in self._shares])
         return replace(
             spec,
@@ -146,11 +146,11 @@ class Stream(World):
             regression=data.regression,
             batch=self.batch,
             contexts=self.contexts,
-            known=known.cumsum(1) if self.order == "cumulative" else known,
+            context_sizes=known.cumsum(1) if self.order == "cumulative" else known,
             items=max(len(one.split) for one in self._shares),
             ends=self.ends if shown else (),
             visits=tuple(self._visits.tolist()) if shown else (),
-            context_told=self.scenario == "task",
+            task_id_known=self.scenario == "task",
             heads=heads,
             quantum=data.quantum,
         )
@@ -163,14 +163,14 @@ class Stream(World):
         if self.views != "plain":
             shown = views(self.views, seeds, self.contexts, int(np.prod(data.inputs)), device)
         self._learnt = self._asked = table(data, [(one.y, one.context) for one in shares], len(seeds), device, shown)
-        tests = data.tests if self.examined == "test" else None
+        tests = data.tests if self.eval_split == "test" else None
         if tests is not None:
             self._asked = table(tests, [(one.y_test, one.context_test) for one in shares], len(seeds), device, shown)
-        kept = plan.VALIDATION if self.examined == "validation" else plan.TEST
+        kept = plan.VALIDATION if self.eval_split == "validation" else plan.TEST
         self._exams = []
         for k in range(self.contexts):
             rows = [share.items(kept, k) if tests is None else share.questions(k) for share in self._shares]
-            self._enough(self.examined if tests is None else "x_test", f"leaves nothing to ask of context {k}", rows)
+            self._enough(self.eval_split if tests is None else "x_test", f"leaves nothing to ask of context {k}", rows)
             self._exams.append(plan.padded(rows))
         plans = [self._items(seed, share) for seed, share in zip(seeds, self._shares, strict=True)]
         self._plan = torch.from_numpy(np.stack(plans)).to(device)
@@ -189,7 +189,7 @@ class Stream(World):
     @staticmethod
     def _enough(key: str, reason: str, rows: list[np.ndarray]) -> None:
         if not all(map(len, rows)):
-            raise Refused(key, reason, "give more data or another part")
+            raise ConfigError(key, reason, "give more data or another part")
 
     # -- life ---------------------------------------------------------------------------------------------
 
@@ -234,7 +234,7 @@ class Stream(World):
         never = torch.full((1, 1), -1, device=device) if born is None else torch.from_numpy(born).to(device)
         return self._batch(data, items, never, weight, known=data is self._learnt)
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         """The questions of one context, never lived: [s, n, …], weight 0 where a subject has fewer.
 
         `item` numbers rows of the training data where questions were held out from it, and is -1 for an own test set.
@@ -286,11 +286,11 @@ class Stream(World):
         lines = [
             f"{type(self).__name__}: {'regression' if spec.regression else f'{self.scenario}-incremental'}, "
             f"{self.order} order, {self.length} experiences of {self.batch} rows; "
-            f"contexts {'told' if spec.context_told else 'not told'}, ends {'told' if spec.ends else 'not told'}",
+            f"contexts {'told' if spec.task_id_known else 'not told'}, ends {'told' if spec.ends else 'not told'}",
             f"inputs {'x'.join(map(str, spec.inputs))} {scale}, no normalisation; {spec.outputs} outputs, "
             f"{'the head of the context competes' if spec.heads is not None else 'all compete from the start'}; "
             f"classes {'paired anew for each subject' if self.shuffle_classes else 'in order'}; "
-            f"label noise {self.label_noise:g}; exams ask the {self.examined} part{shown}",
+            f"label noise {self.label_noise:g}; exams ask the {self.eval_split} part{shown}",
         ]
         asked = (items.shape[1] if weight is None else int(weight[0].sum()) for items, weight in self._exams)
         return "\n".join(lines + [f"{self._shares[0].told(k)}, asked {n}" for k, n in enumerate(asked)])

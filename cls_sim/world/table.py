@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.world.views import Views
 
 
@@ -151,7 +151,9 @@ def table(
 def copied(data: Data, contexts: int) -> Data:
     """The data listed once for every context, each of which shows all of it in its own way."""
     if data.regression or data.context is not None:
-        raise Refused("views", "shows classes anew in every context, and this data has none, or contexts", "give plain")
+        raise ConfigError(
+            "views", "shows classes anew in every context, and this data has none, or contexts", "give plain"
+        )
     return replace(
         data,
         y=np.tile(data.y, contexts),

@@ -14,7 +14,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, generator
-from cls_sim.core.errors import Refused, choice, reals, whole
+from cls_sim.core.errors import ConfigError, choice, reals, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.world.base import World
 
@@ -38,14 +38,14 @@ class Teacher(World):
     unseen    inputs that the student does not see, from 0 (teacher=partial)
 
     Teachers, pairs and noise are drawn for each subject; they are the same, but for scale, at any SNR.
-    Attributes after `begin`: `weights` [s, N], the teachers, and `ratio` [s], the SNR of their noise.
+    Attributes after `setup`: `weights` [s, N], the teachers, and `ratio` [s], the SNR of their noise.
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald (2023), Organizing memories for generalization.
 
     >>> world = Teacher(items=4, features=3)
-    >>> world.begin(Spec(seeds=(0, 1))).inputs
+    >>> world.setup(Spec(seeds=(0, 1))).inputs
     (3,)
-    >>> world.exam(0).y.shape
+    >>> world.evaluation(0).y.shape
     torch.Size([2, 1000, 1])
     """
 
@@ -67,9 +67,9 @@ class Teacher(World):
         self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
         self.teacher, self.unseen = choice("teacher", teacher, TEACHERS), whole("unseen", unseen, 0)
         if self.unseen and self.teacher != "partial":
-            raise Refused("unseen", f"means nothing to a {self.teacher} teacher", "give teacher=partial")
+            raise ConfigError("unseen", f"means nothing to a {self.teacher} teacher", "give teacher=partial")
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self.ratio = snr = per_subject("snr", self.snr, spec)
         signal = np.where(np.isinf(snr), 1.0, snr / (1 + np.where(np.isinf(snr), 0.0, snr)))
         draws = each(spec.seeds, "teacher.weights", lambda g: g.standard_normal(self.features))
@@ -88,7 +88,7 @@ class Teacher(World):
             contexts=1,
             items=self.items,
             ends=(),
-            context_told=False,
+            task_id_known=False,
             heads=None,
             quantum=None,
         )
@@ -142,7 +142,7 @@ class Teacher(World):
         context = torch.zeros((1, 1), dtype=torch.int64, device=x.device)
         return Batch.lived(x, y, item=items.expand(shape), born=born.expand(shape), context=context.expand(shape))
 
-    def exam(self, context: int = 0) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """The test pairs: [s, test, N]."""
         whole("context", context, 0, 0)
         return self._exam
@@ -163,6 +163,6 @@ def _ratio(value: Any) -> Any:
         value = value.tolist()
     if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
         if not len(value):
-            raise Refused("snr", "is an empty list", "give one number, or one for each subject")
+            raise ConfigError("snr", "is an empty list", "give one number, or one for each subject")
         return [_ratio(one) for one in value]
     return math.inf if isinstance(value, float) and value == math.inf else reals("snr", value, 0.0)

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice, whole
+from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.settings import Timed, defaults
 from cls_sim.world.stream import Stream
@@ -31,14 +31,14 @@ class Corpus:
 
     learn: Sequence[Query]
     tests: Sequence[Query] | None = None
-    strange: Sequence[str] = ()
+    out_of_scope: Sequence[str] = ()
 
 
 class _Unread(Source):
     """Texts are read when a life begins."""
 
     def data(self, seeds: tuple[int, ...]) -> Data:
-        raise Refused("", "reads its texts when a life begins", "call begin first")
+        raise ConfigError("", "reads its texts when a life begins", "call begin first")
 
 
 class TextSettings(Timed, total=False):
@@ -59,13 +59,13 @@ class Texts(Stream, per_context=30, batch=50):
     t(w) is 1 where the text w holds an n-gram that is hashed to j, else 0: single words and pairs of words fill one
     half of the `width`, the 3 to 5 letters within words the other.  n queries were lived so far and n_j of them hold j,
     counted up to the last end of a day: so a night (or, without nights, the end of a day) changes how every text is
-    encoded, exams and new queries alike.  What was stored before can be encoded anew (see Grams).
+    encoded, exams and new queries alike.  What was stored before can be encoded anew (see NGrams).
 
-    contexts  how many domains open, in the order in which they come (None: all)
-    width     of x, a multiple of 16
-    encoder   None: as above.  A function from a list of texts to numbers [n, x], such as an embedding of sentences, or
-              the name of a model of the package sentence-transformers; what it gives is left as it is
-    examined  test or validation: what exams ask
+    contexts    how many domains open, in the order in which they come (None: all)
+    width       of x, a multiple of 16
+    encoder     None: as above.  A function from a list of texts to numbers [n, x], such as an embedding of
+                sentences, or the name of a model of the package sentence-transformers; what it gives is left as it is
+    eval_split  test or validation: what exams ask
 
     Further settings as in Stream; labels are intents, all apart.
 
@@ -74,22 +74,22 @@ class Texts(Stream, per_context=30, batch=50):
 
     derived = Stream.derived | {"_strange", "_clock", "_met", "_now", "encoder", "domains", "intents"}
 
-    def __init__(self, *, examined: str = "test", **settings: Unpack[TextSettings]):
+    def __init__(self, *, eval_split: str = "test", **settings: Unpack[TextSettings]):
         given: dict[str, Any] = defaults(TextSettings) | self._defaults | settings
         width, encoder, contexts = (given.pop(name) for name in ("width", "encoder", "contexts"))
         self.width = whole("width", width, 16, 2**20)
         if self.width % 16:
-            raise Refused("width", f"{width} is no multiple of 16", "give one, such as 2048")
+            raise ConfigError("width", f"{width} is no multiple of 16", "give one, such as 2048")
         if encoder is not None and not callable(encoder) and not isinstance(encoder, str):
-            raise Refused("encoder", f"{encoder!r} is no function", "give one, the name of a model, or none")
+            raise ConfigError("encoder", f"{encoder!r} is no function", "give one, the name of a model, or none")
         self.encoder = encoder
         if contexts is not None:
             whole("contexts", contexts)
         if given["scenario"] == "domain":
-            raise Refused("scenario", "is domain, but no two domains share an intent", "use class or task")
+            raise ConfigError("scenario", "is domain, but no two domains share an intent", "use class or task")
         super().__init__(_Unread(), contexts=1 if contexts is None else contexts, **given)
         self._opens = contexts
-        self.asks = choice("examined", examined, ("test", "validation"))
+        self.asks = choice("eval_split", eval_split, ("test", "validation"))
         self._clock: Clock | None = None
 
     @abstractmethod
@@ -98,11 +98,11 @@ class Texts(Stream, per_context=30, batch=50):
 
     # -- text as numbers ----------------------------------------------------------------------------------
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         corpus = self.corpus()
         self.domains = tuple(dict.fromkeys(domain for _, _, domain in corpus.learn))
         if self._opens is not None and self._opens > len(self.domains):
-            raise Refused("contexts", f"is {self._opens}, and there are {len(self.domains)} domains", "give fewer")
+            raise ConfigError("contexts", f"is {self._opens}, and there are {len(self.domains)} domains", "give fewer")
         self.domains = self.domains[: self._opens]
         self.contexts = len(self.domains)
         known = [query for domain in self.domains for query in corpus.learn if query[2] == domain]
@@ -110,8 +110,8 @@ class Texts(Stream, per_context=30, batch=50):
         self._met: list[Tensor] = []
         self._now: tuple[Any, Tensor] | None = None
         self.source = Given(self._table(corpus, known))
-        spec = super().begin(spec)
-        self._strange = self._encoded(list(corpus.strange), spec.inputs)
+        spec = super().setup(spec)
+        self._strange = self._encoded(list(corpus.out_of_scope), spec.inputs)
         return spec
 
     def _table(self, corpus: Corpus, known: Sequence[Query]) -> Data:
@@ -119,7 +119,7 @@ class Texts(Stream, per_context=30, batch=50):
         if corpus.tests is not None:
             asked = [query for query in corpus.tests if query[2] in self.domains]
             if odd := next((intent for _, intent, _ in asked if intent not in self.intents), None):
-                raise Refused("tests", f"asks for the intent {odd!r}, and nobody teaches it", "give queries of it")
+                raise ConfigError("tests", f"asks for the intent {odd!r}, and nobody teaches it", "give queries of it")
             tests = self._rows(asked, None)
         return self._rows(known, tests)
 
@@ -140,17 +140,17 @@ class Texts(Stream, per_context=30, batch=50):
         encode = _model(self.encoder) if isinstance(self.encoder, str) else self.encoder
         x = np.ascontiguousarray(np.asarray(encode(texts), np.float32))
         if x.ndim != 2 or len(x) != len(texts) or not np.isfinite(x).all():
-            raise Refused("encoder", f"made {x.shape} of {len(texts)} texts", "give [texts, numbers], all finite")
+            raise ConfigError("encoder", f"made {x.shape} of {len(texts)} texts", "give [texts, numbers], all finite")
         return x
 
     def _told(self, spec: Spec, data: Data, protocol: Any) -> Spec:
         weighed = None if self.encoder is not None else self.idf
-        return replace(super()._told(spec, data, protocol), quantum=None, weighed=weighed)
+        return replace(super()._told(spec, data, protocol), quantum=None, input_weights=weighed)
 
     # -- how telling, and when ------------------------------------------------------------------------------
 
-    def join(self, spec: Spec, clock: Clock) -> None:
-        super().join(spec, clock)
+    def attach(self, spec: Spec, clock: Clock) -> None:
+        super().attach(spec, clock)
         self._clock = clock
 
     def idf(self, clock: Clock) -> Tensor:
@@ -194,7 +194,7 @@ class Texts(Stream, per_context=30, batch=50):
         batch = super()._batch(data, items, born, weight, known)
         return batch.with_(x=self._weighed(batch.x))
 
-    def strange(self) -> Batch:
+    def out_of_scope(self) -> Batch:
         """Queries that belong to no domain: [s, n, x], label -1."""
         seeds, device = self._spec.seeds, self._spec.device
         x = torch.from_numpy(self._strange).to(device).float().expand(len(seeds), -1, -1)
@@ -204,17 +204,17 @@ class Texts(Stream, per_context=30, batch=50):
 class Queries(Texts):
     """Your own queries, as a list of (text, intent, domain).
 
-    queries  to learn from; domains and intents are numbered as they first come
-    tests    to be examined on (None: 15 % of each intent is held out)
-    strange  texts that belong to no domain, to be handed over
+    queries       to learn from; domains and intents are numbered as they first come
+    tests         to be examined on (None: 15 % of each intent is held out)
+    out_of_scope  texts that belong to no domain, to be handed over
 
     Further settings as in Texts.
 
     >>> words = [("open an account", "open", "bank"), ("close my account", "close", "bank")]
     >>> travel = [("book a flight", "flight", "travel"), ("find a hotel", "hotel", "travel")]
-    >>> world = Queries(queries=words * 8 + travel * 8, strange=["who are you"], batch=4)
-    >>> spec = world.begin(Spec())
-    >>> spec.outputs, spec.contexts, world.domains, world.strange().rows
+    >>> world = Queries(queries=words * 8 + travel * 8, out_of_scope=["who are you"], batch=4)
+    >>> spec = world.setup(Spec())
+    >>> spec.outputs, spec.contexts, world.domains, world.out_of_scope().rows
     (4, 2, ('bank', 'travel'), 1)
     """
 
@@ -225,14 +225,14 @@ class Queries(Texts):
         *,
         queries: Sequence[Query],
         tests: Sequence[Query] | None = None,
-        strange: Sequence[str] = (),
+        out_of_scope: Sequence[str] = (),
         **settings: Unpack[TextSettings],
     ):
         super().__init__(**settings)
-        self.queries, self.odd = _checked("queries", queries), [str(text) for text in strange]
+        self.queries, self.odd = _checked("queries", queries), [str(text) for text in out_of_scope]
         self.tests = None if tests is None else _checked("tests", tests)
         if not self.queries:
-            raise Refused("queries", "is empty", "give at least one (text, intent, domain)")
+            raise ConfigError("queries", "is empty", "give at least one (text, intent, domain)")
 
     def corpus(self) -> Corpus:
         return Corpus(self.queries, self.tests, self.odd)
@@ -242,7 +242,7 @@ def _checked(key: str, queries: Sequence[Query]) -> list[Query]:
     found = [tuple(query) for query in queries]
     for i, query in enumerate(found):
         if len(query) != 3 or not all(isinstance(word, str) for word in query):
-            raise Refused(f"{key}[{i}]", f"is {query!r}", "give (text, intent, domain), three strings")
+            raise ConfigError(f"{key}[{i}]", f"is {query!r}", "give (text, intent, domain), three strings")
     return found  # pyright: ignore[reportReturnType]
 
 
@@ -265,7 +265,7 @@ def _hashed(texts: tuple[str, ...], width: int) -> np.ndarray:
         from sklearn.feature_extraction.text import HashingVectorizer
     except ImportError:
         reason, remedy = "texts are hashed by scikit-learn, which is not installed", "pip install cls-sim[text]"
-        raise Refused("encoder", reason, remedy) from None
+        raise ConfigError("encoder", reason, remedy) from None
     halves = [
         HashingVectorizer(n_features=width // 2, analyzer=kind, ngram_range=span, binary=True, alternate_sign=False)
         for kind, span in (("word", (1, 2)), ("char_wb", (3, 5)))
@@ -280,5 +280,5 @@ def _model(name: str) -> Encoder:
         from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
     except ImportError:
         remedy = "pip install sentence-transformers, or give a function, or null for hashed n-grams"
-        raise Refused("encoder", f"{name} needs sentence-transformers, which is not installed", remedy) from None
+        raise ConfigError("encoder", f"{name} needs sentence-transformers, which is not installed", remedy) from None
     return SentenceTransformer(name).encode

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 from cls_sim.world.plan import mixed, padded
@@ -20,8 +20,9 @@ from cls_sim.world.plan import mixed, padded
 class Tree(World):
     """The items of a binary tree are seen once, then a newcomer on its last branch once, then nothing more.
 
-    features  how many each node of a level has, the trunks' first; an item has those of all nodes above it and its own
-    nothing   experiences without anything to see after the newcomer
+    features           how many each node of a level has, the trunks' first; an item has those of all nodes above it
+                       and its own
+    empty_experiences  experiences without anything to see after the newcomer
 
     x one-hot [items + 1], y the features, 0 or 1 (regression).  With (3, 2, 2) there are eight items: four plants, two
     fish, two birds.  The newcomer has the features that its siblings share, one of each sibling's own, and one of its
@@ -31,20 +32,20 @@ class Tree(World):
     Source: McClelland, McNaughton & Lampinen 2020; trees of Saxe, McClelland & Ganguli 2019.
 
     >>> world = Tree()
-    >>> spec = world.begin(Spec(seeds=(0,)))
-    >>> spec.inputs, spec.outputs, world.exam(0).y[0].sum(1).tolist(), world.exam(1).y.sum().item()
+    >>> spec = world.setup(Spec(seeds=(0,)))
+    >>> spec.inputs, spec.outputs, world.evaluation(0).y[0].sum(1).tolist(), world.evaluation(1).y.sum().item()
     ((9,), 31, [7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0, 7.0], 8.0)
     """
 
     derived = frozenset({"_x", "_y", "_context", "_seeds", "_subjects"})
 
-    def __init__(self, *, features: Sequence[int] = (3, 2, 2), nothing: int = 400):
+    def __init__(self, *, features: Sequence[int] = (3, 2, 2), empty_experiences: int = 400):
         if isinstance(features, (str, int)) or not hasattr(features, "__len__") or not 1 <= len(features) <= 8:
-            raise Refused("features", f"{features!r} is no list of one to eight levels", "write [3, 2, 2]")
+            raise ConfigError("features", f"{features!r} is no list of one to eight levels", "write [3, 2, 2]")
         self.features = tuple(whole(f"features[{i}]", count) for i, count in enumerate(features))
-        self.nothing = whole("nothing", nothing, 0)
+        self.empty_experiences = whole("empty_experiences", empty_experiences, 0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         known = self._known()
         siblings = known[-2:]
         new = np.zeros(known.shape[1] + 1, np.float32)
@@ -58,7 +59,7 @@ class Tree(World):
         self._x = torch.eye(items + 1, device=spec.device)
         self._y = torch.from_numpy(y).to(spec.device)
         self._context = (torch.arange(items + 1) >= items).long().to(spec.device)
-        self.ends, self.length = (1, 2), 2 + self.nothing
+        self.ends, self.length = (1, 2), 2 + self.empty_experiences
         return replace(
             spec,
             inputs=(items + 1,),
@@ -68,7 +69,7 @@ class Tree(World):
             contexts=2,
             items=items + 1,
             ends=self.ends,
-            context_told=False,
+            task_id_known=False,
             heads=None,
             quantum=None,
         )
@@ -98,13 +99,13 @@ class Tree(World):
             item=item.expand(shape),
         )
 
-    def exam(self, context: int) -> Batch:
+    def evaluation(self, context: int) -> Batch:
         items, never = len(self._x) - 1, torch.full((1, 1), -1, device=self._x.device)
         return self._batch(slice(items, None) if whole("context", context, 0, 1) else slice(0, items), never)
 
     def train(self, context: int = 0) -> Batch:
         """The same: what is asked is what was seen."""
-        return self.exam(context)
+        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The rows of the context that ended last, each subject's own."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 KINDS = ("plain", "permuted", "rotated")
 
@@ -55,7 +55,7 @@ def views(kind: str, seeds: tuple[int, ...], contexts: int, pixels: int, device:
         return Views(torch.from_numpy(np.stack([order(seed) for seed in seeds])[..., None]).to(device), None)
     side = math.isqrt(pixels)
     if side * side != pixels:
-        raise Refused("views", f"turns images, and {pixels} inputs are no square", "give permuted or plain")
+        raise ConfigError("views", f"turns images, and {pixels} inputs are no square", "give permuted or plain")
     turned = [
         [_turned(side, angle) for angle in (0.0, *generator(seed, "world.angles").uniform(0, 180, contexts - 1))]
         for seed in seeds

@@ -7,7 +7,7 @@ import torch
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import Draws, over
-from cls_sim.core.errors import Refused, real, reals
+from cls_sim.core.errors import ConfigError, real, reals
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.world.base import World
@@ -32,7 +32,7 @@ class NoisyWorld(Seen):
 
     >>> from cls_sim.world.teacher import Teacher
     >>> world = NoisyWorld(Teacher(items=4, features=3), sd=0.5)
-    >>> _ = world.begin(Spec(seeds=(0, 1)))
+    >>> _ = world.setup(Spec(seeds=(0, 1)))
     >>> lived = world.next(Clock(2, 1)).x
     >>> lived.shape, bool((lived == world.train().x).any())
     (torch.Size([2, 4, 3]), False)
@@ -74,7 +74,7 @@ class Mislabelled(Seen):
 
     >>> from cls_sim.world.digits import Digits
     >>> world = Mislabelled(Digits())
-    >>> _ = world.begin(Spec(seeds=(0, 1)))
+    >>> _ = world.setup(Spec(seeds=(0, 1)))
     >>> bool((world.next(Clock(2, 1)).y == world.world.next(Clock(2, 1)).y).any())
     False
     """
@@ -88,7 +88,7 @@ class Mislabelled(Seen):
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression or spec.outputs < 2:
-            raise Refused("world", "has no other labels to give", "take a world with two classes or more")
+            raise ConfigError("world", "has no other labels to give", "take a world with two classes or more")
         self._outputs = spec.outputs
         self._draws = Draws(spec.seeds, "world.mislabelled", (2, spec.batch), "uniform", spec.device)
 

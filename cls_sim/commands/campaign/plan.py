@@ -2,7 +2,7 @@
 
 An experiment whose scenario takes hours says in its file which arms are lived together at full size,
 
-    parts: {alone: [none, joint], stored: [er, agem], late: {arms: [lwf], do: [seed=1005]}}
+    parts: {alone: [none, joint], stored: [er, agem], late: {arms: [lwf], overrides: [seed=1005]}}
 
 and each part of each scenario is then a piece, with the claims that are about its arms.  What a part does beside is
 for claims that had to move to seeds not looked at.
@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.config.arms import treatment
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.core.errors import ConfigError, suggest
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Piece:
     """An experiment at one size, one scenario of it, or one part of its arms.
 
     claims  name → claim, those that this piece judges
-    off     {do: overrides that remove the mechanism, fails: the claims that must then fail}, or empty
+    off     {overrides: overrides that remove the mechanism, must_fail: the claims that must then fail}, or empty
     part    the name of the part, None where all arms are lived together
     arms    those of the part that this scenario has
     do      overrides of the part's own
@@ -59,19 +59,19 @@ class Piece:
     @property
     def fails(self) -> list[str]:
         """The claims that must fail when the mechanism is removed."""
-        return [name for name in self.off.get("fails", ()) if name in self.claims]
+        return [name for name in self.off.get("must_fail", ()) if name in self.claims]
 
     def without(self) -> list[str]:
         """The overrides of the run without the mechanism: small, where the claims that must fail are judged so, too."""
         small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
-        return [*self.overrides, *(["size=small"] if small else []), *self.off["do"]]
+        return [*self.overrides, *(["size=small"] if small else []), *self.off["overrides"]]
 
 
 def read(experiment: str) -> dict[str, Any]:
     """What the file of an experiment says."""
-    from cls_sim.config.sources import page
+    from cls_sim.config.reader import page
 
-    return page(configs.conf_dir() / "experiment" / f"{experiment}.yaml")[0]
+    return page(experiments.conf_dir() / "experiment" / f"{experiment}.yaml")[0]
 
 
 def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
@@ -80,17 +80,17 @@ def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
     One that says nothing of size=small is the same at both sizes: its piece is that of full size, and is run once.
     """
     every: list[Piece] = []
-    for file in sorted((configs.conf_dir() / "experiment").glob("*.yaml")):
+    for file in sorted((experiments.conf_dir() / "experiment").glob("*.yaml")):
         every += of(file.stem, read(file.stem), size)
     wanted, known = set(named), dict.fromkeys(name for piece in every for name in piece.names)
     for name in sorted(wanted - set(known)):
-        raise Refused("experiment", f"there is no {name!r}", suggest(name, known))
+        raise ConfigError("experiment", f"there is no {name!r}", suggest(name, known))
     return [piece for piece in every if not wanted or wanted & set(piece.names)]
 
 
 def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
     """The pieces of one experiment, from what its file says."""
-    claims, off, parts = (told.get(key) or {} for key in ("claims", "off", "parts"))
+    claims, off, parts = (told.get(key) or {} for key in ("claims", "ablation", "parts"))
     _check(experiment, claims, off)
     if parts:
         _check_parts(experiment, parts, told.get("arm") or {}, claims)
@@ -114,7 +114,7 @@ def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
     from cls_sim.claims import about
 
     found = []
-    scenario = configs.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
+    scenario = experiments.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
     for part, said in told["parts"].items():
         names, do = _said(said)
         asked = {name: treatment(told["arm"], name) for name in names}
@@ -128,24 +128,30 @@ def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
 def _said(part: Any) -> tuple[list[str], list[str]]:
     """The arms of a part, and the overrides of its own.
 
-    >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "do": ["seed=1005"]})
+    >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "overrides": ["seed=1005"]})
     ((['er', 'agem'], []), (['lwf'], ['seed=1005']))
     """
-    return (part, []) if isinstance(part, list) else (part["arms"], part["do"])
+    return (part, []) if isinstance(part, list) else (part["arms"], part["overrides"])
 
 
 def _is_part(said: Any) -> bool:
-    lists = said.values() if isinstance(said, dict) and set(said) == {"arms", "do"} else [said]
+    lists = said.values() if isinstance(said, dict) and set(said) == {"arms", "overrides"} else [said]
     return all(isinstance(names, list) for names in lists)
 
 
 def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
     """Refuse an `off:` that removes nothing, or names claims that are not there."""
-    if off and (set(off) != {"do", "fails"} or not off["do"] or not off["fails"]):
-        raise Refused(f"{experiment}.off", "needs do and fails", 'write "off": {do: [override], fails: [claim]}')
-    for name in off.get("fails", ()):
+    if off and (set(off) != {"overrides", "must_fail"} or not off["overrides"] or not off["must_fail"]):
+        raise ConfigError(
+            f"{experiment}.ablation",
+            "needs overrides and must_fail",
+            "write ablation: {overrides: [override], must_fail: [claim]}",
+        )
+    for name in off.get("must_fail", ()):
         if name not in claims:
-            raise Refused(f"{experiment}.off.fails", f"there is no claim {name!r}", suggest(str(name), claims))
+            raise ConfigError(
+                f"{experiment}.ablation.must_fail", f"there is no claim {name!r}", suggest(str(name), claims)
+            )
 
 
 def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
@@ -155,25 +161,27 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
     key = f"{experiment}.parts"
     if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
         reason = f"{parts!r} is no mapping of lists"
-        raise Refused(key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], do: [override, …]}}")
+        raise ConfigError(
+            key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], overrides: [override, …]}}"
+        )
     home: dict[str, str] = {}
     for part, said in parts.items():
         for name in _said(said)[0]:
             if name not in arms:
-                raise Refused(f"{key}.{part}", f"there is no arm {name!r}", suggest(str(name), arms))
+                raise ConfigError(f"{key}.{part}", f"there is no arm {name!r}", suggest(str(name), arms))
             if name in home:
-                raise Refused(f"{key}.{part}", f"{name} is in {home[name]} already", "name it once")
+                raise ConfigError(f"{key}.{part}", f"{name} is in {home[name]} already", "name it once")
             home[name] = part
     for name in arms:
         asked = treatment(arms, name)
         if name not in home and asked.size in (None, "paper"):
-            raise Refused(key, f"{name} is in no part", "add it to one")
+            raise ConfigError(key, f"{name} is in no part", "add it to one")
         if home.get(name) != home.get(asked.origin or name):
-            raise Refused(key, f"{name} shares the past of {asked.origin}, in another part", "put both into one")
+            raise ConfigError(key, f"{name} shares the past of {asked.origin}, in another part", "put both into one")
     for name, claim in claims.items():
         named = about(claim)
         if claim.get("size", "paper") == "paper" and not (
             named and any(named <= set(_said(own)[0]) for own in parts.values())
         ):
             reason = f"is about arms that no part has all of ({', '.join(sorted(named)) or 'every arm'})"
-            raise Refused(f"{experiment}.claims.{name}", reason, "put them into one part")
+            raise ConfigError(f"{experiment}.claims.{name}", reason, "put them into one part")

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from cls_sim import ROOMS
+from cls_sim import PART_KINDS
 from cls_sim.commands.campaign.plan import Piece
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.storage.disk import made, read, write
 from cls_sim.storage.summary import Claim, Summary
 
-DECIDE = (*ROOMS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends
+DECIDE = (*PART_KINDS, "subjects", "seed", "days", "chunk")  # the keys on which a result depends
 
 
 def fingerprint(arms: Mapping[str, Any]) -> str:
@@ -25,7 +25,7 @@ def fingerprint(arms: Mapping[str, Any]) -> str:
 
 
 def decides(piece: Piece) -> str:
-    return fingerprint({name: arm.cfg for name, arm in configs.read(piece.overrides).arms.items()})
+    return fingerprint({name: arm.cfg for name, arm in experiments.read(piece.overrides).arms.items()})
 
 
 def asks(piece: Piece) -> list[str]:
@@ -75,12 +75,16 @@ class Results:
     def record_off(self, piece: Piece, claims: Mapping[str, Claim], seconds: float) -> None:
         """Keep what the claims came to without the mechanism."""
         found = {name: {key: claims[name].told[key] for key in ("value", "passed")} for name in piece.fails}
-        off = {"do": list(piece.off["do"]), "claims": found, "seconds": round(seconds, 1)}
-        self._write(piece, (self.kept(piece) or {}) | {"off": off})
+        off = {"overrides": list(piece.off["overrides"]), "claims": found, "seconds": round(seconds, 1)}
+        self._write(piece, (self.kept(piece) or {}) | {"ablation": off})
 
     def off_done(self, piece: Piece) -> bool:
-        off = (self.kept(piece) or {}).get("off")
-        return off is not None and off["do"] == list(piece.off["do"]) and set(off["claims"]) == set(piece.fails)
+        off = (self.kept(piece) or {}).get("ablation")
+        return (
+            off is not None
+            and off["overrides"] == list(piece.off["overrides"])
+            and set(off["claims"]) == set(piece.fails)
+        )
 
     def _write(self, piece: Piece, kept: dict[str, Any]) -> None:
         made(self.file(piece).parent)

@@ -32,8 +32,8 @@ from cls_sim.commands.campaign import tables
 from cls_sim.commands.campaign.plan import Piece, pieces
 from cls_sim.commands.campaign.results import Results, fingerprint
 from cls_sim.commands.door import Parser, entered
-from cls_sim.config import configs
-from cls_sim.core.errors import Refused, choice, suggest, whole
+from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError, choice, suggest, whole
 from cls_sim.storage import summary
 from cls_sim.storage.summary import Summary
 
@@ -56,7 +56,7 @@ def one_in_four(experiment: str) -> bool:
 def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
     """Live an experiment in a process of its own, or go on with it: its summary, and the seconds it took.
 
-    Raises Refused with what the process said where it did not finish.
+    Raises ConfigError with what the process said where it did not finish.
     """
     started, resumed = time.monotonic(), (folder / "run.json").is_file()
     args = [f"resume={folder}"] if resumed else [*overrides, f"out={folder}"]
@@ -70,7 +70,7 @@ def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
     )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise Refused(" ".join(overrides), said.removeprefix("cls-sim: error: "), f"see {folder}")
+        raise ConfigError(" ".join(overrides), said.removeprefix("cls-sim: error: "), f"see {folder}")
     return summary.read(folder), time.monotonic() - started
 
 
@@ -85,14 +85,14 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
         if off and piece.fails and (again or not results.off_done(piece)):
             found, seconds = live(piece.without(), _fresh(here / _called(piece, piece.without()), again))
             results.record_off(piece, {claim.name: claim for claim in found.claims}, seconds)
-    except Refused as refused:
+    except ConfigError as refused:
         failed.append(f"{piece.name}: {refused}")
     return failed
 
 
 def _called(piece: Piece, overrides: Sequence[str]) -> str:
     """The name of a run's folder: another for every configuration, so that none is taken for what it was before."""
-    arms = {name: arm.cfg for name, arm in configs.read(overrides).arms.items()}
+    arms = {name: arm.cfg for name, arm in experiments.read(overrides).arms.items()}
     return f"{piece.name}-{fingerprint(arms)[:8]}"
 
 
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _claims(args: argparse.Namespace) -> int:
     for key in (name.partition("=")[0] for name in args.given if "=" in name):
-        raise Refused(key, "is unknown", suggest(key, SETTINGS))
+        raise ConfigError(key, "is unknown", suggest(key, SETTINGS))
     size = choice("size", args.size, ("paper", "small"))
     off = choice("off", args.off, ("all", "quarter", "none"))
     workers = whole("workers", int(args.workers) if args.workers.isdecimal() else args.workers, 1, 1024)
@@ -145,7 +145,7 @@ def _claims(args: argparse.Namespace) -> int:
 
 def _docs() -> Path:
     """docs/ of the checkout that this package is in, or ./claims."""
-    docs = configs.conf_dir().parent / "docs"
+    docs = experiments.conf_dir().parent / "docs"
     return docs if docs.is_dir() else Path("claims")
 
 

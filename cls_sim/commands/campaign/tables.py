@@ -63,7 +63,7 @@ def rows(results: Results, piece: Piece) -> list[Row]:
     kept, summary = results.kept(piece), results.summary(piece)
     if kept is None or summary is None:
         return []
-    off = kept.get("off", {}).get("claims", {})
+    off = kept.get("ablation", {}).get("claims", {})
     seconds = kept.get("seconds") or sum(arm.seconds for arm in summary.arms.values())
     return [_row(piece, claim, off.get(claim.name), seconds) for claim in summary.claims]
 
@@ -164,7 +164,7 @@ def published_page(results: Results, paper: Sequence[Piece]) -> str:
         if summary := results.summary(piece):
             groups.setdefault(piece.experiment, []).append((piece, summary))
     for experiment, found in groups.items():
-        if sum(told.get("is") == "published" for piece, _ in found for told in piece.claims.values()) > 1:
+        if sum(told.get("kind") == "published" for piece, _ in found for told in piece.claims.values()) > 1:
             page += _beside(experiment, found)
     return "\n".join(page)
 
@@ -175,7 +175,7 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str
     seconds = 0.0
     for piece, summary in found:
         claims = {claim.name: claim for claim in summary.claims}
-        told = {t["arm"]: (name, t) for name, t in piece.claims.items() if t.get("is") == "published"}
+        told = {t["arm"]: (name, t) for name, t in piece.claims.items() if t.get("kind") == "published"}
         for name, arm in summary.arms.items():
             e = next(iter(arm.readings.values()))
             seconds += arm.cost_seconds / e.n

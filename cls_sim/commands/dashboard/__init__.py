@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from cls_sim.commands.dashboard.panels import Run, found, panels
 from cls_sim.commands.door import Parser, entered, folders
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.storage.disk import put, read
 
 
@@ -34,12 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _dashboard(args: argparse.Namespace) -> None:
     if args.send not in (None, "online", "offline"):
-        raise Refused("--send", f"{args.send!r} is neither online nor offline", "give one of them")
+        raise ConfigError("--send", f"{args.send!r} is neither online nor offline", "give one of them")
     for name in ("entity", "project"):
         if getattr(args, name) is not None and not re.fullmatch(r"[\w.-]{1,128}", getattr(args, name)):
-            raise Refused(f"--{name}", f"{getattr(args, name)!r} is no name", f"write --{name}=NAME")
+            raise ConfigError(f"--{name}", f"{getattr(args, name)!r} is no name", f"write --{name}=NAME")
     if len(args.given) != 1:
-        raise Refused("cls-sim-dashboard", "needs one folder", "name a run or a sweep")
+        raise ConfigError("cls-sim-dashboard", "needs one folder", "name a run or a sweep")
     (folder,) = folders(args.given)
     runs = found(folder)
     if args.send:
@@ -64,7 +64,7 @@ def _place(runs: Sequence[Run], args: argparse.Namespace) -> tuple[str, str]:
     """Entity and project: as given, as set for W&B, or where a run of these is."""
     entity, project = "", ""
     for run in runs:
-        with contextlib.suppress(Refused, AttributeError, TypeError):
+        with contextlib.suppress(ConfigError, AttributeError, TypeError):
             for told in read(run.folder / "wandb.json").values():
                 if url := re.fullmatch(r"https?://.+?/([\w.-]+)/([\w.-]+)/runs/\w+", told.get("url") or ""):
                     entity, project = url[1], url[2]
@@ -83,4 +83,4 @@ def _send(runs: Sequence[Run], mode: str) -> None:
         places = sorted({told[name]["url"] or str(run.folder / "wandb" / told[name].get("files", "")) for name in sent})
         print(f"sent: {run.folder} ({len(sent)} runs, {rows} rows, {lost} lost) to {places[0]}", flush=True)
         if any(told[name]["state"] != "finished" for name in sent):
-            raise Broken("--send", f"{run.folder} did not get there whole", "try again, or give --send=offline")
+            raise StorageError("--send", f"{run.folder} did not get there whole", "try again, or give --send=offline")

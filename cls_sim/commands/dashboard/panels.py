@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cls_sim.commands.door import below
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 
 MOST = 20  # contexts that have a panel each
 AMNESIA = ("dependence", "hippocampus", "both", "rehearsal_gap")
@@ -42,7 +42,7 @@ def found(folder: Path) -> list[Run]:
     """The finished runs in a folder, itself or below."""
     places = [place for place in below(folder, "summary.json") if (place / "run.json").is_file()]
     if not places:
-        raise Refused(str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
+        raise ConfigError(str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
     return [_run(place) for place in places]
 
 
@@ -54,7 +54,7 @@ def _run(folder: Path) -> Run:
     arms, mains = tuple(told.arms), [arm.main for arm in told.arms.values() if arm.main]
     trace = Trace.read(folder / "trace" / f"{arms[0] if arms else ''}-000000.jsonl")
     if not trace.names():
-        raise Refused(str(folder), "has no reading in its trace", "name another run")
+        raise ConfigError(str(folder), "has no reading in its trace", "name another run")
     wide = [trace.last(name).shape[1] for name in trace.names() if trace.last(name).ndim == 2]
     drawn = tuple(sorted(file.stem for file in (folder / "figures").glob("*.png")))
     main = mains[0] if mains else trace.names()[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
 from cls_sim.commands.dashboard.workspace import COLUMNS
-from cls_sim.core.errors import Broken
+from cls_sim.core.errors import StorageError
 
 
 def picture(run: Run, path: Path) -> Path:
@@ -42,7 +42,7 @@ def picture(run: Run, path: Path) -> Path:
     try:
         page.whole().save(path, optimize=True)
     except OSError as error:
-        raise Broken(str(path), f"cannot be written ({error.strerror})", "make room, or copy the run") from None
+        raise StorageError(str(path), f"cannot be written ({error.strerror})", "make room, or copy the run") from None
     return path
 
 

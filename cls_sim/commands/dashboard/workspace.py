@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core.errors import ConfigError, StorageError
 
 PATIENCE = 60.0  # seconds that a push may take
 COLUMNS = 4
@@ -26,10 +26,10 @@ def workspace(folder: Path, runs: Sequence[Run], entity: str, project: str) -> d
         model = _workspace(_name(folder, runs), _groups(runs), panels(runs), entity, project)._to_model()
         return json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
     except ImportError:
-        raise Refused("wandb-workspaces", "is not installed", "pip install 'cls-sim[dashboards]'") from None
+        raise ConfigError("wandb-workspaces", "is not installed", "pip install 'cls-sim[dashboards]'") from None
     except Exception as error:  # the form is not promised to stay
         reason = f"cannot make this workspace ({type(error).__name__}: {error})"
-        raise Refused("wandb-workspaces", reason, "pip install 'wandb-workspaces==0.4.13'") from error
+        raise ConfigError("wandb-workspaces", reason, "pip install 'wandb-workspaces==0.4.13'") from error
 
 
 def _workspace(name: str, groups: Sequence[str], shown: Sequence[Panel], entity: str, project: str) -> Any:
@@ -80,7 +80,9 @@ def _groups(runs: Sequence[Run]) -> list[str]:
 def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
     """Put the workspace into W&B, in a process without a terminal (W&B would ask there); returns its address."""
     if not entity:
-        raise Refused("--push", "none of these runs is online", "send them with --send first, or give --entity=NAME")
+        raise ConfigError(
+            "--push", "none of these runs is online", "send them with --send first, or give --entity=NAME"
+        )
     told = {"name": _name(folder, runs), "groups": _groups(runs), "panels": [asdict(panel) for panel in panels(runs)]}
     quiet = os.environ | {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     process = subprocess.Popen(
@@ -96,14 +98,14 @@ def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
         answer, _ = process.communicate(json.dumps(told | {"entity": entity, "project": project}), PATIENCE)
         said = json.loads(answer.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        raise Broken("--push", "W&B does not answer", "try again later") from None
+        raise StorageError("--push", "W&B does not answer", "try again later") from None
     except (ValueError, IndexError):
         said = {"error": "the process that pushes died"}
     finally:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
     if "error" in said:
-        raise Broken("--push", f"failed ({said['error']})", "log in with `wandb login`, and check the network")
+        raise StorageError("--push", f"failed ({said['error']})", "log in with `wandb login`, and check the network")
     return said["url"]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cls_sim.commands.door import Parser, below, entered, folders
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.core.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
     from cls_sim.commands.report.blocks import Blocks
@@ -62,7 +62,7 @@ def found(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         mine = [path.resolve() for path in below(folder, "run.json")]
         if not mine:
-            raise Refused(str(folder), "holds no run (no run.json)", "name a run or a folder of runs")
+            raise ConfigError(str(folder), "holds no run (no run.json)", "name a run or a folder of runs")
         runs += [path for path in mine if path not in runs]
     return runs
 
@@ -74,7 +74,7 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
 
     if reference is not None and not any(reference in run.arms for run in runs):
         known = dict.fromkeys(name for run in runs for name in run.arms)
-        raise Refused(
+        raise ConfigError(
             "reference", f"there is no arm {reference!r} with a subject that is done", suggest(reference, known)
         )
     blocks: Blocks = together.table(runs) if len(runs) > 1 else []

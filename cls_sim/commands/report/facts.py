@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.config import configs
+from cls_sim.config import experiments
 from cls_sim.config.arms import treatment
-from cls_sim.core.errors import Refused
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import read
 from cls_sim.storage.summary import Claim
@@ -37,7 +37,7 @@ class Arm:
     trace: Any = None
     budget: dict[str, Any] | None = None
     seconds: float = 0.0
-    parts: dict[str, str] = field(default_factory=dict)  # room → tenant
+    parts: dict[str, str] = field(default_factory=dict)  # kind of part → option
 
     @property
     def lived(self) -> int:
@@ -96,9 +96,11 @@ class Facts:
 
 
 def facts(folder: Path) -> Facts:
-    """All that is told of the run in this folder; raises Refused where it is none, or damaged."""
+    """All that is told of the run in this folder; raises ConfigError where it is none, or damaged."""
     if not (folder / "run.json").is_file():
-        raise Refused(str(folder), "is no run (no run.json)", "name the folder printed as `run:`, or one above such")
+        raise ConfigError(
+            str(folder), "is no run (no run.json)", "name the folder printed as `run:`, or one above such"
+        )
     record = read(folder / "run.json")
     told = record.get("arms")
     overrides = record.get("overrides")
@@ -107,7 +109,7 @@ def facts(folder: Path) -> Facts:
         or not isinstance(overrides, list)
         or not all(isinstance(c, dict) for c in told.values())
     ):
-        raise Refused(str(folder / "run.json"), "is damaged", "restore it from a copy, or leave its folder out")
+        raise ConfigError(str(folder / "run.json"), "is damaged", "restore it from a copy, or leave its folder out")
     summary = summaries.read(folder) if (folder / "summary.json").is_file() else None
     asked = _asked(overrides)
     arms, missing = {}, []
@@ -156,18 +158,20 @@ SHOWN = ("arms", "matrix")  # kinds of figures of the main reading that every re
 
 def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tuple[str, Path]]:
     """The figures that the run left, but those that the report draws itself."""
-    wishes = cfg.get("figures") or {}
+    figure_specs = cfg.get("figures") or {}
     mine = {
-        name for name, wish in wishes.items() if wish.get("kind") in SHOWN and wish.get("reading", "accuracy") == main
+        name
+        for name, figure_spec in figure_specs.items()
+        if figure_spec.get("kind") in SHOWN and figure_spec.get("reading", "accuracy") == main
     }
     return [(path.stem, path) for path in sorted((folder / "figures").glob("*.png")) if path.stem not in mine]
 
 
-def _asked(overrides: list[Any]) -> configs.Experiment | None:
+def _asked(overrides: list[Any]) -> experiments.Experiment | None:
     """The experiment as it is composed today; None where that is no longer possible."""
     try:
-        return configs.read([str(override) for override in overrides])
-    except Refused:
+        return experiments.read([str(override) for override in overrides])
+    except ConfigError:
         return None
 
 
@@ -176,7 +180,7 @@ def _world(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
     return world if isinstance(world, dict) else {}
 
 
-def _method(name: str, asked: configs.Experiment | None) -> str | None:
+def _method(name: str, asked: experiments.Experiment | None) -> str | None:
     """The method of an arm: what its overrides say, else its name; a name like er_500 is that of er."""
     from cls_sim.commands.report.expected import table
 
@@ -194,7 +198,11 @@ def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) ->
     from cls_sim.storage.trace import Trace
 
     arm = Arm(name, method, int(cfg.get("seed", 0)), int(cfg.get("subjects", 0)))
-    arm.parts = {room: _tenant(cfg[room]) for room in configs.ROOMS if isinstance(cfg.get(room), dict)}
+    arm.parts = {
+        part_kind: _tenant(cfg[part_kind])
+        for part_kind in experiments.PART_KINDS
+        if isinstance(cfg.get(part_kind), dict)
+    }
     traces, reports = _done(folder, name)
     if not traces:
         return arm
@@ -216,7 +224,7 @@ def _done(folder: Path, name: str) -> tuple[list[Any], list[dict[str, Any]]]:
     while (path := folder / "jobs" / f"{name}-{first:06d}.json").is_file():
         report = read(path)
         if not isinstance(report.get("budget"), dict) or not isinstance(report.get("seconds"), dict):
-            raise Refused(str(path), "is damaged", "resume that run, or leave its folder out")
+            raise ConfigError(str(path), "is damaged", "resume that run, or leave its folder out")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trace = Trace.read(folder / "trace" / f"{path.stem}.jsonl")
@@ -239,7 +247,7 @@ def _published(cfg: Mapping[str, Any], scenario: Any) -> dict[str, Published]:
     """The published number of each arm: claims of the kind `published` of this scenario, whatever their size."""
     found = {}
     for claim in (cfg.get("claims") or {}).values():
-        if claim.get("is") == "published" and claim.get("scenario", scenario) == scenario:
+        if claim.get("kind") == "published" and claim.get("scenario", scenario) == scenario:
             sem = claim.get("sem")
             known = Published(
                 float(claim["value"]), None if sem is None else float(sem), str(claim.get("source") or "")

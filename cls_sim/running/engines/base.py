@@ -11,14 +11,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cls_sim.core import signals as interrupts
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core import signals
+from cls_sim.core.errors import ConfigError, StorageError
 
 if TYPE_CHECKING:
     from cls_sim.running.job import Job
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-PATIENCE = interrupts.GRACE - 1.0  # seconds that jobs have to save when they are told to leave
+PATIENCE = signals.GRACE - 1.0  # seconds that jobs have to save when they are told to leave
 POLL = 0.2  # seconds between two looks at what has happened
 
 Failure = BaseException | None
@@ -37,7 +37,7 @@ class Engine(ABC):
         failed: dict[str, BaseException] = {}
         if not waiting:
             return
-        with interrupts.heeded() as ear, self.opened(folder.resolve()):
+        with signals.handle_signals() as ear, self.opened(folder.resolve()):
             try:
                 while waiting or self.busy():
                     ear.check()
@@ -112,15 +112,15 @@ def _without(name: str, jobs: Sequence[Job]) -> list[Job]:
 def _told(failed: Mapping[str, BaseException], folder: Path) -> BaseException:
     """The first failure, which also says how many there were."""
     first, *others = failed.values()
-    if others and type(first) in (Refused, Broken):
-        assert isinstance(first, Refused)
+    if others and type(first) in (ConfigError, StorageError):
+        assert isinstance(first, ConfigError)
         return type(first)(first.key, f"{first.reason} (and {len(others)} other chunks failed)", first.remedy)
     return first
 
 
-def died(name: str, how: str, folder: Path) -> Broken:
+def died(name: str, how: str, folder: Path) -> StorageError:
     way = shlex.quote(f"resume={folder}")
-    return Broken(f"chunk {name}", f"its process died ({how})", f"go on with {way}; the others are not lost")
+    return StorageError(f"chunk {name}", f"its process died ({how})", f"go on with {way}; the others are not lost")
 
 
 def lived(job: Job, folder: Path) -> Failure:

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cls_sim.core import signals as interrupts
-from cls_sim.core.errors import Broken, Refused
+from cls_sim.core import signals
+from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.running.engines.base import PATIENCE, THREADS, Engine, Failure, died, lived
 from cls_sim.running.engines.owners import sole
 
@@ -71,7 +71,7 @@ class Ray(Engine):
         except Exception as error:
             where = f"no Ray cluster answers at {address}" if address else "Ray does not start on this machine"
             first = str(error).strip().split("\n")[0][:200]
-            raise Broken("engine", f"{where} ({first})", "check RAY_ADDRESS, or give engine=local") from error
+            raise StorageError("engine", f"{where} ({first})", "check RAY_ADDRESS, or give engine=local") from error
 
     def room(self) -> bool:
         return True  # Ray queues them
@@ -113,7 +113,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise Refused("engine", "ray is not installed", "pip install 'cls-sim[ray]'") from None
+        raise ConfigError("engine", "ray is not installed", "pip install 'cls-sim[ray]'") from None
     return ray
 
 
@@ -128,7 +128,7 @@ def _knock(address: str) -> None:
 def _signals_kept() -> Iterator[None]:
     """Ray would listen to them in our place."""
     mine = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in map(_number, interrupts.CODES) if number and mine}
+    before = {number: signal.getsignal(number) for number in map(_number, signals.CODES) if number and mine}
     try:
         yield
     finally:
@@ -157,11 +157,11 @@ def _elsewhere(job: bytes, folder: str, there: dict[str, Any]) -> Failure:
     run = Path(folder) / "run.json"
     if not run.is_file() or run.read_text() != there["run"]:
         remedy = "put out= on a disk that all nodes share"
-        return Refused("engine", f"{folder} is not to be seen on the node {socket.gethostname()}", remedy)
+        return ConfigError("engine", f"{folder} is not to be seen on the node {socket.gethostname()}", remedy)
     versions = _here(Path(folder))["versions"]
     if versions != there["versions"]:
         remedy = "install the same versions on all nodes"
-        return Refused("engine", f"{socket.gethostname()} has {versions}, not {there['versions']}", remedy)
+        return ConfigError("engine", f"{socket.gethostname()} has {versions}, not {there['versions']}", remedy)
     mine = pickle.loads(job)
     with sole(mine.name, Path(folder), node=_ray().get_runtime_context().get_node_id()):
         return lived(mine, Path(folder))

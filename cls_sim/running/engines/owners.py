@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cls_sim.core.errors import Broken
+from cls_sim.core.errors import StorageError
 from cls_sim.storage import checkpoint
 
 WATCH = 1.0  # seconds between two looks at who lives a job
@@ -55,7 +55,7 @@ def _note(book: Path, line: Mapping[str, Any]) -> None:
         with book.open("a") as file:
             file.write(json.dumps(line) + "\n")
     except OSError as error:
-        raise Broken(str(book), f"cannot be written ({error.strerror})", "make room, then resume") from None
+        raise StorageError(str(book), f"cannot be written ({error.strerror})", "make room, then resume") from None
 
 
 def owner(book: Path) -> str | None:

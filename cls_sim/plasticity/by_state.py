@@ -9,10 +9,10 @@ import numpy as np
 
 from cls_sim.core.clock import Clock, in_rem
 from cls_sim.core.contract import of_kind
-from cls_sim.core.errors import Refused, reals
+from cls_sim.core.errors import ConfigError, reals
 from cls_sim.core.part import Part, Spec, per_subject
-from cls_sim.plasticity.ages import Aged, Constant
 from cls_sim.plasticity.base import Plasticity
+from cls_sim.plasticity.by_age import Aged, Constant
 
 
 def schedule(key: str, value: Plasticity | float | list[float] | Callable[[float], float]) -> Plasticity:
@@ -31,32 +31,34 @@ def schedule(key: str, value: Plasticity | float | list[float] | Callable[[float
 
 
 class WakeNight(Plasticity):
-    """One plasticity awake and another asleep: the cortex often learns by night only (wake = 0).
+    """One plasticity awake and another asleep: the cortex often learns by night only (wake_rate = 0).
 
-    wake   a schedule, or a number from 0 (or one a subject)
-    night  a schedule, or a number from 0 (or one a subject)
+    wake_rate   a schedule, or a number from 0 (or one a subject)
+    night_rate  a schedule, or a number from 0 (or one a subject)
 
     >>> from cls_sim.core.part import Spec
-    >>> from cls_sim.plasticity.ages import Exponential
-    >>> schedule = WakeNight(wake=0.0, night=Exponential(start=0.1))
-    >>> _ = schedule.begin(Spec(seeds=(0, 1)))
+    >>> from cls_sim.plasticity.by_age import Exponential
+    >>> schedule = WakeNight(wake_rate=0.0, night_rate=Exponential(start=0.1))
+    >>> _ = schedule.setup(Spec(seeds=(0, 1)))
     >>> clock = Clock(2, 100)
     >>> clock.asleep[1] = True
     >>> schedule.rate(clock).tolist()
     [0.0, 0.1]
     """
 
-    def __init__(self, *, wake: Plasticity | float | list[float] = 0.0, night: Plasticity | float | list[float]):
-        self.wake = schedule("wake", wake)
-        self.night = schedule("night", night)
+    def __init__(
+        self, *, wake_rate: Plasticity | float | list[float] = 0.0, night_rate: Plasticity | float | list[float]
+    ):
+        self.wake_rate = schedule("wake_rate", wake_rate)
+        self.night_rate = schedule("night_rate", night_rate)
 
-    def begin(self, spec: Spec) -> Spec:
-        for name in ("wake", "night"):
-            self.begin_inside(name, spec)
+    def setup(self, spec: Spec) -> Spec:
+        for name in ("wake_rate", "night_rate"):
+            self.setup_inside(name, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
-        return np.where(clock.asleep, self.night.rate(clock), self.wake.rate(clock))
+        return np.where(clock.asleep, self.night_rate.rate(clock), self.wake_rate.rate(clock))
 
 
 class StageRates(Plasticity):
@@ -69,7 +71,7 @@ class StageRates(Plasticity):
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = StageRates(nrem=0.1, rem=0.02)
-    >>> _ = schedule.begin(Spec(stages=(3, 1)))
+    >>> _ = schedule.setup(Spec(stages=(3, 1)))
     >>> clock = Clock(1, 100)
     >>> clock.replay += 3
     >>> schedule.rate(clock).tolist()
@@ -84,35 +86,35 @@ class StageRates(Plasticity):
         self.nrem = schedule("nrem", nrem)
         self.rem = schedule("rem", rem)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.stages is None:
-            raise Refused("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
+            raise ConfigError("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
         for name in ("nrem", "rem"):
-            self.begin_inside(name, spec)
+            self.setup_inside(name, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
         return np.where(in_rem(clock, self._stages), self.rem.rate(clock), self.nrem.rate(clock))
 
 
-class Settling(Plasticity):
+class NightlyDecay(Plasticity):
     """A plasticity that settles in the course of every night, and is high again when the next begins.
 
-        η = start · (floor + (1 - floor) · (1 - t / T)),   t of tonight's T replay steps are over;   by day wake
+        η = start · (floor + (1 - floor) · (1 - t / T)),   t of tonight's T replay steps are over;   by day wake_rate
 
     However long a night is, the cortex wakes from it at rest.  Refused where the length of nights is not known when
     they begin (pressure, validation).
 
-    start  from 0, the rate when a night begins; one number, or one a subject
-    floor  0 to 1, the share of it at the end; one number, or one a subject
-    wake   from 0, the rate by day; one number, or one a subject
+    start      from 0, the rate when a night begins; one number, or one a subject
+    floor      0 to 1, the share of it at the end; one number, or one a subject
+    wake_rate  from 0, the rate by day; one number, or one a subject
 
     Source: the rate is annealed and raised again, Loshchilov & Hutter 2017; here night by night.
 
     >>> from cls_sim.core.part import Spec
-    >>> schedule = Settling(start=0.1, floor=0.0)
-    >>> _ = schedule.begin(Spec(due=lambda experience: experience // 10 * 4))
+    >>> schedule = NightlyDecay(start=0.1, floor=0.0)
+    >>> _ = schedule.setup(Spec(due=lambda experience: experience // 10 * 4))
     >>> clock = Clock(1, 10)
     >>> clock.experience += 10
     >>> clock.asleep[:] = True
@@ -131,17 +133,19 @@ class Settling(Plasticity):
         *,
         start: float | list[float] = 0.001,
         floor: float | list[float] = 0.01,
-        wake: float | list[float] = 0.0,
+        wake_rate: float | list[float] = 0.0,
     ):
         self.start, self.floor = reals("start", start, 0.0), reals("floor", floor, 0.0, 1.0)
-        self.wake = reals("wake", wake, 0.0)
+        self.wake_rate = reals("wake_rate", wake_rate, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.due is None:
-            raise Refused("", "settles by the length of a night, which this rhythm does not know", "use rhythm=nights")
+            raise ConfigError(
+                "", "settles by the length of a night, which this rhythm does not know", "use rhythm=nights"
+            )
         self._due = spec.due
         self._start, self._floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
-        self._wake = per_subject("wake", self.wake, spec)
+        self._wake = per_subject("wake_rate", self.wake_rate, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:

@@ -15,14 +15,14 @@ class Inferred(Within):
 
     policy  the policy whose rows are cues
 
-    The answers are soft targets, `scores` = ln of the recalled answer as a distribution (objective Distil with
-    temperature 1); labels and sources stay those of the episodes.  By day the policy does as ever.
+    The answers are soft targets, `scores` = ln of the recalled answer as a distribution (objective DistillationLoss
+    with temperature 1); labels and sources stay those of the episodes.  By day the policy does as ever.
 
     Source: consolidation of inferences, Kumaran & McClelland 2012; Kumaran, Hassabis & McClelland 2016.
 
     >>> from cls_sim.core.part import Spec
     >>> from cls_sim.replay.stored import Uniform
-    >>> Inferred(Uniform(batch=8)).begin(Spec()).subjects
+    >>> Inferred(Uniform(batch=8)).setup(Spec()).subjects
     1
     """
 
@@ -37,7 +37,7 @@ class Inferred(Within):
         return batch.with_(scores=share.clamp(min=1e-6).log())
 
 
-class Settled(Within):
+class Reencoded(Within):
     """The same rows, with the patterns that the cortex has for them today, for whoever stores them (Indexed).
 
     policy  which rows
@@ -46,7 +46,7 @@ class Settled(Within):
 
     >>> from cls_sim.core.part import Spec
     >>> from cls_sim.replay.stored import Uniform
-    >>> Settled(Uniform(batch=8)).begin(Spec()).subjects
+    >>> Reencoded(Uniform(batch=8)).setup(Spec()).subjects
     1
     """
 

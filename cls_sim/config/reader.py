@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from cls_sim.config.screen import DEEPEST
-from cls_sim.core.errors import Refused, suggest
+from cls_sim.config.validation import DEEPEST
+from cls_sim.core.errors import ConfigError, suggest
 
 LARGEST = 2**18  # bytes of a file
 MOST = 10_000  # values of a file, its aliases written out
@@ -44,28 +44,28 @@ def page(file: Path) -> Page:
     try:
         _measure(where, content)
         tree = yaml.load(content, Loader=_loader())
-    except Refused:
+    except ConfigError:
         raise
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise Refused(where, f"is no sound YAML ({line}{error.problem})", "mend the file") from None
+        raise ConfigError(where, f"is no sound YAML ({line}{error.problem})", "mend the file") from None
     except Exception as error:
-        raise Refused(where, f"is no configuration ({error})", "check the file") from None
+        raise ConfigError(where, f"is no configuration ({error})", "check the file") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise Refused(where, "is no mapping of names", "write key: value")
+        raise ConfigError(where, "is no mapping of names", "write key: value")
     package = PACKAGE.match(content)
     return tree, package and package[1]
 
 
 def found(folders: Sequence[Path], group: str, name: str) -> Page:
-    """The first file of this name in a group of the folders.  Raises Refused if there is none."""
+    """The first file of this name in a group of the folders.  Raises ConfigError if there is none."""
     if ".." in name or "\\" in name or not name.isprintable() or name.startswith("/"):
-        raise Refused(group, f"cannot be {name[:100]!r}", f"name a file inside the folder {group}/")
+        raise ConfigError(group, f"cannot be {name[:100]!r}", f"name a file inside the folder {group}/")
     file = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
     if file is None:
         known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
-        raise Refused(group, f"there is no {name!r}", suggest(name, filter(str.isprintable, known)))
+        raise ConfigError(group, f"there is no {name!r}", suggest(name, filter(str.isprintable, known)))
     return page(file)
 
 
@@ -74,13 +74,13 @@ def _content(file: Path) -> str:
         with file.open("rb") as stream:
             data = stream.read(LARGEST + 1)
     except OSError as error:
-        raise Refused(str(file), f"cannot be read ({error.strerror or error})", "check the file") from None
+        raise ConfigError(str(file), f"cannot be read ({error.strerror or error})", "check the file") from None
     if len(data) > LARGEST:
-        raise Refused(str(file), f"has more than {LARGEST} bytes", "keep data in files of data")
+        raise ConfigError(str(file), f"has more than {LARGEST} bytes", "keep data in files of data")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused(str(file), "is not UTF-8", "save it as UTF-8") from None
+        raise ConfigError(str(file), "is not UTF-8", "save it as UTF-8") from None
 
 
 def _measure(where: str, content: str) -> None:
@@ -89,7 +89,7 @@ def _measure(where: str, content: str) -> None:
     open_: list[tuple[str | None, int]] = [(None, 0)]
     for event in yaml.parse(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if getattr(event, "tag", None):
-            raise Refused(where, f"uses the tag {event.tag}", "write plain values")
+            raise ConfigError(where, f"uses the tag {event.tag}", "write plain values")
         if isinstance(event, yaml.CollectionStartEvent):
             open_.append((event.anchor, 1))
             size = 0
@@ -98,11 +98,13 @@ def _measure(where: str, content: str) -> None:
             sizes |= {anchor: size} if anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise Refused(where, f"*{event.anchor} refers to itself, or to nothing", "give it an anchor before")
+                raise ConfigError(where, f"*{event.anchor} refers to itself, or to nothing", "give it an anchor before")
             size = sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             if event.implicit[0] and TRAP.fullmatch(event.value):
-                raise Refused(where, f"{event.value} is no such number in YAML", "rewrite it, or put it into quotes")
+                raise ConfigError(
+                    where, f"{event.value} is no such number in YAML", "rewrite it, or put it into quotes"
+                )
             size = 1
             sizes |= {event.anchor: 1} if event.anchor else {}
         else:
@@ -110,4 +112,4 @@ def _measure(where: str, content: str) -> None:
         anchor, sofar = open_[-1]
         open_[-1] = anchor, sofar + size
         if len(open_) > DEEPEST or sofar + size > MOST:
-            raise Refused(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")
+            raise ConfigError(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")

@@ -26,12 +26,12 @@ Named = dict[str, Tensor]
 BELOW_ONE = 0.999999
 
 
-class Rule(Part):
+class Optimizer(Part):
     """Moves weights in place; its memory (momenta, counts) belongs to the subject."""
 
     derived = frozenset({"spec"})
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         """Allocate what the rule remembers of each of `spec.weights`."""
         self.spec = spec
         return spec
@@ -49,11 +49,11 @@ class Rule(Part):
         return list(sent[:, :, None])
 
 
-class Sgd(Rule):
+class Sgd(Optimizer):
     """Plain gradient descent: W ← W - η g.
 
     >>> rule, w = Sgd(), {"w": torch.ones(1, 2)}
-    >>> _ = rule.begin(Spec(weights={"w": (1, 2)}))
+    >>> _ = rule.setup(Spec(weights={"w": (1, 2)}))
     >>> rule.update(w, {"w": torch.ones(1, 2)}, np.array([0.5]), np.array([True]))
     >>> w["w"].tolist()
     [[0.5, 0.5]]
@@ -61,7 +61,7 @@ class Sgd(Rule):
 
     @torch.no_grad()
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
-        if alike(rate, active):
+        if equal_rates(rate, active):
             torch._foreach_add_(*_lists(weights, gradients), alpha=-float(rate[0]))
             return
         (step,) = self._columns(np.where(active, rate, 0.0))
@@ -69,7 +69,7 @@ class Sgd(Rule):
             _flat(w).addcmul_(_only(gradients[name], step), step, value=-1)
 
 
-class Momentum(Rule):
+class Momentum(Optimizer):
     """Heavy ball (Polyak 1964), as PyTorch has it: m ← μ m + g, W ← W - η m.
 
     momentum  μ, from 0 to 1
@@ -78,14 +78,14 @@ class Momentum(Rule):
     def __init__(self, *, momentum: float = 0.9):
         self.momentum = real("momentum", momentum, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
-        super().begin(spec)
+    def setup(self, spec: Spec) -> Spec:
+        super().setup(spec)
         self.velocity = self._zeros()
         return spec
 
     @torch.no_grad()
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
-        if alike(rate, active):
+        if equal_rates(rate, active):
             w, m, g = _lists(weights, self.velocity, gradients)
             torch._foreach_mul_(m, self.momentum)
             torch._foreach_add_(m, g)
@@ -98,7 +98,7 @@ class Momentum(Rule):
             _flat(w).addcmul_(m, step, value=-1)
 
 
-class Adam(Rule):
+class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², W ← W - η m̂ / (√v̂ + ε).
 
     m̂ = m / (1-β₁ᵗ) and v̂ = v / (1-β₂ᵗ) with t each subject's own count of steps.
@@ -112,8 +112,8 @@ class Adam(Rule):
         self.beta2 = real("beta2", beta2, 0.0, BELOW_ONE)
         self.eps = real("eps", eps, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
-        super().begin(spec)
+    def setup(self, spec: Spec) -> Spec:
+        super().setup(spec)
         self.mean, self.square = self._zeros(), self._zeros()
         self.steps = np.zeros(spec.subjects, np.int64)
         return spec
@@ -121,7 +121,7 @@ class Adam(Rule):
     @torch.no_grad()
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         self.steps = self.steps + active
-        if alike(rate, active) and (self.steps == self.steps[0]).all():
+        if equal_rates(rate, active) and (self.steps == self.steps[0]).all():
             self._fused(weights, gradients, float(rate[0]))
         else:
             self._masked(weights, gradients, np.where(active, rate, 0.0), active)
@@ -160,16 +160,16 @@ class Adam(Rule):
             _flat(w).addcdiv_(m * step, v.sqrt().mul_(correction).add_(self.eps), value=-1)
 
 
-class Clipped(Wrap, Rule):
+class Clipped(Wrap, Optimizer):
     """Another rule, given no gradient longer than so much:  g ← g · min(1, norm / |g|), |g| over all weights.
 
-    rule  the rule that moves
-    norm  the longest gradient, above 0
+    optimizer  the rule that moves
+    norm       the longest gradient, above 0
 
     Source: Pascanu, Mikolov & Bengio 2013.
 
-    >>> rule, w = Clipped(rule=Sgd(), norm=1.0), {"w": torch.zeros(1, 2)}
-    >>> _ = rule.begin(Spec(weights={"w": (1, 2)}))
+    >>> rule, w = Clipped(optimizer=Sgd(), norm=1.0), {"w": torch.zeros(1, 2)}
+    >>> _ = rule.setup(Spec(weights={"w": (1, 2)}))
     >>> rule.update(w, {"w": torch.tensor([[3.0, 4.0]])}, np.array([1.0]), np.array([True]))
     >>> [round(x, 3) for x in w["w"][0].tolist()]
     [-0.6, -0.8]
@@ -177,8 +177,8 @@ class Clipped(Wrap, Rule):
 
     inside, null = "rule", {"norm": 1e30}
 
-    def __init__(self, *, rule: Rule, norm: float = 1.0):
-        super().__init__(of_kind("rule", rule, Rule, "give Sgd(), Momentum() or Adam()"))
+    def __init__(self, *, optimizer: Optimizer, norm: float = 1.0):
+        super().__init__(of_kind("optimizer", optimizer, Optimizer, "give Sgd(), Momentum() or Adam()"))
         self.norm = real("norm", norm, 0.0, open_low=True)
 
     @torch.no_grad()
@@ -187,10 +187,10 @@ class Clipped(Wrap, Rule):
         square = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in given.values()]).sum(0)  # [s]
         scale = (self.norm / square.sqrt().clamp(min=1e-30)).clamp(max=1.0)
         shorter = {name: g * scale.view(-1, *[1] * (g.dim() - 1)) for name, g in given.items()}
-        self.rule.update(weights, shorter, rate, active)
+        self.optimizer.update(weights, shorter, rate, active)
 
 
-def alike(rate: Numbers, active: Flags) -> bool:
+def equal_rates(rate: Numbers, active: Flags) -> bool:
     """Whether all subjects move, at one rate."""
     return bool(active.all()) and bool((rate == rate[0]).all())
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import Refused, choice, real, whole
+from cls_sim.core.errors import ConfigError, choice, real, whole
 from cls_sim.core.part import Spec, View, held_out
 from cls_sim.rhythm.base import UNASKED, Rhythm
 from cls_sim.theory.predictability import best_dose, decomposed, likelihood, speed
@@ -19,51 +19,66 @@ WORST = np.finfo(np.float64).max  # a loss that any other is better than; a stat
 class Validated(Rhythm):
     """Nights that end when replay no longer helps: the loss on memories kept from replay has stopped falling.
 
-    After every `wake` experiences a night begins.  After every `check` replay steps the mean loss on the part `share`
-    of the memories is looked at; the night ends when it has not improved on the best of this night for `patience`
-    looks, and at the latest after `night` steps.  Policies over stored traces never replay that part.
+    After every `experiences_per_day` experiences a night begins.  After every `steps_between_checks` replay steps
+    the mean loss on the part `held_out` of the memories is looked at; the night ends when it has not improved on the
+    best of this night for `patience` looks, and at the latest after `steps_per_night` steps.  Policies over stored
+    traces never replay that part.
 
-    wake      from 1, experiences a day
-    night     from 1, the longest night
-    check     from 1, replay steps between looks
-    patience  from 1, looks without improvement
-    share     above 0, below 1, of the slots, evenly spread
+    experiences_per_day   from 1, experiences a day
+    steps_per_night       from 1, the longest night
+    steps_between_checks  from 1, replay steps between looks
+    patience              from 1, looks without improvement
+    held_out              above 0, below 1, of the slots, evenly spread
 
     Source: early stopping of consolidation without an oracle, by a validation split, Sun et al. 2023.
 
-    >>> rhythm = Validated(share=0.2)
-    >>> rhythm.begin(Spec()).held_out
+    >>> rhythm = Validated(held_out=0.2)
+    >>> rhythm.setup(Spec()).held_out
     0.2
     """
 
-    def __init__(self, *, wake: int = 100, night: int = 400, check: int = 10, patience: int = 2, share: float = 0.1):
-        self.wake, self.night = whole("wake", wake), whole("night", night)
-        self.check, self.patience = whole("check", check), whole("patience", patience)
-        self.share = real("share", share, 0.0, 0.99, open_low=True)
+    def __init__(
+        self,
+        *,
+        experiences_per_day: int = 100,
+        steps_per_night: int = 400,
+        steps_between_checks: int = 10,
+        patience: int = 2,
+        held_out: float = 0.1,
+    ):
+        self.experiences_per_day, self.steps_per_night = (
+            whole("experiences_per_day", experiences_per_day),
+            whole("steps_per_night", steps_per_night),
+        )
+        self.steps_between_checks, self.patience = (
+            whole("steps_between_checks", steps_between_checks),
+            whole("patience", patience),
+        )
+        self.held_out = real("held_out", held_out, 0.0, 0.99, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         zeros = np.zeros(spec.subjects, np.int64)
         self.nights, self.stale, self.looked = zeros.copy(), zeros.copy(), zeros.copy()
         self.start = np.full(spec.subjects, UNASKED)  # replay steps before the night that is slept; UNASKED: awake
         self.best = np.full(spec.subjects, WORST)
-        return replace(spec, per_day=self.wake, held_out=self.share)
+        return replace(spec, per_day=self.experiences_per_day, held_out=self.held_out)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
-        owed = clock.experience // self.wake
+        owed = clock.experience // self.experiences_per_day
         begins = (owed > self.nights) & (self.start == UNASKED)
         self.start = np.where(begins, clock.replay, self.start)
         self.looked = np.where(begins, clock.replay - 1, self.looked)
         self.best, self.stale = np.where(begins, WORST, self.best), np.where(begins, 0, self.stale)
         sleeps = self.start != UNASKED
         slept = np.where(sleeps, clock.replay - self.start, 0)
-        due = sleeps & (slept % self.check == 0) & (clock.replay > self.looked)
+        due = sleeps & (slept % self.steps_between_checks == 0) & (clock.replay > self.looked)
         if due.any():
             loss = self._loss(view)
             better = loss < self.best
             self.stale = np.where(due, np.where(better, 0, self.stale + 1), self.stale)
             self.best = np.where(due & better, loss, self.best)
             self.looked = np.where(due, clock.replay, self.looked)
-        ends = sleeps & ((self.stale >= self.patience) | (slept >= self.night))
+        ends = sleeps & ((self.stale >= self.patience) | (slept >= self.steps_per_night))
         self.nights = np.where(ends, owed, self.nights)
         self.start = np.where(ends, UNASKED, self.start)
         return self.start != UNASKED
@@ -73,7 +88,7 @@ class Validated(Rhythm):
         assert view.stored is not None
         batch = view.stored()
         slots = torch.arange(batch.rows, device=batch.x.device)
-        there = held_out(slots, self.share) & batch.present()
+        there = held_out(slots, self.held_out) & batch.present()
         loss = torch.where(there, view.loss(batch).double(), 0.0).sum(1) / there.sum(1)
         return loss.nan_to_num(torch.inf).cpu().numpy()
 
@@ -87,41 +102,51 @@ class Estimated(Rhythm):
     of XᵀX.  s* is that of a linear cortex which begins at 0 and learns the sum over all memories in each step (replay
     Everything, reduction=sum, plasticity `rate` by night, none by day).  Unlike Validated it keeps nothing from replay.
 
-    by     likelihood: maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); speed: the initial speed of learning,
-           dE/ds = -2 |Xᵀy|² / P at s = 0
-    wake   from 1, experiences a day
-    night  from 1, the longest night, in replay steps
-    rate   above 0, the plasticity of a replay step
+    estimator            likelihood: maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); speed: the initial speed
+                         of learning, dE/ds = -2 |Xᵀy|² / P at s = 0
+    experiences_per_day  from 1, experiences a day
+    steps_per_night      from 1, the longest night, in replay steps
+    rate                 above 0, the plasticity of a replay step
 
     Refused in classification, and for several outputs.
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023.
 
-    >>> Estimated(by="speed", rate=0.01).begin(Spec(outputs=1, regression=True)).per_day
+    >>> Estimated(estimator="speed", rate=0.01).setup(Spec(outputs=1, regression=True)).per_day
     100
     """
 
-    def __init__(self, *, by: str = "likelihood", wake: int = 100, night: int = 400, rate: float = 0.01):
-        self.by = choice("by", by, ("likelihood", "speed"))
-        self.wake, self.night = whole("wake", wake), whole("night", night)
+    def __init__(
+        self,
+        *,
+        estimator: str = "likelihood",
+        experiences_per_day: int = 100,
+        steps_per_night: int = 400,
+        rate: float = 0.01,
+    ):
+        self.estimator = choice("estimator", estimator, ("likelihood", "speed"))
+        self.experiences_per_day, self.steps_per_night = (
+            whole("experiences_per_day", experiences_per_day),
+            whole("steps_per_night", steps_per_night),
+        )
         self.rate = real("rate", rate, 0.0, open_low=True)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.outputs > 1:
-            raise Refused("", "estimates the noise of one number, and this world asks for others", "use Validated")
+            raise ConfigError("", "estimates the noise of one number, and this world asks for others", "use Validated")
         zeros = np.zeros(spec.subjects, np.int64)
         self.nights, self.due = zeros.copy(), zeros.copy()  # nights planned; replay steps at which the last one ends
         self.before = np.full(spec.subjects, UNASKED)  # replay steps of an earlier rhythm, which do not count
-        return replace(spec, per_day=self.wake)
+        return replace(spec, per_day=self.experiences_per_day)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
         if self.before[0] == UNASKED:
             self.before = clock.replay.copy()
-        owed = clock.experience // self.wake
+        owed = clock.experience // self.experiences_per_day
         falls = (owed > self.nights) & (clock.replay >= self.due)
         if falls.any():
             wanted = self.before + self._steps(view)
-            self.due = np.where(falls, np.clip(wanted, clock.replay, clock.replay + self.night), self.due)
+            self.due = np.where(falls, np.clip(wanted, clock.replay, clock.replay + self.steps_per_night), self.due)
             self.nights = np.where(falls, owed, self.nights)
         return clock.replay < self.due
 
@@ -131,7 +156,7 @@ class Estimated(Rhythm):
         batch, steps = view.stored(), []
         there, x = batch.present().cpu().numpy(), batch.x.flatten(2).double().cpu().numpy()
         y = batch.y.reshape(*there.shape, -1)[..., 0].double().cpu().numpy()
-        estimate = likelihood if self.by == "likelihood" else speed
+        estimate = likelihood if self.estimator == "likelihood" else speed
         for i, rows in enumerate(there):
             some = (x[i][rows], y[i][rows])
             learns = len(some[0]) > 1 and some[0].any()

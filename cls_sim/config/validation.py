@@ -13,8 +13,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cls_sim import ROOMS
-from cls_sim.core.errors import Refused, suggest
+from cls_sim import PART_KINDS
+from cls_sim.core.errors import ConfigError, suggest
 
 RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
 DEEPEST = 24  # lists and mappings inside one another
@@ -32,10 +32,10 @@ LAUNCHER = (
 
 TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *("debug", "arm", "small", "claims", "off", "parts", "figures", "title", "cite", "probes", "method"),
+    *("debug", "arm", "small", "claims", "ablation", "parts", "figures", "title", "cite", "probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
-GROUPS = (*ROOMS, "probes", "method")  # keys whose values name files, beside `experiment`
+GROUPS = (*PART_KINDS, "probes", "method")  # keys whose values name files, beside `experiment`
 PATH = re.compile(r"(?:\+\+?)?(?:out|resume|world(?:\.\w+)*\.(?:x|y|context)(?:_test)?)", re.ASCII)  # keys of raw paths
 KEY = re.compile(r"(?:\+\+?|~)?[A-Za-z_][\w./-]*(?:@[\w.:-]*)?", re.ASCII)
 NAME = re.compile(r"\w[\w.+=-]{0,63}")
@@ -53,29 +53,29 @@ def name(key: str, value: Any) -> str:
     'half_snr0.1'
     """
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise Refused(key, f"{value!r} is no name", "use up to 64 letters, digits and _ . + = -, no / or space")
+        raise ConfigError(key, f"{value!r} is no name", "use up to 64 letters, digits and _ . + = -, no / or space")
     return value
 
 
 def path(key: str, value: Any) -> str:
     """`value`, if it is a path that a system could have and a terminal can show."""
     if not isinstance(value, str):
-        raise Refused(key, f"{value!r} is no path", "give a folder")
+        raise ConfigError(key, f"{value!r} is no path", "give a folder")
     if odd := next((c for c in value if not c.isprintable()), None):
-        raise Refused(key, f"has the character {odd!r} in its path", "rename the folder, or give another")
+        raise ConfigError(key, f"has the character {odd!r} in its path", "rename the folder, or give another")
     parts = value.encode().split(os.sep.encode())
     if len(value) > 3000 or max(map(len, parts)) > 255:
-        raise Refused(key, "is longer than a path can be", "give a shorter one")
+        raise ConfigError(key, "is longer than a path can be", "give a shorter one")
     return value
 
 
 def text(key: str, value: str) -> None:
     """Refuse text that lies to a terminal, and interpolations other than ${key} and ${oc.env:NAME}."""
     if odd := ODD.search(value):
-        raise Refused(key, f"holds the character {odd[0]!r}", "write plain text")
+        raise ConfigError(key, f"holds the character {odd[0]!r}", "write plain text")
     if value.count("${") != len(REFERENCE.findall(value)):
         remedy = f"write ${{key.of.another}}, or ${{oc.env:NAME}} with NAME one of {', '.join(ENVIRONMENT)}"
-        raise Refused(key, f"{value[:100]!r} asks for more than a key", remedy)
+        raise ConfigError(key, f"{value[:100]!r} asks for more than a key", remedy)
 
 
 # -- the command line -------------------------------------------------------------------------------------
@@ -92,10 +92,12 @@ def arguments(args: Sequence[str]) -> None:
         elif option in SHOW:
             shown = value if equals else queue.pop(0) if queue else ""
             if shown != "job":
-                raise Refused(option, f"cannot show {shown!r}", f"write {option} job")
+                raise ConfigError(option, f"cannot show {shown!r}", f"write {option} job")
         elif arg not in FLAGS:
             known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
-            raise Refused(arg[:100], "is no option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"]))
+            raise ConfigError(
+                arg[:100], "is no option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"])
+            )
     overrides(rest, sweep=any(arg in FLAGS[:2] for arg in args))
 
 
@@ -104,15 +106,15 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
     for override in given:
         key, equals, value = override.partition("=")
         if not KEY.fullmatch(key) or not (equals or key.startswith("~")):
-            raise Refused(override[:100], "is no override", "write key=value, or see cls-sim --help")
+            raise ConfigError(override[:100], "is no override", "write key=value, or see cls-sim --help")
         if PATH.fullmatch(key):
             path(key, value)
         elif len(override) > LONGEST or _depth(value) > DEEPEST:
-            raise Refused(key[:100], "is given something too long or too deep", "put it into a file")
+            raise ConfigError(key[:100], "is given something too long or too deep", "put it into a file")
         elif key.startswith("hydra") and not (sweep and _launches(key, value)):
-            raise Refused(key, "is not a key of cls-sim", "see cls-sim --help")
+            raise ConfigError(key, "is not a key of cls-sim", "see cls-sim --help")
         elif sweep and ".." in value:
-            raise Refused(key, f"{value[:100]!r} leads out of the sweep's folder", "give an absolute path")
+            raise ConfigError(key, f"{value[:100]!r} leads out of the sweep's folder", "give an absolute path")
 
 
 def quoted(override: str, *, sweep: bool = False) -> str:
@@ -167,14 +169,14 @@ def setting(key: str, path: str) -> str:
 # -- what came of it --------------------------------------------------------------------------------------
 
 
-def told(cfg: Mapping[str, Any]) -> None:
+def top(cfg: Mapping[str, Any]) -> None:
     """Refuse what a resolved configuration says at its top, if it cannot name a file, or would be a part and is not."""
     for key in ("out", "resume"):
         if cfg[key] is not None:
             path(key, cfg[key])
     for key in ("title", "cite"):
         if not isinstance(cfg[key], str | None):
-            raise Refused(key, f"{cfg[key]!r} is no text", "put it into quotes")
+            raise ConfigError(key, f"{cfg[key]!r} is no text", "put it into quotes")
     for key in ("arm", "probes", "claims", "figures"):
         for one, said in mapping(key, cfg[key]).items():
             name(f"{key}.{one}", one)
@@ -185,7 +187,7 @@ def told(cfg: Mapping[str, Any]) -> None:
 def mapping(key: str, value: Any) -> Mapping[str, Any]:
     """`value`, if it is a mapping; an empty one for null."""
     if not isinstance(value, Mapping | None):
-        raise Refused(key, f"{value!r} is no mapping", "write {name: ...}")
+        raise ConfigError(key, f"{value!r} is no mapping", "write {name: ...}")
     return value or {}
 
 
@@ -193,7 +195,7 @@ def _data(key: str, node: Any) -> None:
     """Nothing in claims and figures is ever made."""
     for one, said in node.items() if isinstance(node, Mapping) else ():
         if re.fullmatch(r"_\w*_", one):
-            raise Refused(f"{key}.{one}", "is not a key of cls-sim", "remove it")
+            raise ConfigError(f"{key}.{one}", "is not a key of cls-sim", "remove it")
         _data(f"{key}.{one}", said)
     for i, said in enumerate(node if isinstance(node, list) else ()):
         _data(f"{key}[{i}]", said)
@@ -202,8 +204,8 @@ def _data(key: str, node: Any) -> None:
 def resolved(tree: Any) -> Any:
     """A copy of a configuration in which each ${key} is what it names.
 
-    Raises Refused where a value is missing, refers to itself or to nothing, has keys that are no text, or would grow
-    beyond measure.
+    Raises ConfigError where a value is missing, refers to itself or to nothing, has keys that are no text, or would
+    grow beyond measure.
     """
     open_: set[tuple[str, ...]] = set()
     left = RESOLVED
@@ -212,22 +214,22 @@ def resolved(tree: Any) -> Any:
         nonlocal left
         key = ".".join(where)
         if where in open_:
-            raise Refused(key, "refers to itself", "check the ${…} in your configuration")
+            raise ConfigError(key, "refers to itself", "check the ${…} in your configuration")
         left -= 1
         if left < 0 or len(where) > DEEPEST or len(open_) > 4 * DEEPEST:
-            raise Refused(key, "is too large or too deep when written out", "write less")
+            raise ConfigError(key, "is too large or too deep when written out", "write less")
         open_.add(where)
         if isinstance(node, dict):
             for name in node:
                 if not isinstance(name, str):
-                    raise Refused(f"{key}.{name}".lstrip("."), "is a key that is no text", "put it into quotes")
+                    raise ConfigError(f"{key}.{name}".lstrip("."), "is a key that is no text", "put it into quotes")
                 text(f"{key}.{name}".lstrip("."), name)
             node = {name: walk((*where, name), value) for name, value in node.items()}
         elif isinstance(node, list):
             node = [walk((*where, str(i)), value) for i, value in enumerate(node)]
         elif isinstance(node, str):
             if node == "???":
-                raise Refused(key, "is not given", "give a value")
+                raise ConfigError(key, "is not given", "give a value")
             text(key, node)
             whole = REFERENCE.fullmatch(node)
             node = named(where, whole) if whole else REFERENCE.sub(lambda found: str(named(where, found)), node)
@@ -240,7 +242,7 @@ def resolved(tree: Any) -> Any:
         if found[1] is None:
             name, comma, default = found[0][len("${oc.env:") : -1].partition(",")
             if name not in os.environ and not comma:
-                raise Refused(name, "is not set", f"set it, or write ${{oc.env:{name},VALUE}}")
+                raise ConfigError(name, "is not set", f"set it, or write ${{oc.env:{name},VALUE}}")
             return os.environ.get(name, None if default == "null" else default)
         steps = found[1].lstrip(".")
         above = len(found[1]) - len(steps)
@@ -249,7 +251,7 @@ def resolved(tree: Any) -> Any:
             node = walk(way[:done], node) if isinstance(node, str) else node  # it may itself lead on
             node = {str(i): one for i, one in enumerate(node)} if isinstance(node, list) else node
             if not isinstance(node, dict) or step not in node:
-                raise Refused(found[1], "is referred to and does not exist", "check the ${…} in your configuration")
+                raise ConfigError(found[1], "is referred to and does not exist", "check the ${…} in your configuration")
             node = node[step]
         return walk(way, node)
 

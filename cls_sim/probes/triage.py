@@ -11,14 +11,14 @@ from torch import Tensor
 from cls_sim.core.errors import real
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.base import Measured, Probe, inside
-from cls_sim.probes.evaluations import Asked, answers, questions
+from cls_sim.probes.evaluations import ReadoutProbe, answers, questions
 from cls_sim.readout.base import Readout
 
 
-class Load(Probe):
+class HandoverRate(Probe):
     """The share of the latest day's experience that was handed to the operator [s]; NaN before any day, or without one.
 
-    >>> Load().moments
+    >>> HandoverRate().moments
     ('day.end',)
     """
 
@@ -31,7 +31,7 @@ class Load(Probe):
         return desk.asked.double() / desk.met.double()
 
 
-class AtOnce(Asked):
+class ImmediateRecall(ReadoutProbe):
     """Of the latest queries that the operator has answered, the share answered right when asked again at once [s].
 
     NaN where none was answered.
@@ -40,26 +40,28 @@ class AtOnce(Asked):
 
     Attach it to day.end or earlier moments, when what was asked has not been slept over.
 
-    >>> AtOnce().moments
+    >>> ImmediateRecall().moments
     ('day.end',)
     """
 
     moments = ("day.end",)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
+        self.setup(life.spec)
         desk = operator(life)
         if desk is None:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
         assert life.view.latest is not None
         batch = life.view.latest()
-        answer = (self.readout or life.readout).answer(batch.x, life.told(batch), life.hippocampus, life.neocortex)
+        answer = (self.readout or life.readout).answer(
+            batch.x, life.known_contexts(batch), life.hippocampus, life.neocortex
+        )
         asked = desk.latest[:, : batch.rows]
         right = (answer.scores.argmax(2) == batch.y) & asked
         return right.sum(1).double() / asked.sum(1).double()
 
 
-class Desk(Asked):
+class TriageRates(ReadoutProbe):
     """What would happen to every question of the exams now [s, 3]: three shares.
 
     0  of questions of contexts that were lived, handed over
@@ -71,7 +73,7 @@ class Desk(Asked):
 
     NaN where contexts are told.  Refused in worlds without questions beyond their contexts.
 
-    >>> Desk(threshold=0.3).axis
+    >>> TriageRates(threshold=0.3).axis
     'share'
     """
 
@@ -83,8 +85,8 @@ class Desk(Asked):
         self.threshold = None if threshold is None else real("threshold", threshold, 0.0, 1.0)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
-        if life.spec.context_told:
+        self.setup(life.spec)
+        if life.spec.task_id_known:
             return torch.full((life.spec.subjects, 3), torch.nan, dtype=torch.float64)
         threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", 0.5)
         known, right, there = _known(life, self.readout)
@@ -98,7 +100,7 @@ class Desk(Asked):
         return torch.stack(shares, 1)
 
 
-class OutOfScope(Asked):
+class OutOfScope(ReadoutProbe):
     """How well novelty tells questions that belong to no context from those of contexts lived [s]: AUROC.
 
         AUROC = P(novelty of a strange question > that of a known one) + ½ P(equal)
@@ -114,8 +116,8 @@ class OutOfScope(Asked):
     moments = ("life.end",)
 
     def measure(self, life: Measured) -> Tensor:
-        self.begin(life.spec)
-        if life.spec.context_told:
+        self.setup(life.spec)
+        if life.spec.task_id_known:
             return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
         known, _, there = _known(life, self.readout)
         new, weighs = _strange(life, self.readout)

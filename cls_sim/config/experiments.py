@@ -8,18 +8,19 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from cls_sim import ROOMS
-from cls_sim.config import screen
+from cls_sim import PART_KINDS
+from cls_sim.config import validation
 from cls_sim.config.arms import DO, Treatment, texts, treatment
 from cls_sim.config.builder import make, make_life
 from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.paths import conf_dir
-from cls_sim.core.errors import Refused, choice, flag, real, suggest, whole
+from cls_sim.core import renamed
+from cls_sim.core.errors import ConfigError, choice, flag, real, suggest, whole
 
 if TYPE_CHECKING:
     from cls_sim.life import Life
 
-__all__ = ["FREE", "ROOMS", "Arm", "Experiment", "build", "conf_dir", "make", "make_life", "read"]
+__all__ = ["FREE", "PART_KINDS", "Arm", "Experiment", "build", "conf_dir", "make", "make_life", "read"]
 
 FREE = ("days", "workers", "engine", "wandb", "device", "debug")  # may differ when a run is resumed
 
@@ -37,8 +38,8 @@ class Arm:
     name: str
     cfg: dict[str, Any]
     origin: str | None = None
-    at: float | None = None
-    keep: tuple[str, ...] = ()
+    branch_at: float | None = None
+    keep_parts: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
 
     def reads(self, override: str) -> bool:
@@ -47,8 +48,8 @@ class Arm:
 
     def swaps(self, override: str) -> bool:
         """Whether an override of yours is a setting of a part that this arm replaces."""
-        room, dot, _ = _key(override).partition(".")
-        return bool(dot) and any(_key(own) == room for own in self.own)
+        part_kind, dot, _ = _key(override).partition(".")
+        return bool(dot) and any(_key(own) == part_kind for own in self.own)
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,8 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     """Compose an experiment and all its arms (with `one`, only what its first arm needs) from overrides.
 
     Later overrides win over earlier ones: the file, `size=small`, the method, yours, the arm's own.  An arm that
-    puts another tenant into a room ignores your settings of that room.
-    Raises Refused for whatever is unknown, contradictory or out of range, and for a setting that no arm reads.
+    chooses another option for a kind of part ignores your settings of that kind of part.
+    Raises ConfigError for whatever is unknown, contradictory or out of range, and for a setting that no arm reads.
     """
     mine = [str(override) for override in overrides]
     compose = Composer(folders)
@@ -88,10 +89,10 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     return Experiment(chosen(mine), cfg, arms, mine)
 
 
-def unread(override: str, arms: Iterable[str]) -> Refused:
+def unread(override: str, arms: Iterable[str]) -> ConfigError:
     """The refusal of an override that changes nothing."""
     key = _key(override)
-    return Refused(key, f"is read by no arm that is run ({', '.join(arms)})", "leave it out, or choose other arms")
+    return ConfigError(key, f"is read by no arm that is run ({', '.join(arms)})", "leave it out, or choose other arms")
 
 
 def scenario_of(cfg: Mapping[str, Any]) -> str:
@@ -102,35 +103,37 @@ def scenario_of(cfg: Mapping[str, Any]) -> str:
 
 def _method(method: Any, scenario: str) -> list[str]:
     """A published learner's overrides: those of every scenario, and its preset for this one."""
-    if not screen.mapping("method", method):
+    if not validation.mapping("method", method):
         return []
     if "name" not in method:
-        raise Refused("method.name", "is missing", "write name: NAME into the file of the method")
-    screen.name("method.name", method["name"])
-    presets = screen.mapping("method.scenario", method.get("scenario"))
+        raise ConfigError("method.name", "is missing", "write name: NAME into the file of the method")
+    validation.name("method.name", method["name"])
+    presets = validation.mapping("method.scenario", method.get("scenario"))
     preset = texts(f"method.scenario.{scenario}", presets.get(scenario, []))
     return [*texts(f"method.{DO}", method.get(DO, [])), *preset]
 
 
 def _check_top(cfg: Mapping[str, Any]) -> None:
-    known = {*ROOMS, *screen.TOP, *screen.DECLARED}
+    if old := renamed.find(cfg):
+        raise ConfigError(old, "was renamed", f"write {renamed.now(old)}")
+    known = {*PART_KINDS, *validation.TOP, *validation.DECLARED}
     for key in cfg:
         if key not in known:
-            raise Refused(key, "is an unknown key", suggest(key, known))
+            raise ConfigError(key, "is an unknown key", suggest(key, known))
     whole("subjects", cfg["subjects"], 1, 1_000_000)
     whole("seed", cfg["seed"], 0, 2**62)
     whole("workers", cfg["workers"], 1, 1024)
     flag("debug", cfg["debug"])
     if choice("engine", cfg["engine"], ("local", "ray")) == "ray" and find_spec("ray") is None:
-        raise Refused("engine", "ray is not installed", "pip install 'cls-sim[ray]'")
+        raise ConfigError("engine", "ray is not installed", "pip install 'cls-sim[ray]'")
     choice("wandb", cfg["wandb"], ("off", "offline", "online"))
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
     if cfg["days"] is not None:
         real("days", cfg["days"], 0.0, 1e9)
     if not isinstance(cfg["device"], str) or not re.fullmatch(r"cpu|cuda(:\d+)?", cfg["device"]):
-        raise Refused("device", f"{cfg['device']!r} is no device", "give cpu or cuda")
-    screen.told(cfg)
+        raise ConfigError("device", f"{cfg['device']!r} is no device", "give cpu or cuda")
+    validation.top(cfg)
 
 
 def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
@@ -138,7 +141,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
     method, scenario = cfg.get("method"), scenario_of(cfg)
     if method:
         if cfg["arms"] is not None:
-            raise Refused("arms", "cannot be given together with method", "give one of them")
+            raise ConfigError("arms", "cannot be given together with method", "give one of them")
         return {method["name"]: Treatment([])}
     arms = cfg["arm"] or {"life": []}
     every = {name: treatment(arms, name) for name in arms}
@@ -147,13 +150,13 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
         wanted = [n for n, t in every.items() if t.possible(scenario) and t.size in (None, cfg["size"])]
     wanted = [wanted] if isinstance(wanted, str) else [*wanted] if isinstance(wanted, list) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
-        raise Refused("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
+        raise ConfigError("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
         if name not in every:
-            raise Refused("arms", f"there is no arm {name!r}", suggest(name, arms))
+            raise ConfigError("arms", f"there is no arm {name!r}", suggest(name, arms))
         if not every[name].possible(scenario):
             fitting = " or ".join(every[name].scenarios)
-            raise Refused("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={fitting}")
+            raise ConfigError("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={fitting}")
         wanted += [origin for origin in [every[name].origin] if origin not in (None, *wanted)]
     return {name: asked for name, asked in every.items() if name in wanted}
 
@@ -161,15 +164,15 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
 def _treated(
     compose: Composer, name: str, own: Sequence[str], settled: Sequence[str], base: dict[str, Any]
 ) -> dict[str, Any]:
-    """The configuration of one arm: its own overrides on top, your settings of rooms that it swaps left out."""
+    """The configuration of one arm: its own overrides on top, your settings of kinds of part that it swaps left out."""
     if not own:
         return base
-    swapped = {o.split("=")[0] for o in own} & {*ROOMS, "probes"}
-    kept = [o for o in settled if _key(o).split(".")[0] not in swapped or o.split("=")[0] in ROOMS]
+    swapped = {o.split("=")[0] for o in own} & {*PART_KINDS, "probes"}
+    kept = [o for o in settled if _key(o).split(".")[0] not in swapped or o.split("=")[0] in PART_KINDS]
     try:
         cfg = compose(kept, own)
         _check_top(cfg)
-    except Refused as refused:
+    except ConfigError as refused:
         raise refused.under(f"arm.{name}") from None
     return cfg
 
@@ -179,9 +182,9 @@ def _key(override: str) -> str:
 
 
 def _is_setting(override: str) -> bool:
-    """Whether it sets something of a tenant that a method, or the small size, may have yet to choose."""
-    room, dot, _ = _key(override).partition(".")
-    return bool(dot) and room in ROOMS and room != "world"
+    """Whether it sets something of an option that a method, or the small size, may have yet to choose."""
+    part_kind, dot, _ = _key(override).partition(".")
+    return bool(dot) and part_kind in PART_KINDS and part_kind != "world"
 
 
 def _spelled(compose: Composer, own: Sequence[str], scenario: str) -> list[str]:

@@ -13,7 +13,7 @@ from cls_sim.figures.page import DOUBLE, GREY, INK, PALETTE, Row, add_note, fini
 
 
 @styled
-def beside(
+def side_by_side(
     readings: Mapping[str, Mapping[str, ArrayLike]],
     *,
     names: Mapping[str, str] | None = None,
@@ -62,14 +62,14 @@ def beside(
     return finished(figure, rows)
 
 
-def wish(
+def draw_spec(
     traces: Mapping[str, Any],
     readings: Mapping[str, Mapping[str, Any]],
     columns: Mapping[str, str],
     **settings: Any,
 ) -> Any:
     """`kind: beside` of an experiment: columns are title → reading, of the arms that were run."""
-    return beside(
+    return side_by_side(
         {
             title: {arm: readings[arm][reading] for arm in traces if reading in readings[arm]}
             for title, reading in columns.items()

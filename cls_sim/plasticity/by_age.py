@@ -36,7 +36,7 @@ class Constant(Plasticity):
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = Constant(rate=[0.1, 0.2])
-    >>> _ = schedule.begin(Spec(seeds=(0, 1)))
+    >>> _ = schedule.setup(Spec(seeds=(0, 1)))
     >>> schedule.rate(Clock(2, 100)).tolist()
     [0.1, 0.2]
     """
@@ -54,7 +54,7 @@ class Constant(Plasticity):
         made._key = ""
         return made
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._rate = per_subject(self._key, self.value, spec)
         return spec
 
@@ -67,7 +67,7 @@ class Aged(Plasticity):
 
     function  day → rate, from 0; a plain Python function, asked once a tick for all subjects of one age
 
-    Raises Refused where it gives a negative number, or none.
+    Raises ConfigError where it gives a negative number, or none.
 
     >>> schedule = Aged(lambda day: 0.1 * 0.5**day)
     >>> clock = Clock(2, 100)
@@ -95,7 +95,7 @@ class Exponential(Plasticity):
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = Exponential(start=0.1, tau_days=8.0)
-    >>> _ = schedule.begin(Spec())
+    >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
     >>> clock.experience += 800
     >>> schedule.rate(clock).round(6).tolist()
@@ -107,7 +107,7 @@ class Exponential(Plasticity):
     def __init__(self, *, start: float | list[float] = 0.1, tau_days: float | list[float] = 8.0):
         self.start, self.tau_days = reals("start", start, 0.0), durations("tau_days", tau_days)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._start = per_subject("start", self.start, spec)
         self._decay = 1.0 / per_subject("tau_days", self.tau_days, spec)  # 1/∞ = 0: no fading
         return spec
@@ -127,7 +127,7 @@ class PowerLaw(Plasticity):
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = PowerLaw(start=0.1, tau_days=8.0, exponent=1.0)
-    >>> _ = schedule.begin(Spec())
+    >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
     >>> clock.experience += 800
     >>> schedule.rate(clock).tolist()
@@ -146,7 +146,7 @@ class PowerLaw(Plasticity):
         self.start, self.tau_days = reals("start", start, 0.0), durations("tau_days", tau_days)
         self.exponent = reals("exponent", exponent, 0.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._start = per_subject("start", self.start, spec)
         self._decay = 1.0 / per_subject("tau_days", self.tau_days, spec)
         self._exponent = per_subject("exponent", self.exponent, spec)
@@ -169,7 +169,7 @@ class CriticalPeriod(Plasticity):
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = CriticalPeriod(start=0.1, closes=10.0, width=1.0, floor=0.2)
-    >>> _ = schedule.begin(Spec())
+    >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
     >>> clock.experience += 1000
     >>> schedule.rate(clock).round(6).tolist()
@@ -189,7 +189,7 @@ class CriticalPeriod(Plasticity):
         self.start, self.closes = reals("start", start, 0.0), reals("closes", closes, 0.0)
         self.width, self.floor = reals("width", width, 0.0, open_low=True), reals("floor", floor, 0.0, 1.0)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         start, floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
         self._closes, self._width = per_subject("closes", self.closes, spec), per_subject("width", self.width, spec)
         self._low, self._high = start * floor, start * (1.0 - floor)
@@ -200,7 +200,7 @@ class CriticalPeriod(Plasticity):
         return self._low + self._high * (0.5 + 0.5 * np.tanh((self._closes - clock.day) / (2.0 * self._width)))
 
 
-class Allowance(Plasticity):
+class DoseLimited(Plasticity):
     """A plasticity that ends when its dose is spent: η in every tick, awake and asleep, until Σ η = dose.
 
     Early stopping as a schedule: with the dose s* of theory, a student stops where more consolidation would harm
@@ -210,8 +210,8 @@ class Allowance(Plasticity):
     dose  from 0, or infinity (no end); one number, or one a subject
 
     >>> from cls_sim.core.part import Spec
-    >>> schedule = Allowance(rate=0.1, dose=0.25)
-    >>> _ = schedule.begin(Spec())
+    >>> schedule = DoseLimited(rate=0.1, dose=0.25)
+    >>> _ = schedule.setup(Spec())
     >>> clock, rates = Clock(1, 100), []
     >>> for _ in range(4):
     ...     rates.append(round(float(schedule.rate(clock)[0]), 6))
@@ -226,7 +226,7 @@ class Allowance(Plasticity):
         self.value = reals("rate", rate, 0.0)
         self.dose = 0.0 if dose == 0 else durations("dose", dose)
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         self._rate = per_subject("rate", self.value, spec)
         self._dose = per_subject("dose", self.dose, spec)
         return spec

@@ -45,7 +45,7 @@ class Disrupted(_Night):
     Source: sharp-wave ripples interrupted during sleep, Girardeau et al. 2009; Ego-Stengel & Wilson 2010.
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> Disrupted(Uniform(batch=8), fraction=0.5).begin(Spec()).subjects
+    >>> Disrupted(Uniform(batch=8), fraction=0.5).setup(Spec()).subjects
     1
     """
 
@@ -78,7 +78,7 @@ class NoisyReplay(_Night):
     until   age in days from which replay is clear again; None: never
 
     >>> from cls_sim.replay.stored import Uniform
-    >>> NoisyReplay(Uniform(batch=8), sd=0.2).begin(Spec()).subjects
+    >>> NoisyReplay(Uniform(batch=8), sd=0.2).setup(Spec()).subjects
     1
     """
 

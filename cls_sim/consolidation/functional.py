@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.importance import Fisher, Named
-from cls_sim.consolidation.objectives import Label, Objective
+from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import Refused, real, whole
-from cls_sim.core.part import Spec, View, ended, stretches, told
+from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.part import Spec, View, ended, known_contexts, stretches
 from cls_sim.neocortex.base import Neocortex, Tap
 
 WORK = 2**24  # numbers held at once while a kernel is summed
@@ -48,13 +48,13 @@ class Fromp(Objective):
         self.strength, self.points = real("strength", strength, 0.0), whole("points", points)
         self.prior = real("prior", prior, 0.0, open_low=True)
         self.jitter = real("jitter", jitter, 0.0, open_low=True)
-        self.label, self.fisher = Label(), Fisher()
+        self.label, self.fisher = SupervisedLoss(), Fisher()
 
-    def begin(self, spec: Spec) -> Spec:
+    def setup(self, spec: Spec) -> Spec:
         if spec.regression or not spec.ends:
-            raise Refused("objective", "is for classes, in contexts whose ends are told", "give such a world")
+            raise ConfigError("objective", "is for classes, in contexts whose ends are told", "give such a world")
         self.spec, s, k, d = spec, spec.subjects, spec.contexts, spec.device
-        self.fisher.begin(spec)
+        self.fisher.setup(spec)
         p = self.points
         self.x = torch.zeros(s, k, p, int(torch.Size(spec.inputs).numel()), device=d)
         self.there = torch.zeros(s, k, p, device=d)
@@ -65,14 +65,14 @@ class Fromp(Objective):
         self.ended, self.turn = np.zeros(s, np.int64), np.zeros(s, np.int64)
         return spec
 
-    def rows(self, scores: Tensor, batch: Batch) -> Tensor:
-        return self.label.rows(scores, batch)
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        return self.label.row_losses(scores, batch)
 
-    def moved(self, batch: Batch, active: np.ndarray) -> None:
+    def after_step(self, batch: Batch, active: np.ndarray) -> None:
         self.turn = self.turn + active
 
-    def of(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        rows, past = super().of(neocortex, batch, context), self.ended
+    def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
+        rows, past = super().losses(neocortex, batch, context), self.ended
         if not past.any() or not torch.is_grad_enabled() or not self.strength:
             return rows
         k = torch.from_numpy(self.turn % np.maximum(past, 1)).to(self.there.device)
@@ -84,7 +84,7 @@ class Fromp(Objective):
 
     def _told(self, k: Tensor) -> Tensor | None:
         """The contexts k [s] of memorable inputs [s, p], where contexts are told."""
-        return k[:, None].expand(-1, self.points) if self.spec.context_told else None
+        return k[:, None].expand(-1, self.points) if self.spec.task_id_known else None
 
     def _inputs(self, k: Tensor) -> Tensor:
         """The memorable inputs of context k [s] of each subject: [s, p, …]."""
@@ -109,7 +109,7 @@ class Fromp(Objective):
         k = torch.from_numpy(self.ended).to(self.there.device)[mine]
         n, doubt, label = torch.zeros_like(self.rows_seen), [], []
         for batch in view.revisit(1000):
-            p = view.scores(batch.x, told(self.spec, batch)).softmax(2)
+            p = view.scores(batch.x, known_contexts(self.spec, batch)).softmax(2)
             there = batch.weights() > 0
             doubt.append(torch.where(there, (p * (1 - p)).sum(2), -1.0))
             label.append(batch.y)
@@ -131,9 +131,9 @@ class Fromp(Objective):
         """Means and inverse kernels at a context's memorable inputs, for the weights as they are now."""
         where = torch.full((len(who),), k, device=self.there.device)
         with torch.enable_grad():
-            tapped = cortex.taps(self._inputs(where), self._told(where))
+            tapped = cortex.activations(self._inputs(where), self._told(where))
         if tapped is None:
-            raise Refused("objective", f"cannot tap a {type(cortex).__name__}", "give neocortex=mlp")
+            raise ConfigError("objective", f"cannot tap a {type(cortex).__name__}", "give neocortex=mlp")
         scores, taps = tapped
         p = scores.detach().softmax(2)
         drives, kernels = [tap.drive for tap in taps], []

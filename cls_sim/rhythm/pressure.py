@@ -1,0 +1,91 @@
+"""Sleep when it is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cls_sim.core.clock import Clock
+from cls_sim.core.errors import real, reals, whole
+from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.rhythm.base import UNASKED, Rhythm
+
+
+class Pressure(Rhythm):
+    """Sleep when it is needed: pressure rises awake and falls asleep, at each subject's own pace.
+
+        awake:  P ← P + rise_per_experience + error_gain · (mean loss on what was just lived) + novelty_gain · (1 -
+        mean match in memory) asleep: P ← P - fall_per_step
+
+    Falls asleep when P ≥ high, wakes when P ≤ 0.  A life begins at 0.
+
+    experiences_per_day  from 1, experiences a day (ages are in days; sleep comes when it comes)
+    rise_per_experience  from 0, an experience; one number, or one a subject
+    error_gain           from 0, for each unit of the cortex' loss
+    novelty_gain         from 0, for what the hippocampus does not recognise (it has just been stored: seen before is 0)
+    fall_per_step        above 0, a replay step; one number, or one a subject
+    threshold            above 0; one number, or one a subject
+
+    Source: the homeostatic process of Borbély 1982, linear.
+
+    >>> Pressure(rise_per_experience=0.02, fall_per_step=0.01).threshold
+    1.0
+    """
+
+    derived = frozenset({"_rise", "_fall", "_high"})
+
+    def __init__(
+        self,
+        *,
+        experiences_per_day: int = 100,
+        rise_per_experience: float | list[float] = 0.01,
+        error_gain: float = 0.0,
+        novelty_gain: float = 0.0,
+        fall_per_step: float | list[float] = 0.005,
+        threshold: float | list[float] = 1.0,
+    ):
+        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
+        self.rise_per_experience, self.fall_per_step = (
+            reals("rise_per_experience", rise_per_experience, 0.0),
+            reals("fall_per_step", fall_per_step, 0.0, open_low=True),
+        )
+        self.error_gain, self.novelty_gain = (
+            real("error_gain", error_gain, 0.0),
+            real("novelty_gain", novelty_gain, 0.0),
+        )
+        self.threshold = reals("threshold", threshold, 0.0, open_low=True)
+
+    def setup(self, spec: Spec) -> Spec:
+        self._rise, self._fall = (
+            per_subject("rise_per_experience", self.rise_per_experience, spec),
+            per_subject("fall_per_step", self.fall_per_step, spec),
+        )
+        self._high = per_subject("threshold", self.threshold, spec)
+        self.pressure, self.sleepy = np.zeros(spec.subjects), np.zeros(spec.subjects, bool)
+        self.experience, self.replay = (np.full(spec.subjects, UNASKED) for _ in range(2))
+        return replace(spec, per_day=self.experiences_per_day)
+
+    def asleep(self, clock: Clock, view: View) -> np.ndarray:
+        if self.experience[0] == UNASKED:  # at birth, or where it takes over from another rhythm
+            self.experience, self.replay = clock.experience.copy(), clock.replay.copy()
+        lived, slept = clock.experience - self.experience, clock.replay - self.replay
+        if lived.any() or slept.any():
+            step = self._rise
+            if lived.any() and (self.error_gain or self.novelty_gain):
+                step = step + self._need(view)
+            # a step that takes it to where it was going must not miss by a rounding error
+            self.pressure = np.maximum(self.pressure + lived * step - slept * self._fall, 0.0).round(9)
+            self.sleepy = np.where(self.sleepy, self.pressure > 0, self.pressure >= self._high)
+            self.experience, self.replay = clock.experience.copy(), clock.replay.copy()
+        return self.sleepy.copy()
+
+    def _need(self, view: View) -> np.ndarray:
+        """What the latest experience asks for: [s]."""
+        assert view.latest is not None
+        batch, need = view.latest(), np.zeros(len(self.pressure))
+        if self.error_gain:
+            need += self.error_gain * view.loss(batch).mean(1).double().cpu().numpy()
+        if self.novelty_gain:
+            need += self.novelty_gain * (1 - view.recall(batch.x).match.mean(1).double().cpu().numpy())
+        return need
