@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from cls_sim.storage.folder import resumed
+from cls_sim.storage.run_directory import resumed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from cls_sim.core.errors import ConfigError, choice
-from cls_sim.figures.budget import figure_spec as draw_budget
+from cls_sim.figures.budget import draw_spec as draw_budget
 from cls_sim.figures.compared import arms, sweep
-from cls_sim.figures.frontier import figure_spec as draw_frontier
+from cls_sim.figures.frontier import draw_spec as draw_frontier
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
-from cls_sim.figures.side_by_side import figure_spec as draw_beside
+from cls_sim.figures.side_by_side import draw_spec as draw_beside
 from cls_sim.figures.theory import curves
 
 
