@@ -38,7 +38,7 @@ def test_every_experiment_composes_and_every_arm_is_made(name: str, size: str):
                 experiments.make(f"probes.{probe}", cfg, kind="Probe")
 
 
-@pytest.mark.parametrize("kind of part, name", TENANTS)
+@pytest.mark.parametrize("part_kind, name", TENANTS)
 def test_every_tenant_is_made_from_its_file(part_kind: str, name: str):
     if name == "arrays":
         with pytest.raises(ConfigError, match=r"world\.[xy]"):

@@ -33,7 +33,7 @@ INTERVENTIONS: dict[str, tuple[str, Change]] = {
     "modulated": ("plasticity", lambda p: cs.Modulated(p, factor=0.5, until=4.0)),
     "drift": ("consolidation", lambda p: cs.Drift(p, sd=0.05, until=4.0)),
 }
-intervention = pytest.mark.parametrize("kind of part, change", INTERVENTIONS.values(), ids=INTERVENTIONS)
+intervention = pytest.mark.parametrize("part_kind, change", INTERVENTIONS.values(), ids=INTERVENTIONS)
 
 
 def past(subjects: int = 2, seed: int = 0, **changes: Any) -> Life:
