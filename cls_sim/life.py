@@ -137,7 +137,7 @@ class Life:
         self.ledger.add("lived", lived.rows, awake)
         if rate.any():
             lesson = self.replay.training_batch(lived, self.hippocampus, self.neocortex, self.view, self.clock)
-            self._first("replay.lesson", lesson, self.replay, self.hippocampus)
+            self._first("replay.training_batch", lesson, self.replay, self.hippocampus)
             self.consolidation.step(self.neocortex, lesson, rate, self.view)
             self.ledger.add("wake_passes", lesson.count(), rate > 0)
             self.ledger.add("wake_dose", rate)

@@ -217,8 +217,8 @@ def test_claims_on_memories_pass_and_fail():
     noise = 0.01 * np.random.default_rng(0).standard_normal((8, 8))
     power, exponential = told(t**-0.5 + noise), told(np.exp(-t / 20) + noise)
     ask = {"arm": "a", "reading": "r", "x": t}
-    assert KINDS["forgets_as"](power, {}, by=5, **ask)["passed"]
-    assert not KINDS["forgets_as"](exponential, {}, by=5, **ask)["passed"]
+    assert KINDS["forgetting_law"](power, {}, by=5, **ask)["passed"]
+    assert not KINDS["forgetting_law"](exponential, {}, by=5, **ask)["passed"]
     top = told(np.exp(-((np.log(t) - 2.5) ** 2)) + 0.1 * noise)
     assert KINDS["peak"](top, {}, low=5, high=20, **ask)["passed"]
     assert not KINDS["peak"](top, {}, low=30, high=50, **ask)["passed"]
@@ -232,9 +232,9 @@ def test_josts_law_needs_a_crossing():
     t, small = np.arange(1, 80.0), 0.001 * np.random.default_rng(0).standard_normal((79, 6))
     young, old = t**-0.5, 0.3 * (1 + t / 100) ** -0.5
     crossing = np.stack([old[:, None] + small, young[:, None] - small], 2)
-    assert KINDS["jost"](told(crossing, True), {}, "a", "r", 0, 1)["passed"]
+    assert KINDS["jost_law"](told(crossing, True), {}, "a", "r", 0, 1)["passed"]
     parallel = np.stack([0.5 * np.exp(-t / 30)[:, None] + small, np.exp(-t / 30)[:, None] - small], 2)
-    assert not KINDS["jost"](told(parallel, True), {}, "a", "r", 0, 1)["passed"]
+    assert not KINDS["jost_law"](told(parallel, True), {}, "a", "r", 0, 1)["passed"]
 
 
 def test_half_times_need_stages():
@@ -251,8 +251,8 @@ def test_crossings_tops_and_errors():
     rising = {"0": 1.0, "1": 2.0, "2": 3.0}
     assert KINDS["crossing"]({}, readings, rising, "r", 2.25, 0.01)["passed"]
     assert not KINDS["crossing"]({}, readings, {"0": 1.0, "1": 2.0}, "r", 2.25, 0.5)["passed"]
-    assert KINDS["top_at"]({}, readings, {**rising, "3": 4.0}, "r", 3.2, 0.1)["passed"]
-    assert not KINDS["top_at"]({}, readings, rising, "r", 3.0, 0.1)["passed"], "a top at the end is none"
+    assert KINDS["maximum_at"]({}, readings, {**rising, "3": 4.0}, "r", 3.2, 0.1)["passed"]
+    assert not KINDS["maximum_at"]({}, readings, rising, "r", 3.0, 0.1)["passed"], "a top at the end is none"
     assert (
         KINDS["rms"]({}, readings, ["1"], "r", 0.2)["passed"]
         and not KINDS["rms"]({}, readings, ["0"], "r", 0.5)["passed"]

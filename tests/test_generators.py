@@ -314,5 +314,5 @@ def test_gaussians_of_what_the_cortex_has_learnt_begin_with_the_second_context()
     "parts", [{"neocortex": cs.Linear()}, {"world": cs.Digits(per_context=12, batch=8, boundaries_known=False)}]
 )
 def test_gaussians_of_the_cortex_need_a_layer_and_an_end(parts: dict):
-    with pytest.raises(ConfigError, match="of"):
+    with pytest.raises(ConfigError, match="features"):
         small(1, hippocampus=cs.Gaussians(features="cortex"), replay=cs.Uniform(), **parts)

@@ -534,7 +534,7 @@ def test_the_kernel_is_that_of_all_weights():
     life = until(task({"consolidation": cs.Descent(objective=objective)}, 1, "domain"), 1)
     weights = list(life.neocortex.weights.values())
     spread = [1 / (1.0 + objective.precision[name]) for name in life.neocortex.weights]
-    p = life.neocortex.scores(objective._inputs(0)).softmax(2)[0, :, 1]
+    p = life.neocortex.scores(objective._inputs(torch.zeros(life.spec.subjects, dtype=torch.int64))).softmax(2)[0, :, 1]
     rows = [torch.autograd.grad(one, weights, retain_graph=True) for one in p]
     scaled = [torch.cat([(g * v.sqrt()).flatten() for g, v in zip(row, spread, strict=True)]) for row in rows]
     kernel = torch.stack(scaled) @ torch.stack(scaled).mT

@@ -40,7 +40,7 @@ def two_kinds(rows: int = 400, seed: int = 0) -> tuple[torch.Tensor, torch.Tenso
 def test_kinds_add_up_to_the_moments_of_the_past(kinds, rows, n, seed):
     g = torch.Generator().manual_seed(seed)
     x, y = torch.randn(n, 3, 3, generator=g) + 5, torch.randint(2, (n,), generator=g)
-    part = taught(x, y, rows, kinds=kinds, waves=5)
+    part = taught(x, y, rows, components=kinds, frequencies=5)
     z = x.flatten(1) @ waves_of(3, 5)
     for c in range(2):
         mine, count, mean = z[y == c], part.count[0, c], part.mean[0, c]
@@ -56,7 +56,7 @@ def test_kinds_add_up_to_the_moments_of_the_past(kinds, rows, n, seed):
 
 def test_one_kind_is_a_gaussian_and_waves_are_those_asked_for():
     x, y = two_kinds()
-    part = taught(x, y, kinds=1, waves=4, prior=1e-3, spread=0.0)
+    part = taught(x, y, components=1, frequencies=4, prior=1e-3, spread=0.0)
     found = part._fitted().factor[0, 1, 0]
     mine = (x[y == 1] @ waves_of(2, 4)).double()
     assert torch.allclose((found @ found.T).double(), torch.cov(mine.T, correction=0), atol=1e-2)
@@ -64,19 +64,19 @@ def test_one_kind_is_a_gaussian_and_waves_are_those_asked_for():
 
 def test_it_dreams_of_every_kind_and_of_nothing_between():
     x, y = two_kinds()
-    part = taught(x, y, kinds=4, waves=4, spread=0.0)
+    part = taught(x, y, components=4, frequencies=4, spread=0.0)
     dream = part.dream(2000, Clock(1, 1), NOBODY)
     assert (dream.source == DREAMED).all() and set(dream.y[0].tolist()) == {0, 1}
     place = dream.x[0, dream.y[0] == 1, 0]
     assert ((place > 0).float().mean() - 0.5).abs() < 0.08
     assert (place.abs() < 1).float().mean() < 0.02
-    blurred = taught(x, y, kinds=1, waves=4, spread=0.0).dream(2000, Clock(1, 1), NOBODY)
+    blurred = taught(x, y, components=1, frequencies=4, spread=0.0).dream(2000, Clock(1, 1), NOBODY)
     assert (blurred.x[0, blurred.y[0] == 1, 0].abs() < 1).float().mean() > 0.15
 
 
 def test_kinds_answer_what_one_gaussian_cannot():
     (x, y), (cue, truth) = two_kinds(), two_kinds(seed=1)
-    part = taught(x, y, kinds=4, waves=4, spread=0.0)
+    part = taught(x, y, components=4, frequencies=4, spread=0.0)
     recall = part.recall(cue[None])
     assert (recall.scores[0].argmax(1) == truth).float().mean() > 0.97
     assert not recall.scores[..., 2:].any()
@@ -84,7 +84,7 @@ def test_kinds_answer_what_one_gaussian_cannot():
 
 
 def test_nothing_lived_is_nothing_known():
-    part = taught(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), kinds=2, waves=4)
+    part = taught(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), components=2, frequencies=4)
     assert not part.dream(5, Clock(1, 1), NOBODY).present().any()
     recall = part.recall(torch.ones(1, 3, 4))
     assert not recall.scores.any() and not recall.match.any()

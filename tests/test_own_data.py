@@ -301,7 +301,7 @@ STREAMS = [n for n in cs.VOCABULARY if isinstance(getattr(cs, n), type) and issu
 def test_a_stream_shows_its_settings_and_refuses_others(name):
     kind = getattr(cs, name)
     shown = inspect.signature(kind).parameters
-    assert {"order", "per_context", "batch", "told"} <= set(shown)
+    assert {"order", "per_context", "batch", "boundaries_known"} <= set(shown)
     assert not any(p.kind is p.VAR_KEYWORD for p in shown.values())
     with pytest.raises(ConfigError, match=f"per_contxt: is no setting of {name}; did you mean per_context"):
         kind(per_contxt=3)

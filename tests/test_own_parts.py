@@ -158,11 +158,11 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
     [
         (
             {"hippocampus": lambda: Scratch("setup")},
-            "hippocampus.begin: Scratch does not call super().setup(spec); end it",
+            "hippocampus.setup: Scratch does not call super().setup(spec); end it",
         ),
         (
             {"hippocampus": lambda: Scratch("returns")},
-            "hippocampus.begin: Scratch returns NoneType, expected the Spec; end",
+            "hippocampus.setup: Scratch returns NoneType, expected the Spec; end",
         ),
         (
             {"hippocampus": lambda: Scratch("scores")},
@@ -172,7 +172,7 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
         ({"hippocampus": lambda: Scratch("recall")}, "hippocampus.recall: gives a dict without x; give a Recall"),
         ({"hippocampus": lambda: Scratch("alive")}, "hippocampus.traces.alive: is of shape [8], expected [2, 8]"),
         ({"hippocampus": lambda: Scratch("fetch")}, "hippocampus.fetch.x: is of shape [2, 64], expected [2, 1, 64]"),
-        ({"neocortex": lambda: Mine("setup")}, "neocortex.begin: Mine does not announce its features and the shapes"),
+        ({"neocortex": lambda: Mine("setup")}, "neocortex.setup: Mine does not announce its features and the shapes"),
         ({"neocortex": lambda: Mine("features")}, "neocortex.features: is of shape [2, 128], expected [2, 2, 64]"),
         ({"neocortex": lambda: Mine("answer")}, "neocortex.answer: is of shape [2, 10], expected [2, 2, 10]"),
         ({"replay": lambda: Policy("axis")}, "replay.draw.slot: is of shape [4], expected [2, 4]"),
@@ -345,7 +345,7 @@ def test_what_is_looked_at_costs_nothing_later_and_changes_nothing(monkeypatch: 
     for key, check in checks.items():
         monkeypatch.setitem(contract.CHECKS, key, counted(key, check))
     live(looked.twin(replay=cs.Recent(batch=8)), 60)
-    assert set(counts) == {"replay.draw", "replay.lesson", "awake"}
+    assert set(counts) == {"replay.draw", "replay.training_batch", "awake"}
 
 
 def test_on_the_command_line_as_in_a_notebook(tmp_path: Path):

@@ -360,11 +360,13 @@ def test_each_evaluation_is_answered_once_a_moment(monkeypatch: pytest.MonkeyPat
 
         return counting
 
-    for part, name in ((life.world, "exam"), (life.neocortex, "scores"), (life.hippocampus, "recall")):
+    for part, name in ((life.world, "evaluation"), (life.neocortex, "scores"), (life.hippocampus, "recall")):
         monkeypatch.setattr(part, name, counted(getattr(part, name), name))
     for moments in (1, 2):
         life.measure(Moment("day.end", np.ones(2, bool)))
-        assert count == dict.fromkeys(("exam", "scores", "recall"), 5 * moments), "five contexts, and nothing is kept"
+        assert count == dict.fromkeys(("evaluation", "scores", "recall"), 5 * moments), (
+            "five contexts, and nothing is kept"
+        )
     monkeypatch.setattr(evaluations, "BYTES", 0)  # a memory that has room for nothing
     before = {name: read(probe, life) for name, probe in life.probes.items()}
     for name, numbers in life.measure(Moment("day.end", np.ones(2, bool))).items():
@@ -671,10 +673,10 @@ def test_no_hippocampus_no_gap():
 def test_errors_by_hand():
     life = live(lessons(3), 9)
     w = life.neocortex.weights["weight0"].detach().mT
-    for of, batch in (("exam", life.world.evaluation(0)), ("train", life.world.train())):
+    for of, batch in (("evaluation", life.world.evaluation(0)), ("train", life.world.train())):
         by_hand = ((batch.x @ w - batch.y) ** 2).mean((1, 2))
         torch.testing.assert_close(
-            read((cs.Generalisation if of == "exam" else cs.Memorisation)(), life).float(), by_hand
+            read((cs.Generalisation if of == "evaluation" else cs.Memorisation)(), life).float(), by_hand
         )
     fresh = lessons(3)
     assert read(cs.Memorisation(), fresh).numpy() == pytest.approx(
@@ -685,9 +687,15 @@ def test_errors_by_hand():
 def test_consolidation_lowers_the_training_error_more_than_the_other():
     life = lessons(20, world=cs.Teacher(items=20, features=20, snr=0.5, test=200), plasticity=cs.Constant(rate=0.1))
     life.horizon = 40
-    before = [read((cs.Generalisation if of == "exam" else cs.Memorisation)(), life).mean() for of in ("train", "exam")]
+    before = [
+        read((cs.Generalisation if of == "evaluation" else cs.Memorisation)(), life).mean()
+        for of in ("train", "evaluation")
+    ]
     live(life)
-    after = [read((cs.Generalisation if of == "exam" else cs.Memorisation)(), life).mean() for of in ("train", "exam")]
+    after = [
+        read((cs.Generalisation if of == "evaluation" else cs.Memorisation)(), life).mean()
+        for of in ("train", "evaluation")
+    ]
     assert after[0] < 0.5 * before[0] and after[1] > after[0] + 0.3
 
 

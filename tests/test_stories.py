@@ -59,7 +59,7 @@ def test_every_subject_has_its_own_and_the_same_in_company(make):
         together, single = cohort.next(at(*[e] * 4)), alone.next(at(e))
         for name in ("x", "y", "context", "item"):
             assert torch.equal(getattr(together, name)[2], getattr(single, name)[0]), name
-    for ask in ("exam", "train"):
+    for ask in ("evaluation", "train"):
         assert torch.equal(getattr(cohort, ask)(1).x[2], getattr(alone, ask)(1).x[0])
     assert not torch.equal(cohort.train(0).x[0], cohort.train(0).x[1])
     mixed = cohort.next(at(0, 3, 3, 12))

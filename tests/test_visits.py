@@ -39,7 +39,7 @@ def test_streams_announce_the_context_of_each_stretch():
     spec = Spec()
     assert world(order="recurring", cycles=3).setup(spec).visits == (0, 1, 0, 1, 0, 1)
     assert world(order="cumulative").setup(spec).visits == world().setup(spec).visits == (0, 1)
-    for hidden in ({"order": "iid"}, {"order": "fuzzy"}, {"told": False}):
+    for hidden in ({"order": "iid"}, {"order": "fuzzy"}, {"boundaries_known": False}):
         told = world(**hidden).setup(spec)
         assert told.visits == told.ends == ()
     lists = cs.Associations(lists=3, visits=[2, 0, 2], per_visit=5)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cls_sim import PART_KINDS
+from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
 
 RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
@@ -105,6 +106,8 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
     """Refuse overrides that are none, that are too large to be parsed, or (but in a sweep) speak to Hydra."""
     for override in given:
         key, equals, value = override.partition("=")
+        if new := renamed.now(key):
+            raise ConfigError(key.lstrip("+~"), "was renamed", f"write {new}")
         if not KEY.fullmatch(key) or not (equals or key.startswith("~")):
             raise ConfigError(override[:100], "is no override", "write key=value, or see cls-sim --help")
         if PATH.fullmatch(key):

@@ -97,7 +97,7 @@ class QuadraticPenalty(Penalty):
         measured = self.importance.measure(view, who)
         for name, w in view.neocortex.weights.items():
             old, new, here, centre = self.precision[name], measured[name], w.detach(), self.centre[name]
-            total, moved = self.decay * old + new, here.clone()
+            total, moved = self.decay * old + new, here
             if self.accumulation == "separate":
                 total = old + new
                 share = torch.where(total != 0, new / torch.where(total != 0, total, 1.0), 0.0)

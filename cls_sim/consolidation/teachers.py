@@ -37,7 +37,7 @@ class TeacherObjective(Objective):
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         weights = view.neocortex.weights.items()
-        self.teacher = {name: updated(who, w.detach().clone(), self.teacher[name]) for name, w in weights}
+        self.teacher = {name: updated(who, w.detach(), self.teacher[name]) for name, w in weights}
         self.ended = self.ended + who
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:

@@ -142,8 +142,8 @@ class FromScratch(Wrap, Consolidation):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         if (born := (rate > 0) & (self.phase == 0)).any():
-            weights = {name: w.detach().clone() for name, w in neocortex.weights.items()}
-            self.first = {name: updated(born, w, self.first[name]) for name, w in weights.items()}
+            weights = neocortex.weights.items()
+            self.first = {name: updated(born, w.detach(), self.first[name]) for name, w in weights}
         if (again := (rate > 0) & (self.phase == 2)).any():
             _write(neocortex, self.first, again)
             self._forget(again)

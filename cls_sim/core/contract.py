@@ -100,7 +100,7 @@ def _cortex(spec: Spec, part: Any) -> None:
     if not spec.features or {n: tuple(w.shape) for n, w in weights.items()} != dict(spec.weights):
         reason = f"{type(part).__name__} does not announce its features and the shapes of its weights"
         remedy = "return replace(spec, features=..., weights={name: tuple(w.shape) ...})"
-        raise ConfigError("neocortex.begin", reason, remedy)
+        raise ConfigError("neocortex.setup", reason, remedy)
     x, context = torch.zeros(s, ROWS, *spec.inputs, device=spec.device), None
     if spec.task_id_known or spec.routed:
         context = torch.zeros(s, ROWS, dtype=torch.int64, device=spec.device)
@@ -291,7 +291,7 @@ CHECKS: dict[str, Callable[..., None]] = {
     "plasticity.rate": _rate,
     "rhythm.asleep": _asleep,
     "world.next": _batch,
-    "replay.lesson": _drawn,
+    "replay.training_batch": _drawn,
     "replay.draw": _drawn,
     "awake": _awake,
 }

@@ -132,12 +132,12 @@ def over(numbers: Tensor, like: Tensor) -> Tensor:
 
 
 def updated(who: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
-    """The new numbers [s, …] of the subjects in `who` (bool [s]), and the old ones of the others.
+    """The new numbers [s, …] of the subjects in `who` (bool [s]), and the old ones of the others; never `new` itself.
 
     >>> updated(np.array([True, False]), torch.ones(2, 1), torch.zeros(2, 1)).tolist()
     [[1.0], [0.0]]
     """
-    return new if who.all() else torch.where(over(torch.from_numpy(who).to(new.device), new), new, old)
+    return new.clone() if who.all() else torch.where(over(torch.from_numpy(who).to(new.device), new), new, old)
 
 
 def pick(lot: Tensor, there: Tensor) -> Tensor:

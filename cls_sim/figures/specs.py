@@ -248,7 +248,7 @@ FIGURE_KINDS: dict[str, Callable[..., Any]] = {
     "contexts_over_days": lambda traces, _, **settings: contexts_over_days(traces, **settings),
     "forgetting": lambda traces, _, **settings: forgetting(traces, **settings),
     "arms": _draw_arms,
-    "beside": draw_beside,
+    "side_by_side": draw_beside,
     "budget": draw_budget,
     "matrix": _draw_matrix,
     "curves": _draw_curves,

@@ -69,9 +69,9 @@ class AbsoluteError(Probe):
         self.setup(life.spec)
         errors: list[Tensor] = []
         for context in range(life.spec.contexts):
-            batch = questions(life, "exam", context)
+            batch = questions(life, "evaluation", context)
             weights = batch.weights().double()
-            off = (scores(life, None, "exam", context) - batch.y).double().abs().mean(-1)
+            off = (scores(life, None, "evaluation", context) - batch.y).double().abs().mean(-1)
             errors.append((off * weights).sum(1) / weights.sum(1))
         unit = torch.as_tensor(getattr(life.world, "unit", 1.0), dtype=torch.float64, device=life.spec.device)
         return torch.stack(errors, 1) * unit.reshape(-1, 1)
@@ -161,7 +161,7 @@ class Generalisation(_Error):
     ('night.end', 'life.end')
     """
 
-    kind = "exam"
+    kind = "evaluation"
 
 
 class Memorisation(_Error):

@@ -68,6 +68,6 @@ def _without(life: Measured, part: str) -> Tensor:
         return life.readout.answer(x, context, damaged, life.neocortex).scores
 
     grades: list[Tensor] = []
-    for batch in (questions(life, "exam", context) for context in range(life.spec.contexts)):
+    for batch in (questions(life, "evaluation", context) for context in range(life.spec.contexts)):
         grades.append(grade(answered(life, batch, answer), batch.y, batch.weights(), life.spec.regression))
     return torch.stack(grades, 1)

@@ -103,16 +103,16 @@ def _bytes(value: object) -> int:
 # -- questions --------------------------------------------------------------------------------------------------
 
 
-def questions(life: Measured, kind: str = "exam", context: int = 0) -> Batch:
+def questions(life: Measured, kind: str = "evaluation", context: int = 0) -> Batch:
     """Questions [s, n, …]: kind `evaluation` or `train` (all there is to learn) of a context, or `strange`, of no
     context."""
 
     def make() -> Batch:
-        if kind == "exam":
+        if kind == "evaluation":
             return life.world.evaluation(context)
         if kind == "train":
             return of_world(life, "train", "asks what there is to learn", "measure accuracy")(context)
-        return of_world(life, "strange", "asks what is out of scope", "use world=clinc")()
+        return of_world(life, "out_of_scope", "asks what is out of scope", "use world=clinc")()
 
     return once(life, (kind, context), make, bulky=True)
 
@@ -160,7 +160,7 @@ def answered(life: Measured, batch: Batch, answer: Callable[[Tensor, Tensor | No
     return _joined(life, [answer(x, told) for x, told in pieces(life, batch)])
 
 
-def answers(life: Measured, readout: Readout | None, kind: str = "exam", context: int = 0) -> list[Answer]:
+def answers(life: Measured, readout: Readout | None, kind: str = "evaluation", context: int = 0) -> list[Answer]:
     """What a readout answers to a set of questions, piece by piece.
 
     The scores of the cortex and the recalls of the hippocampus are shared with all other readouts of the moment.
@@ -177,7 +177,7 @@ def answers(life: Measured, readout: Readout | None, kind: str = "exam", context
     return once(life, (who, kind, context), make, bulky=True)
 
 
-def scores(life: Measured, who: Who, kind: str = "exam", context: int = 0) -> Tensor:
+def scores(life: Measured, who: Who, kind: str = "evaluation", context: int = 0) -> Tensor:
     """Scores [s, n, o] of one who answers to a set of questions."""
     if isinstance(who, str):
         parts = enumerate(pieces(life, questions(life, kind, context)))
@@ -261,8 +261,8 @@ def grade(scores: Tensor, y: Tensor, weights: Tensor, regression: bool) -> Tenso
 @shared
 def graded(life: Measured, who: Who, context: int) -> Tensor:
     """The grade of one who answers in a context's exam: float64 [s]."""
-    batch = questions(life, "exam", context)
-    return grade(scores(life, who, "exam", context), batch.y, batch.weights(), life.spec.regression)
+    batch = questions(life, "evaluation", context)
+    return grade(scores(life, who, "evaluation", context), batch.y, batch.weights(), life.spec.regression)
 
 
 def exams(life: Measured, who: Who) -> Tensor:

@@ -95,11 +95,11 @@ class Imagery(Probe):
         if self.of == "kept":
             strange = stored(life)
         elif self.novel is None:
-            strange = questions(life, "exam", lived)
+            strange = questions(life, "evaluation", lived)
         else:
             strange = _resized(self.novel.evaluation(0), life.spec.inputs, self.items)
         errors: list[Tensor] = []
-        for exam in (questions(life, "exam", lived - 1), strange):
+        for exam in (questions(life, "evaluation", lived - 1), strange):
             x, there = exam.x[:, : self.items], exam.weights()[:, : self.items]
             error = _error(self._recalled(life, x), x) / (_error(x, torch.zeros_like(x)) if self.relative else 1.0)
             errors.append(error.masked_fill(there == 0, torch.nan))

@@ -32,9 +32,9 @@ class NoveltyGate(ReadoutProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         contexts = range(life.spec.contexts)
-        said = [answer.novelty for context in contexts for answer in answers(life, self.readout, "exam", context)]
+        said = [answer.novelty for context in contexts for answer in answers(life, self.readout, "evaluation", context)]
         novelty = torch.cat(said, 1).double()
-        sizes = [questions(life, "exam", context).rows for context in contexts]
+        sizes = [questions(life, "evaluation", context).rows for context in contexts]
         old = lived_contexts(life).repeat_interleave(torch.tensor(sizes, device=novelty.device), 1)
         more = (novelty[:, :, None] > novelty[:, None]).double() + 0.5 * (novelty[:, :, None] == novelty[:, None])
         pairs = (~old)[:, :, None] & old[:, None]
@@ -58,7 +58,7 @@ class HippocampalShare(ReadoutProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         sources = (
-            torch.cat([answer.source for answer in answers(life, self.readout, "exam", context)], 1)
+            torch.cat([answer.source for answer in answers(life, self.readout, "evaluation", context)], 1)
             for context in range(life.spec.contexts)
         )
         share = torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1)

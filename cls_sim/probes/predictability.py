@@ -39,7 +39,7 @@ class ConsolidationScore(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        kind = "train" if self.of == "memory" else "exam"
+        kind = "train" if self.of == "memory" else "evaluation"
         return 1.0 - _error(life, kind) / questions(life, kind).y.double().square().mean((1, 2))
 
 
@@ -60,7 +60,7 @@ class BayesExcess(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        exam, cortex, found = questions(life), _error(life, "exam"), list[float]()
+        exam, cortex, found = questions(life), _error(life, "evaluation"), list[float]()
         ratio = _ratio(life)
         for i, (x, y) in enumerate(_stored(life)):
             snr = float(ratio[i])
@@ -89,7 +89,7 @@ class Regret(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        exam, cortex = questions(life), _error(life, "exam")
+        exam, cortex = questions(life), _error(life, "evaluation")
         asked = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
         least = [errors(x, y, asked[0][i], asked[1][i]).min() for i, (x, y) in enumerate(_stored(life))]
         return cortex / torch.tensor(least, device=cortex.device) - 1.0

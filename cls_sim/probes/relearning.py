@@ -121,7 +121,7 @@ def _learned(life: Measured, newborn: bool, learnt: int, asked: int, rate: float
     rule.setup(life.spec)
     if newborn:
         cortex.setup(life.spec)
-    lesson, exam = questions(life, "train", learnt), questions(life, "exam", asked)
+    lesson, exam = questions(life, "train", learnt), questions(life, "evaluation", asked)
 
     def graded() -> Tensor:
         return grade(answered(life, exam, cortex.scores), exam.y, exam.weights(), life.spec.regression)

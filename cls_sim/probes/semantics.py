@@ -51,7 +51,7 @@ class Distance(Probe):
         self.context = whole("context", context, 0)
 
     def measure(self, life: Measured) -> Tensor:
-        off = scores(life, CORTEX, "exam", self.context) - questions(life, "exam", self.context).y
+        off = scores(life, CORTEX, "evaluation", self.context) - questions(life, "evaluation", self.context).y
         return torch.linalg.vector_norm(off, dim=2).mean(1)
 
 
@@ -78,9 +78,11 @@ class Residual(Probe):
         return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
-        exams = [questions(life, "exam", context) for context in range(life.spec.contexts)]
+        exams = [questions(life, "evaluation", context) for context in range(life.spec.contexts)]
         asked = enumerate(exams[:-1] if self.each else exams)
-        off = torch.cat([(scores(life, CORTEX, "exam", k) - one.y).double().square().sum(2) for k, one in asked], 1)
+        off = torch.cat(
+            [(scores(life, CORTEX, "evaluation", k) - one.y).double().square().sum(2) for k, one in asked], 1
+        )
         share = off / exams[-1].y.double().square().sum((1, 2))[:, None]
         return share if self.each else share.sum(1)
 
@@ -126,7 +128,7 @@ class SchemaConsistency(Probe):
         self.rank = whole("rank", rank)
 
     def measure(self, life: Measured) -> Tensor:
-        known, new = scores(life, CORTEX), questions(life, "exam", 1)
+        known, new = scores(life, CORTEX), questions(life, "evaluation", 1)
         profile = known.unflatten(1, (-1, new.rows)).flatten(2).double()  # an item's answers to all its questions
         wanted = new.y.flatten(1).double()
         axes = torch.linalg.svd(profile, full_matrices=False).Vh[:, : self.rank]

@@ -148,8 +148,8 @@ def _known(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor, Ten
     lived, none = lived_contexts(life), torch.zeros(life.spec.subjects, 0, device=life.spec.device)
     columns = [(none, none > 0, none > 0)]
     for context in np.flatnonzero(lived.any(0).cpu().numpy()).tolist():
-        batch = questions(life, "exam", context)
-        said = answers(life, readout, "exam", context)
+        batch = questions(life, "evaluation", context)
+        said = answers(life, readout, "evaluation", context)
         right = torch.cat([answer.scores.argmax(2) for answer in said], 1) == batch.y
         there = batch.present() & lived[:, context, None]
         columns.append((torch.cat([answer.novelty for answer in said], 1), right, there))
@@ -159,5 +159,5 @@ def _known(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor, Ten
 
 def _strange(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor]:
     """Novelty, and whether there, of the questions of this world that belong to no context: [s, n] each."""
-    batch = questions(life, "strange")
-    return torch.cat([answer.novelty for answer in answers(life, readout, "strange")], 1), batch.present()
+    batch = questions(life, "out_of_scope")
+    return torch.cat([answer.novelty for answer in answers(life, readout, "out_of_scope")], 1), batch.present()
