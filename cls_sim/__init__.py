@@ -1,8 +1,8 @@
 """cls_sim: a laboratory for complementary learning systems.
 
-The public vocabulary is the table below (name → module); a name is imported when it is first used, so that
-`cls-sim --help` needs no torch.  A new option adds its line here; `make stub` then adds it
-to the static types of __init__.pyi.
+The public vocabulary is the table below (name → module).  Python imports a name when it is first used, so that
+`cls-sim --help` needs no torch.  A new public name needs a line here; `make stub` then adds it to the static types in
+__init__.pyi.
 """
 
 from __future__ import annotations

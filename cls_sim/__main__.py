@@ -1,4 +1,4 @@
-"""The console door: `cls-sim`, `python -m cls_sim`.  Imports torch only when there is something to live."""
+"""The command line: `cls-sim`, `python -m cls_sim`.  It imports torch only for a simulation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for.
+    """Run the command line and return its exit code.
 
-    The exit code is 0 or, with one line that says why: 2 bad input or checkpoint, 3 the disk failed, 4 a number is
-    no longer finite, 130 Ctrl-C, 143 SIGTERM or SIGUSR1.
+    0 success; else one line on stderr gives the reason: 2 bad input or checkpoint, 3 disk error, 4 a number is no
+    longer finite, 130 Ctrl-C, 143 SIGTERM or SIGUSR1.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "debug=true" in args
@@ -20,15 +20,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except KeyboardInterrupt as stop:  # by a signal: it says how to go on
-        print(f"cls-sim: {str(stop) or 'stopped before anything was lived'}", file=sys.stderr)
+    except KeyboardInterrupt as stop:  # raised by a signal; its message says how to continue
+        print(f"cls-sim: {str(stop) or 'stopped before the simulation began'}", file=sys.stderr)
         return getattr(stop, "exit_code", 130)
     except Exception as error:
         from cls_sim.core.errors import ConfigError, StorageError
 
         if isinstance(error, OSError):
             error = StorageError(
-                str(error.filename or "the disk"), error.strerror or str(error), "make room, then resume"
+                str(error.filename or "the disk"), error.strerror or str(error), "free disk space, then resume"
             )
         if debug or not isinstance(error, ConfigError):
             raise
@@ -44,10 +44,10 @@ def _door(args: list[str]) -> int:
     args, into = _taken(args, "--into")
     for package in packages:
         if not all(part.isidentifier() for part in package.split(".")):
-            raise ConfigError("--allow", f"{package!r} is no package", "name a package that Python can import")
+            raise ConfigError("--allow", f"{package!r} is not a package name", "name a package that Python can import")
     if packages:
         os.environ["CLS_SIM_ALLOW"] = ",".join([*packages, *filter(None, [os.environ.get("CLS_SIM_ALLOW")])])
-        sys.path.append(os.getcwd())  # last: nothing here hides what is installed
+        sys.path.append(os.getcwd())  # last, so that no local file hides an installed package
     if "--version" in args:
         from cls_sim import __version__
 
@@ -71,7 +71,7 @@ def _door(args: list[str]) -> int:
 
 
 def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
-    """The arguments without `--name VALUE` (or `--name=VALUE`), and those values."""
+    """The arguments without `--name VALUE` (or `--name=VALUE`), and the values removed."""
     from cls_sim.core.errors import ConfigError
 
     rest, values = [], []
@@ -91,7 +91,7 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
 
 
 def _one(overrides: list[str], folders: list[str], into: str | None = None) -> None:
-    """One run in this process; with `into`, begin it in that folder, or go on with it there, or leave it if done."""
+    """One run in this process.  With `into`: start or resume it in that folder, or skip it if it is done."""
     from cls_sim.config import validation
     from cls_sim.config.experiments import read
 

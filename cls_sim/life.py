@@ -1,8 +1,7 @@
-"""The whole life of a cohort.  Read this page first.
+"""The life of a cohort.  Read this page first.
 
-By day a subject lives experiences: its hippocampus encodes each in one shot, its cortex learns a little, or
-nothing.  By night the hippocampus replays, and the cortex learns slowly, at a plasticity that decays with age.
-Probes look at named moments and change nothing.
+By day the hippocampus encodes each experience in one exposure, and the neocortex learns little or nothing.  By night
+the hippocampus replays, and the neocortex learns slowly, at the rate of its plasticity.  Probes only measure.
 """
 
 from __future__ import annotations
@@ -45,16 +44,13 @@ KINDS = dict(
 
 
 class Life:
-    """One life of a cohort: the parts, the clock, and how they meet in a tick.
+    """One life of a cohort: `life.step()` advances it by one tick, `life.live(days=…)` by days.
 
-    plasticity  a schedule; or a number (a constant rate), or a function of the age in days
-    subjects  how many; subject i has seed `seed + i`, and its life does not depend on who else is simulated
-    consolidation, readout  where not given: gradient descent by Adam on labels; the cortex answers
-    among     where these subjects are part of a cohort: the place of the first, and how many there are in all, so that
-              a setting with a number for each is that of the cohort
-    probes    name → Probe, or a plain function life → [s] (measured at night.end and life.end, or see `at`)
-
-    `life.step()` makes one tick; `life.live(days=…)` lives so many days more and yields the moments it passes.
+    plasticity              a Plasticity, a number (a constant rate) or a function of the age in days
+    consolidation, readout  default: Descent() (Adam on the labels) and CortexReadout()
+    probes                  name → Probe, or a function life → [s] (measured at night.end and life.end; see `at`)
+    subjects                their number; subject i has the seed `seed + i`, and its life is the same in any company
+    cohort                  (first index, size) of these subjects in a larger cohort; settings by subject have that size
     """
 
     def __init__(
@@ -89,7 +85,7 @@ class Life:
         hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
         self.clock = Clock(spec.subjects, spec.per_day)
         self.ledger = Ledger(spec.subjects)
-        self._ending = np.ones(spec.subjects, bool)  # whose data are revisited: those whose context ends now
+        self._ending = np.ones(spec.subjects, bool)  # the subjects whose context ends now; `_revisit` serves them
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
         self._look_around()
 
@@ -97,7 +93,7 @@ class Life:
         return {part_kind: getattr(self, part_kind) for part_kind in PART_KINDS}
 
     def _look_around(self) -> None:
-        """Introduce the parts to one another."""
+        """Make the view through which the parts read one another, and attach each part to this life."""
         self.view = View(
             scores=lambda x, context=None: self.neocortex.scores(x, context).detach(),
             features=lambda x: self.neocortex.features(x).detach(),
@@ -113,10 +109,8 @@ class Life:
         for part_kind in PART_KINDS:
             getattr(self, part_kind).attach(self.spec, self.clock)
 
-    # -- one tick ---------------------------------------------------------------------------------------
-
     def step(self) -> list[Moment]:
-        """One tick: those awake live an experience, those asleep replay.  Returns what ended; Refused where all has."""
+        """Advance one tick and return the moments reached.  Raises ConfigError if the life is over."""
         self._going_on()
         if self.clock.tick == 0:
             self.clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(self.clock, self.view))
@@ -132,7 +126,7 @@ class Life:
         return self._moments(awake, asleep)
 
     def _wake(self, awake: Flags, rate: Numbers) -> None:
-        """By day: encode in one shot; learn slowly, often not at all."""
+        """By day: the hippocampus encodes the experience; the neocortex learns it if its rate is above 0."""
         lived = self._first("world.next", self.world.next(self.clock))
         self.ledger.add("lived", lived.rows, awake)
         if rate.any():
@@ -145,7 +139,7 @@ class Life:
         self._first("awake", self, lived)
 
     def _sleep(self, asleep: Flags, rate: Numbers) -> None:
-        """By night: replay to the cortex; the hippocampus fades, or dreams itself into shape."""
+        """By night: the neocortex learns a replayed batch; then the hippocampus decays or trains, if its model does."""
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
         self._first("replay.draw", batch, self.replay, self.hippocampus)
         if rate.any():
@@ -155,7 +149,7 @@ class Life:
         self.hippocampus.sleep(batch, self.clock, self._some(asleep))
 
     def _moments(self, awake: Flags, asleep: Flags) -> list[Moment]:
-        """What this tick has ended.  A context ends when the nights that follow its last experience are over."""
+        """The moments that this tick reaches.  A context ends after the night that follows its last experience."""
         clock = self.clock
         clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
         fell_asleep = clock.asleep & ~asleep
@@ -173,15 +167,15 @@ class Life:
         return [moment for moment in moments if moment.who.any()]
 
     def _ended(self) -> Flags:
-        """Who has lived all there is to live: bool [s]."""
+        """The subjects that have had their last experience: bool [s]."""
         return np.zeros(len(self.seeds), bool) if self.horizon is None else self.clock.experience >= self.horizon
 
     def _some(self, who: Flags) -> Tensor | None:
-        """`who` for the device, or None when it is everybody."""
+        """`who` as a tensor on the device, or None if it is all subjects."""
         return None if who.all() else torch.as_tensor(who, device=self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
-        """The data of the context that has just ended, for those whose context it was; every pass is counted."""
+        """The data of the context that has just ended, for the subjects whose context ended; the ledger counts them."""
         who = self._some(self._ending)
         for batch in self.world.revisit(self.clock, size):
             batch = batch if who is None else batch.with_(weight=batch.weights() * who[:, None])
@@ -190,24 +184,19 @@ class Life:
                 yield batch.with_(sizes=None if isinstance(count, int) else count)
 
     def _latest(self) -> Batch:
-        """What each subject has lived last (its first experience, before any)."""
+        """The most recent experience of each subject (before any: its first)."""
         clock = copy.copy(self.clock)
         clock.experience = np.maximum(clock.experience - 1, 0)
         return self.world.next(clock)
 
     def _stored(self) -> Batch:
-        """All that the hippocampus holds, slot by slot."""
+        """All traces of the hippocampus, one row for each slot; empty slots have weight 0."""
         alive = self.hippocampus.traces().alive
         slots = torch.arange(alive.shape[1], device=alive.device).expand_as(alive).contiguous()
         return self.hippocampus.fetch(slots).with_(weight=alive.float())
 
-    # -- many ticks -------------------------------------------------------------------------------------
-
     def live(self, days: float | None = None) -> Iterator[Moment]:
-        """Live `days` more from now (None: until the world ends), yielding every moment as it passes.
-
-        A life broken off goes on where it was.  Raises ConfigError where the world has not so many days left.
-        """
+        """Live `days` more (None: to the end of the world); yield each moment.  ConfigError if the world is shorter."""
         everybody = np.ones(len(self.seeds), bool)
         self.horizon = self.ahead(days)
         try:
@@ -221,22 +210,20 @@ class Life:
 
     @property
     def over(self) -> bool:
-        """Whether everybody has lived to the horizon and slept the night after."""
+        """Whether all subjects have reached the horizon and finished the night that follows."""
         return self.clock.tick > 0 and bool((self._ended() & ~self.clock.asleep).all())
 
     def _going_on(self) -> None:
         if self.over:
-            raise ConfigError(
-                "life", f"is over at {self.clock.day.min():g} days", "begin another one, in a longer world"
-            )
+            raise ConfigError("life", f"is over at {self.clock.day.min():g} days", "make a new life in a longer world")
 
     def ahead(self, days: float | None) -> int:
-        """The experience `days` from now (None: the end of the world), counted from the youngest subject's age."""
+        """The experience `days` from now (None: the end of the world), counted from the age of the youngest subject."""
         self._going_on()
         return self.until(days, int(self.clock.experience.min()))
 
     def until(self, days: float | None, lived: int = 0) -> int:
-        """The experience at which `days` end that begin after so many experiences lived (0: an age)."""
+        """The experience at which `days` end, if they begin after `lived` experiences (0: `days` is an age)."""
         length = self.world.length
         if days is None:
             if length is None:
@@ -248,18 +235,16 @@ class Life:
             raise ConfigError("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
         return end
 
-    # -- looking, leaving, coming back ------------------------------------------------------------------
-
     @torch.no_grad()
     def measure(self, moment: Moment) -> dict[str, Tensor]:
-        """What the probes attached to this moment read: name → [s] or [s, k]; they share what they compute."""
+        """The readings of the probes attached to this moment, name → [s] or [s, k]; evaluations are shared."""
         probes = {name: at(probe) for name, probe in self.probes.items()}
         with sharing(self):
             read = {name: probe.measure(self) for name, probe in probes.items() if moment.name in probe.moments}
         return {name: self._first.reading(name, value) for name, value in read.items()}
 
     def known_contexts(self, batch: Batch) -> Tensor | None:
-        """The contexts of a batch, where this world tells them."""
+        """The contexts [s, b] of a batch if the subjects know them (task-incremental), else None."""
         return batch.context if self.spec.task_id_known else None
 
     def state(self) -> State:
@@ -268,7 +253,7 @@ class Life:
         return tree | {"clock": self.clock.state(), "ledger": self.ledger.state()}
 
     def load(self, tree: State) -> None:
-        """Go on from a state saved by a life of the same parts."""
+        """Continue from a state that a life with the same parts has saved."""
         agree("checkpoint", self.state(), tree)
         for part_kind in PART_KINDS:
             getattr(self, part_kind).load(tree[part_kind])
@@ -278,13 +263,13 @@ class Life:
     def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
 
-        A change is a part (it begins fresh), or a function part → part (a wrap: `hippocampus=Lesion`).  What the new
-        part announces is heard by all others; their state stays as it is.  Raises ConfigError where that cannot be.
+        A change is a part (it starts without a past) or a function part → part (a wrap: `hippocampus=Lesion`).  All
+        other parts keep their state and are set up with the new spec; ConfigError if their state does not fit it.
         """
         twin = copy.copy(self)
         for name in ("clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        parts, twin._told = branched(self._parts(), self._told, {**changes}, KINDS)
+        parts, twin._told = branched(self._parts(), self._told, changes, KINDS)
         vars(twin).update(parts)
         twin.spec = twin._told[PART_KINDS[-1]][1]
         twin._first = self._first.without(changes)

@@ -84,7 +84,7 @@ def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str)
             change = {part_kind: experiments.make(part_kind, cfg)}
             if any(not equal(getattr(born.spec, name), getattr(life.spec, name)) for name in FOR_LIFE):
                 with pytest.raises(
-                    ConfigError, match=f"^{part_kind}: announces .* in a life of .*; keep .*, or live this arm"
+                    ConfigError, match=f"^{part_kind}: announces .* in a life with .*; keep .*, or run this arm"
                 ):
                     life.twin(**change)
                 continue
@@ -140,12 +140,12 @@ def test_probes_hear_it_too():
     [
         (
             {"rhythm": cs.Nights(experiences_per_day=12, steps_per_night=5)},
-            "rhythm: announces per_day=12 in a life of per_day=6, but ages in",
+            "rhythm: announces per_day=12 in a life with per_day=6, but ages in",
         ),
-        ({"world": cs.Digits(per_context=12, contexts=2)}, "world: announces contexts=2 in a life of contexts=5"),
-        ({"neocortex": cs.Mlp(hidden=[16])}, "neocortex: announces features=16 in a life of features=32"),
+        ({"world": cs.Digits(per_context=12, contexts=2)}, "world: announces contexts=2 in a life with contexts=5"),
+        ({"neocortex": cs.Mlp(hidden=[16])}, "neocortex: announces features=16 in a life with features=32"),
         ({"world": cs.Digits(per_context=12, batch=8, scenario="domain")}, "world: announces outputs=2"),
-        ({"dream": cs.Uniform()}, "dream: is no part of a life; change one of world, rhythm"),
+        ({"dream": cs.Uniform()}, "dream: is not a kind of part; change one of world, rhythm"),
     ],
 )
 def test_what_holds_for_life_is_refused_in_one_line(change: dict[str, Part], told: str):

@@ -286,7 +286,7 @@ def test_an_unfinished_part_is_refused_when_it_is_made():
         def traces(self) -> Any: ...
 
     with pytest.raises(
-        ConfigError, match=r"^Half: has no method fetch, recall, stored_bytes; make a class that defines them$"
+        ConfigError, match=r"^Half: has no method fetch, recall, stored_bytes; define it in your class$"
     ):
         Half()
     with pytest.raises(ConfigError, match=r"^Hippocampus: has no method encode, fetch, recall"):
@@ -297,7 +297,7 @@ def test_an_unfinished_part_is_refused_when_it_is_made():
 
 def test_a_lesion_of_a_memory_that_cannot_lose_traces_says_what_it_lacks():
     life = live(small(2, hippocampus=Scratch()), 3)
-    with pytest.raises(ConfigError, match=r"fraction: Scratch has no silence and revive.*; define both, or give 1.0"):
+    with pytest.raises(ConfigError, match=r"fraction: Scratch has no methods silence and revive.*; define both, or give 1.0"):
         life.twin(hippocampus=lambda part: cs.Lesion(part, fraction=0.5))
     live(life.twin(hippocampus=cs.Lesion), 12)
 
@@ -305,7 +305,7 @@ def test_a_lesion_of_a_memory_that_cannot_lose_traces_says_what_it_lacks():
         def silence(self, slots: Tensor) -> None: ...
 
     life = live(small(2, hippocampus=Silenced()), 3)
-    with pytest.raises(ConfigError, match="until: Silenced has no revive"):
+    with pytest.raises(ConfigError, match="until: Silenced has no method revive"):
         life.twin(hippocampus=lambda part: cs.Lesion(part, fraction=0.5, until=3.0))
 
 

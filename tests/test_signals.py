@@ -434,4 +434,4 @@ def test_an_interruption_while_arms_are_composed_is_no_bad_override(monkeypatch,
     experiments.read(["experiment=digits"])
     calls, strikes = 0, calls
     assert door.main(["experiment=digits"]) == 130
-    assert capsys.readouterr().err == "cls-sim: stopped before anything was lived\n"
+    assert capsys.readouterr().err == "cls-sim: stopped before the simulation began\n"

@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from cls_sim.storage.run_directory import resumed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from cls_sim.config import experiments, validation
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.signals import Interrupted
 from cls_sim.running.engines.base import died
+from cls_sim.storage.run_directory import resumed
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = [

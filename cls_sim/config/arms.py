@@ -56,7 +56,8 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
     """What the arm of this name asks for.  Raises ConfigError for what is no arm, and for arms that inherit in a
     circle.
 
-    >>> arms = {"a": ["seed=1"], "b": {"inherits": "a", "overrides": ["days=2"]}, "c": {"branch_from": "b", "branch_at": "3d"}}
+    >>> arms = {"a": ["seed=1"], "b": {"inherits": "a", "overrides": ["days=2"]}}
+    >>> arms["c"] = {"branch_from": "b", "branch_at": "3d"}
     >>> treatment(arms, "b").overrides, treatment(arms, "c").overrides, treatment(arms, "c").at
     (['seed=1', 'days=2'], ['seed=1', 'days=2'], 3.0)
     """

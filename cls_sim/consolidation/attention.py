@@ -1,4 +1,4 @@
-"""The objective of a cortex with learnt gates."""
+"""Hard attention to the task: the objective of a cortex with learnt gates."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Hat(Objective):
-    """Labels, through gates that close slowly, few of which should be new (hard attention to the task).
+    """Hard attention to the task (HAT): the label loss through learnt gates, plus a penalty on newly used units.
 
         L = label + c · Σ_i a_i (1 - a_i^<) / Σ_i (1 - a_i^<),   a = σ(s e),   s from 1/s_max to s_max over the context
 
-    with a^< the gates that earlier contexts use.  The derivative of a gate is taken at slope 1 and scaled by s_max, so
-    that it does not vanish as gates harden (the paper's embedding gradient compensation).
+    a^< are the gates that earlier contexts use.  The derivative of a gate is taken at slope 1 and scaled by s_max, so
+    that it does not vanish as gates harden (embedding gradient compensation).
 
     sparsity  c, from 0
 
-    For a cortex Attentive.
+    Raises ConfigError in `setup` if the cortex has no learnt gates (use Attentive).
 
     Source: Serrà, Surís, Miron & Karatzoglou (2018).
 
@@ -40,7 +40,7 @@ class Hat(Objective):
 
     def setup(self, spec: Spec) -> Spec:
         if "gate0" not in spec.weights:
-            raise ConfigError("objective", "is for a cortex with learnt gates", "give neocortex=attentive")
+            raise ConfigError("objective", "needs a cortex with learnt gates", "give neocortex=attentive")
         self._span = max(2, spec.ends[0])
         self.steps = np.zeros(spec.subjects, np.int64)
         return spec

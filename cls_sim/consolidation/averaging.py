@@ -1,4 +1,4 @@
-"""A rule whose averaged copies of the cortex follow slowly, and hold the cortex to what they say of memories."""
+"""Semantic memories of CLS-ER: averaged copies of the cortex give the soft targets of replayed rows."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Averaging(Wrap, Consolidation):
-    """Steps of another rule, after which the averaged copies of the cortex follow: θ̄ ← a θ̄ + (1 - a) θ.
+    """CLS-ER: after each step of the inner rule, two averaged copies of the cortex are updated, θ̄ ← a θ̄ + (1 - a) θ.
 
-        a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy follows in a step with probability r
+        a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy is updated in a step with probability r
 
-    Before each step a replayed row gets as soft targets the scores of whichever copy gives the higher probability to
-    its label (in regression those of the slow one), so that an objective that reads them (DarkExperienceLoss,
-    DistillationLoss) holds the cortex to its averages.  Lived rows get none.
+    Before each step a replayed row gets soft targets: the scores of the copy that gives the higher probability to its
+    label (in regression, of the slow copy).  An objective that reads soft targets (DarkExperienceLoss,
+    DistillationLoss) then keeps the cortex near its averages.  Rows of experience get no soft targets.
 
-    consolidation                       what moves the cortex; Descent if none is given
-    slow_decay, fast_decay              α of the two copies, from 0 to 1
-    slow_probability, fast_probability  r, from 0 to 1
+    consolidation                       the inner rule; default Descent()
+    slow_decay, fast_decay              α of the two copies, in [0, 1]
+    slow_probability, fast_probability  r of the two copies, in [0, 1]
 
-    Refused for a cortex without copies (see Averaged).  Source: Arani, Sarfraz & Zonooz 2022 (CLS-ER).
+    Raises ConfigError in `setup` for a cortex without averaged copies (use Averaged).
+
+    Source: Arani, Sarfraz & Zonooz 2022.
 
     >>> Averaging(slow_decay=0.999).slow_decay
     0.999
     """
 
-    inside, null = "rule", None
+    inside, null = "consolidation", None
     derived = frozenset({"spec", "_draws"})
 
     def __init__(
@@ -57,7 +59,7 @@ class Averaging(Wrap, Consolidation):
 
     def _settle(self, spec: Spec) -> None:
         if "slow" not in spec.averages:
-            raise ConfigError("", "follows a cortex' averaged copies, and this one has none", "use neocortex=averaged")
+            raise ConfigError("", "needs a cortex with averaged copies", "use neocortex=averaged")
         self.spec = spec
         self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
 
@@ -73,7 +75,7 @@ class Averaging(Wrap, Consolidation):
 
     @torch.no_grad()
     def _said(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        """What the copies say of replayed rows: [s, b, o], NaN for lived ones."""
+        """The scores of the copies for replayed rows: [s, b, o], NaN for rows of experience."""
         told = batch.context if self.spec.task_id_known else None
         slow, fast = (neocortex.scores(batch.x, told, weights=neocortex.averages[name]) for name in ("slow", "fast"))
         if not batch.y.is_floating_point():

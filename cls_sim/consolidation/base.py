@@ -1,4 +1,4 @@
-"""The consolidation: in which direction do weights move, and which are held?"""
+"""Consolidation: the base class of the rules that change the weights of the cortex."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Consolidation(Part):
-    """Moves the cortex' weights."""
+    """A rule that changes the weights of the cortex."""
 
     @abstractmethod
     def step(self, neocortex: Neocortex, batch: Batch, rate: Numbers, view: View) -> None:
-        """One step on this batch at each subject's rate [s]; nothing of a subject moves at rate 0 or without rows."""
+        """One step on this batch with each subject's learning rate [s].
+
+        A subject with rate 0, or without a row of weight above 0, does not change.
+        """
 
     @abstractmethod
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        """How wrong the cortex is on each row: [s, b], without gradient."""
+        """The error of the cortex on each row: [s, b], without gradient."""
 
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
-        """A tick has passed: what moves when nothing is learnt (synapses with inner variables)."""
+        """Called after every tick: changes that do not depend on learning (synapses with inner variables)."""
 
 
 class Synapses(Consolidation):
-    """A rule whose synapses keep more than their weights show, in any cortex.
+    """A rule whose synapses have inner variables behind each weight.
 
-    inner  name of a weight → [s, …, m], the m inner variables behind each weight (empty where there are none)
+    inner  name of a weight → [s, …, m], the m inner variables of each weight (empty if there are none)
     """
 
     inner: dict[str, Tensor]

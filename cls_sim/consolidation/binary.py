@@ -1,4 +1,4 @@
-"""Synapses with two strengths, that learn by chance: cascades, and partitions of decreasing plasticity."""
+"""Binary synapses that learn stochastically: the cascade model and the partitioned memory model."""
 
 from __future__ import annotations
 
@@ -20,34 +20,40 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class BinarySynapses(Wrap, Synapses):
-    """Weights ± amplitude; a step offers each synapse a change of sign -∇ with probability min(1, gain · η |∇|).
+    """Weights of ± amplitude: a step gives each synapse, with probability min(1, gain · η |∇|), an event of sign -∇.
 
-    The amplitude of a layer is the mean size of its first weights (1 where they are all zero), and the first sign
-    that of the weight, or by lot.  Draws are functions of the subject's seed and its count of steps.
+    The amplitude of a layer is the mean absolute value of its initial weights (1 if all are zero).  The initial sign is
+    that of the initial weight, random if the weight is 0.  Random numbers are functions of the subject's seed and its
+    number of steps.
     """
 
-    inside = "rule"
+    inside = "consolidation"
     consolidation: Descent
     inner: dict[str, Tensor]
     derived = frozenset({"spec", "_draws", "_gain"})
 
     def __init__(self, *, consolidation: Descent | None, gain: float | list[float]):
         if consolidation is not None and not isinstance(consolidation, Descent):
-            raise ConfigError("consolidation", f"{consolidation!r} has no gradient to give", "give a Descent")
+            raise ConfigError("consolidation", f"{consolidation!r} has no gradient", "give a Descent")
         super().__init__(Descent() if consolidation is None else consolidation)
         self.gain = reals("gain", gain, 0.0)
 
     @abstractmethod
     def first(self, name: str, sign: Tensor) -> Tensor:
-        """The inner variables [s, …, m] of newborn synapses of these signs [s, …]."""
+        """The inner variables [s, …, m] of new synapses with these signs [s, …]."""
 
     @abstractmethod
     def event(self, name: str, inner: Tensor, toward: Tensor, chance: Tensor, lot: Tensor) -> Tensor:
-        """The inner variables after an event toward a sign [s, …], of this chance, where lots are uniform [0, 1)."""
+        """The inner variables after an event.
+
+        toward  sign of the event, [s, …]
+        chance  probability of the event, [s, …]
+        lot     uniform random numbers in [0, 1), [s, …]
+        """
 
     @abstractmethod
     def shown(self, inner: Tensor) -> Tensor:
-        """What the inner variables show: [s, …] in -1 … 1."""
+        """The weight that belongs to these inner variables, in units of the amplitude: [s, …] in [-1, 1]."""
 
     def _settle(self, spec: Spec) -> None:
         self.spec = spec
@@ -83,7 +89,7 @@ class BinarySynapses(Wrap, Synapses):
 
     @torch.no_grad()
     def _meet(self, neocortex: Neocortex, active: np.ndarray) -> None:
-        """The first signs and amplitudes of those whose first step this is."""
+        """Set the initial signs and amplitudes of the subjects that make their first step."""
         new = active & ~self.born
         if not new.any():
             return
@@ -108,20 +114,22 @@ class BinarySynapses(Wrap, Synapses):
 
 
 class Cascade(BinarySynapses):
-    """Binary synapses that get more stubborn with every confirmation (Fusi, Drew & Abbott 2005).
+    """Cascade synapses: binary synapses that become harder to switch with each event of the same sign.
 
-    Of 2n states (sign, depth i = 1 … n), an event against the sign switches it, to depth 1, with probability q_i; one
-    of the same sign goes deeper with probability p_i:
+    A synapse has 2n states (sign, depth i = 1 … n).  An event of the opposite sign switches it to depth 1 with
+    probability q_i; an event of the same sign moves it one level deeper with probability p_i:
 
         q_i = x^(i-1),  q_n = x^(n-1) / (1 - x),  p_i = x^i / (1 - x),  x = 1/2
 
-    so that at balance all depths are equally full, a memory's first signal is 2/n, and it fades as a power of time.
+    At equilibrium all depths are equally occupied.  The initial signal of a memory is 2/n and decays as a power law.
 
-    consolidation  whose gradient offers events; default Descent()
-    depth          n, from 1
-    gain           from 0, events for a step of 1; one number, or one a subject
+    consolidation  the Descent whose gradient gives the events; default Descent()
+    depth          n, from 1 to 60
+    gain           factor on the event probability, from 0; one number, or one per subject
 
-    `inner` is name → [s, …, 1], the depth with the sign; newborn depths are by lot, all alike.
+    `inner` is name → [s, …, 1], depth times sign; initial depths are uniformly random.
+
+    Source: Fusi, Drew & Abbott 2005.
 
     >>> Cascade(depth=10).depth
     10
@@ -158,19 +166,21 @@ class Cascade(BinarySynapses):
 
 
 class Partition(BinarySynapses):
-    """Binary synapses in n regions of decreasing plasticity, each copying the one before it (Roxin & Fusi 2013).
+    """Partitioned memory: binary synapses in n regions of decreasing plasticity, each copying the region before it.
 
-    Events change region 1; in every tick, learning or not, each synapse of region i copies that of region i - 1
-    with probability r_i = transfer / (1 + slowing · (i - 1)).  New memories are strong in the first region and live
-    on, fainter, down the chain.  What the weight shows is the mean over the regions.
+    Events change region 1.  In every tick, with or without learning, each synapse of region i > 1 copies the synapse of
+    region i - 1 with probability r_i = transfer / (1 + slowing · (i - 1)).  New memories are strong in the first region
+    and persist, weaker, in the later ones.  The weight is the mean over the regions.
 
-    consolidation  whose gradient offers events; default Descent()
-    regions        n, from 1
-    transfer       in [0, 1]; one number, or one a subject
+    consolidation  the Descent whose gradient gives the events; default Descent()
+    regions        n, from 1 to 100
+    transfer       in [0, 1]; one number, or one per subject
     slowing        from 0
-    gain           from 0, events for a step of 1; one number, or one a subject
+    gain           factor on the event probability, from 0; one number, or one per subject
 
-    `inner` is name → [s, …, n], the signs in each region.
+    `inner` is name → [s, …, n], the sign in each region.
+
+    Source: Roxin & Fusi 2013.
 
     >>> Partition(regions=4).regions
     4
@@ -230,7 +240,7 @@ class Partition(BinarySynapses):
 
 
 def cascade(depth: int) -> tuple[list[float], list[float]]:
-    """Probabilities to switch from, and to go deeper at, each depth.
+    """The probabilities of switching the sign and of going deeper, at each depth.
 
     >>> cascade(3)
     ([1.0, 0.5, 0.5], [1.0, 0.5, 0.0])

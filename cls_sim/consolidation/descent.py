@@ -1,4 +1,4 @@
-"""Gradient descent on what a batch teaches."""
+"""Gradient descent on the loss of a batch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Descent(Consolidation):
-    """One gradient step a batch: W ← W - η · optimizer(∇ Σ_b w_b L_b / Σ_b w_b), each subject on its own rows.
+    """Gradient descent, one step per batch, each subject on its own rows.
 
-    optimizer  how a gradient becomes a step: Sgd, Momentum or Adam (the default)
-    objective  the loss L of a row: Label (the default) or DistillationLoss
-    penalty    what holds weights that matter for the past: Pull or ImportanceScaledRate; None: nothing
-    reduction  mean over the rows' weights w, or sum (Go-CLS counts its dose on the sum over patterns)
+        W ← W - η · optimizer(∇ Σ_b w_b L_b / Σ_b w_b)
 
-    Weights that the cortex itself holds (`plastic_mask`: masks, columns) stay bit for bit, whatever the rule remembers.
-    A subject at rate 0, or without a row of weight above 0, does not move, nor does its rule's memory.
+    optimizer  turns a gradient into a step: Sgd, Momentum or Adam (the default)
+    objective  the loss L of a row: SupervisedLoss (the default), DistillationLoss or another Objective
+    penalty    protects weights that are important for earlier contexts: QuadraticPenalty or ImportanceScaledRate;
+               None: no protection
+    reduction  mean: divide by the sum of the row weights w; sum: do not (Go-CLS defines its dose on the sum)
+
+    Weights that the cortex marks as not plastic (`plastic_mask`: masks, columns) stay unchanged, bit for bit.  For a
+    subject with rate 0, or without a row of weight above 0, neither the weights nor the optimizer state change.
 
     >>> from cls_sim.neocortex.mlp import Linear
     >>> from cls_sim.core.optimizers import Sgd
@@ -51,7 +54,7 @@ class Descent(Consolidation):
         reduction: str = "mean",
     ):
         if penalty is not None and not isinstance(penalty, Penalty):
-            raise ConfigError("penalty", f"{penalty!r} is no Penalty", "give a Penalty, such as QuadraticPenalty()")
+            raise ConfigError("penalty", f"{penalty!r} is not a Penalty", "give a Penalty, such as QuadraticPenalty()")
         self.penalty = penalty
         self.optimizer: Optimizer = _kind("optimizer", optimizer, Optimizer, Adam)
         self.objective: Objective = _kind("objective", objective, Objective, SupervisedLoss)
@@ -72,7 +75,7 @@ class Descent(Consolidation):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
         active = rate > 0
-        if batch.weight is not None:  # the one place that waits for the device
+        if batch.weight is not None:  # the only place where the CPU waits for the device
             active = active & (batch.weight > 0).any(1).cpu().numpy()
         if active.any():
             neocortex.before_step(batch, active)
@@ -81,7 +84,7 @@ class Descent(Consolidation):
     def move(
         self, neocortex: Neocortex, batch: Batch, gradients: dict[str, Tensor], rate: np.ndarray, active: np.ndarray
     ) -> None:
-        """One step of the rule along these gradients, and what holds weights has its say."""
+        """One optimizer step along these gradients, with the penalty and the plasticity mask applied."""
         weights, penalty = neocortex.weights, self.penalty
         held = neocortex.plastic_mask(batch.context) if self.spec.ends or self.spec.task_id_known else None
         watched = held is not None or (penalty is not None and penalty.watches)
@@ -113,7 +116,7 @@ class Descent(Consolidation):
         return self.objective.losses(neocortex, batch, known_contexts(self.spec, batch))
 
     def _share(self, rows: Tensor, batch: Batch) -> Tensor:
-        """What each row counts in its subject's loss: [s, b]; the reduction's derivative, told to autograd at once."""
+        """The weight of each row in its subject's loss, [s, b]: the derivative of the reduction, given to autograd."""
         if batch.weight is None:
             return torch.full_like(rows, 1.0 if self.reduction == "sum" else 1 / batch.rows)
         if self.reduction == "sum":
@@ -125,6 +128,6 @@ def _kind(key: str, given: Any, kind: type, default: type) -> Any:
     """The part given, or a default one."""
     if given is not None and not isinstance(given, kind):
         raise ConfigError(
-            key, f"{given!r} is no {kind.__name__}", f"give a {kind.__name__}, such as {default.__name__}()"
+            key, f"{given!r} is not of type {kind.__name__}", f"give a {kind.__name__}, such as {default.__name__}()"
         )
     return default() if given is None else given

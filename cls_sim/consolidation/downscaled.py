@@ -1,4 +1,4 @@
-"""Weights that shrink a little in every step: weight decay, and the downscaling of synapses."""
+"""Weights that shrink by a fixed share in every step: weight decay, or synaptic downscaling."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Downscaled(Wrap, Consolidation):
-    """Steps of another rule, after each of which all weights of those who learnt shrink: w ← (1 - share) w.
+    """Weight decay: after each step of another rule all weights shrink, w ← (1 - share) w.
 
-    consolidation  what moves the cortex; Descent if none is given
-    share          from 0 to 1, a step; one number, or one a subject
+    consolidation  the inner rule; default Descent()
+    share          share of a weight that is lost per step, in [0, 1]; one number, or one per subject
 
-    Proportions between weights are kept.  Source: the multiplicative renormalisation of Tononi & Cirelli 2006; as a
-    remedy against overfitting, decoupled weight decay, Loshchilov & Hutter 2019.
+    Only weights of subjects that learnt in this step shrink.  The ratios between weights stay the same.
+
+    Source: multiplicative renormalisation, Tononi & Cirelli 2006; against overfitting, decoupled weight decay,
+    Loshchilov & Hutter 2019.
 
     >>> Downscaled(share=0.001).share
     0.001
     """
 
-    inside, null = "rule", {"share": 0.0}
+    inside, null = "consolidation", {"share": 0.0}
     derived = frozenset({"_stay", "_device"})
 
     def __init__(self, consolidation: Consolidation | None = None, *, share: float | list[float] = 1e-4):

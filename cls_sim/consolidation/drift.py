@@ -1,4 +1,4 @@
-"""Synapses that change while nothing is learnt."""
+"""Synaptic noise: weights that change without learning."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Drift(Wrap, Consolidation):
-    """Synaptic noise: every weight of the cortex walks at random while the subject is awake.
+    """Synaptic noise: every weight of the cortex makes a random walk while the subject is awake.
 
-        W ← W + sd · ε / √(experiences a day),  ε ~ N(0, 1): after a day the walk has the standard deviation sd
+        W ← W + sd · ε / √(experiences per day),  ε ~ N(0, 1)
 
-    consolidation  the rule that goes on learning as before
-    sd             from 0, in units of the weights, a day; one number, or one a subject
-    until          age in days at which the noise ends; None: never
+    consolidation  the inner rule, which learns as before
+    sd             standard deviation of the walk after one day, from 0, in units of the weights; one number, or one
+                   per subject
+    until          age in days at which the noise ends; None: it never ends
 
     Source: the cortical change under which an index must be kept valid, Kali & Dayan 2004.
 

@@ -1,4 +1,4 @@
-"""Functional regularisation: answers to a few memorable inputs of the past are held, as a Gaussian process would."""
+"""Functional regularisation: the answers to a few memorable inputs of past contexts are kept (a Gaussian process)."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ WORK = 2**24  # numbers held at once while a kernel is summed
 
 
 class Fromp(Objective):
-    """Functional regularisation of the memorable past.
+    """Functional regularisation of the memorable past (FROMP).
 
         L = label + strength / N · ½ Σ_k Σ_c (m_kc - m*_kc)ᵀ K_kc⁻¹ (m_kc - m*_kc)
 
-    m_kc [p] are the probabilities of class c at the memorable inputs of context k, m* those at the last context's end;
-    K_kc = J Σ Jᵀ + jitter with J the derivatives of m* in all weights and Σ = 1 / (prior + N · Fisher) for each
-    weight; N rows of the contexts so far.  Memorable are the inputs of each class where Σ_c p_c (1 - p_c) is largest.
-    In every step one past context stands for all, in turn.
+    m_kc [p] are the probabilities of class c at the memorable inputs of context k, and m*_kc those at the end of the
+    last context.  K_kc = J Σ Jᵀ + jitter, where J are the derivatives of m* in all weights and Σ = 1 / (prior + N ·
+    Fisher) for each weight.  N is the number of rows of the contexts so far.  The memorable inputs of a class are those
+    with the largest Σ_c p_c (1 - p_c).  Each step uses one past context, in turn, as an estimate of the sum over k.
 
-    strength  τ, from 0 (1: as Bayes has it)
-    points    memorable inputs of each context, shared by its classes, from 1; kept as they are, 4 bytes a number
-    prior     precision of the first weights, above 0
-    jitter    on the kernel's diagonal, as a part of its mean, above 0
+    strength  τ, from 0 (1: the Bayesian value)
+    points    memorable inputs per context, divided among its classes, from 1; stored with 4 bytes per number
+    prior     precision of the initial weights, above 0
+    jitter    added to the diagonal of the kernel, as a share of its mean, above 0
 
-    For cortices whose layers can be tapped (perceptrons), and a world that tells where contexts end.
+    Raises ConfigError in regression, if context boundaries are unknown, and if the cortex does not give its layer
+    activations (a multilayer perceptron does).
 
     Source: Pan, Swaroop, Immer, Eschenhagen, Turner & Khan (2020), Continual deep learning by functional regularisation
     of memorable past.
@@ -52,7 +53,7 @@ class Fromp(Objective):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression or not spec.ends:
-            raise ConfigError("objective", "is for classes, in contexts whose ends are told", "give such a world")
+            raise ConfigError("objective", "needs classes and known context boundaries", "choose another world")
         self.spec, s, k, d = spec, spec.subjects, spec.contexts, spec.device
         self.fisher.setup(spec)
         p = self.points
@@ -83,7 +84,7 @@ class Fromp(Objective):
         return rows + (share * cost)[:, None]
 
     def _told(self, k: Tensor) -> Tensor | None:
-        """The contexts k [s] of memorable inputs [s, p], where contexts are told."""
+        """The contexts k [s] of the memorable inputs, [s, p]; None if the task identity is unknown."""
         return k[:, None].expand(-1, self.points) if self.spec.task_id_known else None
 
     def _inputs(self, k: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ class Fromp(Objective):
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         met = np.where(who, stretches(self.spec)[1][ended(self.spec, clock)], self.ended)
-        if (new := met > self.ended).any():  # a context met again is remembered as it is
+        if (new := met > self.ended).any():  # the memorable inputs of a recurring context are kept
             self._remember(view, new)
         self.ended = met
         past = np.where(who, met, 0)
@@ -128,12 +129,13 @@ class Fromp(Objective):
         self.rows_seen = updated(who, self.rows_seen + n, self.rows_seen)
 
     def _settle(self, cortex: Neocortex, k: int, who: np.ndarray) -> None:
-        """Means and inverse kernels at a context's memorable inputs, for the weights as they are now."""
+        """Means and inverse kernels at a context's memorable inputs, for the present weights."""
         where = torch.full((len(who),), k, device=self.there.device)
         with torch.enable_grad():
             tapped = cortex.activations(self._inputs(where), self._told(where))
         if tapped is None:
-            raise ConfigError("objective", f"cannot tap a {type(cortex).__name__}", "give neocortex=mlp")
+            reason = f"needs layer activations, and {type(cortex).__name__} has none"
+            raise ConfigError("objective", reason, "give neocortex=mlp")
         scores, taps = tapped
         p = scores.detach().softmax(2)
         drives, kernels = [tap.drive for tap in taps], []
@@ -153,7 +155,10 @@ class Fromp(Objective):
 
 
 def _products(tap: Tap, precision: Named, prior: float) -> Tensor:
-    """What pairs of rows share of each unit's inputs, Σ_i σ_oi h_im h_in (+ σ of the bias): [s, o, p, p]."""
+    """The weighted products of each unit's inputs for pairs of rows, Σ_i σ_oi h_im h_in (+ σ of the bias).
+
+    Shape [s, o, p, p].
+    """
     h, spread = tap.inputs, 1 / (prior + precision[tap.weight])  # [s, i, p], [s, o, i]
     spread = spread if tap.spared is None else spread * tap.spared
     size = max(1, WORK // max(1, h.numel()))
@@ -168,7 +173,7 @@ def _kernel(delta: Tensor, products: Tensor) -> Tensor:
 
 
 def _memorable(doubt: Tensor, label: Tensor, points: int) -> Tensor:
-    """The rows [s, points] that are in most doubt, as many of each class; -1 where there are no more."""
+    """The rows [s, points] with the largest uncertainty, equally many per class; -1 if there are no more."""
     chosen = np.full((len(doubt), points), -1, np.int64)
     for i, (one, classes) in enumerate(zip(doubt.cpu().numpy(), label.cpu().numpy(), strict=True)):
         order = np.lexsort((-one, classes))

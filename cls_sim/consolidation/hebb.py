@@ -1,4 +1,4 @@
-"""Hebbian learning: no error, only what is active together."""
+"""Hebbian learning as an objective."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Hebb(Objective):
-    """What fires together wires together: L = -Σ_o y ŷ, so that a step on it adds y xᵀ to a linear layer.
+    """Hebbian objective L = -Σ_o y ŷ: a gradient step adds y xᵀ to the weights of a linear layer.
 
-    Of labels, y is one-hot (of -1: nothing).  It falls without end and is no error: who asks how wrong the cortex is
-    is told the loss of Label.  Source: Hebb 1949.
+    Labels are one-hot vectors y (0 for the label -1).  L has no lower bound and is not an error; `error` returns the
+    SupervisedLoss instead.
+
+    Source: Hebb 1949.
 
     >>> import torch
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[[3.0]]]))

@@ -1,4 +1,4 @@
-"""Synaptic homeostasis: the day strengthens synapses, and the night takes them back to where they were in all."""
+"""Synaptic homeostasis: learning by day strengthens synapses, and sleep reduces their total to its baseline."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Homeostasis(Wrap, Consolidation):
-    """Awake the rule within learns; asleep it does not, and all weights shrink until their total is back at baseline.
+    """Synaptic homeostasis: awake, the inner rule learns; asleep, all weights shrink to their total at baseline.
 
         w_i ← w_i (1 - f d_i)        d_i = share · exp(-a_i / k)
 
-    The baseline is Σ|w| before the first step; f, 1 for most of a night, is what is left to shrink in the step that
-    would go below it, and 0 from there on.  a_i is how often tonight's replay has used the synapse: Σ |∂L/∂w_i| over
-    the steps of sleep since the subject last learnt awake.  With k = inf all shrink alike and proportions are kept;
-    with a finite k what is replayed is protected, and the others pay for it.  A step is one of sleep if none of the
-    subject's rows was lived; at rate 0 nothing shrinks, and else the rate does not matter.
+    The baseline is Σ|w| before the first step.  f is 1 until the total reaches the baseline, a fraction in the step
+    that would cross it, and 0 afterwards.  a_i is the use of the synapse by tonight's replay: Σ |∂L/∂w_i| over the
+    steps of sleep since the subject last learnt awake.  With k = inf all weights shrink by the same share; with a
+    finite k the synapses that replay uses are protected, and the others shrink more.  A step belongs to sleep if none
+    of the subject's rows is experience.  At learning rate 0 nothing shrinks; otherwise the rate has no effect asleep.
 
-    consolidation  the rule of the day, a Descent
-    share          d, from 0 to 1, a replay step; one number, or one a subject; 0: there is no homeostasis, and the
-                   rule within learns by night, too
+    consolidation  the rule of the day, a Descent; default Descent()
+    share          d, share lost per replay step, in [0, 1]; one number, or one per subject.  0: no homeostasis, the
+                   inner rule learns asleep, too
     protection     k, above 0, infinity allowed
 
     Source: Tononi & Cirelli (2006), Sleep function and synaptic homeostasis; protection by reactivation after Tononi &
@@ -51,7 +51,7 @@ class Homeostasis(Wrap, Consolidation):
     ):
         if consolidation is not None and not isinstance(consolidation, Descent):
             raise ConfigError(
-                "consolidation", f"{consolidation!r} is no Descent", "give one: replay acts by its gradient"
+                "consolidation", f"{consolidation!r} is not a Descent", "give a Descent: its gradient is needed"
             )
         super().__init__(Descent() if consolidation is None else consolidation)
         self.share = reals("share", share, 0.0, 1.0)

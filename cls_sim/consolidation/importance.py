@@ -1,13 +1,14 @@
-"""How much does a weight matter?  Measured when a context ends, for all rows of a batch at once.
+"""Importance of weights, measured at the end of a context, for all rows of a batch at once.
 
-A row's gradient in a layer's weights is the product of δ, its derivative in the layer's drive, with the layer's input
-h.  So Σ_b (δ_b h_bᵀ)² = (δ²)(h²)ᵀ: one product of matrices a layer, however many rows there are.
+The gradient of a row in a layer's weights is the product δ hᵀ of its derivative δ in the layer's input current and the
+layer's input h.  Therefore Σ_b (δ_b h_bᵀ)² = (δ²)(h²)ᵀ: one matrix product per layer for any number of rows.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,15 +21,15 @@ from cls_sim.core.part import Part, Spec, View, known_contexts
 from cls_sim.neocortex.base import Neocortex
 
 Named = dict[str, Tensor]
-Pass = tuple[Tensor, Tensor]  # how much a pass counts for each row [s, b], and its derivative in the scores [s, b, o]
+Pass = tuple[Tensor, Tensor]  # the weight of a pass for each row [s, b], and its derivative in the scores [s, b, o]
 
 
 class Importance(Part):
-    """Tells how much each weight matters for what has been learnt in the context that has just ended."""
+    """Measures how important each weight is for the context that has just ended."""
 
     derived = frozenset({"spec"})
     watches: bool = False
-    """Whether it wants to know how far each step moved the weights."""
+    """Whether `after_step` is called after each step."""
 
     def setup(self, spec: Spec) -> Spec:
         self.spec = spec
@@ -36,14 +37,14 @@ class Importance(Part):
 
     @abstractmethod
     def measure(self, view: View, who: np.ndarray) -> Named:
-        """The importance of each weight, [s, …] by name; it holds for the subjects in `who` (bool [s])."""
+        """The importance of each weight, [s, …] by name; valid for the subjects in `who` (bool [s])."""
 
     def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
-        """The weights have moved from `before` along these gradients.  Told only where `watches`."""
+        """Called after the weights have moved from `before` along these gradients, if `watches`."""
 
 
 class UniformImportance(Importance):
-    """All weights matter alike: Ω = 1, so that a QuadraticPenalty is the L2 distance.
+    """Equal importance Ω = 1 of all weights: a QuadraticPenalty is then the squared L2 distance.
 
     >>> UniformImportance().watches
     False
@@ -54,8 +55,7 @@ class UniformImportance(Importance):
 
 
 class _Rows(Importance):
-    """The mean over the ended context's rows of |gradient|^power, for derivatives in the scores that an option
-    names."""
+    """The mean of |gradient|^power over the rows of the ended context; subclasses give the derivatives in the scores."""
 
     power: int
     batch: int
@@ -63,7 +63,7 @@ class _Rows(Importance):
 
     @abstractmethod
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
-        """Derivatives in the scores whose gradients are counted; `heads` bool [s, b, o]: which outputs compete."""
+        """The derivatives in the scores whose gradients are summed; `heads` bool [s, b, o]: which outputs compete."""
 
     def measure(self, view: View, who: np.ndarray) -> Named:
         total = {name: torch.zeros_like(w) for name, w in view.neocortex.weights.items()}
@@ -81,9 +81,11 @@ class _Rows(Importance):
         with torch.enable_grad():
             tapped = cortex.activations(batch.x, context)
         if tapped is None:
-            for row in range(batch.rows):  # a network of one's own: a backward pass a row
-                one = batch.with_(**{k: v[:, row : row + 1] for k, v in vars(batch).items() if isinstance(v, Tensor)})
-                self._add_row(total, cortex, one, context if context is None else context[:, row : row + 1])
+            for row in range(batch.rows):  # a cortex without layer activations needs one backward pass per row
+                column: dict[str, Any] = {
+                    k: v[:, row : row + 1] for k, v in vars(batch).items() if isinstance(v, Tensor)
+                }
+                self._add_row(total, cortex, batch.with_(**column), context if context is None else context[:, row : row + 1])
             return
         scores, taps = tapped
         drives = [tap.drive for tap in taps]
@@ -126,11 +128,11 @@ class _Rows(Importance):
 class Fisher(_Rows):
     """The diagonal of the Fisher information: Ω_j = mean_x Σ_c p(c|x) (∂ log p(c|x) / ∂θ_j)².
 
-    labels   exact: the sum over all classes that compete, as written; empirical: the row's own label alone;
-             sampled: one label drawn from the cortex' own answer.  In regression, with unit variance: exact and
-             sampled Σ_o (∂ŷ_o / ∂θ_j)², empirical with the row's own error.
-    batch    rows at once
-    samples  rows of the context that are asked, from 1; None: all
+    labels   exact: the sum over all competing classes, as in the equation; empirical: only the label of the row;
+             sampled: one label drawn from the softmax of the cortex' scores.  In regression, with unit variance: exact
+             and sampled are Σ_o (∂ŷ_o / ∂θ_j)², empirical uses the error of the row.
+    batch    rows per pass, from 1
+    samples  number of rows of the context that are used, from 1; None: all
 
     Source: Kirkpatrick et al. (2017); the three versions, van de Ven (2025), Kunstner, Balles & Hennig (2019).
 
@@ -181,10 +183,10 @@ class Fisher(_Rows):
 
 
 class OutputSensitivity(_Rows):
-    """How strongly the answer depends on a weight: Ω_j = mean_x |∂ ‖ŷ(x)‖² / ∂θ_j|; asks for no labels.
+    """Sensitivity of the outputs to a weight: Ω_j = mean_x |∂ ‖ŷ(x)‖² / ∂θ_j|.  It needs no labels.
 
-    batch    rows at once
-    samples  rows of the context that are asked, from 1; None: all
+    batch    rows per pass, from 1
+    samples  number of rows of the context that are used, from 1; None: all
 
     Source: memory aware synapses, Aljundi et al. (2018).
 
@@ -203,11 +205,13 @@ class OutputSensitivity(_Rows):
 
 
 class PathIntegral(Importance):
-    """What moving a weight has done for the loss on the way: Ω_j = Σ_t -g_j Δθ_j / ((θ_j - θ_j^start)² + damping).
+    """Path integral of the loss decrease that a weight has caused (synaptic intelligence).
+
+        Ω_j = Σ_t -g_j Δθ_j / ((θ_j - θ_j^start)² + damping)
 
     damping  ξ, above 0
 
-    g is the gradient of the whole loss, the penalty's included, as in the reference implementation.
+    g is the gradient of the whole loss including the penalty, as in the reference implementation.
 
     Source: synaptic intelligence, Zenke, Poole & Ganguli (2017).
 
@@ -252,14 +256,15 @@ class PathIntegral(Importance):
 
 
 class RiemannianWalk(Importance):
-    """How much moving a weight did for the loss, for how far it moved answers; and the Fisher information besides.
+    """Riemannian walk: running Fisher information plus the loss decrease per distance moved in output space.
 
         F ← (1 - α) F + α g²,   s_j ← Σ_t max(0, -g_j Δθ_j / (½ F_j Δθ_j² + ε)),   Ω = F / max F + s / max s
 
-    alpha  α of the running Fisher information, from 0 to 1
+    alpha  α of the running Fisher information, in [0, 1]
     eps    ε, above 0
 
-    g is the gradient of the whole batch.  As in the paper, F goes on over contexts and both are scaled to at most 1.
+    g is the gradient of the whole batch.  As in the paper, F runs on over contexts, and both terms are scaled to a
+    maximum of 1.
 
     Source: Riemannian walk, Chaudhry, Dokania, Ajanthan & Torr (2018).
 
@@ -297,7 +302,7 @@ class RiemannianWalk(Importance):
 
 
 def _scaled(numbers: Named) -> Named:
-    """Each subject's numbers, divided by the largest of all its weights."""
+    """Each subject's numbers, divided by their maximum over all its weights."""
     most = torch.stack([n.flatten(1).amax(1) for n in numbers.values()]).amax(0).clamp(min=1e-30)
     return {name: n / most.view([-1] + [1] * (n.dim() - 1)) for name, n in numbers.items()}
 

@@ -1,4 +1,4 @@
-"""What a row teaches: how wrong the cortex' answer to it is."""
+"""Objectives: the loss of the cortex' answer to each row."""
 
 from __future__ import annotations
 
@@ -16,34 +16,37 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Objective(Part):
-    """Turns a cortex' answers to a batch into one loss a row."""
+    """The loss of each row of a batch, computed from the answers of the cortex."""
 
     @abstractmethod
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        """How wrong the scores [s, b, o] are on each row: [s, b], differentiable."""
+        """The loss of the scores [s, b, o] on each row: [s, b], differentiable."""
 
     def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        """How wrong the cortex is on each row [s, b]; an objective may ask it for more than its scores."""
+        """The loss of the cortex on each row: [s, b], differentiable.
+
+        Override it for an objective that needs more of the cortex than its scores.
+        """
         scores, own = neocortex.training_outputs(batch, context)
         rows = self.row_losses(scores, batch)
         return rows if own is None else rows + own
 
     def error(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        """How wrong it is, for those who ask (replay, sleep pressure): the loss itself, unless that is no error."""
+        """The error on each row [s, b], as read by replay and sleep pressure: the loss, unless that is not an error."""
         return self.losses(neocortex, batch, context)
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
-        """The subjects that are active (bool [s]) have just made a step on this batch."""
+        """Called after the active subjects (bool [s]) have made a step on this batch."""
 
 
 class SupervisedLoss(Objective):
-    """The row's own label or target: L = -log softmax(ŷ)[y], or in regression L = ½ Σ_o (y - ŷ)².
+    """Cross-entropy of the row's label, L = -log softmax(ŷ)[y]; in regression the squared error, L = ½ Σ_o (y - ŷ)².
 
-    smoothing  0 to below 1, the part of a label that is spread evenly over all outputs (Szegedy et al. 2016); no
-               matter in regression
+    smoothing  label smoothing, from 0 to 0.99: the share of a label that is spread evenly over all outputs (Szegedy et
+               al. 2016); without effect in regression
 
-    A label of -1 (unknown) teaches nothing.  The gradient of the squared error is -(y - ŷ), so that a step on the
-    sum over rows is w ← w + η Xᵀ(y - X w) (Sun et al. 2023).
+    A row with label -1 (unknown) has loss 0.  The gradient of the squared error is -(y - ŷ), so a step on the sum over
+    rows is w ← w + η Xᵀ(y - X w) (Sun et al. 2023).
 
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[[3.0]]]))
     >>> SupervisedLoss().row_losses(torch.tensor([[[1.0]]]), batch).item()
@@ -56,20 +59,23 @@ class SupervisedLoss(Objective):
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         if batch.y.is_floating_point():
             return _squared(batch.y, scores)
-        # classes before rows: log-softmax over few classes is four times faster when they are not the last axis
+        # The class axis comes before the row axis: log-softmax over few classes is then four times faster.
         told = {"reduction": "none", "ignore_index": -1, "label_smoothing": self.smoothing}
         return cross_entropy(scores.mT.contiguous(), batch.y, **told)
 
 
 class DistillationLoss(Objective):
-    """The soft targets z that come with a row, not its label alone (Hinton, Vinyals & Dean 2015; Li & Hoiem 2018).
+    """Distillation: the loss of a row to its soft targets z and to its label.
 
-    L = share · T² · H(softmax(z / T), softmax(ŷ / T)) + (1 - share) · Label, with H the cross-entropy; in
-    regression the first term is ½ Σ_o (z - ŷ)².  A batch without scores, and a row whose scores are NaN (a lived
-    row beside dreamed ones), teaches its label.
+        L = share · T² · H(softmax(z / T), softmax(ŷ / T)) + (1 - share) · SupervisedLoss
+
+    H is the cross-entropy; in regression the first term is share · ½ Σ_o (z - ŷ)².  A row without soft targets (a batch
+    without scores, or a row whose scores are NaN) has the SupervisedLoss of its label.
 
     temperature  T, above 0
-    share        of the soft targets, from 0 to 1
+    share        weight of the soft targets, in [0, 1]
+
+    Source: Hinton, Vinyals & Dean 2015; Li & Hoiem 2018.
 
     >>> batch = Batch.lived(torch.zeros(1, 1, 2), torch.tensor([[0]]), scores=torch.zeros(1, 1, 2))
     >>> round(DistillationLoss(temperature=1.0).row_losses(torch.zeros(1, 1, 2), batch).item(), 4)
@@ -97,9 +103,9 @@ class DistillationLoss(Objective):
 
 
 def share_of(share: str | float) -> str | float:
-    """A share that a setting gives: `contexts`, or a number from 0 to 1."""
+    """The setting `share`, checked: `contexts`, or a number in [0, 1]."""
     if isinstance(share, str) and share != "contexts":
-        raise ConfigError("share", f"{share!r} is no share", "give contexts, or a number from 0 to 1")
+        raise ConfigError("share", f"cannot be {share!r}", "give contexts, or a number from 0 to 1")
     return share if isinstance(share, str) else real("share", share, 0.0, 1.0)
 
 

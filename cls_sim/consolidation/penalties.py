@@ -1,6 +1,6 @@
-"""What holds weights that matter for the past: a pull back to where they were, or a slower pace.
+"""Penalties protect weights that are important for earlier contexts: a quadratic penalty or a smaller learning rate.
 
-A penalty is a part inside a rule such as Descent; how much a weight matters is told by an Importance.
+A penalty is a part inside a rule such as Descent; an Importance measures how important each weight is.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ from cls_sim.core.part import Part, Spec, View, per_subject
 
 
 class Penalty(Part):
-    """Has a word in every step of a rule."""
+    """Changes the gradients or the weights in every step of a rule."""
 
     derived = frozenset({"spec", "_strength"})
     watches: bool = False
-    """Whether it wants to know how far each step moved the weights."""
+    """Whether `after_step` is called after each step."""
 
     def setup(self, spec: Spec) -> Spec:
         self.spec = spec
         return spec
 
     def adjust_gradients(self, weights: Named, gradients: Named) -> None:
-        """Add the penalty's gradient to these [s, …], in place."""
+        """Add the gradient of the penalty to these gradients [s, …], in place."""
 
     @abstractmethod
     def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
-        """The weights have moved from `before`; may change them, in place.  Asked only where `watches`."""
+        """Called after the weights have moved from `before`, if `watches`; may change the weights in place."""
 
 
 class QuadraticPenalty(Penalty):
-    """Pulls every weight back to where it was when it mattered, the harder the more it mattered.
+    """Quadratic penalty on moving weights away from their values at the end of earlier contexts.
 
         L ← L + strength/2 · Σ_j Ω_j (θ_j - θ*_j)²
 
-    importance    Ω: Fisher (elastic weight consolidation), PathIntegral (synaptic intelligence), Sensitivity (memory
-                  aware synapses) or UniformImportance (L2)
-    strength      from 0, one number or one a subject
-    accumulation  separate: one penalty for each stretch of a context that has ended, summed (a context that comes again
-                  adds another); online: Ω ← decay · Ω + Ω_new and θ* is where the weights were last
-    decay         γ of the online form, from 0 to 1
+    importance    Ω: Fisher (elastic weight consolidation), PathIntegral (synaptic intelligence), OutputSensitivity
+                  (memory aware synapses) or UniformImportance (L2)
+    strength      from 0; one number, or one per subject
+    accumulation  separate: the sum of one penalty for each stretch of a context that has ended (a context that recurs
+                  adds another one); online: Ω ← decay · Ω + Ω_new, and θ* are the weights at the last context's end
+    decay         γ of the online form, in [0, 1]
 
-    Nothing is held before the first context has ended.  The separate penalties are one quadratic: precision
-    P = Σ_k Ω_k and centre Σ_k Ω_k θ_k / P, so that memory does not grow with contexts (2 numbers a weight).
+    There is no penalty before the first context has ended.  The sum of separate penalties is itself quadratic, with
+    precision P = Σ_k Ω_k and centre Σ_k Ω_k θ_k / P, so memory does not grow with contexts (2 numbers per weight).
 
     Source: Kirkpatrick et al. (2017); online form, Schwarz et al. (2018); Zenke, Poole & Ganguli (2017); Aljundi et
     al. (2018).
@@ -107,15 +107,15 @@ class QuadraticPenalty(Penalty):
 
 
 class ImportanceScaledRate(Penalty):
-    """Plasticity that decays weight by weight with its importance: what mattered moves slowly, whatever pulls at it.
+    """Metaplasticity: the learning rate of a weight decreases with its importance.
 
         Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the stretches of contexts that have ended
 
     importance  Ω, as in QuadraticPenalty
-    strength    from 0, one number or one a subject
+    strength    from 0; one number, or one per subject
 
-    Source: metaplasticity, synapses that stiffen as they matter (Fusi, Drew & Abbott 2005; a learning rate for each
-    weight by its certainty, Ebrahimi et al. 2020).
+    Source: metaplasticity, important synapses become less plastic (Fusi, Drew & Abbott 2005); a learning rate for each
+    weight by its certainty (Ebrahimi et al. 2020).
 
     >>> ImportanceScaledRate(strength=10.0).watches
     True
@@ -152,9 +152,9 @@ class ImportanceScaledRate(Penalty):
 
 @torch.no_grad()
 def hold(weights: Named, before: Named, plastic: Named) -> None:
-    """Let weights go only so far from `before` as they are plastic, in [0, 1]; weights not named go all the way.
+    """Scale the change of weights since `before` by their plasticity in [0, 1]; weights not named keep their change.
 
-    At 0 they stay bit for bit, even where a step was not a number.
+    At plasticity 0 a weight stays bit for bit, even if the step was NaN.
     """
     for name, free in plastic.items():
         w, old = weights[name], before[name]

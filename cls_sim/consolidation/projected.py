@@ -1,6 +1,8 @@
-"""Gradients that may not hurt what is remembered."""
+"""Gradient projection: steps that do not increase the loss on replayed memories."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,22 +19,23 @@ from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
-ABSENT = 255  # the source of a row that is not there
+ABSENT = 255  # the source of a row that is not present
 
 
 class Projected(Wrap, Consolidation):
-    """The gradient of what is lived now, turned so that the loss on memories does not rise to first order.
+    """Gradient projection (GEM, A-GEM): the gradient of new rows is projected so that no memory loss increases.
 
         g ← g + Gᵀ v,   v ≥ 0 the smallest with  G (g + Gᵀ v) ≥ 0     (rows of G: the gradients of the memories)
 
     optimizer, objective  as in Descent
-    constraints           all: one memory gradient, of all remembered rows (A-GEM; v = max(0, -ḡ·g / ḡ·ḡ));
-                          contexts: one for each past context (GEM), and one for rows whose context is not known
-    margin                added to v (GEM's γ), from 0
-    max_iterations        of the search for v with several constraints, from 1
+    constraints           all: one memory gradient, of all replayed rows (A-GEM; v = max(0, -ḡ·g / ḡ·ḡ));
+                          contexts: one for each past context (GEM), and one for rows whose context is unknown
+    margin                added to v (γ of GEM), from 0
+    max_iterations        of the coordinate descent for v with several constraints, from 1
 
-    Rows whose `source` is lived are learnt, all others are remembered.  A subject that has nothing to remember learns
-    as with Descent; so does a subject without lived rows (at night), from all the rows that are replayed.
+    Rows of experience are learnt; all other rows are memories.  The loss on memories does not increase to first order.
+    A subject without memories learns as with Descent.  A subject without rows of experience (at night) learns from all
+    replayed rows as with Descent.
 
     Source: Lopez-Paz & Ranzato (2017), GEM; Chaudhry, Ranzato, Rohrbach & Elhoseiny (2019), A-GEM.
 
@@ -59,10 +62,10 @@ class Projected(Wrap, Consolidation):
 
     def setup(self, spec: Spec) -> Spec:
         self.spec = spec
-        return self.descent.setup(spec)  # its settings are those of this rule
+        return self.descent.setup(spec)  # refusals name the keys of this rule, which are those of the descent
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
-        source = torch.where(batch.present(), batch.source, ABSENT).cpu().numpy()  # the one place that waits
+        source = torch.where(batch.present(), batch.source, ABSENT).cpu().numpy()  # the only wait for the device
         lived, old = source == LIVED, (source != LIVED) & (source != ABSENT)
         awake = lived.any(1, keepdims=True)
         learnt, remembered = np.where(awake, lived, old), old & awake
@@ -101,7 +104,7 @@ class Projected(Wrap, Consolidation):
 
 
 def _multipliers(gram: Tensor, slope: Tensor, rounds: int) -> Tensor:
-    """v ≥ 0 that minimises ½ vᵀ gram v + slopeᵀ v, coordinate by coordinate: [s, k].
+    """The v ≥ 0 [s, k] that minimises ½ vᵀ gram v + slopeᵀ v, by coordinate descent.
 
     >>> _multipliers(torch.tensor([[[2.0]]]), torch.tensor([[-1.0]]), 1).tolist()
     [[0.5]]
@@ -116,11 +119,12 @@ def _multipliers(gram: Tensor, slope: Tensor, rounds: int) -> Tensor:
 
 
 def _part(batch: Batch, rows: np.ndarray, there: np.ndarray) -> Batch:
-    """The columns of a batch that have any of these rows (bool [s, b]), at weight 0 where others are there."""
+    """The columns of a batch with at least one of these rows (bool [s, b]); other rows in them have weight 0."""
     columns = rows.any(0)
     if not columns.all():
         at = torch.from_numpy(np.flatnonzero(columns)).to(batch.x.device)
-        batch = batch.with_(**{name: value[:, at] for name, value in vars(batch).items() if isinstance(value, Tensor)})
+        kept: dict[str, Any] = {name: value[:, at] for name, value in vars(batch).items() if isinstance(value, Tensor)}
+        batch = batch.with_(**kept)
     rows = rows[:, columns]
     batch = batch.with_(sizes=None)
     if (rows == there[:, columns]).all():

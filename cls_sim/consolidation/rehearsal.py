@@ -1,4 +1,4 @@
-"""Objectives that tell remembered rows from lived ones."""
+"""Objectives that treat replayed rows differently from rows of experience."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from cls_sim.core.part import Spec
 
 
 class AsymmetricLoss(Objective):
-    """Lived rows compete among the classes lived now alone, remembered ones among all (ER-ACE).
+    """Asymmetric cross-entropy (ER-ACE): new rows compete among the present classes, replayed rows among all classes.
 
-    So that new classes do not push old ones away at once.  A row's loss is its label's cross-entropy.
+    New classes then do not suppress old ones at once.  The loss of a row is the cross-entropy of its label.
 
-    smoothing  0 to below 1, the part of a label that is spread evenly over the outputs that compete
+    smoothing  label smoothing, from 0 to 0.99: the share of a label that is spread evenly over the competing outputs
+
+    Raises ConfigError in regression.
 
     Source: Caccia et al. (2022), New insights on reducing abrupt representation change in online continual learning.
 
@@ -32,7 +34,7 @@ class AsymmetricLoss(Objective):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("objective", "is for classes, and in regression there are none", "use Label")
+            raise ConfigError("objective", "needs class labels, and this is regression", "use SupervisedLoss")
         return spec
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
@@ -49,14 +51,14 @@ class AsymmetricLoss(Objective):
 
 
 class DarkExperienceLoss(Objective):
-    """Remembered rows are answered as they were when they were stored (dark experience replay).
+    """Dark experience replay: replayed rows keep the scores z that the cortex had when they were stored.
 
-        L = label for lived rows;   α · mean_o (ŷ_o - z_o)² + β · label for remembered ones
+        L = label loss for new rows,   L = α · mean_o (ŷ_o - z_o)² + β · label loss for replayed rows
 
     alpha  α, from 0
-    beta   β, from 0; 0 is DER, above it DER++
+    beta   β, from 0; β = 0 is DER, β > 0 is DER++
 
-    Needs a memory that keeps scores (`keep_scores`); a remembered row without them teaches its label.
+    Needs a hippocampus with keep_scores=true; a replayed row without scores has its label loss.
 
     Source: Buzzega, Boschini, Porrello, Abati & Calderara (2020), Dark experience for general continual learning.
 

@@ -1,4 +1,4 @@
-"""Sleep without any episode: the cortex spikes by itself, and what fires together wires together."""
+"""Sleep replay consolidation: spontaneous spikes of the cortex and a Hebbian rule, without stored episodes."""
 
 from __future__ import annotations
 
@@ -19,27 +19,29 @@ from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
-SOFT = 0.001  # how small a weight still counts as none
+SOFT = 0.001  # scale of the sigmoid below which a weight counts as 0
 
 
 class SpikingSleep(Wrap, Consolidation):
-    """By day another rule; by night layers spike on noise shaped like the mean input, and Hebb's rule moves weights.
+    """Sleep replay consolidation: awake, the inner rule learns; asleep, layers spike and a Hebbian rule acts.
 
         input units fire with probability min(1, r · mean input);  u ← d u + α W s,  at u ≥ β a unit fires, u ← 0
         post fires: W ← W + inc · σ(W) where pre fires, W ← W - dec · σ(W) where not,  σ(w) = 2 / (1 + exp(w / .001))
 
-    consolidation  what moves the cortex by day; Descent if none is given
-    steps          steps of spiking in a tick of sleep, from 1
-    r              rate of the input, from 0 (2 · dt · the largest rate)
-    thresholds     β of each layer, above 0; as many as there are layers, or more
+    consolidation  the inner rule; default Descent()
+    steps          spiking steps per tick of sleep, from 1
+    r              input rate, from 0 (2 · dt · the largest firing rate)
+    thresholds     β of each layer, above 0; at least one per layer
     inc, dec       from 0
-    gain           from 0: α = gain / scale of the layer, the larger of its largest weight and of its largest activity
-                   in the latest lesson, over the same of the layer below
+    gain           from 0; α = gain / scale of the layer.  The scale is the larger of the layer's largest weight and its
+                   largest activity in the latest training batch, divided by the scale of the layer below
     decay          d, in [0, 1]
 
-    σ leaves positive weights as they are and moves those at or below 0: sleep gives back what learning something else
-    took away below zero, as long as units still fire for it.  All that is kept of what was lived is the mean input and
-    the largest activities.  Biases neither drive nor move.  Refused for a cortex without layers `weight0`, ….
+    σ is near 0 for positive weights, so only weights at or below 0 change: sleep restores weights that later learning
+    made negative, as long as the units still fire.  From experience only the mean input and the largest activities are
+    kept.  Biases neither drive units nor change.
+
+    Raises ConfigError in `setup` for a cortex without layers `weight0`, …, and for too few thresholds.
 
     Source: Tadros, Krishnan, Ramyaa & Bazhenov 2022, Nature Communications 13, 7742 (sleep replay consolidation).
 
@@ -47,7 +49,7 @@ class SpikingSleep(Wrap, Consolidation):
     50
     """
 
-    inside, null = "rule", {"inc": 0.0, "dec": 0.0}
+    inside, null = "consolidation", {"inc": 0.0, "dec": 0.0}
     derived = frozenset({"spec", "_draws", "_layers"})
 
     def __init__(
@@ -65,7 +67,7 @@ class SpikingSleep(Wrap, Consolidation):
         super().__init__(Descent() if consolidation is None else consolidation)
         self.steps, self.r = whole("steps", steps), real("r", r, 0.0)
         if isinstance(thresholds, (str, int, float)) or not len(thresholds):
-            raise ConfigError("thresholds", f"{thresholds!r} is no list of thresholds", "write [1.045, 0.715, 0.385]")
+            raise ConfigError("thresholds", f"{thresholds!r} is not a list of numbers", "write [1.045, 0.715, 0.385]")
         self.thresholds = tuple(real(f"thresholds[{i}]", b, 0.0, open_low=True) for i, b in enumerate(thresholds))
         self.inc, self.dec = real("inc", inc, 0.0), real("dec", dec, 0.0)
         self.gain, self.decay = real("gain", gain, 0.0), real("decay", decay, 0.0, 1.0)
@@ -77,10 +79,10 @@ class SpikingSleep(Wrap, Consolidation):
             self._layers += 1
         if not self._layers:
             raise ConfigError(
-                "", "spikes in layers, and this cortex has none by that name", "use neocortex=mlp or linear"
+                "", "needs layers weight0, weight1, …, and this cortex has none", "use neocortex=mlp or linear"
             )
         if self._layers > len(self.thresholds):
-            reason = f"are {len(self.thresholds)} for {self._layers} layers"
+            reason = f"has {len(self.thresholds)} numbers for {self._layers} layers"
             raise ConfigError("thresholds", reason, "give one for each layer")
         self._draws = Draws(
             spec.seeds, "consolidation.spikes", (self.steps, math.prod(spec.inputs)), device=spec.device
@@ -95,7 +97,7 @@ class SpikingSleep(Wrap, Consolidation):
         self.potential = [torch.zeros(s, shape[1], device=device) for shape in shapes]
         self.slept = np.zeros(s, bool)
 
-    # -- by day -----------------------------------------------------------------------------------------
+    # -- awake ------------------------------------------------------------------------------------------
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.consolidation.step(neocortex, batch, rate, view)
@@ -108,7 +110,7 @@ class SpikingSleep(Wrap, Consolidation):
 
     @torch.no_grad()
     def _peaks(self, neocortex: Neocortex, x: Tensor, there: Tensor) -> Tensor:
-        """The largest activity of each layer over the rows that are there, of the last one as probabilities: [s, l]."""
+        """The largest activity of each layer over the rows that are present, [s, l]; for the last layer, probability."""
         h, found = x.flatten(2), []
         for layer in range(self._layers):
             h = h @ neocortex.weights[f"weight{layer}"].mT
@@ -116,7 +118,7 @@ class SpikingSleep(Wrap, Consolidation):
             found.append((h.amax(2) * there).amax(1))
         return torch.stack(found, 1)
 
-    # -- by night ---------------------------------------------------------------------------------------
+    # -- asleep -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
@@ -128,7 +130,7 @@ class SpikingSleep(Wrap, Consolidation):
             self._spike(neocortex, torch.from_numpy(clock.asleep).to(self.mean)[:, None], clock)
 
     def _fall_asleep(self, neocortex: Neocortex, who: Tensor) -> None:
-        """Silence, and gains fit for the weights as they are now."""
+        """Reset the potentials, and set the gains for the present weights."""
         below = torch.ones_like(self.peak[:, 0])
         for layer in range(self._layers):
             heaviest = neocortex.weights[f"weight{layer}"].flatten(1).amax(1)

@@ -1,4 +1,4 @@
-"""Synapses with several time constants: what a weight shows is one of many variables that it keeps."""
+"""Synapses with several time constants: the weight is the first of several coupled variables."""
 
 from __future__ import annotations
 
@@ -18,21 +18,22 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class BennaFusi(Wrap, Synapses):
-    """A chain of variables behind each weight, coupled both ways, each slower than the one before it.
+    """Benna-Fusi synapses: a chain of m bidirectionally coupled variables for each weight, each slower than the last.
 
         C_k du_k/dt = g_(k-1) (u_(k-1) - u_k) + g_k (u_(k+1) - u_k),   C_k = 2^(k-1),   g_k = 2^-(k-1) / 4
 
-    u_1 is what the weight shows, as a distance from its value at birth; learning moves u_1 alone, time moves all of
-    them, in every tick, learning or not.  There is no g_0, and the last variable leaks (u_(m+1) = 0).  Time constants
-    grow as 4^k, so that a memory fades as t^(-1/2) up to about 4^m ticks.
+    u_1 is the difference of the weight from its initial value.  Learning changes u_1 only; time changes all variables,
+    in every tick, with or without learning.  There is no g_0, and the last variable leaks (u_(m+1) = 0).  Time
+    constants grow as 4^k, so a memory decays as t^(-1/2) up to about 4^m ticks.
 
-    consolidation  what moves u_1 when something is learnt; default Descent()
-    variables      m, from 1
-    pace           in (0, 1], how much of the chain's time passes in a tick; one number, or one a subject
-    bound          above 0, infinity allowed: |u_1| never gets larger by learning (without, all is linear)
+    consolidation  the inner rule, which changes u_1; default Descent()
+    variables      m, from 1 to 30
+    pace           time of the chain that passes per tick, in (0, 1]; one number, or one per subject
+    bound          upper limit of |u_1| after a step, above 0, infinity allowed (without a limit the chain is linear)
 
-    `inner` holds the chain, name → [s, …, m].  Source: Benna & Fusi (2016), Computational principles of synaptic
-    memory consolidation.
+    `inner` holds the chain, name → [s, …, m].
+
+    Source: Benna & Fusi (2016), Computational principles of synaptic memory consolidation.
 
     >>> from cls_sim.neocortex.mlp import Linear
     >>> cortex, synapses = Linear(init=1.0), BennaFusi(variables=3)
@@ -41,7 +42,7 @@ class BennaFusi(Wrap, Synapses):
     torch.Size([1, 1, 2, 3])
     """
 
-    inside, null = "rule", None
+    inside, null = "consolidation", None
     inner: dict[str, Tensor]
     derived = frozenset({"_flow", "_bound"})
 
@@ -88,26 +89,26 @@ class BennaFusi(Wrap, Synapses):
         self.consolidation.elapse(neocortex, clock)
 
     def _meet(self, neocortex: Neocortex) -> None:
-        """The weights as they are before anything has moved them."""
+        """Keep the initial weights, before the first change."""
         if not self.born:
             self.birth = {name: w.detach().clone() for name, w in neocortex.weights.items()}
             self.born = torch.ones(1, dtype=torch.bool)
 
 
 class Fading(Wrap, Synapses):
-    """Weights that fade back to their values at birth, at one rate: w - w_0 ← (1 - q) (w - w_0) in every tick.
+    """Exponential decay of weights to their initial values: w - w_0 ← (1 - q) (w - w_0) in every tick.
 
-    consolidation  what moves the weights when something is learnt; default Descent()
-    fade           q, from 0 to 1, the share lost in a tick; one number, or one a subject
+    consolidation  the inner rule; default Descent()
+    fade           q, the share lost per tick, in [0, 1]; one number, or one per subject
 
-    The neocortical decline of two-compartment models (McClelland, McNaughton & O'Reilly 1995), and the single-rate
-    synapse that others are compared with.
+    Source: the neocortical decay of two-compartment models, McClelland, McNaughton & O'Reilly 1995; also the synapse
+    with a single time constant that other synapses are compared with.
 
     >>> Fading(fade=0.1).fade
     0.1
     """
 
-    inside, null = "rule", {"fade": 0.0}
+    inside, null = "consolidation", {"fade": 0.0}
     inner: dict[str, Tensor]
     derived = frozenset({"_stay"})
 
@@ -139,7 +140,7 @@ class Fading(Wrap, Synapses):
 
 
 def chain(variables: int) -> Tensor:
-    """What a tick moves along the chain, du = A u: [m, m].
+    """The matrix A of the chain's change per tick, du = A u: [m, m].
 
     >>> chain(2)
     tensor([[-0.2500,  0.2500],

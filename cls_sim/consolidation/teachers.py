@@ -1,4 +1,4 @@
-"""Objectives that ask the cortex of yesterday: its weights as they were when the last context ended."""
+"""Distillation objectives whose teacher is the cortex at the end of the last context."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class TeacherObjective(Objective):
-    """Keeps a copy of the weights at each context's end; until the first one the label alone teaches."""
+    """An objective with a teacher: a copy of the weights at the last context's end.
+
+    Before the first context has ended, the loss is the label loss.  Raises ConfigError if context boundaries are
+    unknown.
+    """
 
     derived = frozenset({"spec", "label"})
 
@@ -28,8 +32,8 @@ class TeacherObjective(Objective):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            reason = "asks the cortex as it was when a context ended, and is not told where contexts end"
-            raise ConfigError("objective", reason, "give a world that tells (order=sharp, told=true)")
+            reason = "needs known context boundaries: it keeps the weights at the end of each context"
+            raise ConfigError("objective", reason, "give a world with order=sharp and boundaries_known=true")
         self.spec = spec
         self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.ended = np.zeros(spec.subjects, np.int64)
@@ -53,21 +57,21 @@ class TeacherObjective(Objective):
 
     @abstractmethod
     def teacher_loss(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
-        """The loss of each row [s, b] of subjects that have a teacher."""
+        """The loss of each row [s, b] for subjects that have a teacher."""
 
 
 class Lwf(TeacherObjective):
-    """Learning without forgetting: what is lived now is also answered as the cortex of yesterday would.
+    """Learning without forgetting: new inputs are also trained towards the answers of the teacher.
 
-        L = (1 - share) · label + share · T² · H(softmax(z/T), softmax(ŷ/T)),  z: yesterday's scores of the same input
+        L = (1 - share) · label + share · T² · H(softmax(z/T), softmax(ŷ/T)),  z: the teacher's scores of the same input
 
-    (without the T² where `scaled` is false)
-
-    Where the context is told, the second term is the mean over the heads of the contexts that have ended.
+    If the task identity is known, the second term is the mean over the heads of the contexts that have ended.
 
     temperature  T, above 0
     share        contexts: 1 - 1/k with k different contexts met so far, the present one included; or a number in [0, 1]
-    scaled       whether the second term counts T² times (Hinton, Vinyals & Dean 2015)
+    scaled       whether the second term has the factor T² (Hinton, Vinyals & Dean 2015)
+
+    Raises ConfigError in regression and if context boundaries are unknown.
 
     Source: Li & Hoiem (2018); in the three scenarios, van de Ven et al. (2022), whose code leaves out the T².
 
@@ -83,7 +87,7 @@ class Lwf(TeacherObjective):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "objective", "distils classes, and in regression there are none", "use FeatureDistillation"
+                "objective", "needs class labels, and this is regression", "use FeatureDistillation"
             )
         self.contexts = np.ones(spec.subjects, np.int64)  # k
         return super().setup(spec)
@@ -124,9 +128,9 @@ class Lwf(TeacherObjective):
 
 
 class FeatureDistillation(TeacherObjective):
-    """The hidden layer stays as it was for what is lived now: less-forgetting learning.
+    """Less-forgetting learning: the features of new inputs are kept near those of the teacher.
 
-        L = label + strength/2 · ‖f(x) - f_yesterday(x)‖²
+        L = label + strength/2 · ‖f(x) - f_teacher(x)‖²
 
     strength  from 0
 
@@ -149,12 +153,13 @@ class FeatureDistillation(TeacherObjective):
 
 
 class BinaryDistillation(TeacherObjective):
-    """A yes or no from each output (iCaRL): of classes met before this context as yesterday's cortex would say it, of
-    the others as the label says.
+    """Binary cross-entropy per output (iCaRL): the target is the teacher's answer for old classes, else the label.
 
-        L = Σ_o BCE(σ(ŷ_o), t_o),  t_o = σ(z_o / T) for classes met before, else 1[y = o]
+        L = Σ_o BCE(σ(ŷ_o), t_o),  t_o = σ(z_o / T) for classes met before this context, else 1[y = o]
 
     temperature  T, above 0
+
+    Raises ConfigError in regression and if context boundaries are unknown.
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL.
 
@@ -168,7 +173,7 @@ class BinaryDistillation(TeacherObjective):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("objective", "is for classes, and in regression there are none", "use Label")
+            raise ConfigError("objective", "needs class labels, and this is regression", "use SupervisedLoss")
         self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
         self.known = self.met.clone()
         return super().setup(spec)

@@ -1,4 +1,4 @@
-"""Rules round a rule: merging, learning once more, and beginning again."""
+"""Rules that wrap another rule: merging of weights, retraining, and training from scratch."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Imm(Wrap, Consolidation):
-    """Incremental moment matching: at a context's end the weights learnt in all contexts are merged.
+    """Incremental moment matching: at the end of a context the weights learnt in all contexts are merged.
 
         mean: θ = Σ_k θ_k / K        mode: θ = Σ_k F_k θ_k / Σ_k F_k
 
-    The merged weights answer from the end of a context on; the next context goes on from the ones learnt last, unmerged
-    (weight transfer).  L2 transfer is a `QuadraticPenalty(importance=UniformImportance(), keep=online)` inside the
-    rule.  A context that comes again counts again in the mean.
+    From the end of a context on, the merged weights answer questions.  Learning in the next context starts from the
+    weights learnt last, unmerged (weight transfer).  For L2 transfer, give the inner rule the penalty
+    `QuadraticPenalty(importance=UniformImportance(), accumulation="online")`.  A context that recurs is counted again.
 
-    consolidation  the rule within
+    consolidation  the inner rule; default Descent()
     merge          mean or mode
-    importance     F of the mode, Fisher unless given
+    importance     F of the mode; default Fisher()
 
     Source: Lee, Kim, Jun, Ha & Zhang (2017), Overcoming catastrophic forgetting by incremental moment matching.
 
@@ -76,11 +76,11 @@ class Imm(Wrap, Consolidation):
 
 
 class Retrain(Wrap, Consolidation):
-    """After the cortex has changed itself at a context's end (pruned, grown), the context is learnt once more.
+    """Retrains the context that has ended, after the cortex has changed its structure (pruned or grown).
 
-    consolidation  the rule within
-    passes         over the context's data, from 1; counted in the ledger as revisits
-    batch          rows at once
+    consolidation  the inner rule; default Descent()
+    passes         passes over the context's data, from 1; the ledger counts them as revisits
+    batch          rows per step, from 1
 
     Source: pruning and retraining, Mallya & Lazebnik (2018); growing and retraining, Yoon et al. (2018).
 
@@ -110,14 +110,16 @@ class Retrain(Wrap, Consolidation):
 
 
 class FromScratch(Wrap, Consolidation):
-    """With every context a new life begins: the first step after a context's end is made from the first weights.
+    """Training from scratch: the first step after the end of a context starts from the initial weights.
 
-    The rule within forgets its momenta, too.  Until that step the weights answer as they were.
+    The state of the inner rule (momenta) is reset as well.  Until that step the old weights answer questions.
 
-    consolidation  the rule within
+    consolidation  the inner rule; default Descent()
 
-    Source: the reference that transfers nothing; with a cumulative world, training anew on all data so far; at night on
-    a stored sample, GDumb (Prabhu, Torr & Dokania 2020).
+    Raises ConfigError in `setup` if context boundaries are unknown.
+
+    Source: the reference without transfer; with a cumulative world, training anew on all data so far; at night on a
+    stored sample, GDumb (Prabhu, Torr & Dokania 2020).
 
     >>> FromScratch().consolidation.reduction
     'mean'
@@ -132,13 +134,13 @@ class FromScratch(Wrap, Consolidation):
     def _settle(self, spec: Spec) -> None:
         if not spec.ends:
             raise ConfigError(
-                "", "begins again where contexts end, and is not told", "give a world that tells (told=true)"
+                "", "needs known context boundaries", "give a world with boundaries_known=true"
             )
         self.spec = spec
 
     def _fresh(self, spec: Spec) -> None:
         self.first = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.phase = np.zeros(spec.subjects, np.int64)  # 0: not born yet; 1: in a context; 2: a context has ended
+        self.phase = np.zeros(spec.subjects, np.int64)  # 0: no step yet; 1: in a context; 2: a context has ended
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         if (born := (rate > 0) & (self.phase == 0)).any():
@@ -155,7 +157,7 @@ class FromScratch(Wrap, Consolidation):
         self.phase = np.where(who & (self.phase == 1), 2, self.phase)
 
     def _forget(self, who: np.ndarray) -> None:
-        """The rule within is as at birth for the subjects in `who`, and as it was for the others."""
+        """Reset the state of the inner rule for the subjects in `who`; keep it for the others."""
         before = self.consolidation.state()
         self.setup_inside("consolidation", self.spec)
         if not who.all():
@@ -170,7 +172,7 @@ def _write(neocortex: Neocortex, weights: Named, who: np.ndarray) -> None:
 
 
 def _mixed(who: np.ndarray, new: State, old: State) -> State:
-    """A state of which the subjects in `who` have the new one, the others the old one; every leaf is [s, …]."""
+    """The new state for the subjects in `who`, the old state for the others; every leaf is [s, …]."""
     mixed = {}
     for name, value in new.items():
         if isinstance(value, dict):

@@ -1,12 +1,12 @@
-"""What parts announce to one another in the Spec: at birth, and where a branch brings in other parts."""
+"""How the Spec passes from part to part: at birth, and in a branch that replaces parts."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,23 +16,22 @@ from cls_sim.core import contract
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 
-Told = dict[str, tuple[Spec, Spec]]  # kind of part → the spec that its part has heard, and the one that it announced
-Change = Part | Callable[[Any], Part]
+Told = dict[str, tuple[Spec, Spec]]  # kind of part → (spec that its part received, spec that it returned)
 
 FOR_LIFE = {  # fields of Spec that no branch can change, and why
-    "inputs": "weights and memories are of the size of an input",
-    "outputs": "weights and memories are of the number of outputs",
-    "regression": "what was learnt answers with labels or with numbers",
-    "contexts": "what was learnt is kept by context",
-    "quantum": "memories are kept in the form of the inputs",
+    "inputs": "weights and memories have the size of an input",
+    "outputs": "weights and memories have the number of outputs",
+    "regression": "the subject has learned either labels or numbers",
+    "contexts": "the subject's state is organised by context",
+    "quantum": "memories are stored in the format of the inputs",
     "per_day": "ages in days would jump",
-    "features": "others hold the cortex' weights by their sizes",
-    "weights": "others hold the cortex' weights by their sizes",
+    "features": "other parts depend on the sizes of the neocortex's weights",
+    "weights": "other parts depend on the sizes of the neocortex's weights",
 }
 
 
 def begun(parts: Mapping[str, Part], spec: Spec) -> Told:
-    """Begin parts in this order, each with what those before it have announced."""
+    """Set up the parts in this order; each receives the spec that the part before it has returned."""
     told: Told = {}
     for kind, part in parts.items():
         told[kind] = spec, contract.begun(kind, part, spec)
@@ -41,17 +40,17 @@ def begun(parts: Mapping[str, Part], spec: Spec) -> Told:
 
 
 def branched(
-    parts: Mapping[str, Part], told: Told, changes: Mapping[str, Change], kinds: Mapping[str, type[Part]]
+    parts: Mapping[str, Part], told: Told, changes: Mapping[str, object], kinds: Mapping[str, type[Part]]
 ) -> tuple[dict[str, Part], Told]:
-    """Copies of parts for a branch in which some are changed, all of which have heard what the others announce.
+    """Copy the parts for a branch, apply the changes, and pass the new spec to all parts.
 
-    A change is a part, which begins fresh, or a function part → part (a wrap).  A part that hears another spec than it
-    has heard so far makes its tables again, and keeps its state bit for bit, as in a life that goes on from a
-    checkpoint.  Raises ConfigError where the spec differs in what holds for life, or a state no longer fits it.
+    A change is a part, which starts without a past, or a function part → part (a wrap).  A part whose spec differs from
+    the one it received before is set up again and keeps its state bit for bit, as after a checkpoint.  Raises
+    ConfigError if a field of FOR_LIFE changes, or if the state of a part does not fit the new spec.
     """
     for kind in changes:
         if kind not in parts:
-            raise ConfigError(kind, "is no part of a life", f"change one of {', '.join(parts)}")
+            raise ConfigError(kind, "is not a kind of part", f"change one of {', '.join(parts)}")
     copies: dict[str, Part] = {}
     again: Told = {}
     spec = next(iter(told.values()))[0]
@@ -68,7 +67,7 @@ def branched(
                     said = rehear(part, spec)
             if change is not None:
                 part = contract.changed(kind, change, part, kinds[kind])
-                said = contract.begun(kind, copy.deepcopy(part), spec)  # a copy's: what is inside has a past
+                said = contract.begun(kind, copy.deepcopy(part), spec)  # a copy, to keep the state of the part inside
         with under(kind):
             _holds(announced, said)
         copies[kind], again[kind], spec = part, (spec, said), said
@@ -76,7 +75,7 @@ def branched(
 
 
 def hear(listeners: Mapping[str, Any], spec: Spec, *, again: bool = False) -> None:
-    """Let probes hear a spec (those that are parts), at birth or again in mid-life; the keys are those of messages."""
+    """Set up probes with a spec, at birth or again in mid-life; functions are skipped.  Keys name probes in errors."""
     for key, one in listeners.items():
         if isinstance(one, Part):
             with under(key):
@@ -84,29 +83,26 @@ def hear(listeners: Mapping[str, Any], spec: Spec, *, again: bool = False) -> No
 
 
 def rehear(part: Part, spec: Spec) -> Spec:
-    """Let a part in mid-life hear another spec, and return what it announces.
-
-    Its tables are made again, its state stays.
-    """
+    """Set up a part in mid-life with another spec, keep its state, and return the spec that it announces."""
     state = copy.deepcopy(part).state()
     said = part.setup(spec)
     try:
         part.load(state)
     except ConfigError as refused:
         reason = f"does not fit what other parts announce in this branch ({refused.key.partition('.')[2]} "
-        remedy = "change only what leaves its sizes as they are, or live this arm from birth"
+        remedy = "make a change that keeps its sizes, or run this arm from birth"
         raise ConfigError("", reason + f"{refused.reason})", remedy) from None
     return said
 
 
 def same(one: Spec, other: Spec) -> bool:
-    """Whether two specs say the same."""
+    """Whether two specs are equal in every field."""
     return all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Spec))
 
 
 @contextmanager
-def under(key: str) -> Iterator[None]:
-    """What is refused within is told under this key."""
+def under(key: str) -> Generator[None]:
+    """Report errors raised inside under this key."""
     try:
         yield
     except ConfigError as refused:
@@ -114,17 +110,17 @@ def under(key: str) -> Iterator[None]:
 
 
 def _holds(before: Spec, now: Spec) -> None:
-    """Refuse a branch that changes what holds for life."""
+    """Raise ConfigError if a field of FOR_LIFE differs."""
     for name, why in FOR_LIFE.items():
         old, new = getattr(before, name), getattr(now, name)
         if not _equal(old, new):
-            reason = f"announces {name}={_shown(new)} in a life of {name}={_shown(old)}, but {why}"
-            remedy = f"keep {name} as it is (here {_shown(old)}), or live this arm from birth"
+            reason = f"announces {name}={_shown(new)} in a life with {name}={_shown(old)}, but {why}"
+            remedy = f"keep {name}={_shown(old)}, or run this arm from birth"
             raise ConfigError("", reason, remedy)
 
 
 def _shown(value: Any) -> str:
-    return f"{len(value)} tensors" if isinstance(value, Mapping) else str(value)
+    return f"{len(cast('Mapping[str, object]', value))} tensors" if isinstance(value, Mapping) else str(value)
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -132,6 +128,6 @@ def _equal(one: Any, other: Any) -> bool:
         return True
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return torch.equal(one, other)
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+    if any(isinstance(value, np.ndarray) for value in (one, other)):
         return np.array_equal(one, other)
     return bool(one == other)

@@ -1,4 +1,4 @@
-"""Names for the types of arrays that parts pass to one another.  Numpy only."""
+"""Types of the numpy arrays that parts exchange."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Flags = NDArray[np.bool_]
-"""True or False, as a rule for each subject: bool [s]."""
+"""True or False, usually one for each subject: bool [s]."""
 Counts = NDArray[np.int64]
 """Experiences, replay steps, nights: int64 [s]."""
 Numbers = NDArray[np.floating]

@@ -1,4 +1,4 @@
-"""A batch of experience, and where each of its rows came from."""
+"""A batch of rows, and the origin of each row."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.arrays import Counts
+from cls_sim.core.tensors import from_numpy
 
 LIVED, STORED, DREAMED = 0, 1, 2
 
 
 class Origin(TypedDict, total=False):
-    """Fields of a batch beside its inputs and targets."""
+    """The fields of a batch other than its inputs and targets."""
 
     context: Tensor
     born: Tensor
@@ -29,7 +30,7 @@ class Origin(TypedDict, total=False):
 
 
 class Columns(Origin, total=False):
-    """Fields of a batch."""
+    """The fields of a batch."""
 
     x: Tensor
     y: Tensor
@@ -37,20 +38,20 @@ class Columns(Origin, total=False):
 
 @dataclass(frozen=True)
 class Batch:
-    """`b` rows of experience for each of `s` subjects.
+    """`b` rows for each of `s` subjects.
 
-    x        [s, b, *inputs]  float, the input
-    y        [s, b]           int64 label, or [s, b, o] float target (regression)
-    context  [s, b]           int64, the context a row comes from; -1: not known
-    born     [s, b]           int64, the experience (count) at which the row was lived; -1: never
-    item     [s, b]           int64, its number in the world's training data; -1: none (a dream)
-    source   [s, b]           uint8, LIVED, STORED or DREAMED
-    weight   [s, b]           float or None (all rows equal); 0 is a row that is not there
-    scores   [s, b, o]        soft targets that come with the row (distillation), or None
-    slot     [s, b]           int64, the trace of the hippocampus that it came from, or None
-    features [s, b, f]        the cortical patterns that stand for the rows today, or None
-    sizes    [s]              on the host: how many of the rows are the subject's own, the first ones, where subjects
-                              differ; those behind only fill up, at weight 0.  None: all rows are
+    x        [s, b, *inputs]  float, inputs
+    y        [s, b]           int64 labels, or float targets [s, b, o] (regression)
+    context  [s, b]           int64, the context of the row; -1: unknown
+    born     [s, b]           int64, the experience (count) at which the subject met the row; -1: never
+    item     [s, b]           int64, the row's number in the world's training data; -1: none (generated)
+    source   [s, b]           uint8: LIVED (from the world), STORED (a stored episode) or DREAMED (generated)
+    weight   [s, b]           float from 0, or None (all 1); rows of weight 0 count as absent
+    scores   [s, b, o]        soft targets of the row (distillation), or None
+    slot     [s, b]           int64, the hippocampal slot that the row came from, or None
+    features [s, b, f]        current cortical features of the row, or None
+    sizes    [s]              numpy int64: the first sizes[i] rows belong to subject i, the rest is padding of weight 0;
+                              None: all rows belong to every subject
 
     >>> b = Batch.lived(torch.zeros(2, 3, 4), torch.zeros(2, 3, dtype=torch.int64))
     >>> b.subjects, b.rows
@@ -79,23 +80,23 @@ class Batch:
 
     @staticmethod
     def lived(x: Tensor, y: Tensor, **others: Unpack[Origin]) -> Batch:
-        """A batch of which only x and y are known; the rest is filled in."""
+        """A batch from x and y: all other fields are unknown (-1, None), the source is LIVED, unless they are given."""
         unknown = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         source = torch.full(x.shape[:2], LIVED, dtype=torch.uint8, device=x.device)
         return replace(Batch(x, y, unknown, unknown, unknown, source), **others)
 
     def present(self) -> Tensor:
-        """Which rows are there: bool [s, b]."""
+        """Which rows are present (weight above 0): bool [s, b]."""
         if self.weight is None:
             return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device)
         return self.weight > 0
 
     def count(self) -> int | Counts:
-        """How many rows are there: one number, or one for each subject [s]."""
+        """The number of present rows: one number, or one for each subject [s]."""
         return self.rows if self.weight is None else (self.weight > 0).sum(1).cpu().numpy()
 
     def weights(self) -> Tensor:
-        """The rows' weights [s, b], ones where none were given."""
+        """The weights of the rows, [s, b]; ones if `weight` is None."""
         return torch.ones(self.x.shape[:2], device=self.x.device) if self.weight is None else self.weight
 
     def with_(self, **changes: Unpack[Columns]) -> Batch:
@@ -103,23 +104,23 @@ class Batch:
         return replace(self, **changes)
 
     def at(self, rows: Tensor) -> Batch:
-        """The rows of these numbers [s, n], each subject's own."""
+        """The rows with these indices [s, n], separately for each subject."""
         subjects = torch.arange(len(rows), device=rows.device)[:, None]
         columns = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **{name: value[subjects, rows] for name, value in columns.items()})
 
     def join(self, other: Batch) -> Batch:
-        """The rows of both, one after the other.
+        """The rows of both batches, one after the other.
 
-        What only one of them has: weights are 1 for the other, slots -1, scores NaN (rows that teach their label).
-        Where subjects differ in `sizes`, each one's own rows of both come first.
+        A field that only one batch has is filled in for the other: weights with 1, slots with -1, scores with NaN
+        (such rows train on their label).  If a batch has `sizes`, the padding moves behind the rows of both.
         """
         if self.sizes is not None or other.sizes is not None:
-            mine, its = (np.full(b.subjects, b.rows) if b.sizes is None else b.sizes for b in (self, other))
-            both = self.with_(sizes=None).join(other.with_(sizes=None))
-            own = [np.arange(b.rows) < size[:, None] for b, size in ((self, mine), (other, its))]
+            sizes: list[Counts] = [np.full(b.subjects, b.rows) if b.sizes is None else b.sizes for b in (self, other)]
+            joined = self.with_(sizes=None).join(other.with_(sizes=None))
+            own = [np.arange(b.rows) < size[:, None] for b, size in zip((self, other), sizes, strict=True)]
             order = np.argsort(~np.concatenate(own, 1), axis=1, kind="stable")
-            return both.at(torch.from_numpy(order).to(self.x.device)).with_(sizes=mine + its)
+            return joined.at(from_numpy(order).to(self.x.device)).with_(sizes=sizes[0] + sizes[1])
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
         both: dict[str, Tensor | None] = {}
@@ -135,5 +136,5 @@ class Batch:
 
 
 def _unknown(like: Tensor, rows: int) -> Tensor:
-    """So many rows of what nobody knows: NaN, or -1 in whole numbers."""
+    """`rows` rows of an unknown field: NaN, or -1 for integers."""
     return like.new_full((len(like), rows, *like.shape[2:]), torch.nan if like.is_floating_point() else -1)

@@ -1,4 +1,4 @@
-"""The clock of a cohort: where each subject is in its life."""
+"""The clock of a cohort: each subject's age, nights and replay steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cls_sim.core.errors import ConfigError, real
 
 @dataclass(frozen=True)
 class Moment:
-    """A named instant at which probes look; `who` [s] are the subjects that reached it.
+    """A named instant at which probes measure; `who` (bool [s]) marks the subjects that have reached it.
 
     Names: life.begin, day.end, night.end, context.end, life.end.
     """
@@ -24,14 +24,14 @@ class Moment:
 
 
 class Clock:
-    """Host integers, one for each subject, so that reading the time never waits for a device.
+    """Counts of time for each subject, in numpy, so that reading the time never waits for the device.
 
-    experience  [s]  experiences lived so far
-    replay      [s]  replay steps slept so far
+    experience  [s]  experiences so far
+    replay      [s]  replay steps so far
     night       [s]  nights begun so far
-    asleep      [s]  whether the next tick is one of sleep
+    asleep      [s]  bool, whether the next tick is a replay step
     tick             ticks of the whole cohort
-    per_day          experiences a day, so that ages are in days with or without nights
+    per_day          experiences a day: the unit of age, with or without nights
 
     >>> clock = Clock(subjects=2, per_day=10)
     >>> clock.advance(awake=np.array([True, True]), asleep=np.array([False, False]))
@@ -53,11 +53,11 @@ class Clock:
 
     @property
     def day(self) -> Numbers:
-        """The subjects' ages in days: float64 [s]."""
+        """The age of each subject in days: float64 [s]."""
         return self.experience / self.per_day
 
     def advance(self, awake: Flags, asleep: Flags) -> None:
-        """One tick later: those awake lived one experience, those asleep made one replay step."""
+        """Advance one tick: one more experience for subjects awake, one more replay step for subjects asleep."""
         self.experience += awake
         self.replay += asleep
         self.tick += 1
@@ -73,14 +73,14 @@ class Clock:
 
     def load(self, tree: Mapping[str, Any]) -> None:
         if any((tree[name] < 0).any() for name in ("experience", "replay", "night", "tick")):
-            raise ConfigError("clock", "has counted below 0", "use another checkpoint")
+            raise ConfigError("clock", "has a count below 0", "use another checkpoint")
         for name in ("experience", "replay", "night", "asleep"):
             setattr(self, name, np.array(tree[name]))
         self.tick = int(tree["tick"])
 
 
 def in_rem(clock: Clock, stages: tuple[int, int]) -> Flags:
-    """Who is in REM, if asleep: bool [s]; stages are the replay steps of NREM, then of REM, in a cycle.
+    """Which subjects are in REM sleep, if asleep: bool [s]; `stages` are the replay steps of NREM and REM in a cycle.
 
     >>> clock = Clock(subjects=3, per_day=10)
     >>> clock.replay += np.array([2, 3, 4])
@@ -92,7 +92,7 @@ def in_rem(clock: Clock, stages: tuple[int, int]) -> Flags:
 
 
 class Span:
-    """How long an intervention lasts: from when it begins until the age of `until` days, or for good (None).
+    """How long an intervention lasts: from its start until the age of `until` days (from 0), or for good (None).
 
     >>> clock = Clock(subjects=2, per_day=10)
     >>> clock.experience += np.array([19, 20])
@@ -104,5 +104,5 @@ class Span:
         self.until = None if until is None else real("until", until, 0.0)
 
     def lasts(self, clock: Clock) -> Flags:
-        """Of which subjects it is not over: bool [s]."""
+        """For which subjects the intervention still lasts: bool [s]."""
         return np.ones(clock.subjects, bool) if self.until is None else clock.day < self.until

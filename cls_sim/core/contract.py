@@ -1,14 +1,13 @@
-"""What a part must be and give back, looked at once: when a life is made, and when each method is first asked.
+"""Checks of user-defined parts: once when a life is made, and once for each method, at its first call.
 
-Everything here is for parts of one's own: what does not fit is refused in one line that names the method, what it
-should give and what it gives.
+An error is one line that names the method, the expected type, shape or range, and the one found.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,18 +18,18 @@ from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
 
 END = "end it with: return super().setup(spec)"
-AXES = "the first axis is the subject's, the second the row's"
-ROWS = 2  # rows of a question that is asked to see the shape of the answer
-SLACK = 1e-3  # how far beyond its range a number may lie by rounding
+AXES = "the first axis is the subject, the second the row"
+ROWS = 2  # rows of the trial batch with which shapes are checked
+SLACK = 1e-3  # tolerance of ranges, for rounding
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 FLOAT = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-# -- what a life is made of -----------------------------------------------------------------------------------
+# -- arguments of a life ----------------------------------------------------------------------------------
 
 
 def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
-    """`value`, if it is a part of this kind; else a refusal that says what it is and what to write."""
+    """Return `value` if it is a part of this kind.  Raises ConfigError that says what it is and what to write."""
     if isinstance(value, kind):
         return value
     name = kind.__name__
@@ -46,14 +45,14 @@ def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
 
 
 def changed(key: str, change: Any, part: Part, kind: type[Part]) -> Part:
-    """What a function part → part (a wrap, say) makes of a part."""
+    """Apply a function part → part (such as a wrap) and check that it returns a part of this kind."""
     if not callable(change):
         raise ConfigError(key, f"{change!r} is no part", f"give a {kind.__name__}, or a function part → part")
     return of_kind(key, change(part), kind)
 
 
 def device_of(device: Any) -> torch.device:
-    """The device of this name, if this machine has it."""
+    """The device of this name.  Raises ConfigError if this machine does not have it."""
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
@@ -65,18 +64,19 @@ def device_of(device: Any) -> torch.device:
 
 
 def probes_of(probes: Any, kind: type[Part]) -> dict[str, Any]:
-    """Probes, or functions life → [s], by name."""
+    """Check a mapping name → probe or function life → [s], and return it as a dict."""
     if probes is not None and not isinstance(probes, Mapping):
         reason = f"is a {type(probes).__name__}, and each probe needs a name"
         raise ConfigError("probes", reason, 'write {"accuracy": Accuracy()}')
-    for name, probe in (probes or {}).items():
+    named: dict[str, Any] = dict(cast("Mapping[str, Any]", probes or {}))
+    for name, probe in named.items():
         if inspect.isclass(probe) or not callable(probe):
             of_kind(f"probes.{name}", probe, kind, "give a Probe, or a function of the life")
-    return dict(probes or {})
+    return named
 
 
 def begun(key: str, part: Part, spec: Spec) -> Spec:
-    """Begin a part; what it announces."""
+    """Set up a part, check the spec that it returns (and, of a neocortex, its weights and shapes), and return it."""
     name = type(part).__name__
     try:
         announced: Any = part.setup(spec)
@@ -93,10 +93,11 @@ def begun(key: str, part: Part, spec: Spec) -> Spec:
 
 
 def _cortex(spec: Spec, part: Any) -> None:
-    weights, s = getattr(part, "weights", None), spec.subjects
+    weights: dict[str, Any] | None = getattr(part, "weights", None)
+    s = spec.subjects
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) and w.is_leaf for w in weights.values()):
         reason = f"{type(part).__name__} has no weights, a dict of leaf tensors [{s}, ...] by name"
-        raise ConfigError("neocortex.weights", reason, "make them in begin")
+        raise ConfigError("neocortex.weights", reason, "make them in setup")
     if not spec.features or {n: tuple(w.shape) for n, w in weights.items()} != dict(spec.weights):
         reason = f"{type(part).__name__} does not announce its features and the shapes of its weights"
         remedy = "return replace(spec, features=..., weights={name: tuple(w.shape) ...})"
@@ -111,11 +112,11 @@ def _cortex(spec: Spec, part: Any) -> None:
         _tensor("neocortex.answer", answer, (s, ROWS, spec.outputs), FLOAT)
 
 
-# -- what its parts give --------------------------------------------------------------------------------------
+# -- return values of methods -----------------------------------------------------------------------------
 
 
 class Contract:
-    """Looks at what each method gives when it is first asked, and never again.
+    """Checks the return value of each method at its first call, and never again.
 
     >>> first = Contract(Spec(seeds=(0, 1)))
     >>> first("plasticity.rate", np.array([0.1, 0.2])).tolist()
@@ -126,14 +127,14 @@ class Contract:
         self.spec, self.kept = spec, set(kept)
 
     def __call__(self, key: str, given: Any, *more: Any) -> Any:
-        """`given`, what the method `key` gave; refused where the method is new and it does not fit."""
+        """Return `given`, the return value of the method `key`; check it if it is the method's first."""
         if key not in self.kept:
             CHECKS[key](self.spec, key, given, *more)
             self.kept.add(key)
         return given
 
     def reading(self, name: str, given: Any) -> Tensor:
-        """What a probe reads, as a tensor."""
+        """The reading of a probe as a tensor; its shape is checked the first time."""
         key = f"probes.{name}"
         try:
             value = torch.as_tensor(given)
@@ -152,7 +153,7 @@ class Contract:
         return value
 
     def without(self, rooms: Any) -> Contract:
-        """A contract that looks anew at what the parts in these kinds of part give."""
+        """A contract that checks the methods of these kinds of part again."""
         return Contract(self.spec, frozenset(key for key in self.kept if key.split(".")[0] not in {*rooms, "awake"}))
 
 
@@ -167,7 +168,7 @@ def _asked(key: str, x: Tensor, ask: Callable[[], Any]) -> Any:
 
 
 def _tensor(key: str, given: Any, shape: tuple[int | None, ...], kinds: tuple[torch.dtype, ...]) -> None:
-    """Refuse what is no tensor of this shape (None: of any size) and type."""
+    """Raise ConfigError if `given` is not a tensor of this shape (None: any size) and one of these types."""
     wanted = str(["b" if n is None else n for n in shape]).replace("'", "")
     if not isinstance(given, Tensor):
         raise ConfigError(key, f"is a {type(given).__name__}, expected a tensor {wanted}", AXES)
@@ -180,25 +181,23 @@ def _tensor(key: str, given: Any, shape: tuple[int | None, ...], kinds: tuple[to
 def _within(key: str, given: Tensor, low: float, high: float) -> None:
     if given.numel() and not (float(given.min()) >= low - SLACK and float(given.max()) <= high + SLACK):
         found = f"is from {float(given.min()):g} to {float(given.max()):g}, expected {low:g} to {high:g}"
-        raise ConfigError(key, found, "keep it within")
+        raise ConfigError(key, found, "keep it in this range")
 
 
 def _rate(spec: Spec, key: str, given: Any) -> None:
-    rate = np.asarray(given)
+    rate, made = np.asarray(given), type(given).__name__
     if not isinstance(given, np.ndarray) or rate.shape != (spec.subjects,) or rate.dtype.kind != "f":
-        found = f"is {type(given).__name__} {list(rate.shape)}, expected a float array [{spec.subjects}]"
+        found = f"is {made} {list(rate.shape)}, expected a float array [{spec.subjects}]"
         raise ConfigError(key, found, "give each subject's rate")
     if not (np.isfinite(rate) & (rate >= 0)).all():
-        raise ConfigError(key, f"gives {rate.min():g}, expected finite numbers from 0", "a rate below 0 would unlearn")
+        raise ConfigError(key, f"gives {rate.min():g}, expected finite numbers from 0", "give a rate of 0 or more")
 
 
 def _asleep(spec: Spec, key: str, given: Any) -> None:
-    asleep = np.asarray(given)
+    asleep, made = np.asarray(given), type(given).__name__
     if not isinstance(given, np.ndarray) or asleep.shape != (spec.subjects,) or asleep.dtype != bool:
-        found = (
-            f"is {type(given).__name__} {asleep.dtype} {list(asleep.shape)}, expected a bool array [{spec.subjects}]"
-        )
-        raise ConfigError(key, found, "say of each subject whether it sleeps")
+        found = f"is {made} {asleep.dtype} {list(asleep.shape)}, expected a bool array [{spec.subjects}]"
+        raise ConfigError(key, found, "give one bool for each subject: whether it sleeps")
 
 
 def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
@@ -227,7 +226,7 @@ def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
 
 
 def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> None:
-    """A batch; rows that come from slots come from slots that hold a trace."""
+    """Check a batch of replay: rows with a slot must come from slots that hold a trace."""
     _batch(spec, key, batch)
     if batch.slot is None or not batch.rows:
         return
@@ -239,7 +238,7 @@ def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> 
         )
     dead = (slot >= 0) & ~alive.gather(1, slot.clamp(min=0))
     held, wrong = alive.any(1), (dead & batch.present()).any(1)
-    if _foreign(policy) and bool(held.any()) and bool(dead[held].all()):  # ours may have nothing to choose among
+    if _foreign(policy) and bool(held.any()) and bool(dead[held].all()):  # built-in policies may find no candidate
         wrong = held
     if bool(wrong.any()):
         i = int(wrong.nonzero()[0])
@@ -248,13 +247,13 @@ def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> 
 
 
 def _foreign(part: Part) -> bool:
-    """Whether a part, or one inside it, is of another package."""
+    """Whether a part, or a part inside it, comes from another package."""
     return type(part).__module__.partition(".")[0] != "cls_sim" or any(_foreign(inner) for _, inner in part.parts())
 
 
 @torch.no_grad()
 def _awake(spec: Spec, key: str, life: Any, lived: Batch) -> None:
-    """What can be asked after the first experience: the memory, the readout and the loss."""
+    """Check hippocampus, readout and loss after the first experience."""
     s, memory, x = spec.subjects, life.hippocampus, lived.x[:, :ROWS]
     rows, o = x.shape[1], spec.outputs
     traces = _asked("hippocampus.traces", x, memory.traces)

@@ -1,4 +1,4 @@
-"""Draws that depend on the subject, the purpose and the time, and on nothing else."""
+"""Random draws as a function of seed, purpose and tick, and of nothing else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCK = 64  # draws are planned this many ticks at once
 
 
 def generator(seed: int, purpose: str, block: int = 0) -> np.random.Generator:
-    """The generator of one subject for one purpose (and block of ticks): a Philox counter, no history.
+    """The random generator of a subject for one purpose (and block of ticks): Philox, without history.
 
     >>> bool(generator(7, "init").random() == generator(7, "init").random())
     True
@@ -29,10 +29,10 @@ def generator(seed: int, purpose: str, block: int = 0) -> np.random.Generator:
 
 
 class Draws:
-    """Numbers drawn tick by tick for every subject: `at(ticks)` is a function of (seed, purpose, tick).
+    """Draws of a fixed shape for every subject and tick: `at(ticks)` is a function of (seed, purpose, tick).
 
-    kind is `uniform` (float64 in [0, 1)) or `normal` (float32).  A block of ticks is drawn at once and
-    kept; nothing here is state: the same tick always gives the same numbers, alone or in company.
+    kind is `uniform` (float64 in [0, 1)) or `normal` (float32).  A block of ticks is drawn at once and cached.  The
+    cache is not state: a tick always gives the same numbers, whatever the other subjects are.
 
     >>> draws = Draws((0, 1), "demo", (3,))
     >>> draws.at(np.array([5, 5])).shape
@@ -60,7 +60,7 @@ class Draws:
         return source.standard_normal((self.length, *self.shape), dtype=np.float32)
 
     def at(self, ticks: Counts) -> Tensor:
-        """The draws [s, *shape] of each subject at its own tick."""
+        """The draws [s, *shape] of each subject at its tick in `ticks` [s]."""
         block = ticks // self.length
         stale = np.flatnonzero(block != self._block)
         if len(stale):
@@ -78,7 +78,7 @@ class Draws:
 
 
 class BatchDraws:
-    """Draws for batches of any number of rows: each subject's are those of a batch with its own rows alone.
+    """Draws for batches of any number of rows; padding of a batch does not change a subject's draws.
 
     >>> draws = BatchDraws((0, 1), "demo")
     >>> both = draws.at(np.array([5, 5]), (3,), sizes=np.array([3, 2]))
@@ -91,10 +91,10 @@ class BatchDraws:
         self._of: dict[tuple[int, ...], Draws] = {}
 
     def at(self, ticks: np.ndarray, shape: tuple[int, ...], axis: int = 0, sizes: np.ndarray | None = None) -> Tensor:
-        """Draws [s, *shape] of each subject at its own tick.
+        """The draws [s, *shape] of each subject at its tick in `ticks` [s].
 
-        axis   of `shape`: the rows of the batch
-        sizes  rows of each subject's own batch [s] (see Batch.sizes), None: all of them; 0 behind these rows
+        axis   the axis of `shape` that counts the rows of the batch
+        sizes  [s], the number of each subject's rows (see Batch.sizes); draws of the padding are 0; None: all rows
         """
         if sizes is None:
             return self._drawn(ticks, shape)
@@ -102,7 +102,7 @@ class BatchDraws:
         for size in np.unique(np.minimum(sizes, shape[axis])):
             some = self._drawn(ticks, (*shape[:axis], int(size), *shape[axis + 1 :]))
             drawn = some.new_zeros(len(some), *shape) if drawn is None else drawn
-            mine = torch.from_numpy(sizes == size).to(some.device)
+            mine = from_numpy(sizes == size).to(some.device)
             drawn.narrow(axis + 1, 0, int(size))[mine] = some[mine]
         assert drawn is not None
         return drawn
@@ -114,7 +114,7 @@ class BatchDraws:
 
 
 def each(seeds: Sequence[int], purpose: str, draw: Callable[[np.random.Generator], ArrayLike]) -> Tensor:
-    """One draw a subject, stacked [s, …]: `draw(generator)` returns an array.
+    """One draw for each subject, stacked to [s, …]: `draw(generator)` returns an array.
 
     >>> each((0, 1), "weights", lambda g: g.standard_normal((4, 2), dtype=np.float32)).shape
     torch.Size([2, 4, 2])
@@ -123,7 +123,7 @@ def each(seeds: Sequence[int], purpose: str, draw: Callable[[np.random.Generator
 
 
 def over(numbers: Tensor, like: Tensor) -> Tensor:
-    """Numbers [s] over all that belongs to each subject in `like` [s, …]: [s, 1, …].
+    """Reshape numbers [s] to [s, 1, …] so that they broadcast over `like` [s, …].
 
     >>> over(torch.ones(2), torch.zeros(2, 4, 3)).shape
     torch.Size([2, 1, 1])
@@ -132,16 +132,18 @@ def over(numbers: Tensor, like: Tensor) -> Tensor:
 
 
 def updated(who: np.ndarray, new: Tensor, old: Tensor) -> Tensor:
-    """The new numbers [s, …] of the subjects in `who` (bool [s]), and the old ones of the others; never `new` itself.
+    """`new` [s, …] for the subjects in `who` (bool [s]) and `old` for the others; always a new tensor.
 
     >>> updated(np.array([True, False]), torch.ones(2, 1), torch.zeros(2, 1)).tolist()
     [[1.0], [0.0]]
     """
-    return new.clone() if who.all() else torch.where(over(torch.from_numpy(who).to(new.device), new), new, old)
+    return new.clone() if who.all() else torch.where(over(from_numpy(who).to(new.device), new), new, old)
 
 
 def pick(lot: Tensor, there: Tensor) -> Tensor:
-    """One of those that are there (bool [s, k]) for each lot [s, n] in [0, 1), all as likely; of all where none is.
+    """Choose an index uniformly among the true entries of `there` (bool [s, k]) for each draw `lot` [s, n] in [0, 1).
+
+    If a subject has no true entry, the choice is among all k.
 
     >>> pick(torch.tensor([[0.1, 0.6]], dtype=torch.float64), torch.tensor([[True, False, True]])).tolist()
     [[0, 2]]

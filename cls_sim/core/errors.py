@@ -1,4 +1,4 @@
-"""What the program refuses, and the checks that every part makes of its settings."""
+"""Errors, and the checks that parts make of their settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from cls_sim.core import renamed
 
-LARGEST = 2**31 - 1  # the largest size or count that a setting may have, if nothing else is said
+LARGEST = 2**31 - 1  # default upper limit of sizes and counts
 
 
 class ConfigError(ValueError):
@@ -28,11 +28,11 @@ class ConfigError(ValueError):
 
     def __reduce__(
         self,
-    ) -> tuple[type[ConfigError], tuple[str, str, str]]:  # so that it can come home from another process
+    ) -> tuple[type[ConfigError], tuple[str, str, str]]:  # makes it picklable, to return it from another process
         return type(self), (self.key, self.reason, self.remedy)
 
     def under(self, prefix: str) -> ConfigError:
-        """The same refusal, its key told from further up: `capacity` becomes `hippocampus.capacity`."""
+        """The same error with a prefix before its key: `capacity` becomes `hippocampus.capacity`."""
         return type(self)(f"{prefix}.{self.key}" if self.key else prefix, self.reason, self.remedy)
 
 
@@ -49,14 +49,14 @@ class Diverged(ConfigError):
 
 
 def _plain(text: str, most: int = 1000) -> str:
-    """One line that a terminal can be shown, whatever a stranger wrote into it."""
+    """One printable line of at most `most` characters, safe to show in a terminal."""
     line = " ".join(filter(None, map(str.strip, text[: 2 * most].expandtabs(1).splitlines())))  # a path's spaces stay
     line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in line)
     return line if len(line) <= most else f"{line[:most]}…"
 
 
 def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
-    """`value` as an int within [low, high] (without high: up to 2³¹ - 1); True, 2.0 and "2" are no ints.
+    """`value` as an int in [low, high] (without high: up to 2³¹ - 1).  Raises ConfigError; True, 2.0, "2" are refused.
 
     >>> whole("batch", 32)
     32
@@ -71,7 +71,7 @@ def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
 
 
 def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
-    """`value` as a finite float within [low, high] (low excluded with open_low).
+    """`value` as a finite float in [low, high] (low excluded if open_low).  Raises ConfigError.
 
     >>> real("rate", 0.1, 0.0)
     0.1
@@ -97,7 +97,7 @@ def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *
 def reals(
     key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
 ) -> float | list[float]:
-    """A number, or one number for each subject `[s]` (a list, a tuple, an array, a tensor).
+    """One number, or one for each subject [s] (a list, tuple, array or tensor).  Raises ConfigError.
 
     >>> reals("tau_days", [1, 2.5], 0.0)
     [1.0, 2.5]
@@ -116,7 +116,7 @@ def _several(value: Any) -> TypeGuard[Sequence[Any]]:
 
 
 def choice(key: str, value: Any, allowed: Iterable[str]) -> str:
-    """`value`, if it is one of the allowed words.
+    """`value` if it is one of the allowed words, else ConfigError.
 
     >>> choice("keep", "ring", ["ring", "reservoir"])
     'ring'
@@ -128,14 +128,14 @@ def choice(key: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def flag(key: str, value: Any) -> bool:
-    """`value`, if it is True or False."""
+    """`value` if it is True or False, else ConfigError."""
     if not isinstance(value, bool):
         raise ConfigError(key, f"{value!r} is neither true nor false", "give true or false")
     return value
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """What to do about an unknown word: the nearest known one, or the list of all.
+    """The remedy for an unknown word: the most similar known word, or the list of all.
 
     >>> suggest("capcity", ["capacity", "keep"])
     'did you mean capacity?'

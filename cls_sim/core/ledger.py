@@ -1,4 +1,4 @@
-"""What a life has cost: sample passes awake and asleep, revisits, and the dose of plasticity."""
+"""The costs of a life: sample passes awake and asleep, revisited rows, and the dose of plasticity."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from cls_sim.core.trees import held
 
 
 class Ledger:
-    """Counts for each subject `[s]`; a pass is one sample going forward and backward through the cortex.
+    """Counts for each subject [s]; a pass is one sample, forward and backward through the neocortex.
 
-    dose is the sum of the learning rates over consolidation steps (Sun et al. 2023: what matters is the
-    integral of plasticity); it refers to the loss reduction of the consolidation rule.
+    lived                      rows of experience
+    wake_passes, night_passes  rows in consolidation steps by day and by night
+    revisited                  rows that parts have read with `view.revisit`
+    wake_dose, night_dose      sums of the learning rates over consolidation steps by day and by night; the rates refer
+                               to the loss as the consolidation rule reduces it over rows
+
+    The dose is the integral of plasticity, which is what matters in Sun et al. (2023).
 
     >>> ledger = Ledger(2)
     >>> ledger.add("night_passes", 32, np.array([True, False]))
@@ -47,15 +52,15 @@ class Ledger:
 
 
 def extra_bytes(parts: Iterable[Part], weights: Mapping[str, Tensor], subjects: int) -> int:
-    """Bytes that each subject keeps in these parts beside its weights and its optimiser's memory.
+    """Bytes of state of each subject in these parts, without the weights and the state of optimisers.
 
-    That is every tensor and array of their state: penalties and importances, stored weights, teachers, averages,
-    masks, inner variables of synapses, prototypes.  Each counts once, whoever else holds it.  What is drawn from the
-    seed or made again by `setup` (fixed wiring, gates, tables) is no state, and free; so is what an optimiser
-    remembers, which every learner has.
+    The sum covers every tensor and array of state: penalties and importances, stored weights, teachers, averages,
+    masks, hidden variables of synapses, prototypes.  A tensor that several parts hold counts once.  What the seed
+    determines or `setup` makes again (fixed wiring, gates, tables) is not state and does not count; nor does the state
+    of an optimiser, which every learner has.
 
-    weights   those of the cortex, counted as parameters
-    subjects  how many share the leading axis; what has no such axis is kept by each
+    weights   the weights of the neocortex, which are counted as parameters elsewhere
+    subjects  the length of the leading axis; a tensor without this axis counts in full for each subject
 
     >>> import torch
     >>> part = Part()

@@ -1,8 +1,8 @@
-"""Rules that turn a gradient into a step, at a rate of its own for each subject.
+"""Optimizers: rules that turn a gradient into a step, with one rate for each subject.
 
-They equal `torch.optim` step for step and never import it (constructing one of its optimisers loads 800 modules).
-Each has two ways to the same numbers: when all subjects move alike, PyTorch's fused or listed kernels; when they
-differ in rate, in phase or in the number of steps made, one masked computation for the whole cohort.
+They equal `torch.optim` step for step and do not import it (constructing one of its optimizers loads 800 modules).
+Each has two implementations with the same results: PyTorch's fused or foreach kernels if all subjects move at the same
+rate, and one masked computation for the whole cohort if subjects differ in rate, phase or number of steps.
 """
 # pyright: reportPrivateImportUsage=false, reportPrivateUsage=false
 
@@ -27,24 +27,24 @@ BELOW_ONE = 0.999999
 
 
 class Optimizer(Part):
-    """Moves weights in place; its memory (momenta, counts) belongs to the subject."""
+    """Moves weights in place; its state (momenta, counts of steps) is kept for each subject."""
 
     derived = frozenset({"spec"})
 
     def setup(self, spec: Spec) -> Spec:
-        """Allocate what the rule remembers of each of `spec.weights`."""
+        """Allocate the state for `spec.weights`."""
         self.spec = spec
         return spec
 
     @abstractmethod
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
-        """One step at the rate [s] of each subject that is active (bool [s]); the others stay, memory and all."""
+        """Make one step at rate [s] for the subjects in `active` (bool [s]); weights and state of others are kept."""
 
     def _zeros(self) -> Named:
         return {name: torch.zeros(shape, device=self.spec.device) for name, shape in self.spec.weights.items()}
 
     def _columns(self, *numbers: NDArray[np.floating | np.bool_]) -> list[Tensor]:
-        """Host numbers [s] on the device, each [s, 1]; sent together."""
+        """Copy numpy arrays [s] to the device in one transfer, each as [s, 1]."""
         sent = from_numpy(np.stack(numbers).astype(np.float32)).to(self.spec.device)
         return list(sent[:, :, None])
 
@@ -70,7 +70,7 @@ class Sgd(Optimizer):
 
 
 class Momentum(Optimizer):
-    """Heavy ball (Polyak 1964), as PyTorch has it: m ← μ m + g, W ← W - η m.
+    """Heavy-ball momentum in PyTorch's form: m ← μ m + g, W ← W - η m  (Polyak 1964).
 
     momentum  μ, from 0 to 1
     """
@@ -101,9 +101,9 @@ class Momentum(Optimizer):
 class Adam(Optimizer):
     """Adam (Kingma & Ba 2015): m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², W ← W - η m̂ / (√v̂ + ε).
 
-    m̂ = m / (1-β₁ᵗ) and v̂ = v / (1-β₂ᵗ) with t each subject's own count of steps.
+    m̂ = m / (1-β₁ᵗ) and v̂ = v / (1-β₂ᵗ), where t is the subject's number of steps.
 
-    beta1, beta2  memories of the gradient and its square, from 0, below 1
+    beta1, beta2  decay factors of the averages of the gradient and its square, from 0, below 1
     eps           above 0
     """
 
@@ -161,10 +161,10 @@ class Adam(Optimizer):
 
 
 class Clipped(Wrap, Optimizer):
-    """Another rule, given no gradient longer than so much:  g ← g · min(1, norm / |g|), |g| over all weights.
+    """Clip the norm of the gradient for another optimizer:  g ← g · min(1, norm / |g|), |g| over all weights.
 
-    optimizer  the rule that moves
-    norm       the longest gradient, above 0
+    optimizer  the optimizer that makes the step
+    norm       the largest norm of the gradient, above 0
 
     Source: Pascanu, Mikolov & Bengio 2013.
 
@@ -191,12 +191,12 @@ class Clipped(Wrap, Optimizer):
 
 
 def equal_rates(rate: Numbers, active: Flags) -> bool:
-    """Whether all subjects move, at one rate."""
+    """Whether all subjects are active and have the same rate."""
     return bool(active.all()) and bool((rate == rate[0]).all())
 
 
 def _lists(*trees: Named) -> list[list[Tensor]]:
-    """The tensors of several trees in the order of the first, gradients laid out as weights are (the rest is)."""
+    """The tensors of several trees, in the order of the first tree and contiguous."""
     return [[tree[name].contiguous() for name in trees[0]] for tree in trees]
 
 
@@ -206,5 +206,5 @@ def _flat(tensor: Tensor) -> Tensor:
 
 
 def _only(gradient: Tensor, new: Tensor) -> Tensor:
-    """The gradient [s, n] of those that move, zero elsewhere, even where it is not a number."""
+    """The gradient [s, n] of the subjects that move and 0 for all others, even where it is NaN."""
     return torch.where(new > 0, gradient.reshape(len(gradient), -1), 0.0)

@@ -1,4 +1,4 @@
-"""What every part of a subject is: settings in, behaviour out, its state a tree of tensors."""
+"""The base class of all parts, and the Spec and View that parts share."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import functools
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,38 +24,38 @@ __all__ = ["Part", "Spec", "State", "View", "agree", "fill_contexts", "held_out"
 
 @dataclass(frozen=True)
 class Spec:
-    """The sizes of a cohort, told once to every part by `setup`.
+    """The sizes and facts that parts announce to one another; each part receives the Spec in `setup`.
 
-    The world adds what it sends (from `inputs` to `quantum`), the cortex what it is made of (`features`,
-    `weights`), the rhythm the length of its day.
+    The world announces the fields from `inputs` to `input_weights`, the rhythm `per_day`, `due` and `stages`, the
+    neocortex `features`, `weights` and `routed`.
     """
 
     seeds: tuple[int, ...] = (0,)
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     inputs: tuple[int, ...] = ()  # shape of one input
-    outputs: int = 0  # units that answer
+    outputs: int = 0  # number of output units
     regression: bool = False  # targets are numbers, not labels
     batch: int = 1  # rows of one experience
     contexts: int = 1
-    context_sizes: Counts | None = None  # rows of data there are to learn from in the stretch of each context, [s, k]
-    items: int | None = None  # what the numbers of rows (`Batch.item`) stay below; None: the world has no end of them
-    ends: tuple[int, ...] = ()  # experiences at which contexts end, if the subject is told; else empty
-    visits: tuple[int, ...] = ()  # the context of each of the stretches that end there; empty: 0, 1, 2, …
-    task_id_known: bool = False  # the context is told at learning and at exams (task-incremental)
-    heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, when it is told
+    context_sizes: Counts | None = None  # [s, k]: rows of training data in the stretch of each context
+    items: int | None = None  # upper bound of the row numbers (`Batch.item`), excluded; None: unbounded
+    ends: tuple[int, ...] = ()  # experiences at which contexts end; empty if subjects do not know the boundaries
+    visits: tuple[int, ...] = ()  # the context of each stretch that ends at `ends`; empty: 0, 1, 2, …
+    task_id_known: bool = False  # subjects know the context while learning and when tested (task-incremental)
+    heads: Tensor | None = None  # bool [s, k, o]: the outputs of each context's head, if task_id_known
     quantum: float | None = None  # inputs are whole multiples q·0 … q·255 of this step; None: any number
-    input_weights: Callable[[Clock], Tensor] | None = None  # [s, x]: what each input that is there counts, at a time
+    input_weights: Callable[[Clock], Tensor] | None = None  # clock → [s, x], the weight of each input at that time
     per_day: int = 1  # experiences a day
-    due: Callable[[Counts], Counts] | None = None  # replay steps owed to experiences [s], where they are counted
-    features: int = 0  # width of the cortex' last hidden layer
-    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # the cortex', [s, …]
-    routed: bool = False  # the cortex answers by the context (gates, masks, columns)
-    stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, where nights have stages
-    held_out: float = 0.0  # the part of the hippocampus' slots that is kept from replay, to validate on
-    averages: tuple[str, ...] = ()  # names of the averaged copies that the cortex keeps of them
-    recall_answers: bool = True  # what the hippocampus recalls comes with an answer
-    dreams: tuple[str, ...] = ()  # the kinds of part that can dream: neocortex, hippocampus
-    cohort: tuple[int, int] | None = None  # of a larger cohort: the place of the first here, and how many there are
+    due: Callable[[Counts], Counts] | None = None  # experiences [s] → replay steps due by then, for rhythms that count
+    features: int = 0  # width of the neocortex's last hidden layer
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # name → shape [s, …]
+    routed: bool = False  # the neocortex needs the context to answer (gates, masks, columns)
+    stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, if nights have stages
+    held_out: float = 0.0  # share of the hippocampal slots that is never replayed but used for validation
+    averages: tuple[str, ...] = ()  # names of the averaged copies of the weights that the neocortex keeps
+    recall_answers: bool = True  # what the hippocampus recalls includes an answer
+    dreams: tuple[str, ...] = ()  # the kinds of part that can generate replay: neocortex, hippocampus
+    cohort: tuple[int, int] | None = None  # (index of the first subject, size) of the larger cohort, if there is one
 
     @property
     def subjects(self) -> int:
@@ -71,9 +71,9 @@ class Spec:
 
 
 def stretches(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
-    """The context of each stretch, and how many different contexts have been met by then: int64 [ends + 1] both.
+    """The context of each stretch, and the number of distinct contexts up to it: int64 [ends + 1] each.
 
-    The last is the stretch after the last end, if the world goes on.
+    The last entry is the stretch after the last end, for worlds that go on.
 
     >>> [numbers.tolist() for numbers in stretches(Spec(contexts=2, ends=(5, 10, 15), visits=(1, 1, 0)))]
     [[1, 1, 0, 0], [1, 1, 2, 2]]
@@ -84,23 +84,25 @@ def stretches(spec: Spec) -> tuple[np.ndarray, np.ndarray]:
 
 
 def stretch(spec: Spec, clock: Clock) -> np.ndarray:
-    """The number of the stretch that each subject is in, from 0: int64 [s]."""
+    """The index of each subject's current stretch, from 0: int64 [s]."""
     return ended(spec, clock) + 1
 
 
 def ended(spec: Spec, clock: Clock) -> np.ndarray:
-    """The number of the stretch that ended last for each subject: int64 [s], -1 before any."""
+    """The index of each subject's most recently ended stretch: int64 [s], -1 before any."""
     return np.searchsorted(np.asarray(spec.ends, np.int64), clock.experience, side="right") - 1
 
 
 def known_contexts(spec: Spec, batch: Batch) -> Tensor | None:
-    """The contexts [s, b] of a batch by which the cortex learns it: where they are told, or where it answers by them
-    and is told their ends (so that it can count them)."""
+    """The contexts [s, b] that the neocortex may use to learn a batch, or None.
+
+    They are known if `task_id_known`, or if the neocortex is routed and knows the boundaries (it can count them).
+    """
     return batch.context if spec.task_id_known or (spec.routed and spec.ends) else None
 
 
 def fill_contexts(spec: Spec, batch: Batch) -> Batch:
-    """A batch whose rows of unknown context are, where contexts are told, of the first whose head has their label."""
+    """Fill in unknown contexts in task-incremental runs: each row gets the first context whose head has its label."""
     if not spec.task_id_known or spec.heads is None:
         return batch
     context = spec.heads.int().argmax(1).gather(1, batch.y)
@@ -108,7 +110,7 @@ def fill_contexts(spec: Spec, batch: Batch) -> Batch:
 
 
 def held_out(slots: Tensor, share: float) -> Tensor:
-    """Which slots are kept from replay, to validate on: bool, a `share` of them evenly spread.
+    """Which slots are held out of replay for validation: bool, an evenly spread `share` of them.
 
     >>> held_out(torch.arange(10), 0.2).nonzero().ravel().tolist()
     [4, 9]
@@ -117,19 +119,19 @@ def held_out(slots: Tensor, share: float) -> Tensor:
 
 
 class _Whole(metaclass=ABCMeta):  # noqa: B024
-    """What can only be made when it has all the methods that its kind of part must have."""
+    """Refuses an instance of a class that lacks an abstract method, by a ConfigError that names the method."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         if missing := sorted(cls.__abstractmethods__):
-            raise ConfigError(cls.__name__, f"has no method {', '.join(missing)}", "make a class that defines them")
+            raise ConfigError(cls.__name__, f"has no method {', '.join(missing)}", "define it in your class")
         return super().__new__(cls)
 
 
 class Part(_Whole):
-    """A part takes keyword-only numbers, is sized by `setup`, and keeps its state in tensor attributes.
+    """A component of a life: it takes keyword-only settings, receives sizes in `setup`, and keeps state in attributes.
 
-    Every attribute that is a tensor, an array, a part, or a dict or list of these is state, saved and restored
-    by name, except those named in `derived`, which `setup` can make again (data, draws, tables).
+    Every attribute that is a tensor, an array, a part, or a dict or list of these is state: it is saved and restored
+    by name.  Attributes named in `derived` are not state, because `setup` makes them again (data, draws, tables).
     """
 
     derived: ClassVar[frozenset[str]] = frozenset()
@@ -149,30 +151,30 @@ class Part(_Whole):
         """A part without settings."""
 
     def setup(self, spec: Spec) -> Spec:
-        """Take your sizes; return the spec, richer if others need to know yours."""
+        """Receive the sizes of the cohort; return the spec, with the fields that this part announces to others."""
         return spec
 
     def setup_inside(self, name: str, spec: Spec) -> Spec:
-        """Begin the part that this attribute holds; what it refuses is told under its name."""
+        """Set up the part in the attribute `name`; its errors are reported under that name."""
         try:
             return getattr(self, name).setup(spec)
         except ConfigError as refused:
             raise refused.under(name) from None
 
     def attach(self, spec: Spec, clock: Clock) -> None:
-        """Come into a life, at birth or (a wrap) in the middle: its sizes, and its clock, to be read and never set."""
+        """Join a life, at birth or (a wrap) in the middle.  The clock belongs to the life: read it, never change it."""
         for _, part in self.parts():
             part.attach(spec, clock)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        """The context of the subjects in `who` (bool [s]) has just ended; nothing of the others may change.
+        """Do what this part does when a context ends, for the subjects in `who` (bool [s]) and no others.
 
-        Called only in worlds that tell subjects where contexts end.  `view.ended()` gives the contexts' numbers,
-        `view.revisit` the data of these subjects' contexts.
+        The life calls it only if subjects know the boundaries.  `view.ended()` gives the numbers of these contexts,
+        `view.revisit` their data.
         """
 
     def parts(self) -> Iterator[tuple[str, Part]]:
-        """The parts inside this one, by attribute name."""
+        """The parts inside this part, with their attribute names."""
         for name, value in vars(self).items():
             if isinstance(value, Part):
                 yield name, value
@@ -186,13 +188,13 @@ class Part(_Whole):
         }
 
     def load(self, tree: State) -> None:
-        """Take over a state made by `state`: of the same names, types and sizes, whoever wrote it."""
+        """Restore a state made by `state`.  Raises ConfigError if names, types or sizes differ."""
         agree(type(self).__name__, self.state(), tree)
         for name, value in tree.items():
             setattr(self, name, restored(getattr(self, name), value))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Part:
-        """A twin: state copied, derived tables shared (they are never written)."""
+        """A copy: state is copied, derived tables are shared (they are never written)."""
         twin = object.__new__(type(self))
         memo[id(self)] = twin
         for name, value in vars(self).items():
@@ -207,7 +209,9 @@ class Part(_Whole):
 
 
 def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:
-    """A number, or one for each subject of the cohort, as float64 [s]: those of the subjects here.
+    """A setting with one number, or one for each subject of the cohort, as float64 [s] for the subjects of this spec.
+
+    Raises ConfigError if the numbers are not as many as the subjects of the cohort.
 
     >>> per_subject("tau_days", 3.0, Spec(seeds=(0, 1))).tolist()
     [3.0, 3.0]
@@ -217,25 +221,25 @@ def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:
     numbers = np.asarray(value, np.float64)
     first, cohort = spec.cohort or (0, spec.subjects)
     if numbers.ndim and numbers.shape != (cohort,):
-        raise ConfigError(key, f"has {numbers.size} numbers for {cohort} subjects", "give one, or one a subject")
+        raise ConfigError(key, f"has {numbers.size} numbers for {cohort} subjects", "give one number, or one for each subject")
     return np.broadcast_to(numbers, (cohort,))[first : first + spec.subjects].copy()
 
 
 @dataclass(frozen=True)
 class View:
-    """What parts may see of one another, read-only; life introduces them.
+    """What parts may read of one another during a life.
 
-    scores(x, context)  [s, b, o]  what the cortex answers now
-    features(x)         [s, b, f]  its last hidden layer
-    loss(batch)         [s, b]     how wrong it is on each row
-    recall(x)                      what the hippocampus recalls (see hippocampus.Recall)
-    revisit(size)                  the data of the context that has just ended, in batches, each subject's own, weight 0
-                                   for subjects whose context has not ended; every pass is counted
-    neocortex                      the cortex itself, for gradients; consolidation alone may write to it
-    answer(x)                      what the subject would answer now (see readout.Answer)
-    latest()            [s, b, …]  what was lived last
-    stored()            [s, n, …]  all that the hippocampus holds, slot by slot, weight 0 where it is empty
-    ended()             [s]        the number of the context whose stretch ended last, int64; -1 before any
+    scores(x, context)  [s, b, o]  current scores of the neocortex, without gradient
+    features(x)         [s, b, f]  its last hidden layer, without gradient
+    loss(batch)         [s, b]     its current loss on each row
+    recall(x)                      recall of the hippocampus (see hippocampus.base.Recall)
+    revisit(size)                  batches of each subject's data of the context that has just ended; weight 0 for
+                                   subjects whose context has not ended; the ledger counts every row
+    neocortex                      the neocortex itself, for gradients; only consolidation may write to it
+    answer(x)                      the subject's current answer (see readout.base.Answer)
+    latest()            [s, b, …]  the most recent experience
+    stored()            [s, n, …]  all traces of the hippocampus, one row a slot; weight 0 where the slot is empty
+    ended()             [s]        the context of the most recently ended stretch, int64; -1 before any
     """
 
     scores: Callable[[Tensor, Tensor | None], Tensor]
@@ -255,7 +259,7 @@ def _was_renamed(old: str, new: str) -> ConfigError:
 
 
 def _without(old_names: Mapping[str, str], init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor that refuses settings by their old names."""
+    """A constructor that refuses settings under their old names."""
 
     @functools.wraps(init)
     def made(self: Any, *parts: Any, **settings: Any) -> None:

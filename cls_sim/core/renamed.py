@@ -6,7 +6,7 @@ Nothing here is needed by who knows the new names: an old one is refused, and th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 VERSION = "0.2"
 
@@ -293,26 +293,30 @@ def find(cfg: Mapping[str, Any]) -> str | None:
             return key
         if key in PATHS and (found := next(_below(key, key, value), None)):
             return found
-        if key in KEYS and isinstance(value, Mapping):
-            nodes = {"": value} if key in FLAT else value
-            for name, node in nodes.items():
-                for old in (name for name in node if name in KEYS[key]) if isinstance(node, Mapping) else ():
+        if key in KEYS:
+            for name, node in ({"": value} if key in FLAT else _mapping(value)).items():
+                for old in (old for old in _mapping(node) if old in KEYS[key]):
                     return ".".join(part for part in (key, str(name), old) if part)
     return None
 
 
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """This mapping; an empty one for any other value."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
 def _below(kind: str, path: str, node: Any) -> Iterator[str]:
     """Old keys of a part and of the parts inside it."""
-    if isinstance(node, Mapping):
-        target = str(node.get("_target_", ""))
-        name = target.rpartition(".")[2]
-        own = SETTINGS.get(CLASSES.get(name, name), {}) if target else PATHS[kind]
-        if target and not target.startswith("cls_sim."):
-            return
-        for key, value in node.items():
-            if key in own:
-                yield f"{path}.{key}"
-            yield from _below(kind, f"{path}.{key}", value)
+    given = _mapping(node)
+    target = str(given.get("_target_", ""))
+    name = target.rpartition(".")[2]
+    own = SETTINGS.get(CLASSES.get(name, name), {}) if target else PATHS[kind]
+    if target and not target.startswith("cls_sim."):
+        return
+    for key, value in given.items():
+        if key in own:
+            yield f"{path}.{key}"
+        yield from _below(kind, f"{path}.{key}", value)
 
 
 def table() -> list[tuple[str, str]]:

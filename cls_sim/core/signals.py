@@ -1,7 +1,7 @@
-"""Signals that ask to stop: they set a flag, and whoever lives a life looks at it between two ticks.
+"""Stop signals: a signal sets a flag, and a running simulation checks the flag between two ticks.
 
-SIGTERM and SIGUSR1 (batch systems) leave with exit code 143, SIGINT (Ctrl-C) with 130.  Who has not left after eight
-seconds, and who hears a second Ctrl-C, leaves at once and without saving: what was saved before is whole.
+SIGTERM and SIGUSR1 (batch systems) end the process with exit code 143, SIGINT (Ctrl-C) with 130.  If the process is
+still running eight seconds later, or at a second Ctrl-C, it ends at once without saving; earlier files are intact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _listening: SignalHandler | None = None
 
 
 class Interrupted(KeyboardInterrupt):
-    """Asked to stop, and stopped where a life can go on.
+    """The simulation has stopped at a signal, in a state from which it can resume.
 
     >>> str(Interrupted("SIGTERM", "run")), Interrupted("SIGTERM").exit_code
     ('stopped by SIGTERM; go on with resume=run', 143)
@@ -36,21 +36,21 @@ class Interrupted(KeyboardInterrupt):
         return CODES[self.name]
 
     def __str__(self) -> str:
-        way = shlex.quote(f"resume={self.folder}")  # as a shell reads it
+        way = shlex.quote(f"resume={self.folder}")  # can be pasted into a shell
         return f"stopped by {self.name}" + (f"; go on with {way}" if self.folder else "")
 
 
 class SignalHandler:
-    """Hears signals; `check` raises Interrupted once there was one.  Call it wherever a life can stop.
+    """Records signals; `check` raises Interrupted after a signal.  Call `check` wherever a life can stop.
 
     >>> SignalHandler().check()
     """
 
     def __init__(self, *, leaves: bool = True):
         self.heard: str | None = None
-        self._leaves = leaves  # whether the process ends where asking is not enough
+        self._leaves = leaves  # whether to end the process after GRACE seconds or a second Ctrl-C
         self._strikes = False
-        self._before: tuple[Any, tuple[float, float]] | None = None  # whose alarm it was
+        self._before: tuple[Any, tuple[float, float]] | None = None  # alarm handler and timer to restore
 
     def check(self) -> None:
         if self.heard is not None:
@@ -58,7 +58,7 @@ class SignalHandler:
 
     @contextmanager
     def at_once(self) -> Generator[None]:
-        """In here a signal raises where it strikes: for what changes nothing, or cleans up behind itself."""
+        """Inside, a signal raises Interrupted immediately: for code that changes nothing or cleans up after itself."""
         self._strikes = True
         try:
             self.check()
@@ -67,7 +67,7 @@ class SignalHandler:
             self._strikes = False
 
     def hear(self, number: int, _: Any = None) -> None:
-        """What Python calls when a signal has come."""
+        """The handler that Python calls for a signal."""
         name, first = signal.Signals(number).name, self.heard is None
         again = name == "SIGINT" and self.heard == "SIGINT"
         if again and self._leaves:
@@ -79,7 +79,7 @@ class SignalHandler:
             raise Interrupted(name)
 
     def calm(self) -> None:
-        """Nobody has to leave any more: the alarm is as it was."""
+        """Cancel the deadline and restore the previous alarm."""
         if self._before is not None:
             handler, timer = self._before
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -95,8 +95,9 @@ class SignalHandler:
 
 @contextmanager
 def unmasked() -> Generator[None]:
-    """An interruption over which somebody's tidying up stumbles (OmegaConf's does) is told as one, not as what came of
-    it.
+    """Raise the KeyboardInterrupt instead of an exception that clean-up code has raised on its account.
+
+    OmegaConf's clean-up code raises such an exception.
 
     >>> try:
     ...     with unmasked():
@@ -122,11 +123,11 @@ def unmasked() -> Generator[None]:
 
 @contextmanager
 def handle_signals(*names: str, leaves: bool = True) -> Generator[SignalHandler]:
-    """Listen to these signals (all of CODES, if none is named) instead of dying of them; then all is as it was.
+    """Record these signals (none named: all of CODES) instead of ending the process; restore the handlers afterwards.
 
-    Within another, it is the other.  A signal that is ignored stays ignored, and a thread that is not the main one
-    hears nothing.  With `leaves`, the process leaves where asking is not enough; without (a notebook), a second
-    Ctrl-C raises where it strikes.
+    A nested call returns the outer handler.  Ignored signals stay ignored, and threads other than the main thread
+    receive no signals.  With `leaves`, the process ends after GRACE seconds or at a second Ctrl-C; without it (in a
+    notebook), a second Ctrl-C raises Interrupted immediately.
 
     >>> with handle_signals() as ear:
     ...     ear.check()

@@ -1,4 +1,4 @@
-"""The way from numpy to torch, with its type."""
+"""A typed conversion from numpy to torch."""
 
 from __future__ import annotations
 
@@ -10,4 +10,4 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from_numpy: Callable[[NDArray[Any]], Tensor] = torch.from_numpy  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-"""`torch.from_numpy`, which has no type of its own: the tensor shares the array's memory."""
+"""`torch.from_numpy` with a type annotation: the tensor shares the memory of the array."""

@@ -1,39 +1,51 @@
 """Trees of state: dicts of tensors, arrays and further trees, by name.
 
-A part has `state()`, `load(tree)` and `derived`; everything else is walked by what it is.
+Parts are recognised by their methods `state()` and `load(tree)` and by `derived`; other values by their type.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast
 
 import numpy as np
 
 from cls_sim.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
+    from typing_extensions import TypeIs
 
 State = dict[str, Any]
+Node: TypeAlias = "Tensor | NDArray[Any] | Stateful | dict[Any, Node] | list[Node] | tuple[Node, ...]"
+
+
+class Stateful(Protocol):
+    """What this module needs of a part (core.part imports this module)."""
+
+    derived: ClassVar[frozenset[str]]
+
+    def state(self) -> State: ...
+    def load(self, tree: State) -> None: ...
 
 
 def leaves(tree: Mapping[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The leaves of a tree with their paths, in its order; an empty branch is a leaf.
+    """The leaves of a tree with their paths, in the order of the tree; an empty branch is a leaf.
 
     >>> list(leaves({"a": {"b": 1, "c": {}}}))
     [(('a', 'b'), 1), (('a', 'c'), {})]
     """
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from leaves(value, (*above, key))
+            yield from leaves(cast(Mapping[Any, Any], value), (*above, key))
         else:
             yield (*above, key), value
 
 
-def agree(key: str, mine: Any, saved: Any) -> None:
-    """Refuse a saved state that is not of the names, types and sizes of mine."""
+def agree(key: str, mine: Node, saved: Node) -> None:
+    """Raise ConfigError if the names, types or sizes of a saved state differ from those of `mine`."""
     if isinstance(mine, Mapping) and isinstance(saved, Mapping):
         if odd := sorted(set(mine) ^ set(saved)):
             raise ConfigError(key, f"state differs in {', '.join(odd)}", "use a checkpoint of the same parts")
@@ -45,30 +57,30 @@ def agree(key: str, mine: Any, saved: Any) -> None:
 
 
 def _kind(value: Any) -> str:
-    """What a branch or leaf of a state is: a tree, or its class, type and size."""
+    """A description of a branch or leaf: a tree, or its class, dtype and shape."""
     if isinstance(value, Mapping):
         return "a tree"
     return f"{type(value).__name__} {value.dtype} {list(value.shape)}"
 
 
-def _is_part(value: Any) -> bool:
-    """Whether this is a part (core.part, which imports this module); a clock has a state too, and is none."""
+def _is_part(value: object) -> TypeIs[Stateful]:
+    """Whether this is a part.  core.part imports this module, so its attributes decide; a clock has no `derived`."""
     return all(hasattr(type(value), name) for name in ("derived", "state", "load"))
 
 
-def _is_tensor(value: Any) -> TypeGuard[Tensor]:
-    """Whether this is a tensor; asked so that nothing is imported where there is none."""
+def _is_tensor(value: object) -> TypeIs[Tensor]:
+    """Whether this is a tensor, without importing torch."""
     return hasattr(type(value), "requires_grad")
 
 
-def _children(value: Any) -> Mapping[Any, Any] | None:
-    """What a dict, list or tuple holds, by key or place; None for anything else."""
+def _children(value: Node | float | str | None) -> dict[Any, Node] | None:
+    """The values in a dict, list or tuple, by key or index; None for anything else."""
     if isinstance(value, (list, tuple)):
         return dict(enumerate(value))
     return value if isinstance(value, dict) else None
 
 
-def collected(value: Any) -> Any:
+def collected(value: Node | float | str | None) -> Node | None:
     """The state of an attribute: a leaf (tensors detached), or a tree of leaves; None where there is no state."""
     if _is_tensor(value):
         return value.detach()
@@ -80,8 +92,8 @@ def collected(value: Any) -> Any:
     return {k: v for k, v in found.items() if v is not None} or None
 
 
-def restored(mine: Any, saved: Any) -> Any:
-    """An attribute with the leaves of a state that `collected` made; dicts and lists are made anew."""
+def restored(mine: Node, saved: Any) -> Node:
+    """An attribute with the leaves of a state made by `collected`; dicts and lists are new objects."""
     if _is_part(mine):
         mine.load(saved)
         return mine
@@ -96,7 +108,7 @@ def restored(mine: Any, saved: Any) -> Any:
     return value.requires_grad_(mine.requires_grad)
 
 
-def copied(value: Any, memo: dict[int, Any], shared: type) -> Any:
+def copied(value: Node, memo: dict[int, Any], shared: type) -> Any:
     """A deep copy of an attribute; objects of the class `shared` are shared."""
     if _is_tensor(value):
         return value.detach().clone().requires_grad_(value.requires_grad)
@@ -107,10 +119,10 @@ def copied(value: Any, memo: dict[int, Any], shared: type) -> Any:
     return value if isinstance(value, shared) else copy.deepcopy(value, memo)
 
 
-def held(node: Any, without: type) -> Iterator[Tensor | np.ndarray]:
-    """The tensors and arrays that a part, dict or list holds itself, but those below objects of the class `without`.
+def held(node: Node | float | str | None, without: type) -> Iterator[Tensor | NDArray[Any]]:
+    """The tensors and arrays in a part, dict or list, except below objects of the class `without`.
 
-    What a part can make again (its `derived` attributes) is left out.
+    `derived` attributes of parts are left out.
     """
     if isinstance(node, without):
         return

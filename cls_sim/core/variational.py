@@ -1,6 +1,6 @@
-"""The arithmetic of a variational autoencoder, for whoever dreams: a hippocampus, or a cortex.
+"""Functions of a variational autoencoder, for hippocampi and neocortices that generate replay.
 
-Weights are a dict name → [s, …]; activity lies with units before rows, [s, units, b], as in the cortices.
+Weights are a dict name → [s, …]; activity has units before rows, [s, units, b], as in the neocortices.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Weights = dict[str, Tensor]
 
 
 def drawn(spec: Spec, part_kind: str, shapes: dict[str, tuple[int, tuple[int, ...]]]) -> Weights:
-    """First weights, leaves [s, …]: name → (fan-in, shape) drawn from U(-r, r), r = 1 / sqrt(fan-in).
+    """Initial weights, leaf tensors [s, …]; shapes are name → (fan-in, shape), draws U(-r, r), r = 1 / sqrt(fan-in).
 
     >>> drawn(Spec(seeds=(0, 1)), "x", {"weight": (4, (3, 4))})["weight"].shape
     torch.Size([2, 3, 4])
@@ -47,22 +47,22 @@ def layers(name: str, sizes: Sequence[int], bias: bool = True) -> dict[str, tupl
 
 
 def drive(h: Tensor, weights: Weights, name: str) -> Tensor:
-    """What the units of a layer receive: h [s, in, b] → [s, out, b]."""
+    """The input to the units of a layer, W h + b: h [s, in, b] → [s, out, b]."""
     weight, bias = weights[f"{name}.weight"], weights.get(f"{name}.bias")
     return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)
 
 
 def up(h: Tensor, weights: Weights, name: str, depth: int) -> Tensor:
-    """Through `depth` rectified layers."""
+    """Apply `depth` rectified linear layers."""
     for i in range(depth):
         h = torch.relu_(drive(h, weights, f"{name}{i}"))
     return h
 
 
 def down(z: Tensor, weights: Weights, name: str, depth: int, gates: Sequence[Tensor] = ()) -> Tensor:
-    """From latents z [s, z, b] through `depth` rectified layers to the drive of the input's units [s, x, b].
+    """Decode latents z [s, z, b] through `depth` rectified layers to the drive of the output units [s, x, b].
 
-    gates  one [s, units, b] a layer, multiplied with what its units receive
+    gates  one factor [s, units, b] for the drive of each layer
     """
     for i in range(depth):
         received = drive(z, weights, f"{name}{i}")
@@ -77,9 +77,9 @@ def latents(h: Tensor, weights: Weights, noise: Tensor | None) -> tuple[Tensor, 
 
 
 def misfit(received: Tensor, x: Tensor, levels: bool) -> Tensor:
-    """How badly x [s, x, b] is reconstructed, the mean over its numbers: [s, b].
+    """The reconstruction error of x [s, x, b], averaged over its numbers: [s, b].
 
-    Levels in [0, 1]: the cross-entropy of a sigmoid of what the units receive; other numbers: half the squared error.
+    If x is in [0, 1] (`levels`), the cross-entropy with the sigmoid of `received`; else half the squared error.
     """
     if levels:
         return binary_cross_entropy_with_logits(received, x, reduction="none").mean(1)
@@ -87,7 +87,7 @@ def misfit(received: Tensor, x: Tensor, levels: bool) -> Tensor:
 
 
 def shown(received: Tensor, levels: bool) -> Tensor:
-    """The input that units show, given what they receive."""
+    """The reconstructed input: the sigmoid of the drive for `levels`, else the drive."""
     return received.sigmoid() if levels else received
 
 
@@ -101,7 +101,7 @@ def divergence(mean: Tensor, spread: Tensor) -> Tensor:
 
 
 def log_normal(z: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
-    """The log density of z [s, z, b] under every class' Gaussian, up to a constant: mean, ln σ² [s, o, z] → [s, o, b].
+    """The log density of z [s, z, b] under the Gaussian of each class (mean, ln σ² [s, o, z]) + constant: [s, o, b].
 
     >>> z, mean = torch.randn(1, 4, 2), torch.randn(1, 3, 4)
     >>> found = log_normal(z, mean, torch.zeros(1, 3, 4))

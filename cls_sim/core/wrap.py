@@ -1,11 +1,11 @@
-"""A part around another of its kind: everything that it does not change is that of the part inside."""
+"""The base class of wraps: parts around another part of the same kind."""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.contract import of_kind
@@ -13,13 +13,13 @@ from cls_sim.core.part import Part, Spec
 
 
 class Wrap(Part):
-    """A part around another of its kind, from birth or from the middle of a life on.
+    """A part around another part of the same kind, from birth or from the middle of a life.
 
-    inside  the name of the attribute that holds the part inside
-    null    settings with which the wrap is the part inside, bit for bit; None: this wrap always changes something
+    inside  the name of the attribute that holds the inner part
+    null    settings with which the wrap equals the inner part bit for bit; None: this wrap always changes something
 
-    Every public method and attribute of the base class that a wrap does not define itself is forwarded to the part
-    inside; so is whatever else that part has.  A subclass names its kind second: `class Mine(Wrap, Replay)`.
+    A wrap forwards to the inner part every public method and attribute of the base class that it does not define, and
+    every other attribute of the inner part.  A subclass names its kind second: `class Mine(Wrap, Replay)`.
 
     >>> class Kind(Part):
     ...     def double(self, x):
@@ -37,6 +37,25 @@ class Wrap(Part):
     null: ClassVar[Mapping[str, Any] | None]
     clock: Clock | None = None
     _begun: bool = False
+
+    if TYPE_CHECKING:  # abstract methods that `__init_subclass__` forwards, which a static tool cannot see
+        answer: Any
+        asleep: Any
+        draw: Any
+        due: Any
+        encode: Any
+        evaluation: Any
+        features: Any
+        fetch: Any
+        loss: Any
+        next: Any
+        rate: Any
+        recall: Any
+        revisit: Any
+        step: Any
+        stored_bytes: Any
+        traces: Any
+        update: Any
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -69,10 +88,10 @@ class Wrap(Part):
             self._begun = True
 
     def _settle(self, spec: Spec) -> None:
-        """Take the sizes of a life, and make what is derived from them: at birth, and in every life it comes into."""
+        """Receive the sizes and make derived tables: at birth, and in every life that the wrap joins."""
 
     def _fresh(self, spec: Spec) -> None:
-        """Make the first state: once, at birth or when the wrap is put around a part in mid-life."""
+        """Make the initial state: once, at birth or when the wrap is put around a part in mid-life."""
 
     def context_end(self, *args: Any, **kwargs: Any) -> None:
         for _, part in self.parts():
@@ -85,12 +104,12 @@ class Wrap(Part):
 
 
 def _public(kind: type) -> set[str]:
-    """The public names that a class itself defines or declares."""
+    """The public names that a class defines or declares, without its bases."""
     return {name for name in (*vars(kind), *vars(kind).get("__annotations__", ())) if not name.startswith("_")}
 
 
 def _forwarded(name: str, defined: Any) -> Any:
-    """What a wrap has in place of a method or attribute of its base class: that of the part inside."""
+    """A method or property that forwards to the inner part."""
     if not inspect.isfunction(defined):
         return property(lambda self: getattr(getattr(self, self.inside), name))
 

@@ -1,4 +1,4 @@
-"""The hippocampi: what stores an episode in one exposure, and recalls it."""
+"""The base class of hippocampi, and what they return."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cls_sim.core.part import Part, Spec, View
 
 @dataclass(frozen=True)
 class Recall:
-    """What a cue brings back.
+    """What a hippocampus recalls from cues.
 
-    scores    [s, b, o]  the answer it votes for (class scores or a target), zeros where nothing is stored
+    scores    [s, b, o]  class scores or target, zeros where nothing is stored
     x         [s, b, …]  the completed input
-    match     [s, b]     in [0, 1], how well the best trace fits the cue; 1 - match is novelty
-    slot      [s, b]     int64, the trace that answered, -1 where nothing is stored
+    match     [s, b]     in [0, 1], similarity of the cue and the best trace; 1 - match is novelty
+    slot      [s, b]     int64, the slot of the recalled trace, -1 where nothing is stored
     """
 
     scores: Tensor
@@ -33,13 +33,13 @@ class Recall:
 
 @dataclass(frozen=True)
 class Traces:
-    """The list of what is stored, a column a trace, [s, n] each: what a replay policy may choose by.
+    """The stored traces, one column for each slot, [s, n] each: the properties by which replay can choose.
 
     alive     bool, whether the slot holds a trace
-    y         label, of any integer type (or [s, n, o] target)
-    context   of any integer type, as are the next two
-    born      the experience at which it was lived
-    item      its number in the world's data
+    y         label, any integer type (or float target [s, n, o])
+    context   context of the episode, any integer type
+    born      experience (count) at which it was stored, any integer type
+    item      row number in the world's training data, any integer type
     strength  float, 1 when fresh
     """
 
@@ -53,11 +53,11 @@ class Traces:
 
 @dataclass(frozen=True)
 class Stages:
-    """What the stations of the trisynaptic path make of cues.
+    """The activity of the stages of the trisynaptic path for cues.
 
-    dentate  [s, b, m]  the code that the dentate gyrus sends on
-    ca3      [s, b, m]  the state that CA3 settles in
-    ca1      [s, b, …]  what CA1 tells the cortex
+    dentate  [s, b, m]  the code of the dentate gyrus
+    ca3      [s, b, m]  the state that CA3 converges to
+    ca1      [s, b, …]  the output of CA1 to the neocortex
     """
 
     dentate: Tensor
@@ -66,13 +66,13 @@ class Stages:
 
 
 class Hippocampus(Part):
-    """Stores in one exposure, recalls by content, and hands traces to replay."""
+    """The fast memory: stores episodes in one exposure, recalls them by content, and provides traces for replay."""
 
     changed: int = 0
-    """Counts changes of what is stored, so that a policy can keep its plan of a night."""
+    """Increases whenever the stored traces change, so that a replay policy can cache its plan of a night."""
 
     spec: Spec
-    """What `setup` was told; a wrap put round a hippocampus in mid-life reads it."""
+    """The spec that `setup` has returned; a wrap around a hippocampus in mid-life reads it."""
 
     def setup(self, spec: Spec) -> Spec:
         dreams = type(self).dream is not Hippocampus.dream and "hippocampus" not in spec.dreams
@@ -81,63 +81,64 @@ class Hippocampus(Part):
 
     @abstractmethod
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        """Store the rows of a lived batch, once, for the subjects `who` (bool [s]; None: all)."""
+        """Store the rows of an experience for the subjects `who` (bool [s]; None: all)."""
 
     @abstractmethod
     def recall(self, x: Tensor) -> Recall:
-        """What each cue [s, b, …] brings back."""
+        """Recall from each cue [s, b, …]."""
 
     @abstractmethod
     def traces(self) -> Traces:
-        """What is stored."""
+        """The properties of all stored traces."""
 
     @abstractmethod
     def fetch(self, slot: Tensor) -> Batch:
-        """The episodes in these slots [s, b], as they are stored."""
+        """The stored episodes in these slots [s, b]."""
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        """One replay step has passed for the subjects `who`, this batch was replayed."""
+        """Do the work of one replay step (decay, training) for the subjects `who`; `batch` is what was replayed."""
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.
+        """Generate `n` rows for each subject at this replay step: [s, n, …], source DREAMED, weight 0 for absent rows.
 
-        A function of (seed, clock.replay) and of what was learnt.  Who does not write this cannot dream.
+        The rows depend on (seed, clock.replay) and on what was learned.  A class that does not override this method
+        raises ConfigError.
         """
         raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
 
     def silence(self, slots: Tensor) -> None:
-        """A lesion: from now on the traces in these slots (bool [s, n]) can be neither recalled nor replayed."""
-        reason = f"{type(self).__name__} has no silence and revive, so that it cannot lose traces one by one"
+        """Lesion the traces in these slots (bool [s, n]): they can no longer be recalled or replayed."""
+        reason = f"{type(self).__name__} has no methods silence and revive, so it cannot lose single traces"
         raise ConfigError("fraction", reason, "define both, or give 1.0")
 
     def revive(self, slots: Tensor) -> None:
-        """A lesion is over: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
+        """End a lesion: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
         raise ConfigError(
-            "until", f"{type(self).__name__} has no revive, so that no lesion ends", "define it, or give None"
+            "until", f"{type(self).__name__} has no method revive, so no lesion can end", "define it, or give None"
         )
 
     def impair(self, stage: str, fraction: Numbers) -> None:
-        """A lesion of one stage: from now on the fraction [s] of its cells is silent, drawn for each subject (0: none).
+        """Lesion one stage: a fraction [s] of its cells, drawn for each subject, is silent from now on (0: none).
 
-        A larger fraction silences all that a smaller one does.
+        A larger fraction silences all cells that a smaller one silences.
         """
-        raise ConfigError("stage", f"{type(self).__name__} has no stage {stage!r}", "lesion the whole: leave stage out")
+        raise ConfigError("stage", f"{type(self).__name__} has no stage {stage!r}", "leave stage out to lesion the whole")
 
     def stages(self, x: Tensor) -> Stages:
-        """What each station of the trisynaptic path makes of cues [s, b, …]."""
+        """The activity of each stage of the trisynaptic path for cues [s, b, …]."""
         raise ConfigError("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
 
     def patterns(self, slot: Tensor) -> Tensor:
-        """The patterns under which CA3 holds the traces in these slots [s, b]: [s, b, m]."""
+        """The CA3 patterns of the traces in these slots [s, b]: [s, b, m]."""
         raise ConfigError("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
 
     @abstractmethod
     def stored_bytes(self) -> Tensor:
-        """Bytes that the memories of one subject take when full: int64 [s] (fixed wiring is not counted)."""
+        """Bytes of each subject's memory when it is full: int64 [s] (fixed wiring is not counted)."""
 
 
 def nothing(x: Tensor, outputs: int) -> Recall:
-    """The recall of an empty memory.
+    """The recall of an empty memory: scores 0, match 0, slot -1.
 
     >>> nothing(torch.ones(1, 2, 3), 10).match.tolist()
     [[0.0, 0.0]]

@@ -1,9 +1,9 @@
-"""The neocortices: slow learners whose weights carry a leading subject axis."""
+"""The base class of neocortices: slow learners whose weights have a leading subject axis."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,11 +19,11 @@ from cls_sim.core.part import Part, Spec, View
 
 @dataclass(frozen=True)
 class Tap:
-    """A layer, drive = W h + b: the names of its weights, its inputs h [s, in, b] and its drive [s, out, b].
+    """The activity of a layer, drive = W h + b: names of its weights, inputs h [s, in, b] and drive [s, out, b].
 
-    The gradient of a row's loss in W is the product of its derivative in the drive with h: any sum over rows of squared
-    gradients is one product of two matrices.  Where synapses are silent, `spared` [s, out, in] is 0, else 1 (None: all
-    are spared); so is their gradient.
+    The gradient of a row's loss with respect to W is the outer product of ∂loss/∂drive and h, so a sum of squared
+    gradients over rows is one matrix product.  `spared` [s, out, in] is 0 for silent synapses, whose gradient is 0, and
+    1 for all others (None: no synapse is silent).
     """
 
     weight: str
@@ -34,74 +34,74 @@ class Tap:
 
 
 class Neocortex(Part):
-    """Weights are a dict name → leaf tensor [s, …]; answers are computed for the whole cohort at once."""
+    """The slow learner: `weights` is a dict name → leaf tensor [s, …]; methods compute the whole cohort at once."""
 
     weights: dict[str, Tensor]
-    averages: dict[str, dict[str, Tensor]]  # name → averaged copy of the weights, where a cortex keeps some
+    averages: dict[str, dict[str, Tensor]]  # name → averaged copy of the weights, if the cortex keeps any
     heads: Tensor | None = None
     derived = frozenset({"heads"})
 
     @abstractmethod
     def setup(self, spec: Spec) -> Spec:
-        """Draw each subject's first weights from its seed; return the spec with `features` and `weights`."""
+        """Draw each subject's initial weights from its seed; return the spec with `features` and `weights`."""
 
     @abstractmethod
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """The last hidden layer [s, b, f] for x [s, b, …] (context [s, b] for gated cortices), or of other weights."""
+        """The last hidden layer [s, b, f] for x [s, b, …]; routed cortices need `context` [s, b]; None: own weights."""
 
     @abstractmethod
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         """Scores [s, b, o] (logits, or predictions in regression) from the last hidden layer."""
 
     def scores(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        """Scores [s, b, o]; where the context [s, b] is told, only the outputs of its head compete."""
+        """Scores [s, b, o] for inputs [s, b, …]; with a context [s, b], outputs outside its head are masked."""
         return self.mask_logits(self.answer(self.features(x, context, weights), weights), context)
 
     def mask_logits(self, scores: Tensor, context: Tensor | None) -> Tensor:
-        """Scores [s, b, o] of which, where the context [s, b] is told, only those of its head compete."""
+        """Scores [s, b, o] with the outputs outside each context's head set to -1e9; unchanged without context."""
         if context is None or self.heads is None:
             return scores
         rows = torch.arange(len(context), device=context.device)[:, None]
         return scores.masked_fill(~self.heads[rows, context.clamp(min=0)], -1e9)
 
     def training_outputs(self, batch: Batch, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Scores for a batch that teaches, and what the cortex wants of its rows beside the answer.
+        """Differentiable scores [s, b, o] for a training batch, and an additional loss [s, b] or None.
 
-        The second is a loss [s, b] of its own (to reconstruct its input, say), or None; both differentiable.
+        The additional loss is for cortices that learn more than the answer, such as to reconstruct their input.
         """
         return self.scores(batch.x, context), None
 
     @contextmanager
-    def learning(self, batch: Batch) -> Iterator[None]:
-        """Within it, gradients are taken for a learning step on this batch (layers that normalise by it do so)."""
+    def learning(self, batch: Batch) -> Generator[None]:
+        """Context manager around the gradient of a step on this batch; normalisation layers use batch statistics."""
         yield
 
     def before_step(self, batch: Batch, active: Flags) -> None:
-        """The subjects that are active (bool [s]) are about to learn this batch."""
+        """Called before a step on this batch, for the subjects in `active` (bool [s])."""
 
     def after_step(self, batch: Batch, active: Flags) -> None:
-        """A step on this batch has moved the weights of the subjects that are active (bool [s])."""
+        """Called after a step on this batch, for the subjects in `active` (bool [s]), whose weights have moved."""
 
     def plastic_mask(self, context: Tensor) -> dict[str, Tensor] | None:
-        """How far each weight may move for rows of these contexts [s, b]: [s, …] in [0, 1] by name; None: wholly."""
+        """How plastic each weight is for rows of these contexts [s, b]: name → [s, …] in [0, 1]; None: all 1."""
         return None
 
     def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
-        """Scores, and what every layer received and drove, for sums over rows of functions of single rows' gradients.
+        """Scores and the activity of every layer, from which sums of squared per-row gradients are computed.
 
-        The last tap is that of the answer; its inputs are the features.  None: this cortex does not tell, and whoever
-        wants such sums asks row by row.
+        The last tap is the output layer; its inputs are the features.  None: this cortex does not provide them, and
+        the caller computes gradients row by row.
         """
         return None
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """What its feedback makes of inputs [s, b, …], without noise: what the cortex alone recalls of them."""
+        """Reconstruct inputs [s, b, …] by feedback connections, without noise; ConfigError without feedback."""
         raise ConfigError("", f"{type(self).__name__} has no feedback to recall with", "use neocortex=feedback")
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        """What it makes up at this step of sleep: `n` rows a subject [s, n, …], source DREAMED, weight 0 where none.
+        """Generate `n` rows for each subject at this replay step: [s, n, …], source DREAMED, weight 0 for absent rows.
 
-        A function of (seed, clock.replay) and of what was learnt.  Whoever writes this adds "neocortex" to the
-        spec's `dreams` in `setup`; the others cannot dream.
+        The rows depend on (seed, clock.replay) and on what was learned.  A class that overrides this method adds
+        "neocortex" to `dreams` of the spec in `setup`; other classes raise ConfigError.
         """
         raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")

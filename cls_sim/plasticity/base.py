@@ -1,4 +1,4 @@
-"""What every schedule of plasticity is."""
+"""The base class of plasticity schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cls_sim.core.part import Part
 
 
 class Plasticity(Part):
-    """A schedule is a function of the clock, nothing else."""
+    """The learning rate as a function of the clock."""
 
     @abstractmethod
     def rate(self, clock: Clock) -> Numbers:

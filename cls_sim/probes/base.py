@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, Unpack
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from cls_sim.core.part import Part, Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
+from cls_sim.probes.changes import Changes
 from cls_sim.readout.base import Readout
 from cls_sim.replay.base import Replay
 from cls_sim.world.base import World
@@ -54,7 +55,7 @@ class Measured(Protocol):
         """The contexts of a batch, where this world tells them."""
         ...
 
-    def twin(self, **changes: Any) -> Twin:
+    def twin(self, **changes: Unpack[Changes]) -> Twin:
         """A life with the same past, which a probe may let live on."""
         ...
 
@@ -116,14 +117,14 @@ class Function(Probe):
 
     moments = ("night.end", "life.end")
 
-    def __init__(self, function: Callable[[Any], object]):
+    def __init__(self, function: Callable[[Any], Any]):
         self.function = function
 
     def measure(self, life: Measured) -> Tensor:
         return self.function(life)
 
 
-def at(probe: Probe | Callable[[Any], object], *moments: str) -> Probe:
+def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:
     """A probe, or a plain function life → [s], attached to these moments (none given: to its own).
 
     A function's own moments are night.end and life.end.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -204,7 +206,7 @@ def _distances(life: Measured, items: int) -> tuple[Tensor, Tensor]:
 
 def _joined(batches: list[Batch]) -> Batch:
     """The rows of all batches; what only some of them have is dropped, slots are -1 there."""
-    there: dict[str, Tensor] = {}
+    there: dict[str, Any] = {}
     for name in ("x", "y", "context", "born", "item", "source", "weight"):
         there[name] = torch.cat([getattr(batch, name) for batch in batches], 1)
     if any(batch.slot is not None for batch in batches):

@@ -1,1 +1,1 @@
-"""Readouts: who answers the exam?"""
+"""Readouts: the rules that answer questions with the neocortex, the hippocampus or both."""

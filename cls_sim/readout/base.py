@@ -1,4 +1,4 @@
-"""The readout: who answers the exam?"""
+"""Readout: the base class of the rules that answer questions with the neocortex, the hippocampus or both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ CORTEX, HIPPOCAMPUS = 0, 1
 
 @dataclass(frozen=True)
 class Answer:
-    """scores [s, b, o]; source [s, b] (CORTEX or HIPPOCAMPUS answered); novelty [s, b] in [0, 1]."""
+    """The answers to a batch of questions.
+
+    scores   [s, b, o]
+    source   the system that answered, CORTEX or HIPPOCAMPUS, [s, b]
+    novelty  [s, b] in [0, 1]
+    """
 
     scores: Tensor
     source: Tensor
@@ -28,14 +33,14 @@ class Readout(Part):
     """Answers questions with one system or both."""
 
     guesses: bool = False
-    """Whether it finds the context of a question by itself, for a cortex that answers by it."""
+    """Whether it infers the context of a question, for a cortex whose answer depends on the context."""
 
     def setup(self, spec: Spec) -> Spec:
         if spec.routed and not spec.task_id_known and not self.guesses:
-            reason = "the cortex answers by the context (columns, gates, masks) and needs the task at test"
+            reason = "the answers of this cortex depend on the context (columns, gates, masks), and it is unknown at test"
             raise ConfigError("", reason, "give scenario=task, or readout=expert_gate")
         return spec
 
     @abstractmethod
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
-        """Answers to x [s, b, …]; `context` [s, b] only where it is told."""
+        """The answers to x [s, b, …]; `context` [s, b] is None if the task identity is unknown."""

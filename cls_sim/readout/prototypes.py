@@ -1,4 +1,4 @@
-"""Readouts that compare a question with what is known of classes or contexts."""
+"""Readouts that compare a question with prototypes of classes, or with the inputs of contexts."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from cls_sim.readout.base import CORTEX, Answer, Readout
 
 
 class NearestMean(Readout):
-    """The class whose stored episodes are, on average, most like the question to the cortex (iCaRL).
+    """Nearest-mean classifier in the feature space of the cortex (iCaRL).
 
         ŷ = argmin_c ‖ f(x) - μ_c ‖,   μ_c the mean of f over the stored episodes of c;  f and μ of length 1
 
-    Scores are -‖f - μ_c‖², -1e9 for classes of which nothing is stored; novelty = ‖f - μ_ŷ‖² / 4.
+    Scores are -‖f - μ_c‖², and -1e9 for classes without stored episodes; novelty = ‖f - μ_ŷ‖² / 4.  Raises ConfigError
+    in regression.
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL.
 
@@ -34,7 +35,7 @@ class NearestMean(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "compares classes, and in regression there are none", "use another readout")
+            raise ConfigError("", "needs class labels, and this is regression", "use another readout")
         self.spec = spec
         return spec
 
@@ -47,7 +48,7 @@ class NearestMean(Readout):
         return Answer(scores, source, (-scores.amax(2) / 4).clamp(0, 1))
 
     def _means(self, hippocampus: Hippocampus, neocortex: Neocortex) -> tuple[Tensor, Tensor]:
-        """Means [s, o, f] of length 1, and which classes have one: bool [s, o]."""
+        """The class means [s, o, f], of length 1, and which classes have one: bool [s, o]."""
         traces = hippocampus.traces()
         slots = torch.arange(traces.alive.shape[1], device=traces.alive.device).expand(self.spec.subjects, -1)
         sums = torch.zeros(self.spec.subjects, self.spec.outputs, self.spec.features, device=slots.device)
@@ -63,15 +64,17 @@ class NearestMean(Readout):
 
 
 class ExpertGate(Readout):
-    """Guesses the context of a question by which context's inputs it is most like, and asks that expert.
+    """Expert gate: infers the context of a question from its reconstruction error, and asks the expert of that context.
 
         k̂ = argmin_k ‖ (x - μ_k) - V_k V_kᵀ (x - μ_k) ‖²
 
-    V_k are the first `components` principal axes of context k's inputs: the optimum of a linear under-complete
-    autoencoder.  Where the context is told it is not guessed.  For a cortex that answers by the context (Columns,
-    lateral or not); needs to be told, while learning, where contexts end.
+    V_k are the first `components` principal axes of the inputs of context k: the optimum of a linear under-complete
+    autoencoder.  If the task identity is known, it is used instead.
 
-    components  from 1
+    components  from 1 to the number of inputs - 1
+
+    Raises ConfigError in `setup` if context boundaries are unknown, or if the answers of the cortex do not depend on the
+    context (use Columns).
 
     Source: Aljundi, Chakravarty & Tuytelaars (2017), Expert gate; there with a sigmoid code, trained by descent.
 
@@ -88,14 +91,14 @@ class ExpertGate(Readout):
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
             raise ConfigError(
-                "", "learns a gate where a context ends, and is not told", "give a sharp order, told=true"
+                "", "needs known context boundaries", "give a world with order=sharp and boundaries_known=true"
             )
         if not spec.routed:
-            raise ConfigError("", "needs experts, a cortex that answers by the context", "give neocortex=columns")
+            raise ConfigError("", "needs a cortex with one expert per context", "give neocortex=columns")
         width = math.prod(spec.inputs)
         if self.components >= width:
-            raise ConfigError("components", f"is {self.components} of {width} inputs", "give fewer")
-        self.spec, self.known = spec, np.zeros((spec.subjects, spec.contexts), bool)  # whose inputs are known
+            raise ConfigError("components", f"is {self.components}, and there are {width} inputs", "give fewer")
+        self.spec, self.known = spec, np.zeros((spec.subjects, spec.contexts), bool)  # contexts whose inputs are known
         self.centre = torch.zeros(spec.subjects, spec.contexts, width, device=spec.device)
         self.axes = torch.zeros(spec.subjects, spec.contexts, width, self.components, device=spec.device)
         return spec

@@ -1,4 +1,4 @@
-"""A readout in which both systems answer, and only what neither knows is new."""
+"""A readout that asks the hippocampus first and the cortex otherwise, and that combines their novelty."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
 
 
 class RecallFirst(Readout):
-    """The hippocampus answers what it has met almost word for word, the cortex the rest; both say how new it is.
+    """The hippocampus answers questions that match a stored episode closely; the cortex answers all others.
 
-        the hippocampus answers where  match ≥ threshold
-        novelty = (1 - match) · (1 - max softmax(cortical scores)):  the doubt that is left when each has been asked
+        the hippocampus answers if  match ≥ threshold
+        novelty = (1 - match) · (1 - max softmax(cortical scores))
 
     threshold  in [0, 1]
 
-    So what was stored a moment ago is not new any more, although the cortex has not learnt it yet.  Refused in
-    regression, where the cortex states no confidence.
+    A question is novel only if it is novel to both systems: an episode that has just been stored is no longer novel,
+    although the cortex has not learnt it yet.  Raises ConfigError in regression, where the cortex has no confidence.
 
-    Source: as Both; two independent witnesses, a noisy OR (Pearl 1988).
+    Source: as MostConfident; two independent sources, a noisy OR (Pearl 1988).
 
     >>> RecallFirst(threshold=0.8).threshold
     0.8
@@ -35,7 +35,7 @@ class RecallFirst(Readout):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "", "asks the cortex how sure it is, and in regression it does not say", "use readout=most_confident"
+                "", "needs the confidence of the cortex, which regression does not have", "use readout=most_confident"
             )
         return super().setup(spec)
 

@@ -13,7 +13,7 @@ from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
 
 
 class CortexReadout(Readout):
-    """The cortex alone answers.
+    """The cortex answers all questions.
 
     novelty = 1 - max softmax(scores); 0 in regression.
 
@@ -35,9 +35,11 @@ class CortexReadout(Readout):
 
 
 class SlowCopyReadout(Readout):
-    """The slow average of the cortex answers (see Averaged; Arani, Sarfraz & Zonooz 2022).
+    """The slow averaged copy of the cortex answers all questions (see Averaged).
 
-    novelty = 1 - max softmax(scores); 0 in regression.  Refused for a cortex that keeps no averages.
+    novelty = 1 - max softmax(scores); 0 in regression.  Raises ConfigError for a cortex without averaged copies.
+
+    Source: Arani, Sarfraz & Zonooz 2022.
 
     >>> SlowCopyReadout().setup(Spec(averages=("slow", "fast"))).subjects
     1
@@ -47,7 +49,7 @@ class SlowCopyReadout(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if "slow" not in spec.averages:
-            raise ConfigError("", "asks the cortex' slow average, and this one keeps none", "use neocortex=averaged")
+            raise ConfigError("", "needs a cortex with averaged copies", "use neocortex=averaged")
         self._regression = spec.regression
         return spec
 
@@ -59,9 +61,9 @@ class SlowCopyReadout(Readout):
 
 
 class HippocampusReadout(Readout):
-    """The hippocampus alone answers, by what the question makes it recall.
+    """The hippocampus answers all questions: the question is the cue, the recalled answer is the answer.
 
-    novelty = 1 - match.  Refused for a hippocampus that recalls inputs without answers (an autoencoder).
+    novelty = 1 - match.  Raises ConfigError for a hippocampus that recalls inputs without answers (an autoencoder).
 
     >>> HippocampusReadout().setup(Spec()).subjects
     1
@@ -78,16 +80,15 @@ class HippocampusReadout(Readout):
 
 
 class MostConfident(Readout):
-    """Each question is answered by one system, the hippocampus where
+    """Each question is answered by the more confident system.  The hippocampus answers if
 
         match ≥ threshold,   or, without a threshold,   match > max softmax(cortical scores).
 
-    threshold  in [0, 1], or null: the more confident system answers (not in regression, where the cortex states no
-               confidence)
+    threshold  in [0, 1]; None: compare the two confidences (not in regression, where the cortex has no confidence)
 
     novelty = 1 - match.  Scores of the two systems have different scales: compare them within a question only.
 
-    Source: competition of the two systems, McClelland, McNaughton & O'Reilly 1995; the choice by novelty,
+    Source: competition of the two systems, McClelland, McNaughton & O'Reilly 1995; selection by novelty,
     Kemker & Kanan 2018.
 
     >>> MostConfident(threshold=0.8)
@@ -100,7 +101,7 @@ class MostConfident(Readout):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression and self.threshold is None:
             raise ConfigError(
-                "threshold", "is null, and in regression the cortex states no confidence", "give a number"
+                "threshold", "is null, and in regression the cortex has no confidence", "give a number"
             )
         _named(spec)
         return super().setup(spec)
@@ -117,15 +118,15 @@ class MostConfident(Readout):
 
 
 class LogitSum(Readout):
-    """Both systems answer together: what the hippocampus recalls adds to the log-odds of the cortex.
+    """The recalled answer of the hippocampus is added to the log probabilities of the cortex.
 
         scores = log softmax(cortical scores) + weight · match · recalled scores
 
-    weight  from 0, of a perfect match; 0: the cortex alone
+    weight  weight of a perfect match, from 0; 0: the cortex alone
 
-    novelty = 1 - match.  Refused in regression, where the cortex states no odds.
+    novelty = 1 - match.  Raises ConfigError in regression, where the cortex has no probabilities.
 
-    Source: independent sources of evidence add up in log-odds; as memories beside a network, Grave et al. 2017.
+    Source: independent sources of evidence add up in log-odds; as a memory beside a network, Grave et al. 2017.
 
     >>> LogitSum(weight=1.0).weight
     1.0
@@ -137,7 +138,7 @@ class LogitSum(Readout):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "", "adds to odds, and in regression the cortex states none", "use readout=most_confident"
+                "", "needs class probabilities, and this is regression", "use readout=most_confident"
             )
         return super().setup(spec)
 
@@ -150,7 +151,7 @@ class LogitSum(Readout):
 
 def _named(spec: Spec) -> None:
     if not spec.recall_answers:
-        raise ConfigError("", "asks the hippocampus, and what this one recalls has no answers", "use readout=cortex")
+        raise ConfigError("", "needs a hippocampus that recalls answers", "use readout=cortex")
 
 
 def _confidence(scores: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Remedies against learning the rehearsed by heart: what is replayed comes back a little different each time."""
+"""Data augmentation of replayed rows, against overfitting to rehearsed memories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cls_sim.replay.base import Replay, Within
 
 
 class Altered(Within):
-    """A policy whose rows are altered, by night and where they join a lesson; what is lived is left as it is."""
+    """A policy whose replayed rows are altered, asleep and awake; rows of experience are unchanged."""
 
     derived = frozenset({"spec", "_draws"})
 
@@ -30,7 +30,7 @@ class Altered(Within):
 
     @abstractmethod
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
-        """All rows altered; the draws are those of this part (night, day) and tick."""
+        """The batch with all rows altered; random numbers are those of this part (night or day) and tick."""
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.alter(self.policy.draw(hippocampus, neocortex, view, clock), "night", clock.replay)
@@ -52,7 +52,7 @@ class Altered(Within):
     def _lots(
         self, name: str, part: str, ticks: np.ndarray, batch: Batch, shape: tuple[int, ...], kind: str = "uniform"
     ) -> Tensor:
-        """Draws [s, b, *shape] for this purpose and the rows of this batch."""
+        """Random numbers [s, b, *shape] for this purpose and the rows of this batch."""
         if (name, part) not in self._draws:
             purpose = f"replay.{type(self).__name__.lower()}.{name}.{part}"
             self._draws[name, part] = BatchDraws(self.spec.seeds, purpose, kind, self.spec.device)
@@ -60,20 +60,21 @@ class Altered(Within):
 
 
 class Augmented(Altered):
-    """Images come back a little shifted, turned, larger or smaller, and noisy.
+    """Replayed images are randomly translated, rotated, scaled and made noisy.
 
-    policy               whose rows are altered
-    translation          from 0, up to so many pixels either way
-    rotation             from 0, up to so many degrees either way
-    scaling              from 0 to below 1: a factor between 1 - scaling and 1 + scaling
-    noise                from 0, standard deviation added to each input
-    min_autocorrelation  -1 to 1, how like itself an image must stay when moved by a pixel (Pearson's r with itself
-                         one pixel beside and one below, in the mean) to be moved at all; others come back as they
-                         are.  -1: all are moved
+    policy               the policy that chooses the rows
+    translation          largest translation in pixels, in each direction, from 0
+    rotation             largest rotation in degrees, in each direction, from 0 to 180
+    scaling              from 0 to 0.99; the scale factor lies between 1 - scaling and 1 + scaling
+    noise                standard deviation of Gaussian noise added to each input, from 0
+    min_autocorrelation  from -1 to 1; only images whose autocorrelation is at least this large are moved (the mean of
+                         Pearson's r with the image shifted by one pixel to the side and by one pixel down).  -1: all
+                         images are moved
 
-    Each row anew, uniformly; the image is interpolated linearly, what comes from outside is 0.  Shift, turn and scale
-    ask for square images, flat or not; refused for other inputs.  Handwritten digits have an r of .5 to .9, the same
-    with their pixels permuted one within .1 of 0.
+    The parameters of each row are drawn anew, uniformly.  Images are interpolated linearly and padded with 0.  Digits
+    have an autocorrelation of .5 to .9; with permuted pixels it is within .1 of 0.
+
+    Raises ConfigError in `setup` if images are to be moved and inputs are not square images (flat or not).
 
     Source: augmentation of rehearsed images, Buzzega et al. 2021.
 
@@ -82,7 +83,7 @@ class Augmented(Altered):
     1
     """
 
-    inside, null = "policy", {"shift": 0.0, "turn": 0.0, "scale": 0.0, "noise": 0.0}
+    inside, null = "policy", {"translation": 0.0, "rotation": 0.0, "scaling": 0.0, "noise": 0.0}
 
     def __init__(
         self,
@@ -106,7 +107,9 @@ class Augmented(Altered):
         square = self._side**2 == pixels and spec.inputs[-1] in (pixels, self._side)
         if (self.translation or self.rotation or self.scaling) and not square:
             raise ConfigError(
-                "translation", f"moves square images, and inputs are {spec.inputs}", "give 0 to shift, turn, scale"
+                "translation",
+                f"moves square images, and inputs are {spec.inputs}",
+                "set translation, rotation and scaling to 0",
             )
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
@@ -118,7 +121,7 @@ class Augmented(Altered):
         return batch.with_(x=x)
 
     def _moved(self, x: Tensor, lots: Tensor) -> Tensor:
-        """Images moved by lots [s, b, 4] in (-1, 1)."""
+        """Images moved by random numbers [s, b, 4] in (-1, 1): translation (2), rotation and scaling."""
         side, (s, b) = self._side, x.shape[:2]
         turn, size = lots[..., 2] * math.radians(self.rotation), 1 + lots[..., 3] * self.scaling
         cos, sin = turn.cos() / size, turn.sin() / size
@@ -132,9 +135,9 @@ class Augmented(Altered):
 
 
 def likeness(images: Tensor) -> Tensor:
-    """How like itself an image [n, c, h, w] stays when moved by a pixel: the mean of Pearson's r beside and below, [n].
+    """Spatial autocorrelation [n] of images [n, c, h, w]: the mean of Pearson's r at a shift of one pixel, both ways.
 
-    An image without contrast is not like itself: 0.
+    It is 0 for an image without contrast.
 
     >>> likeness(torch.tensor([[[[0.0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1]]]])).item()
     0.75
@@ -144,20 +147,19 @@ def likeness(images: Tensor) -> Tensor:
 
 
 def _pearson(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's r of each image [n, ...] of a with that of b: [n]."""
+    """Pearson's r [n] of each image [n, ...] of a with the same image of b."""
     a, b = a.flatten(1), b.flatten(1)
     return cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1)
 
 
 class Mixup(Altered):
-    """Rows come back in pairs (mixup): x = λ x + (1 - λ) x', and both answers in these proportions.
+    """Mixup of replayed rows: x ← λ x + (1 - λ) x', and their answers in the same proportions.
 
-    policy     whose rows are blended
-    max_share  in (0, 0.5], λ is uniform between 1 - max_share and 1
+    policy     the policy that chooses the rows
+    max_share  in (0, 0.5]; λ is uniform between 1 - max_share and 1
 
-    The partner is another row of the same step, by lot; rows that are not there are left alone.  The proportions of the
-    labels come as soft targets log(λ y + (1 - λ) y'), which the objective DistillationLoss(temperature=1) reads; in
-    regression the targets themselves are blended.
+    The partner x' is a random other row of the same step.  The mixed labels are soft targets log(λ y + (1 - λ) y'), for
+    the objective DistillationLoss(temperature=1); in regression the targets themselves are mixed.
 
     Source: Zhang, Cisse, Dauphin & Lopez-Paz 2018 (there λ comes from a beta distribution).
 
@@ -175,7 +177,7 @@ class Mixup(Altered):
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         lots = self._lots("pair", part, ticks, batch, (2,))
         there = batch.present() & (batch.source != LIVED)
-        order = torch.where(there, lots[..., 0], 2.0).argsort(1)  # those that are there, by lot
+        order = torch.where(there, lots[..., 0], 2.0).argsort(1)  # rows that are present, in random order
         sizes = np.full(len(order), batch.rows) if batch.sizes is None else np.maximum(batch.sizes, 1)
         before = torch.from_numpy((np.arange(batch.rows) - 1) % sizes[:, None]).to(order.device)
         partner = torch.empty_like(order).scatter_(1, order, order.gather(1, before))

@@ -1,4 +1,4 @@
-"""The replay: which episodes tonight?  Stored, dreamed or mixed, in what proportion?"""
+"""Replay: the base class of all policies that choose what the cortex learns from at night, or beside experience."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class Replay(Part):
-    """Draws what sleep replays, and says whether the day's lesson is mixed with memories."""
+    """Draws the rows that sleep replays, and may mix memories into the training batch of the day."""
 
     @abstractmethod
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        """One replay step for each subject: [s, b, …], weight 0 where it has nothing to replay."""
+        """The rows of one replay step for each subject: [s, b, …]; weight 0 where a subject has nothing to replay."""
 
     def training_batch(
         self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
     ) -> Batch:
-        """What the cortex learns from awake: the lived batch, unless a policy interleaves memories."""
+        """The rows that the awake cortex learns from: the batch of experience, unless a policy interleaves memories."""
         return lived
 
 
 class Within(Wrap, Replay):
-    """A policy round another, which does everything but what this one changes."""
+    """A replay policy that wraps another one.  Methods that it does not override are forwarded to the inner policy."""
 
     inside = "policy"
     null = None

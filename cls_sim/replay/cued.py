@@ -1,4 +1,4 @@
-"""Cued reactivation: some memories are called by name at night."""
+"""Targeted memory reactivation: cues during sleep make some memories more likely to be replayed."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from cls_sim.replay.stored import Sampled
 
 
 class Cued(Sampled):
-    """Targeted memory reactivation: the traces that are cued come up `gain` times as often as the others.
+    """Targeted memory reactivation: cued traces are replayed `gain` times as often as the others.
 
-        w_j = gain if the trace's context or item is cued, else 1
+        w_j = gain if the context or the item of trace j is cued, else 1
 
-    batch     rows a replay step, from 1
-    contexts  which contexts are cued
-    items     which items (numbers in the world's data) are cued
-    gain      from 0 (cued memories are kept silent), one number or one a subject; 1 is uniform replay
-    until     age in days from which nothing is cued any more; None: never
+    batch     rows per replay step, from 1
+    contexts  the contexts that are cued
+    items     the items that are cued (item numbers of the world's data)
+    gain      from 0 (cued traces are not replayed); 1 is uniform replay; one number, or one per subject
+    until     age in days at which cueing stops; None: it never stops
 
-    Raises ConfigError where nothing is cued, or what the world does not have.
+    Raises ConfigError if nothing is cued, or if the world does not have a cued context or item.
 
     Source: odour cues during sleep, Rasch et al. 2007; sounds of single objects, Rudoy et al. 2009.
 
@@ -54,10 +54,11 @@ class Cued(Sampled):
     def setup(self, spec: Spec) -> Spec:
         if beyond := [context for context in self.contexts if context >= spec.contexts]:
             raise ConfigError(
-                "contexts", f"{beyond[0]} is none of this world", f"give numbers from 0 to {spec.contexts - 1}"
+                "contexts", f"this world has no context {beyond[0]}", f"give numbers from 0 to {spec.contexts - 1}"
             )
         if spec.items is not None and (beyond := [item for item in self.items if item >= spec.items]):
-            raise ConfigError("items", f"{beyond[0]} is none of this world", f"give numbers from 0 to {spec.items - 1}")
+            remedy = f"give numbers from 0 to {spec.items - 1}"
+            raise ConfigError("items", f"this world has no item {beyond[0]}", remedy)
         self._gain = torch.from_numpy(per_subject("gain", self.gain, spec)).to(spec.device)[:, None]
         self._contexts = torch.tensor(self.contexts, dtype=torch.int64, device=spec.device)
         self._items = torch.tensor(self.items, dtype=torch.int64, device=spec.device)
@@ -71,5 +72,5 @@ class Cued(Sampled):
 
 def _numbers(key: str, value: Sequence[int]) -> tuple[int, ...]:
     if isinstance(value, (str, int)) or not hasattr(value, "__len__"):
-        raise ConfigError(key, f"{value!r} is no list of whole numbers", "write [0, 3]")
+        raise ConfigError(key, f"{value!r} is not a list of whole numbers", "write [0, 3]")
     return tuple(whole(f"{key}[{i}]", number, 0) for i, number in enumerate(value))

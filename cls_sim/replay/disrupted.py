@@ -1,4 +1,4 @@
-"""Nights under an experiment: replay disrupted, replay blurred."""
+"""Experimental manipulations of replay at night: disrupted replay and noisy replay."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cls_sim.replay.base import Replay, Within
 
 
 class _Night(Within):
-    """A policy within, whose nights are changed while it lasts; the day's lessons stay as they are."""
+    """Changes the nights of another policy up to the age `until`; training batches while awake are unchanged."""
 
     derived = frozenset({"_spec", "_draws"})
 
@@ -38,9 +38,9 @@ class Disrupted(_Night):
     """A lesion of replay: each replayed row is lost with probability `fraction`.
 
     policy    the policy whose replay is disrupted
-    fraction  in [0, 1], one number or one a subject; 1 leaves nights without replay, and a larger one loses all that
-              a smaller one does
-    until     age in days from which all is replayed again; None: never
+    fraction  in [0, 1]; one number, or one per subject.  1: no replay at night.  The rows lost at a smaller fraction
+              are also lost at a larger one
+    until     age in days at which the disruption ends; None: it never ends
 
     Source: sharp-wave ripples interrupted during sleep, Girardeau et al. 2009; Ego-Stengel & Wilson 2010.
 
@@ -71,11 +71,11 @@ class Disrupted(_Night):
 
 
 class NoisyReplay(_Night):
-    """Blurred replay, x + sd · ε with ε ~ N(0, 1): the cortex hears a poor copy of what is stored.
+    """Noisy replay: x + sd · ε with ε ~ N(0, 1), a degraded copy of the stored input.
 
     policy  the policy whose replay is noisy
-    sd      from 0, in units of the inputs; one number, or one a subject
-    until   age in days from which replay is clear again; None: never
+    sd      standard deviation of the noise, from 0, in units of the inputs; one number, or one per subject
+    until   age in days at which the noise ends; None: it never ends
 
     >>> from cls_sim.replay.stored import Uniform
     >>> NoisyReplay(Uniform(batch=8), sd=0.2).setup(Spec()).subjects

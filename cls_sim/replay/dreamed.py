@@ -1,4 +1,4 @@
-"""Nights of what nobody stored: somebody dreams, and the cortex learns from that."""
+"""Generative replay: the hippocampus or the cortex generates the rows that are replayed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from cls_sim.replay.base import Replay
 
 
 class Dreamed(Replay):
-    """Replays what a hippocampus, or a cortex, makes up: `dream(n, clock, view)`, asked anew in every step.
+    """Replays rows that the hippocampus or the cortex generates in each step with `dream(n, clock, view)`.
 
-    batch    rows a replay step, from 1
-    dreamer  who dreams: hippocampus (spontaneous reactivation, a generative memory) or neocortex (replay through
-             feedback)
+    batch    rows per replay step, from 1
+    dreamer  the generator: hippocampus (spontaneous reactivation, a generative memory) or neocortex (replay through
+             feedback connections)
 
-    Refused where the dreamer cannot dream.
+    Raises ConfigError in `setup` if the dreamer cannot generate rows.
 
     Source: spontaneous reactivation, Sun et al. 2023; generative replay, Shin et al. 2017; van de Ven et al. 2020.
 
@@ -41,4 +41,5 @@ class Dreamed(Replay):
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         dreamer = hippocampus if self.dreamer == "hippocampus" else neocortex
-        return fill_contexts(self.spec, dreamer.dream(self.batch, clock, view))  # a head can learn only what is its own
+        # Contexts are filled in because a head learns only the labels that it contains.
+        return fill_contexts(self.spec, dreamer.dream(self.batch, clock, view))

@@ -1,4 +1,4 @@
-"""What makes a memory worth replaying: numbers from which a policy draws."""
+"""Preferences: the priorities by which Preferred and Thinned choose memories for replay."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from cls_sim.core.part import Part, Spec, View
 
 
 class Preference(Part):
-    """A number p for each memory, from 0: the larger, the more it wants to be replayed."""
+    """The priority p ≥ 0 of each memory: memories with a larger p are replayed more often."""
 
     derived = frozenset({"spec"})
-    labels = False  # whether it needs labels, so that it is refused in regression
+    labels = False  # whether it needs labels; if so, it is refused in regression
 
     def setup(self, spec: Spec) -> Spec:
         if self.labels and spec.regression:
             raise ConfigError(
-                "by", f"{type(self).__name__} asks for classes, and this world for numbers", "choose another"
+                "preference", f"{type(self).__name__} needs class labels, and this world has none", "choose another"
             )
         self.spec = spec
         return spec
 
     @abstractmethod
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
-        """p [s, b] of these memories as the cortex is now; that of rows of weight 0 does not count."""
+        """The priority p [s, b] of these memories for the present cortex; p of rows of weight 0 is ignored."""
 
 
 class Balanced(Preference):
-    """Every class alike: p = 1 / (how many memories there are of its class).  Refused in regression.
+    """Class-balanced replay: p = 1 / (number of memories of the same class).  Raises ConfigError in regression.
 
     Source: class-balanced memories, Chrysakis & Moens 2020.
     """
@@ -47,9 +47,9 @@ class Balanced(Preference):
 
 
 class Surprise(Preference):
-    """What the cortex gets most wrong: p = its loss on the memory (+ eps).
+    """Memories on which the cortex errs most: p = loss of the cortex on the memory + eps.
 
-    eps  from 0, keeps what is known by heart from being forgotten altogether
+    eps  from 0; with eps > 0, memories without any loss are replayed now and then
 
     Source: prioritised experience replay, Schaul, Quan, Antonoglou & Silver 2016.
 
@@ -65,7 +65,7 @@ class Surprise(Preference):
 
 
 class Weakness(Preference):
-    """What the cortex remembers least: p = 1 - strength, with strength = exp(-loss), the probability of the label.
+    """Memories that the cortex knows least: p = 1 - strength, with strength = exp(-loss), the probability of the label.
 
     Source: weakly learned information is replayed more and gains more, Schapiro et al. 2018.
     """
@@ -75,7 +75,10 @@ class Weakness(Preference):
 
 
 class Novelty(Preference):
-    """What the cortex does not recognise, whatever it is: p = 1 - max softmax(scores).  Refused in regression."""
+    """Memories about which the cortex is least confident: p = 1 - max softmax(scores).
+
+    Raises ConfigError in regression.
+    """
 
     labels = True
 
@@ -85,9 +88,9 @@ class Novelty(Preference):
 
 
 class RecencyShare(Preference):
-    """A share for the old, all for the new: p = 1 for the last day remembered, `share` for what is older.
+    """p = 1 for memories of the last day of which there are memories, p = `share` for older memories.
 
-    share  from 0 to 1; 0 is focused learning, 1 full interleaving
+    share  in [0, 1]; 0 is focused learning, 1 full interleaving
 
     Source: focused and interleaved learning, McClelland, McNaughton & O'Reilly 1995.
 
@@ -103,16 +106,16 @@ class RecencyShare(Preference):
 
 
 class Similar(Preference):
-    """Old memories by their likeness to the new (similarity-weighted interleaving, SWIL).
+    """Similarity-weighted interleaving (SWIL): old memories are replayed by their similarity to the new ones.
 
-        p = 1 for the last day remembered,  p = (max(0, cos(v, n)) / max_old cos)^power  for what is older
+        p = 1 for memories of the last day,  p = (max(0, cos(v, n)) / max_old cos)^power  for older memories
 
-    v is what the memory is like, n the mean of the new ones; likeness is that of inputs, of the cortex' features, or
-    of the answers (targets; labels one-hot), and with labels v is the mean of the memory's class.  Without anything
-    new, or old, all are alike.
+    v is the vector of the memory (with labels: the mean vector of its class), n the mean vector of the new memories.
+    Vectors are inputs, cortical features or answers (targets; one-hot labels).  Without any new or any old memories all
+    p are equal.
 
     compare  inputs, features or answers
-    power    from 0; large keeps to what is most alike
+    power    from 0; a large power selects the most similar memories
 
     Source: McClelland, McNaughton & Lampinen 2020; Saxena, Shobe & McNaughton 2022.
 
@@ -146,16 +149,17 @@ class Similar(Preference):
 
 
 class MaximallyInterfered(Preference):
-    """What a step on what is lived now would spoil most (maximally interfered retrieval, MIR).
+    """Memories whose loss a gradient step on the present experience would increase most (MIR).
 
-        p = max(0, L(θ - step · ∇L_now(θ)) - L(θ)),   L the cross-entropy of a memory's label, L_now of the rows lived
+        p = max(0, L(θ - step · ∇L_now(θ)) - L(θ)),   L: cross-entropy of a memory's label, L_now: of the present rows
 
-    step  of the foreseen step, plain gradient descent, above 0
+    step  size of the virtual gradient-descent step, above 0
 
-    The foreseen step takes one more forward and backward pass of the rows lived, not counted.  Refused in regression.
+    The virtual step takes one more forward and backward pass over the present rows, which is not counted as sample
+    passes.  Raises ConfigError in regression.
 
-    Source: Aljundi et al. 2019, Online continual learning with maximally interfered retrieval; there the first k of a
-    pool are replayed, here Preferred draws by p (a large power comes near to that).
+    Source: Aljundi et al. 2019, Online continual learning with maximally interfered retrieval.  There the first k of a
+    pool are replayed; here Preferred draws by p (a large power approximates the first k).
 
     >>> MaximallyInterfered(step=0.1).step
     0.1
@@ -168,7 +172,7 @@ class MaximallyInterfered(Preference):
 
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         if view.latest is None:
-            raise ConfigError("by", "asks what is lived now, and nobody tells", "replay within a life")
+            raise ConfigError("preference", "needs the present experience, and there is none", "use it within a Life")
         lived, cortex = view.latest(), view.neocortex
         names, weights = zip(*cortex.weights.items(), strict=True)
         with torch.enable_grad():
@@ -186,13 +190,13 @@ class MaximallyInterfered(Preference):
 
 
 def _new(batch: Batch, clock: Clock) -> Tensor:
-    """What was lived on the last day of which there are memories: bool [s, b]."""
+    """Which memories are of the last day of which there are any: bool [s, b]."""
     newest = torch.where(batch.present(), batch.born, 0).amax(1, keepdim=True)
     return batch.born >= newest // clock.per_day * clock.per_day
 
 
 def _totals(batch: Batch, values: Tensor, spec: Spec) -> Tensor:
-    """For each row the sum of values [s, b, f] over all rows of its label: [s, b, f]."""
+    """For each row, the sum of values [s, b, f] over all rows with the same label: [s, b, f]."""
     label = batch.y.clamp(min=0)[..., None].expand_as(values)
     sums = values.new_zeros(len(values), spec.outputs, values.shape[2]).scatter_add_(1, label, values)
     return sums.gather(1, label)

@@ -1,4 +1,4 @@
-"""Policies that draw what is preferred, as the cortex is at this step."""
+"""Prioritised replay: policies that draw stored traces by a priority which depends on the present cortex."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from cls_sim.replay.stored import Stored, falling
 
 
 class Preferred(Stored):
-    """Draws rows with replacement by what a preference p says of them now.
+    """Prioritised replay: draws traces with replacement by their present priority p.
 
-        P(i) = p_i^α / Σ_j p_j^α,   weight of a drawn row (N P(i))^-β / its largest in the batch
+        P(i) = p_i^α / Σ_j p_j^α,   weight of a drawn row: (N P(i))^-β, divided by its maximum in the batch
 
-    preference  the preference: Surprise (the default), Weakness, Novelty, Balanced, Similar or Old
-    batch       rows a replay step, from 1
-    power       α, from 0 (uniform)
-    correction  β, from 0 (none) to 1 (the mean over rows is again that of uniform replay)
-    candidates  p is worked out in each step for so many memories, drawn uniformly; null: for all that are stored
+    preference  the priority p: Surprise (the default), Weakness, Novelty, Balanced, Similar, RecencyShare or
+                MaximallyInterfered
+    batch       rows per replay step, from 1
+    power       α, from 0 (uniform replay)
+    correction  importance-sampling correction β, from 0 (none) to 1 (the expected loss is that of uniform replay)
+    candidates  number of traces, drawn uniformly in each step, for which p is computed; None: all stored traces
 
-    Where all p are 0 every memory is as likely as any other.  The passes that p itself takes are forward only and
-    not counted.
+    If all p are 0, all traces have the same probability.  The forward passes that compute p are not counted as sample
+    passes.
 
     Source: Schaul, Quan, Antonoglou & Silver 2016; α = 0.6 and β = 0.4 there.
 
@@ -70,7 +71,7 @@ class Preferred(Stored):
         return self._drawn(hippocampus, view, clock, self._draws["day"].at(clock.experience), before)
 
     def _plain(self, batch: Batch) -> bool:
-        """Whether every row is there and weighs 1."""
+        """Whether every row is present and has weight 1."""
         return not self.correction and bool((batch.weights() == 1).all())
 
     def _drawn(
@@ -90,7 +91,7 @@ class Preferred(Stored):
         return hippocampus.fetch(slots.gather(1, chosen)).with_(weight=weight)
 
     def chances(self, memories: Batch, there: Tensor, view: View, clock: Clock) -> Tensor:
-        """P [s, n] of these memories, of which `there` count; 0 for a subject that has none."""
+        """P [s, n] of these memories, restricted to those in `there` (bool [s, n]); 0 for a subject that has none."""
         want = self.preference.priority(memories.with_(weight=there.float()), view, clock)
         wanted = torch.where(there, want, 0.0) ** self.power * there
         wanted = torch.where(wanted.sum(1, keepdim=True) > 0, wanted, there.double())
@@ -98,13 +99,13 @@ class Preferred(Stored):
 
 
 class Thinned(Stored):
-    """The whole store in every step, of which each memory comes with a probability of its own: p of a preference.
+    """Replays in each step every stored trace with probability p, its priority.
 
-    preference  the preference, between 0 and 1: Old (the default), Similar, Weakness, Novelty
+    preference  the priority p, in [0, 1]: RecencyShare (the default), Similar, Weakness or Novelty
 
-    One step is then an epoch in which a memory is presented p times in the mean; those that do not come have weight 0.
+    One step is an epoch in which a trace is presented p times on average.  Rows that are not replayed have weight 0.
 
-    Source: epochs with a share of the old, McClelland, McNaughton & Lampinen 2020.
+    Source: epochs with a share of old items, McClelland, McNaughton & Lampinen 2020.
 
     >>> from cls_sim.replay.preferences import RecencyShare
     >>> Thinned(RecencyShare(share=0.3)).preference.share
@@ -148,5 +149,5 @@ class Thinned(Stored):
 
 def _preference(by: Preference | None) -> Preference:
     if by is not None and not isinstance(by, Preference):
-        raise ConfigError("by", f"{by!r} is no preference", "give one, such as Surprise()")
+        raise ConfigError("preference", f"{by!r} is not a Preference", "give one, such as Surprise()")
     return Surprise() if by is None else by

@@ -1,4 +1,4 @@
-"""Sleep in which the cortex is left to itself: it rehearses what it knew at nightfall."""
+"""Pseudorehearsal: at night the cortex rehearses its own answers to random inputs, without any stored memory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from cls_sim.replay.base import Replay
 
 
 class Pseudorehearsal(Replay):
-    """Random patterns, and what the cortex answered to them when this night began: rehearsal without any memory.
+    """Rehearses random patterns with the answers that the cortex gave to them when this night began.
 
-        x ~ Bernoulli(active) a unit,   target: the scores of the cortex of nightfall (objective DistillationLoss)
+        x ~ Bernoulli(active) for each unit,   target: scores of the cortex at the start of the night
 
-    What the cortex knew is held in place where nothing is stored of it any more.  Labels are the likeliest answers;
-    rows are of source DREAMED.
+    The targets are soft targets (`scores`, for the objective DistillationLoss); the label of a row is the most likely
+    answer, its source is DREAMED.  Pseudorehearsal preserves what the cortex knows without stored episodes.
 
-    batch   rows a replay step, from 1
-    active  0 to 1, the share of units that are on, as in the world's patterns
+    batch   rows per replay step, from 1
+    active  fraction of units that are on, in [0, 1]; the same as in the world's patterns
 
     Source: Robins (1995), Catastrophic forgetting, rehearsal and pseudorehearsal; as REM sleep, Singh, Norman &
-    Schapiro (2022), where the cortex, uncoupled from the hippocampus, reinstates what is remote.
+    Schapiro (2022), where the cortex, uncoupled from the hippocampus, reinstates remote memories.
 
     >>> Pseudorehearsal(batch=8).batch
     8
@@ -55,7 +55,7 @@ class Pseudorehearsal(Replay):
         return Batch.lived(x, scores if self._regression else scores.argmax(2), source=source, scores=scores)
 
     def _remember(self, neocortex: Neocortex, clock: Clock) -> None:
-        """Keep the cortex of nightfall of those whose night has just begun."""
+        """Keep the present weights of the subjects whose night has just begun."""
         new = self.night != clock.night
         if not new.any():
             return

@@ -1,4 +1,4 @@
-"""Replay that goes through today's hippocampus or cortex: the same rows, and what these make of them."""
+"""Replay whose rows are recalled or re-encoded by the present hippocampus or cortex."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from cls_sim.replay.base import Within
 
 
 class Inferred(Within):
-    """The cues of stored episodes, and what they bring back: a hippocampus that infers teaches what it inferred.
+    """Replays stored inputs as cues, with the answers that the hippocampus recalls now, its inferences included.
 
-    policy  the policy whose rows are cues
+    policy  the policy that chooses the cues
 
-    The answers are soft targets, `scores` = ln of the recalled answer as a distribution (objective DistillationLoss
-    with temperature 1); labels and sources stay those of the episodes.  By day the policy does as ever.
+    The recalled answers are soft targets: `scores` = ln of the recalled answer, normalised to a distribution (for the
+    objective DistillationLoss with temperature 1).  Labels and sources are those of the episodes.  Awake, the policy is
+    unchanged.
 
     Source: consolidation of inferences, Kumaran & McClelland 2012; Kumaran, Hassabis & McClelland 2016.
 
@@ -38,9 +39,9 @@ class Inferred(Within):
 
 
 class Reencoded(Within):
-    """The same rows, with the patterns that the cortex has for them today, for whoever stores them (Indexed).
+    """Adds to replayed rows the present cortical features of their inputs, so that Indexed can update its index.
 
-    policy  which rows
+    policy  the policy that chooses the rows
 
     Source: off-line replay that keeps the hippocampal index valid, Káli & Dayan 2004.
 

@@ -22,7 +22,7 @@ from cls_sim.replay.base import Replay
 
 
 class Stored(Replay):
-    """A policy over stored traces; what it works out of them is kept until they change."""
+    """A policy over stored traces.  Results computed from the traces are cached until the traces change."""
 
     derived = frozenset({"_kept", "_held_out"})
 
@@ -33,10 +33,10 @@ class Stored(Replay):
 
     @abstractmethod
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
-        """Rows to interleave with what is lived now; only of traces born before `before` [s], where given."""
+        """Rows to interleave with the present experience; if `before` [s] is given, only traces born earlier."""
 
     def _allowed(self, traces: Traces, before: np.ndarray | None) -> Tensor:
-        """The traces that may be replayed: alive, not held out, and born before `before` [s], if given: bool [s, n]."""
+        """Which traces may be replayed, bool [s, n]: alive, not held out and, if given, born before `before` [s]."""
         there = traces.alive
         if self._held_out:
             there = there & ~held_out(torch.arange(there.shape[1], device=there.device), self._held_out)
@@ -45,7 +45,7 @@ class Stored(Replay):
         return there & (traces.born < torch.from_numpy(before).to(traces.born.device)[:, None])
 
     def _keep(self, hippocampus: Hippocampus, when: tuple, make: Callable[[], Any]) -> Any:
-        """What `make` returns, made again only for another hippocampus, after a change in it, or for another `when`."""
+        """The cached result of `make`; computed again if the hippocampus, its contents or `when` have changed."""
         when = (hippocampus.changed, *when)
         if self._kept is None or self._kept[0] is not hippocampus or self._kept[1] != when:
             self._kept = (hippocampus, when, make())
@@ -54,8 +54,11 @@ class Stored(Replay):
 
 @dataclass(frozen=True)
 class Plan:
-    """How slots are drawn: cumulated weights of each group of rows [s, g, n]; weight [s, b] is 0 for subjects with
-    nothing to replay."""
+    """How slots are drawn.
+
+    cumulated  cumulative sampling weights of the traces for each group of rows, [s, g, n]
+    weight     weight of each row, [s, b]; 0 for subjects that have nothing to replay
+    """
 
     cumulated: Tensor
     weight: Tensor
@@ -64,7 +67,7 @@ class Plan:
 class Sampled(Stored):
     """Draws rows with replacement, in groups: row i of group g is trace j with probability w_gj / Σ_j w_gj.
 
-    Where a group's weights are all zero, the other groups' stand in for it.
+    If all weights of a group are zero, the sum of the other groups' weights is used.
     """
 
     derived = Stored.derived | {"_night", "_day", "_spec"}
@@ -75,9 +78,9 @@ class Sampled(Stored):
 
     @abstractmethod
     def weights(self, traces: Traces, clock: Clock) -> Tensor | None:
-        """How much each trace wants to be replayed: float64 [s, g, n] (those not alive are left out anyway).
+        """The sampling weight of each trace: float64 [s, g, n]; None for uniform weights.
 
-        None: all alike.
+        The weights of traces that are not alive are ignored.
         """
 
     def setup(self, spec: Spec) -> Spec:
@@ -90,7 +93,7 @@ class Sampled(Stored):
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         def make() -> tuple[Plan, bool]:
             plan = self._plan(hippocampus, clock, None)
-            return plan, bool((plan.weight > 0).all())  # the one wait for the device, once a change
+            return plan, bool((plan.weight > 0).all())  # the only wait for the device, once per change of the traces
 
         plan, everybody = self._keep(hippocampus, (clock.experience.tobytes(),), make)
         batch = hippocampus.fetch(_drawn(plan, self._night.at(clock.replay), self._groups))
@@ -115,27 +118,29 @@ class Sampled(Stored):
 
 
 def _drawn(plan: Plan, draws: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """The slots [s, b] where draws [s, b] in [0, 1) fall; traces of weight 0 are never met."""
+    """The slots [s, b] selected by draws [s, b] in [0, 1); traces of weight 0 are never selected."""
     slots = [falling(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 1))]
     return slots[0] if len(slots) == 1 else torch.cat(slots, 1)
 
 
 def falling(cumulated: Tensor, draws: Tensor) -> Tensor:
-    """Where draws [s, b] in [0, 1) fall among cumulated weights [s, n]: int64 [s, b]; never on a weight of 0.
+    """Inverse sampling: the index int64 [s, b] that each draw [s, b] in [0, 1) selects among cumulated weights [s, n].
+
+    An index of weight 0 is never selected.
 
     >>> falling(torch.tensor([[0.0, 1.0, 1.0, 4.0]]), torch.tensor([[0.1, 0.2, 0.3, 0.9]])).tolist()
     [[1, 1, 3, 3]]
     """
-    # The largest number below the total keeps what rounds up to it from falling behind the last weight.
+    # A product may round up to the total; the largest number below it keeps the draw inside the last weight.
     total = cumulated[:, -1:]
     places = torch.minimum(draws * total, total.nextafter(torch.zeros_like(total)))
     return torch.searchsorted(cumulated, places.contiguous(), right=True).clamp_(max=cumulated.shape[1] - 1)
 
 
 class Uniform(Sampled):
-    """Every trace is as likely as any other.
+    """Uniform replay: every stored trace is drawn with the same probability, with replacement.
 
-    batch  rows a replay step, from 1
+    batch  rows per replay step, from 1
 
     Source: rehearsal of random old items, Robins 1995; experience replay, Lin 1992.
 
@@ -152,12 +157,12 @@ class Uniform(Sampled):
 
 
 class Recent(Sampled):
-    """Recent episodes come up more often: the weight of a trace halves with every half-life of its age.
+    """Recency-weighted replay: the sampling weight of a trace halves with every half-life of its age.
 
         w_j = 2^(-age_j / half_life)
 
-    batch           rows a replay step, from 1
-    half_life_days  above 0, in days (of `per_day` experiences); one number, or one a subject
+    batch           rows per replay step, from 1
+    half_life_days  in days (of `per_day` experiences), above 0; one number, or one per subject
 
     Source: recent experience dominates hippocampal replay, Kudrimoti, Barnes & McNaughton 1999.
     """
@@ -175,18 +180,18 @@ class Recent(Sampled):
         return super().setup(spec)
 
     def weights(self, traces: Traces, clock: Clock) -> Tensor:
-        # Ages count from the newest trace that is alive: the distribution is the same and cannot vanish.
+        # Ages are counted from the newest trace that is alive: the distribution is the same and cannot underflow to 0.
         newest = torch.where(traces.alive, traces.born, 0).amax(1, keepdim=True)
         return torch.exp2((traces.born - newest).clamp(max=0) / self._half_life)[:, None]
 
 
 class OldNew(Sampled):
-    """A fixed part of the rows comes from before the last day, the rest from the last day lived.
+    """A fixed fraction of the rows is drawn from before the last day of experience, the rest from the last day.
 
-    batch  rows a replay step, from 1
-    old    in [0, 1], the fraction of them that is old (rounded to rows)
+    batch  rows per replay step, from 1
+    old    fraction of old rows, in [0, 1] (rounded to whole rows)
 
-    Where there is nothing old, or nothing new, the other fills all rows.
+    If there are no old traces, all rows are new; if there are no new traces, all rows are old.
 
     Source: interleaving old with new, McClelland, McNaughton & O'Reilly 1995.
     """
@@ -204,11 +209,11 @@ class OldNew(Sampled):
 
 
 class FullBatch(Stored):
-    """The whole store in one batch, slot by slot, in every step: full-batch learning.
+    """Replays all stored traces in one batch in every step: full-batch learning.
 
-    Empty slots have weight 0.  The batch has as many rows as the hippocampus has slots.
+    The batch has as many rows as the hippocampus has slots; rows of empty slots have weight 0.
 
-    Source: the notebook that reactivates all its memories in every epoch, Sun et al. 2023.
+    Source: all memories are reactivated in every epoch, Sun et al. 2023.
 
     >>> FullBatch()
     FullBatch()

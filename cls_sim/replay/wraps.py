@@ -1,4 +1,4 @@
-"""Policies round other policies: a control, and replay awake."""
+"""Policies that wrap other policies: a shuffled control, interleaved replay, and mixtures of two policies."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cls_sim.replay.stored import Stored
 
 
 class Shuffled(Within):
-    """A control: the same replay with the relation of inputs and answers broken.
+    """A control: replay in which the answers are permuted, so that inputs and answers are no longer related.
 
-    policy  the policy whose rows are replayed
+    policy  the policy that chooses the rows
 
-    In every step the answers (y and scores) of a subject's replayed rows are permuted among these rows: the same
-    inputs, the same answers, as many of each.  What is lived is never touched.
+    In every step the answers (y and scores) of a subject's replayed rows are permuted among these rows.  Rows of
+    experience are never changed.
 
     >>> from cls_sim.replay.stored import Uniform
     >>> Shuffled(Uniform(batch=8)).setup(Spec()).subjects
@@ -57,30 +57,34 @@ class Shuffled(Within):
     def _shuffled(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         moves = batch.present() & (batch.source != LIVED)
         stay = torch.arange(1.0, batch.rows + 1, dtype=torch.float64, device=moves.device)
-        # Both orders list the rows that move first (by place, by lot), then those that stay in one order.
+        # Both orders list first the rows that move (by position, and in random order), then the rows that stay.
         place = torch.where(moves, stay - batch.rows - 1, stay).argsort(1)
         draws = self._draws[part].at(ticks, (batch.rows,), sizes=batch.sizes)
         lot = torch.where(moves, draws - 1, stay).argsort(1)
-        source = torch.empty_like(place).scatter_(1, place, lot)  # [s, b]: whose answer each row gets
+        source = torch.empty_like(place).scatter_(1, place, lot)  # [s, b]: the row whose answer each row gets
         rows = torch.arange(len(source), device=source.device)[:, None]
         scores = None if batch.scores is None else batch.scores[rows, source]
         return batch.with_(y=batch.y[rows, source], scores=scores)
 
 
 class Interleaved(Within):
-    """Experience replay awake: what is lived is learnt together with memories.
+    """Experience replay while awake: each training batch holds the present experience and replayed memories.
 
-        loss = share · (mean over the lived rows) + (1 - share) · (mean over the remembered rows)
+        loss = share · (mean loss of the new rows) + (1 - share) · (mean loss of the replayed rows)
 
-    policy    which memories: a policy over stored traces, or dreams (which are of the past by themselves); at night
-              it is asked as ever
-    share     contexts: 1/k with k different contexts met so far, the present one included (van de Ven et al. 2022), so
-              that all contexts count alike; items: as if memories were added to the context's data, n / (n + memories)
-              for its n items (iCaRL); or a number in [0, 1]
-    only_old  remember only what was lived before the present stretch of a context began
+    policy    the policy that chooses the memories: one over stored traces, or Dreamed.  At night it is used unchanged
+    share     contexts: 1/k, where k is the number of different contexts met so far, the present one included, so that
+              all contexts have the same weight (van de Ven et al. 2022);
+              items: n / (n + memories) for the n items of the present context, as if the memories were added to its
+              data (iCaRL);
+              or a number in [0, 1]
+    only_old  replay only traces from before the present stretch of a context began
 
-    Who has nothing to remember learns from the lived rows alone.  Weights are scaled to a mean of 1 over the rows
-    that are there.  share=contexts or items and only_old ask for a world that tells where contexts end; else refused.
+    A subject without memories learns from the new rows alone.  Row weights are scaled to a mean of 1 over the rows
+    that are present.
+
+    Raises ConfigError in `setup` if share=contexts, share=items or only_old is given and the context boundaries of the
+    world are unknown; in the constructor if the policy cannot be used while awake.
 
     Source: van de Ven, Tuytelaars & Tolias 2022; experience replay, Chaudhry et al. 2019.
 
@@ -95,23 +99,23 @@ class Interleaved(Within):
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
         if not isinstance(policy, (Stored, Dreamed)):
             raise ConfigError(
-                "policy", f"{type(policy).__name__} cannot be asked by day", "give one over stored traces, or dreams"
+                "policy", f"{type(policy).__name__} cannot replay while awake", "give a stored policy, or Dreamed"
             )
         if isinstance(share, str) and share not in ("contexts", "items"):
-            raise ConfigError("share", f"{share!r} is no share", "give contexts, items, or a number from 0 to 1")
+            raise ConfigError("share", f"cannot be {share!r}", "give contexts, items, or a number from 0 to 1")
         if share == "items" and isinstance(policy, Dreamed):
-            raise ConfigError("share", "counts memories, and dreams cannot be counted", "give contexts, or a number")
+            raise ConfigError("share", "counts stored memories, and Dreamed has none", "give contexts, or a number")
         super().__init__(policy)
         self.share = share if isinstance(share, str) else real("share", share, 0.0, 1.0)
         self.only_old = flag("only_old", only_old)
 
     def _settle(self, spec: Spec) -> None:
         if not spec.ends and self.only_old:
-            raise ConfigError("only_old", "needs to be told where contexts end", "give only_old=false")
+            raise ConfigError("only_old", "needs known context boundaries", "give only_old=false")
         if not spec.ends and isinstance(self.share, str):
-            raise ConfigError("share", "counts contexts, and is not told where they end", "give a number from 0 to 1")
+            raise ConfigError("share", "needs known context boundaries", "give a number from 0 to 1")
         if spec.context_sizes is None and self.share == "items":
-            raise ConfigError("share", "counts a context's items, and this world has none to count", "give contexts")
+            raise ConfigError("share", "counts the items of a context, and this world has no items", "give contexts")
         self._spec, self._starts = spec, np.array([0, *spec.ends], np.int64)
         self._context, self._met = stretches(spec)
 
@@ -132,20 +136,20 @@ class Interleaved(Within):
             before = self._starts[now] if self.only_old else None
             assert isinstance(self.policy, Stored)
             old = self.policy.awake(hippocampus, replace(view, latest=lambda: lived), clock, before)
-        if (alone := share == 1).any():  # what these subjects learn from is the lived rows, as when nobody remembers
+        if (alone := share == 1).any():  # these subjects learn from the new rows alone, as without memories
             old = old.with_(weight=old.weights() * torch.from_numpy(~alone).to(self._spec.device)[:, None])
             old = old.with_(sizes=np.where(alone, 0, old.rows))
         return _mixed(lived, old, torch.from_numpy(share).to(self._spec.device)[:, None])
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
-        """The share [s] of the items of these contexts [s] among them and all that is remembered."""
+        """The share [s] that the items of these contexts [s] have among these items and all stored memories."""
         assert self._spec.context_sizes is not None
         items = self._spec.context_sizes[np.arange(len(context)), context]
         return items / (items + hippocampus.traces().alive.sum(1).cpu().numpy())
 
 
 class _Two(Wrap, Replay):
-    """Two policies: the first, `inside`, is asked for the day's lesson; the nights are up to the subclass."""
+    """Two policies: the first, `inside`, makes the training batches of the day; the subclass defines the nights."""
 
     other: ClassVar[str]
 
@@ -159,16 +163,16 @@ class _Two(Wrap, Replay):
 
 
 class Mixed(_Two):
-    """A night of stored and dreamed rows together.
+    """Replays the rows of two policies together, such as stored and generated rows.
 
-        loss = (1 - share) · (mean over the stored rows) + share · (mean over the dreamed rows)
+        loss = (1 - share) · (mean loss of the stored rows) + share · (mean loss of the dreamed rows)
 
-    stored   a policy, such as Uniform
-    dreamed  another, such as Dreamed
-    share    from 0 to 1, of the dreamed rows in the loss; null: every row counts alike
+    stored   a policy, such as Uniform; awake, it makes the training batches
+    dreamed  another policy, such as Dreamed
+    share    weight of the dreamed rows in the loss, in [0, 1]; None: all rows have the same weight
 
-    Rows a step are those of both policies.  Where a subject has nothing of the one, the other counts alone.  By day
-    `stored` is asked for the lesson.
+    A replay step has the rows of both policies.  If one policy has no rows for a subject, the other one has all the
+    weight.
 
     Source: generative beside stored replay, van de Ven, Siegelmann & Tolias 2020.
 
@@ -192,14 +196,14 @@ class Mixed(_Two):
 
 
 class Staged(_Two):
-    """A source of its own for each stage of sleep: NREM and REM, as long as the rhythm NremRem says.
+    """One policy for NREM sleep and another for REM sleep; the rhythm NremRem sets the length of the stages.
 
-    nrem  what NREM replays, such as Recent
-    rem   what REM replays, such as OldNew(old=1.0) or Dreamed
+    nrem  the policy of NREM sleep, such as Recent; awake, it makes the training batches
+    rem   the policy of REM sleep, such as OldNew(old=1.0) or Dreamed
 
-    Refused where nights have no stages.  By day `nrem` is asked for the lesson.
+    Raises ConfigError in `setup` if nights have no stages.
 
-    Source: NREM replays the recent faithfully, REM roams the remote, Singh, Norman & Schapiro 2022.
+    Source: NREM replays recent memories faithfully, REM replays remote ones, Singh, Norman & Schapiro 2022.
 
     >>> from cls_sim.replay.stored import OldNew, Recent
     >>> Staged(Recent(batch=8), OldNew(batch=8, old=1.0)).setup(Spec(stages=(4, 1))).subjects
@@ -214,7 +218,7 @@ class Staged(_Two):
 
     def _settle(self, spec: Spec) -> None:
         if spec.stages is None:
-            raise ConfigError("", "has a source for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
+            raise ConfigError("", "needs nights with NREM and REM stages", "use rhythm=nrem_rem")
         self._stages = spec.stages
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -233,10 +237,10 @@ class Staged(_Two):
 
 
 class AwakeAsleep(_Two):
-    """A policy of its own for the day and for the night: a life that learns awake beside memories, and sleeps.
+    """One policy while awake and another one while asleep.
 
-    awake   what is asked for the lesson by day, such as Interleaved(Uniform(batch=10))
-    asleep  what nights replay, such as Uniform(batch=64)
+    awake   the policy that makes the training batches of the day, such as Interleaved(Uniform(batch=10))
+    asleep  the policy of the nights, such as Uniform(batch=64)
 
     >>> from cls_sim.replay.stored import Uniform
     >>> AwakeAsleep(Interleaved(Uniform(batch=8), share=0.5, only_old=False), Uniform(batch=64)).setup(Spec()).subjects
@@ -253,7 +257,10 @@ class AwakeAsleep(_Two):
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:
-    """Both batches, weighing `share` [s, 1] and 1 - share in all; rows that are there weigh 1 in the mean."""
+    """Both batches joined, with total weights in the proportion `share` [s, 1] to 1 - share.
+
+    Rows that are present have a mean weight of 1.
+    """
     new_w, old_w = lived.weights(), old.weights()
     new_sum, old_sum = new_w.sum(1, keepdim=True), old_w.sum(1, keepdim=True)
     share = torch.where(old_sum > 0, share.to(new_w.dtype), 1.0)

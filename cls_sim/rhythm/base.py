@@ -1,4 +1,4 @@
-"""The rhythm: when does sleep come, and how long is a night?"""
+"""The base classes of rhythms: when subjects sleep, and for how long."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ UNASKED = np.iinfo(np.int64).min
 
 
 class Rhythm(Part):
-    """Says of each subject whether its next tick is one of sleep."""
+    """Decides for each subject whether its next tick is an experience or a replay step."""
 
     @abstractmethod
     def asleep(self, clock: Clock, view: View) -> Flags:
-        """bool [s]; asked once before every tick, and free to depend on state (sleep pressure)."""
+        """Whether each subject sleeps at the next tick: bool [s].  Called once before every tick; may use state."""
 
 
 class Counted(Rhythm):
-    """Sleep that is owed by experience: asleep while fewer replay steps were slept than `due` says.
+    """Sleep that depends on the number of experiences: a subject sleeps until it has made `due` replay steps.
 
-    What an earlier rhythm of the same subject left (a twin that begins to sleep on day 30) is neither made up for
-    nor counted: `offset` [s] holds the replay steps slept beyond what was due before this rhythm was first asked.
+    If a rhythm replaces another in mid-life (a twin that begins to sleep on day 30), the nights before count neither
+    for nor against it: `offset` [s] holds the difference between steps made and steps due at its first tick.
+
+    experiences_per_day  from 1
     """
 
     offset: Counts
@@ -37,13 +39,13 @@ class Counted(Rhythm):
 
     @abstractmethod
     def due(self, experience: Counts) -> Counts:
-        """Replay steps owed to so many experiences: int64 [s], rising from 0."""
+        """The number of replay steps due after these experiences [s]: int64 [s], from 0, never falling."""
 
     def setup(self, spec: Spec) -> Spec:
         self.offset = np.full(spec.subjects, UNASKED)
         return replace(spec, per_day=self.experiences_per_day, due=self.due)
 
     def asleep(self, clock: Clock, view: View) -> Flags:
-        if self.offset[0] == UNASKED:  # before the latest experience, whose night is still this rhythm's
+        if self.offset[0] == UNASKED:  # the night after the latest experience already belongs to this rhythm
             self.offset = clock.replay - self.due(np.maximum(clock.experience - 1, 0))
         return clock.replay - self.offset < self.due(clock.experience)

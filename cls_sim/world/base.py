@@ -1,4 +1,4 @@
-"""The worlds: what sends experience and sets exams."""
+"""The base class of worlds: they send experience and hold the evaluations."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cls_sim.core.part import Part, Spec
 
 
 class World(Part):
-    """A world is a function of the clock: it keeps no cursor, so a life stops and resumes at any tick.
+    """The source of experience: a function of the clock without a cursor, so that a life can resume at any tick.
 
     After `setup`:
-    ends    experiences (counts) at which a context ends, rising, told to the subject or not
-    length  experiences until the world ends, or None if it never does
+    ends    experiences (counts) at which contexts end, rising, whether or not subjects know the boundaries
+    length  number of experiences until the world ends; None: it never ends
     """
 
     ends: tuple[int, ...] = ()
@@ -27,28 +27,28 @@ class World(Part):
 
     @abstractmethod
     def setup(self, spec: Spec) -> Spec:
-        """Draw this cohort's worlds; return the spec with what the world sends."""
+        """Draw the data and order of each subject from its seed; return the spec with the fields that describe them."""
 
     @abstractmethod
     def next(self, clock: Clock) -> Batch:
         """The experience of each subject at its `clock.experience`: [s, b, …]."""
 
     def contexts_at(self, clock: Clock) -> Tensor:
-        """The contexts [s, b] of each subject's experience at `clock.experience`; -1: not known, or no such row."""
+        """The contexts [s, b] of each subject's experience at `clock.experience`; -1: unknown, or an absent row."""
         batch = self.next(clock)
         return torch.where(batch.present(), batch.context, -1)
 
     @abstractmethod
     def evaluation(self, context: int) -> Batch:
-        """Questions of one context, never lived: [s, n, …], weight 0 where a subject has fewer."""
+        """The held-out questions of a context: [s, n, …], weight 0 where a subject has fewer than n."""
 
     @abstractmethod
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The training data of the context that ended last, each subject's own, each row once, in batches of `size`.
+        """Each subject's training data of the most recently ended context, each row once, in batches of `size` rows.
 
-        The order is drawn from the subject's seed (see plan.mixed), so that the first rows stand for all of them.
+        The order is drawn from the subject's seed (see plan.mixed), so that the first rows are a random sample.
         """
 
     def ended(self, clock: Clock) -> np.ndarray:
-        """The number of the context whose stretch ended last, for each subject: int64 [s], -1 before any."""
+        """The context of each subject's most recently ended stretch: int64 [s], -1 before any."""
         return np.searchsorted(np.asarray(self.ends, np.int64), clock.experience, side="right") - 1
