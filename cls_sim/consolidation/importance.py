@@ -55,7 +55,7 @@ class UniformImportance(Importance):
 
 
 class _Rows(Importance):
-    """The mean of |gradient|^power over the rows of the ended context; subclasses give the derivatives in the scores."""
+    """The mean of |gradient|^power over the rows of the ended context; subclasses define the gradients."""
 
     power: int
     batch: int
@@ -82,10 +82,9 @@ class _Rows(Importance):
             tapped = cortex.activations(batch.x, context)
         if tapped is None:
             for row in range(batch.rows):  # a cortex without layer activations needs one backward pass per row
-                column: dict[str, Any] = {
-                    k: v[:, row : row + 1] for k, v in vars(batch).items() if isinstance(v, Tensor)
-                }
-                self._add_row(total, cortex, batch.with_(**column), context if context is None else context[:, row : row + 1])
+                at = slice(row, row + 1)
+                column: dict[str, Any] = {k: v[:, at] for k, v in vars(batch).items() if isinstance(v, Tensor)}
+                self._add_row(total, cortex, batch.with_(**column), context if context is None else context[:, at])
             return
         scores, taps = tapped
         drives = [tap.drive for tap in taps]

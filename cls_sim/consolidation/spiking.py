@@ -110,7 +110,7 @@ class SpikingSleep(Wrap, Consolidation):
 
     @torch.no_grad()
     def _peaks(self, neocortex: Neocortex, x: Tensor, there: Tensor) -> Tensor:
-        """The largest activity of each layer over the rows that are present, [s, l]; for the last layer, probability."""
+        """The largest activity of each layer over the rows that are present (last layer: probabilities): [s, l]."""
         h, found = x.flatten(2), []
         for layer in range(self._layers):
             h = h @ neocortex.weights[f"weight{layer}"].mT

@@ -1,4 +1,4 @@
-"""Which slot does an episode take, and which old one gives way?"""
+"""The choice of slots: where a new episode is stored, and which old one it replaces."""
 
 from __future__ import annotations
 
@@ -11,36 +11,34 @@ from cls_sim.core.errors import LARGEST, ConfigError, choice, whole
 from cls_sim.core.part import Spec
 
 EVICTION = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
-BY_CLASS = ("balanced", "herding")  # each class for itself
-BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # by a number that the memory gives to each row
-EMPTY, ABSENT = 2**61, 2**62  # priorities beyond those of any row: an empty slot, a row that is not there
+BY_CLASS = ("balanced", "herding")  # balance the classes
+BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # use a retention priority that the memory computes
+EMPTY, ABSENT = 2**61, 2**62  # priorities above those of any row: an empty slot, an absent row
 
 
 class Slots:
-    """What stays in a memory of `capacity` episodes when `b` more are lived.
+    """Chooses which episodes stay in a memory of `capacity` slots when `b` rows are added.
 
-    Every row gets a key, and of the stored and the new ones together those of lowest priority number stay:
+    Every row gets a key.  Among the stored and the new rows, those with the lowest keys stay:
 
-    reservoir  the key is random: at any time a uniform sample of all rows lived (Vitter 1985, in its
-               bottom-k form, where rows may come in batches of any size)
-    ring       the key is minus the row's number: the newest
-    balanced   first the rank of a random key among the keys of its class, then the key: every class has the
-               same number of slots, or all of its rows if it has fewer, no slot is ever idle, and within a class
-               the sample is uniform (greedy balancing, Prabhu et al. 2020; reservoirs within classes, Chrysakis &
-               Moens 2020).  Classes of the subject's past only: nothing has to be told in advance.
+    reservoir  random keys: the memory is a uniform sample of all rows so far (Vitter 1985, in the bottom-k form,
+               which allows batches of any size)
+    ring       the negative number of the row: the newest rows stay
+    balanced   first the rank of a random key within its class, then the key: all classes have the same number of
+               slots, or all of their rows if they have fewer; all slots are used; and each class is a uniform sample
+               of its rows (greedy balancing, Prabhu et al. 2020; reservoirs within classes, Chrysakis & Moens 2020).
+               Only classes of the subject's past count, so nothing needs to be known in advance
+    herding    balanced, where the key within a class is the distance of the row at its arrival from the mean of all
+               rows of its class so far: typical rows stay (herding, Rebuffi et al. 2017, in a stream)
+    surprise   the likelihood e^-loss that the neocortex gave to the right answer at arrival: unexpected rows stay
+    coverage   the largest cosine similarity, at arrival, to stored rows and earlier rows of the batch: rows unlike the
+               others stay, and together they cover the past
+    gradients  the same for the gradients of the rows' losses in the output weights of the neocortex, compared with a
+               random sample of stored episodes: rows with different gradients stay (gradient-based sample selection,
+               Aljundi et al. 2019)
 
-    herding    the same balance, and within a class the key is the distance of the row, when it came, from the mean of
-               all rows of its class so far: the typical stay (herding of exemplars, Rebuffi et al. 2017, in a stream)
-    surprise   the key is the likelihood e^-loss that the cortex gave to the right answer when the row came: the
-               unexpected stay
-    coverage   the key is the likeness (cosine) of the row, when it came, to what was then stored and to the rows that
-               came with it: the unlike stay, and together they cover what was lived
-    gradients  the same of the gradients of their losses in the cortex' output weights, beside those of some stored
-               episodes drawn by lot: what teaches something else stays (gradient-based sample selection, Aljundi et
-               al. 2019)
-
-    Empty slots are taken first, in order; a slot freed by forgetting is taken like an empty one.  Nothing here
-    is state: the keys are kept with the episodes.
+    Empty slots are used first, in order; a slot freed by forgetting counts as empty.  This class has no state: keys
+    are stored with the episodes.
 
     >>> slots = Slots(3, "ring")
     >>> slots.setup(Spec(batch=2, outputs=2))
@@ -73,13 +71,13 @@ class Slots:
         clock: Clock,
         worth: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The slot [s, b] of each new row, `capacity` for those not stored, and its key [s, b].
+        """The slot [s, b] of each new row (`capacity` for rows not stored) and its key [s, b].
 
-        y, fresh                     [s, b]  the new rows' labels, and which of them there are
-        stored_y, alive, stored_key  [s, n]  the same of the slots, and their keys
-        worth                        [s, b]  in [0, 1], of who keeps by it: what is lowest stays
+        y, fresh                     [s, b]  labels of the new rows, and which rows are present
+        stored_y, alive, stored_key  [s, n]  labels of the slots, which slots hold a trace, and their keys
+        worth                        [s, b]  retention priority in [0, 1], for the rules that use one: the lowest stay
 
-        No two rows of a subject get the same slot.
+        Different rows of a subject get different slots.
         """
         rows = y.shape[1]
         key = self._keys(rows, alive, stored_key, clock) if worth is None else (worth.double() * LARGEST).long()
@@ -90,10 +88,10 @@ class Slots:
         priority[:, : self.capacity] = torch.where(alive, priority[:, : self.capacity], self._empty)
         priority[:, self.capacity :].masked_fill_(~fresh, ABSENT)
 
-        # b of the n + b give way: stored ones leave their slots, new ones are not stored.
+        # b of the n + b rows are removed: stored ones leave their slots, new ones are not stored.
         out = priority.topk(rows, sorted=False).indices.sort().values  # [s, b]
         stays = torch.ones_like(priority, dtype=torch.bool).scatter_(1, out, False)[:, self.capacity :] & fresh
-        slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))  # the i-th that stays takes the i-th slot left
+        slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))  # the i-th new row that stays takes the i-th free slot
         return torch.where(stays, slot, self.capacity), key
 
     def _keys(self, rows: int, alive: Tensor, stored_key: Tensor, clock: Clock) -> Tensor:
@@ -107,7 +105,7 @@ class Slots:
 
 
 def _rank_within(group: Tensor, key: Tensor) -> Tensor:
-    """The rank of each key within its group, from 0: int64 [s, m]; of equal keys the first comes first.
+    """The rank of each key within its group, from 0: int64 [s, m]; equal keys keep their order.
 
     >>> _rank_within(torch.tensor([[1, 0, 1, 1]]), torch.tensor([[5, 9, 2, 5]])).tolist()
     [[1, 0, 0, 2]]

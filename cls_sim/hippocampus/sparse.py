@@ -18,35 +18,35 @@ from cls_sim.hippocampus.base import Recall, Stages
 from cls_sim.hippocampus.dentate import active, largest
 from cls_sim.hippocampus.episodes import WORK, Episodic
 
-DEAD = 0.1  # a trace weaker than this is gone, and its slot is free
+DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
 
 
 class Sparse(Episodic):
-    """Stores an episode in one shot under a sparse code, and completes cues to whole episodes.
+    """Stores an episode in one exposure under a sparse code, and completes cues to whole episodes.
 
-    Separation: the code c(x) of an input is the set of the k = `winners` among `units` cells with the largest
-    drive h = x W.  W is drawn once for each subject: signs, as many of either in each cell, so that an input's mean
-    drives none.  Codes overlap less than inputs: for inputs of correlation r,
+    Separation: the code c(x) of an input is the set of the k = `winners` among `units` cells with the largest drive
+    h = x W.  W is drawn once for each subject: signs, as many 1 as -1 for each cell, so that the mean of an input
+    drives no cell.  Codes overlap less than inputs: for inputs of correlation r,
     |c ∩ c'| / k = Φ₂(-θ, -θ; r) / a with a = k / units and θ = Φ⁻¹(1 - a).
 
-    Completion: trace t fits a cue x as  fit(t, x) = strength(t) · |c(x) ∩ c(t)| / k.  The completed input is that
-    of the best trace, match is its fit, and the answer is the vote of all traces (labels one-hot, or targets)
-    with weights  exp(sharpness · fit) / Σ exp(sharpness · fit).
+    Completion: the fit of trace t to a cue x is  fit(t, x) = strength(t) · |c(x) ∩ c(t)| / k.  The completed input
+    is the content of the best trace, match is its fit, and the answer is the vote of all traces (labels one-hot, or
+    targets) with weights  exp(sharpness · fit) / Σ exp(sharpness · fit).
 
     capacity       episodes a subject can hold, from 1
-    units          cells that code, up to 32768
-    winners        k, cells active at a time
-    merge          in (0, 1]: an experience is the same episode again if its code overlaps that of the trace most
-                   like it (of the same label, if there are labels) by this fraction of k.  It takes no new slot;
-                   the trace becomes young and strong again.  null: every experience is an episode of its own
-    learning_rate  in (0, 1]: how far a trace's content then moves toward the new experience; its index stays
-    sharpness      of the vote, from 0 to 80
-    fade           in [0, 1): fraction of its strength that a trace loses in each replay step.  Living the episode
-                   again renews it, being replayed does not; below 0.1 it is gone: after ln 10 / fade steps or so
-    eviction       see Slots
+    units          number of coding cells, up to 32768
+    winners        k, number of active cells, from 1
+    merge          in (0, 1]: an experience repeats an episode if its code overlaps the code of the most similar trace
+                   (of the same label, if there are labels) by this fraction of k.  It then takes no new slot: it
+                   renews the age and strength of that trace.  null: every experience is a new episode
+    learning_rate  in (0, 1]: how far the content of a renewed trace moves toward the new experience; its code stays
+    sharpness      sharpness of the vote, from 0 to 80
+    fade           in [0, 1): fraction of its strength that a trace loses in each replay step.  A repeated experience
+                   renews it, replay does not; a trace below 0.1 is deleted, after about ln 10 / fade steps
+    eviction       which episodes stay when the memory is full; see Slots
 
-    merge, learning_rate and fade may be one number a subject.  Of rows of one batch that repeat each other the
-    last one counts.  Content is kept as in Store, but as float32 where the learning rate is below 1.
+    merge, learning_rate and fade are one number, or one for each subject.  If rows of a batch repeat one another, the
+    last one is stored.  Content is stored as in Store, but as float32 if the learning rate is below 1.
 
     Source: O'Reilly & McClelland 1994; Treves & Rolls 1992 (separation and completion); Teyler & DiScenna 1986
     (the index); the vote is one step of a modern Hopfield network, Ramsauer et al. 2021.
@@ -84,7 +84,7 @@ class Sparse(Episodic):
         width = int(torch.Size(spec.inputs).numel())
         if width < 2:
             raise ConfigError(
-                "units", "code differences within an input, and this one has no parts", "use another memory"
+                "units", "code differences within an input, and inputs of this world have one number", "use Store"
             )
         self._threshold = None if self.merge is None else self._column("merge", self.merge, spec) * self.winners
         self._rate = self._column("learning_rate", self.learning_rate, spec)
@@ -92,7 +92,7 @@ class Sparse(Episodic):
         self._blends = self.merge is not None and bool((self._rate < 1).any())
         self._fades = bool((self._stay < 1).any())
         self._wiring = each(spec.seeds, "hippocampus.wiring", lambda g: _signs(g, width, self.units)).to(spec.device)
-        # Whole-numbered inputs can drive two cells alike: the later one wins, on every device, in any company.
+        # Integer inputs can drive two cells equally: the later cell wins, on every device and in any cohort.
         order = torch.arange(self.units, device=spec.device, dtype=torch.float64) / self.units
         self._tie = None if spec.quantum is None else order
         lots = (spec.subjects, self.capacity + 1)
@@ -113,7 +113,7 @@ class Sparse(Episodic):
     def _strength(self) -> Tensor:
         return self.strength[:, : self.capacity]
 
-    # -- living and sleeping ----------------------------------------------------------------------------
+    # -- encoding and sleep -----------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         fresh, code = self._fresh(batch, who), self._code(batch.x)
@@ -141,26 +141,26 @@ class Sparse(Episodic):
             self.changed += 1
 
     def _repeated(self, cells: Tensor, y: Tensor, fresh: Tensor) -> Tensor:
-        """Rows which a later row of the same batch repeats: bool [s, b]."""
+        """The rows that a later row of the same batch repeats: bool [s, b]."""
         alike = cells @ cells.mT >= self._least()
         if not self.spec.regression:
             alike &= y[:, :, None] == y[:, None, :]
         return (alike & fresh[:, None, :]).triu(1).any(2)
 
     def _same(self, x: Tensor, cells: Tensor, y: Tensor) -> Tensor:
-        """The trace of which each row is a repetition, or -1: int64 [s, b]."""
+        """The slot of the trace that each row repeats, or -1: int64 [s, b]."""
         slot = self._nearest(x, None if self.spec.regression else y)[1]
         code = self.code[self._rows, slot.clamp(min=0)].long()
         repeated = cells.gather(2, code).sum(2) >= self._least()[..., 0]
         return torch.where(repeated, slot, -1)
 
     def _least(self) -> Tensor:
-        """The overlap, in cells, from which two codes are one episode: [s, 1, 1]."""
+        """The overlap in cells at which two codes count as one episode: [s, 1, 1]."""
         assert self._threshold is not None
-        return self._threshold[..., None] - 1e-3  # 0.9 · 50 must not be a hair above 45
+        return self._threshold[..., None] - 1e-3  # so that rounding does not put 0.9 · 50 above 45
 
     def _renewed(self, slot: Tensor, key: Tensor, same: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Slots and keys once known rows go to their traces; what is renewed now is not overwritten."""
+        """Slots and keys after known rows are sent to their traces; a renewed trace is not overwritten by a new row."""
         same = same.clamp(min=0)
         slot, key = torch.where(known, same, slot), torch.where(known, self.mark[self._rows, same, 2].long(), key)
         rows = slot.shape[1]
@@ -169,7 +169,7 @@ class Sparse(Episodic):
         return slot.masked_fill(last.gather(1, slot) != turn, self.capacity), key, same
 
     def _blended(self, x: Tensor, batch: Batch, same: Tensor, known: Tensor) -> tuple[Tensor, Batch]:
-        """Contents and targets of known rows on the way from the trace's to the new ones."""
+        """Contents and targets of known rows, moved from those of the trace toward the new ones."""
         here, rate = known[..., None], self._rate[..., None]
         x = torch.where(here, torch.lerp(self.content[self._rows, same], x, rate), x)
         if self.spec.regression:
@@ -188,7 +188,7 @@ class Sparse(Episodic):
         return largest(drive.double() + self._tie, self.winners)
 
     def _overlaps(self, cells: Tensor) -> Iterator[tuple[slice, Tensor]]:
-        """How many active cells each cue shares with each trace, a chunk of slots at a time: [s, b, c]."""
+        """The number of active cells that each cue shares with each trace, one chunk of slots at a time: [s, b, c]."""
         for chunk in self._chunks(cells.shape[1], self.units):
             yield chunk, cells @ active(self.code[:, chunk].long(), self.units).mT
 
@@ -223,7 +223,7 @@ class Sparse(Episodic):
 
 
 def _signs(source: np.random.Generator, inputs: int, cells: int) -> np.ndarray:
-    """Weights [inputs, cells] of 1 and -1, as many of either for each cell (0 for an odd one out).
+    """Weights [inputs, cells] of 1 and -1, as many of each for every cell (and one 0 if inputs are odd).
 
     >>> _signs(np.random.default_rng(0), 5, 3).sum(0).tolist()
     [0.0, 0.0, 0.0]

@@ -1,4 +1,4 @@
-"""A hippocampus that keeps exact episodes: the buffer of continual learning."""
+"""A hippocampus that stores exact episodes: the replay buffer of continual learning."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from cls_sim.hippocampus.episodes import Episodic
 
 
 class Store(Episodic):
-    """Keeps episodes as they were lived, and recalls the one most like the cue.
+    """Stores episodes exactly, and recalls the one most similar to the cue (cosine).
 
         match(x) = max over traces t of  max(0, x·t / (|x| |t|))
 
     capacity     episodes a subject can hold, from 1
-    eviction     which stay when it is full: reservoir (a uniform sample of the past), ring (the newest), balanced
-                 (equal numbers of every class met so far), herding (the same, the typical ones), surprise (the
-                 unexpected), coverage (the unlike) or gradients (what teaches something else); see Slots
-    code         in what form an episode is kept; none: exactly (Coarse keeps an index of an image, at lower resolution)
-    keep_scores  whether the cortex' scores are kept with an episode, as they were when it was lived (4 bytes an output)
+    eviction     which episodes stay when the memory is full: reservoir (a uniform sample of the past), ring (the
+                 newest), balanced (equal numbers of every class so far), herding (the same, the most typical),
+                 surprise (the least expected), coverage (the least similar) or gradients (the most different
+                 gradients); see Slots
+    code         the format of stored inputs; null: exact (Coarse stores an image at lower resolution)
+    keep_scores  whether to store the neocortex's scores at the time of the experience (4 bytes an output)
 
-    Inputs that are whole multiples of a quantum are kept in a byte a number and come back bit for bit (at most
-    784 + 16 bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot)
-    or the target of the most similar trace.  Refuses eviction=balanced and herding in regression.
+    Inputs that are multiples of a quantum are stored as one byte a number and restored bit for bit (at most 784 + 16
+    bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot) or the target
+    of the most similar trace.  Raises ConfigError for eviction=balanced and herding in regression.
 
     Source: the episodic buffer of Robins 1995 (rehearsal); Vitter 1985; nearest neighbours as hippocampal
     one-shot memory, Blundell et al. 2016.

@@ -1,4 +1,4 @@
-"""Hippocampi under an experiment: lesioned, or frozen."""
+"""Interventions on the hippocampus: lesion and freezing."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 
 
 class Frozen(Wrap, Hippocampus):
-    """A hippocampus that encodes nothing new and keeps what it has (what fades goes on fading).
+    """Stop encoding: the hippocampus keeps its traces, stores nothing new, and still decays.
 
-    hippocampus  the one that freezes, in mid-life or from birth
+    hippocampus  the hippocampus that is frozen, in mid-life or from birth
 
     >>> from cls_sim.hippocampus.none import NoHippocampus
     >>> Frozen(NoHippocampus()).setup(Spec()).subjects
@@ -33,23 +33,23 @@ class Frozen(Wrap, Hippocampus):
         super().__init__(hippocampus)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        """Nothing new stays."""
+        """Store nothing."""
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        """What is kept stays as it is."""
+        """Change nothing."""
 
 
 class Lesion(Wrap, Hippocampus):
-    """A hippocampus of which a part is lost: all of it, a fraction of its slots, or a stage; for good or for a while.
+    """Lesion the hippocampus: all of it, a fraction of its slots, or a fraction of a stage; for good or for some days.
 
-    hippocampus  the one that is lesioned, in mid-life (a twin's) or from birth
-    fraction     in [0, 1]; a larger lesion takes all that a smaller one does, drawn for each subject
-    stage        None: the whole; or a stage by name, where a memory has stages (dg, ca3, ca1): a fraction of its cells
-    until        age in days from which what was lost works again (a reversible inactivation); None: for good
+    hippocampus  the hippocampus that is lesioned, in mid-life (of a twin) or from birth
+    fraction     in [0, 1], drawn for each subject; a larger lesion includes every smaller one
+    stage        None: slots; or the name of a stage (dg, ca3, ca1), of which a fraction of the cells is lost
+    until        age in days at which the lost part works again (reversible inactivation); None: for good
 
-    What lies in lost slots, now or later, can be neither recalled nor replayed.  A lesion of 1 removes the
-    hippocampus: nothing is encoded while it lasts.  Refuses a fraction below 1 where memory has no slots to lose, and
-    a stage that it does not have.
+    Traces in lost slots, now or later, can be neither recalled nor replayed.  A fraction of 1 removes the hippocampus:
+    it encodes nothing while the lesion lasts.  Raises ConfigError for a fraction below 1 if the hippocampus has no
+    slots, and for a stage that it does not have.
 
     Source: the lesion studies from Scoville & Milner 1957; simulated as in McClelland, McNaughton & O'Reilly 1995;
     reversible: Riedel et al. 1999.
@@ -68,7 +68,7 @@ class Lesion(Wrap, Hippocampus):
         super().__init__(hippocampus)
         self.fraction = real("fraction", fraction, 0.0, 1.0)
         if stage is not None and not isinstance(stage, str):
-            raise ConfigError("stage", f"{stage!r} is no name", "give dg, ca3, ca1, or null for the whole")
+            raise ConfigError("stage", f"{stage!r} is not a name", "give dg, ca3, ca1, or null for the whole")
         self.stage, self.span = stage, Span(until)
 
     @property
@@ -81,7 +81,7 @@ class Lesion(Wrap, Hippocampus):
 
     def _fresh(self, spec: Spec) -> None:
         self._lost: Tensor | None = None
-        self._over = np.zeros(spec.subjects, bool)  # whose lesion is over, as the memory was told
+        self._over = np.zeros(spec.subjects, bool)  # subjects whose lesion has been ended in the memory
         if self.stage is not None:
             self.hippocampus.impair(self.stage, np.full(spec.subjects, self.fraction))
         elif 0 < self.fraction < 1:
@@ -90,10 +90,10 @@ class Lesion(Wrap, Hippocampus):
             self._lost = lost.to(spec.device)
             self.hippocampus.silence(self._lost)
             if self.span.until is not None:
-                self.hippocampus.revive(torch.zeros_like(self._lost))  # refused now if it cannot be done then
+                self.hippocampus.revive(torch.zeros_like(self._lost))  # so that a memory that cannot revive traces is refused now
 
     def _ended(self) -> np.ndarray:
-        """Whose lesion is over: bool [s].  What was lost is given back when it is."""
+        """The subjects whose lesion is over: bool [s].  Restores their lost part when this changes."""
         if self.span.until is None or self.clock is None:
             return self._over
         over = ~self.span.lasts(self.clock)
@@ -106,7 +106,7 @@ class Lesion(Wrap, Hippocampus):
         return over
 
     def _works(self) -> Tensor | None:
-        """Who has a hippocampus: bool [s], None when everybody has one, if impaired."""
+        """The subjects whose hippocampus is not wholly removed: bool [s]; None: all subjects."""
         ended = self._ended()
         return None if not self._whole or ended.all() else torch.from_numpy(ended).to(self.spec.device)
 

@@ -1,1 +1,1 @@
-"""Neocortices: slow learners, stacked over subjects."""
+"""Neocortices: slow learners, computed for all subjects at once."""

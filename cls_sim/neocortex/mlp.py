@@ -1,4 +1,4 @@
-"""Feed-forward cortices: a multilayer perceptron and a single linear layer."""
+"""Feed-forward networks: a multilayer perceptron and a linear layer."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class Mlp(Neocortex):
     """A multilayer perceptron for each subject: h' = f(W h + b), the last layer without f.
 
-    hidden      widths of the hidden layers, from 1 each; an empty list is a linear readout
+    hidden      widths of the hidden layers, from 1 each; an empty list makes a linear network
     activation  f: relu, tanh, sigmoid or linear (a deep linear network, Saxe et al. 2014)
     bias        whether layers have biases
-    gain        factor on the first weights, from 0, one number or one a subject; large is lazy, small is rich
-    outputs     which compete: all from the start, or only those met so far (an output grows with its first lesson)
+    gain        factor of the initial weights, from 0, one number or one per subject; large values give the lazy regime
+                of learning, small values the rich regime
+    outputs     all: all outputs compete from the start; met: only those of classes met so far
 
-    Weights `weight0`, `bias0`, … are [s, out, in] and [s, out, 1]; first drawn from U(-r, r), r = gain / sqrt(in)
+    Weights `weight0`, `bias0`, … are [s, out, in] and [s, out, 1], initially drawn from U(-r, r), r = gain / sqrt(in)
     (LeCun et al. 1998; the default of PyTorch's Linear).  Raises ConfigError for settings out of range.
 
     >>> cortex = Mlp(hidden=[8])
@@ -93,7 +94,7 @@ class Mlp(Neocortex):
         for layer in range(len(self.hidden) + 1):
             z = drive(h, self.weights, layer)
             taps.append(Tap(f"weight{layer}", f"bias{layer}" if self.bias else None, h.detach(), z))
-            h = squash(z.clone())  # functions work in place, and a tap keeps its drive
+            h = squash(z.clone())  # a copy, because activation functions work in place and a tap keeps its drive
         scores = taps[-1].drive.mT
         return self.mask_logits(
             scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9), context
@@ -101,10 +102,10 @@ class Mlp(Neocortex):
 
 
 class Linear(Neocortex):
-    """One linear layer, y = W x (+ b), as the student of Go-CLS (Sun et al. 2023); its features are its inputs.
+    """One linear layer, y = W x (+ b): the student of Go-CLS (Sun et al. 2023); its features are its inputs.
 
-    bias  whether there is a bias, first 0
-    init  standard deviation of the first weights, N(0, init²), from 0, one number or one a subject
+    bias  whether there is a bias, initially 0
+    init  standard deviation of the initial weights, N(0, init²), from 0, one number or one per subject
 
     `weight0` is [s, out, in], `bias0` [s, out, 1].  Raises ConfigError for settings out of range.
 
@@ -147,7 +148,7 @@ def widths(hidden: Sequence[int]) -> tuple[int, ...]:
 
 
 def drawn(spec: Spec, name: str, shape: tuple[int, ...], bound: np.ndarray) -> Tensor:
-    """Each subject's own draw from U(-bound, bound): [s, *shape]."""
+    """A draw from U(-bound, bound) for each subject: [s, *shape]."""
     unit = each(spec.seeds, f"neocortex.{name}", lambda g: g.random(shape, np.float32))
     return (2 * unit - 1) * torch.from_numpy(bound).float()[:, None, None]
 
@@ -161,10 +162,10 @@ def _told(spec: Spec, features: int, weights: dict[str, Tensor]) -> Spec:
 
 
 def drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
-    """What a layer's units receive: h [s, in, b] → [s, out, b], rows of the batch as columns.
+    """The drive of a layer, W h + b: h [s, in, b] → [s, out, b], with the rows of the batch as columns.
 
-    So every product of the forward and backward pass has its operands and its result as they lie in memory; with
-    few outputs, where it matters most, products are three times as fast as with rows as rows.
+    In this layout no product of the forward and backward pass needs a transposed copy; with few outputs, products are
+    three times as fast as in the usual layout.
     """
     weight, bias = weights[f"weight{layer}"], weights.get(f"bias{layer}")
     return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)

@@ -1,4 +1,4 @@
-"""Any `torch.nn.Module` as a cortex, one copy a subject, all run as one batched computation."""
+"""Any `torch.nn.Module` as a neocortex, one copy for each subject, run as one batched computation."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from cls_sim.neocortex.networks import joined, line, probed, without
 
 
 class Module(Neocortex):
-    """A user's own network, x [b, *inputs] → scores [b, outputs], with its own weights for each subject.
+    """A user-defined network, x [b, *inputs] → scores [b, outputs], with separate weights for each subject.
 
-    module  a function (or class) without arguments that makes the network; or a network, of which each subject
-            gets a copy drawn anew by its layers' `reset_parameters`
+    module  a function (or class) without arguments that makes the network; or a network, of which each subject gets a
+            copy, initialised again by the `reset_parameters` of its layers
 
-    Weights have the network's own names, [s, …] each.  Parameters that need no gradient stay as they are.
-    Features are the inputs of the last `nn.Linear`, if its output is the network's answer; else the scores.
+    Weights keep the network's parameter names, [s, …] each.  Parameters that need no gradient do not change.  Features
+    are the inputs of the last `nn.Linear` if its output is the network's output; else the scores.
 
-    Normalisation by the batch (`nn.BatchNorm…`) works as in PyTorch: a learning step normalises each subject's rows by
-    their own statistics and moves its running statistics (`running`, [s, …] by name) once; whatever else is asked is
-    answered in evaluation mode, with the running statistics.  Rows of weight 0 do not count.  A subject with fewer
-    than two rows in a step has no statistics of its own: its running ones are used, and do not move.
+    Batch normalisation (`nn.BatchNorm…`) works as in PyTorch: a learning step normalises each subject's rows by their
+    own statistics and updates the running statistics (`running`, name → [s, …]) once; all other calls run in evaluation
+    mode, with the running statistics.  Rows of weight 0 do not count.  For a subject with fewer than two rows in a
+    step, the running statistics are used and not updated.
 
-    Raises ConfigError, at `setup`, for a network whose answer is not [b, outputs]; whose answer to a row depends on the
-    other rows (BatchNorm without running statistics); or that draws at random (dropout).
+    Raises ConfigError in `setup` for a network whose output is not [b, outputs], whose output for a row depends on
+    other rows (BatchNorm without running statistics), or that draws random numbers (dropout).
 
     >>> cortex = Module(module=lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
@@ -58,7 +58,7 @@ class Module(Neocortex):
         if self._last is not None:
             features = self._body.get_submodule(self._last).in_features
             self._body = without(self._body, self._last)
-        self._lesson = copy.deepcopy(self._body)  # as the network was given: what is normalised by the batch is
+        self._lesson = copy.deepcopy(self._body)  # in training mode, for batch normalisation
         self._body.eval()
         self._batch: Batch | None = None
         self._moved: tuple[Batch, dict[str, Tensor]] | None = None
@@ -97,7 +97,7 @@ class Module(Neocortex):
         self._moved = None
 
     def _learned_from(self, tensors: dict[str, Tensor], batch: Batch) -> Tensor:
-        """The features of a batch that is learnt, each subject's by the statistics of its own rows: [s, b, f]."""
+        """The features [s, b, f] of a training batch; rows are normalised by the statistics of the subject's rows."""
         from torch.func import functional_call
 
         found, moved = [], {name: t.clone() for name, t in self.running.items()}
@@ -119,9 +119,9 @@ class Module(Neocortex):
         return scores if bias is None else scores + bias[:, None]
 
     def _born(self, seed: int) -> nn.Module:
-        """One subject's network, drawn from its seed; the global generator is left as it was."""
+        """One subject's network, initialised from its seed; the global generator is not changed."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the devices, too
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the devices
             if isinstance(self.module, nn.Module):
                 return _reset(copy.deepcopy(self.module))
             net = self.module()
@@ -130,7 +130,7 @@ class Module(Neocortex):
         return net
 
     def _check_vmap(self, spec: Spec) -> None:
-        """The stacked networks answer, too; what draws at random (dropout) is found out here."""
+        """Check that the stacked networks run under vmap; random draws (dropout) fail here."""
         with torch.no_grad():
             try:
                 self.features(torch.zeros(spec.subjects, 1, *spec.inputs, device=spec.device))

@@ -1,4 +1,4 @@
-"""How well a subject answers, with which system, and on what: accuracy, dependence, rehearsal gap, error."""
+"""Accuracy, error, hippocampal dependence and overfitting to rehearsed episodes."""
 
 from __future__ import annotations
 
@@ -32,16 +32,15 @@ from cls_sim.world.base import World
 
 NEVER = np.iinfo(np.int64).max
 _FIRST: WeakKeyDictionary[World, tuple[int, np.ndarray]] = WeakKeyDictionary()
-"""World → experiences looked at, and the experience [s, k] at which each subject met each context first."""
+"""World → number of experiences inspected, and the experience [s, k] at which each subject first met each context."""
 
 
 class Accuracy(ReadoutProbe):
-    """The share of right answers to each context's exam [s, k]; in regression R² = 1 - SSE / SST.
+    """Accuracy in the evaluation of each context [s, k], in [0, 1]; in regression R² = 1 - SSE / SST.
 
-    Answered by the subject's own readout, or by another one (the cortex alone, the hippocampus alone, both).
-    NaN for a context without questions, and for an R² of answers that do not vary.
+    NaN for a context without questions, and for R² if the targets do not vary.
 
-    readout  who answers; None: the subject's own readout
+    readout  the readout that answers (such as CortexReadout() or HippocampusReadout()); None: the readout of the life
 
     >>> Accuracy().at("life.end").moments
     ('life.end',)
@@ -53,10 +52,10 @@ class Accuracy(ReadoutProbe):
 
 
 class AbsoluteError(Probe):
-    """The mean absolute error of each context's exam [s, k], of regression, in the world's own units (`unit`: years).
+    """Mean absolute error in the evaluation of each context [s, k], in regression, in the world's `unit` (such as years).
 
-    Answered by the subject's own readout.  Read at context ends, NAME.backward is what the error on earlier contexts
-    has risen by since they were learnt.
+    The readout of the life answers.  Measured at context ends, the derived reading NAME.backward is the increase of the
+    error on earlier contexts since they were learnt.  Raises ConfigError for a world with labels.
 
     >>> AbsoluteError().moments
     ('context.end', 'life.end')
@@ -78,13 +77,15 @@ class AbsoluteError(Probe):
 
 
 class Dependence(Probe):
-    """The hippocampal dependence index [s]: what of recall a lesion would cost, (R_control - R_lesion) / R_control.
+    """Hippocampal dependence index [s]: the share of recall lost in a hippocampal lesion.
 
-    R = (accuracy - chance) / (1 - chance), in regression R²; control is both systems, lesion the cortex alone,
-    each the mean over the contexts lived so far.  1: all is hippocampal; 0: all is cortical; below 0 the
-    hippocampus is in the way.  NaN where R_control is not above 0.
+        (R_control - R_lesion) / R_control,   R = (accuracy - chance) / (1 - chance), in regression R²
 
-    control  who answers before the lesion; None: the subject's own readout
+    R_control is measured with both systems, R_lesion with the cortex alone; both are means over the contexts met so
+    far.  1: recall depends on the hippocampus alone; 0: on the cortex alone; below 0: the hippocampus impairs recall.
+    NaN if R_control is not above 0.
+
+    control  the readout before the lesion; None: the readout of the life
 
     >>> Dependence().control is None
     True
@@ -106,10 +107,10 @@ class Dependence(Probe):
 
 
 class RehearsalGap(Probe):
-    """Overfitting to what is rehearsed [s]: the cortex' accuracy on stored episodes minus that on unseen questions.
+    """Overfitting to rehearsed episodes [s]: accuracy of the cortex on stored episodes minus that on held-out questions.
 
-    Of each context that has stored episodes, all contexts weighing alike; in regression of R².  NaN where nothing
-    is stored.
+    The mean over all contexts with stored episodes, with equal weights; in regression the difference of R².  NaN if
+    nothing is stored.
 
     >>> RehearsalGap().moments
     ('context.end', 'life.end')
@@ -121,7 +122,7 @@ class RehearsalGap(Probe):
 
 
 def rehearsed(life: Measured) -> Tensor:
-    """The cortex' grade on the stored episodes of each context: float64 [s, k], NaN where none is stored."""
+    """Accuracy or R² of the cortex on the stored episodes of each context: float64 [s, k]; NaN if none is stored."""
     traces, spec = life.hippocampus.traces(), life.spec
     size = max(1, BUDGET // (spec.subjects * int(np.prod(spec.inputs))))
     slots = torch.arange(traces.alive.shape[1], device=traces.alive.device).expand(spec.subjects, -1)
@@ -138,7 +139,7 @@ def rehearsed(life: Measured) -> Tensor:
 
 
 class _Error(Probe):
-    """The mean squared error of the cortex [s], of regression; its two kinds differ in what they ask."""
+    """Mean squared error of the cortex [s], in regression; subclasses choose the questions."""
 
     moments = ("night.end", "life.end")
     kind: ClassVar[str]
@@ -155,7 +156,7 @@ class _Error(Probe):
 
 
 class Generalisation(_Error):
-    """The generalisation error E_g [s]: mean squared error of the cortex on new questions (Sun et al. 2023).
+    """Generalisation error E_g [s]: mean squared error of the cortex on held-out questions (Sun et al. 2023).
 
     >>> Generalisation().moments
     ('night.end', 'life.end')
@@ -165,7 +166,7 @@ class Generalisation(_Error):
 
 
 class Memorisation(_Error):
-    """The training error E_t [s]: mean squared error of the cortex on all there is to learn (Sun et al. 2023).
+    """Training error E_t [s]: mean squared error of the cortex on all training data (Sun et al. 2023).
 
     >>> Memorisation().kind
     'train'
@@ -174,12 +175,12 @@ class Memorisation(_Error):
     kind = "train"
 
 
-# -- what was lived -------------------------------------------------------------------------------------------
+# -- past experience ------------------------------------------------------------------------------------------
 
 
 @shared
 def last_lived(life: Measured, until: int | None = None) -> Batch:
-    """The latest experience of each subject, or the latest before `until` (a count of experiences)."""
+    """The latest experience of each subject; if given, the latest before `until` (a number of experiences)."""
     clock = copy.deepcopy(life.clock)
     latest = clock.experience if until is None else np.minimum(clock.experience, until)
     clock.experience = np.maximum(latest - 1, 0)
@@ -190,7 +191,7 @@ def last_lived(life: Measured, until: int | None = None) -> Batch:
 def lived_contexts(life: Measured) -> Tensor:
     """Which contexts each subject has met so far: bool [s, k].
 
-    Every experience is looked at once in a life, until all contexts have been met.
+    Each experience is inspected once per life, until all contexts have been met.
     """
     clock, device = copy.copy(life.clock), life.spec.device
     looked, first = _FIRST.get(life.world) or (0, np.full((life.spec.subjects, life.spec.contexts), NEVER))

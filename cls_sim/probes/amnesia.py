@@ -1,4 +1,4 @@
-"""What a lesion of the hippocampus costs, by the age of what was learnt."""
+"""Retrograde amnesia: the effect of a hippocampal lesion by the age of memories."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from cls_sim.probes.evaluations import CORTEX, above_chance, exams, questions, s
 
 
 class Amnesia(Probe):
-    """Recall by the age of what is recalled [s, k], of the k contexts lived so far the youngest first.
+    """Recall by the age of memories: a profile [s, k] over the k contexts met so far, the youngest first.
 
-    R = (accuracy - chance) / (1 - chance) of a context's exam; its age is counted from the end of its last stretch.
+    R = (accuracy - chance) / (1 - chance) in the evaluation of a context.  The age of a context is the time since the
+    end of its last stretch.
 
-    of = "control"   R_c, by the subject's own readout (in a lesioned twin: what its lesion left)
-    of = "lesion"    R_l, by the cortex alone: what would be left if the hippocampus were lost now
-    of = "retained"  R_l / R_c; NaN where R_c is not above 0.  Flat without consolidation, rising with age (Ribot)
-                     with it, falling where the cortex forgets
-    of = "rr"        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R kept from 0 to 1 - 1/(2n) for n
-                     questions; in the Memory Chain Model it does not depend on how hard items are
+    of = "control"   R_c, with the readout of the life (in a lesioned twin: the recall left by its lesion)
+    of = "lesion"    R_l, with the cortex alone: the recall left if the hippocampus were lost now
+    of = "retained"  R_l / R_c; NaN if R_c is not above 0.  Flat without consolidation, increasing with age with
+                     consolidation (Ribot's gradient), decreasing if the cortex forgets
+    of = "rr"        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R clamped to [0, 1 - 1/(2n)] for n
+                     questions; in the Memory Chain Model it does not depend on item difficulty
 
     of  control, lesion, retained or rr
 
@@ -54,12 +55,13 @@ class Amnesia(Probe):
 
 
 class TransferTime(Probe):
-    """The age [s], in days, from which memories depend on the hippocampus by less than `level`.
+    """The age [s], in days, from which the hippocampal dependence of memories is below `level`.
 
-    The dependence index HDI(age) = (R_c - R_l) / R_c, see Amnesia; the youngest age at which it is below `level`,
-    interpolated from the age before; the oldest age where none is (a lower bound), NaN where no recall is above chance.
+    The dependence index is HDI(age) = (R_c - R_l) / R_c, see Amnesia.  The result is the youngest age at which HDI is
+    below `level`, interpolated linearly from the age before.  If HDI is never below `level`, the result is the oldest
+    age (a lower bound); NaN if no recall is above chance.
 
-    level  0 to 1
+    level  in [0, 1]
 
     >>> TransferTime().level
     0.5
@@ -78,7 +80,7 @@ class TransferTime(Probe):
 
 
 def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
-    """The first day [k] at which an index [k] is below a level, on the line from the day before; the last if none is.
+    """The first day at which an index [k] is below a level, interpolated between days [k]; the last day if it never is.
 
     >>> crossing(np.array([0.0, 1.0, 2.0]), np.array([1.0, 0.75, 0.25]), 0.5)
     1.5
@@ -98,9 +100,9 @@ def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
 
 
 def recalls(life: Measured) -> tuple[Tensor, Tensor]:
-    """R of the subject as it is, and of its cortex alone, the youngest context first: [s, k] both."""
+    """R with the readout of the life, and with the cortex alone, the youngest context first: [s, k] both."""
     age = ages(life)
-    most = np.isfinite(age).sum(1).max()  # a subject that has lived fewer contexts than others has NaN at the end
+    most = np.isfinite(age).sum(1).max()  # a subject that has met fewer contexts than others has NaN at the end
     order = torch.from_numpy(np.argsort(age, 1, kind="stable")[:, :most].copy()).to(life.spec.device)
     lived = torch.from_numpy(np.isfinite(age)).to(life.spec.device).gather(1, order)
     control, lesion = (
@@ -111,7 +113,7 @@ def recalls(life: Measured) -> tuple[Tensor, Tensor]:
 
 @shared
 def ages(life: Measured) -> np.ndarray:
-    """How long ago the last stretch of each context ended, in days: float64 [s, k]; infinite: not lived."""
+    """Days since the end of the last stretch of each context: float64 [s, k]; infinite for a context not met yet."""
     now, spec = life.clock.experience, life.spec
     when = np.full((spec.subjects, spec.contexts), -np.inf)
     for end in [*(end for end in life.world.ends if end <= now.max()), int(now.max())]:

@@ -1,4 +1,4 @@
-"""The probes: what is measured, and at which moments."""
+"""Probes: the base class of measurements, and the moments at which they are made."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOMENTS = ("life.begin", "day.end", "night.end", "context.end", "life.end")
 
 
 class Measured(Protocol):
-    """What a probe may see of a life, to read and never to change."""
+    """The attributes of a life that a probe may read.  A probe must not change them."""
 
     @property
     def spec(self) -> Spec: ...
@@ -52,16 +52,16 @@ class Measured(Protocol):
     @property
     def readout(self) -> Readout: ...
     def known_contexts(self, batch: Batch) -> Tensor | None:
-        """The contexts of a batch, where this world tells them."""
+        """The contexts of a batch; None if the task identity is unknown."""
         ...
 
     def twin(self, **changes: Unpack[Changes]) -> Twin:
-        """A life with the same past, which a probe may let live on."""
+        """A copy of the life with the same past, which a probe may simulate further."""
         ...
 
 
 class Twin(Measured, Protocol):
-    """Another future of a measured life."""
+    """A copy of a measured life, with a different future."""
 
     @property
     def over(self) -> bool: ...
@@ -71,7 +71,7 @@ class Twin(Measured, Protocol):
 def _known(moments: str | Iterable[str]) -> tuple[str, ...]:
     named = (moments,) if isinstance(moments, str) else tuple(moments)
     if not named:
-        raise ConfigError("at", "names no moment", f"give some of {', '.join(MOMENTS)}")
+        raise ConfigError("at", "has no moment", f"give some of {', '.join(MOMENTS)}")
     return tuple(choice("at", moment, MOMENTS) for moment in named)
 
 
@@ -105,10 +105,10 @@ class Probe(Part):
 
     @abstractmethod
     def measure(self, life: Measured) -> Tensor:
-        """One number a subject [s], or several [s, k]; NaN where undefined.
+        """One number per subject [s], or several [s, k]; NaN if undefined.
 
-        Read at context ends, the k are contexts (forgetting and transfer follow); else a profile over an axis of the
-        probe's own, such as age or correlation.
+        For a probe measured at context ends, the k are contexts, and forgetting and transfer are derived from them.
+        Otherwise they are a profile over an axis that the probe names, such as age or correlation.
         """
 
 
@@ -125,9 +125,9 @@ class Function(Probe):
 
 
 def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:
-    """A probe, or a plain function life → [s], attached to these moments (none given: to its own).
+    """Attach a probe, or a plain function life → [s], to these moments.
 
-    A function's own moments are night.end and life.end.
+    Without moments a probe keeps the moments of its class; those of a function are night.end and life.end.
 
     >>> at(lambda life: life.clock.day, "day.end").moments
     ('day.end',)
@@ -135,7 +135,7 @@ def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:
     if not isinstance(probe, Probe):
         if isinstance(probe, type) or not callable(probe):
             raise ConfigError(
-                "probe", f"{probe!r} is no probe", "give one, such as Accuracy(), or a function life -> [s]"
+                "probe", f"{probe!r} is not a probe", "give one, such as Accuracy(), or a function life -> [s]"
             )
         probe = Function(probe)
     return probe.at(*moments) if moments else probe
@@ -145,7 +145,7 @@ def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:
 
 
 def inside(part: Part, *names: str) -> Any:
-    """This part, or the part inside it that has all these attributes, however it is wrapped; None where none has."""
+    """This part, or the first part inside it, at any depth, that has all these attributes; None if there is none."""
     found = [part]
     while found:
         part = found.pop()
@@ -156,21 +156,21 @@ def inside(part: Part, *names: str) -> Any:
 
 
 def of_world(life: Measured, name: str, asks: str, remedy: str) -> Any:
-    """An attribute of the world that only some worlds have, or the refusal of a probe that needs it."""
+    """An attribute that only some worlds have; raises ConfigError if this world does not have it."""
     if not hasattr(life.world, name):
         raise ConfigError("", f"{asks}, and this world has none", remedy)
     return getattr(life.world, name)
 
 
 def numeric(spec: Spec, reason: str = "is a squared error", remedy: str = "measure accuracy") -> Spec:
-    """The spec of a world that asks for numbers; refused for one that asks for labels."""
+    """The spec of a regression world; raises ConfigError for a world with labels."""
     if not spec.regression:
-        raise ConfigError("", f"{reason}, and this world asks for labels", remedy)
+        raise ConfigError("", f"{reason}, and this world has labels", remedy)
     return spec
 
 
 def labelled(spec: Spec, key: str, reason: str, remedy: str) -> Spec:
-    """The spec of a world that asks for labels; refused for one that asks for numbers."""
+    """The spec of a world with labels; raises ConfigError for a regression world."""
     if spec.regression:
         raise ConfigError(key, f"{reason}, and this world has none", remedy)
     return spec

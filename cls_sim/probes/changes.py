@@ -1,4 +1,4 @@
-"""What a twin of a life may be given: the type of `life.twin(…)`."""
+"""The arguments of `life.twin(…)`, as a type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cls_sim.world.base import World
 
 
 class Changes(TypedDict, total=False):
-    """Each kind of part: another part, or a function from the present part to one (a wrap).
+    """For each kind of part: a new part, or a function from the present part to a new one (such as a wrap).
 
     >>> from cls_sim import Lesion
     >>> changes: Changes = {"hippocampus": Lesion}

@@ -1,4 +1,4 @@
-"""What a night is made of: which memories come up, how alike, and how near to them what is made up comes."""
+"""The content of a night: which memories are replayed, how evenly, and how similar dreams are to known patterns."""
 
 from __future__ import annotations
 
@@ -21,36 +21,37 @@ from cls_sim.probes.night import counts, evenness, named
 from cls_sim.probes.priority import correlation, weakness
 from cls_sim.replay.base import Replay, Within
 
-LOOKS = 32  # batches of a night, evenly spread, whose inputs are kept to be looked at
+LOOKS = 32  # number of batches of a night, evenly spread, whose inputs are kept for analysis
 OF = "entropy coverage recency class_bias weakness dreamed pure mixed spurious silent distance"
 
 
 class Content(Probe):
-    """What is replayed from now until the next waking, or for a day awake: written down in a copy that lives ahead.
+    """The content of replay from now until the next waking, or for one day awake [s], recorded in a copy of the life.
 
-    Draws are functions of seed and tick, so that this is what the life itself will replay, whatever the policy.
+    Random numbers are functions of seed and tick, so the copy replays exactly what the life will replay.  At day.end
+    the probe measures the night that begins.
 
-    of  entropy     H / ln P of the P stored episodes that come up: 1 all alike (Miller-Madow)
-        coverage    the share of stored episodes that come up at all
-        recency     1 - (mean age of what comes up) / (mean age of what is stored), rows with a date: 0 unbiased
-        class_bias  ln k - H of the labels that come up, in nats, k the classes known: 0 all alike
-        weakness    correlation, over stored episodes, of how often each comes up with 1 - the probability that the
-                    cortex now gives its label: above 0 the weak come up more
-        dreamed     the share of rows that are made up
-        pure, mixed, spurious, silent  shares of the dreams that overlap with one known pattern, with several, with
-                    none, and that hold no activity
-        distance    of a dream to the nearest known pattern, over the mean distance of these to their nearest
-                    neighbours: 0 a copy, 1 as far as the known are from one another
+    of  entropy     H / ln P of the P stored episodes in replay (Miller-Madow corrected): 1 if all are equally frequent
+        coverage    share of the stored episodes that are replayed at least once
+        recency     1 - (mean age of replayed rows) / (mean age of stored episodes), over rows with a date: 0 if unbiased
+        class_bias  ln k - H of the replayed labels, in nats, with k known classes: 0 if all are equally frequent
+        weakness    correlation, over stored episodes, of replay frequency with 1 - the probability that the cortex
+                    gives to the label now: above 0 if weak memories are replayed more
+        dreamed     share of generated rows
+        pure, mixed, spurious, silent  shares of dreams that overlap with one known pattern, with several, with none,
+                    and that have no activity
+        distance    distance of a dream to the nearest known pattern, divided by the mean distance of known patterns to
+                    their nearest neighbours: 0 for a copy, 1 for the distance between known patterns
 
-    Dream z overlaps with pattern ξ by 1 - |z - ξ|² / d², d from ξ to its nearest neighbour: 1 a copy, 0 as far.  Known
-    is what is stored now, or, where the hippocampus keeps no episodes, what there was to live in the contexts met.
+    The overlap of dream z with pattern ξ is 1 - |z - ξ|² / d², with d the distance of ξ to its nearest neighbour: 1 for
+    a copy, 0 at distance d.  Known patterns are the stored episodes; if there are none, the training data of the
+    contexts met so far.
 
     threshold  in (0, 1), above which an overlap counts
-    items      known patterns that are compared with at most, evenly spread, from 2
+    items      largest number of known patterns that are compared, evenly spread, from 2
 
-    At day.end it is the night that begins.  NaN where no row counts, and for the known where there are fewer than two.
-    class_bias and weakness are refused in regression.  Costs the time of the night once more, for all probes of this
-    kind together.
+    NaN if no row counts; comparisons with known patterns are NaN if there are fewer than two.  class_bias and weakness
+    raise ConfigError in regression.  All probes of this class together cost the time of one more night.
 
     >>> Content(of="coverage").moments
     ('day.end',)
@@ -65,7 +66,7 @@ class Content(Probe):
 
     def setup(self, spec: Spec) -> Spec:
         if self.of in ("class_bias", "weakness"):
-            return labelled(spec, "of", f"{self.of} asks for labels", "choose another")
+            return labelled(spec, "of", f"{self.of} needs labels", "choose another")
         return spec
 
     def measure(self, life: Measured) -> Tensor:
@@ -76,7 +77,7 @@ class Content(Probe):
             return self._kinds(life, looks)
         return getattr(self, f"_{self.of}")(life, notes)
 
-    # -- which memories ---------------------------------------------------------------------------------
+    # -- replayed memories ------------------------------------------------------------------------------
 
     def _entropy(self, life: Measured, notes: Batch) -> Tensor:
         name, there = named(notes)
@@ -111,7 +112,7 @@ class Content(Probe):
     def _dreamed(self, life: Measured, notes: Batch) -> Tensor:
         return _mean(notes.source == DREAMED, notes.present())
 
-    # -- what is made up --------------------------------------------------------------------------------
+    # -- generated rows ---------------------------------------------------------------------------------
 
     def _kinds(self, life: Measured, looks: Batch) -> Tensor:
         """The share of one kind of dream, or their distance: [s]."""
@@ -132,13 +133,13 @@ class Content(Probe):
 
 
 class Watched(Within):
-    """A policy whose batches are written down: all without their inputs, and some, evenly spread, with them."""
+    """A policy whose batches are recorded: all without their inputs, and some, evenly spread, with their inputs."""
 
     null = None
 
     def __init__(self, policy: Replay, subjects: int):
         super().__init__(policy)
-        self.open = np.ones(subjects, bool)  # whose time it still is: [s]
+        self.open = np.ones(subjects, bool)  # subjects that are still recorded: [s]
         self._notes: list[Batch] = []
         self._looks: list[Batch] = []
         self._every = 1
@@ -154,9 +155,9 @@ class Watched(Within):
         return batch if batch is lived else self._note(batch, batch.present() & (batch.source != LIVED), ~clock.asleep)
 
     def _note(self, batch: Batch, there: Tensor, who: np.ndarray) -> Batch:
-        """Write a batch down for the subjects `who`; it goes on as it is."""
+        """Record a batch for the subjects `who` (bool [s]); the batch is returned unchanged."""
         here = torch.from_numpy(who & self.open).to(there.device)[:, None]
-        source = torch.where(here, batch.source, LIVED)  # a silent dream has weight 0, and is one of theirs
+        source = torch.where(here, batch.source, LIVED)  # a silent dream has weight 0, and still counts
         seen = batch.with_(weight=(there & here).float(), source=source, scores=None, features=None)
         if len(self._notes) % self._every == 0:
             self._looks.append(seen)
@@ -166,7 +167,7 @@ class Watched(Within):
         return batch
 
     def noted(self) -> tuple[Batch, Batch] | tuple[None, None]:
-        """All rows without inputs, and some with: both one batch; None where nothing was replayed."""
+        """All rows without inputs, and some with inputs, each as one batch; None if nothing was replayed."""
         if not self._notes:
             return None, None
         return _joined(self._notes), _joined(self._looks)
@@ -174,7 +175,7 @@ class Watched(Within):
 
 @shared
 def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
-    """What a life will replay until each subject wakes next, or has lived a day: all rows, and some with inputs."""
+    """The replay of a life until each subject wakes next, or until one day has passed: all rows, some with inputs."""
     watched: list[Watched] = []
 
     def watch(policy: Replay) -> Watched:
@@ -198,14 +199,14 @@ def _distances(life: Measured, items: int) -> tuple[Tensor, Tensor]:
     known, (_, looks) = _known(life, items), ahead(life)
     assert known is not None and looks is not None
     there, patterns = known.present(), known.x.flatten(2)
-    away = patterns.new_full((looks.subjects, looks.rows, known.rows), torch.inf)  # of a row that nobody dreamt
+    away = patterns.new_full((looks.subjects, looks.rows, known.rows), torch.inf)  # for rows that are not dreams
     dreamt = (looks.source == DREAMED).any(0)
     away[:, dreamt] = _away(looks.x[:, dreamt].flatten(2), patterns).masked_fill(~there[:, None], torch.inf)
     return _neighbours(patterns, there), away
 
 
 def _joined(batches: list[Batch]) -> Batch:
-    """The rows of all batches; what only some of them have is dropped, slots are -1 there."""
+    """The rows of all batches.  Optional fields are dropped, except slots, which are -1 for batches without them."""
     there: dict[str, Any] = {}
     for name in ("x", "y", "context", "born", "item", "source", "weight"):
         there[name] = torch.cat([getattr(batch, name) for batch in batches], 1)
@@ -217,7 +218,7 @@ def _joined(batches: list[Batch]) -> Batch:
 
 @shared
 def _known(life: Measured, most: int | None = None) -> Batch | None:
-    """What is stored, or else what there was to live in the contexts met: [s, n, …], at most so many, evenly spread."""
+    """The stored episodes, or else the training data of the contexts met, at most `most`, evenly spread: [s, n, …]."""
     batch = stored(life)
     if not bool(batch.present().any()):
         if not hasattr(life.world, "train"):
@@ -229,7 +230,7 @@ def _known(life: Measured, most: int | None = None) -> Batch | None:
             batch = part if batch is None else batch.join(part)
     if batch is None or most is None or batch.rows <= most:
         return batch
-    order = torch.argsort(~batch.present(), dim=1, stable=True)  # those that are there come first
+    order = torch.argsort(~batch.present(), dim=1, stable=True)  # rows that are present come first
     count = batch.present().sum(1, keepdim=True).clamp(min=1)
     places = torch.arange(most, device=order.device) * count // most
     rows = torch.arange(len(order), device=order.device)[:, None]
@@ -241,7 +242,7 @@ def _known(life: Measured, most: int | None = None) -> Batch | None:
 
 
 def _neighbours(patterns: Tensor, there: Tensor) -> Tensor:
-    """The distance of each pattern [s, n, f] that is there to the nearest other that is not the same: [s, n].
+    """The distance [s, n] of each pattern [s, n, f] to the nearest present pattern that is not equal to it.
 
     >>> x = torch.tensor([[[0.0], [1.0], [4.0], [9.0]]])
     >>> _neighbours(x, torch.tensor([[True, True, True, False]]))[0, :3].tolist()
@@ -257,5 +258,5 @@ def _away(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, there: Tensor) -> Tensor:
-    """The mean over what is there [s, n]: float64 [s]; NaN where nothing is."""
+    """The mean over the selected values [s, n]: float64 [s]; NaN if there are none."""
     return torch.where(there, values.double(), 0.0).sum(1) / there.sum(1)

@@ -1,4 +1,4 @@
-"""What a subject keeps beside the cortex that everybody has."""
+"""Memory cost: the bytes that a subject keeps beyond a plain multilayer perceptron."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cls_sim.probes.base import Measured, Probe
 
 
 class ExtraBytes(Probe):
-    """All that is kept beside a plain perceptron [s], in bytes: episodes and their marks, statistics, further weights.
+    """Memory beyond a plain perceptron [s], in bytes: episodes and their labels, statistics, additional weights.
 
-        bytes = hippocampus + (the numbers of the neocortex - those of a perceptron of these widths) · 4
+        bytes = hippocampus + (numbers in the neocortex - numbers in a perceptron of these widths) · 4
 
-    The hippocampus says what its memories take when full (a generator: its weights and their copies).  Of the
-    neocortex all float state counts: averaged copies, feedback connections, what is kept to dream from.  What every
-    learner has, the memory of its optimiser, does not count, nor does fixed wiring.
+    The hippocampus counts its size when full (a generative model: its weights and their copies).  Of the neocortex all
+    floating-point state counts: averaged copies, feedback connections, statistics for dreaming.  The optimizer state,
+    which every learner has, and fixed connections do not count.
 
-    hidden  widths of the perceptron that is free
+    hidden  widths of the reference perceptron
 
     >>> ExtraBytes(hidden=[100, 100]).hidden
     (100, 100)
@@ -32,7 +32,7 @@ class ExtraBytes(Probe):
 
     def __init__(self, *, hidden: Sequence[int] = (400, 400)):
         if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
-            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+            raise ConfigError("hidden", f"{hidden!r} is not a list of widths", "write [400, 400]")
         self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
     def measure(self, life: Measured) -> Tensor:

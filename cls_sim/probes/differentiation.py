@@ -1,4 +1,4 @@
-"""How a cortex comes to tell things apart: mode by mode, and as the branches of a tree."""
+"""Progressive differentiation: learning of singular modes, and of the branches of a tree."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ DAYS = ("life.begin", "day.end", "life.end")
 
 
 class SingularModes(Probe):
-    """How much of each singular mode of what is to be learnt the cortex answers: a_k / a_k(∞), [s, k].
+    """The learnt share of each singular mode of the targets: a_k / a_k(∞), [s, k]; 0 before learning, 1 after.
 
-    y = Σ_k u_k σ_k v_k over the questions of the exam, the strongest first; a_k = u_kᵀ ŷ v_k.  0 at birth, 1 learnt.
-    Modes of equal strength share their place, so each is the mean over them.
+    The targets of the evaluation are y = Σ_k u_k σ_k v_k, the strongest mode first, and a_k = u_kᵀ ŷ v_k.  Modes of
+    equal strength are averaged.
 
     Source: Saxe, McClelland & Ganguli 2013, 2019.
 
@@ -28,7 +28,7 @@ class SingularModes(Probe):
     moments = DAYS
 
     def setup(self, spec: Spec) -> Spec:
-        return numeric(spec, "is of numbers to learn", "use world=hierarchy")
+        return numeric(spec, "needs numbers as targets", "use world=hierarchy")
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
@@ -42,10 +42,10 @@ class SingularModes(Probe):
 
 
 class Differentiation(Probe):
-    """Mantel's r [s]: the correlation of the distances of items in the cortex with their distances in the tree.
+    """Mantel's r [s]: the correlation between distances of items in the cortex and their distances in the tree.
 
-    Over all pairs of items: Euclidean distances of last hidden layers (each item's mean over its questions) against the
-    number of levels at which two items part.  Its chance level is 0; NaN where all distances are equal.
+    Over all pairs of items: Euclidean distances in the last hidden layer (mean over the questions of an item) against
+    the number of levels at which the two items differ.  The chance level is 0; NaN if all distances are equal.
 
     Source: Mantel 1967; progressive differentiation, Rumelhart & Todd 1993; Saxe et al. 2019.
 
@@ -56,7 +56,7 @@ class Differentiation(Probe):
     moments = DAYS
 
     def measure(self, life: Measured) -> Tensor:
-        tree = of_world(life, "tree", "asks for items in a tree", "use world=hierarchy or semantic")
+        tree = of_world(life, "tree", "needs items in a tree", "use world=hierarchy or semantic")
         items = life.neocortex.features(questions(life).x).double().unflatten(1, (len(tree), -1)).mean(2)
         first, second = torch.triu_indices(len(tree), len(tree), 1, device=tree.device)
         apart = torch.linalg.vector_norm(items[:, first] - items[:, second], dim=2)
@@ -65,7 +65,7 @@ class Differentiation(Probe):
 
 
 def correlated(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation over the last axis; NaN where one does not vary.
+    """Pearson's correlation over the last axis; NaN if one of the two does not vary.
 
     >>> correlated(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.0, 4.0, 6.0])).item()
     1.0

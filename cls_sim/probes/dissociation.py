@@ -14,16 +14,16 @@ from cls_sim.probes.evaluations import CORTEX, above_chance, answered, exams, gr
 
 
 class DoubleDissociation(Probe):
-    """Whether two lesions spare different tasks [s]: the interaction of 2 x 2 lesions and exams, each R above chance.
+    """Double dissociation [s]: the interaction of two lesions and two tasks, with R = performance above chance.
 
         R(episodes | slow lost) - R(episodes | fast lost) + R(regularities | fast lost) - R(regularities | slow lost)
 
-    Above 0: fast is for episodes and slow for regularities; 2 at most; 0 where the lesions do the same.  A lesion is
-    that of a stage of the hippocampus, or `cortex` or `hippocampus`: one of the two systems answers alone.
+    Above 0: the fast pathway supports episodes and the slow one regularities; the maximum is 2; 0 if both lesions have
+    the same effect.  A lesion removes a stage of the hippocampus, or one of the two systems.
 
-    fast, slow              stages (of TwoPaths: trisynaptic, monosynaptic), or hippocampus, cortex
-    episodes, regularities  contexts whose exams are the tasks
-    of                      `interaction`, or one of its two terms alone: `episodes`, `regularities`
+    fast, slow              the lesions: stages (of TwoPaths: trisynaptic, monosynaptic), hippocampus or cortex
+    episodes, regularities  contexts whose evaluations are the two tasks
+    of                      interaction, or one of its two terms: episodes or regularities
 
     Source: Schapiro et al. 2017.
 
@@ -55,7 +55,7 @@ class DoubleDissociation(Probe):
 
 @shared
 def _without(life: Measured, part: str) -> Tensor:
-    """The grade in each context's exam when a part is lost: float64 [s, k]."""
+    """The accuracy or R² in the evaluation of each context after the loss of a part: float64 [s, k]."""
     if part == "hippocampus":
         return exams(life, CORTEX)
     damaged = life.hippocampus if part == "cortex" else copy.deepcopy(life.hippocampus)

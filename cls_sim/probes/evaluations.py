@@ -1,7 +1,7 @@
-"""What probes ask: questions, answers and grades, each computed once a moment.
+"""Evaluations: questions, answers and grades, each computed once per moment.
 
-`Life.measure` measures inside `sharing`: there, a `shared` function of the life computes its result once, whichever
-probes ask for it.  When the moment is over nothing is kept.  Outside of `sharing`, every call computes.
+`Life.measure` measures inside `sharing`.  There, a `shared` function of the life computes its result once for all
+probes of the moment; the results are dropped when the moment is over.  Outside of `sharing`, every call computes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.base import Measured, Probe, of_world
 from cls_sim.readout.base import Answer, Readout
 
-BUDGET = 2**23  # about so many numbers (32 MB) in one forward pass of an evaluation, all subjects together
-BYTES = 2**28  # of questions and answers that a moment keeps at most; what does not fit is computed again
-LARGEST = 2**25  # bytes of one of them
+BUDGET = 2**23  # approximate number of values (32 MB) in one forward pass of an evaluation, over all subjects
+BYTES = 2**28  # largest size of the questions and answers that a moment keeps; what does not fit is computed again
+LARGEST = 2**25  # largest size of one of them, in bytes
 
 CORTEX = "cortex"
 Who = Readout | Literal["cortex"] | None
-"""Who answers: a readout, the cortex alone (as if the hippocampus were lost), or None, the life's own readout."""
+"""Who answers: a readout, "cortex" (the cortex alone, as after a hippocampal lesion), or None (the life's readout)."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -39,7 +39,7 @@ P = ParamSpec("P")
 
 
 class Found:
-    """What was computed so far in a moment of a life."""
+    """The results computed so far in the present moment of a life."""
 
     def __init__(self) -> None:
         self.values: dict[Hashable, Any] = {}
@@ -57,7 +57,7 @@ _OPEN: dict[int, Found] = {}  # id of a life → its moment, while one is open
 
 @contextmanager
 def sharing(life: Measured) -> Generator[None]:
-    """Inside, probes of this life share what they compute until its next tick; afterwards nothing of it is kept."""
+    """Within this context, the probes of a life share results until its next tick; then the results are dropped."""
     if id(life) in _OPEN:
         yield
         return
@@ -69,7 +69,7 @@ def sharing(life: Measured) -> Generator[None]:
 
 
 def once(life: Measured, key: Hashable, make: Callable[[], T], *, bulky: bool = False) -> T:
-    """What `make` returns, made once a moment for each key; something bulky is kept only as far as `BYTES` go."""
+    """The result of `make`, computed once per moment and key; bulky results are kept only up to `BYTES`."""
     found = _OPEN.get(id(life))
     if found is None:
         return make()
@@ -83,7 +83,7 @@ def once(life: Measured, key: Hashable, make: Callable[[], T], *, bulky: bool = 
 
 
 def shared(function: Callable[Concatenate[Measured, P], T]) -> Callable[Concatenate[Measured, P], T]:
-    """A function of a life (and of hashable arguments) that is computed once a moment."""
+    """Decorator for a function of a life and of hashable arguments: the result is computed once per moment."""
 
     @functools.wraps(function)
     def computed(life: Measured, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -104,22 +104,26 @@ def _bytes(value: object) -> int:
 
 
 def questions(life: Measured, kind: str = "evaluation", context: int = 0) -> Batch:
-    """Questions [s, n, …]: kind `evaluation` or `train` (all there is to learn) of a context, or `strange`, of no
-    context."""
+    """Questions [s, n, …] of a kind.
+
+    kind     evaluation: the held-out questions of a context; train: all training data of a context; out_of_scope:
+             questions that belong to no context
+    context  ignored for out_of_scope
+    """
 
     def make() -> Batch:
         if kind == "evaluation":
             return life.world.evaluation(context)
         if kind == "train":
-            return of_world(life, "train", "asks what there is to learn", "measure accuracy")(context)
-        return of_world(life, "out_of_scope", "asks what is out of scope", "use world=clinc")()
+            return of_world(life, "train", "needs the training data of a context", "measure accuracy")(context)
+        return of_world(life, "out_of_scope", "needs out-of-scope questions", "use world=clinc")()
 
     return once(life, (kind, context), make, bulky=True)
 
 
 @shared
 def stored(life: Measured) -> Batch:
-    """All that the hippocampus holds, slot by slot: [s, n, …], weight 0 where a slot is empty."""
+    """All stored episodes, slot by slot: [s, n, …]; weight 0 for an empty slot."""
     assert life.view.stored is not None
     return life.view.stored()
 
@@ -128,7 +132,7 @@ def stored(life: Measured) -> Batch:
 
 
 class ReadoutProbe(Probe):
-    """A probe that asks a readout: the subject's own (None), or another."""
+    """A probe of the answers of a readout; None: the readout of the life."""
 
     def __init__(self, *, readout: Readout | None = None):
         self.readout = checked("readout", readout)
@@ -140,14 +144,14 @@ class ReadoutProbe(Probe):
 
 
 def checked(key: str, readout: Readout | None) -> Readout | None:
-    """A readout, or None; refused for anything else."""
+    """A readout, or None; raises ConfigError for anything else."""
     if readout is not None and not isinstance(readout, Readout):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(key, f"{readout!r} is no readout", "give one, such as CortexReadout(), or None")
+        raise ConfigError(key, f"{readout!r} is not a readout", "give one, such as CortexReadout(), or None")
     return readout
 
 
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """The inputs [s, b, …] of a batch and their contexts, where they are told, a few large pieces at a time."""
+    """The inputs [s, b, …] of a batch and their contexts (None if the task identity is unknown), in large pieces."""
     told = life.known_contexts(batch)
     size = max(1, BUDGET // (batch.subjects * _width(life.spec)))
     for start in range(0, batch.rows, size):
@@ -156,12 +160,12 @@ def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None
 
 
 def answered(life: Measured, batch: Batch, answer: Callable[[Tensor, Tensor | None], Tensor]) -> Tensor:
-    """Scores [s, n, o] that a function (x, context) → scores gives to all rows of a batch, piece by piece."""
+    """Scores [s, n, o] of a function (x, context) → scores for all rows of a batch, computed piece by piece."""
     return _joined(life, [answer(x, told) for x, told in pieces(life, batch)])
 
 
 def answers(life: Measured, readout: Readout | None, kind: str = "evaluation", context: int = 0) -> list[Answer]:
-    """What a readout answers to a set of questions, piece by piece.
+    """The answers of a readout to a set of questions, piece by piece.
 
     The scores of the cortex and the recalls of the hippocampus are shared with all other readouts of the moment.
     """
@@ -178,7 +182,7 @@ def answers(life: Measured, readout: Readout | None, kind: str = "evaluation", c
 
 
 def scores(life: Measured, who: Who, kind: str = "evaluation", context: int = 0) -> Tensor:
-    """Scores [s, n, o] of one who answers to a set of questions."""
+    """Scores [s, n, o] of a readout, or of the cortex alone, for a set of questions."""
     if isinstance(who, str):
         parts = enumerate(pieces(life, questions(life, kind, context)))
         found = [_systems(life, x, told, (kind, context, i))[1].scores(x, told) for i, (x, told) in parts]
@@ -194,7 +198,7 @@ def _joined(life: Measured, scores: list[Tensor]) -> Tensor:
 
 
 class _Shared:
-    """A system some of whose methods are shared by the probes of a moment; the others are its own."""
+    """A stand-in for a system: some methods share their results within a moment; all others are those of the system."""
 
     def __init__(self, part: Part, **methods: Callable[..., Any]):
         self._part = part
@@ -204,14 +208,14 @@ class _Shared:
         return getattr(self._part, name)
 
     @property
-    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # taken for the system itself
+    def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]  # isinstance() sees the system
         return type(self._part)
 
 
 def _systems(
     life: Measured, x: Tensor, told: Tensor | None, key: tuple[Hashable, ...]
 ) -> tuple[Hippocampus, Neocortex]:
-    """Both systems, which answer this piece of questions (named by the key) once a moment, and anything else anew."""
+    """Both systems; their answers to this piece of questions (named by the key) are computed once per moment."""
 
     def recall(cue: Tensor) -> Recall:
         own = life.hippocampus.recall
@@ -228,9 +232,9 @@ def _systems(
 
 
 def _width(spec: Spec) -> int:
-    """About how many numbers one row takes on its way through the cortex: no layer is wider than its weights.
+    """An upper estimate of the number of values per row in a forward pass of the cortex.
 
-    A convolution [s, out, in, k, k] is taken to give maps of the size of the input.
+    A convolution [s, out, in, k, k] is assumed to give maps of the size of the input.
     """
     maps = int(np.prod(spec.inputs[-2:]))
     layers = [shape[1] * maps if len(shape) == 5 else max(shape[1:], default=1) for shape in spec.weights.values()]
@@ -241,7 +245,7 @@ def _width(spec: Spec) -> int:
 
 
 def grade(scores: Tensor, y: Tensor, weights: Tensor, regression: bool) -> Tensor:
-    """Accuracy, or R², of the rows that weigh: [s]; NaN where there are none.
+    """Accuracy, or R² in regression, over the rows of weight above 0: [s]; NaN if there are none.
 
     >>> scores = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])
     >>> grade(scores, torch.tensor([[1, 0]]), torch.ones(1, 2), regression=False).tolist()
@@ -260,26 +264,26 @@ def grade(scores: Tensor, y: Tensor, weights: Tensor, regression: bool) -> Tenso
 
 @shared
 def graded(life: Measured, who: Who, context: int) -> Tensor:
-    """The grade of one who answers in a context's exam: float64 [s]."""
+    """The accuracy or R² of a readout, or of the cortex alone, in the evaluation of a context: float64 [s]."""
     batch = questions(life, "evaluation", context)
     return grade(scores(life, who, "evaluation", context), batch.y, batch.weights(), life.spec.regression)
 
 
 def exams(life: Measured, who: Who) -> Tensor:
-    """The grade of one who answers in each context's exam: float64 [s, k]."""
+    """The accuracy or R² in the evaluation of each context: float64 [s, k]."""
     return torch.stack([graded(life, who, context) for context in range(life.spec.contexts)], 1)
 
 
 def above_chance(life: Measured, grades: Tensor) -> Tensor:
-    """R = (accuracy - chance) / (1 - chance) [s, k]; an R² is above chance as it is."""
+    """R = (accuracy - chance) / (1 - chance) [s, k]; in regression R² itself, whose chance level is 0."""
     spec = life.spec
     if spec.regression:
         return grades
-    compete = spec.heads if spec.task_id_known else None  # where the context is told, its head's outputs alone
+    compete = spec.heads if spec.task_id_known else None  # with known task identity, only the outputs of the head compete
     options = torch.full_like(grades, spec.outputs) if compete is None else compete.sum(-1).double()
     return (grades - 1.0 / options) / (1.0 - 1.0 / options)
 
 
 def mean(numbers: Tensor, which: Tensor) -> Tensor:
-    """The mean [s] over those [s, k] that count and are numbers."""
+    """The mean [s] over the selected numbers [s, k] that are not NaN."""
     return torch.where(which, numbers, torch.nan).nanmean(1)

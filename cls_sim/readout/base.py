@@ -37,7 +37,7 @@ class Readout(Part):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.routed and not spec.task_id_known and not self.guesses:
-            reason = "the answers of this cortex depend on the context (columns, gates, masks), and it is unknown at test"
+            reason = "the cortex needs the task identity at test (its columns, gates or masks depend on the context)"
             raise ConfigError("", reason, "give scenario=task, or readout=expert_gate")
         return spec
 

@@ -1,1 +1,1 @@
-"""Worlds: what sends experience, and exams."""
+"""Worlds: sources of experience and evaluations."""

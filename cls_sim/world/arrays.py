@@ -1,4 +1,4 @@
-"""Anybody's data: arrays, or files of them."""
+"""User data: arrays, or files that hold them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from cls_sim.world.table import Data, Given
 class Arrays(Stream):
     """Your own data as a stream, for classification or regression.
 
-    x                the inputs [n, …], numbers; images have their channels first, [n, c, h, w]
-    y                whole numbers 0 … c-1 [n]: classes; or floats [n, o], or [n] if not all are whole: a regression
-    x_test, y_test   a test set of your own (else the part `test` of x, y is held out)
-    context          whole numbers 0 … k-1 [n]: the context of each row; else classes are split into `contexts`
+    x                inputs [n, …]; images have the channels first, [n, c, h, w]
+    y                classification: whole numbers 0 … c-1 [n]; regression: floats [n, o], or [n] if not all are whole
+    x_test, y_test   your own test set (None: a share `test` of x, y is held out)
+    context          whole numbers 0 … k-1 [n], the context of each row; None: classes are split into `contexts`
     context_test     the same for the test set
-    contexts         None: as many as `context` has; without it 5, or 1 in regression
-    quantum          the step of bytes: inputs of type uint8 are kept as bytes b and seen as quantum · b; None: 1/255
+    contexts         their number; None: as many as `context` has; without `context` 5, or 1 in regression
+    quantum          for uint8 inputs, which are stored as bytes b and presented as quantum · b; None: 1/255
 
     Further settings as in Stream.
 
-    Each of the six is an array, a list, a tensor or a table of numbers, or the path of a file: .npy, .npz (its array of
-    that name, or its only one) or .csv.  A CSV file is UTF-8 with commas between cells and decimal points; its first
-    line is a header if none of its cells is a number.  Inputs other than bytes become float32 as they are.
+    Each of the first six is an array, list, tensor or table of numbers, or the path of a file: .npy, .npz (its array
+    with the name of the setting, or its only array) or .csv.  A CSV file is UTF-8 with comma separators and decimal
+    points; its first line is a header if none of its cells is a number.  Inputs other than uint8 become float32,
+    unscaled.
 
-    Raises ConfigError, with the name of the setting or the path of the file, for whatever is no plain finite number
-    (masked arrays, objects, text, dates, complex numbers, NaN), or could mean two things: whole numbers of type float
-    as y [n], images with their channels last, a first column or a first line that counts 0, 1, 2, …
+    Raises ConfigError, with the name of the setting or the path of the file, for values that are not plain finite
+    numbers (masked arrays, objects, text, dates, complex numbers, NaN) and for ambiguous ones: whole numbers of type
+    float as y [n], images with the channels last, a first column or a first line that counts 0, 1, 2, …
 
     >>> from cls_sim.core.part import Spec
     >>> x, y = np.random.default_rng(0).random((90, 4)), np.arange(90) % 6
@@ -69,12 +70,12 @@ class Arrays(Stream):
 
 
 def _count(data: Data) -> int:
-    """How many contexts this data has, or would have if nothing is said."""
+    """The number of contexts of this data: its own, or the default."""
     return 5 if data.split_by_class else 1 if data.context is None else int(data.context.max()) + 1
 
 
 def _data(suffix: str, x: Any, y: Any, context: Any, quantum: float | None, tests: Data | None = None) -> Data:
-    """Checked arrays; `suffix` completes the names of the settings they came by."""
+    """Check arrays and make a data set; `suffix` completes the names of the settings in errors."""
     inputs = _inputs("x" + suffix, x)
     if inputs.dtype != np.uint8 and quantum is not None:
         raise ConfigError("quantum", f"is the step of bytes, and x{suffix} is no array of type uint8", "leave it out")
@@ -100,7 +101,7 @@ REMEDIES = {  # kind of NumPy type → what to do about an array of it
 
 
 def _array(key: str, value: Any) -> np.ndarray:
-    """The value as an array of numbers, read from its file if it is a path."""
+    """The value as an array of numbers; a path is read."""
     if value is None:
         raise ConfigError(key, "is not given", "give an array or the path of a file")
     if isinstance(value, (str, PathLike)):
@@ -124,14 +125,14 @@ def _array(key: str, value: Any) -> np.ndarray:
 
 
 def _is_masked(value: Any) -> bool:
-    """Whether it is a masked array, or a list that holds one."""
+    """Whether this is a masked array, or a list that holds one."""
     if isinstance(value, (list, tuple)):
         return any(map(_is_masked, value))
     return np.ma.isMaskedArray(value)
 
 
 def _inputs(key: str, value: Any) -> np.ndarray:
-    """Inputs [n, …], a copy: bytes as they are, other numbers as float32."""
+    """A copy of inputs [n, …]: uint8 unchanged, other numbers as float32."""
     array = _array(key, value)
     if array.ndim < 2:
         raise ConfigError(key, "has one dimension", "give [rows, features], such as x[:, None]")
@@ -161,7 +162,7 @@ def _targets(key: str, value: Any, rows: int) -> np.ndarray:
 
 
 def _finite(key: str, array: np.ndarray) -> np.ndarray:
-    """A copy in float32, so that nobody changes it under a life."""
+    """A copy in float32, so that later changes of the array do not affect a life."""
     with np.errstate(over="ignore"):
         copy = np.array(array, np.float32, order="C")
     odd = np.argwhere(~np.isfinite(copy))
@@ -187,7 +188,7 @@ def _whole(key: str, array: np.ndarray, rows: int) -> np.ndarray:
 
 
 def _gapless(key: str, numbers: np.ndarray) -> None:
-    """Refuse labels with gaps, rather than to guess what they mean."""
+    """Refuse labels with gaps, because their meaning is ambiguous."""
     known = np.unique(numbers)
     gap = np.flatnonzero(known != np.arange(len(known)))
     if len(gap):
@@ -196,7 +197,7 @@ def _gapless(key: str, numbers: np.ndarray) -> None:
 
 
 def _matching(data: Data, tests: Data) -> None:
-    """Refuse a test set that is not of the same kind."""
+    """Refuse a test set that does not match the training data."""
     if tests.quantum != data.quantum:
         raise ConfigError(
             "x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", "give bytes (uint8) for bytes"

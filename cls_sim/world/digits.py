@@ -1,4 +1,4 @@
-"""The small handwritten digits that come with the package."""
+"""Handwritten digits of 8 x 8 pixels, shipped with the package."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Digits(Stream):
 
 
 class Shipped(Source):
-    """The digits that come with the package."""
+    """The digits shipped with the package."""
 
     def data(self, seeds: tuple[int, ...]) -> Data:
         content = read_bytes(Path(__file__).with_name("digits.csv.gz"), "install the package again")

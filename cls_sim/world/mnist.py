@@ -1,4 +1,4 @@
-"""MNIST, read from its four IDX files and fetched when they are not at hand."""
+"""MNIST, read from its four IDX files, which are downloaded if they are not on this machine."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FILES = {  # name → (dimensions, md5 of the content, md5 of the public .gz)
 
 
 class Mnist(Stream):
-    """60,000 images of handwritten digits to learn, 10,000 to be examined on; 28 x 28 pixels of 0 to 255.
+    """MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels of 0 to 255, ten classes.
 
-    Inputs are raw/255 in [0, 1], 784 in a row.  Settings as in Stream, without `test`: the test set is MNIST's own.
-    The files (.gz or not) are looked for in the folder mnist/ of $CLS_SIM_DATA_DIR, then in the user's cache, else
-    downloaded there; their content is checked.
+    Inputs are raw/255 in [0, 1], a vector of 784.  Settings as in Stream, without `test`: MNIST has a test set.  The
+    files (.gz or unpacked) are read from the folder mnist/ of $CLS_SIM_DATA_DIR, else from the user's cache, else
+    downloaded to the cache; their checksums are checked.
 
     Source: LeCun, Cortes & Burges, The MNIST database of handwritten digits; CC BY-SA 3.0.
 

@@ -1,4 +1,4 @@
-"""The settings of a stream: each name, type and default is declared here, once, for all worlds that are streams."""
+"""The settings of streams: name, type and default of each, declared once for all worlds that are streams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypedDict, Unpack, get_args, get_origin, get_
 
 
 class Timed(TypedDict, total=False):
-    """What every stream takes (see Stream): `Annotated[type, default]`."""
+    """The settings of every stream (see Stream), as `Annotated[type, default]`."""
 
     order: Annotated[str, "sharp"]
     per_context: Annotated[int, 100]
@@ -20,7 +20,7 @@ class Timed(TypedDict, total=False):
 
 
 class HeldOut(Timed, total=False):
-    """The same, where a part of the data can be held out."""
+    """The same for streams that can hold out a share of the data."""
 
     validation: Annotated[float, 0.0]
     test: Annotated[float | None, None]
@@ -28,7 +28,7 @@ class HeldOut(Timed, total=False):
 
 
 class Labelled(HeldOut, total=False):
-    """The same, for data with class labels."""
+    """The same for data with class labels."""
 
     scenario: Annotated[str, "class"]
     shuffle_classes: Annotated[bool, False]
@@ -43,7 +43,7 @@ class StreamSettings(Labelled, total=False):
 
 
 def defaults(kind: Any) -> dict[str, Any]:
-    """The default of every setting of such a TypedDict.
+    """The default of every setting of one of these TypedDicts.
 
     >>> defaults(HeldOut)["eval_split"]
     'test'
@@ -52,7 +52,7 @@ def defaults(kind: Any) -> dict[str, Any]:
 
 
 def signature_of(init: Callable[..., Any], changed: Mapping[str, Any]) -> Signature:
-    """The signature of a constructor in which `**settings: Unpack[…]` is written out, with some defaults changed.
+    """The signature of a constructor with `**settings: Unpack[…]` expanded and the defaults in `changed` replaced.
 
     >>> def init(self, *, colours: int = 3, **settings: Unpack[Timed]): ...
     >>> list(signature_of(init, {}).parameters)[:3]

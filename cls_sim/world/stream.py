@@ -1,4 +1,4 @@
-"""A resident data set turned into a stream of contexts."""
+"""A data set as a stream of contexts."""
 
 from __future__ import annotations
 
@@ -24,37 +24,38 @@ from cls_sim.world.settings import StreamSettings, defaults, signature_of
 from cls_sim.world.table import Data, Source, Table, copied, table
 from cls_sim.world.views import KINDS, views
 
-HELD_OUT = 0.15  # the part of every class kept for the exam where the data has no test set
+HELD_OUT = 0.15  # share of each class that is held out as the test set of data that has none
 
 
 class Stream(World):
-    """The data of a source in contexts, one after another or otherwise (Digits, Mnist, Arrays and others).
+    """A data set presented as a sequence of contexts; base class of Digits, Mnist, Arrays and others.
 
-    scenario          what is asked.  `class`: which of all classes, the context not told; `task`: the same, but the
-                      context is told and only its classes compete; `domain`: which of the context's classes (its
-                      place in the context), the context not told.  Where contexts come with the data (`context` of
-                      Arrays), labels stay as they are.
-    contexts          the classes are split evenly into so many
-    shuffle_classes   which classes go together is drawn for each subject (else 0, 1, … in order)
-    order             `sharp`: context after context; `fuzzy`: so, but around a boundary a row comes from the next
-                      context with linearly rising probability; `recurring`: the sharp sequence `cycles` times, each
-                      visit per_context / cycles long; `iid`: all data mixed (joint training, the upper bound);
-                      `cumulative`: in context k's stretch, the data of contexts 0 … k mixed
-    per_context       experiences a context; a life is contexts · per_context long in every order
-    batch             rows an experience
-    boundaries_known  the subject is told when a context (a visit) ends; never so in fuzzy and iid orders
-    fuzziness         0 to 1, the width of a fuzzy boundary in contexts
-    cycles            visits to each context in the recurring order
-    label_noise       0 to 1, the part of the training labels replaced by another class of the same context
-    validation        0 to 1, the part of each class of the training data kept apart for choosing settings
-    test              the same for the exam (None: .15), for data without a test set of its own
-    eval_split        `test` or `validation`: what exams ask
-    views             plain: the classes are split among contexts; permuted or rotated: every context has all classes,
-                      its pixels in an order of its own, or its images turned by an angle of its own (the first as they
-                      are).  Then `domain` asks for the class; `class` and `task` take every context's classes as new
+    scenario          `class`: choose among all classes, context unknown; `task`: choose among the classes of the
+                      context, context known; `domain`: give the position of the class within its context, context
+                      unknown.  If the data defines the contexts (`context` of Arrays), labels do not change.
+    contexts          number of contexts, from 1, into which the classes are split evenly
+    shuffle_classes   True: the classes of each context are drawn for each subject; False: 0, 1, … in order
+    order             `sharp`: one context after another; `fuzzy`: the same, but around a boundary the probability that
+                      a row comes from the next context rises linearly; `recurring`: the sharp sequence `cycles` times,
+                      with visits of per_context / cycles experiences; `iid`: all data mixed (joint training, the upper
+                      bound); `cumulative`: in stretch k, the data of contexts 0 … k mixed
+    per_context       experiences in each context, from 1; a life has contexts · per_context experiences in every order
+    batch             rows in each experience, from 1
+    boundaries_known  whether subjects know when a context (a visit) ends; always False for fuzzy and iid
+    fuzziness         0 to 1, width of a fuzzy boundary, in contexts
+    cycles            visits to each context in the recurring order, from 1
+    label_noise       0 to 1, share of the training labels replaced by another class of the same context
+    validation        0 to 1, share of each class of the training data that is held out for choosing settings
+    test              0 to 1, share of each class that is held out as the test set; None: .15; only for data without a
+                      test set
+    eval_split        the questions of evaluations: `test` or `validation`
+    views             `plain`: the classes are split among the contexts; `permuted`, `rotated`: every context has all
+                      classes, with a different order of the pixels or a different rotation of the images (unchanged in
+                      the first context).  Then `domain` asks for the class; `class` and `task` treat the classes of
+                      every context as new classes
 
-    Within a context items come without replacement, epoch by epoch.  Classes, splits, noise and order are drawn
-    once from the subject's seed, and its whole life is planned in `setup`.
+    Within a context items come without replacement, epoch by epoch.  Classes, splits, noise and order depend only on
+    the subject's seed; `setup` plans the whole life.
 
     Source: van de Ven, Tuytelaars & Tolias (2022), Three types of incremental learning.
     """
@@ -64,7 +65,7 @@ class Stream(World):
     )
     _defaults: ClassVar[dict[str, Any]] = {}
     __signature__: ClassVar[inspect.Signature]
-    unit: float | np.ndarray = 1.0  # what 1 in the targets of a regression stands for, after `begin`
+    unit: float | np.ndarray = 1.0  # size of one unit of the regression targets, after `setup`
 
     def __init__(self, source: Source, /, **protocol: Unpack[StreamSettings]):
         given: dict[str, Any] = defaults(StreamSettings) | self._defaults | protocol
@@ -82,21 +83,21 @@ class Stream(World):
         self.test = None if given["test"] is None else real("test", given["test"], 0.0, 1.0)
         self.eval_split = choice("eval_split", given["eval_split"], ("test", "validation"))
         if self.order == "recurring" and self.per_context % self.cycles:
-            reason = f"{self.per_context} is no multiple of the {self.cycles} cycles"
+            reason = f"{self.per_context} is not a multiple of the {self.cycles} cycles"
             raise ConfigError("per_context", reason, "give a multiple")
         if self.eval_split == "validation" and not self.validation:
             raise ConfigError(
-                "eval_split", "is validation, but nothing is kept for it", "give validation a part, such as 0.1"
+                "eval_split", "is validation, but no data is held out for it", "set validation, such as 0.1"
             )
 
     def __init_subclass__(cls, **changed: Any) -> None:
-        """A world that is a stream; `changed` are defaults of its own.  Its signature shows every setting by name."""
+        """Set the defaults in `changed` for this class, and a signature that shows every setting by name."""
         super().__init_subclass__()
         cls._defaults = cls._defaults | changed
         cls.__signature__ = signature_of(cls.__init__, cls._defaults)
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
-        """Refuse a setting that this world does not have, also one that `**settings` would pass on."""
+        """Refuse a setting that this world does not have, even if `**settings` would accept it."""
         known = inspect.signature(cls).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for name in settings.keys() - known.keys():
@@ -104,10 +105,10 @@ class Stream(World):
         return super().__new__(cls)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
-        """The data set as it is at its source, before it is split into contexts."""
+        """The data set before it is split into contexts."""
         return self.source.data(seeds)
 
-    # -- the beginning: everything is drawn and planned ---------------------------------------------------
+    # -- setup: everything is drawn and planned -----------------------------------------------------------
 
     def setup(self, spec: Spec) -> Spec:
         data = self.data(spec.seeds)
@@ -126,14 +127,14 @@ class Stream(World):
 
     def _protocol(self, data: Data) -> Protocol:
         if data.tests is not None and self.test is not None:
-            raise ConfigError("test", "is given, but this data has a test set of its own", "leave it out (null)")
+            raise ConfigError("test", "is given, but this data has its own test set", "leave it out (null)")
         held_out = 0.0 if data.tests is not None else HELD_OUT if self.test is None else self.test
         if self.validation + held_out >= 1:
             raise ConfigError("validation", "and test leave nothing to learn from", "give less than 1 in all")
         return Protocol(self.scenario, self.contexts, self.shuffle_classes, self.label_noise, self.validation, held_out)
 
     def _told(self, spec: Spec, data: Data, protocol: Protocol) -> Spec:
-        """The spec with what the world sends."""
+        """The spec with the fields that describe this world."""
         outputs, heads = protocol.outputs(data), None
         if self.scenario == "task" and not data.regression:
             heads = torch.from_numpy(protocol.heads(self._shares, outputs)).to(spec.device)
@@ -156,7 +157,7 @@ class Stream(World):
         )
 
     def _fill(self, data: Data, varied: bool) -> None:
-        """Put data, plans and exams on the device."""
+        """Put data, plans and evaluations on the device."""
         seeds, device = self._spec.seeds, self._spec.device
         shares = self._shares if varied else self._shares[:1]
         shown = None
@@ -178,7 +179,7 @@ class Stream(World):
         self._source = torch.full((1, 1), LIVED, dtype=torch.uint8, device=device)
 
     def _items(self, seed: int, share: Share) -> np.ndarray:
-        """One subject's life: the item of each row, int [e, b]."""
+        """The plan of a subject's life: the item of each row, int [experiences, b]."""
         pools = [share.items(plan.TRAIN, k) for k in range(self.contexts)]
         for k, pool in enumerate(pools):
             self._enough("validation", f"and test leave nothing to learn of context {k}", [pool])
@@ -191,10 +192,10 @@ class Stream(World):
         if not all(map(len, rows)):
             raise ConfigError(key, reason, "give more data or another part")
 
-    # -- life ---------------------------------------------------------------------------------------------
+    # -- experience and evaluation ------------------------------------------------------------------------
 
     def next(self, clock: Clock) -> Batch:
-        """The experience of each subject at its `clock.experience` (its last one, if its world has ended)."""
+        """The experience of each subject at its `clock.experience` (after the end of the world: the last one)."""
         now, items = self._planned(clock)
         born = torch.from_numpy(now).to(items.device)[:, None].expand(items.shape)
         return self._batch(self._learnt, items, born)
@@ -203,7 +204,7 @@ class Stream(World):
         return self._learnt.contexts_of(self._planned(clock)[1])
 
     def _planned(self, clock: Clock) -> tuple[np.ndarray, Tensor]:
-        """The experience [s] that each subject lives now, and its items [s, b]."""
+        """The index [s] of each subject's current experience, and its items [s, b]."""
         now = np.minimum(clock.experience, self._plan.shape[1] - 1)
         first = int(now[0])
         if (now == first).all():
@@ -213,7 +214,7 @@ class Stream(World):
     def _batch(
         self, data: Table, items: Tensor, born: Tensor, weight: Tensor | None = None, known: bool = True
     ) -> Batch:
-        """The rows of a table, items [r, b] with r = 1 where all subjects share them."""
+        """A batch of these items [r, b] of a table; r = 1 if all subjects share them."""
         shape = (len(self._rows), items.shape[1])
         x, items = data.inputs_of(items), items.expand(shape)
         return Batch(
@@ -227,7 +228,7 @@ class Stream(World):
         )
 
     def _of(self, data: Table, rows: tuple[np.ndarray, np.ndarray | None], born: np.ndarray | None = None) -> Batch:
-        """A batch of padded lists of items."""
+        """A batch of items in padded lists (see plan.padded)."""
         device = self._rows.device
         items = torch.from_numpy(rows[0]).to(device)
         weight = None if rows[1] is None else torch.from_numpy(rows[1]).to(device)
@@ -235,22 +236,22 @@ class Stream(World):
         return self._batch(data, items, never, weight, known=data is self._learnt)
 
     def evaluation(self, context: int) -> Batch:
-        """The questions of one context, never lived: [s, n, …], weight 0 where a subject has fewer.
+        """The held-out questions of a context: [s, n, …], weight 0 where a subject has fewer than n.
 
-        `item` numbers rows of the training data where questions were held out from it, and is -1 for an own test set.
+        `item` is the row of the training data if the questions were held out from it, and -1 for a separate test set.
         """
         return self._of(self._asked, self._exams[whole("context", context, 0, self.contexts - 1)])
 
     def train(self, context: int = 0) -> Batch:
-        """Everything there is to learn in one context, with the subject's labels (to examine memorisation)."""
+        """All training rows of a context with the subject's labels, to measure memorisation."""
         context = whole("context", context, 0, self.contexts - 1)
         return self._of(self._learnt, plan.padded([one.items(plan.TRAIN, context) for one in self._shares]))
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """What each subject has lived of the context that ended last, each item once, in batches of `size`.
+        """The items that each subject has met in the most recently ended context, each once, in batches of `size`.
 
-        In the iid and cumulative orders: of all contexts so far.  The order is drawn from the subject's seed, for each
-        visit to a context anew.  `born` is when an item was lived last.
+        In the iid and cumulative orders these are the items of all contexts so far.  The order is drawn from the
+        subject's seed for each visit to a context.  `born` is the last experience that contained the item.
         """
         size = whole("size", size)
         ended = np.minimum(clock.experience, self._plan.shape[1]) // self.ends[0]
@@ -267,7 +268,7 @@ class Stream(World):
         return np.where(stretches < 0, -1, self._visits[stretches])
 
     def _lived(self, subject: int, ended: int) -> np.ndarray:
-        """When each item of the stretch that ended last was lived last: int64 [n], -1: never."""
+        """The last experience with each item of the most recently ended stretch: int64 [n], -1: never."""
         share = self._shares[subject]
         end = ended * self.ends[0]
         born = np.full(len(share.split), -1, np.int64)
@@ -276,7 +277,7 @@ class Stream(World):
             born[share.context != self._visits[ended - 1]] = -1
         return born
 
-    # -- words --------------------------------------------------------------------------------------------
+    # -- description --------------------------------------------------------------------------------------
 
     def describe(self) -> str:
         """The protocol in a few lines: contexts, classes and labels of subject 0, outputs, scaling, order, splits."""

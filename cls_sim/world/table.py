@@ -1,4 +1,4 @@
-"""A resident data set: inputs shared by all subjects, answers and contexts as each subject sees them."""
+"""A data set on the device: inputs shared by all subjects, labels and contexts for each subject."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from cls_sim.world.views import Views
 
 @dataclass(frozen=True)
 class Data:
-    """A data set to be made into a stream.
+    """A data set for a stream.
 
-    x        [n, *inputs]  uint8 (whole multiples of `quantum`) or float32
-    y        [n]           int64 class 0 … c-1, or [n, o] float32 target
-    context  [n]           int64, where the contexts come with the data; else they are made of classes
-    tests                  the same for an own test set, or None
-    quantum                the step of uint8 inputs; None for float32
-    copies                 how often the n rows are listed, once for each context that shows them in its own way: y and
-                           context are then [copies · n], and item i shows row i mod n
-    own                    every subject has its own inputs and targets: x is then [s, n, *inputs], float y [s, n, o]
-    unit                   what 1 in float targets stands for, a number or one a subject [s] (such as years)
+    x        [n, *inputs]  uint8 (multiples of `quantum`) or float32
+    y        [n]           int64 class 0 … c-1, or float32 target [n, o]
+    context  [n]           int64, if the data defines the contexts; None: contexts are made of classes
+    tests                  the test set in the same form, or None
+    quantum                step of uint8 inputs; None for float32
+    copies                 number of contexts that each show all n rows in a different view: y and context are then
+                           [copies · n], and item i shows row i mod n
+    own                    True: inputs and targets differ between subjects: x is [s, n, *inputs], float y [s, n, o]
+    unit                   size of one unit of the float targets, such as in years: a number, or one per subject [s]
     """
 
     x: np.ndarray
@@ -55,12 +55,12 @@ class Data:
 
     @property
     def split_by_class(self) -> bool:
-        """Whether contexts are made of classes (else they come with the data, or there is one)."""
+        """Whether contexts are made of classes (else the data defines them, or there is one)."""
         return self.context is None and not self.regression
 
 
 class Source(ABC):
-    """Where the data of a stream comes from."""
+    """The source of a stream's data."""
 
     @abstractmethod
     def data(self, seeds: tuple[int, ...]) -> Data:
@@ -69,7 +69,7 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Given(Source):
-    """Data that is there already."""
+    """A source of data that is already in memory."""
 
     given: Data
 
@@ -79,10 +79,10 @@ class Given(Source):
 
 @dataclass(frozen=True)
 class Table:
-    """The same on the device, made for drawing rows.
+    """A data set on the device, from which batches are taken.
 
-    x        [n, x]          flat inputs; [s, n, x] where every subject has its own
-    y        [s, n]          labels, or targets [n, o], [s, n, o] where every subject has its own
+    x        [n, x]          flat inputs; [s, n, x] if they differ between subjects
+    y        [s, n]          labels; or targets [n, o], or [s, n, o] if they differ between subjects
     context  [s, n]
     inputs                   shape of one input
     quantum                  step of uint8 inputs
@@ -96,7 +96,7 @@ class Table:
     views: Views | None = None
 
     def inputs_of(self, items: Tensor) -> Tensor:
-        """Inputs [r, b, *inputs] of the items [r, b]; [s, b, *inputs] where every context has its own view of a row."""
+        """Inputs [r, b, *inputs] of the items [r, b]; [s, b, *inputs] if contexts have different views of a row."""
         if self.views is None:
             return self._rows(items)
         parts = []
@@ -123,7 +123,7 @@ class Table:
 
 
 def _taken(rows: Tensor, items: Tensor) -> Tensor:
-    """Of rows [n, x] the items [r, b]; of rows [s, n, x] every subject's own: [r, b, x] or [s, b, x]."""
+    """The items [r, b] of rows [n, x], or of each subject's rows [s, n, x]: [r, b, x] or [s, b, x]."""
     if rows.dim() == 2:
         return rows.index_select(0, items.reshape(-1)).view(*items.shape, -1)
     return rows[torch.arange(len(rows), device=rows.device)[:, None], items]
@@ -136,7 +136,7 @@ def table(
     device: torch.device,
     views: Views | None = None,
 ) -> Table:
-    """A table of data; `seen` are labels and contexts [n], once for all subjects or once for each."""
+    """Make a table; `seen` holds labels and contexts [n], one pair for all subjects or one for each."""
     y, context = (torch.from_numpy(np.stack(column)).to(device) for column in zip(*seen, strict=True))
     return Table(
         x=torch.from_numpy(data.x.reshape(*data.x.shape[: 1 + data.own], -1)).to(device),
@@ -149,10 +149,10 @@ def table(
 
 
 def copied(data: Data, contexts: int) -> Data:
-    """The data listed once for every context, each of which shows all of it in its own way."""
+    """The data repeated for every context, each of which shows all rows in a different view."""
     if data.regression or data.context is not None:
         raise ConfigError(
-            "views", "shows classes anew in every context, and this data has none, or contexts", "give plain"
+            "views", "needs data with class labels and without contexts", "give plain"
         )
     return replace(
         data,
