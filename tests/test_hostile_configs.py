@@ -732,6 +732,24 @@ def test_hydra_never_reads_a_configuration(tmp_path: Path, monkeypatch: pytest.M
     assert not GlobalHydra.instance().is_initialized()
 
 
+@pytest.mark.parametrize("item", ["f{0}", "{{/replay@a{1}: f{0}}}"])
+def test_files_that_inherit_from_one_another_have_an_end(item: str, tmp_path: Path):
+    """In a circle, and where each of eight levels takes ten times the one below."""
+    (tmp_path / "replay").mkdir()
+    for level in range(9):
+        below = ", ".join(item.format(level - 1, i) for i in range(10 if level else 0))
+        (tmp_path / "replay" / f"f{level}.yaml").write_text(f"defaults: [{below}]\nx{level}: {{y: [1, 2, 3]}}\n")
+    (tmp_path / "replay" / "circle.yaml").write_text(f"defaults: [{item.format(0, 0).replace('f0', 'circle')}]\n")
+    start = time.process_time()
+    with pytest.raises(ConfigError, match="inherits from itself"):
+        experiments.read(["replay=circle"], [str(tmp_path)])
+    with pytest.raises(ConfigError, match=r"larger than|is no setting|_target_|names no class"):
+        experiments.make(
+            "replay", experiments.read(["replay=f8", "arms=[cls]"], [str(tmp_path)]).arms["cls"].cfg["replay"]
+        )
+    assert time.process_time() - start < 2.0
+
+
 OUTSIDE = "name: outside\ndo: [subjects=3]\n"
 PLACES_TO_CHOOSE = {
     "command line": ("{choice}", "[]", []),

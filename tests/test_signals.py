@@ -416,21 +416,19 @@ def test_the_console_and_its_workers_leave_and_go_on(tmp_path: Path, workers: in
 
 
 def test_an_interruption_while_arms_are_composed_is_no_bad_override(monkeypatch, capsys):
-    """OmegaConf, struck while it builds a list, stumbles over the half of it that is there."""
-    from omegaconf import ListConfig
-
     from cls_sim import __main__ as door
+    from cls_sim.config import composer
 
-    plain, calls, strikes = ListConfig._set_item_impl, 0, -1
+    plain, calls, strikes = composer.merged, 0, -1
 
-    def struck(self: Any, index: Any, item: Any) -> None:
+    def struck(old: Any, new: Any) -> Any:
         nonlocal calls
         calls += 1
         if calls == strikes:
             signal.raise_signal(signal.SIGINT)
-        plain(self, index, item)
+        return plain(old, new)
 
-    monkeypatch.setattr(ListConfig, "_set_item_impl", struck)
+    monkeypatch.setattr(composer, "merged", struck)
     experiments.read(["experiment=digits"])
     calls, strikes = 0, calls
     assert door.main(["experiment=digits"]) == 130

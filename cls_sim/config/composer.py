@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from cls_sim import PART_KINDS
 from cls_sim.config import validation
 from cls_sim.config.paths import conf_dir, search_path
-from cls_sim.config.reader import found, page
+from cls_sim.config.reader import MOST, found, page
 from cls_sim.config.validation import DECLARED, GROUPS, TOP
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
@@ -28,7 +28,7 @@ def chosen(overrides: Sequence[str]) -> str:
     return chosen[-1] if chosen else "digits"
 
 
-@cache
+@lru_cache(1024)
 def parsed(override: str) -> Any:
     """An override as Hydra reads it: one value, not several."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -126,40 +126,52 @@ class Composer:
 
     def names(self, group: str) -> list[str]:
         """The files of a group, in conf/ and the user's folders."""
-        return sorted({file.stem for folder in self.folders for file in (folder / group).glob("*.yaml")})
+        files = {file.stem for folder in self.folders for file in (folder / group).glob("*.yaml")}
+        return sorted(filter(str.isprintable, files))
 
     def file(self, group: str, name: str, below: tuple[str, ...] = ()) -> tuple[dict[str, str], Tree]:
         """The parts that a file chooses, and what it says, over what the files say that it inherits from."""
         if (group, name) in self._files:
             return self._files[group, name]
-        if name in below:
-            raise ConfigError(f"{group}/{name}", "inherits from itself", "check the lists of defaults")
+        place = f"{group}/{name}"
+        if place in below:
+            raise ConfigError(place, "inherits from itself", "check the lists of defaults")
         tree, package = found(self.folders, group, name)
         wanted = "_global_" if group == "experiment" else None
         if package != wanted:
             remedy = "begin it with the line # @package _global_" if wanted else "leave out the line # @package"
-            raise ConfigError(f"{group}/{name}", f"is of the package {package}", remedy)
+            raise ConfigError(place, f"is of the package {package}", remedy)
         choices: dict[str, str] = {}
         body: Tree = {}
         defaults = tree.pop("defaults", [])
-        for item in defaults if isinstance(defaults, list) else [defaults]:
+        defaults = defaults if isinstance(defaults, list) else [defaults]
+        if len(defaults) > 50:
+            raise ConfigError(f"{place}: defaults", f"are {len(defaults)}", "write up to 50")
+        for item in defaults:
             if item == "_self_":
                 continue
             (key, choice), *more = item.items() if isinstance(item, dict) else [(f"/{group}", item)]
             match = DEFAULT.fullmatch(str(key))
             if more or not match or not isinstance(choice, str) or match[1] not in ("experiment", *GROUPS):
                 raise ConfigError(
-                    f"{group}/{name}: defaults", f"cannot choose {item!r}", "write override /kind of part: option"
+                    f"{place}: defaults", f"cannot choose {item!r}", "write override /kind of part: option"
                 )
             if match[2]:
-                body = placed(body, match[2].split("."), self.file(match[1], choice)[1])
+                body = placed(body, match[2].split("."), self.file(match[1], choice, (*below, place))[1])
             elif match[1] == group:
-                inherited = self.file(group, choice, (*below, name))
+                inherited = self.file(group, choice, (*below, place))
                 choices, body = choices | inherited[0], merged(body, inherited[1])
             else:
                 choices[match[1]] = choice
         self._files[group, name] = choices, merged(body, tree)
+        if _values(self._files[group, name][1]) > MOST:
+            raise ConfigError(place, f"is larger than {MOST} values with what it inherits", "write less")
         return self._files[group, name]
+
+
+def _values(node: Any) -> int:
+    """How many values a tree has, written out."""
+    return 1 + sum(map(_values, node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()))
 
 
 def merged(old: Any, new: Any) -> Any:

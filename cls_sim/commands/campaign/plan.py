@@ -15,8 +15,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cls_sim.config import experiments
-from cls_sim.config.arms import treatment
+from cls_sim.config.arms import DO, treatment
 from cls_sim.core.errors import ConfigError, suggest
+
+ARMS, FAILS = "arms", "must_fail"  # keys of a part (beside DO), and of what removes the mechanism (beside DO)
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,17 @@ class Piece:
     @property
     def fails(self) -> list[str]:
         """The claims that must fail when the mechanism is removed."""
-        return [name for name in self.off.get("must_fail", ()) if name in self.claims]
+        return [name for name in self.off.get(FAILS, ()) if name in self.claims]
+
+    @property
+    def removing(self) -> list[str]:
+        """The overrides that remove the mechanism."""
+        return list(self.off.get(DO, ()))
 
     def without(self) -> list[str]:
         """The overrides of the run without the mechanism: small, where the claims that must fail are judged so, too."""
         small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
-        return [*self.overrides, *(["size=small"] if small else []), *self.off["overrides"]]
+        return [*self.overrides, *(["size=small"] if small else []), *self.removing]
 
 
 def read(experiment: str) -> dict[str, Any]:
@@ -131,26 +138,23 @@ def _said(part: Any) -> tuple[list[str], list[str]]:
     >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "overrides": ["seed=1005"]})
     ((['er', 'agem'], []), (['lwf'], ['seed=1005']))
     """
-    return (part, []) if isinstance(part, list) else (part["arms"], part["overrides"])
+    return (part, []) if isinstance(part, list) else (part[ARMS], part[DO])
 
 
 def _is_part(said: Any) -> bool:
-    lists = said.values() if isinstance(said, dict) and set(said) == {"arms", "overrides"} else [said]
+    lists = said.values() if isinstance(said, dict) and set(said) == {ARMS, DO} else [said]
     return all(isinstance(names, list) for names in lists)
 
 
 def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
     """Refuse an `off:` that removes nothing, or names claims that are not there."""
-    if off and (set(off) != {"overrides", "must_fail"} or not off["overrides"] or not off["must_fail"]):
-        raise ConfigError(
-            f"{experiment}.ablation",
-            "needs overrides and must_fail",
-            "write ablation: {overrides: [override], must_fail: [claim]}",
-        )
-    for name in off.get("must_fail", ()):
+    if off and (set(off) != {DO, FAILS} or not off[DO] or not off[FAILS]):
+        remedy = f'write "off": {{{DO}: [override], {FAILS}: [claim]}}'
+        raise ConfigError(f"{experiment}.ablation", f"needs {DO} and {FAILS}", remedy)
+    for name in off.get(FAILS, ()):
         if name not in claims:
             raise ConfigError(
-                f"{experiment}.ablation.must_fail", f"there is no claim {name!r}", suggest(str(name), claims)
+                f"{experiment}.ablation.{FAILS}", f"there is no claim {name!r}", suggest(str(name), claims)
             )
 
 

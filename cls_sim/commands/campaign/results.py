@@ -75,16 +75,12 @@ class Results:
     def record_off(self, piece: Piece, claims: Mapping[str, Claim], seconds: float) -> None:
         """Keep what the claims came to without the mechanism."""
         found = {name: {key: claims[name].told[key] for key in ("value", "passed")} for name in piece.fails}
-        off = {"overrides": list(piece.off["overrides"]), "claims": found, "seconds": round(seconds, 1)}
+        off = {"overrides": piece.removing, "claims": found, "seconds": round(seconds, 1)}
         self._write(piece, (self.kept(piece) or {}) | {"ablation": off})
 
     def off_done(self, piece: Piece) -> bool:
         off = (self.kept(piece) or {}).get("ablation")
-        return (
-            off is not None
-            and off["overrides"] == list(piece.off["overrides"])
-            and set(off["claims"]) == set(piece.fails)
-        )
+        return off is not None and off["overrides"] == piece.removing and set(off["claims"]) == set(piece.fails)
 
     def _write(self, piece: Piece, kept: dict[str, Any]) -> None:
         made(self.file(piece).parent)
