@@ -27,7 +27,7 @@ def batch(step: int, subjects: int = 2, source: int = STORED) -> cs.Batch:
 
 
 def test_a_copy_that_never_misses_is_the_exponential_average():
-    cortex, rule = begun(slow=0.9, fast=0.5, slow_chance=1.0)
+    cortex, rule = begun(slow_decay=0.9, fast_decay=0.5, slow_probability=1.0)
     slow, fast = (cortex.weights["weight0"].detach().clone() for _ in range(2))
     for t in range(1, 30):
         rule.step(cortex, batch(t), np.full(2, 0.1), None)
@@ -39,7 +39,7 @@ def test_a_copy_that_never_misses_is_the_exponential_average():
 
 
 def test_the_rare_follower_follows_as_often_as_it_should():
-    cortex, rule = begun(slow_chance=0.3)
+    cortex, rule = begun(slow_probability=0.3)
     moved = torch.zeros(2)
     for t in range(300):
         before = cortex.averages["slow"]["weight0"].clone()

@@ -325,5 +325,5 @@ def test_an_estimate_that_wants_more_than_a_night_goes_on_the_next():
 
 
 def test_to_estimate_one_asks_for_one_number():
-    with pytest.raises(ConfigError, match="estimates the noise of one number"):
+    with pytest.raises(ConfigError, match="needs a regression with one output"):
         cs.Estimated().setup(cs.Spec(outputs=10))

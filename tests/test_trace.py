@@ -307,10 +307,10 @@ def test_join_puts_chunks_side_by_side():
 
 
 def test_chunks_whose_subjects_sleep_when_they_need_it_are_joined_as_the_cohort():
-    def lived(subjects: int, seed: int = 0, among: tuple[int, int] | None = None) -> Trace:
+    def lived(subjects: int, seed: int = 0, cohort: tuple[int, int] | None = None) -> Trace:
         rhythm = cs.Pressure(experiences_per_day=8, rise_per_experience=[0.05, 0.2, 0.11], fall_per_step=0.2)
         probes = {"accuracy": cs.Accuracy().at("day.end", "night.end", "context.end", "life.end")}
-        return cs.run(small(subjects, seed=seed, among=among, rhythm=rhythm, probes=probes), progress=False)
+        return cs.run(small(subjects, seed=seed, cohort=cohort, rhythm=rhythm, probes=probes), progress=False)
 
     whole = lived(3)
     joined = Trace.join([lived(1, i, (i, 3)) for i in range(3)])

@@ -1,8 +1,8 @@
-"""What an experiment claims, held against what it measured.
+"""Claims: statements about the readings of an experiment, tested after a run.
 
-A claim in an experiment's file says `is:` (one of the kinds below), its numbers, its `source`, and `size:` (paper or
-small) or `scenario:` if it is meant for that one only.  Every kind is a function of a `Case`, what was measured, and
-of the claim's settings; it returns a `Verdict`.
+A claim in an experiment's file has a `kind` (one of those below), the settings of this kind, a `statement`, a `source`,
+and `size` (paper or small) or `scenario` if it applies to one of them only.  Each kind is a function of a `Case` (the
+measurements) and of the claim's settings, and returns a `Verdict`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ABOUT = (
     "ablation",
     "theory",
     "statement",
-)  # what a claim says of itself
+)  # keys of a claim that are not settings of its kind
 KINDS: dict[str, Callable[..., Verdict]] = {
     kind.__name__: kind for family in (arms, profiles, lives, go_cls, memories) for kind in family.KINDS
 }
@@ -42,11 +42,11 @@ def judge(
     cfg: Mapping[str, Any],
     identical: Sequence[Mapping[str, Any]] = (),
 ) -> list[dict[str, Any]]:
-    """Every claim of this size with its value; `passed` is null where nothing is decided.
+    """The verdict on every claim of this size; `passed` is None if there is no verdict.
 
-    That is below seed 1000 (these are for choosing), where an arm was not run, and where an interval is asked for and
-    there are too few subjects for one.  A claim that compares two arms whose lives are `identical` (see summary.json)
-    has failed, and says so under `reason`.
+    There is no verdict below seed 1000 (these seeds are for choosing settings), if an arm was not run, and if a claim
+    needs an interval and there are too few subjects for one.  A claim that compares two arms whose lives are
+    `identical` (see summary.json) fails, with the reason under `reason`.
     """
     found, alike = [], _groups(identical)
     for name, claim in claims.items():
@@ -76,7 +76,7 @@ def judge(
 
 
 def compared(claim: Mapping[str, Any]) -> set[tuple[str, str]]:
-    """The pairs of arms that a claim holds against each other.
+    """The pairs of arms that a claim compares.
 
     >>> sorted(compared({"kind": "better", "arm": "er", "than": "none"}))
     [('er', 'none')]
@@ -88,9 +88,9 @@ def compared(claim: Mapping[str, Any]) -> set[tuple[str, str]]:
     ours = claim.get("arms") or ([claim["arm"]] if "arm" in claim else [])
     theirs = claim.get("than", [])
     theirs = [theirs] if isinstance(theirs, str) else theirs
-    if claim["kind"] == "spares":
+    if claim["kind"] == "selective_advantage":
         return set(zip(ours, theirs, strict=False))
-    if claim["kind"] in ("interior", "best_last", "trend"):
+    if claim["kind"] in ("interior_optimum", "best_last", "trend"):
         return set(combinations(ours, 2))
     return set() if claim["kind"] == "frontier" else {(arm, than) for arm in ours for than in theirs}
 
@@ -115,7 +115,7 @@ def about(claim: Mapping[str, Any]) -> set[str]:
 
 
 def _check(name: str, kind: Callable[..., Verdict], settings: Mapping[str, Any]) -> None:
-    """Refuse settings that a kind of claim does not have, and those that it lacks."""
+    """Raise ConfigError for settings that a kind of claim does not have, and for missing ones."""
     _, *known = inspect.signature(kind).parameters.values()
     for key in settings:
         if key not in (names := [p.name for p in known]):
@@ -123,5 +123,5 @@ def _check(name: str, kind: Callable[..., Verdict], settings: Mapping[str, Any])
     for p in known:
         if p.default is p.empty and p.name not in settings:
             raise ConfigError(
-                f"claims.{name}.{p.name}", f"is missing for a claim of the kind {kind.__name__}", "give it"
+                f"claims.{name}.{p.name}", f"is missing for a claim of the kind {kind.__name__}", "give a value"
             )

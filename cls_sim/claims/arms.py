@@ -1,4 +1,4 @@
-"""Kinds of claims on the mean of an arm, and on arms beside one another."""
+"""Kinds of claims about the mean of an arm, and about comparisons of arms."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def published(case: Case, arm: str, value: float, sem: float, reading: str = "ac
 def better(
     case: Case, arm: str, than: str, reading: str = "accuracy", by: float = 0.0, mean: float | None = None
 ) -> Verdict:
-    """The paired 95 % interval of arm - than lies above `by`; where `mean` is given, the mean is at least that."""
+    """The paired 95 % interval of arm - than lies above `by`; if given, the mean difference is at least `mean`."""
     e = statistics.paired(case.values(arm, reading), case.values(than, reading))
     expected = f"interval above {by}" if mean is None else f">= {mean}, interval above {by}"
     return of_mean(expected, e, e.low > by and (mean is None or e.mean >= mean))
 
 
 def interior_optimum(case: Case, arms: list[str], reading: str = "accuracy") -> Verdict:
-    """Of arms in order, the best is neither the first nor the last, and beats both (paired 95 % intervals above 0)."""
+    """The best of an ordered list of arms is inside, and better than both ends (paired 95 % intervals above 0)."""
     found = [case.values(arm, reading) for arm in arms]
     best = int(np.argmax([v.mean() for v in found]))
     lows = [statistics.paired(found[best], found[end]).low for end in (0, -1)]
@@ -48,7 +48,7 @@ def interior_optimum(case: Case, arms: list[str], reading: str = "accuracy") -> 
 
 
 def best_last(case: Case, arms: list[str], reading: str = "accuracy", by: float = 0.0) -> Verdict:
-    """Of arms in order the last has no better: no earlier arm's paired interval against it lies above `by`."""
+    """The last of an ordered list of arms is the best: no earlier arm's paired interval against it lies above `by`."""
     last = case.values(arms[-1], reading)
     gains = {arm: statistics.paired(case.values(arm, reading), last) for arm in arms[:-1]}
     nearest = max(gains, key=lambda arm: gains[arm].low)
@@ -66,13 +66,13 @@ def near(
     reading: str = "accuracy",
     relative: bool = False,
 ) -> Verdict:
-    """The mean over subjects is within the tolerance of `value`, or of each of `cells` (arm: value).
+    """The mean over subjects is within the tolerance of `value`; with `cells` (arm: value), that of each arm is.
 
-    relative: the tolerance is a share of the expected value.
+    relative  the tolerance is a share of the expected value
     """
     expected = {arm: value} if cells is None and arm is not None and value is not None else cells
     if not expected:
-        raise ConfigError("claims", "near claims nothing", "give arm and value, or cells")
+        raise ConfigError("claims", "near has no expected value", "give arm and value, or cells")
     means = {name: case.mean(name, reading) for name in expected}
     off = {name: abs(means[name] - v) / (abs(v) if relative else 1.0) for name, v in expected.items()}
     if arm is None:
@@ -90,9 +90,10 @@ def ratio(
     each: bool = False,
     than_reading: str | None = None,
 ) -> Verdict:
-    """The mean of one arm over that of another lies within bounds; `each`: subject by subject (the worst is given).
+    """The ratio of the means of two arms lies within bounds.
 
-    than_reading  what is read of the other arm; none: the same
+    each          the ratio of every subject does; the value is the worst ratio
+    than_reading  the reading of the other arm; None: the same reading
     """
     ours, theirs = case.values(arm, reading), case.values(than, than_reading or reading)
     if each:
@@ -107,16 +108,16 @@ def trend(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> Verdict:
-    """Spearman's correlation of the arms' means with their order lies within bounds (1: rises all the way)."""
+    """Spearman's correlation of the arms' means with their order lies within bounds (1: strictly increasing)."""
     means = [case.mean(arm, reading) for arm in arms]
     return bounded(statistics.spearman(range(len(arms)), means), at_least, at_most)
 
 
 def selective_advantage(case: Case, arms: list[str], than: list[str], reading: str, by: float = 0.0) -> Verdict:
-    """Arms beside others, in pairs: wherever the other's loss is real, ours is smaller, within subjects.
+    """In each pair of arms in which `than` has a loss, the loss of the arm in `arms` is smaller, within subjects.
 
-    A loss is real where its 95 % interval lies above 0; there the paired interval of theirs - ours lies above `by`.
-    The smallest lower end is given; a claim with no real loss fails.
+    There is a loss if its 95 % interval lies above 0; then the paired interval of theirs - ours must lie above `by`.
+    The value is the smallest lower end of these intervals.  The claim fails if no pair has a loss.
     """
     if len(arms) != len(than):
         raise ConfigError("claims.than", f"has {len(than)} arms for {len(arms)}", "give as many, in the same order")
@@ -130,9 +131,9 @@ def selective_advantage(case: Case, arms: list[str], than: list[str], reading: s
 
 
 def rms(case: Case, arms: list[str], reading: str, at_most: float) -> Verdict:
-    """The root mean square, over arms and subjects, of a reading that should be 0 is at most so much.
+    """The root mean square, over arms and subjects, of a reading that should be 0 is at most `at_most`.
 
-    `mean` is its bias.
+    The entry `mean` is the bias.
     """
     found = np.concatenate([case.values(arm, reading) for arm in arms])
     square = float(np.sqrt(np.nanmean(found**2)))
@@ -148,9 +149,9 @@ def crossing(
     level: float = 0.0,
     than: str | None = None,
 ) -> Verdict:
-    """Over arms (arm: number) the mean passes `level` once, at a number within the tolerance of `value`.
+    """Over arms (arm: number) the mean crosses `level` once, at a number within the tolerance of `value`.
 
-    than  an arm whose mean is the level: where are the others as good as it is?
+    than  an arm whose mean is used as the level
     """
     if than is not None:
         level = case.mean(than, reading)
@@ -166,9 +167,9 @@ def crossing(
 
 
 def maximum_at(case: Case, cells: dict[str, float], reading: str, value: float, tolerance: float) -> Verdict:
-    """Over arms (arm: number above 0) the mean is largest inside, within a share `tolerance` of `value`.
+    """Over arms (arm: number above 0) the maximum of the mean is inside, within a share `tolerance` of `value`.
 
-    The place is the top of a parabola in the logarithm of the number, through the largest mean and its neighbours.
+    The maximum is that of a parabola in the logarithm of the number, through the largest mean and its neighbours.
     """
     x = np.log(np.array(list(cells.values()), np.float64))
     y = np.array([case.mean(arm, reading) for arm in cells])
@@ -181,9 +182,9 @@ def maximum_at(case: Case, cells: dict[str, float], reading: str, value: float, 
 
 
 def frontier(case: Case, arms: list[str], than: list[str], x: str, y: str, by: float = 0.0) -> Verdict:
-    """The area under the frontier of `arms` less that of `than`, subject by subject: the 95 % interval lies above `by`.
+    """The area under the frontier of `arms` is larger than that of `than`: the paired 95 % interval lies above `by`.
 
-    The area is that of all points (x, y) from 0 that some arm of the family is at least as good as, in both readings.
+    The area is the set of points (x, y) from 0 that are dominated by an arm of the family in both readings.
     """
 
     def area(family: list[str]) -> np.ndarray:

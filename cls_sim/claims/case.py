@@ -1,4 +1,4 @@
-"""What every kind of claim is given, the Case, and what it returns, the Verdict."""
+"""The argument of every kind of claim, the Case, and its result, the Verdict."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?:(?P<start>
 
 
 class Verdict:
-    """What a claim comes to.
+    """The result of a claim.
 
-    expected   the number, or the condition in words
-    value      what was found
+    expected   the expected number, or the condition in words
+    value      the value found
     passed     whether the claim holds
-    tolerance  how far `value` may be from `expected`
+    tolerance  largest allowed distance of `value` from `expected`
     more       further entries for summary.json: interval, cells, worst, …
 
     >>> Verdict("<= 0.3", 0.25, True, interval=[0.2, 0.3]).entries()
@@ -41,14 +41,14 @@ class Verdict:
         )
 
     def entries(self) -> dict[str, Any]:
-        """The verdict as it stands in summary.json."""
+        """The entries of the verdict in summary.json."""
         found = {"expected": self.expected, "tolerance": self.tolerance, "value": self.value}
         return {**found, **self.more, "passed": self.passed}
 
 
 @dataclass(frozen=True)
 class Case:
-    """What an experiment measured.
+    """The measurements of an experiment.
 
     traces    arm → Trace
     readings  arm → name → [s], the last reading of each probe
@@ -58,10 +58,10 @@ class Case:
     readings: Mapping[str, Mapping[str, np.ndarray]]
 
     def values(self, arm: str, reading: str) -> np.ndarray:
-        """The last reading of an arm [s]; `name[3]` is one place of a profile.
+        """The last reading of an arm [s]; `name[3]` is one entry of a profile.
 
-        `name@5`, `name[3]@5`: the last reading up to day 5 (a profile's mean without a place); `name@4..5`: its change
-        since the last reading up to day 4.
+        `name@5`, `name[3]@5`: the last reading up to day 5 (of a profile without an index, its mean); `name@4..5`: its
+        change since the last reading up to day 4.
         """
         said = PLACE.fullmatch(reading)
         if said and said["day"]:
@@ -79,7 +79,7 @@ class Case:
         before = np.flatnonzero(days <= day + 1e-9)
         if not len(before):
             raise ConfigError(
-                f"claims: {arm}.{name}@{day:g}", f"is looked at from day {days[0]:g} on", "give a later day"
+                f"claims: {arm}.{name}@{day:g}", f"is measured only from day {days[0]:g} on", "give a later day"
             )
         look = found[before[-1]]
         if place is not None:
@@ -91,11 +91,11 @@ class Case:
         return float(np.nanmean(self.values(arm, reading)))
 
     def profile(self, arm: str, reading: str, places: Sequence[int] | None = None) -> np.ndarray:
-        """The last profile of an arm [s, k]; places: only those from places[0] to below places[1]."""
+        """The last profile of an arm [s, k]; with `places`, only the entries places[0] to places[1] - 1."""
         found = np.asarray(self.traces[arm].last(reading), np.float64)
         if found.ndim != 2:
             raise ConfigError(
-                f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]"
+                f"claims: {arm}.{reading}", "is one number per subject", "name a reading with a profile [s, k]"
             )
         return found[:, slice(*(places or (None, None)))]
 
@@ -104,7 +104,7 @@ class Case:
         return np.nanmean(self.profile(arm, reading), 0)
 
     def over_days(self, arm: str, reading: str, moment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Days [t], and a reading's mean over subjects and places [t]."""
+        """The days [t], and the mean of a reading over subjects and profile entries [t]."""
         days, found = self.traces[arm].reading(reading, moment)
         return days, np.nanmean(found.reshape(len(found), -1), 1)
 
@@ -115,22 +115,22 @@ def of_mean(expected: Any, e: Estimate, passed: Any, tolerance: float = 0, **mor
 
 
 def worst(found: Mapping[str, float], tolerance: float, **more: Any) -> Verdict:
-    """The verdict on the largest of several distances from 0."""
+    """The verdict on several distances: the largest is at most `tolerance`."""
     arm = max(found, key=lambda name: found[name])
     return Verdict(0.0, found[arm], found[arm] <= tolerance, tolerance, worst=arm, **{"cells": dict(found), **more})
 
 
 def bounded(value: float, at_least: float | None, at_most: float | None) -> Verdict:
-    """The verdict on a number within bounds, of which one may be missing."""
+    """The verdict on a number within one or two bounds."""
     if at_least is None and at_most is None:
-        raise ConfigError("claims", "a claim without a bound claims nothing", "give at_least or at_most")
+        raise ConfigError("claims", "a claim has no bound", "give at_least or at_most")
     words = [f">= {at_least}" if at_least is not None else "", f"<= {at_most}" if at_most is not None else ""]
     passed = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
     return Verdict(" and ".join(filter(None, words)), value, passed)
 
 
 def all_bounded(values: np.ndarray, at_least: float | None, at_most: float | None) -> Verdict:
-    """The verdict on every one of several numbers within bounds: of the extremes, the one that fails or is nearest."""
+    """The verdict on several numbers that must all lie within bounds; its value is the extreme that decides."""
     found = [bounded(float(end), at_least, at_most) for end in (values.min(), values.max())]
     return next((v for v in found if not v.passed), found[0] if at_least is not None else found[1])
 
@@ -141,7 +141,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def laws(law: str, arms: Laws, settings: Mapping[str, Any] | None = None) -> dict[str, Callable[[Any], np.ndarray]]:
-    """arm → a law of cls_sim.theory as a function of x alone; `arms` may map each arm to settings of its own."""
+    """arm → a law of cls_sim.theory as a function of x; `arms` may map each arm to settings of the law for this arm."""
     curve = theory.law("claims.law", law)
     own = arms if isinstance(arms, Mapping) else {name: {} for name in arms}
 

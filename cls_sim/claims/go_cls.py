@@ -1,4 +1,4 @@
-"""Kinds of claims on the curves of Go-CLS, over the dose of plasticity."""
+"""Kinds of claims about the learning curves of Go-CLS, over the dose of plasticity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _dose(case: Case, arm: str, reading: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def curve(case: Case, cells: dict[str, float], load: float, reading: str, law: str, tolerance: float) -> Verdict:
-    """For every cell (arm: SNR), the relative L2 distance of the mean curve from the analytic one, over the dose."""
+    """For each of `cells` (arm: SNR), the relative L2 distance of the mean curve from the analytic one, over the dose."""
     distances = {}
     for arm, snr in cells.items():
         dose, errors = _dose(case, arm, reading)
@@ -27,7 +27,7 @@ def curve(case: Case, cells: dict[str, float], load: float, reading: str, law: s
 
 
 def same_dose(case: Case, arm: str, than: str, reading: str, tolerance: float) -> Verdict:
-    """Two schedules agree at equal dose, subject by subject: relative L2 distance, one read at the other's."""
+    """Two schedules have equal errors at equal dose in each subject: the relative L2 distance, after interpolation."""
     (dose, ours), (other, theirs) = _dose(case, arm, reading), _dose(case, than, reading)
     inside = other <= dose.max()
     aligned = np.stack([np.interp(other[inside], dose, ours[:, i]) for i in range(ours.shape[1])], 1)
@@ -36,7 +36,7 @@ def same_dose(case: Case, arm: str, than: str, reading: str, tolerance: float) -
 
 
 def optimum(case: Case, cells: dict[str, float], load: float, reading: str, tolerance: float) -> Verdict:
-    """For every cell (arm: SNR), the error at the analytic best dose s*, relative to the sampled minimum, less 1."""
+    """For each of `cells` (arm: SNR), the error at the analytic best dose s* divided by the sampled minimum, minus 1."""
     excess = {}
     for arm, snr in cells.items():
         dose, errors = _dose(case, arm, reading)
@@ -46,7 +46,7 @@ def optimum(case: Case, cells: dict[str, float], load: float, reading: str, tole
 
 
 def collapse(case: Case, arms: list[str], reading: str, tolerance: float) -> Verdict:
-    """The arms' mean curves, each over its first value, lie on one another: the largest difference over the dose."""
+    """The mean curves of the arms, divided by their first values, coincide: the largest difference over the dose."""
     curves = {}
     for arm in arms:
         dose, errors = _dose(case, arm, reading)
@@ -68,7 +68,7 @@ def on_curve(
     x: str = "dose",
     settings: dict[str, Any] | None = None,
 ) -> Verdict:
-    """At the end, every arm's mean reading lies on a law of cls_sim.theory, at its mean dose or another reading x."""
+    """The last mean reading of every arm lies on a law of cls_sim.theory, at its mean dose or another reading x."""
     off = {}
     for arm, wanted in laws(law, arms, settings).items():
         at, mean = (case.mean(arm, name) for name in (x, reading))

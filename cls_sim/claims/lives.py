@@ -1,4 +1,4 @@
-"""Kinds of claims on what happens over a life: stages, criteria, what a night leaves as it was."""
+"""Kinds of claims about changes over a life: stages, criteria, and readings that stay the same."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from cls_sim.core.errors import ConfigError, real
 
 
 def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
-    """The places of a profile come up one after another: the day [k] on which each reaches a share of its last number.
+    """The entries of a profile develop one after another, each to a share of its last value.
 
-    Every paired 95 % interval of a place's day less that of the place before lies above 0.
+    Every paired 95 % interval of (day of an entry - day of the entry before it) lies above 0.  The value is the mean
+    day of each entry.
     """
     days, values = case.traces[arm].reading(reading)
     if values.ndim != 3:
-        raise ConfigError(f"claims: {arm}.{reading}", "is one number a subject", "name a reading with a profile [s, k]")
+        reason = "is one number per subject"
+        raise ConfigError(f"claims: {arm}.{reading}", reason, "name a reading with a profile [s, k]")
     when = days[(values >= share * values[-1]).argmax(0)]  # [s, k]
     lows = [float(statistics.paired(when[:, k + 1], when[:, k]).low) for k in range(when.shape[1] - 1)]
     return Verdict("each later than the one before", when.mean(0).tolist(), min(lows) > 0, interval=lows)
 
 
 def worsens(case: Case, arm: str, reading: str, by: float = 0.1, part: float = 0.1) -> Verdict:
-    """The last part of a life against its best: mean error in the last tenth over that in the best tenth, less 1.
+    """The error rises again: mean error in the last tenth of a life divided by that in the best tenth, minus 1.
 
-    The best tenth is the window of so many readings in which the cohort's mean is lowest; the 95 % interval of the
-    subjects' relative rise lies above `by`.
+    The best tenth is the window of the same length with the lowest mean error of the cohort.  The 95 % interval of the
+    relative rise of the subjects lies above `by`.
+
+    part  length of the windows as a share of the readings
     """
     values = case.traces[arm].reading(reading, "day.end")[1]  # [t, s]
     width = max(1, round(part * len(values)))
@@ -39,7 +43,7 @@ def worsens(case: Case, arm: str, reading: str, by: float = 0.1, part: float = 0
 
 
 def rises_then_falls(case: Case, arm: str, reading: str) -> Verdict:
-    """The highest cohort mean of a reading lies inside the life, and paired 95 % intervals above its first and last."""
+    """The mean of a reading over the cohort has its peak inside the life, above both ends (paired 95 % intervals)."""
     values = case.traces[arm].reading(reading)[1]
     best = int(values.mean(1).argmax())
     lows = [float(statistics.paired(values[best], values[end]).low) for end in (0, -1)]
@@ -47,16 +51,16 @@ def rises_then_falls(case: Case, arm: str, reading: str) -> Verdict:
 
 
 def falls_within(case: Case, arm: str, reading: str, stretch: int, at_most: float, moment: str = "day.end") -> Verdict:
-    """A reading falls, reading by reading, within each stretch of so many: Spearman's correlation with their order.
+    """A reading falls within each stretch of `stretch` readings: Spearman's correlation with their order.
 
-    The mean over stretches and subjects is at most so much (-1: falls all the way, every time); a stretch that is not
-    whole does not count.
+    The mean over stretches and subjects is at most `at_most` (-1: strictly decreasing in all).  An incomplete stretch
+    does not count.
     """
     values = case.traces[arm].reading(reading, moment)[1]  # [t, s]
     whole = values[: len(values) // stretch * stretch].reshape(-1, stretch, values.shape[1])
     if not len(whole):
         raise ConfigError(
-            f"claims: {arm}.{reading}", f"has {len(values)} readings, no {stretch}", "give a shorter stretch"
+            f"claims: {arm}.{reading}", f"has {len(values)} readings, fewer than {stretch}", "give a shorter stretch"
         )
     found = np.array([[statistics.spearman(range(stretch), one) for one in some.T] for some in whole])
     e = statistics.estimate(found.mean(0))
@@ -75,14 +79,14 @@ def sooner(
     above: bool = False,
     since: dict[str, float] | None = None,
 ) -> Verdict:
-    """What it takes one arm until the reading is at most `criterion`, over what it takes another: within bounds.
+    """One arm reaches a criterion at lower cost than another: the ratio of costs lies within bounds in each subject.
 
-    Subject by subject; the worst ratio is given.  `counted` is the reading that counts (dose, presentations), from
-    the first reading of each arm.  A subject that never reaches the criterion counts as infinite.  The mean of a
-    profile counts.
+    The cost is the increase of the reading `counted` (dose, presentations) from the first reading of an arm until
+    `reading` is at most `criterion`; it is infinite if that never happens.  Profiles are averaged.  The value is the
+    worst ratio.
 
-    above  the reading is to be at least `criterion`
-    since  arm → the day from which it counts, for those that have a past
+    above  the criterion is that `reading` is at least `criterion`
+    since  arm → the day from which costs are counted, for arms that have a past
     """
     sign = -1 if above else 1
     ours, theirs = (_taken(case, a, reading, criterion, counted, sign, (since or {}).get(a)) for a in (arm, than))
@@ -95,13 +99,13 @@ def sooner(
 def _taken(
     case: Case, arm: str, reading: str, criterion: float, counted: str, sign: int, since: float | None
 ) -> np.ndarray:
-    """What was counted [s] from an arm's first reading to that at which it reached the criterion."""
+    """The cost [s] from an arm's first reading until the criterion is reached."""
     days, values = case.traces[arm].reading(reading)
     values, counts = (np.asarray(found, np.float64) for found in (values, case.traces[arm].reading(counted)[1]))
     values = np.nanmean(values, 2) if values.ndim == 3 else values
     if values.ndim != 2 or values.shape != counts.shape:
         raise ConfigError(
-            "claims.counted", f"{reading} and {counted} are not looked at together", "name two such readings"
+            "claims.counted", f"{reading} and {counted} are not measured together", "name readings of the same moments"
         )
     first = 0 if since is None else max(0, int((days <= since + 1e-9).sum()) - 1)  # the last reading of the past
     values, counts = values[first:], counts[first:]
@@ -112,22 +116,23 @@ def _taken(
 
 
 def half_times(case: Case, arm: str, reading: str, x: Sequence[float], cv: float) -> Verdict:
-    """The day t at which each place of a profile is half its way to 1 goes as 1 / x: x · t has a small variation.
+    """The day t at which each entry of a profile reaches ½ is proportional to 1 / x.
 
-    The coefficient of variation over places, of means over subjects, is at most cv; a place that is never half way
-    makes it infinite.
+    The coefficient of variation of x · t over entries, with t from the mean over subjects, is at most cv.  It is
+    infinite if an entry never reaches ½.
     """
     days, curve = case.traces[arm].reading(reading)
     mean, strength = np.nanmean(curve, 1), np.asarray(x, np.float64)  # [t, k]
     if mean.shape[1] != len(strength):
-        raise ConfigError("claims.x", f"has {len(strength)} places and {reading} has {mean.shape[1]}", "give as many")
+        reason = f"has {len(strength)} numbers, and {reading} has {mean.shape[1]} entries"
+        raise ConfigError("claims.x", reason, "give one number for each entry")
     products = strength * np.array([_half(days, mean[:, k]) for k in range(len(strength))])
     found = float(products.std() / products.mean()) if np.isfinite(products).all() else float("inf")
     return Verdict(f"CV <= {cv}", found, found <= cv, cells=products.tolist())
 
 
 def _half(days: np.ndarray, curve: np.ndarray) -> float:
-    """The first day at which a curve passes a half, between its points by a straight line."""
+    """The first day at which a curve reaches ½, by linear interpolation."""
     over = np.flatnonzero(curve >= 0.5)
     if not len(over) or over[0] == 0:
         return float("inf")
@@ -135,8 +140,8 @@ def _half(days: np.ndarray, curve: np.ndarray) -> float:
     return float(days[i - 1] + (0.5 - curve[i - 1]) / (curve[i] - curve[i - 1]) * (days[i] - days[i - 1]))
 
 
-def kept(case: Case, arms: list[str], reading: str, tolerance: float, moment: str = "life.begin") -> Verdict:
-    """At the end a reading is what it was at the first such moment, for every subject: the largest relative change."""
+def preserved(case: Case, arms: list[str], reading: str, tolerance: float, moment: str = "life.begin") -> Verdict:
+    """The last reading equals that at the first such moment, in every subject: the largest relative change."""
     off = {}
     for arm in arms:
         first = np.asarray(case.traces[arm].reading(reading, moment)[1][0], np.float64)
@@ -144,12 +149,14 @@ def kept(case: Case, arms: list[str], reading: str, tolerance: float, moment: st
     return worst(off, tolerance)
 
 
-def order_kept(
+def order_preserved(
     case: Case, arms: list[str], reading: str, at_least: float, share: float = 0.5, moment: str = "day.end"
 ) -> Verdict:
-    """The strongest `share` of a profile, as it was last at such a moment, is in the same order at the end.
+    """The largest entries of a profile at the last such moment are in the same order at the end.
 
-    Spearman's correlation, subject by subject; the mean of the worst arm is at least so much.
+    Spearman's correlation is computed for each subject; the mean over subjects of the worst arm is at least `at_least`.
+
+    share  the share of the entries that is compared, the largest ones
     """
     real("claims.share", share, 0.0, 1.0, open_low=True)
     found = {}
@@ -159,7 +166,7 @@ def order_kept(
         places = round(share * before.shape[-1])
         if before.ndim != 2 or places < 3:
             raise ConfigError(
-                "claims.share", f"leaves {places} places to order", "name a profile and a share of 3 or more"
+                "claims.share", f"leaves {places} entries to order", "name a profile, and a share with 3 or more entries"
             )
         strong = np.argsort(-before, 1, kind="stable")[:, :places]
         pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)
@@ -168,4 +175,4 @@ def order_kept(
     return Verdict(f">= {at_least}", found[arm], found[arm] >= at_least, worst=arm, cells=found)
 
 
-KINDS = (stages, worsens, rises_then_falls, falls_within, sooner, half_times, kept, order_kept)
+KINDS = (stages, worsens, rises_then_falls, falls_within, sooner, half_times, preserved, order_preserved)

@@ -1,4 +1,4 @@
-"""Kinds of claims on memories: how long they live, how they are forgotten, and what repetition is worth."""
+"""Kinds of claims about memories: their lifetimes, forgetting laws, and the effect of repetition."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def lifetimes(
     r2: float = 0.0,
     at_least: float = 1.0,
 ) -> Verdict:
-    """How the lifetime of a memory, the last age x at which its mean SNR is `at_least`, grows over arms (arm: number).
+    """The growth of the lifetime of a memory over arms (arm: number) lies in [low, high].
 
-    grows  power: the exponent lies in [low, high]; linear: the slope of lifetime / that of the first arm, per unit
-           of the arms' numbers, does, and R² is at least r2
+    The lifetime is the last age x at which the mean SNR is `at_least`.
+
+    grows  power: the exponent lies in [low, high]; linear: the slope of (lifetime / lifetime of the first arm) per unit
+           of the arms' numbers lies in [low, high], and R² is at least r2
     """
     choice("grows", grows, ("power", "linear"))
     numbers = np.array(list(cells.values()), np.float64)
@@ -43,7 +45,7 @@ def lifetimes(
 
 
 def lasts(age: np.ndarray, snr: np.ndarray, least: float = 1.0) -> float:
-    """The last age at which a curve crosses `least` from above, between its points by straight lines; 0 for never.
+    """The last age at which a curve crosses `least` from above, by linear interpolation; 0 if it never does.
 
     >>> lasts(np.array([0.0, 10.0, 20.0]), np.array([3.0, 2.0, 0.0]))
     15.0
@@ -67,10 +69,10 @@ def forgetting_law(
     beats: str = "exponential",
     places: tuple[int, int] | None = None,
 ) -> Verdict:
-    """Fitted to each subject's retention over ages x, one law beats another: ΔAIC's 95 % interval lies above `by`.
+    """One law fits each subject's retention over ages x better than another: the 95 % interval of ΔAIC is above `by`.
 
     law, beats  power a(1 + bt)^-c, exponential a e^(-bt), or wickelgren a(1 + bt)^-c e^(-dt)
-    places      [from, to) of the profile; None: all
+    places      [from, to) of the profile; None: all entries
     """
     curves = case.profile(arm, reading, places)
     e = statistics.estimate([statistics.aic(x, curve, beats) - statistics.aic(x, curve, law) for curve in curves])
@@ -80,7 +82,8 @@ def forgetting_law(
 def jost_law(case: Case, arm: str, reading: str, older: int, younger: int) -> Verdict:
     """Of two memories that are equally strong at some moment, the older decays more slowly (Jost's law).
 
-    The younger (a place of the profile) starts above the older and ends below it, each beyond its 95 % interval.
+    The younger memory (an entry of the profile) starts above the older one and ends below it, each with the 95 %
+    interval of the difference on one side of 0.
     """
     days, curve = case.traces[arm].reading(reading)
     lead = curve[:, :, younger] - curve[:, :, older]  # [t, s]
@@ -100,7 +103,7 @@ def peak(
     low: float | None = None,
     high: float | None = None,
 ) -> Verdict:
-    """Along x the mean profile has its top inside: above both ends (paired 95 % intervals), at x from low to high."""
+    """The mean profile has its peak inside, above both ends (paired 95 % intervals), at an x in [low, high]."""
     curves = case.profile(arm, reading, places)
     top = int(np.argmax(np.nanmean(curves, 0)))
     found = float(np.asarray(x, np.float64)[top])

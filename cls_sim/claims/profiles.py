@@ -1,4 +1,4 @@
-"""Kinds of claims on profiles [s, k], and on the mean of a reading over the days of a life."""
+"""Kinds of claims about profiles [s, k], and about the mean of a reading over the days of a life."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ def law(
     settings: dict[str, Any] | None = None,
     norm: str = "max",
 ) -> Verdict:
-    """The mean profile agrees with a law of cls_sim.theory at x: in the largest difference (max), or relative L2 (l2).
+    """The mean profile agrees with a law of cls_sim.theory at x.
 
-    arms may map each arm to its own settings of the law.
+    arms  list of arms, or arm → settings of the law for this arm
+    norm  max: largest difference; l2: relative L2 distance
     """
     choice("norm", norm, ("max", "l2"))
     at, off = np.asarray(x, np.float64), {}
     for name, curve in laws(law, arms or [str(arm)], settings).items():
         mean = case.mean_profile(name, reading)
         if len(at) != len(mean):
-            raise ConfigError("claims.x", f"has {len(at)} places and {reading} has {len(mean)}", "give as many")
+            reason = f"has {len(at)} numbers, and {reading} has {len(mean)} entries"
+            raise ConfigError("claims.x", reason, "give one number for each entry")
         wanted = curve(at)
         off[name] = relative(mean, wanted) if norm == "l2" else float(np.abs(mean - wanted).max())
     return worst(off, tolerance)
@@ -48,10 +50,10 @@ def slope(
     start: float | None = None,
     end: float | None = None,
 ) -> Verdict:
-    """The exponent of the mean profile over x (least squares of logarithms, start <= x <= end) lies in [low, high]."""
+    """The exponent of the mean profile over x lies in [low, high]; least squares of logarithms, start <= x <= end."""
     at, mean = np.asarray(x, np.float64), case.mean_profile(arm, reading)
     inside = (at >= (at.min() if start is None else start)) & (at <= (at.max() if end is None else end))
-    inside &= mean > 0  # where there is nothing left, there is no exponent
+    inside &= mean > 0  # the logarithm needs positive numbers
     found = float(np.polyfit(np.log(at[inside]), np.log(mean[inside]), 1)[0]) if inside.sum() > 2 else float("nan")
     return Verdict(f"{low} to {high}", found, low <= found <= high)
 
@@ -59,7 +61,7 @@ def slope(
 def profile_trend(
     case: Case, arm: str, reading: str, at_least: float | None = None, at_most: float | None = None
 ) -> Verdict:
-    """Spearman's correlation of the mean profile with its order lies within bounds (1: rises all the way)."""
+    """Spearman's correlation of the mean profile with its order lies within bounds (1: strictly increasing)."""
     mean = case.mean_profile(arm, reading)
     return bounded(statistics.spearman(range(len(mean)), mean), at_least, at_most)
 
@@ -76,8 +78,10 @@ def over_days(
 ) -> Verdict:
     """A reading follows a law of cls_sim.theory over the days of a life: the largest difference of the means.
 
-    Means are over subjects (and places of a profile); arms may map each arm to its own settings of the law.  Ages
-    count from the day `start`.
+    Means are over subjects (and over the entries of a profile).
+
+    arms   list of arms, or arm → settings of the law for this arm
+    start  the day from which ages are counted
     """
     off = {}
     for name, curve in laws(law, arms, settings).items():
@@ -94,14 +98,14 @@ def trend_over_days(
     at_most: float | None = None,
     moment: str | None = None,
 ) -> Verdict:
-    """Spearman's correlation of a reading's mean with the days of a life lies within bounds (1: rises all the way)."""
+    """Spearman's correlation of a reading's mean with the days lies within bounds (1: strictly increasing)."""
     return bounded(statistics.spearman(*case.over_days(arm, reading, moment)), at_least, at_most)
 
 
 def peak_over_days(
     case: Case, arm: str, reading: str, value: float, tolerance: float, moment: str | None = None
 ) -> Verdict:
-    """A reading's mean is at its highest within so many days of `value`."""
+    """The mean of a reading has its maximum within `tolerance` days of the day `value`."""
     days, mean = case.over_days(arm, reading, moment)
     day = float(days[np.argmax(mean)])
     return Verdict(value, day, abs(day - value) <= tolerance, tolerance)

@@ -1,11 +1,11 @@
-"""`cls-sim-compare DIR…`: runs and sweeps in one table and one figure.
+"""`cls-sim-compare DIR…`: compare runs and sweeps in one table and one figure.
 
-cls-sim-compare DIR…                every run below these folders, by its main reading
-cls-sim-compare DIR… reading=NAME   another reading, such as accuracy.forgetting
-cls-sim-compare DIR… out=FOLDER     write table.csv, table.md and figure.png, .pdf, .csv there
+cls-sim-compare DIR…                compare the main reading of all runs in these folders
+cls-sim-compare DIR… reading=NAME   compare another reading, such as accuracy.forgetting
+cls-sim-compare DIR… out=FOLDER     also write table.csv, table.md and figure.png, .pdf, .csv to FOLDER
 
-Rows are grouped by arm.  Each is compared with the first run's same arm (or, if the first run has no such arm, with
-the first row) within the subjects, that is seeds, that both have.
+Rows are grouped by arm.  Each row is compared with the same arm of the first run; if the first run does not have this
+arm, with the first row.  Comparisons are paired by subject: they use the seeds that both rows have.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ HEADS = (
 class Run:
     """A finished run.
 
-    label  what it is called in the table
+    label  its name in the table
     seeds  arm → the seed of the first subject; subject i has that + i
     """
 
@@ -54,7 +54,7 @@ class Row:
     values: Any
     against: Row | None = None
     estimate: Any = None
-    difference: Any = None  # within subjects, None where no subject is in both
+    difference: Any = None  # paired by subject; None if no subject is in both
     name: str = ""
 
 
@@ -75,11 +75,11 @@ def _compare(args: argparse.Namespace) -> None:
         _write(Path(args.out), rows, reading)
 
 
-# -- what is there ------------------------------------------------------------------------------------------
+# -- the runs -----------------------------------------------------------------------------------------------
 
 
 def collect(folders: Sequence[str | Path]) -> list[Run]:
-    """Every finished run in or below these folders, in their order and, within, in that of their names."""
+    """Every finished run in or below these folders, in the order of the folders, then by name."""
     found: list[Path] = []
     for folder in map(Path, folders):
         mine = [path.resolve() for path in sorted(below(folder, "summary.json"), key=_naturally)]
@@ -91,7 +91,7 @@ def collect(folders: Sequence[str | Path]) -> list[Run]:
 
 
 def _naturally(path: Path) -> list[Any]:
-    """Names in the order in which people count: 2 before 10.
+    """A sort key by numeric value: 2 comes before 10.
 
     >>> sorted(["x=10", "x=-1", "x=2", "x=0.5"], key=lambda name: _naturally(Path(name)))
     ['x=-1', 'x=0.5', 'x=2', 'x=10']
@@ -112,15 +112,15 @@ def _run(folder: Path, label: str) -> Run:
     return Run(label, told, seeds)
 
 
-# -- what it comes to ---------------------------------------------------------------------------------------
+# -- the comparison -----------------------------------------------------------------------------------------
 
 
 def _main(runs: Sequence[Run]) -> str:
-    """The reading that all runs hold for their main one."""
+    """The main reading, which must be the same in all runs."""
     first, main = runs[0], runs[0].summary.main
     for run in runs:
         if run.summary.main is None or run.summary.main != main:
-            reason = f"has the main reading {run.summary.main}, {first.label} has {main}"
+            reason = f"has the main reading {run.summary.main}, and {first.label} has {main}"
             known = set.intersection(*(set(arm.readings) for run in runs for arm in run.summary.arms.values()))
             remedy = f"give reading=, one of {', '.join(sorted(known))}" if known else "compare other runs"
             raise ConfigError(run.label, reason, remedy)
@@ -129,7 +129,7 @@ def _main(runs: Sequence[Run]) -> str:
 
 
 def compared(runs: Sequence[Run], reading: str) -> list[Row]:
-    """The rows of the table, arm by arm: estimates, and paired differences where seeds coincide."""
+    """The rows of the table by arm: estimates, and paired differences over common seeds."""
     first = runs[0]
     for run in runs:
         if run.summary.experiment != first.summary.experiment:
@@ -156,7 +156,7 @@ def compared(runs: Sequence[Run], reading: str) -> list[Row]:
 
 
 def _paired(a: Row, b: Row) -> Any:
-    """a - b over the seeds that both have, None if there is none."""
+    """The paired difference a - b over common seeds; None if there are none."""
     from cls_sim import statistics
 
     seeds = [row.run.seeds[row.arm] for row in (a, b)]
@@ -168,7 +168,7 @@ def _paired(a: Row, b: Row) -> Any:
     return statistics.paired(x, y)
 
 
-# -- how it is shown ----------------------------------------------------------------------------------------
+# -- output -------------------------------------------------------------------------------------------------
 
 
 def _table(rows: Sequence[Row], reading: str) -> Any:
@@ -186,11 +186,11 @@ def _table(rows: Sequence[Row], reading: str) -> Any:
 
 
 def _cells(rows: Sequence[Row], reading: str) -> list[list[str]]:
-    """The table as text, its heads first; a column of names that are all the same is left out."""
+    """The table as text, column heads first; a column of identical names is left out."""
     from cls_sim.sinks.console import interval, number, p_value
 
     swept = {re.sub(r"=[^,=]*$", "=", row.run.label) for row in rows}
-    key = swept.pop() if len(swept) == 1 else ""  # all runs differ in one setting: it is the head
+    key = swept.pop() if len(swept) == 1 else ""  # all runs differ in one setting: it becomes the column head
     key = key if key.endswith("=") and "," not in key else ""
     table = [["arm", key.rstrip("=") or "run", f"{reading} [95 %]", "n", "difference [95 %]", "pairs", "p"]]
     for row in rows:
@@ -207,7 +207,7 @@ def _cells(rows: Sequence[Row], reading: str) -> list[list[str]]:
 
 
 def _told(runs: Sequence[Run], rows: Sequence[Row]) -> str:
-    """What the differences are to, and what else must be known."""
+    """A note below the table: the reference of the differences, and a warning for different versions."""
     told = [f"Differences are within subjects, to {_reference(rows)}."] if len(rows) > 1 else []
     versions = sorted({run.summary.version for run in runs})
     if len(versions) > 1:
@@ -216,7 +216,7 @@ def _told(runs: Sequence[Run], rows: Sequence[Row]) -> str:
 
 
 def _reference(rows: Sequence[Row]) -> str:
-    """What the rows are compared with, in words."""
+    """The reference of the comparisons, in words."""
     first, others = rows[0], {id(row.against) for row in rows if row.against is not None}
     if others == {id(first)}:
         return first.name
@@ -224,7 +224,7 @@ def _reference(rows: Sequence[Row]) -> str:
 
 
 def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
-    """The table for a spreadsheet and for a page, and the figure."""
+    """Write the table as CSV and as Markdown, and the figure."""
     from cls_sim import figures
 
     page = io.StringIO()
@@ -237,7 +237,7 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
     put(folder / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
     arms = list(dict.fromkeys(row.arm for row in rows))
     groups = [arms.index(row.arm) for row in rows] if len(arms) < len(rows) else None
-    names = [row.name.replace("$", r"\$") for row in rows]  # matplotlib would set mathematics
+    names = [row.name.replace("$", r"\$") for row in rows]  # matplotlib would read $ as mathematics
     values = {name: row.values for name, row in zip(names, rows, strict=True)}
     differences = {name: row.difference for name, row in zip(names, rows, strict=True)}
     against, label = _reference(rows).replace("$", r"\$"), reading.replace("_", " ").replace(".", ", ")
@@ -246,7 +246,7 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
 
 
 def _record(row: Row, reading: str) -> dict[str, Any]:
-    """A row with all digits."""
+    """A row of the CSV file, with all digits."""
     e, d = row.estimate, row.difference
     cells = [row.arm, row.run.label, reading, e.mean, e.sem, e.low, e.high, e.n]
     cells += [None] * 5 if d is None else [d.mean, d.low, d.high, d.n, d.p]

@@ -1,7 +1,7 @@
-"""What the console commands beside `cls-sim` share: their arguments, and their exit codes.
+"""Argument parsing and exit codes of the console commands other than `cls-sim`.
 
-A setting is written NAME=VALUE (or --NAME=VALUE), a flag --NAME.  An error is one line on standard error, with exit
-code 2 for bad input and 3 where the disk fails.
+A setting is written NAME=VALUE (or --NAME=VALUE), a flag --NAME.  An error is one line on standard error; the exit code
+is 2 for bad input and 3 for a disk error.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cls_sim.core.errors import ConfigError, StorageError, suggest
 class Parser(argparse.ArgumentParser):
     """The arguments of a command: names or folders in `given`, settings (name → default), flags.
 
-    text  what `--help` shows
+    text  the text of `--help`
 
     >>> Parser("cls-sim-compare", "…", settings={"out": None}, flags=("--all",)).read(["run", "out=there"])
     Namespace(given=['run'], out='there', all=False)
@@ -45,16 +45,16 @@ class Parser(argparse.ArgumentParser):
         self.settings, self.known = tuple(settings), (*settings, *flags)
 
     def read(self, args: Sequence[str]) -> argparse.Namespace:
-        """The arguments; Refused for an option that the command does not have."""
+        """The parsed arguments; raises ConfigError for an unknown option."""
         spelled = [f"--{arg}" if arg.partition("=")[0] in self.settings and "=" in arg else arg for arg in args]
         found, unknown = self.parse_known_intermixed_args(spelled)
         if unknown:
             name = unknown[0].partition("=")[0]
-            raise ConfigError(name, f"is no option of {self.prog}", suggest(name, self.known))
+            raise ConfigError(name, f"is not an option of {self.prog}", suggest(name, self.known))
         return found
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse where an option lacks its value, or has one too many."""
+        """Called by argparse if an option has no value, or a value that it does not take."""
         found = re.fullmatch(r"argument (\S+): (.*)", message)
         name, reason = (found[1], found[2]) if found else (self.prog, message)
         raise ConfigError(name, reason, f"see {self.prog} --help")
@@ -68,9 +68,10 @@ def entered(
     needs: str = "",
     stopped: str = "stopped",
 ) -> int:
-    """Read the arguments (None: those of the command line), do what they ask for, and return the exit code.
+    """Parse the arguments (None: those of the command line), run the command, and return the exit code.
 
-    needs  what `given` has to hold at least one of, such as "a folder"
+    needs    what the command needs at least one of in `given`, such as "a folder"
+    stopped  message after Ctrl-C
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -94,15 +95,15 @@ def entered(
 
 
 def folders(names: Sequence[str]) -> list[Path]:
-    """The folders of these names; Refused where one is none."""
+    """The folders of these names; raises ConfigError if one does not exist."""
     for name in names:
         if not os.path.isdir(name):
-            raise ConfigError(name, "is no folder", "name a run, or a folder of runs")
+            raise ConfigError(name, "is not a folder", "name a run, or a folder of runs")
     return [Path(name) for name in names]
 
 
 def below(folder: Path, file: str) -> Iterator[Path]:
-    """The folders in or below one that hold this file; what is inside them, or hidden, is left out."""
+    """The folders that hold this file, `folder` itself or below it; their subfolders and hidden folders are skipped."""
     for here, names, files in os.walk(folder):
         if file in files:
             names.clear()

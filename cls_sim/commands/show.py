@@ -1,4 +1,4 @@
-"""What `cls-sim` shows without running anything: help, the configuration of a run, tab completion."""
+"""The output of `cls-sim` without a run: help, the configuration of a run, tab completion."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ cls-sim --cfg job experiment=digits         print the configuration and leave
 == Keys at the top ==
 experiment method scenario subjects chunk seed days size device workers engine out resume wandb arms debug
 
-Exit codes: 0 done, 2 bad input or checkpoint, 3 the disk failed, 4 a number is not finite, 130 Ctrl-C,
+Exit codes: 0 success, 2 bad input or checkpoint, 3 disk error, 4 a number is not finite, 130 Ctrl-C,
 143 SIGTERM or SIGUSR1.  Many runs: cls-sim -m (docs/sweeps.md), cls-sim-compare, cls-sim-dashboard.
 
-Every run writes its directory, and prints it as the last line.  Documentation: docs/, README.md
+Every run writes a run directory and prints its path as the last line.  Documentation: docs/, README.md
 """
 VALUES = {
     "scenario": ("class", "domain", "task"),
@@ -42,7 +42,7 @@ VALUES = {
 
 
 def show(args: Sequence[str], folders: Sequence[str]) -> None:
-    """Print what the options among these arguments ask for."""
+    """Print the help, the completion or the configuration that these arguments ask for."""
     overrides = [arg for arg in args if ("=" in arg and arg[:1] != "-") or arg[:1] == "~"]
     if {"-h", "--help"} & set(args):
         read(overrides, folders, one=True)
@@ -58,7 +58,7 @@ def show(args: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def _completion(overrides: Sequence[str], folders: Sequence[str]) -> None:
-    """`install=SHELL` prints what a shell evaluates once, `query=SHELL` the candidates for the line being typed."""
+    """`install=SHELL` prints the code that a shell evaluates once; `query=SHELL` prints the candidates for a line."""
     from hydra._internal.core_plugins.bash_completion import BashCompletion
     from hydra._internal.core_plugins.fish_completion import FishCompletion
 
@@ -76,7 +76,7 @@ def _completion(overrides: Sequence[str], folders: Sequence[str]) -> None:
 
 
 def candidates(line: str, folders: Sequence[str] = ()) -> list[str]:
-    """What the last word of a command line may become.
+    """The candidates for the last word of a command line.
 
     >>> candidates("cls-sim wandb=o"), candidates("cls-sim experiment=split_mnist scen")
     (['wandb=off', 'wandb=offline', 'wandb=online'], ['scenario='])

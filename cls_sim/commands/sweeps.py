@@ -1,7 +1,7 @@
-"""Sweeps (`cls-sim -m`): a run for every combination, each in a process and a folder of its own.
+"""Sweeps (`cls-sim -m`): one run for every combination of settings, each in a separate process and folder.
 
-Hydra's launchers bring the jobs to processors; what they start here only attends to a job: it starts `cls-sim` in a
-process of its own, so that one that dies takes no other with it, waits, and says how it ended.
+Hydra's launchers distribute the jobs.  Each job starts `cls-sim` in a separate process, so that a crash does not affect
+other jobs, waits for it, and reports how it ended.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ from cls_sim.core import signals
 from cls_sim.core.errors import ConfigError, Diverged, StorageError
 
 BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"
-POLL = 0.2  # seconds between two looks at a job
+POLL = 0.2  # seconds between two checks of a job
 EXTRAS = {"joblib": "sweep", "submitit_local": "slurm", "submitit_slurm": "slurm"}
 KINDS = {2: ConfigError, 3: StorageError, 4: Diverged}
 ERROR = "cls-sim: error: "
-CODE = (  # SIGUSR2 is submitit's way to say that time is short; it is for the one who attends
+CODE = (  # submitit sends SIGUSR2 when time is short; the process that waits for the job handles it
     "import json, signal, sys; getattr(signal, 'SIGUSR2', 0) and signal.signal(signal.SIGUSR2, signal.SIG_IGN); "
     "sys.path[:] = json.loads(sys.argv.pop(1)); sys.argv[0] = 'cls-sim'; "
     "from cls_sim.__main__ import main; sys.exit(main())"
 )
-Said = dict[str, Any]  # of a job: its name, its exit code, why it failed, whether it was done before
+Said = dict[str, Any]  # the result of a job: its name, exit code, reason of failure, whether it was done before
 
 
 def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
-    """Run every combination that the overrides ask for; 0 if all are done.
+    """Run every combination of the swept overrides; returns 0 if all jobs are done.
 
-    The folder is `out=`, else multirun/<time>.  Given again with the same `out=`, the same command does what is
-    missing.  Where jobs fail, the others go on; then one line names those that failed.
+    The folder is `out=`, by default multirun/<time>.  The same command with the same `out=` runs only the missing jobs.
+    If jobs fail, the others continue; at the end, ConfigError or a subclass names the failed jobs.
     """
     given = [arg for arg in args if arg not in ("-m", "--multirun") and not arg.startswith("out=")]
     if any(arg.startswith("resume=") for arg in given):
-        raise ConfigError("resume", "cannot be given to a sweep", "give the sweep's command again, with its out=")
+        raise ConfigError("resume", "cannot be used in a sweep", "repeat the command of the sweep with its out=")
     launcher = next((arg.split("=")[1] for arg in reversed(given) if arg.startswith("hydra/launcher=")), "basic")
     extra = EXTRAS.get(launcher)
     if extra and find_spec(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher") is None:
@@ -60,7 +60,7 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
     with _launcher(settings, home) as start:
         names, batch = [_name(overrides, swept) for overrides in jobs], [[] for _ in jobs]
         _write(home, {"folders": _absolute(folders), "jobs": [list(job) for job in zip(names, jobs, strict=True)]})
-        if launcher == "submitit_slurm":  # who leaves here leaves the queue as it is
+        if launcher == "submitit_slurm":  # leaving here does not change the queue
             return _ended(home, names, _launched(start, batch, home, names), launcher)
         (home / STOP).unlink(missing_ok=True)
         with signals.handle_signals() as ear:
@@ -72,25 +72,25 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
                     ended = _launched(start, batch, home, names)
                 ear.check()
             except signals.Interrupted:
-                print(f"sweep: stopped; give the command again with {_again(home)}", file=sys.stderr)
+                print(f"sweep: stopped; to continue, repeat the command with {_again(home)}", file=sys.stderr)
                 raise
     return _ended(home, names, ended, launcher)
 
 
 def _home(out: list[str]) -> Path:
-    """The folder of the sweep: a new one, or one of a sweep to go on with."""
+    """The folder of the sweep: a new one, or that of a sweep to continue."""
     if not out:
         return (Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid():x}").absolute()
     home = Path(validation.path("out", out[-1])).absolute()
     if "${" in str(home):
-        raise ConfigError("out", f"{home} refers to another key", "name the folder of a sweep in full")
+        raise ConfigError("out", f"{home} refers to another key", "give the full path of the folder")
     if home.exists() and not (home / BOOK).is_file() and (not home.is_dir() or any(home.iterdir())):
-        raise ConfigError("out", f"{home} exists, is not empty and is no sweep", "name a new folder, or a sweep's own")
+        raise ConfigError("out", f"{home} exists, is not empty and is not a sweep", "name a new folder, or a sweep")
     return home
 
 
 def _again(home: Path) -> str:
-    """The override that goes on with a sweep, as a shell reads it."""
+    """The override that continues a sweep, quoted for a shell."""
     return quote(f"out={home}")
 
 
@@ -101,7 +101,7 @@ def _absolute(folders: Sequence[str]) -> list[str]:
 def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]], set[str]]:
     """The overrides of every job, and the keys that are swept.
 
-    Raises ConfigError for what no job could be: each value is tried once, and each swept key must be read by an arm.
+    Raises ConfigError for invalid overrides: each value is checked once, and each swept key must be read by an arm.
     """
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -128,7 +128,7 @@ def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]]
 
 @contextmanager
 def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
-    """A function that launches jobs: Hydra's launcher.  Of the configuration it sees only its own settings."""
+    """Hydra's launcher, a function that runs jobs.  It sees only its own settings of the configuration."""
     from hydra import initialize
     from hydra._internal.callbacks import Callbacks
     from hydra.core.global_hydra import GlobalHydra
@@ -160,7 +160,7 @@ def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
 
 
 def _name(overrides: Sequence[str], swept: set[str]) -> str:
-    """A job's folder: the settings that are swept.
+    """The name of a job's folder: the swept settings.
 
     >>> _name(["experiment=digits", "seed=3", "world.path=/a b"], {"seed"})
     'seed=3'
@@ -186,7 +186,7 @@ def _write(home: Path, book: dict[str, Any]) -> None:
 
 @contextmanager
 def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
-    """Tell those who attend to jobs, wherever they are, that this process was asked to stop."""
+    """Tell the processes that wait for jobs, by a file, that this process was asked to stop."""
     import threading
 
     over = threading.Event()
@@ -209,18 +209,18 @@ def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
 
 
 def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[Said]:
-    """What became of every job."""
+    """The result of every job."""
     from hydra.core.utils import JobStatus
 
     try:
         returned = start(batch, initial_job_idx=0)
-    except Exception as error:  # the launcher itself; what jobs did is in their folders
+    except Exception as error:  # the launcher itself failed; the results of jobs are in their folders
         why = " ".join(str(error).split())[:200] or type(error).__name__
         missing = [name for name in names if not (home / name / "summary.json").is_file()]
         raise StorageError(
             "hydra/launcher",
             f"failed ({why}); not done: {', '.join(missing)}",
-            f"give the command again with {_again(home)}",
+            f"repeat the command with {_again(home)}",
         ) from error
     ended = []
     for name, one in zip(names, returned, strict=True):
@@ -231,8 +231,8 @@ def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[
 
 
 def _ended(home: Path, names: Sequence[str], ended: Sequence[Said], launcher: str) -> int:
-    """Say how the sweep ended: one line, or one line of error that names the jobs that failed."""
-    if launcher.startswith("submitit"):  # what they said is in logs elsewhere
+    """Report how the sweep ended: one line, or an error that names the failed jobs."""
+    if launcher.startswith("submitit"):  # the output of the jobs is in logs elsewhere
         for said in ended:
             print(_line(home, said))
     failed = [said for said in ended if said["code"]]
@@ -243,7 +243,7 @@ def _ended(home: Path, names: Sequence[str], ended: Sequence[Said], launcher: st
         which = ", ".join(f"{said['name']} ({said['why'].split(':')[0]})" for said in failed)
         codes = {said["code"] for said in failed}
         kind = KINDS.get(codes.pop(), StorageError) if len(codes) == 1 else StorageError
-        remedy = f"mend it, then give the command again with {_again(home)}: it does what is missing"
+        remedy = f"correct the cause, then repeat the command with {_again(home)}: it runs the missing jobs"
         raise kind("sweep", f"{len(failed)} of {len(names)} jobs failed: {which}", remedy)
     return 0
 
@@ -258,7 +258,7 @@ def _line(home: Path, said: Said) -> str:
 
 
 def attend(_: object) -> Said:
-    """What a launcher calls for every job, wherever it likes: see to it, and say how it ended."""
+    """Called by a launcher for every job, in any process: run the job and return its result."""
     from hydra.core.hydra_config import HydraConfig
 
     settings = HydraConfig.get()
@@ -266,7 +266,7 @@ def attend(_: object) -> Said:
     book = json.loads((home / BOOK).read_text())
     name, overrides = book["jobs"][settings.job.num]
     if (home / STOP).exists():
-        return {"name": name, "code": 143, "why": "not begun"}
+        return {"name": name, "code": 143, "why": "not started"}
     said = _attended(home, name, overrides, book["folders"])
     print(_line(home, said), flush=True)
     return said
@@ -299,8 +299,8 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
 
 
 def _left(process: subprocess.Popen[bytes]) -> int:
-    """The exit code of a job; one that still lives is asked to save and leave."""
-    for wait, end in ((1.0, process.terminate), (signals.GRACE, process.kill)):  # it may have heard Ctrl-C itself
+    """The exit code of a job; a job that still runs is asked to save and exit."""
+    for wait, end in ((1.0, process.terminate), (signals.GRACE, process.kill)):  # it may have received Ctrl-C itself
         try:
             return process.wait(wait)
         except subprocess.TimeoutExpired:
@@ -309,7 +309,7 @@ def _left(process: subprocess.Popen[bytes]) -> int:
 
 
 def _why(code: int, log: Path, start: int) -> str:
-    """In a line, why a job failed: by its own account, else by its exit code."""
+    """The reason of a job's failure in one line: its last error message, else its exit code."""
     with log.open("rb") as page:
         page.seek(start)
         lines = page.read().decode(errors="replace").splitlines()
@@ -322,7 +322,7 @@ def _why(code: int, log: Path, start: int) -> str:
 
 
 def done(experiment: Experiment, folder: Path) -> bool:
-    """Whether this run, and no other, is done in a folder; Refused if another is there."""
+    """Whether this run is done in a folder; raises ConfigError if the folder holds another run."""
     from cls_sim.running.runs import config_hash
 
     for name in ("summary.json", "run.json"):
@@ -331,7 +331,7 @@ def done(experiment: Experiment, folder: Path) -> bool:
             try:
                 same = json.loads(record.read_text())["config_sha256"] == config_hash(experiment)
             except (OSError, ValueError, TypeError, KeyError):
-                raise ConfigError(str(record), "is no record of a run", "remove the folder") from None
+                raise ConfigError(str(record), "is not a record of a run", "remove the folder") from None
             if not same:
                 raise ConfigError("out", f"{folder} holds a run of another configuration", "name a new folder")
             return name == "summary.json"

@@ -1,1 +1,1 @@
-"""Hippocampi: fast, sparse memories of episodes."""
+"""Hippocampi: fast memories of episodes."""

@@ -12,18 +12,18 @@ from cls_sim.hippocampus.dentate import active, largest
 
 
 class Attractor(Ca3):
-    """A sparse Hebbian attractor: binary cells, synapses learnt in one shot, global inhibition.
+    """A sparse Hebbian attractor: binary cells, synapses learned in one exposure, global inhibition.
 
         W = Σ_p w_p (ξ_p - a)ᵀ(ξ_p - a) / (M a (1 - a)) - γ / (a M),  W_ii = 0
 
-    gamma      γ from 0, the inhibition
-    cycles     synchronous cycles, from 1, in each of which the k cells of the largest h = z W become active
-    threshold  U: in sleep as many cycles follow in which every cell with h > U is active, so that a state can fall
-               silent; then it stays so, as nothing drives it.  Half way between the h of an active cell,
-               1 - a - γ, and of another, - a - γ, it is 0.5 - a - γ
+    gamma      γ from 0, inhibition
+    cycles     number of synchronous cycles, from 1, in which the k cells with the largest h = z W become active
+    threshold  U: in sleep, as many further cycles follow in which every cell with h > U is active.  A state can then
+               fall silent, and stays silent because nothing drives it.  The value half way between the h of an active
+               cell, 1 - a - γ, and of another cell, -a - γ, is 0.5 - a - γ
 
-    It asks for a dentate gyrus (patterns of k active cells).  A stored pattern is recalled with the error
-    (P - 1) / (M - 1) of Var(y), whatever a.  It stops early where nothing changes any more.
+    It needs a dentate gyrus (patterns of k active cells).  The recall of a stored pattern has the error
+    (P - 1) / (M - 1) of Var(y), for every a.  Cycles end early when the state no longer changes.
 
     Source: Tsodyks & Feigelman 1988; Buhmann et al. 1989; the notebook of Sun et al. 2023.
 
@@ -38,7 +38,7 @@ class Attractor(Ca3):
     def fit(self, spec: Spec, units: int, winners: int) -> None:
         if not 0 < winners < units:
             raise ConfigError(
-                "dentate", "gives no sparse patterns, and an attractor needs them", "choose Winners or Index"
+                "dentate", "gives no sparse patterns, and an attractor needs them", "choose KWinners or Index"
             )
 
     def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:

@@ -1,4 +1,4 @@
-"""A hippocampus that stores no episode and learns to make up such as it has lived: deep generative replay."""
+"""A hippocampus that stores no episodes and learns to generate them: deep generative replay."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from cls_sim.hippocampus.slotless import Slotless
 
 
 class Autoencoder(Slotless):
-    """A variational autoencoder that learns from what is lived, together with its own dreams of the past.
+    """A variational autoencoder that learns from experience together with rows that it has generated itself.
 
         z = μ(x) + σ(x) ε,   x̂ = down(z),   loss of a row = misfit(x̂, x) + KL(q(z|x) ‖ N(0, 1)) / x-numbers
-        loss = (1/k) · (mean over the rows lived) + (1 - 1/k) · (mean over the rows dreamed), after k - 1 renewals
+        loss = (1/k) · (mean over experienced rows) + (1 - 1/k) · (mean over generated rows), after k - 1 updates
 
-    hidden       widths of the hidden layers, from 1 each; the decoder has the same, in turn
-    latent       numbers z, from 1
-    rate         its own learning rate (Adam), from 0
-    batch        rows that it dreams to itself beside each lived batch, from 1
-    targets      what a dream teaches: hard (the label that the cortex gave it when last renewed) or soft (its
-                 scores, too)
-    renew_every  when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so many
-                 experiences
+    hidden       widths of the hidden layers, from 1 each; the decoder has the same in reverse order
+    latent       number of latent units z, from 1
+    rate         learning rate of the autoencoder (Adam), from 0
+    batch        generated rows beside each experience, from 1
+    targets      the targets of generated rows: hard (the label that the copied neocortex gives) or soft (also its
+                 scores)
+    renew_every  when the generating copy is updated: null: at the ends of contexts; or a number of experiences
 
-    It dreams as it was when last renewed (before that, nothing), and the cortex as it was then names its dreams.  In
-    sleep it learns from the stored episodes that a policy replays, not from dreams.  Inputs that are whole multiples
-    of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers (squared error).  It recalls
-    what its latents keep of a cue, and no label.  Bytes: its weights, now and when last renewed, and the cortex'
-    weights of then.  Refused where ends of contexts are not told and `renew_every` is null, and in regression.
+    A copy of the weights generates rows, and a copy of the neocortex labels them; both are updated as `renew_every`
+    says.  Before the first update nothing is generated.  In sleep the autoencoder learns from stored episodes that are
+    replayed, not from generated rows.  Inputs that are multiples of a quantum count as levels in [0, 1]
+    (cross-entropy), others as any numbers (squared error).  Recall is the reconstruction of a cue, without a label.
+    Bytes: the weights, their copy, and the copy of the neocortex's weights.  Raises ConfigError in regression, and if
+    subjects do not know the boundaries and `renew_every` is null.
 
     Source: Shin, Lee, Kim & Kim 2017, Continual learning with deep generative replay; as in van de Ven et al. 2022.
 
@@ -75,10 +75,10 @@ class Autoencoder(Slotless):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "", "names its dreams by class, and this world asks for numbers", "choose another hippocampus"
+                "", "labels generated rows by class, and this world asks for numbers", "choose another hippocampus"
             )
         if self.renew_every is None and not spec.ends:
-            reason = "is null, and this world does not tell where contexts end"
+            reason = "is null, and subjects do not know the boundaries"
             raise ConfigError("renew_every", reason, "give a number of experiences")
         sizes = (math.prod(spec.inputs), *self.hidden)
         shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
@@ -92,7 +92,7 @@ class Autoencoder(Slotless):
         self.lived = np.zeros(spec.subjects, np.int64)
         self.renewals = np.zeros(spec.subjects, np.int64)
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
-        self.past = torch.zeros_like(self.met)  # and until it was renewed
+        self.past = torch.zeros_like(self.met)  # contexts before the last update of the copy
         self._draws: dict[str, BatchDraws] = {}
         self._dreamt: tuple[tuple, Tensor] | None = None
         return super().setup(replace(spec, recall_answers=False))
@@ -117,7 +117,7 @@ class Autoencoder(Slotless):
             self._renew(who, view)
 
     def _learn(self, batch: Batch, weight: Tensor, view: View | None, clock: Clock, who: Tensor | None) -> np.ndarray:
-        """One step on these rows and on dreams; who made it: bool [s]."""
+        """One step on these rows and on generated rows; the subjects that made it: bool [s]."""
         there = (weight > 0).any(1) if who is None else (weight > 0).any(1) & who
         active = there.cpu().numpy()
         x, share = batch.x, torch.from_numpy(1 / (1 + self.renewals)).to(weight)[:, None]
@@ -131,7 +131,7 @@ class Autoencoder(Slotless):
         names, weights = zip(*self.weights.items(), strict=True)
         with torch.enable_grad():
             noise = self._noise("taught", x.shape[1], self.steps, sizes)
-            if batch.sizes is not None:  # dreams come behind each subject's own rows, wherever they lie here
+            if batch.sizes is not None:  # generated rows follow each subject's rows, before the padding
                 place = np.arange(x.shape[1])
                 place = np.where(place < batch.rows, place, place - batch.rows + batch.sizes[:, None])
                 noise = noise.gather(2, torch.from_numpy(place).to(noise.device)[:, None].expand_as(noise))
@@ -150,7 +150,7 @@ class Autoencoder(Slotless):
 
     @torch.no_grad()
     def _renew(self, due: np.ndarray, view: View) -> None:
-        """From now on those who are due dream as they are now, and the cortex as it is now names their dreams."""
+        """Copy the weights and those of the neocortex to the generating copies, for the subjects in `due`."""
         who = torch.from_numpy(due).to(self.spec.device)
         for mine, now in ((self.before, self.weights), (self.namer, view.neocortex.weights)):
             for name in mine:
@@ -159,12 +159,12 @@ class Autoencoder(Slotless):
         self.renewals = self.renewals + due
         self.changed += 1
 
-    # -- dreaming and recalling -------------------------------------------------------------------------
+    # -- generation and recall --------------------------------------------------------------------------
 
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         x = self._made(n, clock)
-        context = None  # where contexts are told, a dream is of one of the past, and named by its head
+        context = None  # if contexts are known, each row is of a past context and labelled by its head
         if self.spec.task_id_known:
             lot = self._drawn("context", "uniform").at(clock.experience + clock.replay, (n,))
             context = pick(lot, self.past)
@@ -177,7 +177,7 @@ class Autoencoder(Slotless):
 
     @torch.no_grad()
     def _made(self, n: int, clock: Clock) -> Tensor:
-        """The inputs [s, n, …] made up at this tick; the cortex and the hippocampus itself learn from the same."""
+        """The inputs [s, n, …] generated at this tick; neocortex and hippocampus learn from the same rows."""
         now = clock.experience + clock.replay
         key = (n, now.tobytes(), self.renewals.tobytes())
         if self._dreamt is not None and self._dreamt[0] == key:

@@ -1,4 +1,4 @@
-"""Field CA3: recurrent synapses in which a part of a pattern brings back the whole."""
+"""The base class of CA3 models: recurrent networks that complete patterns."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cls_sim.hippocampus.search import Logits, Rows, weigh
 
 @dataclass(frozen=True)
 class Engrams:
-    """What recurrent synapses have learnt, as the patterns ξ they learnt it from.
+    """The content of the recurrent synapses, as the patterns ξ from which they were learned.
 
     keys     chunk of traces → ξ [s, c, m]
     n, units
     weight   [s, n]  strength of each trace, 0 where there is none
-    winners  k, if patterns are sets of k active cells; 0 if they are vectors
-    lost     bool [s, m] or None: cells that are no more
+    winners  k if patterns are sets of k active cells; 0 if they are vectors
+    lost     bool [s, m], lesioned cells; or None
     """
 
     keys: Rows
@@ -37,13 +37,14 @@ class Engrams:
         return self.winners / self.units
 
     def all(self) -> Tensor:
-        """Every pattern [s, n, m]."""
+        """All patterns [s, n, m]."""
         return self.keys(slice(0, self.n))
 
     def logits(self, z: Tensor) -> Logits:
-        """How much every trace takes part in a state:  c_p = w_p Σ_i z_i (ξ_pi - a) / (M a (1 - a)).
+        """The overlap of a state with every trace:  c_p = w_p Σ_i z_i (ξ_pi - a) / (M a (1 - a)).
 
-        Of vectors w_p z·ξ_p / M.  A stored pattern of k cells addresses itself with exactly w_p.
+        For patterns that are vectors, c_p = w_p z·ξ_p / M.  The overlap of a stored pattern of k cells with itself is
+        w_p.
         """
         a, m = self.activity, self.units
         scale = self.weight / (m * a * (1 - a) if self.winners else m)
@@ -56,41 +57,44 @@ class Engrams:
 
 
 class Ca3(Part):
-    """Settles a state z [s, b, m], and says what the traces that take part in it stand for."""
+    """Moves a state z [s, b, m] to an attractor, and decodes it into the contents of the traces in it."""
 
     derived: ClassVar[frozenset[str]] = frozenset({"_known"})
     spells: bool = True
-    """Whether the state itself is what the cortex hears, where no dentate gyrus gives patterns of its own."""
+    """Whether the state itself is the output to the neocortex if there is no dentate gyrus."""
     unlearns: bool = False
     _known: tuple[Engrams, tuple] | None = None
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:
-        """Refuse patterns that are not of its kind; take your sizes."""
+        """Receive the sizes.  Raises ConfigError for patterns that this model cannot store."""
 
     def prepare_cue(self, cue: Tensor, engrams: Engrams) -> Tensor:
-        """The state that a cue [s, b, m] sets."""
+        """The initial state for a cue [s, b, m]."""
         return cue
 
     @abstractmethod
     def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
-        """A random state, from uniform draws [s, b, m]."""
+        """A random initial state from uniform draws [s, b, m]."""
 
     @abstractmethod
     def settle(self, z: Tensor, engrams: Engrams, free: bool = False) -> Tensor:
-        """Where the state goes; `free`: in sleep, nothing holds the number of active cells."""
+        """The state that the network converges to; `free`: in sleep, the number of active cells is not fixed."""
 
     def decode(
         self, z: Tensor, engrams: Engrams, values: Sequence[Rows], widths: Sequence[int]
     ) -> tuple[list[Tensor], Tensor, Tensor]:
-        """What CA1 makes of a state: Σ_p c_p v_p [s, b, v] of each of the values, the trace of the largest c [s, b]
-        (-1: none), and how much of the state is its pattern, in [0, 1] [s, b]."""
+        """The output of CA1 for a state.
+
+        Returns Σ_p c_p v_p [s, b, v] for each of the values, the trace with the largest c [s, b] (-1: none), and the
+        share of the state that is its pattern, in [0, 1] [s, b].
+        """
         return linear(z, engrams, values, widths)
 
     def unlearn(self, z: Tensor, there: Tensor) -> None:
-        """Weaken what a dream z [s, b, m] has shown (weights `there` [s, b])."""
+        """Weaken the states z [s, b, m] of replayed dreams (weights `there` [s, b])."""
 
     def _once(self, engrams: Engrams, make) -> tuple:
-        """What `make` works out of these engrams, once."""
+        """The result of `make` for these engrams, computed once."""
         if self._known is None or self._known[0] is not engrams:
             self._known = (engrams, make())
         return self._known[1]
@@ -99,7 +103,7 @@ class Ca3(Part):
 def linear(
     z: Tensor, engrams: Engrams, values: Sequence[Rows], widths: Sequence[int]
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Hebbian synapses of CA1: every trace speaks as far as it takes part in the state (Engrams.logits)."""
+    """Decode by Hebbian synapses of CA1: every trace contributes by its overlap with the state (Engrams.logits)."""
     sums, slot, most = weigh(engrams.logits(z), values, widths)
     weight = engrams.weight.gather(1, slot.clamp(min=0))
     return sums, slot.masked_fill(weight == 0, -1), (most / weight.clamp(min=1e-12)).clamp_(0, 1)

@@ -67,17 +67,17 @@ class Levels(Plain):
 
 
 class Coarse(Code):
-    """An index instead of a copy: an image at a lower resolution and in few grey levels, enough to make it up again.
+    """Store images at a lower resolution with few grey levels: an index instead of a copy.
 
         z = round((2^bits - 1) · mean of x over each scale × scale field),    x' = bilinear interpolation of z
 
-    scale  side of a field, from 1; the image is cut into ⌈side / scale⌉ fields a side
-    bits   1, 2, 4 or 8 a field: 2^bits grey levels from 0 to 1
+    scale  side of a field in pixels, from 1; the image is cut into ⌈side / scale⌉ fields along each side
+    bits   1, 2, 4 or 8 for each field: 2^bits grey levels from 0 to 1
 
-    A 28 × 28 image at scale 2 and 1 bit takes 25 bytes instead of 784.  Refused for inputs that are no images (a square
-    one may be flat), or have several channels; inputs outside 0 to 1 are cut.
+    A 28 × 28 image at scale 2 and 1 bit takes 25 bytes instead of 784.  Inputs are clipped to 0 … 1.  Raises
+    ConfigError for inputs that are not images with one channel (a square image may be flat).
 
-    The hippocampus is thought to keep an index of the cortical pattern, not the pattern (Teyler & DiScenna 1986).
+    In the theory, the hippocampus stores an index of the cortical pattern, not the pattern (Teyler & DiScenna 1986).
 
     >>> code = Coarse(scale=2, bits=1)
     >>> _ = code.setup(Spec(inputs=(4, 4)))
@@ -97,7 +97,7 @@ class Coarse(Code):
     def setup(self, spec: Spec) -> Spec:
         sides = [side for side in spec.inputs if side > 1]
         if len(sides) == 1 and math.isqrt(sides[0]) ** 2 == sides[0]:
-            sides = [math.isqrt(sides[0])] * 2  # a square image, its rows end to end
+            sides = [math.isqrt(sides[0])] * 2  # a flat square image
         if len(sides) != 2:
             raise ConfigError("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
         self._image = (sides[0], sides[1])
@@ -120,16 +120,16 @@ class Coarse(Code):
         count = self._fields[0] * self._fields[1]
         fields = level.view(s, b, -1)[..., :count].float().div_(2**self.bits - 1)
         image = interpolate(fields.reshape(s * b, 1, *self._fields), self._image, mode="bilinear", align_corners=False)
-        return image.view(s, b, -1).clamp_(0, 1)  # interpolation rounds beyond its ends
+        return image.view(s, b, -1).clamp_(0, 1)  # because interpolation rounds beyond 0 and 1
 
 
 class NGrams(Code):
-    """Which parts an input has, a bit each: read again, each counts what it counts by then.
+    """Store which n-grams an input holds, one bit each; reading applies the weights of the current time.
 
         read(content)_j = content_j w_j(t) / ‖ content · w(t) ‖,    w [s, x] the weights that the world gives at time t
 
-    A text is kept as the n-grams that it holds (width / 8 bytes), and encoded anew whenever it is remembered.  Refused
-    where the world does not weigh its inputs (see world.Texts).
+    A text is stored as the n-grams that it holds (width / 8 bytes) and encoded again at every recall.  Raises
+    ConfigError if the world does not weight its inputs (see Texts).
 
     >>> code = NGrams()
     >>> _ = code.setup(Spec(inputs=(8,), input_weights=lambda clock: torch.tensor([[3.0, 4, 1, 1, 1, 1, 1, 1]])))
@@ -144,7 +144,7 @@ class NGrams(Code):
     def setup(self, spec: Spec) -> Spec:
         size = int(torch.Size(spec.inputs).numel())
         if spec.input_weights is None or size % 8:
-            raise ConfigError("code", "is for texts whose parts are weighed, and this world sends none", "give null")
+            raise ConfigError("code", "needs a world of texts with weighted n-grams", "give null")
         self.width = size // 8
         self._places = 2 ** torch.arange(8, device=spec.device, dtype=torch.uint8)
         byte = torch.arange(256, device=spec.device)

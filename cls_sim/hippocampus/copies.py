@@ -21,22 +21,22 @@ MOST = 24  # copies of one item that are counted, far above any mean in use
 
 
 class Copies(Slotless):
-    """Items as numbers of copies: learning an item makes Poisson(μ₁) of them, sleep makes cortical copies of copies.
+    """Memory as numbers of copies of items: learning makes Poisson(μ₁) copies, and sleep makes cortical copies of them.
 
-    Over a replay step of τ = 1 / steps_per_night days each copy is lost with probability 1 - e^(-a₁τ), and makes
-    Poisson(μ₂ (1 - e^(-a₁τ)) / a₁) cortical copies, which it dreams: one row, x = 1, y = copies made of each item.
-    With a Hebbian cortex the weights are then the cortical copies.
+    In a replay step of τ = 1 / steps_per_night days each copy is lost with probability 1 - e^(-a₁τ) and produces
+    Poisson(μ₂ (1 - e^(-a₁τ)) / a₁) cortical copies.  They are replayed as one row, x = 1, y = new copies of each item.
+    With a Hebbian neocortex, the weights are the numbers of cortical copies.
 
-    intensity        μ₁, from 0, mean copies of an item when it is learned
-    decline          a₁, above 0, a day
-    transfer         μ₂, from 0, cortical copies a copy and day
-    steps_per_night  replay steps in which a day passes, from 1
-    copying          own: each copy makes its own (a branching process); mean: each item gets copies as if it had the
-                     mean number of those learned with it, as the Memory Chain Model assumes
-    stochastic       false: expected numbers instead of draws (two compartments with strengths)
+    intensity        μ₁, from 0, mean number of copies of an item when it is learned
+    decline          a₁, above 0, rate of loss per day
+    transfer         μ₂, from 0, cortical copies per copy and day
+    steps_per_night  replay steps that make up a day, from 1
+    copying          own: each copy produces copies (a branching process); mean: each item gets copies as if it had the
+                     mean number of copies of the items learned with it (an assumption of the Memory Chain Model)
+    stochastic       False: expected numbers instead of draws (two compartments with strengths)
 
-    Items are the outputs: where targets are numbers, those that are not 0 (their sign stays with the copies), else
-    classes.  It recalls its copies, whatever the cue.  Bytes: a float, a sign and an experience for each item.
+    Items are the outputs: in regression those with a target other than 0 (copies keep the sign), else the classes.
+    Recall gives the copies, for every cue.  Bytes: a float, a sign and an experience for each item.
 
     Source: Murre, Chessa & Meeter 2013; with stochastic=false McClelland, McNaughton & O'Reilly 1995.
 
@@ -119,25 +119,25 @@ class Copies(Slotless):
         return torch.full((self.spec.subjects,), 9 * self.spec.outputs, dtype=torch.int64)
 
     def _items(self, batch: Batch) -> Tensor:
-        """What is new in a batch: its sign for each item [s, o]."""
+        """The items that a batch adds, with their sign: [s, o]."""
         if batch.y.is_floating_point():
             return (batch.y * batch.weights()[..., None]).sum(1).sign()
         there = batch.present() & (batch.y >= 0)
         return (one_hot(batch.y.clamp(min=0), self.spec.outputs) * there[..., None]).sum(1).clamp(max=1).float()
 
     def _parents(self) -> Tensor:
-        """How many copies make copies, for each item: float [s, o]."""
+        """The number of copies that produce cortical copies, for each item: float [s, o]."""
         copies = self.copies
         if self.copying == "own":
             return copies
-        when = (self.born + 1).long()  # those learned in one experience share their mean
+        when = (self.born + 1).long()  # items learned in the same experience share the mean
         room = torch.zeros(len(copies), int(when.max()) + 1, device=copies.device)
         total, count = room.scatter_add(1, when, copies), room.scatter_add(1, when, torch.ones_like(copies))
         return (total / count.clamp(min=1)).gather(1, when) * (self.born >= 0)
 
 
 def poisson(lot: Tensor, mean: Tensor) -> Tensor:
-    """Poisson numbers of these means, by uniform lots [0, 1).
+    """Poisson numbers with these means, from uniform draws in [0, 1).
 
     >>> poisson(torch.tensor([0.3, 0.9]), torch.tensor([1.0, 1.0])).tolist()
     [0.0, 2.0]
@@ -152,7 +152,7 @@ def poisson(lot: Tensor, mean: Tensor) -> Tensor:
 
 
 def binomial(lot: Tensor, number: Tensor, chance: float) -> Tensor:
-    """Binomial numbers out of `number` with one chance, by uniform lots [0, 1).
+    """Binomial numbers out of `number` with probability `chance`, from uniform draws in [0, 1).
 
     >>> binomial(torch.tensor([0.1, 0.7]), torch.tensor([2.0, 2.0]), 0.5).tolist()
     [0.0, 1.0]

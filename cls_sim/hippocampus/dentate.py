@@ -1,4 +1,4 @@
-"""Dentate gyri: the sparse code under which an episode is laid down, and the one that a cue finds."""
+"""Dentate gyri: sparse codes of episodes and of cues."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ class Dentate(Part):
 
     @abstractmethod
     def wire(self, spec: Spec, capacity: int) -> None:
-        """Draw what is fixed for life."""
+        """Draw the fixed wiring."""
 
     @abstractmethod
     def new(self, x: Tensor, slot: Tensor) -> Tensor:
-        """The code of episodes x [s, b, x] that go to these slots [s, b]: cells, int64 [s, b, k]."""
+        """The codes of episodes x [s, b, x] for these slots [s, b]: active cells, int64 [s, b, k]."""
 
     @abstractmethod
     def cue(self, x: Tensor, seed: Callable[[], Tensor]) -> Tensor:
-        """The code of cues x [s, b, x]: cells, int64 [s, b, k].
+        """The codes of cues x [s, b, x]: active cells, int64 [s, b, k].
 
-        seed()  [s, b, m], what the stored inputs that resemble the cues drive:  Σ_p w_p (x·x_p) (ξ_p - a)
+        seed()  [s, b, m], the drive from stored inputs that resemble the cues:  Σ_p w_p (x·x_p) (ξ_p - a)
         """
 
     def lose(self, cells: Tensor | None) -> None:
-        """A lesion: these cells (bool [s, m]) are not active any more (None: all work)."""
+        """Lesion these cells (bool [s, m]): they are never active (None: all cells work)."""
         self._lost = cells
 
     def _winners(self, drive: Tensor) -> Tensor:
-        """The k cells of the largest drive [s, b, m]."""
+        """The k cells with the largest drive [s, b, m]."""
         if self._lost is not None:
             drive = drive.masked_fill(self._lost[:, None], -torch.inf)
         return largest(drive, self.winners)
 
 
 class KWinners(Dentate):
-    """k winners take all: the code of an input is the set of the k cells with the largest drive h = x V.
+    """k-winners-take-all: the code of an input is the set of the k cells with the largest drive h = x V.
 
         |c ∩ c'| / k = Φ₂(-θ, -θ; ρ) / a  for inputs of correlation ρ, θ = Φ⁻¹(1 - a), a = k / units
 
-    units     cells, more than there are inputs: expansion
-    activity  a in (0, 1], the share of them that is active; k is at least 1
+    units     number of cells; more cells than inputs give an expansion
+    activity  a in (0, 1], the share of active cells; k is at least 1
 
-    V [x, m] is drawn once for each subject from a normal distribution, and balanced: the weights of a cell sum to 0, so
-    that an input's mean drives none.
+    V [x, m] is drawn once for each subject from a normal distribution and balanced: the weights of a cell sum to 0, so
+    that the mean of an input drives no cell.
 
     Source: O'Reilly & McClelland 1994; Treves & Rolls 1992.
 
@@ -83,12 +83,12 @@ class KWinners(Dentate):
 
 
 class Index(Dentate):
-    """Every slot has a code of its own, k of the cells drawn at random: an index, unrelated to what it points to.
+    """A random code of k cells for every slot: an index that does not depend on the content.
 
-    units     M, cells
-    activity  a in (0, 1], the share of them that is active: exactly k = a M in every code
+    units     M, number of cells
+    activity  a in (0, 1], the share of active cells: exactly k = a M in every code
 
-    A cue finds its code through what was stored with it:  h = Σ_p w_p (x·x_p) (ξ_p - a), and the k largest.
+    The code of a cue comes from the stored inputs: the k cells with the largest  h = Σ_p w_p (x·x_p) (ξ_p - a).
 
     Source: Teyler & DiScenna 1986; the notebook of Sun et al. 2023.
 
@@ -112,19 +112,19 @@ class Index(Dentate):
 
 
 def _balanced(weights: np.ndarray) -> np.ndarray:
-    """Weights [x, m] less each cell's mean (a single input keeps its own)."""
+    """Weights [x, m] minus the mean of each cell (unchanged for a single input)."""
     return weights - weights.mean(0) if len(weights) > 1 else weights
 
 
 def largest(drive: Tensor, k: int) -> Tensor:
-    """The places of the k largest of the last axis, in any order."""
+    """The indices of the k largest values along the last axis, in any order."""
     if drive.device.type == "cpu":  # numpy selects four times faster
         return torch.from_numpy(np.argpartition(drive.numpy(), -k, axis=-1)[..., -k:])
     return drive.topk(k, sorted=False).indices
 
 
 def active(code: Tensor, units: int) -> Tensor:
-    """Codes [s, b, k] as cells, 1 where active: float [s, b, units].
+    """Codes [s, b, k] as activities of all cells, 0 or 1: float [s, b, units].
 
     >>> active(torch.tensor([[[0, 2]]]), 3).tolist()
     [[[1.0, 0.0, 1.0]]]

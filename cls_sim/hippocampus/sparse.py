@@ -1,4 +1,4 @@
-"""A hippocampus with a dentate gyrus: sparse codes that separate, an index that completes."""
+"""A hippocampus with a dentate gyrus: sparse codes for pattern separation and completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cortex that keeps averages of itself: slower and faster copies of its weights."""
+"""A neocortex with slow and fast averages of its weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cls_sim.neocortex.mlp import Mlp
 
 
 class Averaged(Wrap, Neocortex):
-    """A cortex with two averaged copies of its weights, `slow` and `fast`, that start as it does.
+    """A neocortex with two averaged copies of its weights, `slow` and `fast`, initially equal to the weights.
 
-    The consolidation rule `Averaging` moves them, the readout `SlowCopyReadout` answers with the slow one; else
-    everything is as in the cortex inside.
+    The consolidation rule `Averaging` updates the copies, and the readout `SlowCopyReadout` answers with the slow one.
+    Everything else is as in the inner neocortex.
 
-    cortex  the one that learns; an Mlp if none is given
+    cortex  the neocortex that learns; default: an Mlp
 
     Source: semantic memories as averages of the working model, Arani, Sarfraz & Zonooz 2022; mean teachers, Tarvainen
     & Valpola 2017.

@@ -1,4 +1,4 @@
-"""Cortices of columns: a block of hidden units for each context, from the start or when it is needed."""
+"""Neocortices of columns: a block of hidden units for each context, from the start or when needed."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ class _Columned(Routed):
 
 
 class Columns(_Columned):
-    """A column of hidden units for every context, each with its own output weights; the others' columns are frozen.
+    """A column of hidden units for every context, with separate output weights; columns of other contexts are frozen.
 
-    hidden   widths of one column's layers
-    lateral  a column also hears the hidden layers of earlier columns (progressive networks); false: separate networks
+    hidden   widths of the layers of one column
+    lateral  True: a column also receives the hidden layers of earlier columns (progressive networks); False: separate
+             networks
 
-    The output layer has no biases.  With no head in common, nothing is ever forgotten; the parameters grow with the
-    contexts.  The task must be known at test: told, or guessed by the readout (ExpertGate).
+    The output layer has no biases.  If contexts share no outputs, nothing is forgotten; the number of parameters grows
+    with the number of contexts.  The context must be known at test, or inferred by the readout (ExpertGate).
 
     Source: Rusu et al. (2016), Progressive neural networks; separate networks: van de Ven et al. (2022).
 
@@ -71,7 +72,7 @@ class Columns(_Columned):
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
         if layer < len(self.hidden) - 1:
             return h
-        return h * self._mine[layer][context].mT  # what a context answers with is its own column
+        return h * self._mine[layer][context].mT  # a context answers with its own column only
 
     def plastic_mask(self, context: Tensor) -> Named:
         now, free = context[:, 0].clamp(min=0), {}
@@ -83,15 +84,16 @@ class Columns(_Columned):
 
 
 class Growing(_Columned):
-    """A network that grows only when it needs to: a context first learns a head on what is there; if at its end the
-    loss is still above `loss_threshold`, it gets a column of its own, which hears all earlier ones, and learns once
-    more.
+    """A network that grows when it needs to.
 
-    hidden          widths of one column's layers; the first context has one from the start
-    loss_threshold  the loss (mean over the context's rows) that is good enough, from 0
+    A context first learns a head on the existing columns.  If its loss is above `loss_threshold` when it ends, it gets
+    a new column, which receives all earlier ones, and learns again.
 
-    Earlier columns and heads are frozen.  Put the rule in a Retrain, so that a new column has something to learn from.
-    `grown` bool [s, k] says which contexts have a column.
+    hidden          widths of the layers of one column; the first context has a column from the start
+    loss_threshold  the largest mean loss over the context's rows without a new column, from 0
+
+    Earlier columns and heads are frozen.  Put the consolidation rule in a Retrain, so that a new column is trained.
+    `grown` (bool [s, k]) marks the contexts that have a column.
 
     Source: growing when the loss asks for it, Yoon, Yang, Lee & Hwang (2018); columns of Rusu et al. (2016).
 

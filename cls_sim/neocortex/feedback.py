@@ -1,4 +1,4 @@
-"""A cortex that dreams: replay through its own feedback connections."""
+"""A neocortex that generates replay through its feedback connections."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ from cls_sim.neocortex.mlp import widths
 
 
 class Feedback(Neocortex):
-    """A perceptron whose feedback connections can make its input again: a variational autoencoder that classifies.
+    """A perceptron whose feedback connections reconstruct its input: a variational autoencoder that classifies.
 
         h = up(x),  ŷ = W h + b,   z = μ(h) + σ(h) ε,   x̂ = down(z · gates of the class)
-        loss of a row = what the answer costs + reconstruction_weight · (misfit(x̂, x) + (ln q(z|x) - ln p(z|y)) /
-        x-numbers)
+        loss of a row = (loss of the answer)
+                        + reconstruction_weight · (misfit(x̂, x) + (ln q(z|x) - ln p(z|y)) / (numbers in x))
 
-    hidden                 widths of the hidden layers, from 1 each; feedback has the same, in turn
-    latent                 numbers z, from 1, between the two
-    prior                  class: p(z|y) a Gaussian of its own, learnt, for each class; one: N(0, 1) for all
-    gates                  in [0, 1), the part of the feedback units that a class silences, drawn for each class and
+    hidden                 widths of the hidden layers, from 1 each; the feedback path has the same in reverse order
+    latent                 number of latent units z, from 1
+    prior                  class: p(z|y) is a learned Gaussian for each class; one: N(0, 1) for all classes
+    gates                  in [0, 1), share of the feedback units that a class silences, drawn for each class and
                            subject
-    temperature            T, above 0: a row with soft targets s belongs to class c by softmax(s / T)_c
-    reconstruction_weight  weight of what its own reconstruction costs, from 0
-    renew_every            when what it has learnt becomes what it dreams: null: at the ends of contexts; or after so
-                           many steps
+    temperature            T, above 0: a row with soft targets s belongs to class c to the degree softmax(s / T)_c
+    reconstruction_weight  weight of the reconstruction error and the divergence in the loss, from 0
+    renew_every            when the copy that generates replay is updated: null: at the ends of contexts; or a number of
+                           steps
 
-    It dreams (`dream`) as it was when last renewed: a class of those lived until then, z of its prior, the input that
-    feedback makes of it, and the scores that it gave itself then, as soft targets (see DistillationLoss).  Inputs
-    that are whole multiples of a quantum are taken for levels in [0, 1] (cross-entropy), others for any numbers
-    (squared error).  Refused in regression, and where ends of contexts are not told and `renew_every` is null.
+    `dream` uses a copy of the weights that is updated as `renew_every` says.  It draws a class met before the update
+    and z from its prior, generates the input, and adds the copy's scores as soft targets (see DistillationLoss).
+    Inputs that are multiples of a quantum count as levels in [0, 1] (cross-entropy), others as any numbers (squared
+    error).  Raises ConfigError in regression, and if subjects do not know the boundaries and `renew_every` is null.
 
     Source: van de Ven, Siegelmann & Tolias 2020, Nature Communications 11, 4069 (internal replay left out).
 
@@ -88,10 +88,10 @@ class Feedback(Neocortex):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "dreams of classes, and this world asks for numbers", "choose another cortex")
+            raise ConfigError("", "generates classes, and this world asks for numbers", "choose another neocortex")
         if self.renew_every is None and not spec.ends:
             raise ConfigError(
-                "renew_every", "is null, and this world does not tell where contexts end", "give a number of steps"
+                "renew_every", "is null, and subjects do not know the boundaries", "give a number of steps"
             )
         sizes, s, o = (math.prod(spec.inputs), *self.hidden), spec.subjects, spec.outputs
         top, back = sizes[-1], (self.latent, *reversed(sizes))
@@ -103,8 +103,8 @@ class Feedback(Neocortex):
                 kind = each(spec.seeds, f"neocortex.{name}", lambda g: g.standard_normal((o, self.latent), np.float32))
                 self.weights[name] = kind.to(spec.device).requires_grad_()
         self.before = {name: w.detach().clone() for name, w in self.weights.items()}
-        self.met = torch.zeros(s, o, dtype=torch.bool, device=spec.device)  # classes lived so far
-        self.known = torch.zeros_like(self.met)  # and until it was renewed
+        self.met = torch.zeros(s, o, dtype=torch.bool, device=spec.device)  # classes met so far
+        self.known = torch.zeros_like(self.met)  # classes met before the last update of the copy
         self.steps = np.zeros(s, np.int64)
         self.spec = replace(
             spec,
@@ -117,7 +117,7 @@ class Feedback(Neocortex):
         return self.spec
 
     def _gate(self, layer: int, width: int) -> Tensor:
-        """Which units of a feedback layer each class leaves open: [s, units, o]."""
+        """The units of a feedback layer that each class leaves active: [s, units, o]."""
         shape = (width, self.spec.outputs)
         return each(
             self.spec.seeds, f"neocortex.gate{layer}", lambda g: (g.random(shape) >= self.gates).astype(np.float32)
@@ -162,15 +162,15 @@ class Feedback(Neocortex):
             self._renew(due)
 
     def _classes(self, y: Tensor, rows: Tensor) -> Tensor:
-        """Which classes the rows have: bool [s, o]."""
+        """The classes that occur in the rows: bool [s, o]."""
         return ((y[..., None] == torch.arange(self.spec.outputs, device=y.device)) & rows[..., None]).any(1)
 
     def _one(self, y: Tensor) -> Tensor:
-        """Labels [s, b] as classes: 1 for the row's own, float [s, o, b]."""
+        """Labels [s, b] in one-hot form: float [s, o, b]."""
         return (y[:, None] == torch.arange(self.spec.outputs, device=y.device)[:, None]).float()
 
     def _belongs(self, batch: Batch) -> Tensor:
-        """How much a row belongs to each class: [s, o, b]."""
+        """The degree to which a row belongs to each class: [s, o, b]."""
         hard = self._one(batch.y).masked_fill(batch.y[:, None] < 0, 1 / self.spec.outputs)
         if batch.scores is None:
             return hard
@@ -185,7 +185,7 @@ class Feedback(Neocortex):
 
     @torch.no_grad()
     def _renew(self, due: np.ndarray) -> None:
-        """From now on those who are due dream as they are now."""
+        """Copy the current weights to the generating copy for the subjects in `due`."""
         who = torch.from_numpy(due).to(self.met.device)
         for name, w in self.weights.items():
             self.before[name] = torch.where(over(who, w), w, self.before[name])
@@ -208,7 +208,7 @@ class Feedback(Neocortex):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """What feedback makes of inputs [s, b, …] as they are, without noise: what the cortex alone recalls of them."""
+        """Reconstruct inputs [s, b, …] with the current weights, without noise."""
         features = self.features(x)
         belongs = self.answer(features).softmax(2).mT
         z = latents(features.mT, self.weights, None)[2]

@@ -1,4 +1,4 @@
-"""What a network of one's own must do to be a cortex, and what of it is found out by trying."""
+"""Checks of user-defined networks by trial runs."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ REMEDY = "keep running statistics (track_running_stats=True), or normalise each 
 
 
 def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
-    """Run a few rows through a network; refuse what does not fit.
+    """Run a few rows through a network.  Raises ConfigError if the network does not fit the spec.
 
-    Returns the name of its readout layer, if it is simple, and the buffers that learning moves.
+    Returns the name of its readout layer (None if the output is not that of a linear layer) and the names of the
+    buffers that a learning step changes.
     """
     for name, layer in net.named_modules():
         if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 and layer.training:
-            raise ConfigError("module", f"draws at random in {name!r}", "leave out dropout")
+            raise ConfigError("module", f"draws random numbers in {name!r}", "leave out dropout")
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
-            raise ConfigError("module", f"answers a row by the others of its batch in {name!r}", REMEDY)
+            raise ConfigError("module", f"has an output that depends on other rows of the batch in {name!r}", REMEDY)
     learns = copy.deepcopy(net)
     calls: list[Any] = []
     hooks = [
@@ -45,7 +46,7 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
     if not isinstance(out, Tensor) or out.shape != (2, spec.outputs):
         shape = list(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
         raise ConfigError(
-            "module", f"answers with {shape}", f"let it answer with [{spec.outputs}], the world's outputs"
+            "module", f"has the output {shape}", f"make its output [{spec.outputs}], as the world's"
         )
     last = _readout(net, calls, out)
     _rows_alone(net, spec)
@@ -56,16 +57,16 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
 
 
 def _some(spec: Spec) -> Tensor:
-    """Three rows that differ, always the same."""
+    """Three fixed, different rows."""
     numbers = torch.arange(3 * int(torch.Size(spec.inputs).numel()), dtype=torch.float32)
     return (numbers * 0.7).sin().reshape(3, *spec.inputs)
 
 
 def _rows_alone(net: nn.Module, spec: Spec) -> None:
-    """Refuse a network that answers a row differently beside other rows, or changes by answering."""
+    """Refuse a network whose output for a row depends on other rows, or whose buffers change in evaluation mode."""
     trial, x = copy.deepcopy(net), _some(spec)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        for parameter in trial.parameters():  # first weights may be 0, and hide it
+        for parameter in trial.parameters():  # initial weights of 0 could hide the dependence
             parameter.add_((torch.arange(parameter.numel()) * 0.3).sin().view_as(parameter), alpha=0.1)
         before = {name: buffer.clone() for name, buffer in trial.named_buffers()}
         together = trial(x)
@@ -74,7 +75,7 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
     for name, buffer in trial.named_buffers():
         if not torch.equal(buffer, before[name]):
             raise ConfigError(
-                "module", f"changes its buffer {name!r} while it answers", "change it in training mode only"
+                "module", f"changes its buffer {name!r} in evaluation mode", "change it in training mode only"
             )
     if not torch.equal(together, again):
         raise ConfigError("module", "cannot be stacked (it draws at random)", "leave out dropout")
@@ -83,7 +84,7 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
 
 
 def _fit(net: nn.Module, spec: Spec) -> str:
-    """What to do about a network that does not take the world's inputs."""
+    """The remedy for a network that does not accept the world's inputs."""
     if any(isinstance(layer, nn.Conv2d) for layer in net.modules()) and len(spec.inputs) < 3:
         size = str(spec.inputs[0]) if len(spec.inputs) == 2 else "height, width"
         return f"images come without a channel axis: begin with nn.Unflatten(1, (1, {size}))"
@@ -91,7 +92,7 @@ def _fit(net: nn.Module, spec: Spec) -> str:
 
 
 def _readout(net: nn.Module, calls: list[Any], out: Tensor) -> str | None:
-    """The last linear layer, if the network's answer is its output and nothing else uses it."""
+    """The name of the last linear layer, if the network's output is its output and nothing else uses it."""
     if not calls or calls[-1][2] is not out or calls[-1][1][0].dim() != 2:
         return None
     name = calls[-1][0]
@@ -101,13 +102,13 @@ def _readout(net: nn.Module, calls: list[Any], out: Tensor) -> str | None:
 
 
 def _tied(net: nn.Module, name: str) -> bool:
-    """Whether another layer uses this layer's weight, too."""
+    """Whether another layer shares the weight of this layer."""
     weight = net.get_submodule(name).weight
     return sum(p is weight for _, p in net.named_parameters(remove_duplicate=False)) > 1
 
 
 def without(net: nn.Module, name: str) -> nn.Module:
-    """The network up to its readout layer."""
+    """The network with its readout layer replaced by the identity."""
     if not name:
         return nn.Identity()
     above, _, own = name.rpartition(".")

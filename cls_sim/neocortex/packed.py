@@ -1,4 +1,4 @@
-"""A cortex whose weights are shared out among contexts, the strongest first."""
+"""A neocortex that assigns its strongest weights to one context after another."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cls_sim.neocortex.routed import Named, Routed
 
 
 class Packed(Routed):
-    """Every context keeps the strongest of the free weights, and what it keeps is frozen (PackNet).
+    """Iterative pruning: every context keeps the strongest of the free weights, which are then frozen (PackNet).
 
     hidden  widths of the hidden layers
-    share   of the free weights that a context keeps, from 0 to 1; None: as many for each of the contexts to come
+    share   0 to 1, share of the free weights that a context keeps; None: an equal number for each remaining context
 
-    At a context's end the weakest free weights of each hidden layer are set to 0 and left to later contexts.  A context
-    is answered with its own weights and those of earlier ones.  Biases learn in the first context only; every head has
-    its own output weights.  Put the rule in a Retrain, to learn once more after pruning.
+    When a context ends, the weakest free weights of each hidden layer are set to 0 and left to later contexts.  A
+    context is answered with its own weights and those of earlier contexts.  Biases learn in the first context only;
+    every head has separate output weights.  Put the consolidation rule in a Retrain, to train again after pruning.
 
     Source: Mallya & Lazebnik (2018), PackNet: adding multiple tasks to a single network by iterative pruning.
 
@@ -36,7 +36,7 @@ class Packed(Routed):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise ConfigError("", "prunes where contexts end, and is not told", "give a sharp order with told=true")
+            raise ConfigError("", "prunes at the ends of contexts, which subjects do not know", "give order=sharp, boundaries_known=true")
         spec = super().setup(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]
@@ -72,7 +72,7 @@ class Packed(Routed):
 
     @torch.no_grad()
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        who = who & (self.ended < self.spec.contexts)  # a recurring context owns what it owns
+        who = who & (self.ended < self.spec.contexts)  # a recurring context keeps the weights it has
         left = np.maximum(self.spec.contexts - self.ended, 1)
         share = torch.from_numpy(1 / left if self.share is None else np.full(len(who), self.share)).float()
         mine = torch.from_numpy(who).to(self.spec.device)[:, None, None]
@@ -86,5 +86,5 @@ class Packed(Routed):
         self.ended = self.ended + who
 
     def _count(self, owner: Tensor) -> Tensor:
-        """How many contexts have ended for each subject: [s, 1, 1]."""
+        """The number of contexts that have ended for each subject: [s, 1, 1]."""
         return torch.from_numpy(self.ended).to(owner.device)[:, None, None]

@@ -1,4 +1,4 @@
-"""A cortex that answers a question about an item: the network of Rumelhart & Todd."""
+"""A neocortex that answers questions about items: the network of Rumelhart & Todd."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Relational(Neocortex):
 
         r = σ(W₀ x_item + b₀),  h = σ(W₁ [r, x_relation] + b₁),  y = σ(W₂ h + b₂)
 
-    relations       inputs that tell the relation, the last ones; those before them tell the item
-    representation  units of r
-    units           units of h
-    spread          first weights are drawn from U(-spread, spread), from 0
-    bias            first biases of the outputs, negative where most attributes are not true; others begin at 0
+    relations       number of inputs that code the relation, the last ones; the inputs before them code the item
+    representation  number of units r
+    units           number of units h
+    spread          initial weights are drawn from U(-spread, spread), from 0
+    bias            initial biases of the outputs, negative if most attributes are false; other biases start at 0
 
     `weight0` … `weight2` are [s, out, in], `bias0` … `bias2` [s, out, 1].
 
@@ -50,7 +50,7 @@ class Relational(Neocortex):
     def setup(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
         if self.relations >= width:
-            raise ConfigError("relations", f"is {self.relations} of {width} inputs", "leave some to tell the item")
+            raise ConfigError("relations", f"is {self.relations} of {width} inputs", "leave some inputs for the item")
         sizes = (
             (self.representation, width - self.relations),
             (self.units, self.representation + self.relations),

@@ -1,7 +1,7 @@
-"""Cortices that answer by the context: gates, columns, masks, attention.
+"""Neocortices that use the context to answer: gates, columns, masks, attention.
 
-All are perceptrons whose hidden units or weights are shown to some contexts only.  They must be told the context when
-they learn (or its ends, to count by), and when they answer; a readout may guess it (ExpertGate).
+All are perceptrons in which some contexts use only some of the hidden units or weights.  They need the context to learn
+(or the boundaries, to count contexts) and to answer; a readout can infer it (ExpertGate).
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ HEADS_WANTED = "keeps an output head for each context, and needs the task at tes
 
 
 class Routed(Neocortex):
-    """A perceptron with ReLU and `hidden` units, of which an option says what a context sees."""
+    """A perceptron with `hidden` ReLU units; subclasses define which units and weights a context uses."""
 
     derived = Neocortex.derived | {"spec"}
-    heads_needed = True  # the context must be told at exams, too
+    heads_needed = True  # the context must also be known in evaluations
 
     def __init__(self, hidden: Sequence[int]):
         self.hidden = widths(hidden)
         if not self.hidden:
-            raise ConfigError("hidden", "is empty, and there is nothing to route", "write [400, 400]")
+            raise ConfigError("hidden", "is empty, so there are no units to route", "write [400, 400]")
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.task_id_known and not spec.ends:
-            reason = "answers by the context, and is told neither contexts nor their ends"
-            raise ConfigError("", reason, "give scenario=task, or a sharp order with told=true")
+            reason = "needs the context, and subjects know neither contexts nor boundaries"
+            raise ConfigError("", reason, "give scenario=task, or order=sharp with boundaries_known=true")
         if self.heads_needed and (not spec.task_id_known or spec.heads is None):
             raise ConfigError("", HEADS_WANTED, "give scenario=task (and classes)")
         self.heads, self.weights, self.spec = spec.heads, {}, spec
@@ -57,11 +57,11 @@ class Routed(Neocortex):
         return replace(self.spec, features=self.sizes(self.spec)[-2], weights=shapes, routed=True)
 
     def sizes(self, spec: Spec) -> tuple[int, ...]:
-        """Units of every layer, inputs and outputs included."""
+        """Number of units of every layer, including inputs and outputs."""
         return math.prod(spec.inputs), *self.hidden, spec.outputs
 
     def fan_in(self, layer: int, inputs: int) -> int:
-        """How many inputs of a layer are not masked."""
+        """The number of inputs of a layer that are not masked."""
         return inputs
 
     def biased(self, layer: int) -> bool:
@@ -69,15 +69,15 @@ class Routed(Neocortex):
 
     @abstractmethod
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
-        """The weights of a layer as these contexts [s, b] see them (names as in `weights`)."""
+        """The weights of a layer that these contexts [s, b] use (names as in `weights`)."""
 
     @abstractmethod
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
-        """Hidden activity h [s, units, b] as it is let through in these contexts."""
+        """Hidden activity h [s, units, b] after the gates of these contexts."""
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
         if context is None:
-            raise ConfigError("neocortex", "answers by the context, and is not told it", "give scenario=task")
+            raise ConfigError("neocortex", "needs the context to answer, which is unknown", "give scenario=task")
         weights, context, h = self.weights if weights is None else weights, context.clamp(min=0), x.flatten(2).mT
         for layer in range(len(self.hidden)):
             h = self.gate(layer, torch.relu_(drive(h, self.seen(layer, weights, context), layer)), context, weights)
@@ -91,17 +91,17 @@ class Routed(Neocortex):
         return table[torch.arange(len(context), device=context.device)[:, None], context].mT
 
     def _head(self, context: Tensor) -> Tensor:
-        """The outputs that learn now, float [s, o, 1]: those of the head of each subject's first row, else all."""
+        """The outputs that learn from this batch, float [s, o, 1]: the head of each subject's first row, else all."""
         if self.heads is None:
             return torch.ones(self.spec.subjects, self.spec.outputs, 1, device=context.device)
         return self._of(self.heads, context[:, :1].clamp(min=0)).float()
 
 
 class Gated(Routed):
-    """Context-dependent gating: in each context another random part of the hidden units is silent (XdG).
+    """Context-dependent gating: each context silences a different random set of hidden units (XdG).
 
     hidden  widths of the hidden layers
-    share   of the units that are silent, from 0, below 1
+    share   share of the units that are silent, from 0, below 1
 
     Source: Masse, Grant & Freedman (2018), Alleviating catastrophic forgetting using context-dependent gating.
 
@@ -138,14 +138,15 @@ class Gated(Routed):
 
 
 class Attentive(Routed):
-    """Hard attention to the task: gates on hidden units are learnt for each context, and protect what they use (HAT).
+    """Hard attention to the task: learned gates on hidden units for each context, which protect used weights (HAT).
 
         a_k = σ(s_max e_k);   ΔW_ij ← ΔW_ij · (1 - min(a_i, a_j)), a the largest gates of the contexts that have ended
 
     hidden  widths of the hidden layers
-    s_max   slope of the gates when all is learnt, above 0
+    s_max   final slope of the gates, above 0
 
-    `gate0`, … [s, k, units] are the e, learnt like weights.  The objective Hat anneals the slope and keeps gates few.
+    `gate0`, … [s, k, units] are the e, learned like weights.  The objective Hat anneals the slope and makes gates
+    sparse.
 
     Source: Serrà, Surís, Miron & Karatzoglou (2018), Overcoming catastrophic forgetting with hard attention
 
@@ -159,7 +160,7 @@ class Attentive(Routed):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise ConfigError("", "protects where contexts end, and is not told", "give a sharp order with told=true")
+            raise ConfigError("", "needs the ends of contexts, which subjects do not know", "give order=sharp, boundaries_known=true")
         super().setup(spec)
         for layer, width in enumerate(self.hidden):
 
@@ -175,7 +176,7 @@ class Attentive(Routed):
         return weights
 
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
-        name = f"open{layer}"  # gates as the objective has annealed them, or as they are in the end
+        name = f"open{layer}"  # gates with the annealed slope of the objective, or with the final slope
         gates = weights[name] if name in weights else (self.s_max * weights[f"gate{layer}"]).sigmoid()
         return h * self._of(gates, context)
 

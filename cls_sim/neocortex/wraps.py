@@ -1,4 +1,4 @@
-"""Neocortices under an experiment: lesioned, wholly or in part, for good or for a while."""
+"""Interventions on the neocortex: lesions, partial or complete, permanent or temporary."""
 
 from __future__ import annotations
 
@@ -22,16 +22,17 @@ OF = ("units", "weights")
 
 
 class CortexLesion(Wrap, Neocortex):
-    """A neocortex of which a fraction is silent from now on, drawn for each subject.
+    """Lesion the neocortex: a fraction of its units or weights, drawn for each subject, is silent.
 
         units:    h ← m ⊙ h, of the last hidden layer;    weights:    W ← m ⊙ W, of every layer;    m in {0, 1}
 
-    neocortex  the one that is lesioned, in mid-life (a twin's) or from birth
-    fraction   in [0, 1], one number or one a subject; a larger lesion takes all that a smaller one does
-    of         units (cells of the last hidden layer) or weights (synapses anywhere; biases stay)
-    until      age in days at which what was silent is back as it was (a reversible lesion); None: for good
+    neocortex  the neocortex that is lesioned, in mid-life (of a twin) or from birth
+    fraction   in [0, 1], one number or one per subject; a larger lesion includes every smaller one
+    of         units (of the last hidden layer) or weights (synapses of every layer; not biases)
+    until      age in days at which the silent part works again, unchanged (reversible lesion); None: for good
 
-    What is silent neither answers nor learns: scores, lessons, taps, feedback and dreams are those of what is left.
+    Silent units and weights neither answer nor learn: scores, gradients, activations, feedback and generated replay are
+    those of the rest.
 
     Source: graceful degradation, Rumelhart & McClelland 1986; cortical lesions of consolidated memory, Squire &
     Alvarez 1995.
@@ -93,7 +94,7 @@ class CortexLesion(Wrap, Neocortex):
         return self._left().dream(n, clock, view)
 
     def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
-        """As those of the cortex inside; a silent unit is one whose synapses on the answer are silent."""
+        """As in the inner neocortex; the synapses of a silent unit on the output are silent."""
         if (
             self._whole()
             or (found := self.neocortex.activations(x[:, :1], None if context is None else context[:, :1])) is None
@@ -108,15 +109,15 @@ class CortexLesion(Wrap, Neocortex):
     # -- what is left of the cortex ---------------------------------------------------------------------
 
     def _left(self) -> Neocortex:
-        """The cortex inside; as it is, or, while units or synapses are silent, as it would be without them."""
+        """The inner neocortex; while units or synapses are silent, a view of it without them."""
         return self.neocortex if self._whole() else _left(self, {n: self._now(m) for n, m in self._synapses.items()})
 
     def _whole(self) -> bool:
-        """Whether nothing is silent now, of anybody."""
+        """Whether no subject has a lesion now."""
         return not (self._hurt & (True if self.clock is None else self.span.lasts(self.clock))).any()
 
     def _spared(self, weights: dict[str, Tensor] | None) -> dict[str, Tensor] | None:
-        """These weights (None: the cortex' own) without those that are silent."""
+        """These weights (None: those of the neocortex) with silent ones set to 0."""
         if not self._synapses or self._whole():
             return weights
         given = self.weights if weights is None else weights
@@ -131,10 +132,10 @@ class CortexLesion(Wrap, Neocortex):
 
 
 def _left(lesion: CortexLesion, silent: dict[str, Tensor]) -> Any:
-    """The cortex inside a lesion, whose own methods find what the lesion has left.
+    """A view of the inner neocortex in which all its methods run without the silent units and weights.
 
-    It shares all that the cortex has, but reads weights (and copies of them) times these masks, and its methods ask
-    the lesion for features and answers.  So whatever a cortex computes from these is computed without what is silent.
+    The view shares everything with the inner neocortex, but multiplies weights (and copies of weights) by these masks,
+    and its methods call the lesion for features and answers.
     """
     return _seen(lesion.neocortex, lesion, silent)
 
@@ -151,7 +152,7 @@ def _seen(cortex: Any, lesion: Any, silent: dict[str, Tensor]) -> Any:
 
 @functools.cache
 def _kind(kind: Any) -> tuple[type, str]:
-    """A cortex of this kind as a lesion leaves it, and where it knows the lesion from."""
+    """The class of views of a neocortex of this class, and the attribute that refers to the lesion."""
     before = getattr(kind, "lesions", ())  # a lesion of a lesion has two
     slot = f"_lesion{len(before)}"
 
@@ -175,5 +176,5 @@ def _kind(kind: Any) -> tuple[type, str]:
 
 
 def _both(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """The synapses that are spared by both."""
+    """The synapses that both masks spare."""
     return other if one is None else one if other is None else one * other

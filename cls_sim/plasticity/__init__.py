@@ -1,1 +1,1 @@
-"""The plasticity: how much may weights move today?  A number for each subject."""
+"""Plasticities: schedules of the learning rate, one number for each subject."""

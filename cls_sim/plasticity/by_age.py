@@ -1,4 +1,4 @@
-"""Plasticities that change with age, or not at all."""
+"""Learning rates that depend on age, on the dose so far, or on nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cls_sim.plasticity.base import Plasticity
 
 
 def durations(key: str, value: Any) -> Any:
-    """Days above 0, one number or one a subject, infinity included (the end of a sweep over fading).
+    """Days above 0, infinity included; one number, or one per subject.
 
     >>> durations("tau_days", [2.0, math.inf])
     [2.0, inf]
@@ -30,9 +30,9 @@ def durations(key: str, value: Any) -> Any:
 
 
 class Constant(Plasticity):
-    """A plasticity that never ages: η = rate.
+    """A constant learning rate: η = rate.
 
-    rate  from 0, learning rate a step; one number, or one a subject
+    rate  from 0, learning rate of a step; one number, or one per subject
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = Constant(rate=[0.1, 0.2])
@@ -49,7 +49,7 @@ class Constant(Plasticity):
 
     @classmethod
     def plain(cls, key: str, value: float | list[float]) -> Constant:
-        """The schedule of a number given under `key` in place of a schedule: what it refuses is told under that key."""
+        """A schedule from a number that is given as `key`; its errors are reported under that key."""
         made = cls(rate=reals(key, value, 0.0))
         made._key = ""
         return made
@@ -63,11 +63,11 @@ class Constant(Plasticity):
 
 
 class Aged(Plasticity):
-    """A plasticity that is a function of the age in days: η = f(day).
+    """A learning rate that is a given function of the age in days: η = f(day).
 
-    function  day → rate, from 0; a plain Python function, asked once a tick for all subjects of one age
+    function  day → rate, from 0; a Python function, called once a tick for all subjects of the same age
 
-    Raises ConfigError where it gives a negative number, or none.
+    Raises ConfigError if the function returns a negative number, or no number.
 
     >>> schedule = Aged(lambda day: 0.1 * 0.5**day)
     >>> clock = Clock(2, 100)
@@ -85,10 +85,10 @@ class Aged(Plasticity):
 
 
 class Exponential(Plasticity):
-    """A plasticity that fades with age: η = start · exp(-day / tau_days).
+    """A learning rate that decays exponentially with age: η = start · exp(-day / tau_days).
 
-    Its dose over a whole life is start · tau_days · steps a day, so an exponential with the right product stops
-    consolidating where a student would be stopped early (the dose theory of Sun et al. 2023).
+    Its dose over a whole life is start · tau_days · (steps per day).  With the right product, consolidation ends where
+    early stopping would end it (the dose theory of Sun et al. 2023).
 
     start     from 0, learning rate at birth; one number, or one a subject
     tau_days  above 0, or infinity (no fading); one number, or one a subject
@@ -117,9 +117,9 @@ class Exponential(Plasticity):
 
 
 class PowerLaw(Plasticity):
-    """A plasticity with a long tail: η = start · (1 + day / tau_days)^(-exponent).
+    """A learning rate that decays as a power of age: η = start · (1 + day / tau_days)^(-exponent).
 
-    Up to exponent 1 the dose has no end: such a schedule delays over-consolidation and does not prevent it.
+    Up to exponent 1 the dose grows without bound: the schedule delays over-consolidation and does not prevent it.
 
     start     from 0, learning rate at birth; one number, or one a subject
     tau_days  above 0, or infinity (no fading); one number, or one a subject
@@ -157,15 +157,15 @@ class PowerLaw(Plasticity):
 
 
 class CriticalPeriod(Plasticity):
-    """A plasticity that is high in youth and closes: η = start · (floor + (1 - floor) · σ((closes - day) / width)).
+    """A critical period: η = start · (floor + (1 - floor) · σ((closes - day) / width)).
 
-    σ is the logistic function, so that half of what closes has closed on the day `closes`
+    σ is the logistic function: on the day `closes` the rate is half way between start and floor · start
     (critical periods: Hensch 2005; in networks: Achille et al. 2019).
 
-    start   from 0, learning rate while open; one number, or one a subject
-    closes  from 0, days; one number, or one a subject
-    width   above 0, days; from 12 % to 88 % takes four widths; one number, or one a subject
-    floor   0 to 1, the share of start that stays; one number, or one a subject
+    start   from 0, learning rate while the period is open; one number, or one per subject
+    closes  from 0, days; one number, or one per subject
+    width   above 0, days; the middle 76 % of the decline takes four widths; one number, or one per subject
+    floor   0 to 1, the share of start that remains; one number, or one per subject
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = CriticalPeriod(start=0.1, closes=10.0, width=1.0, floor=0.2)
@@ -201,13 +201,13 @@ class CriticalPeriod(Plasticity):
 
 
 class DoseLimited(Plasticity):
-    """A plasticity that ends when its dose is spent: η in every tick, awake and asleep, until Σ η = dose.
+    """A constant learning rate until its dose is spent: η = rate at every tick, awake and asleep, until Σ η = dose.
 
-    Early stopping as a schedule: with the dose s* of theory, a student stops where more consolidation would harm
-    (Sun et al. 2023).  The last step is what is left of the dose.
+    This is early stopping as a schedule: with the dose s* of the theory, learning ends where more consolidation would
+    harm (Sun et al. 2023).  The last step has the rate that completes the dose.
 
-    rate  from 0, learning rate a step; one number, or one a subject
-    dose  from 0, or infinity (no end); one number, or one a subject
+    rate  from 0, learning rate of a step; one number, or one per subject
+    dose  from 0, or infinity (no end); one number, or one per subject
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = DoseLimited(rate=0.1, dose=0.25)

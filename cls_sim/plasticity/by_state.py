@@ -1,4 +1,4 @@
-"""Plasticities that are others awake than asleep, and in the course of a night."""
+"""Learning rates that depend on sleep: awake or asleep, the stage of sleep, the time of night."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cls_sim.plasticity.by_age import Aged, Constant
 
 
 def schedule(key: str, value: Plasticity | float | list[float] | Callable[[float], float]) -> Plasticity:
-    """A schedule; or that of a constant rate, or of a function of the age in days.
+    """A schedule from a schedule, a number (a constant rate) or a function of the age in days.
 
     >>> schedule("wake", 0.1)
     Constant(value=0.1)
@@ -31,10 +31,10 @@ def schedule(key: str, value: Plasticity | float | list[float] | Callable[[float
 
 
 class WakeNight(Plasticity):
-    """One plasticity awake and another asleep: the cortex often learns by night only (wake_rate = 0).
+    """Separate learning rates awake and asleep; with wake_rate=0 the neocortex learns by night only.
 
-    wake_rate   a schedule, or a number from 0 (or one a subject)
-    night_rate  a schedule, or a number from 0 (or one a subject)
+    wake_rate   by day: a schedule, or a number from 0 (or one per subject)
+    night_rate  by night: a schedule, or a number from 0 (or one per subject)
 
     >>> from cls_sim.core.part import Spec
     >>> from cls_sim.plasticity.by_age import Exponential
@@ -62,12 +62,12 @@ class WakeNight(Plasticity):
 
 
 class StageRates(Plasticity):
-    """One plasticity in NREM and another in REM (by day: that of NREM), of a rhythm with stages.
+    """Separate learning rates in NREM and REM sleep; by day, the rate of NREM applies.
 
-    nrem  a schedule, or a number from 0 (or one a subject)
-    rem   a schedule, or a number from 0 (or one a subject)
+    nrem  a schedule, or a number from 0 (or one per subject)
+    rem   a schedule, or a number from 0 (or one per subject)
 
-    Refused where nights have no stages.
+    Raises ConfigError if nights have no stages.
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = StageRates(nrem=0.1, rem=0.02)
@@ -99,18 +99,18 @@ class StageRates(Plasticity):
 
 
 class NightlyDecay(Plasticity):
-    """A plasticity that settles in the course of every night, and is high again when the next begins.
+    """A learning rate that decays linearly during every night and starts high again at the next one.
 
-        η = start · (floor + (1 - floor) · (1 - t / T)),   t of tonight's T replay steps are over;   by day wake_rate
+        η = start · (floor + (1 - floor) · (1 - t / T)),   t of the night's T replay steps are over;   by day wake_rate
 
-    However long a night is, the cortex wakes from it at rest.  Refused where the length of nights is not known when
-    they begin (pressure, validation).
+    The weights come to rest by the end of each night, whatever its length.  Raises ConfigError if the length of a night
+    is not known when it begins (pressure, validation).
 
-    start      from 0, the rate when a night begins; one number, or one a subject
-    floor      0 to 1, the share of it at the end; one number, or one a subject
-    wake_rate  from 0, the rate by day; one number, or one a subject
+    start      from 0, the rate at the start of a night; one number, or one per subject
+    floor      0 to 1, the share of start at the end of a night; one number, or one per subject
+    wake_rate  from 0, the rate by day; one number, or one per subject
 
-    Source: the rate is annealed and raised again, Loshchilov & Hutter 2017; here night by night.
+    Source: annealing with restarts, Loshchilov & Hutter 2017; here one restart each night.
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = NightlyDecay(start=0.1, floor=0.0)
@@ -141,7 +141,7 @@ class NightlyDecay(Plasticity):
     def setup(self, spec: Spec) -> Spec:
         if spec.due is None:
             raise ConfigError(
-                "", "settles by the length of a night, which this rhythm does not know", "use rhythm=nights"
+                "", "needs the length of a night, which this rhythm does not know", "use rhythm=nights"
             )
         self._due = spec.due
         self._start, self._floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)

@@ -1,4 +1,4 @@
-"""Plasticity under an experiment."""
+"""Interventions on plasticity."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cls_sim.plasticity.base import Plasticity
 
 
 class Modulated(Wrap, Plasticity):
-    """Another schedule, changed by a factor from now on: η = factor · η₀ (a drug, a disease, an enriched cage).
+    """Multiply another schedule by a factor: η = factor · η₀ (a drug, a disease, an enriched environment).
 
     plasticity  η₀, the schedule that is changed
-    factor      from 0, one number or one a subject; 0 stops all learning, 1 changes nothing
-    until       age in days at which the schedule is itself again; None: never
+    factor      from 0, one number or one per subject; 0 stops all learning, 1 changes nothing
+    until       age in days at which the change ends; None: never
 
     >>> from cls_sim.core.part import Spec
     >>> from cls_sim.plasticity.by_age import Constant

@@ -52,7 +52,7 @@ class Accuracy(ReadoutProbe):
 
 
 class AbsoluteError(Probe):
-    """Mean absolute error in the evaluation of each context [s, k], in regression, in the world's `unit` (such as years).
+    """Mean absolute error in the evaluation of each context [s, k], in regression, in the world's `unit` (e.g. years).
 
     The readout of the life answers.  Measured at context ends, the derived reading NAME.backward is the increase of the
     error on earlier contexts since they were learnt.  Raises ConfigError for a world with labels.
@@ -107,7 +107,7 @@ class Dependence(Probe):
 
 
 class RehearsalGap(Probe):
-    """Overfitting to rehearsed episodes [s]: accuracy of the cortex on stored episodes minus that on held-out questions.
+    """Overfitting to rehearsed episodes [s]: accuracy of the cortex on stored episodes minus that on new questions.
 
     The mean over all contexts with stored episodes, with equal weights; in regression the difference of R².  NaN if
     nothing is stored.

@@ -33,7 +33,7 @@ class Content(Probe):
 
     of  entropy     H / ln P of the P stored episodes in replay (Miller-Madow corrected): 1 if all are equally frequent
         coverage    share of the stored episodes that are replayed at least once
-        recency     1 - (mean age of replayed rows) / (mean age of stored episodes), over rows with a date: 0 if unbiased
+        recency     1 - (mean age of replayed rows) / (mean age of stored episodes), for rows with a date: 0 if unbiased
         class_bias  ln k - H of the replayed labels, in nats, with k known classes: 0 if all are equally frequent
         weakness    correlation, over stored episodes, of replay frequency with 1 - the probability that the cortex
                     gives to the label now: above 0 if weak memories are replayed more

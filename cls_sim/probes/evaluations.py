@@ -279,7 +279,7 @@ def above_chance(life: Measured, grades: Tensor) -> Tensor:
     spec = life.spec
     if spec.regression:
         return grades
-    compete = spec.heads if spec.task_id_known else None  # with known task identity, only the outputs of the head compete
+    compete = spec.heads if spec.task_id_known else None  # with known task identity, one head's outputs compete
     options = torch.full_like(grades, spec.outputs) if compete is None else compete.sum(-1).double()
     return (grades - 1.0 / options) / (1.0 - 1.0 / options)
 

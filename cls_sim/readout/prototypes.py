@@ -73,8 +73,8 @@ class ExpertGate(Readout):
 
     components  from 1 to the number of inputs - 1
 
-    Raises ConfigError in `setup` if context boundaries are unknown, or if the cortex has no expert for each context (use
-    Columns).
+    Raises ConfigError in `setup` if context boundaries are unknown, or if the cortex has no expert for each context
+    (use Columns).
 
     Source: Aljundi, Chakravarty & Tuytelaars (2017), Expert gate; there with a sigmoid code, trained by descent.
 

@@ -1,1 +1,1 @@
-"""Rhythms: when does sleep come, and how long is a night?"""
+"""Rhythms: when subjects sleep, and for how long."""

@@ -1,4 +1,4 @@
-"""Nights that end when it is enough, told without an oracle."""
+"""Nights that end when more replay would not help, estimated from the memories alone."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from cls_sim.core.part import Spec, View, held_out
 from cls_sim.rhythm.base import UNASKED, Rhythm
 from cls_sim.theory.predictability import best_dose, decomposed, likelihood, speed
 
-WORST = np.finfo(np.float64).max  # a loss that any other is better than; a state holds no infinity
+WORST = np.finfo(np.float64).max  # a loss above any other; finite, because states hold no infinity
 
 
 class Validated(Rhythm):
-    """Nights that end when replay no longer helps: the loss on memories kept from replay has stopped falling.
+    """Nights that end when the loss on held-out memories has stopped falling.
 
-    After every `experiences_per_day` experiences a night begins.  After every `steps_between_checks` replay steps
-    the mean loss on the part `held_out` of the memories is looked at; the night ends when it has not improved on the
-    best of this night for `patience` looks, and at the latest after `steps_per_night` steps.  Policies over stored
-    traces never replay that part.
+    A night begins after every `experiences_per_day` experiences.  After every `steps_between_checks` replay steps the
+    rhythm computes the mean loss on a share `held_out` of the memories, which replay of stored traces never draws.  The
+    night ends when the loss has not improved on the best of this night for `patience` checks, and at the latest after
+    `steps_per_night` steps.
 
     experiences_per_day   from 1, experiences a day
-    steps_per_night       from 1, the longest night
-    steps_between_checks  from 1, replay steps between looks
-    patience              from 1, looks without improvement
-    held_out              above 0, below 1, of the slots, evenly spread
+    steps_per_night       from 1, the longest night, in replay steps
+    steps_between_checks  from 1, replay steps between checks
+    patience              from 1, checks without improvement
+    held_out              above 0, below 1, share of the slots, evenly spread
 
     Source: early stopping of consolidation without an oracle, by a validation split, Sun et al. 2023.
 
@@ -59,7 +59,7 @@ class Validated(Rhythm):
     def setup(self, spec: Spec) -> Spec:
         zeros = np.zeros(spec.subjects, np.int64)
         self.nights, self.stale, self.looked = zeros.copy(), zeros.copy(), zeros.copy()
-        self.start = np.full(spec.subjects, UNASKED)  # replay steps before the night that is slept; UNASKED: awake
+        self.start = np.full(spec.subjects, UNASKED)  # replay steps before the current night; UNASKED: awake
         self.best = np.full(spec.subjects, WORST)
         return replace(spec, per_day=self.experiences_per_day, held_out=self.held_out)
 
@@ -84,7 +84,7 @@ class Validated(Rhythm):
         return self.start != UNASKED
 
     def _loss(self, view: View) -> np.ndarray:
-        """The mean loss [s] on memories kept from replay; infinite where there are none."""
+        """The mean loss [s] on held-out memories; infinite if there are none."""
         assert view.stored is not None
         batch = view.stored()
         slots = torch.arange(batch.rows, device=batch.x.device)
@@ -94,21 +94,21 @@ class Validated(Rhythm):
 
 
 class Estimated(Rhythm):
-    """Nights that end when the dose is reached that is best for a world as predictable as the memories say.
+    """Nights that end at the optimal dose for the signal-to-noise ratio estimated from the memories.
 
         asleep while  rate · (replay steps so far) < s*,   Σ e^(-l s*) [σ_e² (1 - e^(-l s*)) - σ_w² l e^(-l s*)] = 0
 
-    At every nightfall the signal-to-noise ratio σ_w² / σ_e² is estimated from all that is stored; l are the eigenvalues
-    of XᵀX.  s* is that of a linear cortex which begins at 0 and learns the sum over all memories in each step (replay
-    Everything, reduction=sum, plasticity `rate` by night, none by day).  Unlike Validated it keeps nothing from replay.
+    At the start of every night the ratio σ_w² / σ_e² is estimated from all stored traces; l are the eigenvalues of XᵀX.
+    s* is the optimum of a linear cortex that starts at 0 and learns the sum over all memories in each step (FullBatch
+    replay, reduction=sum, learning rate `rate` by night and 0 by day).  Unlike Validated it holds out no memories.
 
     estimator            likelihood: maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); speed: the initial speed
                          of learning, dE/ds = -2 |Xᵀy|² / P at s = 0
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 1, the longest night, in replay steps
-    rate                 above 0, the plasticity of a replay step
+    rate                 above 0, the learning rate of a replay step
 
-    Refused in classification, and for several outputs.
+    Raises ConfigError in classification and for several outputs.
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023.
 
@@ -133,7 +133,7 @@ class Estimated(Rhythm):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.outputs > 1:
-            raise ConfigError("", "estimates the noise of one number, and this world asks for others", "use Validated")
+            raise ConfigError("", "needs a regression with one output, and this world has none", "use Validated")
         zeros = np.zeros(spec.subjects, np.int64)
         self.nights, self.due = zeros.copy(), zeros.copy()  # nights planned; replay steps at which the last one ends
         self.before = np.full(spec.subjects, UNASKED)  # replay steps of an earlier rhythm, which do not count
@@ -151,7 +151,7 @@ class Estimated(Rhythm):
         return clock.replay < self.due
 
     def _steps(self, view: View) -> np.ndarray:
-        """Replay steps that lead to the best dose: int64 [s]; none where nothing is stored."""
+        """The number of replay steps to the optimal dose: int64 [s]; 0 if nothing is stored."""
         assert view.stored is not None
         batch, steps = view.stored(), []
         there, x = batch.present().cpu().numpy(), batch.x.flatten(2).double().cpu().numpy()

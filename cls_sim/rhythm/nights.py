@@ -1,4 +1,4 @@
-"""Sleep that is owed by experience: nights, naps, stages, and sleep deprivation."""
+"""Sleep that depends on the number of experiences: nights, naps, stages, and sleep deprivation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from cls_sim.core.part import Spec, View
 from cls_sim.core.wrap import Wrap
 from cls_sim.rhythm.base import Counted, Rhythm
 
-LONGEST = 300  # growing nights after which there are no more: they would be longer than any life
+LONGEST = 300  # the largest number of growing nights; later ones would be longer than any life
 
 
 class Sleepless(Rhythm):
-    """Days without nights; a day is `experiences_per_day` experiences, so that ages mean the same as in lives that
-    sleep.
+    """No sleep; days have the same length as with sleep, so that ages are comparable.
 
     experiences_per_day  from 1, experiences a day
 
@@ -38,8 +37,9 @@ class Sleepless(Rhythm):
 
 
 class Nights(Counted):
-    """A night of `steps_per_night` replay steps after every `experiences_per_day` experiences: due(e) =
-    steps_per_night · ⌊e / experiences_per_day⌋.
+    """A night of fixed length after every day.
+
+        due(e) = steps_per_night · ⌊e / experiences_per_day⌋  replay steps after e experiences
 
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 0, replay steps a night
@@ -61,11 +61,11 @@ class GrowingNights(Counted):
 
         due(e) = steps_per_night · Σ_{i < d} growth^i,   d = ⌊e / experiences_per_day⌋ nights
 
-    What is replayed late is replayed with all that is stored by then; of a long life the last nights are most of it.
+    Late nights replay from all traces stored by then; in a long life the last nights take most of the replay steps.
 
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 0, replay steps of the first night
-    growth               from 1 to 10; 1: all nights alike
+    growth               from 1 to 10; 1: all nights have the same length
 
     >>> GrowingNights(experiences_per_day=10, steps_per_night=40, growth=2.5).due(np.array([9, 10, 25, 30])).tolist()
     [0, 40, 140, 390]
@@ -89,7 +89,7 @@ class GrowingNights(Counted):
 class ContextNights(Counted):
     """A night of `steps_per_night` replay steps after each context: due(e) = steps_per_night · #{ends ≤ e}.
 
-    Refused where the ends of contexts are not told.  Days are `experiences_per_day` experiences long, as ever.
+    Raises ConfigError if subjects do not know the boundaries.  A day is still `experiences_per_day` experiences.
 
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 0, replay steps a night
@@ -108,8 +108,8 @@ class ContextNights(Counted):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            reason = "sleeps at the ends of contexts, and this world does not tell them"
-            raise ConfigError("", reason, "tell the boundaries, or use nights or naps")
+            reason = "sleeps at the ends of contexts, and subjects do not know the boundaries"
+            raise ConfigError("", reason, "set boundaries_known=true, or use nights or naps")
         self._ends = np.sort(np.asarray(spec.ends, np.int64))
         return super().setup(spec)
 
@@ -118,8 +118,9 @@ class ContextNights(Counted):
 
 
 class Naps(Counted):
-    """A nap of `steps_per_nap` replay steps after every `experiences_between_naps` experiences: due(e) =
-    steps_per_nap · ⌊e / experiences_between_naps⌋.
+    """A nap of fixed length after every few experiences.
+
+        due(e) = steps_per_nap · ⌊e / experiences_between_naps⌋  replay steps after e experiences
 
     experiences_per_day       from 1, experiences a day (ages are in days; naps do not end them)
     experiences_between_naps  from 1, experiences between naps
@@ -141,11 +142,11 @@ class Naps(Counted):
 
 
 class Deprived(Wrap, Rhythm):
-    """Sleep deprivation: from now on the subject is kept awake.
+    """Sleep deprivation: the subject stays awake.
 
-    rhythm   the rhythm that goes on underneath (without rebound: one that counts the sleep that is due)
-    until    age in days at which it may sleep again; None: never
-    rebound  whether the replay steps missed are made up for afterwards, all at once; else they are lost
+    rhythm   the rhythm that applies afterwards (with rebound=False it must count the sleep that is due)
+    until    age in days at which the subject may sleep again; None: never
+    rebound  True: all missed replay steps are made up afterwards at once; False: they are lost
 
     Source: memory after nights without sleep, Stickgold, James & Hobson 2000; rebound, Borbély 1982.
 
@@ -166,10 +167,10 @@ class Deprived(Wrap, Rhythm):
         super().__init__(rhythm)
         self.span, self.rebound = Span(until), flag("rebound", rebound)
         if not rebound and not isinstance(rhythm, (Counted, Sleepless)):
-            raise ConfigError("rebound", f"{type(rhythm).__name__} makes up for lost sleep", "give rebound=true")
+            raise ConfigError("rebound", f"{type(rhythm).__name__} always makes up for lost sleep", "give rebound=true")
 
     def _fresh(self, spec: Spec) -> None:
-        self.missed = np.zeros(spec.subjects, np.int64)  # replay steps that were due, and are lost
+        self.missed = np.zeros(spec.subjects, np.int64)  # replay steps that were due and are lost
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
         kept = self.span.lasts(clock)
@@ -180,7 +181,7 @@ class Deprived(Wrap, Rhythm):
         return asleep & ~kept
 
     def _within(self, clock: Clock, view: View) -> np.ndarray:
-        """What the rhythm says of a life in which the steps that are lost were slept."""
+        """The rhythm's answer for a clock on which the lost steps count as made."""
         seen = copy.copy(clock)
         seen.replay = clock.replay + self.missed
         return self.rhythm.asleep(seen, view)
@@ -189,10 +190,10 @@ class Deprived(Wrap, Rhythm):
 class NremRem(Counted):
     """Nights of alternating stages: `cycles` times NREM, then REM, after every `experiences_per_day` experiences.
 
-    What each stage replays and how much it teaches is up to the policy Staged and the plasticity StageRates.
+    The replay Staged sets what each stage replays, and the plasticity StageRates its learning rate.
 
     experiences_per_day  from 1, experiences a day
-    cycles               from 1, a night
+    cycles               from 1, cycles of NREM and REM a night
     nrem                 from 1, replay steps of NREM in a cycle
     rem                  from 1, replay steps of REM in a cycle
 

@@ -1,4 +1,4 @@
-"""Sleep when it is needed."""
+"""Sleep driven by sleep pressure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from cls_sim.rhythm.base import UNASKED, Rhythm
 
 
 class Pressure(Rhythm):
-    """Sleep when it is needed: pressure rises awake and falls asleep, at each subject's own pace.
+    """Sleep pressure P that rises awake and falls asleep, separately for each subject.
 
-        awake:  P ← P + rise_per_experience + error_gain · (mean loss on what was just lived) + novelty_gain · (1 -
-        mean match in memory) asleep: P ← P - fall_per_step
+        awake:   P ← P + rise_per_experience + error_gain · (mean loss on the latest experience)
+                       + novelty_gain · (1 - mean match of the latest experience)
+        asleep:  P ← P - fall_per_step
 
-    Falls asleep when P ≥ high, wakes when P ≤ 0.  A life begins at 0.
+    A subject falls asleep when P ≥ threshold and wakes when P ≤ 0.  A life begins with P = 0.
 
-    experiences_per_day  from 1, experiences a day (ages are in days; sleep comes when it comes)
-    rise_per_experience  from 0, an experience; one number, or one a subject
-    error_gain           from 0, for each unit of the cortex' loss
-    novelty_gain         from 0, for what the hippocampus does not recognise (it has just been stored: seen before is 0)
-    fall_per_step        above 0, a replay step; one number, or one a subject
-    threshold            above 0; one number, or one a subject
+    experiences_per_day  from 1, experiences a day (the unit of age; sleep does not depend on it)
+    rise_per_experience  from 0; one number, or one per subject
+    error_gain           from 0, per unit of the neocortex's loss
+    novelty_gain         from 0, per unit of 1 - match; match is measured after the experience has been stored
+    fall_per_step        above 0, per replay step; one number, or one per subject
+    threshold            above 0; one number, or one per subject
 
     Source: the homeostatic process of Borbély 1982, linear.
 
@@ -67,21 +68,21 @@ class Pressure(Rhythm):
         return replace(spec, per_day=self.experiences_per_day)
 
     def asleep(self, clock: Clock, view: View) -> np.ndarray:
-        if self.experience[0] == UNASKED:  # at birth, or where it takes over from another rhythm
+        if self.experience[0] == UNASKED:  # at birth, or when this rhythm replaces another
             self.experience, self.replay = clock.experience.copy(), clock.replay.copy()
         lived, slept = clock.experience - self.experience, clock.replay - self.replay
         if lived.any() or slept.any():
             step = self._rise
             if lived.any() and (self.error_gain or self.novelty_gain):
                 step = step + self._need(view)
-            # a step that takes it to where it was going must not miss by a rounding error
+            # round, so that a rounding error does not miss the threshold by a step
             self.pressure = np.maximum(self.pressure + lived * step - slept * self._fall, 0.0).round(9)
             self.sleepy = np.where(self.sleepy, self.pressure > 0, self.pressure >= self._high)
             self.experience, self.replay = clock.experience.copy(), clock.replay.copy()
         return self.sleepy.copy()
 
     def _need(self, view: View) -> np.ndarray:
-        """What the latest experience asks for: [s]."""
+        """The rise of pressure by the latest experience, without the constant: [s]."""
         assert view.latest is not None
         batch, need = view.latest(), np.zeros(len(self.pressure))
         if self.error_gain:

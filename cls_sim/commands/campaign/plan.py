@@ -1,11 +1,11 @@
-"""What `cls-sim-claims` lives piece by piece: an experiment, one scenario of it, or one part of its arms.
+"""The pieces that `cls-sim-claims` runs: an experiment, one scenario of it, or one part of its arms.
 
-An experiment whose scenario takes hours says in its file which arms are lived together at full size,
+An experiment that takes hours divides its arms into parts, which run separately at full size:
 
     parts: {alone: [none, joint], stored: [er, agem], late: {arms: [lwf], overrides: [seed=1005]}}
 
-and each part of each scenario is then a piece, with the claims that are about its arms.  What a part does beside is
-for claims that had to move to seeds not looked at.
+Each part of each scenario is then a piece, with the claims about its arms.  The overrides of a part serve claims that
+must be tested on other seeds.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ ARMS, FAILS = "arms", "must_fail"  # keys of a part (beside DO), and of what rem
 class Piece:
     """An experiment at one size, one scenario of it, or one part of its arms.
 
-    claims  name → claim, those that this piece judges
-    off     {overrides: overrides that remove the mechanism, must_fail: the claims that must then fail}, or empty
-    part    the name of the part, None where all arms are lived together
-    arms    those of the part that this scenario has
-    do      overrides of the part's own
+    claims  name → claim, the claims that this piece tests
+    off     the ablation: {overrides: they remove the mechanism, must_fail: the claims that must then fail}, or empty
+    part    the name of the part; None if all arms run together
+    arms    the arms of the part that are possible in this scenario
+    do      the overrides of the part
     """
 
     experiment: str
@@ -43,7 +43,7 @@ class Piece:
 
     @property
     def names(self) -> list[str]:
-        """What it may be asked for by: its experiment, that and its scenario, its own name."""
+        """The names by which it can be selected: EXPERIMENT, EXPERIMENT_SCENARIO and EXPERIMENT_SCENARIO_PART."""
         told = [name for name in (self.experiment, self.scenario, self.part) if name]
         return ["_".join(told[: n + 1]) for n in range(len(told))]
 
@@ -60,7 +60,7 @@ class Piece:
 
     @property
     def fails(self) -> list[str]:
-        """The claims that must fail when the mechanism is removed."""
+        """The claims that must fail in the ablation."""
         return [name for name in self.off.get(FAILS, ()) if name in self.claims]
 
     @property
@@ -69,22 +69,22 @@ class Piece:
         return list(self.off.get(DO, ()))
 
     def without(self) -> list[str]:
-        """The overrides of the run without the mechanism: small, where the claims that must fail are judged so, too."""
+        """The overrides of the ablation run; at size=small unless the claims that must fail are for one size only."""
         small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
         return [*self.overrides, *(["size=small"] if small else []), *self.removing]
 
 
 def read(experiment: str) -> dict[str, Any]:
-    """What the file of an experiment says."""
+    """The content of an experiment's file."""
     from cls_sim.config.reader import page
 
     return page(experiments.conf_dir() / "experiment" / f"{experiment}.yaml")[0]
 
 
 def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
-    """Every experiment (or those named), once for each scenario that its claims name and each part of its arms.
+    """The pieces of all experiments (or of those named): one for each scenario of the claims and each part of the arms.
 
-    One that says nothing of size=small is the same at both sizes: its piece is that of full size, and is run once.
+    An experiment without settings for size=small is the same at both sizes; it has one piece, at full size.
     """
     every: list[Piece] = []
     for file in sorted((experiments.conf_dir() / "experiment").glob("*.yaml")):
@@ -96,7 +96,7 @@ def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
 
 
 def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
-    """The pieces of one experiment, from what its file says."""
+    """The pieces of one experiment, from the content of its file."""
     claims, off, parts = (told.get(key) or {} for key in ("claims", "ablation", "parts"))
     _check(experiment, claims, off)
     if parts:
@@ -109,7 +109,7 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
             for name, claim in claims.items()
             if claim.get("size", own) == own and claim.get("scenario", scenario) == scenario
         }
-        if claims and not mine:  # it claims something, but not at this size
+        if claims and not mine:  # it has claims, but none at this size
             continue
         whole = Piece(experiment, scenario, own, mine, off)
         found += _divided(whole, told) if parts and own == "paper" else [whole]
@@ -117,7 +117,7 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
 
 
 def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
-    """A scenario's parts, each with those of its arms that the scenario has, and the claims about them."""
+    """The parts of a scenario, each with its possible arms and the claims about them."""
     from cls_sim.claims import about
 
     found = []
@@ -133,7 +133,7 @@ def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
 
 
 def _said(part: Any) -> tuple[list[str], list[str]]:
-    """The arms of a part, and the overrides of its own.
+    """The arms and the overrides of a part.
 
     >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "overrides": ["seed=1005"]})
     ((['er', 'agem'], []), (['lwf'], ['seed=1005']))
@@ -147,7 +147,7 @@ def _is_part(said: Any) -> bool:
 
 
 def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
-    """Refuse an `off:` that removes nothing, or names claims that are not there."""
+    """Raise ConfigError for an `ablation` without overrides, or with unknown claims."""
     if off and (set(off) != {DO, FAILS} or not off[DO] or not off[FAILS]):
         remedy = f'write "off": {{{DO}: [override], {FAILS}: [claim]}}'
         raise ConfigError(f"{experiment}.ablation", f"needs {DO} and {FAILS}", remedy)
@@ -159,12 +159,12 @@ def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -
 
 
 def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
-    """Refuse `parts:` that do not divide what is lived and claimed at full size: each arm, each claim is in one."""
+    """Raise ConfigError unless each arm and each claim at full size belongs to exactly one of the `parts`."""
     from cls_sim.claims import about
 
     key = f"{experiment}.parts"
     if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
-        reason = f"{parts!r} is no mapping of lists"
+        reason = f"{parts!r} is not a mapping of lists"
         raise ConfigError(
             key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], overrides: [override, …]}}"
         )
@@ -187,5 +187,5 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
         if claim.get("size", "paper") == "paper" and not (
             named and any(named <= set(_said(own)[0]) for own in parts.values())
         ):
-            reason = f"is about arms that no part has all of ({', '.join(sorted(named)) or 'every arm'})"
+            reason = f"needs arms that are in different parts ({', '.join(sorted(named)) or 'every arm'})"
             raise ConfigError(f"{experiment}.claims.{name}", reason, "put them into one part")

@@ -1,4 +1,4 @@
-"""Where finished pieces of the claims program are kept."""
+"""The stored results of finished pieces of the claims campaign."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DECIDE = (*PART_KINDS, "subjects", "seed", "days", "chunk")  # the keys on which
 
 
 def fingerprint(arms: Mapping[str, Any]) -> str:
-    """The sha256 of what decides a piece's numbers."""
+    """The sha256 of the settings that determine the numbers of a piece."""
     plain = {name: {key: cfg.get(key) for key in DECIDE} for name, cfg in arms.items()}
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -29,7 +29,7 @@ def decides(piece: Piece) -> str:
 
 
 def asks(piece: Piece) -> list[str]:
-    """The sha256 of what a piece claims: without `missed`, which is written down after a run; and with it."""
+    """Two sha256 of a piece's claims: without `missed`, which is added after a run, and with it."""
     plain = {name: {key: v for key, v in claim.items() if key != "missed"} for name, claim in piece.claims.items()}
     texts = [json.dumps(claims, sort_keys=True, default=str) for claims in (plain, piece.claims)]
     return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
@@ -37,7 +37,7 @@ def asks(piece: Piece) -> list[str]:
 
 @dataclass(frozen=True)
 class Results:
-    """Where finished pieces are kept: `into`/results/PIECE.json."""
+    """The stored results of finished pieces, in `into`/results/PIECE.json."""
 
     into: Path
 
@@ -46,7 +46,7 @@ class Results:
         return (folder if piece.size == "paper" else folder / piece.size) / f"{piece.name}.json"
 
     def kept(self, piece: Piece) -> dict[str, Any] | None:
-        """What is kept of a piece: command, decides, asks, seconds, summary, and off where it was tried."""
+        """The stored entry of a piece: command, decides, asks, seconds, summary, and ablation if it was run."""
         file = self.file(piece)
         return read(file) if file.is_file() else None
 
@@ -56,12 +56,12 @@ class Results:
         return Summary.of(kept["summary"], str(self.file(piece))) if kept and "summary" in kept else None
 
     def done(self, piece: Piece) -> bool:
-        """Whether this piece is there, as it is lived and claimed now."""
+        """Whether there is a result for this piece with its present configuration and claims."""
         kept = self.kept(piece)
         return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, *asks(piece))
 
     def record(self, piece: Piece, summary: Summary, seconds: float) -> None:
-        """Keep a finished piece.  A run that was taken up again took longer than its last process did."""
+        """Store a finished piece.  The time of a resumed run is more than that of its last process."""
         arms = {
             name: replace(arm, readings={key: e for key, e in arm.readings.items() if key == arm.main})
             for name, arm in summary.arms.items()
@@ -73,7 +73,7 @@ class Results:
         self._write(piece, kept)
 
     def record_off(self, piece: Piece, claims: Mapping[str, Claim], seconds: float) -> None:
-        """Keep what the claims came to without the mechanism."""
+        """Store the verdicts of the ablation."""
         found = {name: {key: claims[name].told[key] for key in ("value", "passed")} for name in piece.fails}
         off = {"overrides": piece.removing, "claims": found, "seconds": round(seconds, 1)}
         self._write(piece, (self.kept(piece) or {}) | {"ablation": off})

@@ -1,19 +1,18 @@
-"""`cls-sim-claims`: every claim of every experiment, run, held against what it expects, and told in one table.
+"""`cls-sim-claims`: run all experiments, test all claims, and write the results as tables.
 
-cls-sim-claims [EXPERIMENT…]    run what is missing at full size, and without its mechanism; then the table
+cls-sim-claims [EXPERIMENT…]    run the missing experiments at full size, with their ablations; then write the tables
 cls-sim-claims size=small       the same at size=small (minutes)
-cls-sim-claims off=none         without the runs whose mechanism is removed; off=quarter: one experiment in four
-cls-sim-claims workers=2        so many experiments at a time
-cls-sim-claims into=FOLDER      where results/ and the tables are kept (docs/ of a checkout, else ./claims)
-cls-sim-claims --again          run also what is there
-cls-sim-claims --table          run nothing: write the tables from the results that are there
-cls-sim-claims --list           run nothing: say what is there and what is missing
+cls-sim-claims off=none         no ablations; off=quarter: the ablations of one experiment in four
+cls-sim-claims workers=2        number of experiments that run at the same time
+cls-sim-claims into=FOLDER      folder of results/ and of the tables (default: docs/ of a checkout, else ./claims)
+cls-sim-claims --again          also run again what is finished
+cls-sim-claims --table          run nothing; write the tables from the existing results
+cls-sim-claims --list           run nothing; list what is done and what is missing
 
-A piece is an experiment, one scenario of it (EXPERIMENT_SCENARIO), or at full size one part of its arms, where its file
-divides them (EXPERIMENT_SCENARIO_PART); EXPERIMENT may name any of these.  A finished piece leaves results/PIECE.json
-(size=small: results/small/PIECE.json), to be committed; claims.md and results.md are made from these files.  A rerun
-does only what is missing; a piece that was broken off goes on where it was.  Exit code 1: a claim failed, or a piece
-did not finish.
+A piece is an experiment, one scenario of it (EXPERIMENT_SCENARIO), or, at full size, one part of its arms if its file
+has `parts` (EXPERIMENT_SCENARIO_PART).  EXPERIMENT may name any of these.  A finished piece writes results/PIECE.json
+(size=small: results/small/PIECE.json), which is committed; claims.md and results.md are made from these files.  An
+interrupted piece continues where it stopped.  Exit code 1: a claim failed, or a piece did not finish.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ FLAGS = ("--again", "--table", "--list")
 
 
 def one_in_four(experiment: str) -> bool:
-    """A stable choice of a quarter of all experiments, by their names.
+    """Whether an experiment belongs to a fixed quarter of all experiments, chosen by a hash of its name.
 
     >>> [name for name in ("digits", "split_mnist", "a", "b", "c", "d", "e", "f") if one_in_four(name)]
     ['digits', 'd']
@@ -54,9 +53,9 @@ def one_in_four(experiment: str) -> bool:
 
 
 def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
-    """Live an experiment in a process of its own, or go on with it: its summary, and the seconds it took.
+    """Run an experiment in a separate process, or resume it; returns its summary and the seconds it took.
 
-    Raises ConfigError with what the process said where it did not finish.
+    Raises ConfigError with the last line of the process if it did not finish.
     """
     started, resumed = time.monotonic(), (folder / "run.json").is_file()
     args = [f"resume={folder}"] if resumed else [*overrides, f"out={folder}"]
@@ -75,7 +74,7 @@ def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
 
 
 def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = False) -> list[str]:
-    """Run what is missing of a piece; returns a line for each thing that did not finish."""
+    """Run the missing runs of a piece; returns one line for each run that did not finish."""
     failed: list[str] = []
     here = runs / piece.size
     try:
@@ -91,13 +90,13 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
 
 
 def _called(piece: Piece, overrides: Sequence[str]) -> str:
-    """The name of a run's folder: another for every configuration, so that none is taken for what it was before."""
+    """The name of a run's folder; it depends on the configuration, so that an outdated run is never resumed."""
     arms = {name: arm.cfg for name, arm in experiments.read(overrides).arms.items()}
     return f"{piece.name}-{fingerprint(arms)[:8]}"
 
 
 def _fresh(folder: Path, again: bool) -> Path:
-    """A folder to live in: the one given, or with `again` a new one beside it."""
+    """The folder of a run: the given one, or with `again` a new one next to it."""
     n = 1
     path = folder
     while again and path.exists():
@@ -111,7 +110,7 @@ def _fresh(folder: Path, again: bool) -> Path:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `cls-sim-claims`."""
     parser = Parser("cls-sim-claims", __doc__, SETTINGS, FLAGS)
-    return entered(parser, _claims, argv, stopped="stopped; the same command goes on")
+    return entered(parser, _claims, argv, stopped="stopped; the same command continues")
 
 
 def _claims(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What the claims program found, as tables: claims.md, published.md, results.md, and lines for a terminal."""
+"""The results of the claims campaign as tables: claims.md, published.md, results.md, and lines for a terminal."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cls_sim.storage.disk import made, put
 from cls_sim.storage.summary import Claim, Summary
 
 HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
-VAGUE, OUTSIDE = 3.0, "**outside**"  # percentage points of SEM above which nothing is decided
+VAGUE, OUTSIDE = 3.0, "**outside**"  # with an SEM above this number of percentage points, there is no verdict
 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim and what it came to.  `wrong` says what is wrong with it, if anything."""
+    """A claim and its verdict.  `wrong` is the problem in words, or empty."""
 
     experiment: str
     size: str
@@ -32,7 +32,7 @@ class Row:
     theory: str
     passed: bool | None
     missed: str | None
-    off: bool | None  # whether it failed without the mechanism, as it must; None: not tried
+    off: bool | None  # whether it failed in the ablation, as it must; None: not run
     seconds: float
 
     @property
@@ -46,7 +46,7 @@ class Row:
         if self.passed is False and not self.missed:
             return f"failed: {self.value}, expected {self.expected}"
         if self.passed and self.missed:
-            return f"holds, and its file says that it is missed: {self.missed}"
+            return f"holds, although its file says that it is missed: {self.missed}"
         return "holds without its mechanism" if self.off is False else ""
 
     def cells(self) -> list[str]:
@@ -59,7 +59,7 @@ class Row:
 
 
 def rows(results: Results, piece: Piece) -> list[Row]:
-    """The claims of a piece that is there."""
+    """The claims of a finished piece."""
     kept, summary = results.kept(piece), results.summary(piece)
     if kept is None or summary is None:
         return []
@@ -96,7 +96,7 @@ def _ends(low: float, high: float) -> str:
 
 
 def lines(results: Results, piece: Piece) -> list[str]:
-    """A piece for a terminal."""
+    """The claims of a piece, one line each, for a terminal."""
     return [
         f"{'ok  ' if not row.wrong else 'FAIL'} {row.experiment} · {row.claim}: {row.value} "
         f"(expected {row.expected}; {row.seconds:.0f} s){' · ' + row.wrong if row.wrong else ''}"
@@ -105,7 +105,7 @@ def lines(results: Results, piece: Piece) -> list[str]:
 
 
 def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> None:
-    """claims.md, published.md and results.md, from the results that are there."""
+    """Write claims.md, published.md and results.md from the stored results."""
     made(results.into)
     put(results.into / "claims.md", claims_page(results, paper, small).encode())
     put(results.into / "published.md", published_page(results, paper).encode())
@@ -113,7 +113,7 @@ def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> N
 
 
 def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> str:
-    """Every claim in one table: at full size where it was judged so, else at size=small."""
+    """Every claim in one table: at full size if it was tested there, else at size=small."""
     full, less = (
         {(piece.experiment, piece.scenario, row.name): row for piece in some for row in rows(results, piece)}
         for some in (paper, small)
@@ -135,11 +135,11 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         "# Claims",
         "",
         "Every claim of every experiment, on seeds from 1000, made by `make paper` (`cls-sim-claims`).  An experiment",
-        "marked (small) was run at `size=small` alone.  *Without the mechanism* is the same claim in a run whose",
-        "mechanism is removed (`off:` in its file), where it must fail.  Seconds are those of its whole piece.",
+        "marked (small) was run at `size=small` only.  *Without the mechanism* is the same claim in a run whose",
+        "mechanism is removed (`ablation` in its file), where it must fail.  Seconds are those of its whole piece.",
         "",
-        f"{len(judged)} claims judged, {held} hold, {len(judged) - held} do not; {len(tried)} were tried without their "
-        f"mechanism, {sum(bool(row.off) for row in tried)} of them then failed.",
+        f"{len(judged)} claims were tested: {held} hold, {len(judged) - held} do not.  {len(tried)} were also tested "
+        f"without their mechanism; {sum(bool(row.off) for row in tried)} of them then failed, as they must.",
         "",
         *table(HEADS, ([_cell(cell) for cell in row.cells()] for row in found)),
     ]
@@ -151,12 +151,12 @@ def _cell(text: str) -> str:
 
 
 def published_page(results: Results, paper: Sequence[Piece]) -> str:
-    """Experiments that stand beside published numbers: a row an arm, a column a scenario, its parts put together."""
+    """Experiments with published numbers: one row per arm, one column per scenario, its parts combined."""
     page = [
-        "# Beside published numbers",
+        "# Comparison with published numbers",
         "",
-        "Ours ± SEM (published ± SEM), and whether ours lies within `max(1.5, 3 √(SEM² + SEM²))` points of what was",
-        f"published; not decided where our SEM is above {VAGUE:g} points.  Seeds from 1000, made by `make paper`.",
+        "Ours ± SEM (published ± SEM), and whether ours lies within `max(1.5, 3 √(SEM² + SEM²))` points of the",
+        f"published number; not decided if our SEM is above {VAGUE:g} points.  Seeds from 1000, made by `make paper`.",
         "",
     ]
     groups: dict[str, list[tuple[Piece, Summary]]] = {}
@@ -187,7 +187,7 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str
                 cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
             cells.setdefault(name, {})[piece.scenario or ""] = cell
     scenarios = dict.fromkeys(piece.scenario or "" for piece, _ in found)
-    order = [*plan.read(experiment).get("arm", ()), *cells]  # that of the file, however its arms were divided
+    order = [*plan.read(experiment).get("arm", ()), *cells]  # the order of the file, independent of parts
     cells = {arm: cells[arm] for arm in sorted(cells, key=order.index)}
     decided = count["inside"] + count[OUTSIDE]
     sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))
@@ -202,13 +202,13 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """The lines of a table, and an empty one."""
+    """The lines of a Markdown table, and an empty line."""
     lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)]
     return [lines[0], f"|{'---|' * len(heads)}", *lines[1:], ""]
 
 
 def _verdict(sem: float, passed: bool | None) -> str:
-    """What a number beside a published one comes to.
+    """The verdict on a number that is compared with a published one.
 
     >>> _verdict(0.2, True), _verdict(4.0, True)
     ('inside', 'not decided')
@@ -219,10 +219,10 @@ def _verdict(sem: float, passed: bool | None) -> str:
 
 
 def results_page(results: Results, paper: Sequence[Piece]) -> str:
-    """The arms' main readings at full size."""
+    """The main readings of all arms at full size."""
     page = ["# Results", ""]
-    page += ["Every experiment at full size, on seeds from 1000.  Made by `make paper`; what is claimed"]
-    page += ["of them is in [claims](claims.md).", ""]
+    page += ["Every experiment at full size, on seeds from 1000, made by `make paper`.  Their claims are in"]
+    page += ["[claims](claims.md).", ""]
     for piece in paper:
         if summary := results.summary(piece):
             page += _section(summary, (results.kept(piece) or {})["command"], piece.part)

@@ -1,12 +1,12 @@
-"""`cls-sim-dashboard DIR`: the W&B workspace of a run or a sweep, made here and pushed only on demand.
+"""`cls-sim-dashboard DIR`: make the W&B workspace of a run or a sweep, and upload it on request.
 
-cls-sim-dashboard DIR               write DIR/dashboard.json, the workspace as W&B stores it; nobody is called
-cls-sim-dashboard DIR --picture     write DIR/dashboard.png too: what the panels contain, drawn from the traces
-cls-sim-dashboard DIR --push        put the workspace into W&B (needs a login)
-cls-sim-dashboard DIR --send        send finished runs to W&B: every row of every trace, tables, figures, files
-cls-sim-dashboard DIR --send=offline    the same into DIR/wandb, for `wandb sync`
+cls-sim-dashboard DIR               write DIR/dashboard.json, the workspace in the format of W&B; no network access
+cls-sim-dashboard DIR --picture     also write DIR/dashboard.png, the content of the panels drawn from the traces
+cls-sim-dashboard DIR --push        upload the workspace to W&B (needs a login)
+cls-sim-dashboard DIR --send        upload finished runs to W&B: all rows of all traces, tables, figures, files
+cls-sim-dashboard DIR --send=offline    write the same to DIR/wandb, for `wandb sync`
 
---entity=NAME and --project=NAME say where at W&B; by default where the runs are.
+--entity=NAME and --project=NAME choose the place at W&B; the default is the place of the runs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _dashboard(args: argparse.Namespace) -> None:
         raise ConfigError("--send", f"{args.send!r} is neither online nor offline", "give one of them")
     for name in ("entity", "project"):
         if getattr(args, name) is not None and not re.fullmatch(r"[\w.-]{1,128}", getattr(args, name)):
-            raise ConfigError(f"--{name}", f"{getattr(args, name)!r} is no name", f"write --{name}=NAME")
+            raise ConfigError(f"--{name}", f"{getattr(args, name)!r} is not a name", f"write --{name}=NAME")
     if len(args.given) != 1:
         raise ConfigError("cls-sim-dashboard", "needs one folder", "name a run or a sweep")
     (folder,) = folders(args.given)
@@ -61,7 +61,7 @@ def _dashboard(args: argparse.Namespace) -> None:
 
 
 def _place(runs: Sequence[Run], args: argparse.Namespace) -> tuple[str, str]:
-    """Entity and project: as given, as set for W&B, or where a run of these is."""
+    """Entity and project: from the arguments, from the environment of W&B, or from one of the runs."""
     entity, project = "", ""
     for run in runs:
         with contextlib.suppress(ConfigError, AttributeError, TypeError):
@@ -83,4 +83,4 @@ def _send(runs: Sequence[Run], mode: str) -> None:
         places = sorted({told[name]["url"] or str(run.folder / "wandb" / told[name].get("files", "")) for name in sent})
         print(f"sent: {run.folder} ({len(sent)} runs, {rows} rows, {lost} lost) to {places[0]}", flush=True)
         if any(told[name]["state"] != "finished" for name in sent):
-            raise StorageError("--send", f"{run.folder} did not get there whole", "try again, or give --send=offline")
+            raise StorageError("--send", f"{run.folder} was not sent completely", "try again, or give --send=offline")

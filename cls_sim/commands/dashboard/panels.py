@@ -1,4 +1,4 @@
-"""What a dashboard shows of finished runs: its panels, section by section, as plain data."""
+"""The panels of a dashboard of finished runs, by section, as plain data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from cls_sim.commands.door import below
 from cls_sim.core.errors import ConfigError
 
-MOST = 20  # contexts that have a panel each
+MOST = 20  # largest number of contexts with a panel each
 AMNESIA = ("dependence", "hippocampus", "both", "rehearsal_gap")
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One panel: `kind` line, points, bar, media or table; what it shows over what; and what to look for."""
+    """One panel: its `kind` (line, points, bar, media or table), its axes y and x, and a note on what to look for."""
 
     section: str
     title: str
@@ -27,7 +27,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Run:
-    """What a dashboard needs to know of a run: the names that its traces bear."""
+    """The properties of a run that a dashboard needs."""
 
     folder: Path
     experiment: str
@@ -61,11 +61,11 @@ def _run(folder: Path) -> Run:
     return Run(folder, told.experiment, tuple(trace.names()), max(wide, default=1), arms, drawn, main)
 
 
-# -- what is shown ------------------------------------------------------------------------------------------
+# -- panels -------------------------------------------------------------------------------------------------
 
 
 def panels(runs: Sequence[Run]) -> list[Panel]:
-    """The panels for these runs, section by section; one for what none of them has measured is left out."""
+    """The panels for these runs, by section; readings that no run has measured are left out."""
     readings = list(dict.fromkeys(name for run in runs for name in run.readings))
     contexts, main = max(run.contexts for run in runs), runs[0].main
     made = [*_stability(main, contexts), *_contexts(main, contexts), *_nights(readings), *_dose(main, readings)]
@@ -82,13 +82,13 @@ def _line(section: str, title: str, name: str, says: str = "") -> Panel:
 
 def _stability(main: str, contexts: int) -> list[Panel]:
     section = "Stability and plasticity"
-    made = [_line(section, f"{main}, all contexts", main, "what is known of everything")]
+    made = [_line(section, f"{main}, all contexts", main, "overall performance")]
     if contexts > 1:
         new, old = f"{main}.context.{contexts}", f"{main}.context.1"
-        made.append(_line(section, "the oldest context", old, "stability: it falls where the new overwrites the old"))
-        made.append(_line(section, "the newest context", new, "plasticity: it rises where there is room to learn"))
+        made.append(_line(section, "the oldest context", old, "stability: it falls if new contexts overwrite old ones"))
+        made.append(_line(section, "the newest context", new, "plasticity: it rises if new contexts can be learnt"))
         y, x = (f"final/{main}",), f"final/{main}.forgetting"
-        made.append(Panel(section, "at the end: known against forgotten", "points", y, x, "best at the upper left"))
+        made.append(Panel(section, f"final {main} against forgetting", "points", y, x, "best at the upper left"))
     return made
 
 
@@ -101,7 +101,7 @@ def _contexts(main: str, contexts: int) -> list[Panel]:
 
 
 def _nights(readings: Sequence[str]) -> list[Panel]:
-    section = "What nights replay"
+    section = "Replay at night"
     content = [_line(section, name.replace("_", " "), name) for name in readings if name.startswith("night_")]
     passes = Panel(section, "sample passes asleep and awake", "line", ("sleep/passes", "wake/passes"))
     return [*content, passes]

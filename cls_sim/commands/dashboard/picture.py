@@ -1,6 +1,6 @@
-"""A picture of what the panels contain, drawn by cls_sim.figures from a run's traces in the layout of the workspace.
+"""A picture of the panels of a workspace, drawn by cls_sim.figures from the traces of a run.
 
-It is no picture of W&B, which draws them in its own way.
+W&B draws the panels in its own style; this picture only shows their content.
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ from cls_sim.core.errors import StorageError
 
 
 def picture(run: Run, path: Path) -> Path:
-    """What the panels contain, drawn by cls_sim.figures from a run's traces in the layout of the workspace.
-
-    It is no picture of W&B, which draws them in its own way.
-    """
+    """Draw the content of the panels from the traces of a run, in the layout of the workspace, and save it as PNG."""
     from cls_sim.storage.trace import Trace
 
     traces = {
@@ -33,9 +30,9 @@ def picture(run: Run, path: Path) -> Path:
             missing.append(panel.title)
         else:
             if panel.section in sections:
-                figure.legends.clear()  # the first of a section has it
+                figure.legends.clear()  # only the first panel of a section has a legend
             sections.setdefault(panel.section, []).append((panel.title, figure))
-    page = _Page(f"What the panels contain, drawn from experiment={run.experiment} by cls_sim.figures")
+    page = _Page(f"Content of the panels, drawn from experiment={run.experiment} by cls_sim.figures")
     for section, shown in sections.items():
         page.add(section, shown)
     page.add(f"Only at W&B: {'; '.join(missing)}", [])
@@ -47,7 +44,7 @@ def picture(run: Run, path: Path) -> Path:
 
 
 def _drawn(panel: Panel, traces: Mapping[str, Any]) -> Any:
-    """A panel as one of our figures, None where the trace does not tell."""
+    """A panel as a figure; None if the trace does not have its data."""
     from cls_sim import figures
     from cls_sim.running.runs import readings
 
@@ -60,7 +57,7 @@ def _drawn(panel: Panel, traces: Mapping[str, Any]) -> Any:
             return figures.arms({arm: told[name] for arm, told in last.items()}, ylabel=name)
         points = {arm: ([float(told[x].mean())], told[name][None]) for arm, told in last.items()}
         figure = figures.curves([{"points": points}], xlabel=x, ylabel=name)
-        figure.supxlabel("a point an arm: mean and 95 % interval", fontsize=6)
+        figure.supxlabel("one point per arm: mean and 95 % interval", fontsize=6)
         return figure
     name, _, context = key.removeprefix("exam/").partition(".context.")
     if panel.kind != "line" or panel.x != "day" or not key.startswith("exam/") or name not in known:
@@ -73,7 +70,7 @@ def _drawn(panel: Panel, traces: Mapping[str, Any]) -> Any:
 
 
 class _Page:
-    """Pictures under one another: a title, then sections of `COLUMNS` panels a row."""
+    """Pictures below each other: a title, then sections with `COLUMNS` panels per row."""
 
     def __init__(self, title: str):
         self.title, self.rows = title, []

@@ -1,4 +1,4 @@
-"""The panels as a W&B workspace: made without calling anybody, and pushed only on demand."""
+"""The panels as a W&B workspace: made without network access, and uploaded only on request."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ COLUMNS = 4
 
 
 def workspace(folder: Path, runs: Sequence[Run], entity: str, project: str) -> dict[str, Any]:
-    """The workspace as W&B stores it; made without calling anybody.  Refused without its package."""
+    """The workspace in the format of W&B.  Raises ConfigError if wandb-workspaces is not installed."""
     try:
         model = _workspace(_name(folder, runs), _groups(runs), panels(runs), entity, project)._to_model()
         return json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
     except ImportError:
         raise ConfigError("wandb-workspaces", "is not installed", "pip install 'cls-sim[dashboards]'") from None
-    except Exception as error:  # the form is not promised to stay
+    except Exception as error:  # the package does not guarantee a stable format
         reason = f"cannot make this workspace ({type(error).__name__}: {error})"
         raise ConfigError("wandb-workspaces", reason, "pip install 'wandb-workspaces==0.4.13'") from error
 
@@ -78,7 +78,7 @@ def _groups(runs: Sequence[Run]) -> list[str]:
 
 
 def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
-    """Put the workspace into W&B, in a process without a terminal (W&B would ask there); returns its address."""
+    """Upload the workspace to W&B, in a process without a terminal (where W&B would prompt); returns its address."""
     if not entity:
         raise ConfigError(
             "--push", "none of these runs is online", "send them with --send first, or give --entity=NAME"
@@ -100,7 +100,7 @@ def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
     except subprocess.TimeoutExpired:
         raise StorageError("--push", "W&B does not answer", "try again later") from None
     except (ValueError, IndexError):
-        said = {"error": "the process that pushes died"}
+        said = {"error": "the uploading process died"}
     finally:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
@@ -110,11 +110,11 @@ def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
 
 
 def pushed() -> None:
-    """In a process of its own: push what comes in, and say where it is."""
+    """Runs in a separate process: upload the workspace read from standard input, and print its address."""
     told = json.loads(sys.stdin.read())
     shown = [Panel(**panel | {"y": tuple(panel["y"])}) for panel in told["panels"]]
     answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what W&B prints is not for us
+    os.dup2(2, 1)  # keeps the output of W&B out of the answer
     try:
         made = _workspace(told["name"], told["groups"], shown, told["entity"], told["project"]).save()
         said = {"url": str(made.url)}

@@ -1,11 +1,11 @@
-"""`cls-sim-report FOLDER…`: finished runs as one page, report.html and report.md.
+"""`cls-sim-report FOLDER…`: a report of runs on one page, report.html and report.md.
 
-cls-sim-report FOLDER…                 every run in or below these folders, written into the first of them
-cls-sim-report FOLDER… out=PLACE       written there instead
-cls-sim-report FOLDER… reference=ARM   the arm that the others are tested against (none, else the first)
+cls-sim-report FOLDER…                 all runs in or below these folders; the report is written to the first folder
+cls-sim-report FOLDER… out=PLACE       write the report to PLACE
+cls-sim-report FOLDER… reference=ARM   the arm that others are tested against (default: the arm `none`, else the first)
 
-report.html needs nothing else: figures are in it, there is no script, it follows the reader's light or dark mode and
-prints.  report.md has its figures in report_figures/.  Of a run that has not finished, the page says what is missing.
+report.html is a single file: it contains the figures, has no script, follows the light or dark mode of the reader, and
+can be printed.  report.md has its figures in report_figures/.  For an unfinished run, the report lists what is missing.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
 
 
 def found(folders: Sequence[Path]) -> list[Path]:
-    """The runs in or below these folders, finished or not; what is inside a run is its own."""
+    """The runs in or below these folders, finished or not; folders inside a run are not searched."""
     runs: list[Path] = []
     for folder in folders:
         mine = [path.resolve() for path in below(folder, "run.json")]
@@ -75,7 +75,7 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
     if reference is not None and not any(reference in run.arms for run in runs):
         known = dict.fromkeys(name for run in runs for name in run.arms)
         raise ConfigError(
-            "reference", f"there is no arm {reference!r} with a subject that is done", suggest(reference, known)
+            "reference", f"there is no arm {reference!r} with a finished subject", suggest(reference, known)
         )
     blocks: Blocks = together.table(runs) if len(runs) > 1 else []
     for run in runs:
@@ -93,7 +93,7 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
             *about.claims(run),
             *about.drawn(run),
         ]
-        if len(runs) > 1:  # a run is a chapter, its sections are below it
+        if len(runs) > 1:  # each run is a chapter, and its sections are one level lower
             parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]
         blocks += parts
     title = runs[0].title or runs[0].experiment

@@ -1,4 +1,4 @@
-"""What a run is, what it cost, and what it claims."""
+"""The description of a run, its cost, its claims and its figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COSTS = {
 
 
 def head(run: Facts) -> Blocks:
-    """What the run is."""
+    """The description of the run."""
     cohort = sorted({arm.lived for arm in run.arms.values()})
     many = "no" if not cohort else str(cohort[0]) if len(cohort) == 1 else f"{cohort[0]} to {cohort[-1]}"
     about = [
@@ -32,7 +32,7 @@ def head(run: Facts) -> Blocks:
     ]
     blocks: Blocks = [Points(about)]
     if run.seed < 1000:
-        blocks.append(Text("Seeds below 1000 are for choosing settings: nothing here is a result.", "warning"))
+        blocks.append(Text("Seeds below 1000 are for choosing settings: this is not a result.", "warning"))
     if run.missing:
         blocks += [Text("**This run is not complete.** " + "; ".join(run.missing) + ".", "warning")]
     return blocks
@@ -46,7 +46,7 @@ def _made(run: Facts) -> str:
 
 
 def protocol(run: Facts) -> Blocks:
-    """The protocol in words, arms that share one together."""
+    """The protocol in words; arms with the same protocol are grouped."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for arm, lines in run.protocol.items():
         groups.setdefault(tuple(lines), []).append(arm)
@@ -55,12 +55,12 @@ def protocol(run: Facts) -> Blocks:
     blocks: Blocks = [Heading("Protocol")]
     common, *others = sorted(groups.items(), key=lambda pair: -len(pair[1]))
     if others:
-        blocks.append(Text(f"Of {_names(common[1])}:"))
+        blocks.append(Text(f"Arms {_names(common[1])}:"))
     blocks.append(Points(list(common[0])))
     for lines, arms in others:
         odd = [line for line in lines if line not in common[0]]
         same = len(lines) > len(odd)
-        blocks += [Text(f"Of {_names(arms)}{', where it differs' if same else ''}:"), Points(odd)]
+        blocks += [Text(f"Arms {_names(arms)}{', differences' if same else ''}:"), Points(odd)]
     return blocks
 
 
@@ -69,28 +69,28 @@ def _names(arms: Sequence[str]) -> str:
 
 
 def budget(run: Facts, reference: str) -> Blocks:
-    """What each arm cost, and in what it differs from the reference."""
+    """The cost of each arm, and its differences from the reference."""
     if not any(arm.budget for arm in run.arms.values()):
         return []
     costs = {key: label for key, label in COSTS.items() if any(arm.cost(key) for arm in run.arms.values())}
-    heads = ["arm", *costs.values(), "task told at test", "seconds a subject"]
+    heads = ["arm", *costs.values(), "task identity known at test", "seconds per subject"]
     rows = []
     for name, arm in run.arms.items():
         row = [name, *(_bytes(arm.cost(k)) if k.endswith("bytes") else _count(arm.cost(k)) for k in costs)]
-        rows.append([*row, "yes" if arm.cost("context_told") else "no", f"{arm.seconds / max(1, arm.lived):.0f}"])
+        rows.append([*row, "yes" if arm.cost("task_id_known") else "no", f"{arm.seconds / max(1, arm.lived):.0f}"])
     caption = (
-        "Mean over subjects. Stored: episodes, or a generator. Extra: what the learner keeps beside its weights and "
-        "its optimiser (penalties, teachers, masks, averages). A pass is one sample forward and backward through the "
-        "cortex; a revisit is one more look at a context's data at its end."
+        "Mean over subjects. Stored: episodes, or a generative model. Extra: state of the learner other than weights "
+        "and optimizer state (penalties, teachers, masks, averages). A pass is one sample forward and backward through "
+        "the cortex; a revisit is one more pass over a context's data at its end."
     )
     blocks: Blocks = [Heading("Budget"), Table(heads, rows, caption, frozenset({"arm"}))]
     if reference in run.arms and len(run.arms) > 1:
-        blocks += [Text(f"Beside `{reference}`:"), Points(list(_differences(run, reference)))]
+        blocks += [Text(f"Compared with `{reference}`:"), Points(list(_differences(run, reference)))]
     return blocks
 
 
 def _differences(run: Facts, reference: str) -> list[str]:
-    """In what the arms' budgets differ from the reference's, those that differ alike together."""
+    """The differences of the arms' budgets from that of the reference; arms with equal differences are grouped."""
     base = run.arms[reference]
     said: dict[str, list[str]] = {}
     for name, arm in run.arms.items():
@@ -102,8 +102,9 @@ def _differences(run: Facts, reference: str) -> list[str]:
             if abs(a - b) > 0.01 * max(a, b):
                 shown = _bytes if key.endswith("bytes") else _count
                 odd.append(f"{shown(a)} {label}" + (f" for {shown(b)}" if b else ""))
-        if arm.cost("context_told") != base.cost("context_told"):
-            odd.append("the task is told at test" if arm.cost("context_told") else "the task is not told at test")
+        if arm.cost("task_id_known") != base.cost("task_id_known"):
+            known = arm.cost("task_id_known")
+            odd.append(f"the task identity is {'known' if known else 'unknown'} at test")
         if arm.parts.get("world") != base.parts.get("world"):
             odd.append("another world")
         said.setdefault("; ".join(odd) or "at equal budget (within 1 %)", []).append(name)
@@ -111,7 +112,7 @@ def _differences(run: Facts, reference: str) -> list[str]:
 
 
 def _bytes(count: float) -> str:
-    """Bytes in words.
+    """A number of bytes with its unit.
 
     >>> _bytes(800_000), _bytes(0)
     ('800 kB', '0')
@@ -125,7 +126,7 @@ def _count(value: float) -> str:
 
 
 def claims(run: Facts) -> Blocks:
-    """What the experiment claims, held against what it found."""
+    """The claims of the experiment and their verdicts."""
     rows = []
     for claim in run.claims:
         said = {True: "holds", False: "does not hold", None: "not judged"}[claim.passed]
@@ -141,7 +142,7 @@ def claims(run: Facts) -> Blocks:
 
 
 def drawn(run: Facts) -> Blocks:
-    """The figures that the experiment asked for, as the run left them."""
+    """The figures of the experiment, as the run has drawn them."""
     if not run.figures:
         return []
     blocks: Blocks = [Heading("Figures of the experiment")]

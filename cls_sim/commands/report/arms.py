@@ -1,4 +1,4 @@
-"""How the arms did: beside what was published, what was expected, and one another."""
+"""The results of the arms, compared with published numbers, with expectations, and with each other."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cls_sim.commands.report.blocks import MOODS, Blocks, Heading, Points, Table
 from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.sinks.console import interval, number, p_value
 
-VAGUE = 3.0  # points: above this SEM of ours nothing is decided
-ALL_PAIRS = 6  # arms up to which all pairs are compared
-MANY = 14  # readings shown of an experiment without a main one
+VAGUE = 3.0  # with an SEM above this number of percentage points, there is no verdict
+ALL_PAIRS = 6  # largest number of arms for which all pairs are compared
+MANY = 14  # number of readings shown for an experiment without a main reading
 LEVEL = 0.05
 
 
 def verdict(ours: statistics.Estimate, known: Published, size: str = "paper") -> tuple[float, str]:
-    """Half the band in points, and whether our mean lies in it.
+    """Half the width of the band in percentage points, and the verdict on our mean.
 
-    |ours - published| <= max(1.5, 3 sqrt(SEM_published^2 + SEM_ours^2)); not decided where our SEM is above 3 points
-    or not known; without a published SEM the number is shown and not counted, and what is run at another size than
-    that of the publication is not judged.
+    Inside is |ours - published| <= max(1.5, 3 sqrt(SEM_published^2 + SEM_ours^2)).  The verdict is "not decided" if our
+    SEM is above 3 points or unknown, "shown, not counted" without a published SEM, and "not at full size" for a run of
+    another size.
 
     >>> verdict(statistics.estimate([0.195, 0.199, 0.2, 0.201, 0.203]), Published(19.89, 0.02, ""))
     (1.5, 'inside')
@@ -42,7 +42,7 @@ def verdict(ours: statistics.Estimate, known: Published, size: str = "paper") ->
 
 
 def methods(run: Facts) -> Blocks:
-    """Every arm's main reading, beside what was published; without a main reading, all readings."""
+    """The main reading of every arm, with published numbers; without a main reading, all readings."""
     if not run.main:
         return _every_reading(run)
     estimates = {arm.name: statistics.estimate(arm.values[run.main]) for arm in run.arms.values()}
@@ -66,16 +66,16 @@ def methods(run: Facts) -> Blocks:
         decided = count["inside"] + count["outside"]
         told = (
             f"Of {sum(count.values())} published numbers {decided} are decided, {count['inside']} of them inside the "
-            f"band; {count['not decided']} not decided (our SEM is above {VAGUE:g} points, or one subject)."
+            f"band; {count['not decided']} are not decided (our SEM is above {VAGUE:g} points, or one subject)."
             if run.size == "paper"
-            else "This run is smaller than what was published: it shows direction, and is not judged against it."
+            else "This run is smaller than the published one: it shows the direction only, without a verdict."
         )
         blocks.append(Text(f"{told} Published: {sources}."))
     low = {e.n for e in estimates.values() if e.n < statistics.FEWEST}
-    note = f" No interval is given below {statistics.FEWEST} subjects." if low else ""
-    caption = f"Mean of the last {words(run.main)} over subjects, contexts weighing alike.{note}"
+    note = f" There is no interval below {statistics.FEWEST} subjects." if low else ""
+    caption = f"Mean of the last {words(run.main)} over subjects, with equal weights of contexts.{note}"
     if known:
-        caption += " The band is the published mean ± max(1.5, 3 √(SEM² + SEM²)) points, both SEM counted."
+        caption += " The band is the published mean ± max(1.5, 3 √(SEM² + SEM²)) points, with both SEM."
     blocks.append(Table(heads, rows, caption, frozenset({"arm", "family", "verdict"}), MOODS))
     values = {name: arm.values[run.main] for name, arm in run.arms.items()}
     figure = figures.arms(values, ylabel=words(run.main), bands=bands or None)
@@ -85,7 +85,7 @@ def methods(run: Facts) -> Blocks:
 
 
 def _beside(e: Any, known: Published | None, size: str, bands: dict, name: str, count: dict[str, int]) -> list[str]:
-    """What was published, its band, and the verdict."""
+    """The published number, its band, and the verdict."""
     if known is None:
         return ["", "", ""]
     band, said = verdict(e, known, size)
@@ -109,12 +109,12 @@ def _every_reading(run: Facts) -> Blocks:
                 rows.append([words(name), arm.name, number(e.mean), number(e.sem), interval((e.low, e.high)), str(e.n)])
     heads = ["reading", "arm", "mean", "SEM", "95 % interval", "n"]
     more = f" The first {MANY} of {len(names)} readings." if len(names) > MANY else ""
-    caption = f"Mean of the last reading over subjects, places of a profile weighing alike.{more}"
+    caption = f"Mean of the last reading over subjects, with equal weights of a profile's entries.{more}"
     return [Heading("Readings"), Table(heads, rows, caption, frozenset({"reading", "arm"}))]
 
 
 def expectations(run: Facts) -> Blocks:
-    """A sentence for each method: what is expected in this scenario, and what came."""
+    """One sentence for each method: the expected result in this scenario, and the result found."""
     if run.main != "accuracy" or not run.scenario:
         return []
     means = {arm.method: float(np.nanmean(arm.values["accuracy"])) for arm in run.arms.values() if arm.method}
@@ -128,27 +128,27 @@ def expectations(run: Facts) -> Blocks:
     if not items:
         return []
     note = (
-        f"In the {run.scenario} scenario of Split MNIST at full size. **At the floor** is less than a fifth of the way "
-        "from `none` to `joint`, **near joint** is four fifths or more."
+        f"In the {run.scenario} scenario of Split MNIST at full size. **At the floor** is less than one fifth of the "
+        "difference between `none` and `joint`, **near joint** is four fifths or more."
     )
     return [Heading("What is expected of each method"), Text(note), Points(items)]
 
 
 def tests(run: Facts, reference: str) -> Blocks:
-    """Every arm against the reference, and all pairs where they are few, corrected for being many."""
+    """Every arm against the reference, and all pairs of few arms, corrected for multiple comparisons."""
     if not run.main or reference not in run.arms or len(run.arms) < 2:
         return []
     others = [name for name in run.arms if name != reference]
     rows = _compared(run, [(other, reference) for other in others])
     caption = (
-        f"Differences within subjects. p: sign flips, two-sided, as in the run's own table; corrected: Holm's "
-        f"correction for {len(rows)} comparisons. An arm is called higher or lower where the interval of the "
+        f"Differences within subjects. p: two-sided sign-flip test, as in the table of the run; corrected: Holm's "
+        f"correction for {len(rows)} comparisons. The verdict is higher or lower if the interval of the "
         f"difference at {100 * (1 - LEVEL / max(1, len(rows))):.3g} % (Bonferroni's correction of 95 %) excludes 0."
     )
     fewest = min((n for n in (len(_common(run, reference, other)[0]) for other in others) if n), default=99)
     if (floor := 2.0 / 2**fewest) > LEVEL:
-        caption += f" Of {fewest} subjects no p can be below {floor:.3f}: judge by the intervals."
-    heads = ["arm", f"less {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
+        caption += f" With {fewest} subjects p cannot be below {floor:.3f}: use the intervals."
+    heads = ["arm", f"difference to {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
     left = frozenset({"arm", "verdict", "pair"})
     blocks: Blocks = [
         Heading(f"Paired tests against {reference}"),
@@ -165,7 +165,7 @@ def tests(run: Facts, reference: str) -> Blocks:
 
 
 def _common(run: Facts, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
-    """The main readings of two arms, of the seeds that both have."""
+    """The main readings of two arms, for the seeds that both have."""
     assert run.main is not None
     x, y = ({arm.seed + i: v for i, v in enumerate(arm.values[run.main])} for arm in (run.arms[a], run.arms[b]))
     seeds = [seed for seed in x if seed in y]
@@ -182,7 +182,7 @@ def _compared(run: Facts, pairs: Sequence[tuple[str, str]]) -> list[tuple[tuple[
     rows = []
     for (pair, e, difference), q in zip(found, corrected, strict=True):
         wide = statistics.estimate(difference, level=1 - LEVEL / len(found))
-        said = "higher" if wide.low > 0 else "lower" if wide.high < 0 else "not told apart"
+        said = "higher" if wide.low > 0 else "lower" if wide.high < 0 else "no difference found"
         ends = interval((e.low, e.high), "+")
         said = "" if math.isnan(wide.low) else said
         rows.append((pair, [number(e.mean, "+"), ends, str(e.n), p_value(e.p), p_value(float(q)), said]))

@@ -1,4 +1,4 @@
-"""What a report is made of, before it is HTML or Markdown."""
+"""The blocks of a report, before they are written as HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; `code` between backticks and **strong** between stars."""
+    """A paragraph, with `code` between backticks and **strong** between asterisks."""
 
     text: str
-    mood: str = ""  # "warning": set apart
+    mood: str = ""  # "warning": highlighted
 
 
 @dataclass(frozen=True)
 class Points:
-    """A list; with pairs, a list of names and what they are."""
+    """A list; with pairs, a list of terms and their descriptions."""
 
     items: Sequence[str | tuple[str, str]]
 
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: PNG bytes, a name for its file, and what is seen on it."""
+    """A picture: PNG bytes, the name of its file, and its caption."""
 
     name: str
     png: bytes
@@ -77,5 +77,5 @@ def picture(name: str, figure: Any, caption: str) -> Picture:
 
 
 def words(reading: str) -> str:
-    """What a reading is called on a page."""
+    """The name of a reading on a page."""
     return reading.replace("_", " ").replace(".", ", ")

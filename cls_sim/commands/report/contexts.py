@@ -1,4 +1,4 @@
-"""What contexts did to one another: accuracy by context, forgetting and transfer."""
+"""Interactions between contexts: accuracy by context, forgetting and transfer."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from cls_sim.sinks.console import interval, number
 MEASURES = {
     "forgetting": (
         "forgetting",
-        "mean over contexts but the last of the best reading at earlier context ends less the last (Chaudhry 2018)",
+        "mean over all contexts except the last of (best reading at earlier context ends - last reading) (Chaudhry 2018)",
     ),
     "backward": (
         "backward transfer",
-        "mean over contexts but the last of the last reading less that just after learning (Lopez-Paz & Ranzato 2017)",
+        "mean over all contexts except the last of (last reading - reading just after learning) "
+        "(Lopez-Paz & Ranzato 2017)",
     ),
     "forward": (
         "forward transfer",
-        "mean over contexts but the first of the reading just before learning less that at birth (the same)",
+        "mean over all contexts except the first of (reading just before learning - reading at birth) "
+        "(Lopez-Paz & Ranzato 2017)",
     ),
     "stability_gap": (
         "stability gap",
-        "what an old context loses for a while and wins back within a later one (De Lange et al. 2023)",
+        "transient loss of an old context that is recovered within a later context (De Lange et al. 2023)",
     ),
     "min_old": (
-        "least since learnt",
-        "the least reading of an old context since it was learnt, mean (min-ACC, the same)",
+        "minimum since learnt",
+        "minimum reading of an old context since it was learnt, mean over contexts (min-ACC, De Lange et al. 2023)",
     ),
 }
 
 
 def matrices(run: Facts) -> Blocks:
-    """Accuracy after each context (rows) on each context (columns), an arm a panel."""
+    """Accuracy after each context (rows) on each context (columns), one panel per arm."""
     if not run.main:
         return []
     found = {name: m for name, arm in run.arms.items() if (m := arm.matrix(run.main)) is not None}
@@ -61,7 +63,7 @@ def transfer(run: Facts) -> Blocks:
         return []
     keys = [(f"{run.main}.{key}", *told) for key, told in MEASURES.items()]
     keys.append(
-        ("rehearsal_gap", "rehearsal gap", "accuracy of the cortex on stored episodes less that on unseen questions")
+        ("rehearsal_gap", "rehearsal gap", "accuracy of the cortex on stored episodes minus that on new questions")
     )
     shown = [key for key in keys if any(_there(arm, key[0]) for arm in run.arms.values())]
     if not shown:
@@ -92,7 +94,7 @@ def transfer(run: Facts) -> Blocks:
         blocks.append(
             Text(
                 "The rehearsal gap is not measured here: "
-                "`++probes.rehearsal_gap={_target_: cls_sim.RehearsalGap}` does."
+                "add `++probes.rehearsal_gap={_target_: cls_sim.RehearsalGap}`."
             )
         )
     return blocks

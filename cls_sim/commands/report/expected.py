@@ -1,4 +1,4 @@
-"""What is expected of a method in a scenario, in a sentence, and whether a run agrees; the table is expected.yaml."""
+"""The expected result of a method in a scenario, as a sentence, and whether a run agrees; from expected.yaml."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-FLOOR, NEAR = 0.2, 0.8  # of the way from none to joint
-APART = 0.05  # none and joint closer than this say nothing
+FLOOR, NEAR = 0.2, 0.8  # shares of the difference between none and joint
+APART = 0.05  # with a smaller difference between none and joint there is no verdict
 
 
 @cache
@@ -18,13 +18,13 @@ def table() -> dict[str, Any]:
 
 
 def family(method: str | None) -> str:
-    """The family of a method, in words; none for what is no known method."""
+    """The family of a method, in words; empty for an unknown method."""
     told = table()["methods"].get(method or "")
     return table()["families"][told["family"]]["name"] if told else ""
 
 
 def level(way: float) -> str:
-    """Where a share of the way from none to joint lies.
+    """The level of a result, given as a share of the difference between none and joint.
 
     >>> level(0.05), level(0.5), level(0.97)
     ('floor', 'between', 'near')
@@ -33,7 +33,7 @@ def level(way: float) -> str:
 
 
 def told(method: str | None, scenario: str | None) -> str:
-    """What is expected, in a sentence without its end; empty where nothing is.
+    """The expected result as a sentence without a full stop; empty if there is no expectation.
 
     >>> told("ewc", "class")
     'at the floor of none, as published: a penalty on weights does not tell apart classes that were never met together'
@@ -48,7 +48,7 @@ def told(method: str | None, scenario: str | None) -> str:
 
 
 def found(method: str | None, scenario: str | None, mean: float, none: float | None, joint: float | None) -> str:
-    """Where a mean lies between the two references of the same run, and whether that was expected.
+    """The position of a mean between the references none and joint of the same run, and whether it was expected.
 
     >>> found("er", "class", 0.88, 0.2, 0.98)
     'Ours: 0.880, 87 % of the way from none (0.200) to joint (0.980): as expected.'
@@ -57,7 +57,7 @@ def found(method: str | None, scenario: str | None, mean: float, none: float | N
     if none is None or joint is None or mean != mean:
         return f"{ours}."
     if joint - none < APART:
-        return f"{ours}; none ({none:.3f}) and joint ({joint:.3f}) are not apart in this run, so it decides nothing."
+        return f"{ours}; none ({none:.3f}) and joint ({joint:.3f}) do not differ in this run, so there is no verdict."
     way = (mean - none) / (joint - none)
     expected = table()["methods"].get(method or "", {}).get(scenario or "")
     said = f"{ours}, {100 * way:.0f} % of the way from none ({none:.3f}) to joint ({joint:.3f})"

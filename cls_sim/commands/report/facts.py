@@ -1,4 +1,4 @@
-"""What a run's folder says of the run: read from the disk, whether it is finished or not."""
+"""The facts about a run, read from its directory; the run may be unfinished."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from cls_sim.storage.summary import Claim
 
 @dataclass
 class Arm:
-    """An arm as far as it was lived.
+    """An arm with its finished subjects.
 
     values  reading → [s]
-    trace   of the subjects that are done, or None
-    budget  mean over subjects of each count; None where no job is done
-    asked   subjects asked for
+    trace   the trace of the finished subjects, or None
+    budget  mean over subjects of each count; None if no job is done
+    asked   number of subjects of the run
     """
 
     name: str
@@ -47,7 +47,7 @@ class Arm:
         return float((self.budget or {}).get(key) or 0.0)
 
     def matrix(self, reading: str) -> np.ndarray | None:
-        """The reading [s, t, k] of each context (k) at birth and after each context (t); None where it is no such."""
+        """The reading [s, t, k] of each context (k) at birth and after each context (t); None if it has no contexts."""
         trace = self.trace
         if trace is None or trace.last(reading).ndim != 2 or not trace.is_taken(reading, "context.end"):
             return None
@@ -56,7 +56,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Published:
-    """A published mean and SEM in percentage points; sem None: not published, shown and not counted."""
+    """A published mean and SEM in percentage points; with sem None (not published) it is shown and not counted."""
 
     value: float
     sem: float | None
@@ -65,11 +65,11 @@ class Published:
 
 @dataclass
 class Facts:
-    """A run.
+    """The facts about a run.
 
-    arms       those of which at least one subject is done
-    published  arm → its published number, on the main reading
-    missing    what is not there, a line each
+    arms       the arms with at least one finished subject
+    published  arm → its published number, for the main reading
+    missing    one line for each missing result
     """
 
     folder: Path
@@ -96,10 +96,10 @@ class Facts:
 
 
 def facts(folder: Path) -> Facts:
-    """All that is told of the run in this folder; raises ConfigError where it is none, or damaged."""
+    """The facts about the run in this folder; raises ConfigError if it is not a run, or damaged."""
     if not (folder / "run.json").is_file():
         raise ConfigError(
-            str(folder), "is no run (no run.json)", "name the folder printed as `run:`, or one above such"
+            str(folder), "is not a run (no run.json)", "name the folder printed as `run:`, or a folder above it"
         )
     record = read(folder / "run.json")
     told = record.get("arms")
@@ -118,10 +118,10 @@ def facts(folder: Path) -> Facts:
         if arm.lived:
             arms[name] = arm
         if arm.lived < arm.asked:
-            missing.append(f"{name}: {arm.lived} of {arm.asked} subjects were lived to their end")
+            missing.append(f"{name}: {arm.lived} of {arm.asked} subjects are finished")
     if summary is None:
-        missing.append("summary.json: the run has not finished" + ("" if arms else ", and no subject of it has"))
-    if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # names that methods have, too
+        missing.append("summary.json: the run has not finished" + ("" if arms else ", and no subject is finished"))
+    if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # arm names that only look like methods
         for arm in arms.values():
             arm.method = None
     main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
@@ -153,11 +153,11 @@ def facts(folder: Path) -> Facts:
     )
 
 
-SHOWN = ("arms", "matrix")  # kinds of figures of the main reading that every report has anyway
+SHOWN = ("arms", "matrix")  # kinds of figures of the main reading that every report draws itself
 
 
 def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tuple[str, Path]]:
-    """The figures that the run left, but those that the report draws itself."""
+    """The figures of the run, without those that the report draws itself."""
     figure_specs = cfg.get("figures") or {}
     mine = {
         name
@@ -168,7 +168,7 @@ def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tup
 
 
 def _asked(overrides: list[Any]) -> experiments.Experiment | None:
-    """The experiment as it is composed today; None where that is no longer possible."""
+    """The experiment, composed from the present configuration files; None if that fails."""
     try:
         return experiments.read([str(override) for override in overrides])
     except ConfigError:
@@ -181,7 +181,7 @@ def _world(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _method(name: str, asked: experiments.Experiment | None) -> str | None:
-    """The method of an arm: what its overrides say, else its name; a name like er_500 is that of er."""
+    """The method of an arm, from its overrides or else from its name; er_500 is the method er."""
     from cls_sim.commands.report.expected import table
 
     arms = (asked.cfg["arm"] if asked else None) or {}
@@ -192,7 +192,7 @@ def _method(name: str, asked: experiments.Experiment | None) -> str | None:
 
 
 def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) -> Arm:
-    """An arm from the traces and reports of those of its jobs that are done."""
+    """An arm, from the traces and reports of its finished jobs."""
     from cls_sim.running.jobs import cost
     from cls_sim.storage.readings import readings
     from cls_sim.storage.trace import Trace
@@ -216,7 +216,7 @@ def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) ->
 
 
 def _done(folder: Path, name: str) -> tuple[list[Any], list[dict[str, Any]]]:
-    """Traces and reports of the jobs that are done, without a gap from the first subject on."""
+    """The traces and reports of finished jobs, contiguous from the first subject on."""
     from cls_sim.storage.trace import Trace
 
     traces, reports = [], []
@@ -237,14 +237,14 @@ def _done(folder: Path, name: str) -> tuple[list[Any], list[dict[str, Any]]]:
 
 
 def _tenant(part: Mapping[str, Any]) -> str:
-    """A part as a page may name it: the class, and what is inside it."""
+    """The name of a part on a page: its class, with the parts inside it in parentheses."""
     inside = [_tenant(value) for value in part.values() if isinstance(value, dict) and "_target_" in value]
     name = str(part.get("_target_", "")).rsplit(".", 1)[-1]
     return f"{name}({', '.join(inside)})" if inside else name
 
 
 def _published(cfg: Mapping[str, Any], scenario: Any) -> dict[str, Published]:
-    """The published number of each arm: claims of the kind `published` of this scenario, whatever their size."""
+    """The published number of each arm: the claims of the kind `published` for this scenario, at any size."""
     found = {}
     for claim in (cfg.get("claims") or {}).values():
         if claim.get("kind") == "published" and claim.get("scenario", scenario) == scenario:

@@ -1,4 +1,4 @@
-"""Blocks as one HTML page that needs nothing else, and as Markdown with its pictures beside it."""
+"""Blocks as one self-contained HTML page, and as Markdown with separate pictures."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ figure,tr{break-inside:avoid}h2,h3{break-after:avoid}}
 
 
 def html_page(title: str, blocks: Sequence[Block], foot: str) -> str:
-    """One page: no script, no network, light or dark as the reader's system is, printable."""
+    """One HTML page: no script, no network, light or dark mode of the reader's system, printable."""
     heads = [block for block in blocks if isinstance(block, Heading) and block.level == 2]
     links = "".join(f'<li><a href="#{anchor}">{_inline(head.text)}</a></li>' for head, anchor in _anchors(heads))
     anchors = {id(head): anchor for head, anchor in _anchors(heads)}
@@ -102,7 +102,7 @@ def _html(block: Block, anchors: dict[int, str]) -> str:
 
 
 def _width(png: bytes) -> int:
-    """Pixels, from the header."""
+    """The width in pixels, from the PNG header."""
     return int.from_bytes(png[16:20], "big")
 
 
@@ -135,7 +135,7 @@ def _cell(text: str, word: bool, moods: dict[str, str]) -> str:
 
 
 def _tied(text: str) -> str:
-    """A cell of numbers that breaks before its interval, nowhere else."""
+    """A cell of numbers whose only line break may be before its interval."""
     mean, bracket, ends = text.partition(" [")
     space = "\N{NO-BREAK SPACE}"
     return mean.replace(" ", space) + bracket + ends.replace(" ", space)
@@ -156,7 +156,7 @@ def _inline(text: str) -> str:
 
 
 def markdown_page(title: str, blocks: Sequence[Block], foot: str, pictures: str) -> str:
-    """The same in Markdown; pictures are files in the folder `pictures`."""
+    """The page in Markdown; pictures are files in the folder `pictures`."""
     parts = [f"# {_marked(title)}", *(_markdown(block, pictures) for block in blocks), "---", _marked(foot)]
     return "\n\n".join(parts) + "\n"
 
@@ -181,6 +181,6 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _marked(text: str) -> str:
-    """Text for Markdown: on one line, and no HTML of its own."""
+    """Text for Markdown: on one line, with HTML escaped."""
     pieces = " ".join(text.split()).split("`")
     return "`".join(piece if i % 2 else piece.replace("<", "&lt;") for i, piece in enumerate(pieces))

@@ -1,4 +1,4 @@
-"""Several runs on one page: the table of all of them, and each as a chapter."""
+"""Several runs on one page: a table of all runs, and each run as a chapter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cls_sim.sinks.console import number
 
 
 def table(runs: Sequence[Facts]) -> Blocks:
-    """Arms by runs: mean ± SEM, and whether a published number has it."""
+    """The table of arms by runs: mean ± SEM, and the verdict on published numbers."""
     with_main = [run for run in runs if run.main]
     if not with_main:
         return []
@@ -29,14 +29,14 @@ def table(runs: Sequence[Facts]) -> Blocks:
     if not any(row[1] for row in rows):
         heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
     mains = {run.main for run in with_main}
-    what = f"Mean {' or '.join(sorted(m for m in mains if m))} ± SEM over subjects; –: not run, or not possible there."
+    what = f"Mean {' or '.join(sorted(m for m in mains if m))} ± SEM over subjects; –: not run, or not possible."
     note = ""
     if any(run.published for run in runs):
         judged = all(run.size == "paper" for run in runs)
         note = (
-            " With a published number: inside its band, outside or not decided."
+            " If there is a published number: inside its band, outside, or not decided."
             if judged
-            else (" Runs smaller than what was published are not judged against it.")
+            else (" Runs that are smaller than the published ones are not compared with them.")
         )
     return [Heading("All runs"), Table(heads, rows, what + note, frozenset({"arm", "family"}))]
 
@@ -50,7 +50,7 @@ def _cell(run: Facts, name: str) -> str:
 
 
 def short(run: Facts, runs: Sequence[Facts]) -> str:
-    """What a run is called among the others: by its scenario if that tells them apart, else by its folder."""
+    """The short name of a run: its scenario if all scenarios are different, else its folder."""
     scenarios = [other.scenario for other in runs]
     if run.scenario and len(set(scenarios)) == len(runs):
         return run.scenario
@@ -58,13 +58,13 @@ def short(run: Facts, runs: Sequence[Facts]) -> str:
 
 
 def chapter(run: Facts, runs: Sequence[Facts]) -> str:
-    """What a run's chapter is called: as it is, and by its folder where another is called so."""
+    """The title of a run's chapter, with its folder if another run has the same title."""
     same = sum(other.label == run.label for other in runs) > 1
     return f"{run.label} ({run.folder.name})" if same else run.label
 
 
 def lowered(blocks: Blocks, prefix: str) -> Blocks:
-    """Headings a level down, and pictures' files named after the run."""
+    """The blocks with headings one level lower, and with the run's name in the names of picture files."""
     stem = re.sub(r"[^A-Za-z0-9_-]", "_", prefix)
     found: Blocks = []
     for block in blocks:
