@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,20 +37,57 @@ suppress_warnings = [
 ]
 
 NOTEBOOKS = {path.stem: path for path in sorted((HERE.parent / "notebooks").glob("*.ipynb"))}
-SECTIONS = {
-    "life": "A life, and how it is lived",
-    "world": "Worlds",
-    "hippocampus": "Hippocampi",
-    "neocortex": "Neocortices",
-    "plasticity": "Plasticity",
-    "rhythm": "Rhythm",
-    "replay": "Replay",
-    "consolidation": "Consolidation",
-    "core": "Optimizers",
-    "readout": "Readout",
-    "probes": "Probes",
+KINDS = {  # page of the API: its title, and the folders and modules of cls_sim whose public names it has
+    "life": ("Lives and experiments", ["life", "running", "config"]),
+    "world": ("Worlds", ["world"]),
+    "rhythm": ("Rhythms", ["rhythm"]),
+    "plasticity": ("Plasticity", ["plasticity"]),
+    "neocortex": ("Neocortices", ["neocortex"]),
+    "hippocampus": ("Hippocampi", ["hippocampus"]),
+    "replay": ("Replay", ["replay"]),
+    "consolidation": ("Consolidation", ["consolidation", "core.optimizers"]),
+    "readout": ("Readouts", ["readout"]),
+    "probes": ("Probes", ["probes"]),
+    "core": ("What parts work with", ["core"]),
 }
-PAGES = {"figures": "Figures", "statistics": "Statistics", "theory": "Theory"}
+MORE = {  # page of the API: names for parts of your own, imported from their modules
+    "life": ["running.studies.Study", "storage.trace.Trace", "core.ledger.Ledger"],
+    "world": ["world.stream.Stream", "world.table.Source", "world.table.Data"],
+    "rhythm": ["rhythm.base.Counted"],
+    "neocortex": ["neocortex.base.Tap"],
+    "hippocampus": ["hippocampus.base.Recall", "hippocampus.base.Traces", "hippocampus.base.Stages"],
+    "replay": ["replay.base.Within"],
+    "consolidation": [
+        "core.optimizers.Optimizer",
+        "consolidation.objectives.Objective",
+        "consolidation.importance.Importance",
+    ],
+    "readout": ["readout.base.Answer"],
+    "core": [
+        *("core.part.Part", "core.wrap.Wrap", "core.part.View", "core.clock.Clock", "core.clock.Moment"),
+        *("core.clock.Span", "core.draws.Draws", "core.draws.BatchDraws", "core.draws.each", "core.draws.over"),
+        *("core.part.per_subject", "core.part.known_contexts", "core.errors.real", "core.errors.reals"),
+        *("core.errors.whole", "core.errors.choice", "core.errors.flag"),
+        *("core.errors.Diverged", "core.errors.StorageError"),
+    ],
+}
+MODULES = {"figures": "Figures", "statistics": "Statistics", "theory": "Theory"}
+
+
+API = [
+    "# API reference",
+    "",
+    "Public names as users write them: `import cls_sim as cs`, then `cs.Sparse`, `cs.run`, ….",
+    "Base classes come first on each page, with all their methods.",
+    "",
+    "In shapes, `s` is the subject, `b` the row of a batch, `n` a slot of the hippocampus, `x` an input, `f` a feature",
+    "of the neocortex, `o` an output, `k` a context.  Ages are in days; `experience`, `replay` and `tick` are counts.",
+    "Settings that are out of range raise `cs.ConfigError` when the part is made.",
+    "",
+    "```{toctree}",
+    ":maxdepth: 1",
+    "",
+]
 
 
 def _notebooks() -> None:
@@ -59,23 +97,52 @@ def _notebooks() -> None:
         shutil.copy(path, HERE / "notebooks" / path.name)
 
 
+def _page_of(module: str) -> str:
+    """The page of the API for the public names of a module: the one that names the module most closely."""
+    fits = {name: len(k) for name, (_, known) in KINDS.items() for k in known if f"{module}.".startswith(f"{k}.")}
+    return max(fits, key=lambda name: fits[name])
+
+
+def _entry(name: str) -> list[str]:
+    """The directive for a class with its public methods (a base class: with the inherited ones), or for a function."""
+    thing = cls_sim
+    for part in name.split("."):
+        thing = getattr(thing, part) if hasattr(thing, part) else import_module(f"{thing.__name__}.{part}")
+    if not isinstance(thing, type):
+        return [f".. autofunction:: cls_sim.{name}", ""]
+    base = name.lower() in cls_sim.PART_KINDS or name in ("Probe", "Penalty", "Preference")
+    inherited = ["   :inherited-members: object"] if base else []
+    return [f".. autoclass:: cls_sim.{name}", "   :members:", *inherited, ""]
+
+
 def _api() -> None:
-    """api.md: every name of the public vocabulary, by kind of part."""
-    rooms: dict[str, list[str]] = {room: [] for room in SECTIONS}
+    """api.md and the pages of api/: the public names as users write them, by kind of part, base classes first."""
+    names: dict[str, list[str]] = {page: [] for page in KINDS}
     for name, module in cls_sim.VOCABULARY.items():
-        room = module.split(".")[0]
-        if name[0].isupper() or name in ("run", "build", "at"):
-            rooms[room if room in rooms else "life"].append(name)
-    lines = ["# API", "", "The public vocabulary, `import cls_sim as cs`: `cs.Store`, `cs.run`, …", ""]
-    for room, names in rooms.items():
-        lines += [f"## {SECTIONS[room]}", "", "```{eval-rst}"]
-        for name in names:
-            kind = "autoclass" if name[0].isupper() else "autofunction"
-            lines += [f".. {kind}:: cls_sim.{cls_sim.VOCABULARY[name]}.{name}", ""]
-        lines += ["```", ""]
-    for module, title in PAGES.items():
-        lines += [f"## {title}", "", "```{eval-rst}", f".. automodule:: cls_sim.{module}", "   :members:", "```", ""]
-    (HERE / "api.md").write_text("\n".join(lines))
+        if name not in MODULES:
+            names[_page_of(module)].append(name)
+    pages: dict[str, list[str]] = {}
+    for page, (title, _) in KINDS.items():
+        pages[page] = [f"# {title}", "", "```{eval-rst}"]
+        for name in names[page]:
+            pages[page] += _entry(name)
+        pages[page] += ["```", ""]
+        if page in MORE:
+            pages[page] += ["## For parts of your own", "", "Import these from their modules.", "", "```{eval-rst}"]
+            for name in MORE[page]:
+                pages[page] += _entry(name)
+            pages[page] += ["```", ""]
+    for module, title in MODULES.items():
+        pages[module] = [f"# {title}", "", "```{eval-rst}", f".. automodule:: cls_sim.{module}", "   :members:", "```"]
+    (HERE / "api").mkdir(exist_ok=True)
+    for page, lines in pages.items():
+        (HERE / "api" / f"{page}.md").write_text("\n".join([*lines, ""]))
+    (HERE / "api.md").write_text("\n".join([*API, *(f"api/{page}" for page in pages), "```", ""]))
+
+
+def _skip(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the methods that a wrap forwards to the part inside."""
+    return True if what == "class" and hasattr(thing, "__wrapped__") else None
 
 
 def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -97,11 +164,11 @@ def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: lis
 
 def _links(app: Any, page: str, source: list[str]) -> None:
     """Pages of the repository that are pages here, too; what is no page becomes its name."""
-    text = source[0] if page != "add" else (HERE.parent / "CONTRIBUTING.md").read_text().replace("](docs/", "](")
+    text = source[0]
     if page == "index":  # pages that it does not name come last
         others = [path.stem for path in sorted(HERE.glob("*.md")) if not re.search(rf"^{path.stem}$", text, re.M)]
         text = re.sub(r"^others$", "\n".join(name for name in others if name != "index"), text, flags=re.M)
-    text = re.sub(r"\]\(\.\./CONTRIBUTING\.md(#[\w-]+)?\)", "](add.md)", text)
+    text = re.sub(r"\]\(\.\./CONTRIBUTING\.md(#[\w-]+)?\)", "](extend/index.md)", text)
     text = re.sub(r"\]\((?:\.\./)?notebooks/(\w+)\.ipynb\)", r"](notebooks/\1.ipynb)", text)
     source[0] = re.sub(r"\[([^\]]+)\]\((?:\.\./|results/)[^)]*\)", r"\1", text) if "/" not in page else text
 
@@ -110,4 +177,5 @@ def setup(app: Any) -> None:
     _notebooks()
     _api()
     app.connect("autodoc-process-docstring", _in_rst)
+    app.connect("autodoc-skip-member", _skip)
     app.connect("source-read", _links)

@@ -310,8 +310,8 @@ class Restless(nn.Module):
     ("module", "said"),
     [
         (lambda: nn.Linear(6, 4), "fails on an input"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), r"answers with \[3\]"),
-        (lambda: nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 4)), "draws at random"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), r"has the output \[3\]"),
+        (lambda: nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 4)), "draws random numbers"),
         (Restless, "cannot be stacked"),
         (lambda: "no network", "makes a str"),
         (_Quadratic(), "has no reset_parameters"),

@@ -522,9 +522,9 @@ class Crowd(nn.Module):
     [
         (
             lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5, track_running_stats=False), nn.Linear(5, 4)),
-            "by the others of its batch in '1'; keep running statistics",
+            "depends on other rows of the batch in '1'; keep running statistics",
         ),
-        (Crowd, "answers a row by the others of its batch; keep running statistics"),
+        (Crowd, "has an output that depends on other rows of the batch; keep running statistics"),
         (lambda: nn.Sequential(nn.Conv1d(1, 2, 2), nn.Linear(5, 4)), "module: "),
     ],
 )

@@ -132,7 +132,7 @@ def test_nights_after_contexts():
 
 
 def test_nights_after_contexts_need_to_know_them():
-    with pytest.raises(ConfigError, match="does not tell"):
+    with pytest.raises(ConfigError, match="do not know the boundaries"):
         cs.ContextNights().setup(cs.Spec(ends=()))
 
 

@@ -18,7 +18,7 @@ def _dose(case: Case, arm: str, reading: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def curve(case: Case, cells: dict[str, float], load: float, reading: str, law: str, tolerance: float) -> Verdict:
-    """For each of `cells` (arm: SNR), the relative L2 distance of the mean curve from the analytic one, over the dose."""
+    """For each of `cells` (arm: SNR), the relative L2 distance of the mean error curve from the analytic one."""
     distances = {}
     for arm, snr in cells.items():
         dose, errors = _dose(case, arm, reading)
@@ -36,7 +36,7 @@ def same_dose(case: Case, arm: str, than: str, reading: str, tolerance: float) -
 
 
 def optimum(case: Case, cells: dict[str, float], load: float, reading: str, tolerance: float) -> Verdict:
-    """For each of `cells` (arm: SNR), the error at the analytic best dose s* divided by the sampled minimum, minus 1."""
+    """For each of `cells` (arm: SNR), the error at the analytic best dose s* over the sampled minimum, minus 1."""
     excess = {}
     for arm, snr in cells.items():
         dose, errors = _dose(case, arm, reading)

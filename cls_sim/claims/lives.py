@@ -166,7 +166,7 @@ def order_preserved(
         places = round(share * before.shape[-1])
         if before.ndim != 2 or places < 3:
             raise ConfigError(
-                "claims.share", f"leaves {places} entries to order", "name a profile, and a share with 3 or more entries"
+                "claims.share", f"leaves {places} entries to order", "name a profile and a share of 3 or more entries"
             )
         strong = np.argsort(-before, 1, kind="stable")[:, :places]
         pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)

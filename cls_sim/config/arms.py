@@ -1,4 +1,4 @@
-"""What an experiment's file says of its arms: the keys of an arm, read in this one place."""
+"""The arms of an experiment's file: the only place where the keys of an arm are read."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ FROM, AT, KEEP = (
     "branch_from",
     "branch_at",
     "keep_parts",
-)  # the arm whose past it shares, until when, and what of it alone is kept
-IN, SIZE = "scenarios", "size"  # the scenarios in which an arm is possible, the size at which it is run unasked
+)  # the arm whose past it shares, the age of the branch, and the only parts that it keeps
+IN, SIZE = "scenarios", "size"  # the scenarios in which an arm is possible, the size at which it runs by default
 KEYS = (DO, INHERITS, FROM, AT, KEEP, IN, SIZE)
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is asked of one arm.
+    """The treatment of one arm.
 
-    overrides  those of its origin, of the arms that it inherits from, and its own, in this order
+    overrides  the overrides of its origin, of the arms that it inherits from, and of the arm, in this order
     origin     the arm whose past it shares, or None
-    at         the age in days at which it leaves it; None: at the end
-    keep       if given, a new life that starts with only these parts of the old one
-    scenarios  those in which it is possible; empty: all
-    size       the only size at which it is run unasked; None: both
+    at         the age in days at which it branches; None: at the end of the origin's life
+    keep       if given, the arm is a new life that starts with only these parts of the origin
+    scenarios  the scenarios in which it is possible; empty: all
+    size       the only size at which it runs by default; None: both
     """
 
     overrides: list[str]
@@ -44,17 +44,18 @@ class Treatment:
 
 
 def texts(key: str, value: Any) -> list[str]:
-    """`value`, if it is a list of overrides."""
+    """`value`, if it is a list of overrides; else raises ConfigError."""
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise ConfigError(key, f"{value!r} is no list of overrides", 'write [kind=option, "kind.setting=value"]')
+        raise ConfigError(key, f"{value!r} is not a list of overrides", 'write [kind=option, "kind.setting=value"]')
     if any(one.startswith("experiment=") for one in value):
         raise ConfigError(key, "cannot choose an experiment", "leave it out")
     return value
 
 
 def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -> Treatment:
-    """What the arm of this name asks for.  Raises ConfigError for what is no arm, and for arms that inherit in a
-    circle.
+    """The treatment of the arm of this name.
+
+    Raises ConfigError for an invalid arm, and for arms that inherit in a circle.
 
     >>> arms = {"a": ["seed=1"], "b": {"inherits": "a", "overrides": ["days=2"]}}
     >>> arms["c"] = {"branch_from": "b", "branch_at": "3d"}
@@ -67,12 +68,12 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
         raise ConfigError(key, "is neither a list of overrides nor a mapping", f"write {{{', '.join(KEYS)}}}")
     for odd in given:
         if odd not in KEYS:
-            raise ConfigError(f"{key}.{odd}", "is no key of an arm", suggest(str(odd), KEYS))
+            raise ConfigError(f"{key}.{odd}", "is not a key of an arm", suggest(str(odd), KEYS))
     origin, own = given.get(FROM), texts(f"{key}.{DO}", given.get(DO, []))
     chosen = {one.split("=")[0] for one in own} & {
         *PART_KINDS,
         "probes",
-    }  # what others set there is not for these parts
+    }  # inherited settings of these kinds belong to other parts
     inherited: list[str] = []
     for word in (FROM, INHERITS):
         if (other := given.get(word)) is None:

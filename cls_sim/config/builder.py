@@ -1,7 +1,7 @@
-"""From a configuration to the parts that it names.
+"""Builds the parts that a configuration names.
 
-A configuration names a class of the public vocabulary and its numbers; the signature is the schema.  Nothing else
-is imported or run: `_target_` must stand in the vocabulary, or in a package that the user allowed by name.
+A configuration names a class of the public vocabulary and its settings; the signature of the class is the schema.
+Nothing else is imported or run: `_target_` must be in the vocabulary, or in a package that the user allowed by name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _is_allowed(module: str) -> bool:
 
 def _find(key: str, target: Any, kind: str | None) -> Any:
     if not isinstance(target, str):
-        raise ConfigError(f"{key}._target_", f"{target!r} is no name", "write cls_sim.Name")
+        raise ConfigError(f"{key}._target_", f"{target!r} is not a name", "write cls_sim.Name")
     module, _, name = target.rpartition(".")
     if module == "cls_sim" and name in VOCABULARY:
         import cls_sim
@@ -44,20 +44,21 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         except Exception as error:
             raise ConfigError(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
     else:
-        remedy = "name a class of cls_sim, or of a package of yours that you allow with --allow PACKAGE"
+        remedy = "name a class of cls_sim, or of your package, and allow the package with --allow PACKAGE"
         remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else remedy
         raise ConfigError(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
     abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
     if inspect.isclass(found) and abstract and not ours:
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-        raise ConfigError(f"{key}._target_", f"{target} has no method {missing}", "define them")
+        raise ConfigError(f"{key}._target_", f"{target} lacks the methods {missing}", "define them")
     if not inspect.isclass(found) or abstract or (ours and not issubclass(found, _base("Part"))):
-        raise ConfigError(f"{key}._target_", f"{target} is no part that can be made", "name a class of a kind of part")
-    if not ours and not _is_allowed(found.__module__):  # what a package has imported is not of that package
-        raise ConfigError(f"{key}._target_", f"{target} is of {found.__module__}", "name a class of an allowed package")
+        raise ConfigError(f"{key}._target_", f"{target} is not a part", "name a concrete class of a kind of part")
+    if not ours and not _is_allowed(found.__module__):  # a class that the package only imports is not allowed
+        reason = f"{target} is defined in {found.__module__}"
+        raise ConfigError(f"{key}._target_", reason, "name a class of an allowed package")
     if kind and not issubclass(found, _base(kind)):
-        raise ConfigError(f"{key}._target_", f"{target} is no {kind}", f"name a class of the kind {kind.lower()}")
+        raise ConfigError(f"{key}._target_", f"{target} is not a {kind}", f"name a class of the kind {kind.lower()}")
     return found
 
 
@@ -70,13 +71,13 @@ def _base(name: str) -> type:
 
 
 def _fitting(key: str, cls: type, settings: Mapping[str, Any]) -> None:
-    """Refuse a part in the wrong place: a setting whose type is a kind of part takes only that kind."""
+    """Raise ConfigError for a part of the wrong kind, if a setting is annotated with a kind of part."""
     from types import UnionType
     from typing import Union, get_args, get_origin, get_type_hints
 
     try:
         hints = get_type_hints(cls.__init__)
-    except (NameError, TypeError, AttributeError):  # a stranger's class may say what it likes
+    except (NameError, TypeError, AttributeError):  # annotations of a user's class may not be resolvable
         return
     for name in settings.keys() & hints.keys():
         hint, value = hints[name], settings[name]
@@ -85,15 +86,17 @@ def _fitting(key: str, cls: type, settings: Mapping[str, Any]) -> None:
         other = [kind for kind in kinds if kind not in parts and not (kind is type(None) and value is not None)]
         if parts and not isinstance(value, parts) and (isinstance(value, _base("Part")) or not other):
             wanted = " or ".join(kind.__name__ for kind in parts)
-            raise ConfigError(f"{key}.{name}", f"{value!r} is no {wanted}", "write {_target_: cls_sim.Name, ...}")
+            raise ConfigError(f"{key}.{name}", f"{value!r} is not a {wanted}", "write {_target_: cls_sim.Name, ...}")
 
 
 def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None) -> Any:
     """The object that a configuration names, or the plain value.
 
-    With `wrapping`, a class whose first argument is a part (a wrap such as Lesion) and is not given becomes a
-    function part → wrapped part.  A kind of part gets a class of its own kind; `kind` names another base class to
-    ask for.
+    wrapping  if the first argument of a class is a part and is not given (a wrap such as Lesion), return a function
+              part → wrapped part
+    kind      the required base class, if `key` is not a kind of part
+
+    Raises ConfigError for an invalid class or setting.
 
     >>> make("plasticity", {"_target_": "cls_sim.Constant", "rate": 0.1})
     Constant(value=0.1)
@@ -103,30 +106,30 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
         return [make(f"{key}[{i}]", value) for i, value in enumerate(cfg)]
     if isinstance(cfg, dict):
         for name in cfg:
-            if name != "_target_" and re.fullmatch(r"_\w*_", str(name)):  # they mean something to Hydra
+            if name != "_target_" and re.fullmatch(r"_\w*_", str(name)):  # such keys have a meaning in Hydra
                 raise ConfigError(f"{key}.{name}", "is not a key of cls-sim", "remove it")
     if not isinstance(cfg, dict) or "_target_" not in cfg:
         if kind:
             raise ConfigError(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
         return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
     cls = _find(key, cfg["_target_"], kind)
-    attached = ("at",) if kind == "Probe" else ()  # the moments of a probe are attached to it, and are no setting
+    attached = ("at",) if kind == "Probe" else ()  # the moments of a probe are attached to it; they are not a setting
     plain = {name: value for name, value in cfg.items() if name not in ("_target_", *attached)}
     settings = {name: make(f"{key}.{name}", value) for name, value in plain.items()}
     parameters = inspect.signature(cls).parameters
     for name in settings:
         if name not in parameters:
             raise ConfigError(
-                f"{key}.{name}", f"is no setting of {cls.__name__}", suggest(name, [*parameters, *attached])
+                f"{key}.{name}", f"is not a setting of {cls.__name__}", suggest(name, [*parameters, *attached])
             )
     _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
     if needed and key in PART_KINDS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
         if wrapping:
             return functools.partial(cls, **settings)
-        branch = "{from: ARM, at: 12d, do: [" + key + "=…]}"
+        branch = "{branch_from: ARM, branch_at: 12d, overrides: [" + key + "=…]}"
         raise ConfigError(
-            key, f"{cls.__name__} goes round the {key} of another arm", f"write {branch}, or give {needed[0]}"
+            key, f"{cls.__name__} wraps the {key} of another arm", f"write {branch}, or give {needed[0]}"
         )
     if needed:
         raise ConfigError(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
@@ -158,4 +161,4 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
             cohort=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
         )
     except (MemoryError, OverflowError, RuntimeError) as error:
-        raise ConfigError("life", f"cannot begin ({error})", "make it smaller, or check its settings") from error
+        raise ConfigError("life", f"cannot be built ({error})", "make it smaller, or check its settings") from error

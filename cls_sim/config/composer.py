@@ -1,6 +1,6 @@
-"""Composition: an experiment's file, the parts that it chooses and overrides in, one plain dict out.
+"""Composition: makes one plain dict from an experiment's file, the files of its parts, and overrides.
 
-Of Hydra only the grammar of overrides is used; files are read by sources.py alone.
+Only the grammar of overrides is Hydra's.  All files are read by reader.py.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Tree = dict[str, Any]
 
 
 def chosen(overrides: Sequence[str]) -> str:
-    """The experiment that overrides choose."""
+    """The name of the experiment that the overrides choose."""
     chosen = [o.split("=", 1)[1] for o in overrides if o.startswith("experiment=")]
     return chosen[-1] if chosen else "digits"
 
 
 @lru_cache(1024)
 def parsed(override: str) -> Any:
-    """An override as Hydra reads it: one value, not several."""
+    """An override as parsed by Hydra; raises ConfigError for several values."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
@@ -51,7 +51,7 @@ def parsed(override: str) -> Any:
 
 
 class Composer:
-    """Overrides in, a plain dict out, references resolved.  Files are read once."""
+    """Makes a plain dict from overrides, with references resolved.  Each file is read once."""
 
     def __init__(self, folders: Sequence[str] = ()):
         self.folders = [conf_dir(), *search_path(folders)]
@@ -59,10 +59,10 @@ class Composer:
         self._trees: dict[Any, tuple[Tree, dict[str, str]]] = {}
 
     def __call__(self, overrides: Sequence[str], own: Sequence[str] = ()) -> Tree:
-        """One configuration, with an arm's own overrides on top.
+        """One configuration, with the overrides of an arm (`own`) on top.
 
-        Own settings of a part that the other overrides swapped are left out where the new part does not have them.
-        Raises ConfigError for what is unknown, or refers to what is not there.
+        If other overrides replaced a part, settings in `own` that the new part does not have are ignored.
+        Raises ConfigError for unknown keys and for references to missing keys.
         """
         validation.overrides([*overrides, *own])
         options, values = self._sorted(overrides)
@@ -81,19 +81,19 @@ class Composer:
                 raise ConfigError(key, "is missing", "leave it in")
         if old := renamed.find({"parts": tree["parts"]}):
             raise ConfigError(old, "was renamed", f"write {renamed.now(old)}")
-        del tree["parts"]  # says how an experiment is lived, nothing of what is
+        del tree["parts"]  # it divides a campaign and does not change any result
         return tree
 
     def _sorted(self, overrides: Sequence[str]) -> tuple[dict[str, str | None], list[Any]]:
-        """The files that overrides choose (group to name), and the values that they set."""
+        """The files that the overrides choose (group → name), and the values that they set."""
         options: dict[str, str | None] = {}
         values = []
         for one in map(parsed, overrides):
             key, value = one.key_or_group, one.value()
             if one.package is not None or "/" in key:
-                raise ConfigError(key, "is no key of cls-sim", "write kind=option, or kind.setting=value")
+                raise ConfigError(key, "is not a key of cls-sim", "write kind=option, or kind.setting=value")
             if key.split(".")[0] == "parts":
-                raise ConfigError("parts", "are read from the experiment's file alone", "give arms=[…]")
+                raise ConfigError("parts", "can only be set in the experiment's file", "give arms=[…]")
             if key not in ("experiment", *GROUPS) or isinstance(value, dict) or one.is_force_add() or one.is_delete():
                 values.append(one)
             elif isinstance(value, str) or (value is None and key == "method"):
@@ -103,10 +103,9 @@ class Composer:
         return options, values
 
     def _settled(self, options: Mapping[str, str | None]) -> tuple[Tree, dict[str, str]]:
-        """The root, the files of the parts chosen and what the experiment's file sets; and the parts of its own.
+        """The merged tree of config.yaml, the chosen options and the experiment's file; and the experiment's options.
 
-        Where another option than the experiment's own comes into a kind of part, those of its settings stay that
-        both have.
+        If an option replaces that of the experiment, only the experiment's settings that the new option has are kept.
         """
         place = tuple(sorted(options.items()))
         if place in self._trees:
@@ -125,12 +124,12 @@ class Composer:
         return tree, owned
 
     def names(self, group: str) -> list[str]:
-        """The files of a group, in conf/ and the user's folders."""
+        """The names of the files of a group, in conf/ and the user's folders."""
         files = {file.stem for folder in self.folders for file in (folder / group).glob("*.yaml")}
         return sorted(filter(str.isprintable, files))
 
     def file(self, group: str, name: str, below: tuple[str, ...] = ()) -> tuple[dict[str, str], Tree]:
-        """The parts that a file chooses, and what it says, over what the files say that it inherits from."""
+        """The options that a file chooses, and its content, merged over the files that it inherits from."""
         if (group, name) in self._files:
             return self._files[group, name]
         place = f"{group}/{name}"
@@ -175,15 +174,14 @@ def _values(node: Any) -> int:
 
 
 def merged(old: Any, new: Any) -> Any:
-    """`new` over `old`: mappings are joined, anything else is replaced."""
+    """`new` over `old`: mappings are merged, anything else is replaced."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
     return old | {key: merged(old[key], value) if key in old else value for key, value in new.items()}
 
 
 def _fitting(own: Any, file: Tree) -> Tree:
-    """Of the settings that an experiment's file gives to a kind of part, those that the option of this file has,
-    too."""
+    """The settings that an experiment's file gives to a kind of part, restricted to those that this option has."""
     kept = {}
     for key, value in own.items() if isinstance(own, dict) else ():
         if key in file:
@@ -193,7 +191,7 @@ def _fitting(own: Any, file: Tree) -> Tree:
 
 
 def placed(node: Any, way: Sequence[str], value: Any, *, delete: bool = False) -> Any:
-    """A copy of a tree in which this is the value at the end of a way, or nothing."""
+    """A copy of a tree with this value at the end of a path; with `delete`, without the key at its end."""
     step, *rest = way
     if isinstance(node, list):
         return [
@@ -211,26 +209,26 @@ def _applied(tree: Tree, one: Any, *, optional: bool = False) -> Tree:
     key, value = one.key_or_group, one.value()
     way, node, there = key.split("."), tree, True
     for step in way:
-        if not isinstance(node, dict | list | None):  # nothing can be set inside a number or a text
+        if not isinstance(node, dict | list | None):  # a number or a text has no keys
             raise _unknown(key)
         node = {str(i): inner for i, inner in enumerate(node)} if isinstance(node, list) else node
         there = node is not None and step in node
         node = node[step] if node is not None and there else None
     if one.is_delete():
         if not there or value not in (None, node):
-            raise ConfigError(f"~{key}", "is not there", "leave it out")
+            raise ConfigError(f"~{key}", "does not exist", "leave it out")
         return placed(tree, way, None, delete=True)
     if not there and not (one.is_add() or one.is_force_add()):
         if optional:
             return tree
         raise _unknown(key)
     if node is not None and one.is_add() and not isinstance(value, (dict, list)):
-        raise ConfigError(f"+{key}", f"is there already ({node!r})", f"write {key}={value}")
+        raise ConfigError(f"+{key}", f"exists already ({node!r})", f"write {key}={value}")
     return placed(tree, way, merged(node, value))
 
 
 def _unknown(key: str) -> ConfigError:
-    """A key that is not there, and those that may have been meant: of the same kind of part, or at the top."""
+    """The error for an unknown key, with suggestions: keys of the same kind of part, or top-level keys."""
     part_kind, dot, _ = key.partition(".")
     if not dot or part_kind not in PART_KINDS:
         return ConfigError(key, "is an unknown key", suggest(key, ("experiment", *PART_KINDS, *TOP, *DECLARED)))
@@ -240,6 +238,6 @@ def _unknown(key: str) -> ConfigError:
             having.setdefault(f"{part_kind}.{name}", []).append(file.stem)
     if key in having:
         return ConfigError(
-            key, f"is no setting of the {part_kind} that is chosen", f"these have it: {', '.join(having[key])}"
+            key, f"is not a setting of the chosen {part_kind}", f"these options have it: {', '.join(having[key])}"
         )
     return ConfigError(key, "is an unknown key", suggest(key, having))

@@ -1,4 +1,4 @@
-"""What overrides ask for: an experiment and its arms, every key of them checked.  The only page that says `cfg`."""
+"""Reads an experiment and its arms from overrides and checks every key."""
 
 from __future__ import annotations
 
@@ -27,12 +27,13 @@ FREE = ("days", "workers", "engine", "wandb", "device", "debug")  # may differ w
 
 @dataclass(frozen=True)
 class Arm:
-    """One treatment of the same subjects: a whole configuration, or another future of an arm's past.
+    """One treatment of the same subjects: a complete configuration, or a branch of another arm.
 
-    origin  the arm whose past it shares, or None
-    at      the age in days at which it leaves it; None: at the end
-    keep    if given, a new life that starts with only these parts of the old one
-    own     its own overrides, methods spelled out
+    cfg         the composed configuration
+    origin      the arm whose past it shares, or None
+    branch_at   the age in days at which it branches; None: at the end of the origin's life
+    keep_parts  if given, the arm is a new life that starts with only these parts of the origin
+    own         the overrides of the arm, with methods expanded
     """
 
     name: str
@@ -43,18 +44,18 @@ class Arm:
     own: tuple[str, ...] = ()
 
     def reads(self, override: str) -> bool:
-        """Whether an override of yours counts here: the arm has no value, and no part, of its own in its place."""
+        """Whether a user's override has an effect in this arm: the arm does not override the same key or part."""
         return not any(f"{_key(override)}.".startswith(f"{_key(own)}.") for own in self.own)
 
     def swaps(self, override: str) -> bool:
-        """Whether an override of yours is a setting of a part that this arm replaces."""
+        """Whether a user's override is a setting of a part that this arm replaces."""
         part_kind, dot, _ = _key(override).partition(".")
         return bool(dot) and any(_key(own) == part_kind for own in self.own)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Everything a run needs to know, checked."""
+    """The checked configuration of a run."""
 
     name: str
     cfg: dict[str, Any]
@@ -63,11 +64,12 @@ class Experiment:
 
 
 def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: bool = False) -> Experiment:
-    """Compose an experiment and all its arms (with `one`, only what its first arm needs) from overrides.
+    """Compose an experiment and all its arms (with `one`, only its first arm) from overrides.
 
-    Later overrides win over earlier ones: the file, `size=small`, the method, yours, the arm's own.  An arm that
-    chooses another option for a kind of part ignores your settings of that kind of part.
-    Raises ConfigError for whatever is unknown, contradictory or out of range, and for a setting that no arm reads.
+    Later overrides win over earlier ones, in this order: the file, `size=small`, the method, the user's, the arm's.  An
+    arm that chooses another option for a kind of part ignores the user's settings of that kind of part.
+
+    Raises ConfigError for unknown, contradictory or out-of-range settings, and for a setting that no arm reads.
     """
     mine = [str(override) for override in overrides]
     compose = Composer(folders)
@@ -90,23 +92,23 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
 
 
 def unread(override: str, arms: Iterable[str]) -> ConfigError:
-    """The refusal of an override that changes nothing."""
+    """The error for an override that has no effect in any arm."""
     key = _key(override)
-    return ConfigError(key, f"is read by no arm that is run ({', '.join(arms)})", "leave it out, or choose other arms")
+    return ConfigError(key, f"is not read by any of the arms {', '.join(arms)}", "leave it out, or choose other arms")
 
 
 def scenario_of(cfg: Mapping[str, Any]) -> str:
-    """The scenario by which a method's presets are chosen."""
+    """The scenario that selects the preset of a method."""
     world = cfg.get("world")
     return str(cfg.get("scenario") or (world.get("scenario") if isinstance(world, dict) else None))
 
 
 def _method(method: Any, scenario: str) -> list[str]:
-    """A published learner's overrides: those of every scenario, and its preset for this one."""
+    """The overrides of a method: those for all scenarios, and its preset for this scenario."""
     if not validation.mapping("method", method):
         return []
     if "name" not in method:
-        raise ConfigError("method.name", "is missing", "write name: NAME into the file of the method")
+        raise ConfigError("method.name", "is missing", "add name: NAME to the file of the method")
     validation.name("method.name", method["name"])
     presets = validation.mapping("method.scenario", method.get("scenario"))
     preset = texts(f"method.scenario.{scenario}", presets.get(scenario, []))
@@ -132,12 +134,12 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     if cfg["days"] is not None:
         real("days", cfg["days"], 0.0, 1e9)
     if not isinstance(cfg["device"], str) or not re.fullmatch(r"cpu|cuda(:\d+)?", cfg["device"]):
-        raise ConfigError("device", f"{cfg['device']!r} is no device", "give cpu or cuda")
+        raise ConfigError("device", f"{cfg['device']!r} is not a device", "give cpu or cuda")
     validation.top(cfg)
 
 
 def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
-    """The arms to run, in the order of the file; an arm brings its origin along."""
+    """The arms to run, in the order of the file; the origin of a branch is included."""
     method, scenario = cfg.get("method"), scenario_of(cfg)
     if method:
         if cfg["arms"] is not None:
@@ -150,7 +152,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
         wanted = [n for n, t in every.items() if t.possible(scenario) and t.size in (None, cfg["size"])]
     wanted = [wanted] if isinstance(wanted, str) else [*wanted] if isinstance(wanted, list) else wanted
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
-        raise ConfigError("arms", f"{wanted!r} is no list of arms", f"choose from {', '.join(arms)}")
+        raise ConfigError("arms", f"{wanted!r} is not a list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
         if name not in every:
             raise ConfigError("arms", f"there is no arm {name!r}", suggest(name, arms))
@@ -164,7 +166,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
 def _treated(
     compose: Composer, name: str, own: Sequence[str], settled: Sequence[str], base: dict[str, Any]
 ) -> dict[str, Any]:
-    """The configuration of one arm: its own overrides on top, your settings of kinds of part that it swaps left out."""
+    """The configuration of one arm: its overrides on top, without the user's settings of parts that it replaces."""
     if not own:
         return base
     swapped = {o.split("=")[0] for o in own} & {*PART_KINDS, "probes"}
@@ -182,20 +184,20 @@ def _key(override: str) -> str:
 
 
 def _is_setting(override: str) -> bool:
-    """Whether it sets something of an option that a method, or the small size, may have yet to choose."""
+    """Whether it is a setting of a part whose option a method, or the small size, may still choose."""
     part_kind, dot, _ = _key(override).partition(".")
     return bool(dot) and part_kind in PART_KINDS and part_kind != "world"
 
 
 def _spelled(compose: Composer, own: Sequence[str], scenario: str) -> list[str]:
-    """The overrides of an arm, methods spelled out."""
+    """The overrides of an arm, with methods expanded."""
     parts = [(key, name, override) for override in own for key, _, name in [override.partition("=")]]
     spelled = [_method(compose.file("method", name)[1], scenario) if key == "method" else [o] for key, name, o in parts]
     return [override for overrides in spelled for override in overrides]
 
 
 def build(*overrides: str, folders: Sequence[str] = ()) -> Life:
-    """The life of an experiment's first arm (or of `arms=[NAME]`): the same objects as in a run.
+    """The life of an experiment's first arm (or of `arms=[NAME]`), with the same objects as in a run.
 
     >>> build("experiment=digits", "subjects=2").spec.subjects  # doctest: +SKIP
     2

@@ -1,4 +1,4 @@
-"""Where configurations lie: conf/ of the package, and folders of the user."""
+"""The folders of configuration files: conf/ of the package, and folders of the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cls_sim.core.errors import ConfigError
 
 
 def conf_dir() -> Path:
-    """The folder conf/: beside the package in a wheel, else one level up.
+    """The folder conf/: inside the installed package, or next to it in a checkout.
 
     >>> (conf_dir() / "config.yaml").is_file()
     True
@@ -22,7 +22,7 @@ def conf_dir() -> Path:
 
 
 def search_path(extra: Sequence[str] = ()) -> list[Path]:
-    """Further folders of configurations: those given, then ./conf of the user."""
+    """The user's folders of configuration files: those given, then ./conf."""
     from cls_sim.config import validation
 
     folders = [Path(validation.path("--config-dir", folder)).resolve() for folder in extra]
@@ -31,5 +31,5 @@ def search_path(extra: Sequence[str] = ()) -> list[Path]:
         folders.append(mine.resolve())
     for folder in folders:
         if not folder.is_dir():
-            raise ConfigError(str(folder), "is no folder", "give --config-dir an existing folder")
+            raise ConfigError(str(folder), "is not a folder", "give --config-dir an existing folder")
     return folders

@@ -1,4 +1,4 @@
-"""The one reader of configuration files: a file is measured and checked before anything is built from it."""
+"""The only reader of configuration files: the size and the content of a file are checked before anything is built."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from cls_sim.config.validation import DEEPEST
 from cls_sim.core.errors import ConfigError, suggest
 
 LARGEST = 2**18  # bytes of a file
-MOST = 10_000  # values of a file, its aliases written out
+MOST = 10_000  # values of a file, with aliases expanded
 PACKAGE = re.compile(r"(?:#.*\n)*?#[ \t]*@package[ \t]+(.*?)[ \t]*$", re.M)
 TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
-Page = tuple[dict[str, Any], str | None]  # what a file says, and the package that its header names (`# @package …`)
+Page = tuple[dict[str, Any], str | None]  # the content of a file, and the package of its header (`# @package …`)
 
 
 @cache
 def _loader() -> Any:
-    """OmegaConf's rules for YAML (1e5 is a number, no key twice), read by the fast parser where there is one."""
+    """A YAML loader with OmegaConf's rules (1e5 is a number, no duplicate keys), with the C parser if available."""
     from omegaconf._utils import get_yaml_loader
 
     slow = get_yaml_loader()
@@ -39,7 +39,8 @@ def _loader() -> Any:
 
 
 def page(file: Path) -> Page:
-    """The content of a file as plain values, and its header; refused if it is too large, too deep or not plain."""
+    """The content of a file as plain values, and its header; raises ConfigError if it is too large, too deep or invalid.
+    """
     content, where = _content(file), str(file)
     try:
         _measure(where, content)
@@ -48,12 +49,12 @@ def page(file: Path) -> Page:
         raise
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ConfigError(where, f"is no sound YAML ({line}{error.problem})", "mend the file") from None
+        raise ConfigError(where, f"is not valid YAML ({line}{error.problem})", "correct the file") from None
     except Exception as error:
-        raise ConfigError(where, f"is no configuration ({error})", "check the file") from None
+        raise ConfigError(where, f"is not a configuration ({error})", "check the file") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
-        raise ConfigError(where, "is no mapping of names", "write key: value")
+        raise ConfigError(where, "is not a mapping with text keys", "write key: value")
     package = PACKAGE.match(content)
     return tree, package and package[1]
 
@@ -76,7 +77,7 @@ def _content(file: Path) -> str:
     except OSError as error:
         raise ConfigError(str(file), f"cannot be read ({error.strerror or error})", "check the file") from None
     if len(data) > LARGEST:
-        raise ConfigError(str(file), f"has more than {LARGEST} bytes", "keep data in files of data")
+        raise ConfigError(str(file), f"has more than {LARGEST} bytes", "move data into a data file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -84,8 +85,8 @@ def _content(file: Path) -> str:
 
 
 def _measure(where: str, content: str) -> None:
-    """Refuse YAML that is too deep, or too large once its aliases are written out, before it is built."""
-    sizes: dict[str, int] = {}  # of what bears an anchor
+    """Raise ConfigError for YAML that is too deep, or too large with its aliases expanded, before it is built."""
+    sizes: dict[str, int] = {}  # number of values of each anchor
     open_: list[tuple[str | None, int]] = [(None, 0)]
     for event in yaml.parse(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if getattr(event, "tag", None):
@@ -98,12 +99,12 @@ def _measure(where: str, content: str) -> None:
             sizes |= {anchor: size} if anchor else {}
         elif isinstance(event, yaml.AliasEvent):
             if event.anchor not in sizes:
-                raise ConfigError(where, f"*{event.anchor} refers to itself, or to nothing", "give it an anchor before")
+                raise ConfigError(where, f"*{event.anchor} has no anchor before it", "define the anchor first")
             size = sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             if event.implicit[0] and TRAP.fullmatch(event.value):
                 raise ConfigError(
-                    where, f"{event.value} is no such number in YAML", "rewrite it, or put it into quotes"
+                    where, f"{event.value} is another number in YAML", "rewrite it, or put it into quotes"
                 )
             size = 1
             sizes |= {event.anchor: 1} if event.anchor else {}
@@ -112,4 +113,4 @@ def _measure(where: str, content: str) -> None:
         anchor, sofar = open_[-1]
         open_[-1] = anchor, sofar + size
         if len(open_) > DEEPEST or sofar + size > MOST:
-            raise ConfigError(where, f"is deeper than {DEEPEST} or larger than {MOST} values", "write less")
+            raise ConfigError(where, f"has more than {DEEPEST} levels or {MOST} values", "make it smaller")

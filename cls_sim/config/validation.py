@@ -1,9 +1,8 @@
-"""What a configuration may not say: options and overrides are checked before they are parsed, the whole before anything
-is made of it.
+"""Validation: options and overrides are checked before they are parsed, the configuration before anything is built.
 
-A page of YAML can stand for a billion values, and references can read the environment: so every size has an end, and
-the only variables that may be named are ENVIRONMENT.  Hydra is no sandbox: it sees the settings of launchers, and those
-only.
+A page of YAML can expand to a billion values, and references can read the environment.  Therefore every size is
+limited, and only the variables in ENVIRONMENT may be referenced.  Hydra is not a sandbox: it receives only the settings
+of launchers.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from cls_sim import PART_KINDS
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
 
-RESOLVED = 100_000  # values (or lines of text) of a whole configuration, its interpolations written out
-DEEPEST = 24  # lists and mappings inside one another
+RESOLVED = 100_000  # values (or lines of text) of a configuration, with interpolations expanded
+DEEPEST = 24  # levels of nested lists and mappings
 LONGEST = 20_000  # characters of an override
 ENVIRONMENT = ("CLS_SIM_DATA_DIR", "SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")  # none is a secret
 
 FLAGS = ("-m", "--multirun", "-h", "--help", "-sc", "--shell-completion", "--resolve")
-SHOW = ("-c", "--cfg")  # with `job` behind
+SHOW = ("-c", "--cfg")  # followed by `job`
 LAUNCHERS = ("basic", "joblib", "submitit_local", "submitit_slurm")
 LAUNCHER = (
     *("n_jobs", "batch_size", "verbose", "timeout"),  # joblib
@@ -35,12 +34,12 @@ TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
     *("debug", "arm", "small", "claims", "ablation", "parts", "figures", "title", "cite", "probes", "method"),
 )
-DECLARED = ("scenario", "label_noise")  # exist only where an experiment declares them
+DECLARED = ("scenario", "label_noise")  # exist only if an experiment declares them
 GROUPS = (*PART_KINDS, "probes", "method")  # keys whose values name files, beside `experiment`
 PATH = re.compile(r"(?:\+\+?)?(?:out|resume|world(?:\.\w+)*\.(?:x|y|context)(?:_test)?)", re.ASCII)  # keys of raw paths
 KEY = re.compile(r"(?:\+\+?|~)?[A-Za-z_][\w./-]*(?:@[\w.:-]*)?", re.ASCII)
 NAME = re.compile(r"\w[\w.+=-]{0,63}")
-# control characters, marks that turn the direction of text, halves of characters: they lie to terminals and files
+# control characters, marks of text direction, halves of surrogate pairs: a terminal or a file shows them wrongly
 ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 REFERENCE = re.compile(
     r"\$\{(?:(\.*[A-Za-z_][\w-]*(?:\.[\w-]+)*)|oc\.env:(?:" + "|".join(ENVIRONMENT) + r")(?:,[^$\\{}]*)?)\}", re.ASCII
@@ -48,42 +47,42 @@ REFERENCE = re.compile(
 
 
 def name(key: str, value: Any) -> str:
-    """`value`, if it can name a file, a column and a key: letters, digits and _ . + = -, at most 64.
+    """`value`, if it can name a file, a column and a key: at most 64 letters, digits and _ . + = -.
 
     >>> name("arm", "half_snr0.1")
     'half_snr0.1'
     """
     if not isinstance(value, str) or not NAME.fullmatch(value):
-        raise ConfigError(key, f"{value!r} is no name", "use up to 64 letters, digits and _ . + = -, no / or space")
+        raise ConfigError(key, f"{value!r} is not a name", "use up to 64 letters, digits and _ . + = -, no / or space")
     return value
 
 
 def path(key: str, value: Any) -> str:
-    """`value`, if it is a path that a system could have and a terminal can show."""
+    """`value`, if it is a valid path without unprintable characters."""
     if not isinstance(value, str):
-        raise ConfigError(key, f"{value!r} is no path", "give a folder")
+        raise ConfigError(key, f"{value!r} is not a path", "give a folder")
     if odd := next((c for c in value if not c.isprintable()), None):
         raise ConfigError(key, f"has the character {odd!r} in its path", "rename the folder, or give another")
     parts = value.encode().split(os.sep.encode())
     if len(value) > 3000 or max(map(len, parts)) > 255:
-        raise ConfigError(key, "is longer than a path can be", "give a shorter one")
+        raise ConfigError(key, "is too long for a path", "give a shorter one")
     return value
 
 
 def text(key: str, value: str) -> None:
-    """Refuse text that lies to a terminal, and interpolations other than ${key} and ${oc.env:NAME}."""
+    """Raise ConfigError for unprintable characters, and for interpolations other than ${key} and ${oc.env:NAME}."""
     if odd := ODD.search(value):
-        raise ConfigError(key, f"holds the character {odd[0]!r}", "write plain text")
+        raise ConfigError(key, f"contains the character {odd[0]!r}", "write plain text")
     if value.count("${") != len(REFERENCE.findall(value)):
         remedy = f"write ${{key.of.another}}, or ${{oc.env:NAME}} with NAME one of {', '.join(ENVIRONMENT)}"
-        raise ConfigError(key, f"{value[:100]!r} asks for more than a key", remedy)
+        raise ConfigError(key, f"{value[:100]!r} is not a reference to a key", remedy)
 
 
 # -- the command line -------------------------------------------------------------------------------------
 
 
 def arguments(args: Sequence[str]) -> None:
-    """Refuse options that cls-sim does not offer, and overrides that may not be."""
+    """Raise ConfigError for unknown options and invalid overrides."""
     rest, queue = [], list(args)
     while queue:
         arg = queue.pop(0)
@@ -97,33 +96,33 @@ def arguments(args: Sequence[str]) -> None:
         elif arg not in FLAGS:
             known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
             raise ConfigError(
-                arg[:100], "is no option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"])
+                arg[:100], "is not an option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"])
             )
     overrides(rest, sweep=any(arg in FLAGS[:2] for arg in args))
 
 
 def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
-    """Refuse overrides that are none, that are too large to be parsed, or (but in a sweep) speak to Hydra."""
+    """Raise ConfigError for invalid or too large overrides, and (except in a sweep) for settings of Hydra."""
     for override in given:
         key, equals, value = override.partition("=")
         if new := renamed.now(key):
             raise ConfigError(key.lstrip("+~"), "was renamed", f"write {new}")
         if not KEY.fullmatch(key) or not (equals or key.startswith("~")):
-            raise ConfigError(override[:100], "is no override", "write key=value, or see cls-sim --help")
+            raise ConfigError(override[:100], "is not an override", "write key=value, or see cls-sim --help")
         if PATH.fullmatch(key):
             path(key, value)
         elif len(override) > LONGEST or _depth(value) > DEEPEST:
-            raise ConfigError(key[:100], "is given something too long or too deep", "put it into a file")
+            raise ConfigError(key[:100], "has a value that is too long or too deep", "put it into a file")
         elif key.startswith("hydra") and not (sweep and _launches(key, value)):
             raise ConfigError(key, "is not a key of cls-sim", "see cls-sim --help")
         elif sweep and ".." in value:
-            raise ConfigError(key, f"{value[:100]!r} leads out of the sweep's folder", "give an absolute path")
+            raise ConfigError(key, f"{value[:100]!r} is outside the folder of the sweep", "give an absolute path")
 
 
 def quoted(override: str, *, sweep: bool = False) -> str:
-    """An override as Hydra's grammar reads it: a path, which may hold any character, is put into quotes.
+    """An override for Hydra's grammar: a path, which may contain any character, is put into quotes.
 
-    In a sweep, a path of the world that does not exist is left to the grammar: it may be several files.
+    In a sweep, a path of the world that does not exist is not quoted, because it may be a list of files.
 
     >>> quoted("out=my run, 2"), quoted("subjects=2")
     ("out='my run, 2'", 'subjects=2')
@@ -134,7 +133,7 @@ def quoted(override: str, *, sweep: bool = False) -> str:
 
 
 def plain(override: str) -> str:
-    """The reverse of `quoted`: a path as it is typed."""
+    """The reverse of `quoted`: the override with its path as typed."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     key, _, value = override.partition("=")
@@ -152,15 +151,15 @@ def _depth(value: str) -> int:
 
 
 def _launches(key: str, value: str) -> bool:
-    """Whether this chooses a launcher that is known, or one of its plain settings."""
+    """Whether this override chooses a known launcher, or one of its allowed settings."""
     if key in ("hydra/launcher", "hydra/sweeper"):
         return value in (LAUNCHERS if key == "hydra/launcher" else ("basic",))
-    plain = re.fullmatch(r"[\w.:%+-]{1,100}", value, re.ASCII)  # it may stand in a script of the scheduler
+    plain = re.fullmatch(r"[\w.:%+-]{1,100}", value, re.ASCII)  # it may be written into a script of the scheduler
     return key.startswith("hydra.launcher.") and key.removeprefix("hydra.launcher.") in LAUNCHER and bool(plain)
 
 
 def setting(key: str, path: str) -> str:
-    """An override in Hydra's grammar: `key` is this path, letter by letter.
+    """An override in Hydra's grammar that sets `key` to exactly this path.
 
     >>> setting("hydra.sweep.dir", "my sweep, it's")
     "hydra.sweep.dir='my sweep, it\\\\'s'"
@@ -169,17 +168,17 @@ def setting(key: str, path: str) -> str:
     return f"{key}='{path}{chr(92) * (len(path) - len(path.rstrip(chr(92))))}'"
 
 
-# -- what came of it --------------------------------------------------------------------------------------
+# -- the configuration ------------------------------------------------------------------------------------
 
 
 def top(cfg: Mapping[str, Any]) -> None:
-    """Refuse what a resolved configuration says at its top, if it cannot name a file, or would be a part and is not."""
+    """Raise ConfigError for top-level values of a resolved configuration that have the wrong type or an invalid name."""
     for key in ("out", "resume"):
         if cfg[key] is not None:
             path(key, cfg[key])
     for key in ("title", "cite"):
         if not isinstance(cfg[key], str | None):
-            raise ConfigError(key, f"{cfg[key]!r} is no text", "put it into quotes")
+            raise ConfigError(key, f"{cfg[key]!r} is not a text", "put it into quotes")
     for key in ("arm", "probes", "claims", "figures"):
         for one, said in mapping(key, cfg[key]).items():
             name(f"{key}.{one}", one)
@@ -188,14 +187,14 @@ def top(cfg: Mapping[str, Any]) -> None:
 
 
 def mapping(key: str, value: Any) -> Mapping[str, Any]:
-    """`value`, if it is a mapping; an empty one for null."""
+    """`value`, if it is a mapping; an empty mapping for null."""
     if not isinstance(value, Mapping | None):
-        raise ConfigError(key, f"{value!r} is no mapping", "write {name: ...}")
+        raise ConfigError(key, f"{value!r} is not a mapping", "write {name: ...}")
     return value or {}
 
 
 def _data(key: str, node: Any) -> None:
-    """Nothing in claims and figures is ever made."""
+    """Raise ConfigError for keys such as `_target_` in claims and figures, where no object is built."""
     for one, said in node.items() if isinstance(node, Mapping) else ():
         if re.fullmatch(r"_\w*_", one):
             raise ConfigError(f"{key}.{one}", "is not a key of cls-sim", "remove it")
@@ -205,10 +204,10 @@ def _data(key: str, node: Any) -> None:
 
 
 def resolved(tree: Any) -> Any:
-    """A copy of a configuration in which each ${key} is what it names.
+    """A copy of a configuration in which each ${key} is replaced by its value.
 
-    Raises ConfigError where a value is missing, refers to itself or to nothing, has keys that are no text, or would
-    grow beyond measure.
+    Raises ConfigError for a missing value, a reference to itself or to a missing key, a key that is not a text, and a
+    configuration that is too large or too deep.
     """
     open_: set[tuple[str, ...]] = set()
     left = RESOLVED
@@ -220,12 +219,12 @@ def resolved(tree: Any) -> Any:
             raise ConfigError(key, "refers to itself", "check the ${…} in your configuration")
         left -= 1
         if left < 0 or len(where) > DEEPEST or len(open_) > 4 * DEEPEST:
-            raise ConfigError(key, "is too large or too deep when written out", "write less")
+            raise ConfigError(key, "is too large or too deep with references expanded", "make it smaller")
         open_.add(where)
         if isinstance(node, dict):
             for name in node:
                 if not isinstance(name, str):
-                    raise ConfigError(f"{key}.{name}".lstrip("."), "is a key that is no text", "put it into quotes")
+                    raise ConfigError(f"{key}.{name}".lstrip("."), "is a key that is not a text", "put it into quotes")
                 text(f"{key}.{name}".lstrip("."), name)
             node = {name: walk((*where, name), value) for name, value in node.items()}
         elif isinstance(node, list):
@@ -241,7 +240,7 @@ def resolved(tree: Any) -> Any:
         return node
 
     def named(where: tuple[str, ...], found: re.Match[str]) -> Any:
-        """What a reference names: a key from the root, or (with dots in front) from where it stands."""
+        """The value of a reference: a key from the root or, with leading dots, relative to its place."""
         if found[1] is None:
             name, comma, default = found[0][len("${oc.env:") : -1].partition(",")
             if name not in os.environ and not comma:
@@ -251,7 +250,7 @@ def resolved(tree: Any) -> Any:
         above = len(found[1]) - len(steps)
         way, node = (*(where[: len(where) - above] if above else ()), *steps.split(".")), tree
         for done, step in enumerate(way):
-            node = walk(way[:done], node) if isinstance(node, str) else node  # it may itself lead on
+            node = walk(way[:done], node) if isinstance(node, str) else node  # it may be a reference itself
             node = {str(i): one for i, one in enumerate(node)} if isinstance(node, list) else node
             if not isinstance(node, dict) or step not in node:
                 raise ConfigError(found[1], "is referred to and does not exist", "check the ${…} in your configuration")

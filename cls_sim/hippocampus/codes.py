@@ -1,4 +1,4 @@
-"""Codes: in what form the content of an episode is kept."""
+"""Codes: the formats in which the content of episodes is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cls_sim.core.part import Part, Spec
 
 
 class Code(Part):
-    """Turns inputs into what lies in a slot, and back as well as it can.
+    """Encodes inputs as the content of a slot, and decodes them, exactly or approximately.
 
     kind   the type of what lies there
     width  how many of them an episode takes
@@ -39,7 +39,7 @@ class Code(Part):
 
 
 class Plain(Code):
-    """Every number as it is."""
+    """All numbers as float32."""
 
     kind = torch.float32
 
@@ -55,7 +55,7 @@ class Plain(Code):
 
 
 class Levels(Plain):
-    """Whole multiples of the world's quantum, a byte a number: exact."""
+    """Multiples of the world's quantum, one byte a number: exact."""
 
     kind = torch.uint8
 

@@ -1,4 +1,4 @@
-"""A hippocampus as a population of copies that decline and, while they last, make cortical copies."""
+"""A hippocampus as a population of decaying copies that produce cortical copies."""
 
 from __future__ import annotations
 

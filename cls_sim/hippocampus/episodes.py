@@ -1,4 +1,4 @@
-"""What the hippocampi that keep episodes have in common: the columns in which traces lie."""
+"""The base class of hippocampi that store episodes: the columns that hold the traces."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import BY_CLASS, BY_WORTH, Slots
 
-COMPARED = 64  # stored episodes that a gradient is compared with
-WORK = 2**24  # numbers held at once while a cue is compared with what is stored
+COMPARED = 64  # number of stored episodes with which a gradient is compared
+WORK = 2**24  # limit of the numbers in memory while cues are compared with traces
 
 
 class Episodic(Hippocampus):
-    """`capacity` slots a subject, each an episode: its input, answer, context, and when it was lived.
+    """`capacity` slots for each subject; a slot holds the input, answer, context and time of one episode.
 
-    content  [s, n + 1, x]  in the memory's code: levels of a byte where inputs have a quantum, else float32
+    content  [s, n + 1, x]  inputs in the format of `code`; default: bytes if inputs have a quantum, else float32
     what     [s, n + 1, 2]  int16: label, context
-    mark     [s, n + 1, 3]  int32: born (-1: an empty slot), item, key (see Slots)
+    mark     [s, n + 1, 3]  int32: born (-1: empty slot), item, key (see Slots)
     target   [s, n + 1, o]  float32, in regression
-    answer   [s, n + 1, o]  float32, what the cortex answered when it was stored, where `keep_scores`
+    answer   [s, n + 1, o]  float32, scores of the neocortex when the episode was stored, if `keep_scores`
 
-    The row n + 1 is a bin for what is not stored, so that writing needs no choice of rows; it is not state.
+    Row n + 1 receives the rows that are not stored, so that writing needs no selection; it is not state.
     """
 
     derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent", "_lot"})
@@ -44,14 +44,14 @@ class Episodic(Hippocampus):
 
     def __init__(self, capacity: int, eviction: str, code: Code | None = None):
         if code is not None and not isinstance(code, Code):
-            raise ConfigError("code", f"{code!r} is no code", "give one, such as Coarse(), or none")
+            raise ConfigError("code", f"{code!r} is no code", "give one, such as Coarse(), or None")
         self.form = code
         self._slots = Slots(capacity, eviction)
         self.capacity, self.eviction = self._slots.capacity, self._slots.eviction
 
     def setup(self, spec: Spec) -> Spec:
         if max(spec.outputs, spec.contexts) > 2**15:
-            raise ConfigError("capacity", "labels and contexts are kept in 16 bits", "use up to 32768 of each")
+            raise ConfigError("capacity", "labels and contexts are stored in 16 bits", "use up to 32768 of each")
         self._slots.setup(spec)
         lots = (spec.subjects, self.capacity + 1)
         self._form = self.form or (Levels() if self._exact(spec) else Plain())
@@ -63,7 +63,7 @@ class Episodic(Hippocampus):
             self.target = torch.zeros(*lots, spec.outputs, device=spec.device)
         if self.keep_scores:
             self.answer = torch.zeros(*lots, spec.outputs, device=spec.device)
-        if self.eviction == "herding":  # the sum of all rows of each class so far, and how many
+        if self.eviction == "herding":  # the sum and the number of all rows of each class so far
             width = int(torch.Size(spec.inputs).numel())
             self.summed = torch.zeros(spec.subjects, spec.outputs, width, device=spec.device)
             self.met = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
@@ -72,14 +72,14 @@ class Episodic(Hippocampus):
         return super().setup(spec)
 
     def _exact(self, spec: Spec) -> bool:
-        """Whether the content can be kept as levels of a quantum."""
+        """Whether the content can be stored as multiples of a quantum."""
         return spec.quantum is not None
 
     # -- what is stored ---------------------------------------------------------------------------------
 
     def traces(self) -> Traces:
         n = self.capacity
-        what, mark = self.what[:, :n], self.mark[:, :n]  # as they are stored: this is asked for in every tick
+        what, mark = self.what[:, :n], self.mark[:, :n]  # without conversion, because this runs at every tick
         return Traces(self._heard(), self._y()[:, :n], what[..., 1], mark[..., 0], mark[..., 1], self._strength())
 
     def fetch(self, slot: Tensor) -> Batch:
@@ -119,11 +119,11 @@ class Episodic(Hippocampus):
         return self.mark[..., 0] >= 0
 
     def _alive(self) -> Tensor:
-        """Which slots hold a trace, read or not: bool [s, n]."""
+        """Which slots hold a trace, lesioned or not: bool [s, n]."""
         return self._alive_all()[:, : self.capacity]
 
     def _heard(self) -> Tensor:
-        """Which slots hold a trace that can be read: bool [s, n]."""
+        """Which slots hold a trace that is not lesioned: bool [s, n]."""
         return self._alive() if self._silent is None else self._alive() & ~self._silent
 
     def _strength(self) -> Tensor:
@@ -133,25 +133,25 @@ class Episodic(Hippocampus):
     # -- writing and reading ----------------------------------------------------------------------------
 
     def _fresh(self, batch: Batch, who: Tensor | None) -> Tensor:
-        """The rows that are there, of subjects who encode: bool [s, b]."""
+        """The present rows of the subjects that encode: bool [s, b]."""
         return batch.present() if who is None else batch.present() & who[:, None]
 
     def _choose(self, batch: Batch, fresh: Tensor, clock: Clock, view: View) -> tuple[Tensor, Tensor]:
         """The slot and the key of each row [s, b]."""
         n, alive = self.capacity, self._alive()
-        by_class = self.eviction in BY_CLASS  # else nobody asks for labels, and in regression there are none
+        by_class = self.eviction in BY_CLASS  # else labels are not used; in regression there are none
         label, kept = (batch.y, self._y()[:, :n].long()) if by_class else (fresh, alive)
         worth = self._worth(batch, fresh, view, clock) if self.eviction in BY_WORTH else None
         return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock, worth)
 
     def _worth(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
-        """What each row is worth to who keeps by it, the lowest the most: [s, b] in [0, 1]."""
+        """Retention priority of each row, [s, b] in [0, 1]; rows with the lowest values are kept."""
         if self.eviction == "surprise":
             return (-view.loss(batch).detach()).exp().clamp(0, 1)
         x = batch.x.flatten(2)
         if self.eviction == "coverage":
             cue = normalize(x, dim=2)
-            together = (cue @ cue.mT).masked_fill(~fresh[:, None], -1.0).tril(-1)  # to the rows before it
+            together = (cue @ cue.mT).masked_fill(~fresh[:, None], -1.0).tril(-1)  # similarity to earlier rows
             return (torch.maximum(self._nearest(batch.x)[0], together.amax(2)) / 2 + 0.5).clamp(0, 1)
         if self.eviction == "gradients":
             return self._alike(batch, fresh, view, clock)
@@ -163,10 +163,10 @@ class Episodic(Hippocampus):
         return apart / (1 + apart)
 
     def _alike(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
-        """How much a row's gradient is like that of a row before it, or of some that are stored: [s, b] in [0, 1].
+        """The largest similarity of a row's gradient to those of earlier rows and of some stored rows: [s, b] in [0, 1].
 
-        In the output weights it is the product of δ, the answer less the label, and the features f: the cosine of two
-        is cos(δ, δ') cos(f, f').
+        The gradient in the output weights is the outer product of δ (answer minus label) and the features f, so the
+        cosine of two gradients is cos(δ, δ') cos(f, f').
         """
         if "_lot" not in vars(self):
             self._lot = Draws(self.spec.seeds, "hippocampus.compared", (COMPARED,), device=self.spec.device)
@@ -178,14 +178,14 @@ class Episodic(Hippocampus):
         return (torch.maximum(stored.amax(2), together.amax(2)) / 2 + 0.5).clamp(0, 1)
 
     def _pushes(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
-        """The two factors of each row's gradient in the output weights, of length 1: [s, b, o] and [s, b, f]."""
+        """The two factors of each row's gradient in the output weights, normalised: [s, b, o] and [s, b, f]."""
         context = known_contexts(self.spec, batch)
         answer = view.scores(batch.x, context)
         away = answer - batch.y if self.spec.regression else answer.softmax(2) - self._votes(batch.y)
         return normalize(away, dim=2), normalize(view.neocortex.features(batch.x, context).detach(), dim=2)
 
     def _write(self, slot: Tensor, key: Tensor, x: Tensor, batch: Batch, clock: Clock) -> None:
-        """Lay the rows of a batch, with contents x [s, b, x], into their slots; `capacity` is the bin."""
+        """Write the rows of a batch, with contents x [s, b, x], to their slots; slot `capacity` discards a row."""
         now = torch.from_numpy(clock.experience).to(slot.device)[:, None].expand_as(slot)
         label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
         self.content[self._rows, slot] = self._form.write(x)
@@ -198,7 +198,7 @@ class Episodic(Hippocampus):
         self.changed += 1
 
     def _input(self, content: Tensor) -> Tensor:
-        """Contents [s, b, x] as inputs [s, b, *inputs], bit for bit as they were lived."""
+        """Contents [s, b, x] as inputs [s, b, *inputs]."""
         return self._plain(content).view(*content.shape[:2], *self.spec.inputs)
 
     def _plain(self, content: Tensor) -> Tensor:
@@ -206,16 +206,16 @@ class Episodic(Hippocampus):
         return self._form.read(content)
 
     def _at(self, slot: Tensor) -> Tensor:
-        """Slots [s, b] as rows of the columns laid end to end."""
+        """Slots [s, b] as row indices of the flattened columns."""
         return slot + self._rows * (self.capacity + 1)
 
     def _chunks(self, rows: int, width: int) -> Iterator[slice]:
-        """The slots a chunk at a time, so that `rows` cues [s] of a width take bounded kind of part."""
+        """The slots in chunks, so that comparing `rows` cues of this width takes bounded memory."""
         size = max(64, WORK // (self.spec.subjects * max(rows, width, 1)))
         return (slice(i, min(i + size, self.capacity)) for i in range(0, self.capacity, size))
 
     def _nearest(self, x: Tensor, y: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The cosine (-2: none) and slot (-1) of the trace most like each cue [s, b, …], of label y [s, b] if given."""
+        """Cosine (-2: none) and slot (-1) of the trace most similar to each cue [s, b, …], with label y if given."""
         cue, label, heard = normalize(x.flatten(2), dim=2), self._y(), self._heard()
         silent = torch.where(heard, 0.0, NEVER)
 
@@ -229,13 +229,13 @@ class Episodic(Hippocampus):
         return match.clamp_(min=-2.0), slot
 
     def _votes(self, y: Tensor) -> Tensor:
-        """What traces with these labels [s, c], or targets, answer: float [s, c, o]."""
+        """The answer of traces with these labels [s, c] (one-hot), or these targets: float [s, c, o]."""
         if self.spec.regression:
             return y
         return (y[..., None] == torch.arange(self.spec.outputs, device=y.device)).float()
 
     def _recalled(self, x: Tensor, match: Tensor, slot: Tensor, scores: Tensor | None = None) -> Recall:
-        """The recall of the best traces [s, b] (nothing where slot is -1), and their answer if there are no scores."""
+        """The recall of these traces [s, b] (nothing where slot is -1), with their answer if no scores are given."""
         found, at = slot >= 0, self._at(slot.clamp(min=0))
         if scores is None:
             scores = self._votes(_rows_of(self._y(), at))
@@ -247,7 +247,7 @@ class Episodic(Hippocampus):
         """The label int16 [s, n + 1], or target, of each slot."""
         return self.target if self.spec.regression else self.what[..., 0]
 
-    # -- state: the columns without the bin -------------------------------------------------------------
+    # -- state: the columns without the last row --------------------------------------------------------
 
     def _columns(self) -> dict[str, Tensor]:
         return {name: getattr(self, name)[:, : self.capacity] for name in self.columns if name in vars(self)}
@@ -269,5 +269,5 @@ class Episodic(Hippocampus):
 
 
 def _rows_of(column: Tensor, at: Tensor) -> Tensor:
-    """The rows `at` [s, b] of a column [s, n, …] laid end to end: [s, b, …]."""
+    """The rows `at` [s, b] of a flattened column [s, n, …]: [s, b, …]."""
     return column.flatten(0, 1).index_select(0, at.reshape(-1)).view(*at.shape, *column.shape[2:])

@@ -1,4 +1,4 @@
-"""A hippocampus that chooses what to keep when a context has ended, from all of it: the exemplars of iCaRL."""
+"""A hippocampus that selects exemplars of a context when it has ended, as iCaRL."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
 
 CHOICES = ("herding", "random", "informative")
-AT_ONCE = 2000  # rows of the ended context looked at together
+AT_ONCE = 2000  # rows of the ended context in one batch
 
 
 class Exemplars(Episodic):
-    """Awake it keeps nothing; at a context's end it chooses m exemplars of each of its classes from all of its data.
+    """Stores nothing during a context; when it ends, selects m exemplars of each of its classes from all of its data.
 
-        herding      the k-th is  argmin_x ‖ μ - (f(x) + Σ_{i<k} f(x_i)) / k ‖,   f of length 1, μ the class' mean of f,
-                     scaled to length 1: the mean of any first few is as near to μ as can be
-        random       by lot
-        informative  those of which the cortex is least sure: the largest entropy of its answer
-        m = min(per_class, capacity // groups),   a group being a class of one context
+        herding      exemplar k is  argmin_x ‖ μ - (f(x) + Σ_{i<k} f(x_i)) / k ‖,   with features f of length 1 and the
+                     mean μ of the class, scaled to length 1: the mean of the first few approximates μ
+        random       a random sample
+        informative  the rows with the largest entropy of the neocortex's answer
+        m = min(per_class, capacity // groups),   where a group is a class of a context
 
     capacity   exemplars a subject can hold, from 1
-    per_class  at most so many of a class, from 1; null: as many as fit
+    per_class  largest number for each class, from 1; null: as many as fit
     selection  herding, random or informative
 
-    As groups grow in number and m falls, the last chosen of the old ones give way (the first are the best).  A group
-    that is met again is chosen anew, from all of its data so far.  A pass over the ended context is counted as
-    revisited.  Exemplars are kept and recalled as by Store.  Refused in regression, and where ends of contexts are not
-    told.
+    When the number of groups grows and m falls, the last selected exemplars of old groups are removed.  A group that is
+    met again is selected again from all of its data so far.  The ledger counts the pass over the ended context as
+    revisited.  Exemplars are stored and recalled as in Store.  Raises ConfigError in regression, and if subjects do not
+    know the boundaries.
 
     Source: Rebuffi, Kolesnikov, Sperl & Lampert (2017), iCaRL; herding, Welling (2009).
 
@@ -53,16 +53,16 @@ class Exemplars(Episodic):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "", "keeps examples of classes, and in regression there are none", "use hippocampus=store"
+                "", "stores exemplars of classes, and in regression there are none", "use hippocampus=store"
             )
         if not spec.ends:
-            raise ConfigError("", "chooses when a context ends, and is not told", "give a sharp order, told=true")
+            raise ConfigError("", "needs the ends of contexts, which subjects do not know", "give order=sharp, boundaries_known=true")
         self.groups = torch.zeros(spec.subjects, spec.contexts, spec.outputs, dtype=torch.bool, device=spec.device)
         self.ended = np.zeros(spec.subjects, np.int64)
         return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        """Nothing stays before the context has ended."""
+        """Store nothing: selection happens when the context ends."""
 
     def recall(self, x: Tensor) -> Recall:
         match, slot = self._nearest(x)
@@ -87,9 +87,9 @@ class Exemplars(Episodic):
         most = torch.from_numpy(most if self.per_class is None else np.minimum(most, self.per_class)).to(y.device)
 
         label, where = self.what.long().clamp(min=0).unbind(-1)
-        self.mark[..., 0].masked_fill_(new.gather(1, where * outputs + label), -1)  # groups met again are chosen anew
+        self.mark[..., 0].masked_fill_(new.gather(1, where * outputs + label), -1)  # groups met again are selected again
         mine = torch.from_numpy(who).to(y.device)[:, None]
-        self.mark[..., 0].masked_fill_(mine & (self.mark[..., 2] >= most[:, None]), -1)  # the last chosen give way
+        self.mark[..., 0].masked_fill_(mine & (self.mark[..., 2] >= most[:, None]), -1)  # remove the last selected
         chosen, real = self._chosen(torch.cat(seen, 1), belongs, int(most.max()))
         real = real & (torch.arange(chosen.shape[1], device=y.device) < most[:, None])[..., None]  # [s, m, g]
         rank = torch.arange(chosen.shape[1], device=y.device)[:, None].expand_as(chosen)
@@ -104,14 +104,14 @@ class Exemplars(Episodic):
         self.ended = self.ended + who
 
     def _sure(self, batch: Batch, view: View, context: Tensor | None) -> Tensor:
-        """What a row is chosen by, the largest first: [s, b, 1]."""
+        """The priority of each row, the largest first: [s, b, 1]."""
         if self.selection == "informative":
             p = view.scores(batch.x, context).softmax(2)
             return torch.special.entr(p).sum(2, keepdim=True)
         return torch.zeros(*batch.y.shape, 1, device=batch.y.device)
 
     def _chosen(self, seen: Tensor, belongs: Tensor, most: int) -> tuple[Tensor, Tensor]:
-        """The rows that are chosen of each group, the best first, and whether there are so many: [s, m, g]."""
+        """The selected rows of each group, the best first, and whether each exists: [s, m, g]."""
         most = min(most, belongs.shape[1])
         real = torch.arange(most, device=seen.device)[:, None] < belongs.sum(1, keepdim=True)
         if self.selection != "herding":
@@ -125,7 +125,7 @@ class Exemplars(Episodic):
         mean = normalize(belongs.float().mT @ seen, dim=2)  # [s, g, f]
         left, total, chosen = belongs.clone(), torch.zeros_like(mean), []
         for k in range(1, most + 1):
-            # of length 1, so that the nearest to k μ - Σ is the one with the largest product
+            # features have length 1, so the row nearest to k μ - Σ has the largest product with it
             like = (seen @ (k * mean - total).mT).masked_fill_(~left, -math.inf)
             best = like.argmax(1)  # [s, g]
             total = total + seen[self._rows, best]
@@ -134,7 +134,7 @@ class Exemplars(Episodic):
         return torch.stack(chosen, 1), real
 
     def _lay(self, slot: Tensor, rank: Tensor, batch: Batch) -> None:
-        """Into their slots go rows whose x is in the memory's code; `capacity` is the bin."""
+        """Write rows, whose x is already encoded, to their slots; slot `capacity` discards a row."""
         self.content[self._rows, slot] = batch.x
         self.what[self._rows, slot] = torch.stack((batch.y, batch.context), -1).to(torch.int16)
         self.mark[self._rows, slot] = torch.stack((batch.born, batch.item, rank), -1).to(torch.int32)

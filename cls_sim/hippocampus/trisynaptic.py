@@ -1,4 +1,4 @@
-"""The trisynaptic path: the dentate gyrus separates, CA3 completes, CA1 speaks to the cortex in its own patterns."""
+"""The trisynaptic path: separation in the dentate gyrus, completion in CA3, output through CA1."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from cls_sim.hippocampus.ca3 import Ca3, Engrams, linear
 from cls_sim.hippocampus.dentate import Dentate, active
 from cls_sim.hippocampus.episodes import Episodic
 
-DEAD = 0.1  # a trace weaker than this is gone, and its slot is free
-PURE = 0.9  # a dream this near to a stored pattern (cosine) is that pattern's
+DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
+PURE = 0.9  # cosine with a stored pattern at which a generated state counts as its reactivation
 STAGES = ("dg", "ca3", "ca1")
 
 
 class Trisynaptic(Episodic):
-    """Stores an episode in one shot in the synapses of CA3; a cue, or noise, brings it back.
+    """Stores an episode in one exposure in the synapses of CA3, and recalls it from a cue or, in sleep, from noise.
 
         x ──dentate──► code ──ca3──► state z ──ca1──► Σ_p c_p x_p, Σ_p c_p y_p
 
     capacity       episodes a subject can hold, from 1
-    dentate        Winners (separates inputs), Index (a code of its own for every slot); null: removed, CA3 holds
+    dentate        KWinners (codes of inputs) or Index (a random code for every slot); null: no dentate gyrus, CA3 stores
                    the cortical patterns themselves
-    ca3            Attractor, ModernHopfield, DreamingHopfield; null: removed, nothing is completed
-    ca1            linear: what was stored, each trace as far as it takes part in z (c_p of the CA3; Hebbian
-                   synapses); best: only the trace that takes part most; null: removed, the cortex hears nothing
-    learning_rate  in (0, 1], the strength w_p of a trace when it is laid down
-    fade           in [0, 1): fraction of its strength that a trace loses in each replay step; below 0.1 it is gone
-    eviction       see Slots
+    ca3            Attractor, ModernHopfield or DreamingHopfield; null: no CA3, no completion
+    ca1            linear: stored contents, weighted by their overlap c_p with z (Hebbian synapses); best: only the trace
+                   with the largest overlap; null: no CA1, no output to the neocortex
+    learning_rate  in (0, 1], the initial strength w_p of a trace
+    fade           in [0, 1): fraction of its strength that a trace loses in each replay step; below 0.1 it is deleted
+    eviction       which episodes stay when the memory is full; see Slots
 
-    learning_rate and fade may be one number a subject.  Asleep it dreams: CA3 settles from noise, and CA1 says what
-    that means.  A dream's `slot` is the trace that it reactivates (cosine of the states at least 0.9), -1 for a
-    mixture; its weight is 0 where CA3 fell silent.  Lesions of a stage (dg, ca3, ca1) silence cells; those of CA1
-    also weaken the answer by as much.  In classification its label is that of the trace that takes
-    part most.
+    learning_rate and fade are one number, or one per subject.  In sleep it generates rows: CA3 converges from noise,
+    and CA1 decodes the state.  The `slot` of a row is the trace that it reactivates (cosine of the states at least
+    0.9), or -1 for a mixture; its weight is 0 where CA3 is silent; in classification its label is the label of the
+    trace with the largest overlap.  Lesions of a stage (dg, ca3, ca1) silence cells; a lesion of CA1 also scales the
+    answer down by the lesioned fraction.
 
     Source: Treves & Rolls 1992; O'Reilly & McClelland 1994; dreams, Sun et al. 2023.
 
@@ -95,7 +95,7 @@ class Trisynaptic(Episodic):
         self.strength = torch.zeros(lots, device=spec.device)
         self._engrams: tuple[Trisynaptic, int, Engrams] | None = None
         self._noise: Draws | None = None
-        self._lost: Tensor | None = None  # cells of CA3 that are no more, and of CA1
+        self._lost: Tensor | None = None  # lesioned cells of CA3, and of CA1
         self._mute: Tensor | None = None
         return spec
 
@@ -105,7 +105,7 @@ class Trisynaptic(Episodic):
     def _strength(self) -> Tensor:
         return self.strength[:, : self.capacity]
 
-    # -- living and sleeping ----------------------------------------------------------------------------
+    # -- encoding and sleep -----------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
@@ -127,7 +127,7 @@ class Trisynaptic(Episodic):
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         if self.ca3 is None:
-            raise ConfigError("ca3", "is removed, and without it nothing is reactivated", "choose one")
+            raise ConfigError("ca3", "is null, so nothing can be reactivated", "choose a CA3")
         if self._noise is None or self._noise.shape[0] != n:
             self._noise = Draws(self.spec.seeds, "hippocampus.dream", (n, self._units), device=self.spec.device)
         engrams = self.engrams()
@@ -174,7 +174,7 @@ class Trisynaptic(Episodic):
         return cells if self._lost is None else cells.masked_fill(self._lost[:, None], 0.0)
 
     def engrams(self) -> Engrams:
-        """What CA3 holds; worked out again only after a change."""
+        """The content of CA3, computed again only after a change."""
         if self._engrams is None or self._engrams[0] is not self or self._engrams[1] != self.changed:
             weight = self._strength() * self._heard()
             if self.dentate is None:
@@ -190,11 +190,11 @@ class Trisynaptic(Episodic):
 
     def _contents(self, chunk: slice) -> Tensor:
         content = self._plain(self.content[:, : self.capacity][:, chunk])
-        lost = self._lost if self.dentate is None else None  # with a dentate gyrus CA3 has cells of its own
+        lost = self._lost if self.dentate is None else None  # with a dentate gyrus, CA3 has separate cells
         return content if lost is None else content.masked_fill(lost[:, None], 0.0)
 
     def _cue(self, x: Tensor, engrams: Engrams) -> Tensor:
-        """What the dentate gyrus makes of cues [s, b, …]: [s, b, m]."""
+        """The input of cues [s, b, …] to CA3, through the dentate gyrus if there is one: [s, b, m]."""
         x = x.flatten(2)
         if self.dentate is None:
             z = x
@@ -203,7 +203,7 @@ class Trisynaptic(Episodic):
         return z if self._lost is None else z.masked_fill(self._lost[:, None], 0.0)
 
     def _seed(self, x: Tensor, engrams: Engrams) -> Tensor:
-        """What the stored inputs that resemble x drive in CA3:  Σ_p w_p (x·x_p) (ξ_p - a)."""
+        """The drive to CA3 from stored inputs that resemble x:  Σ_p w_p (x·x_p) (ξ_p - a)."""
         stored = self._plain(self.content[:, : self.capacity])
         like = (x @ stored.mT) * engrams.weight[:, None]
         return like @ engrams.all() - engrams.activity * like.sum(2, keepdim=True)
@@ -212,8 +212,11 @@ class Trisynaptic(Episodic):
         return cue if self.ca3 is None else self.ca3.settle(self.ca3.prepare_cue(cue, engrams), engrams)
 
     def _spoken(self, z: Tensor, engrams: Engrams) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What CA1 says of a state: an input [s, b, x], an answer [s, b, o]; the trace that takes part most, and how
-        much of the state is its pattern [s, b]."""
+        """Decode a state by CA1.
+
+        Returns an input [s, b, x], an answer [s, b, o], the trace with the largest overlap, and the share of the state
+        that is its pattern [s, b].
+        """
         decode = linear if self.ca3 is None else self.ca3.decode
         if self.ca1 == "linear":
             values = (self._contents, lambda chunk: self._votes(self._y()[:, : self.capacity][:, chunk]))
@@ -232,7 +235,7 @@ class Trisynaptic(Episodic):
 
     def impair(self, stage: str, fraction: np.ndarray) -> None:
         if stage == "dg" and self.dentate is None:
-            raise ConfigError("stage", "is a dentate gyrus that was removed before", "choose ca3 or ca1")
+            raise ConfigError("stage", "is the dentate gyrus, and this memory has none", "choose ca3 or ca1")
         n = self.content.shape[2] if choice("stage", stage, STAGES) == "ca1" else self._units
         order = each(self.spec.seeds, f"hippocampus.lesion.{stage}", lambda g: g.permutation(n))
         lost = (order < torch.from_numpy(np.round(fraction * n))[:, None]).to(self.spec.device)

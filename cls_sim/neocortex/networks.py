@@ -45,9 +45,7 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
             hook.remove()
     if not isinstance(out, Tensor) or out.shape != (2, spec.outputs):
         shape = list(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
-        raise ConfigError(
-            "module", f"has the output {shape}", f"make its output [{spec.outputs}], as the world's"
-        )
+        raise ConfigError("module", f"has the output {shape}", f"make its output [{spec.outputs}], as the world's")
     last = _readout(net, calls, out)
     _rows_alone(net, spec)
     for name, layer in net.named_modules():
@@ -78,9 +76,9 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
                 "module", f"changes its buffer {name!r} in evaluation mode", "change it in training mode only"
             )
     if not torch.equal(together, again):
-        raise ConfigError("module", "cannot be stacked (it draws at random)", "leave out dropout")
+        raise ConfigError("module", "cannot be stacked (it draws random numbers)", "leave out dropout")
     if not torch.allclose(together, apart, rtol=1e-3, atol=1e-3 * float(together.abs().max()) + 1e-6, equal_nan=True):
-        raise ConfigError("module", "answers a row by the others of its batch", REMEDY)
+        raise ConfigError("module", "has an output that depends on other rows of the batch", REMEDY)
 
 
 def _fit(net: nn.Module, spec: Spec) -> str:

@@ -12,7 +12,8 @@ from cls_sim.sinks.console import interval, number
 MEASURES = {
     "forgetting": (
         "forgetting",
-        "mean over all contexts except the last of (best reading at earlier context ends - last reading) (Chaudhry 2018)",
+        "mean over all contexts except the last of (best reading at earlier context ends - last reading) "
+        "(Chaudhry 2018)",
     ),
     "backward": (
         "backward transfer",

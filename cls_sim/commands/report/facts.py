@@ -121,7 +121,7 @@ def facts(folder: Path) -> Facts:
             missing.append(f"{name}: {arm.lived} of {arm.asked} subjects are finished")
     if summary is None:
         missing.append("summary.json: the run has not finished" + ("" if arms else ", and no subject is finished"))
-    if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # arm names that only look like methods
+    if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # names that only look like methods
         for arm in arms.values():
             arm.method = None
     main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
