@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import shutil
@@ -10,10 +11,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from sphinx.util.inspect import stringify_signature
+
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import cls_sim  # noqa: E402
+from cls_sim.core.part import Part  # noqa: E402
 
 project = "cls_sim"
 author = copyright = "the cls_sim founders"
@@ -112,7 +116,7 @@ def _entry(name: str) -> list[str]:
         return [f".. autofunction:: cls_sim.{name}", ""]
     base = name.lower() in cls_sim.PART_KINDS or name in ("Probe", "Penalty", "Preference")
     inherited = ["   :inherited-members: object"] if base else []
-    return [f".. autoclass:: cls_sim.{name}", "   :members:", *inherited, ""]
+    return [f".. autoclass:: cls_sim.{name}", "   :members:", "   :show-inheritance:", *inherited, ""]
 
 
 def _api() -> None:
@@ -143,6 +147,20 @@ def _api() -> None:
 def _skip(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
     """Leave out the methods that a wrap forwards to the part inside."""
     return True if what == "class" and hasattr(thing, "__wrapped__") else None
+
+
+def _signature(app: Any, what: str, name: str, thing: Any, options: Any, signature: str, returns: str) -> Any:
+    """The settings of a class (Sphinx would show those of `__new__`)."""
+    if what != "class" or not issubclass(thing, Part):
+        return None
+    shown = inspect.signature(thing)
+    return stringify_signature(shown, show_return_annotation=False, unqualified_typehints=True), ""
+
+
+def _bases(app: Any, name: str, thing: Any, options: Any, bases: list[Any]) -> None:
+    """Base classes under their public names."""
+    public = [base for base in bases if base.__name__ in cls_sim.VOCABULARY]
+    bases[:] = [f":py:class:`cls_sim.{base.__name__}`" for base in public] or bases
 
 
 def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -177,5 +195,7 @@ def setup(app: Any) -> None:
     _notebooks()
     _api()
     app.connect("autodoc-process-docstring", _in_rst)
+    app.connect("autodoc-process-signature", _signature)
+    app.connect("autodoc-process-bases", _bases)
     app.connect("autodoc-skip-member", _skip)
     app.connect("source-read", _links)

@@ -139,7 +139,7 @@ class Composer:
         wanted = "_global_" if group == "experiment" else None
         if package != wanted:
             remedy = "begin it with the line # @package _global_" if wanted else "leave out the line # @package"
-            raise ConfigError(place, f"is of the package {package}", remedy)
+            raise ConfigError(place, f"has the package {package}", remedy)
         choices: dict[str, str] = {}
         body: Tree = {}
         defaults = tree.pop("defaults", [])
@@ -153,7 +153,7 @@ class Composer:
             match = DEFAULT.fullmatch(str(key))
             if more or not match or not isinstance(choice, str) or match[1] not in ("experiment", *GROUPS):
                 raise ConfigError(
-                    f"{place}: defaults", f"cannot choose {item!r}", "write override /kind of part: option"
+                    f"{place}: defaults", f"cannot choose {item!r}", "write override /KIND: OPTION"
                 )
             if match[2]:
                 body = placed(body, match[2].split("."), self.file(match[1], choice, (*below, place))[1])

@@ -39,8 +39,7 @@ def _loader() -> Any:
 
 
 def page(file: Path) -> Page:
-    """The content of a file as plain values, and its header; raises ConfigError if it is too large, too deep or invalid.
-    """
+    """The content of a file as plain values, and its header; raises ConfigError if it is too large or invalid."""
     content, where = _content(file), str(file)
     try:
         _measure(where, content)

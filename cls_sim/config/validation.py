@@ -70,7 +70,7 @@ def path(key: str, value: Any) -> str:
 
 
 def text(key: str, value: str) -> None:
-    """Raise ConfigError for unprintable characters, and for interpolations other than ${key} and ${oc.env:NAME}."""
+    """Raise ConfigError for unprintable characters, and for interpolations except ${key} and ${oc.env:NAME}."""
     if odd := ODD.search(value):
         raise ConfigError(key, f"contains the character {odd[0]!r}", "write plain text")
     if value.count("${") != len(REFERENCE.findall(value)):

@@ -163,7 +163,7 @@ class Episodic(Hippocampus):
         return apart / (1 + apart)
 
     def _alike(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
-        """The largest similarity of a row's gradient to those of earlier rows and of some stored rows: [s, b] in [0, 1].
+        """The largest similarity of a row's gradient to those of earlier and some stored rows: [s, b] in [0, 1].
 
         The gradient in the output weights is the outer product of δ (answer minus label) and the features f, so the
         cosine of two gradients is cos(δ, δ') cos(f, f').

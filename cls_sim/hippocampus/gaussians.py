@@ -1,4 +1,4 @@
-"""A hippocampus that keeps no episode and no network, only a Gaussian for each class."""
+"""A hippocampus that stores a Gaussian for each class instead of episodes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,17 @@ from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
-WORK = 2**24  # numbers held at once while cues are compared with classes
+WORK = 2**24  # limit of the numbers in memory while cues are compared with classes
 SQUASH = {"linear": lambda drive: drive, "tanh": torch.tanh, "relu": torch.relu}
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the sums come to: which classes there are [s, o], means [s, o, f], Cholesky factors [s, o | 1, f, f] of
-    the covariances, log |Σ|^½ [s, o | 1], and, for dreams, the way back [s, f + 1, x]."""
+    """The fitted Gaussians.
+
+    Which classes exist [s, o], means [s, o, f], Cholesky factors [s, o | 1, f, f] of the covariances, log |Σ|^½
+    [s, o | 1], and, to generate rows, the map back to inputs [s, f + 1, x].
+    """
 
     there: Tensor
     mean: Tensor
@@ -34,29 +37,28 @@ class Fit:
 
 
 class Gaussians(Slotless):
-    """Streaming class-conditional Gaussians: counts, means and covariances of features f = squash(W x).
+    """Streaming class-conditional Gaussians: counts, means and covariances of features f = nonlinearity(W x).
 
         p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if
         shared_covariance
 
-    features           what is counted: random (a fixed random projection W, drawn for each subject), input (x
-                       itself) or cortex (what the cortex' first hidden layer had learnt when the first context
-                       ended, as a copy, squashed by relu; that context is gone through once more, and counted)
-    units              numbers in a random projection, from 1
+    features           random: a fixed random projection W, drawn for each subject; input: x itself; cortex: a copy of
+                       the first hidden layer of the neocortex at the end of the first context, with relu (the data of
+                       that context is then read once more, and the ledger counts it)
+    units              number of features of a random projection, from 1
     nonlinearity       linear, tanh or relu
-    shared_covariance  one covariance for all classes (linear discriminant) instead of one each (quadratic)
-    prior              ν, above 0, pseudo-rows that pull a covariance to the pooled one, and that to a sphere of its
-                       variance σ²
-    dreams             whether to keep what leads from features back to inputs (least squares over all that was
-                       lived), so as to dream: a class lived, features from its Gaussian, the input that they mean;
-                       features=input dreams without
+    shared_covariance  True: one covariance for all classes (linear discriminant); False: one for each (quadratic)
+    prior              ν, above 0, pseudo-rows that shrink each covariance toward the pooled one, and the pooled one
+                       toward a sphere with its variance σ²
+    dreams             True: also store a linear map from features back to inputs (least squares over all rows so far),
+                       which generates a row from a class and a draw of its features; features=input needs no map
 
-    S_c [f, f] is the scatter about the mean μ_c of n_c rows.  One exposure, no order, no learning rate: the statistics
-    are those of the whole past.  A cue is answered by the class posterior; match = exp(-½ max(0, d²/f - 1)), d the
-    Mahalanobis distance from the nearest class.  Bytes: counts, means and the triangles of symmetric matrices in
-    float32; with dreams also x · f numbers, and the copy of a layer; the random projection is fixed wiring.  Refused in
-    regression; features=cortex also where ends of contexts are not told, or the cortex has no hidden layer on the
-    inputs.
+    S_c [f, f] is the scatter of n_c rows about their mean μ_c.  There is one exposure and no learning rate: the
+    statistics are those of the whole past, in any order.  The answer to a cue is the class posterior; match =
+    exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest class.  Bytes: counts, means and
+    triangles of symmetric matrices in float32; with dreams also x · f numbers; the copy of a layer; a random projection
+    is fixed wiring.  Raises ConfigError in regression; with features=cortex also if subjects do not know the boundaries
+    or the neocortex has no hidden layer on the inputs.
 
     Source: linear and quadratic discriminant analysis, Fisher 1936; streaming, Hayes & Kanan 2020; class Gaussians as
     a source of pseudo-rehearsal, Kemker & Kanan 2018.
@@ -88,7 +90,7 @@ class Gaussians(Slotless):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "", "keeps a Gaussian for each class, and this world asks for numbers", "choose another one"
+                "", "stores a Gaussian for each class, and this world asks for numbers", "choose another hippocampus"
             )
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
         f = x if self.features == "input" else self._layer(spec, x) if self.features == "cortex" else self.units
@@ -98,7 +100,7 @@ class Gaussians(Slotless):
         if self.features == "cortex":
             self.layer = torch.zeros(s, x, f, device=spec.device)
             self.offset = torch.zeros(s, 1, f, device=spec.device)
-            self.settled = np.zeros(s, bool)  # whose first context has ended
+            self.settled = np.zeros(s, bool)  # subjects whose first context has ended
         if self.dreams and self.features != "input":
             self.cross = torch.zeros(s, f + 1, x, device=spec.device)
         self._wiring = None
@@ -113,10 +115,10 @@ class Gaussians(Slotless):
         return spec
 
     def _layer(self, spec: Spec, x: int) -> int:
-        """The width of the cortex' first hidden layer."""
+        """The width of the first hidden layer of the neocortex."""
         if not spec.ends:
             raise ConfigError(
-                "features", "waits for the first context to end, and this world does not tell", "give random"
+                "features", "needs the end of the first context, which subjects do not know", "give random"
             )
         shape = spec.weights.get("weight0", ())
         if len(shape) != 3 or shape[2] != x or "weight1" not in spec.weights:
@@ -180,7 +182,7 @@ class Gaussians(Slotless):
         return SQUASH[self.nonlinearity](x if self._wiring is None else x @ self._wiring)
 
     def _fitted(self) -> Fit:
-        """The Gaussians that the sums come to; made again when these have changed."""
+        """The Gaussians of the current sums; computed again only after a change."""
         if self._fit is None or self._fit[0] != self.changed:
             self._fit = (self.changed, self._made())
         return self._fit[1]
@@ -201,7 +203,7 @@ class Gaussians(Slotless):
         return Fit(count > 0, mean.float(), factor.float(), volume.float(), self._back(total, second, n))
 
     def _back(self, total: Tensor, second: Tensor, n: Tensor) -> Tensor | None:
-        """Least squares from features, and a one, to inputs: [s, f + 1, x]."""
+        """The least-squares map from features (and a constant 1) to inputs: [s, f + 1, x]."""
         if "cross" not in vars(self):
             return None
         rows, sums = second.sum(1), total.sum(1)[..., None]
@@ -214,7 +216,7 @@ class Gaussians(Slotless):
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         if not self.dreams:
-            raise ConfigError("dreams", "is false, so that nothing leads back from features to inputs", "give true")
+            raise ConfigError("dreams", "is false, so there is no map from features back to inputs", "give true")
         fit, now = self._fitted(), clock.experience + clock.replay
         known = fit.there.any(1)
         chances = torch.where(known[:, None], fit.there, True).double().cumsum(1)
@@ -224,7 +226,7 @@ class Gaussians(Slotless):
         rows = torch.arange(len(y), device=y.device)[:, None]
         if self.shared_covariance:
             off = noise @ fit.factor[:, 0].mT
-        else:  # every class for every row, and then its own
+        else:  # compute every class for every row, then select
             mine = (y[:, None] == torch.arange(self.spec.outputs, device=y.device)[:, None]).to(noise)
             off = ((noise[:, None] * mine[..., None]) @ fit.factor.mT).sum(1)
         x = fit.mean[rows, y] + off
@@ -253,10 +255,10 @@ class Gaussians(Slotless):
 
 
 def _with_one(f: Tensor) -> Tensor:
-    """Features [s, b, f] and a one: [s, b, f + 1]."""
+    """Features [s, b, f] with a constant 1 appended: [s, b, f + 1]."""
     return torch.cat((f, torch.ones_like(f[..., :1])), 2)
 
 
 def _sober(spec: Spec) -> Spec:
-    """The spec, without a dreaming hippocampus."""
+    """The spec without "hippocampus" in `dreams`."""
     return replace(spec, dreams=tuple(room for room in spec.dreams if room != "hippocampus"))

@@ -1,4 +1,4 @@
-"""A hippocampus that keeps no episode and learns what each class looks like, a small network for each."""
+"""A hippocampus that stores no episodes and learns a generative network for each class."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from cls_sim.core.variational import Weights, divergence, down, drawn, latents, 
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
-WORK = 2**24  # numbers held at once while cues are compared with classes
+WORK = 2**24  # limit of the numbers in memory while cues are compared with classes
 
 
 class GenerativeClassifier(Slotless):
-    """A variational autoencoder for each class, which learns from its rows alone; the likeliest class answers.
+    """A generative classifier: one variational autoencoder for each class; the class with the highest likelihood wins.
 
         p(x|c) ≈ 1/S Σ_i p(x|z_i) p(z_i) / q(z_i|x),   z_i ~ q(z|x) of class c's network;   ŷ = softmax_c log p(x|c)
 
-    hidden      widths of the hidden layers, from 1 each; the decoder has the same, in turn
-    latent      numbers z, from 1
-    rate        learning rate of all of them (Adam), from 0
-    samples     S, drawn for each question and class, from 1
-    accumulate  experiences whose rows are learnt from together, from 1; until then they are held, not counted as stored
+    hidden      widths of the hidden layers, from 1 each; the decoder has the same in reverse order
+    latent      number of latent units z, from 1
+    rate        learning rate of all networks (Adam), from 0
+    samples     S, number of samples for each question and class, from 1
+    accumulate  number of experiences that are learned together, from 1; waiting rows do not count as stored
 
-    Classes share nothing, so that none is forgotten for another; one that was never met is not answered.  Inputs that
-    are whole multiples of a quantum are taken for levels in [0, 1] (Bernoulli), others for any numbers (Gaussian, of
-    variance 1).  A cue is recalled as the answering class' network makes it up again; match is the cosine of the two.
-    Bytes: the weights of all classes.  Refused in regression.
+    Classes share no weights, so learning one does not affect another; classes not met so far are never answered.
+    Inputs that are multiples of a quantum count as levels in [0, 1] (Bernoulli), others as any numbers (Gaussian with
+    variance 1).  Recall is the reconstruction of the cue by the network of the answered class; match is the cosine of
+    cue and reconstruction.  Bytes: the weights of all classes.  Raises ConfigError in regression.
 
     Source: van de Ven, Li & Tolias 2021, Class-incremental learning with generative classifiers.
 
@@ -67,7 +67,7 @@ class GenerativeClassifier(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "has a network for each class, and this world asks for numbers", "choose another one")
+            raise ConfigError("", "has a network for each class, and this world asks for numbers", "choose another")
         sizes = (math.prod(spec.inputs), *self.hidden)
         shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
         shapes |= layers("spread", (sizes[-1], self.latent)) | layers("down", (self.latent, *reversed(sizes)))
@@ -96,19 +96,19 @@ class GenerativeClassifier(Slotless):
         self.changed += 1
 
     def _all_learn(self, x: Tensor, y: Tensor, noise: Tensor) -> None:
-        """One step of every class on its rows of x [s, b, x], y [s, b] (-1: none's), noise [s, b, z]."""
+        """One step of every class on its rows of x [s, b, x], y [s, b] (-1: no class), noise [s, b, z]."""
         counts = torch.stack([(y == c).sum(1) for c in range(self.spec.outputs)]).cpu().numpy()
         for c, count in enumerate(counts):
             if count.any():
                 mine = (y == c).to(torch.uint8).argsort(dim=1, descending=True, stable=True)
-                mine = mine[:, : int(count.max())]  # its rows of each subject, and others of weight 0
+                mine = mine[:, : int(count.max())]  # rows of this class, padded with rows of weight 0
                 weight = (y == c).gather(1, mine).float()
                 own = x.gather(1, mine[..., None].expand(-1, -1, x.shape[2])).mT
                 own_noise = noise.gather(1, mine[..., None].expand(-1, -1, self.latent)).mT
                 self._learn(c, own, own_noise, weight, count > 0)
 
     def _learn(self, c: int, x: Tensor, noise: Tensor, weight: Tensor, active: np.ndarray) -> None:
-        """One step of class c's network on rows x [s, x, b], of these weights [s, b]."""
+        """One step of the network of class c on rows x [s, x, b] with these weights [s, b]."""
         names, weights = zip(*self.weights[c].items(), strict=True)
         with torch.enable_grad():
             mean, spread, z = latents(up(x, self.weights[c], "up", len(self.hidden)), self.weights[c], noise)
@@ -143,7 +143,7 @@ class GenerativeClassifier(Slotless):
         return Recall(posterior, again.view(x.shape), match, blank.slot)
 
     def _likely(self, weights: Weights, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """The log likelihood [s, b] of x [s, x, b], up to a constant, and what a network makes of it [s, b, x]."""
+        """The log likelihood [s, b] of x [s, x, b], up to a constant, and its reconstruction [s, b, x]."""
         s, width, rows = x.shape
         mean, spread, _ = latents(up(x, weights, "up", len(self.hidden)), weights, None)
         again = shown(down(mean, weights, "down", len(self.hidden)), self._levels())

@@ -1,4 +1,4 @@
-"""CA3 as Hopfield networks of vectors: the modern one, and one that sleep reshapes."""
+"""CA3 as Hopfield networks of vectors: the modern one, and one with dreaming or unlearning."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
 
 
 class ModernHopfield(Ca3):
-    """A modern Hopfield network: every update replaces the state by the average of what resembles it.
+    """A modern Hopfield network: every update replaces the state by a similarity-weighted average of the patterns.
 
         z ← Σ_p q_p ξ_p,  q = softmax_p(β z·ξ_p + ln w_p)
 
-    beta         β from 0, inverse temperature; one number, or one a subject.  Small β: the average of everything
-    updates      from 1
-    centre       what patterns are counted from: a number (0: as they are), or mean, the average of what is stored
-    equal_norms  scale the patterns, so counted, to equal length: no pattern is more attractive for being longer
+    beta         β from 0, inverse temperature; one number, or one per subject; small β gives the average of all
+    updates      number of updates, from 1
+    centre       what is subtracted from the patterns: a number (0: nothing), or mean, the average of the patterns
+    equal_norms  whether to scale the centred patterns to equal length, so that long patterns do not dominate
 
-    Dreams start from ±σ at random in every cell, σ the root mean square of the patterns so counted.
+    Generated states start from ±σ at random in every cell, where σ is the root mean square of the centred patterns.
 
     Source: Ramsauer et al. 2021; as a teacher in sleep, Spens & Burgess 2024.
 
@@ -65,7 +65,7 @@ class ModernHopfield(Ca3):
         def pattern(chunk: slice) -> Tensor:
             return engrams.keys(chunk) if self._plain() else (engrams.keys(chunk) - middle) * scale[:, chunk, None]
 
-        for _ in range(self.updates - 1):  # the last one is CA1's: it answers in the patterns of the cortex
+        for _ in range(self.updates - 1):  # CA1 makes the last update, in the patterns of the neocortex
             (z,), _, _ = attend(self._logits(z, engrams), [pattern], [engrams.units])
             z = without(z, engrams)
         return z
@@ -92,7 +92,7 @@ class ModernHopfield(Ca3):
         return Logits(z, engrams.keys, engrams.n, adjust)
 
     def _facts(self, engrams: Engrams) -> tuple[Tensor, Tensor, Tensor]:
-        """The middle [s, 1, m], the scale of each pattern [s, n] and the spread of all [s]."""
+        """The centre [s, 1, m], the scale of each pattern [s, n] and the spread of all patterns [s]."""
 
         def make() -> tuple:
             there = (engrams.weight > 0).float()[:, None]  # [s, 1, n]
@@ -111,17 +111,17 @@ class ModernHopfield(Ca3):
 
 
 class DreamingHopfield(Ca3):
-    """A Hopfield network that sleep reshapes: by a dreaming kernel, or by unlearning its dreams.
+    """A Hopfield network that changes in sleep: by a dreaming kernel, or by unlearning of generated states.
 
         J = (1 + t) / M · ξᵀ (1 + t C)⁻¹ ξ - (ε / M) Σ_dreams sᵀs,  J_ii = 0,  C = ξ ξᵀ / M,  z ← sign(z J)
 
-    dream_time  t from 0: 0 is Hebb's rule, ∞ the pseudo-inverse; one number, or one a subject
-    unlearning  ε from 0: what each dream replayed takes away; one number, or one a subject
-    updates     synchronous updates at most; it stops early where nothing changes any more
+    dream_time  t from 0: 0 is Hebb's rule, ∞ the pseudo-inverse; one number, or one per subject
+    unlearning  ε from 0, amount that each replayed state is unlearned; one number, or one per subject
+    updates     largest number of synchronous updates; they end early when the state no longer changes
 
-    Patterns are vectors of ±1 (no dentate gyrus); the strength of a trace multiplies its pattern's outer product.
-    The dreams that are unlearnt are those that the policy replays: `replay=dreamed`.  Of a dream and its mirror image
-    the one that resembles a trace most is told.
+    Patterns are vectors of ±1 (no dentate gyrus); the strength of a trace scales the outer product of its pattern.
+    States that replay generates are unlearned (`replay=dreamed`).  A state and its mirror image are the same memory;
+    the one closer to a trace is the output.
 
     Source: Hopfield 1982; Hopfield, Feinstein & Palmer 1983; Fachechi, Agliari & Barra 2019.
 
@@ -171,7 +171,7 @@ class DreamingHopfield(Ca3):
         z = settled(z, update, self.updates)
         if not free:
             return z
-        shares = z @ engrams.all().mT * (engrams.weight > 0)[:, None]  # a state's mirror image is the same memory
+        shares = z @ engrams.all().mT * (engrams.weight > 0)[:, None]  # the mirror image of a state is the same memory
         most = shares.gather(2, shares.abs().argmax(2, keepdim=True))
         return torch.where(most < 0, -z, z)
 

@@ -1,4 +1,4 @@
-"""A hippocampus that points to the cortex: an index of every episode in cortical terms."""
+"""A hippocampus with a cortical index of every episode."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cls_sim.hippocampus.base import Hippocampus
 
 
 class Indexed(Wrap, Hippocampus):
-    """Keeps with every episode the cortical pattern (last hidden layer) that stood for it when it was stored.
+    """Stores with every episode its cortical pattern (last hidden layer) at the time of storage.
 
-    hippocampus  which keeps the episodes, one a slot
+    hippocampus  the hippocampus that stores the episodes, one in each slot
 
-    As the cortex changes, the patterns cease to be those that it uses.  A night whose rows come with the cortical
-    patterns of today (replay=reencoded) stores these instead, so that the index stays valid.  The input itself is kept
-    by the hippocampus inside; of a cortex that completes what a stale index brings back, nothing is modelled.
+    When the neocortex changes, stored patterns become outdated.  Replay that provides current cortical patterns
+    (replay=reencoded) replaces them, so that the index stays valid.  The inner hippocampus stores the input itself; the
+    model does not include a neocortex that completes the recall from an outdated index.
 
-    index [s, n, f] is what is stored, birth [s, n, f] what it was first.  Bytes: the inner memory's and the index.
+    index [s, n, f] is the stored pattern, birth [s, n, f] the first one.  Bytes: the inner memory and the index.
 
     Source: Káli & Dayan 2004, Off-line replay maintains declarative memories in a model of hippocampal-neocortical
     interactions; the index, Teyler & DiScenna 1986.
@@ -61,7 +61,7 @@ class Indexed(Wrap, Hippocampus):
         there = batch.present() if who is None else batch.present() & who[:, None]
         slots = self.index.shape[1]
         at = torch.where(there, batch.slot, slots)[..., None].expand(-1, -1, self.index.shape[2])
-        room = torch.cat((self.index, torch.zeros_like(self.index[:, :1])), 1)  # the last is for rows not there
+        room = torch.cat((self.index, torch.zeros_like(self.index[:, :1])), 1)  # the last row receives absent rows
         self.index = room.scatter(1, at, batch.features.to(room.dtype))[:, :slots]
 
     def stored_bytes(self) -> Tensor:

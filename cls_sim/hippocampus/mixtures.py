@@ -1,4 +1,4 @@
-"""A hippocampus that keeps no episode, only what the kinds of each class look like: mixtures of Gaussians."""
+"""A hippocampus that stores a mixture of Gaussians for each class instead of episodes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
-WORK = 2**23  # numbers held at once while cues are compared with kinds
+WORK = 2**23  # limit of the numbers in memory while cues are compared with components
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What the sums come to: for each class and kind [s, o, k] the log of its share (-inf: there is none), Cholesky
-    factors [s, o, k, f, f] of the covariances, their inverses, and log |Σ|^½ [s, o, k]."""
+    """The fitted mixtures.
+
+    For each class and component the log of its share [s, o, k] (-inf: unused), Cholesky factors [s, o, k, f, f] of the
+    covariances, their inverses, and log |Σ|^½ [s, o, k].
+    """
 
     share: Tensor
     factor: Tensor
@@ -31,23 +34,25 @@ class Fit:
 
 
 class Mixtures(Slotless):
-    """Streaming mixtures of Gaussians for each class, on the coarse waves z = Bᵀ x of an image.
+    """Streaming mixtures of Gaussians for each class, on low-frequency cosine coefficients z = Bᵀ x of an image.
 
         p(z | c) = Σ_j π_cj N(m_cj, Σ_cj),   Σ_cj = (S_cj + ν P_c) / (n_cj + ν) + spread · σ² I
 
-    components   k, components a class, from 1; with one it is a Gaussian for each class
-    frequencies  f, the coefficients that are kept of the image's cosine transform, those of longest wave first; at most
-                 one a pixel
-    prior        ν, above 0, pseudo-rows that pull a kind's covariance to that of its class within kinds, P_c
-    spread       from 0, of a sphere that is added to each; σ² is the mean variance of a wave within kinds
+    components   k, components for each class, from 1; with 1 there is a single Gaussian for each class
+    frequencies  f, number of coefficients of the cosine transform that are used, lowest frequencies first, from 1 to
+                 the number of pixels
+    prior        ν, above 0, pseudo-rows that shrink the covariance of a component toward P_c, the covariance of its
+                 class within components
+    spread       from 0, size of a sphere added to each covariance; σ² is the mean variance of a coefficient within
+                 components
 
-    The first k rows of a class begin its kinds; every later one joins the nearest, whose count n, mean m and scatter S
-    [f, f] it changes (sequential k-means with covariances): one exposure, no learning rate, nothing forgotten.  A cue
-    is answered by the posterior of classes that were met, all as likely; match = exp(-½ max(0, d²/f - 1)), d the
-    Mahalanobis distance from the nearest kind.  It dreams: a class that was met, a kind by its share, z, the image B z
-    (of any numbers, not cut to the range of inputs; what is finer than the waves is not dreamt).  Bytes: counts, means
-    and triangles in float32; the waves are fixed wiring.  Refused in regression and for inputs that are not square
-    images, flat or not.
+    The first k rows of a class start its components; every later row joins the nearest component and updates its count
+    n, mean m and scatter S [f, f] (sequential k-means with covariances).  There is one exposure, no learning rate and
+    no forgetting.  The answer to a cue is the posterior over the classes met, with equal priors; match =
+    exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest component.  Generated rows are images
+    B z, with z from a component of a class that was met; they are not clipped to the range of inputs and lack higher
+    frequencies.  Bytes: counts, means and triangles in float32; the cosine basis is fixed wiring.  Raises ConfigError
+    in regression, and for inputs that are not square images, flat or not.
 
     Source: sequential k-means, MacQueen 1967; mixtures for replay, Gepperth & Pfülb 2021; the shrunken covariance,
     Friedman 1989.
@@ -68,18 +73,18 @@ class Mixtures(Slotless):
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError(
-                "", "keeps mixtures for each class, and this world asks for numbers", "choose another one"
+                "", "stores a mixture for each class, and this world asks for numbers", "choose another hippocampus"
             )
         pixels = math.prod(spec.inputs)
         side = math.isqrt(pixels)
         if side**2 != pixels:
             raise ConfigError(
-                "frequencies", f"are those of square images, and inputs are {spec.inputs}", "choose gaussians"
+                "frequencies", f"needs square images, and inputs are {spec.inputs}", "choose gaussians"
             )
         if self.frequencies > pixels:
             raise ConfigError(
                 "frequencies",
-                f"{self.frequencies} are more than images of {pixels} pixels have",
+                f"{self.frequencies} is more than the {pixels} pixels of an image",
                 f"give up to {pixels}",
             )
         s, o, k, f = spec.subjects, spec.outputs, self.components, self.frequencies
@@ -98,20 +103,20 @@ class Mixtures(Slotless):
         there = there if who is None else there & who[:, None]
         z, y = batch.x.flatten(2) @ self._waves, batch.y.clamp(min=0)
         rows = torch.arange(len(y), device=y.device)[:, None]
-        # the first rows of a class begin its kinds, one each
+        # the first rows of a class start its components, one each
         same = (y[:, :, None] == y[:, None]) & there[:, None]
         place = (self.count > 0).sum(2)[rows, y] + same.tril(-1).sum(2)
         first = there & (place < self.components)
         kind = place.clamp(max=self.components - 1)
         self._add(z, y, kind, first)
-        # every other row joins the kind that is nearest
+        # every other row joins the nearest component
         far = (self.mean[rows, y] - z[:, :, None]).square().sum(3)
         far = far.masked_fill(self.count[rows, y] == 0, torch.inf)
         self._add(z, y, far.argmin(2), there & ~first)
         self.changed += 1
 
     def _add(self, z: Tensor, y: Tensor, kind: Tensor, who: Tensor) -> None:
-        """Counts, means and scatters with these rows [s, b, f] in these kinds [s, b], those rows `who`."""
+        """Add the rows `who` of z [s, b, f] to the counts, means and scatters of these components [s, b]."""
         s, o, k, f = self.mean.shape
         place = (torch.arange(s, device=z.device)[:, None] * o + y) * k + kind
         place, flat = place[who], self.mean.reshape(-1, f)
@@ -141,7 +146,7 @@ class Mixtures(Slotless):
         return Recall(posterior, blank.x, match, blank.slot)
 
     def _compared(self, fit: Fit, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Of cues [s, b, f] the log likelihood in each class [s, b, o], and d² from the nearest kind [s, b]."""
+        """The log likelihood of cues [s, b, f] in each class [s, b, o], and d² to the nearest component [s, b]."""
         off = (z[:, None, None] - self.mean[:, :, :, None]) @ fit.inverse.mT  # [s, o, k, b, f]
         far = off.square().sum(4)
         likely = fit.share[..., None] - fit.volume[..., None] - 0.5 * far
@@ -149,7 +154,7 @@ class Mixtures(Slotless):
         return likely.logsumexp(2).mT, far.masked_fill(none, torch.inf).amin((1, 2))
 
     def _fitted(self) -> Fit:
-        """The mixtures that the sums come to; made again when these have changed."""
+        """The mixtures of the current sums; computed again only after a change."""
         if self._fit is None or self._fit[0] != self.changed:
             self._fit = (self.changed, self._made())
         return self._fit[1]
@@ -196,14 +201,14 @@ class Mixtures(Slotless):
 
 
 def _lot(chances: Tensor, lot: Tensor) -> Tensor:
-    """Places [..., b] drawn with these chances [..., n] by lots [..., b] in [0, 1)."""
+    """Indices [..., b] drawn with these probabilities [..., n], from uniform draws [..., b] in [0, 1)."""
     up_to = chances.cumsum(-1)
     found = torch.searchsorted(up_to, (lot * up_to[..., -1:]).contiguous(), right=True)
     return found.clamp_(max=chances.shape[-1] - 1)
 
 
 def waves_of(side: int, waves: int) -> Tensor:
-    """The first waves of the cosine transform of square images, those of longest wave first: [side², waves].
+    """The first basis functions of the cosine transform of square images, lowest frequencies first: [side², waves].
 
     >>> w = waves_of(4, 3)
     >>> torch.allclose(w.T @ w, torch.eye(3), atol=1e-6), bool((w[:, 0] == w[0, 0]).all())

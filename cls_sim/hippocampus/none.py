@@ -1,4 +1,4 @@
-"""No hippocampus at all."""
+"""A subject without a hippocampus."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cls_sim.hippocampus.slotless import Slotless
 
 
 class NoHippocampus(Slotless):
-    """Stores nothing and recalls nothing: the subject that never had a hippocampus.
+    """No hippocampus: stores nothing and recalls nothing.
 
     >>> from cls_sim.core.part import Spec
     >>> none = NoHippocampus()
@@ -23,7 +23,7 @@ class NoHippocampus(Slotless):
     """
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        """Nothing stays."""
+        """Store nothing."""
 
     def recall(self, x: Tensor) -> Recall:
         return nothing(x, self.spec.outputs)

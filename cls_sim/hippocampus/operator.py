@@ -1,4 +1,4 @@
-"""A hippocampus that learns from an operator: only what the subject doubts is asked about, answered, and stored."""
+"""A hippocampus that stores only what an operator has labelled on request."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from cls_sim.hippocampus.base import Hippocampus
 
 
 class Operator(Wrap, Hippocampus):
-    """What the subject would answer with doubt is handed to an operator, whose answer is stored; the rest is not.
+    """Stores only the rows that the subject is unsure of, for which it asks an operator for the label.
 
-        asked:  novelty of the subject's own answer ≥ threshold
+        asked:  novelty of the subject's answer ≥ threshold
 
-    hippocampus  which stores what was asked
-    threshold    in [0, 1]; 0 asks about everything
+    hippocampus  the hippocampus that stores the rows asked about
+    threshold    in [0, 1]; 0 asks about every row
 
-    The novelty is that of the readout, before anything of this experience is stored.  asked [s], met [s]: how many
-    rows were asked about, and met, on the day `today` [s]; latest [s, b]: which of the latest experience.
+    The novelty is that of the readout before this experience is stored.  State: asked [s] and met [s], the numbers of
+    rows asked about and met on the day `today` [s]; latest [s, b], which rows of the latest experience were asked.
 
     Source: classification with a reject option, Chow 1970; learning from queries, Cohn, Atlas & Ladner 1994.
 

@@ -1,4 +1,4 @@
-"""A hippocampus of two paths: sparse and fast, overlapping and slow."""
+"""A hippocampus with two paths: a fast, sparse one and a slower, overlapping one."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ PATHS = ("monosynaptic", "trisynaptic")
 
 
 class TwoPaths(Wrap, Hippocampus):
-    """Beside the trisynaptic path, which keeps episodes, a monosynaptic one that learns what they have in common.
+    """A trisynaptic path that stores episodes, and a monosynaptic path that learns what episodes have in common.
 
         W ← W + rate · Σ_b (y_b - softmax(W x_b)) x_bᵀ     at every experience: overlapping codes, small steps
 
-    A cue is answered by the trisynaptic path where its match reaches the threshold, else by the monosynaptic one,
-    and where that is lost, by the trisynaptic path all the same.
+    The trisynaptic path answers a cue if its match reaches the threshold, or if the monosynaptic path is lost; else the
+    monosynaptic path answers.
 
-    hippocampus  the trisynaptic path, one that keeps episodes
-    rate         of the monosynaptic path, from 0; one number, or one a subject
-    threshold    0 to 1, the match from which the trisynaptic path answers
+    hippocampus  the trisynaptic path: a hippocampus that stores episodes
+    rate         learning rate of the monosynaptic path, from 0; one number, or one per subject
+    threshold    0 to 1, the smallest match at which the trisynaptic path answers
 
-    Lesions of a stage (`monosynaptic`: a fraction of its input fibres; `trisynaptic`: a fraction of its traces) leave
-    the other path.  Classification only.
+    A lesion of a stage (`monosynaptic`: a fraction of its input fibres; `trisynaptic`: a fraction of its traces) spares
+    the other path.  Classification only: raises ConfigError in regression.
 
     Source: Schapiro, Turk-Browne, Botvinick & Norman (2017), Complementary learning systems within the hippocampus.
 
@@ -52,7 +52,7 @@ class TwoPaths(Wrap, Hippocampus):
     def _settle(self, spec: Spec) -> None:
         if spec.regression:
             raise ConfigError(
-                "", "learns which answer goes with what, and this world asks for numbers", "use Sparse alone"
+                "", "learns classes, and this world asks for numbers", "use Sparse alone"
             )
         self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
 
@@ -73,13 +73,13 @@ class TwoPaths(Wrap, Hippocampus):
 
     def recall(self, x: Tensor) -> Recall:
         found = self.hippocampus.recall(x)
-        direct = self._fibres[:, :-1].any(1)[:, None]  # a path without any fibre left says nothing
+        direct = self._fibres[:, :-1].any(1)[:, None]  # a path without any fibre gives no answer
         answers = (found.match < self.threshold) & direct
         scores = torch.where(answers[..., None], self._said(self._input(x)), found.scores)
         return Recall(scores, found.x, found.match, found.slot)
 
     def _input(self, x: Tensor) -> Tensor:
-        """What the fibres carry: [s, b, x + 1]."""
+        """The activity of the input fibres: [s, b, x + 1]."""
         x = x.flatten(2)
         return torch.cat((x, torch.ones_like(x[..., :1])), 2) * self._fibres[:, None]
 

@@ -1,4 +1,4 @@
-"""A hippocampus that infers while it recalls."""
+"""A hippocampus that makes inferences during recall (REMERGE)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from cls_sim.hippocampus.episodes import Episodic
 
 
 class Remerge(Episodic):
-    """Stores pairs apart, and joins those that overlap by letting what is recalled recall more.
+    """Stores pairs separately, and links overlapping pairs by recurrent recall.
 
         p_j = x_j + onehot(y_j)                                     a pair: a conjunctive unit j and its features
         a_j = exp(p_j·f / τ) / (K^(1/τ) + Σ_k exp(p_k·f / τ))       conjunctive units compete (hedged softmax)
-        f ← x + gain · Σ_j a_j p_j                                  and speak to the features again, `depth` times
+        f ← x + gain · Σ_j a_j p_j                                  and drive the features again, `depth` times
 
     capacity  pairs a subject can hold, from 1
-    depth     from 1, how often the features are asked again; 1 brings back what was met with the cue, 2 what was met
-              with that
-    tau       τ, above 0; small: few pairs take part
-    hedge     K, from 0; large: pairs that fit badly are silent
-    gain      from 0, how strongly what is recalled is heard beside the cue
-    eviction  see Slots
+    depth     number of passes, from 1; 1 recalls what was met with the cue, 2 also what was met with that
+    tau       τ, above 0, temperature; with a small value few pairs take part
+    hedge     K, from 0; a large value silences pairs that fit poorly
+    gain      from 0, strength of recalled features relative to the cue
+    eviction  which pairs stay when the memory is full; see Slots
 
-    The answer to a cue x [s, b, items] are the features that the last conjunctive units bring up, less the cue's own.
-    Where answers are not the items of the inputs, features are inputs and answers side by side, and pairs overlap in
-    either.  Classification only.
+    The answer to a cue x [s, b, items] is the features that the last conjunctive units drive, minus those of the cue.
+    If answers are not the items of the inputs, features are inputs and answers side by side, and pairs can overlap in
+    either.  Classification only: raises ConfigError in regression.
 
     Source: Kumaran & McClelland (2012), Generalization through the recurrent interaction of episodic memories.
 
@@ -60,7 +59,7 @@ class Remerge(Episodic):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "keeps pairs of a cue and an answer, and this world asks for numbers", "use Store")
+            raise ConfigError("", "stores pairs of cues and classes, and this world asks for numbers", "use Store")
         return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Looking for a cue among all that is stored, a chunk of traces at a time: constant extra memory, however many."""
+"""Comparison of cues with all traces, in chunks: the extra memory does not depend on the number of traces."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-AT_ONCE = 2**18  # similarities worked out at once: they stay in the second cache
-NEVER = -1e30  # the logit of a trace that is not there
-LEAST = -80.0  # below e^-80 a share of the softmax is as good as none; smaller numbers would take many times longer
+AT_ONCE = 2**18  # similarities computed at once: they fit in the second-level cache
+NEVER = -1e30  # the logit of an absent trace
+LEAST = -80.0  # a softmax share below e^-80 is negligible; denormal numbers would be many times slower
 
 Rows = Callable[[slice], Tensor]
 """The rows of a chunk of traces: [s, c, …] float."""
 
 
 def chunks(cues: Tensor, n: int) -> Iterator[slice]:
-    """The n traces in pieces, so that cues [s, b, …] against a piece are AT_ONCE similarities or so."""
+    """The n traces in chunks, so that cues [s, b, …] and a chunk give about AT_ONCE similarities."""
     size = max(64, AT_ONCE // max(1, cues.shape[0] * cues.shape[1]))
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
@@ -27,12 +27,12 @@ Adjust = Callable[[Tensor, Tensor, slice, Any], None]
 
 
 class Logits:
-    """Similarities of cues to traces, chunk by chunk, in one buffer:  l_j = adjusted(z·k_j).
+    """Similarities of cues and traces, chunk by chunk, in one buffer:  l_j = adjusted(z·k_j).
 
     z       [s, b, m]  cues
     keys    chunk → [s, c, m]
     n       traces
-    adjust  what else there is to a similarity: norms, strengths, traces that are not there (NEVER)
+    adjust  further factors of a similarity: norms, strengths, absent traces (NEVER)
 
     >>> keys = torch.eye(3)[None]
     >>> [l.tolist() for _, l in Logits(torch.ones(1, 1, 3), lambda c: keys[:, c], 3)]
@@ -48,7 +48,7 @@ class Logits:
             yield chunk, self.of(chunk, slice(None))
 
     def of(self, chunk: slice, cues: Any) -> Tensor:
-        """The logits [s, b, c] of one chunk, for some of the cues; they are overwritten by the next."""
+        """The logits [s, b, c] of one chunk for some of the cues; the next call overwrites them."""
         z, rows = self.z[:, cues], self.keys(chunk)
         shape = (*z.shape[:2], rows.shape[1])
         if self._room is None or self._room.shape != shape:
@@ -60,7 +60,7 @@ class Logits:
 
 
 class Best:
-    """A running maximum and where it lies: the trace, or (quicker, among many) its chunk, and the trace at the end."""
+    """A running maximum and its trace; among many traces (faster) its chunk, from which `slot` finds the trace."""
 
     def __init__(self, logits: Logits):
         self.logits, z = logits, logits.z
@@ -70,7 +70,7 @@ class Best:
         self.place = torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device)
 
     def meet(self, chunk: slice, some: Tensor, top: Tensor | None = None) -> Tensor:
-        """Take in the logits of a chunk, or those and their maximum; returns the maximum so far [s, b]."""
+        """Add the logits of a chunk (and their maximum, if known); returns the maximum so far [s, b]."""
         if self.many:
             top = some.amax(2) if top is None else top
             self.place.masked_fill_(top > self.value, chunk.start)
@@ -81,7 +81,7 @@ class Best:
         return self.value
 
     def slot(self) -> Tensor:
-        """Which trace the maximum is of: int64 [s, b], -1 if of none."""
+        """The trace with the maximum: int64 [s, b], -1: none."""
         slot = self.place.clone()
         for start in self.place.unique().tolist() if self.many else ():
             here = self.place == start
@@ -92,12 +92,12 @@ class Best:
 
 
 def _product(p: Tensor, values: Tensor) -> Tensor:
-    """p [s, b, c] · values [s, c, v]; the other way round where values are few, which is twice as quick."""
+    """p [s, b, c] · values [s, c, v]; transposed if v is small, which is twice as fast."""
     return torch.bmm(values.mT, p.mT).mT if values.shape[2] < 32 else torch.bmm(p, values)
 
 
 def nearest(logits: Logits) -> tuple[Tensor, Tensor]:
-    """The largest logit of each cue and the trace it is of: [s, b] float, [s, b] int64."""
+    """The largest logit of each cue and its trace: [s, b] float, [s, b] int64."""
     best = Best(logits)
     for chunk, some in logits:
         best.meet(chunk, some)
@@ -105,8 +105,9 @@ def nearest(logits: Logits) -> tuple[Tensor, Tensor]:
 
 
 def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Softmax over all traces of each cue, never held as a whole:  Σ_j p_j v_j [s, b, v] of each of the values,
-    p_j = exp(l_j) / Σ exp(l); the trace of the largest p, int64 [s, b], and that p [s, b].
+    """Softmax attention over all traces, p_j = exp(l_j) / Σ exp(l), without holding all p in memory.
+
+    Returns Σ_j p_j v_j [s, b, v] for each of the values, the trace with the largest p, int64 [s, b], and that p [s, b].
 
     >>> keys = 9 * torch.eye(3)[None]
     >>> (mean,), slot, _ = attend(Logits(keys, lambda c: keys[:, c], 3), [lambda c: keys[:, c]], [3])
@@ -119,7 +120,7 @@ def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tup
     for chunk, some in logits:
         before, top = best.value, some.amax(2)
         now = best.meet(chunk, some, top)
-        p = torch.softmax(some, 2)  # of the chunk alone: one call is quicker than its steps
+        p = torch.softmax(some, 2)  # of the chunk alone: one call is faster than its steps
         share = (top - now).exp_().div_(p.amax(2))[..., None]  # Σ exp(l - now): its largest p is 1 of it
         less = (before - now).exp_()[..., None]
         total.mul_(less).add_(share)
@@ -129,8 +130,9 @@ def attend(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tup
 
 
 def weigh(logits: Logits, values: Sequence[Rows], widths: Sequence[int]) -> tuple[list[Tensor], Tensor, Tensor]:
-    """The logits themselves as weights:  Σ_j l_j v_j [s, b, v] of each of the values; the trace of the largest l, and
-    that l: [s, b] both.
+    """Sums with the logits as weights.
+
+    Returns Σ_j l_j v_j [s, b, v] for each of the values, the trace with the largest l, and that l: [s, b] each.
 
     >>> keys = torch.eye(3)[None]
     >>> weigh(Logits(keys, lambda c: keys[:, c], 3), [lambda c: 2 * keys[:, c]], [3])[0][0][0, 0].tolist()

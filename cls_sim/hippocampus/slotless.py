@@ -1,4 +1,4 @@
-"""What the hippocampi that keep no episodes have in common: a list of traces that is always empty."""
+"""The base class of hippocampi that store no episodes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cls_sim.hippocampus.base import Hippocampus, Traces
 
 
 class Slotless(Hippocampus):
-    """One slot [s, 1], always empty, so that a policy over stored traces draws rows of weight 0."""
+    """A hippocampus with one slot [s, 1] that is always empty: replay of stored traces draws rows of weight 0."""
 
     derived = frozenset({"spec", "changed"})
 
@@ -26,10 +26,10 @@ class Slotless(Hippocampus):
         return Batch.lived(x, y, source=source, weight=torch.zeros_like(slot, dtype=torch.float32), slot=slot)
 
     def silence(self, slots: Tensor) -> None:
-        """There is nothing to lose one by one."""
+        """Do nothing: there are no single traces."""
 
     def revive(self, slots: Tensor) -> None:
-        """Nothing was lost."""
+        """Do nothing: there are no single traces."""
 
     def load(self, tree: State) -> None:
         super().load(tree)

@@ -27,11 +27,11 @@ class Trisynaptic(Episodic):
         x ──dentate──► code ──ca3──► state z ──ca1──► Σ_p c_p x_p, Σ_p c_p y_p
 
     capacity       episodes a subject can hold, from 1
-    dentate        KWinners (codes of inputs) or Index (a random code for every slot); null: no dentate gyrus, CA3 stores
+    dentate        KWinners (codes of inputs) or Index (a random code for each slot); null: no dentate gyrus, CA3 stores
                    the cortical patterns themselves
     ca3            Attractor, ModernHopfield or DreamingHopfield; null: no CA3, no completion
-    ca1            linear: stored contents, weighted by their overlap c_p with z (Hebbian synapses); best: only the trace
-                   with the largest overlap; null: no CA1, no output to the neocortex
+    ca1            linear: stored contents, weighted by their overlap c_p with z (Hebbian synapses); best: only the
+                   trace with the largest overlap; null: no CA1, no output to the neocortex
     learning_rate  in (0, 1], the initial strength w_p of a trace
     fade           in [0, 1): fraction of its strength that a trace loses in each replay step; below 0.1 it is deleted
     eviction       which episodes stay when the memory is full; see Slots

@@ -1,4 +1,4 @@
-"""How far the cortex has moved from what the hippocampus remembers of it."""
+"""Representational drift: the change of cortical patterns since the hippocampus indexed or stored them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ SELDOM = ("life.end",)
 
 
 class IndexValidity(Probe):
-    """How well the hippocampal index still finds its episodes [s]: (share found - chance) / (1 - chance).
+    """Validity of the hippocampal index [s]: (share of episodes found - chance) / (1 - chance).
 
-    Each stored input is shown to the cortex of today; found is it where, of all indices, its own is the nearest (the
-    largest correlation).  Chance is 1 / (episodes stored), so that the reference is 0.  NaN with fewer than two.
+    The present cortical pattern of each stored input is compared with all indices.  An episode is found if its own
+    index has the largest correlation.  Chance is 1 / (number of stored episodes).  NaN with fewer than two episodes.
+    Raises ConfigError for a hippocampus without an index.
 
     Source: Káli & Dayan 2004.
 
@@ -37,13 +38,14 @@ class IndexValidity(Probe):
 
 
 class RepresentationalDrift(Probe):
-    """How much of the cortex' patterns of stored episodes is as it was when they were stored [s].
+    """Similarity of the cortical patterns of stored episodes when they were stored and now [s].
 
-    of = "cka"         linear CKA, |X'ᵀY'|² / (|X'ᵀX'| |Y'ᵀY'|) of centred patterns then and now; 1 is no drift
-    of = "procrustes"  the distance left after the best rotation, min_R |X' - Y'R|² of patterns of size 1; 0 is none
-    of = "rsa"         the correlation of the two matrices of distances between episodes; 1 is none
+    of = "cka"         linear CKA, |X'ᵀY'|² / (|X'ᵀX'| |Y'ᵀY'|) of the centred patterns then and now; 1: no drift
+    of = "procrustes"  distance after the best rotation, min_R |X' - Y'R|² of patterns scaled to norm 1; 0: no drift
+    of = "rsa"         correlation of the two matrices of distances between episodes; 1: no drift
 
-    Unrelated patterns give about 0, 2 and 0 with many units.  NaN with fewer than three episodes.
+    With many units, unrelated patterns give about 0, 2 and 0.  NaN with fewer than three episodes.  Raises ConfigError
+    for a hippocampus without an index.
 
     of  cka, procrustes or rsa
 
@@ -67,10 +69,10 @@ class RepresentationalDrift(Probe):
 
 @shared
 def _patterns(life: Measured) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cortical patterns of episodes today, as indexed and when first stored [s, n, f], and which are there [s, n]."""
+    """Cortical patterns of episodes now, as indexed, and when first stored [s, n, f]; which slots are alive [s, n]."""
     memory = inside(life.hippocampus, "birth")
     if memory is None:
-        raise ConfigError("", "asks for an index, and this hippocampus has none", "use hippocampus=indexed")
+        raise ConfigError("", "needs a hippocampus with an index", "use hippocampus=indexed")
     alive = life.hippocampus.traces().alive
     now = life.neocortex.features(stored(life).x)
     return now, memory.index, memory.birth, alive
@@ -82,7 +84,7 @@ def _unit(x: Tensor) -> Tensor:
 
 
 def _centred(x: Tensor, alive: Tensor) -> Tensor:
-    """Patterns [s, n, f] less their mean over the episodes that are there, zero for the others."""
+    """Patterns [s, n, f] minus their mean over the episodes that are alive; zero for the others."""
     there = alive[..., None]
     mean = (x * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
     return (x - mean) * there

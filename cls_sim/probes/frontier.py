@@ -1,4 +1,4 @@
-"""What is kept of the old, and what is taken up of the new: the two ends of the stability-plasticity dilemma."""
+"""Stability and plasticity: accuracy on old contexts, and on the present one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cls_sim.probes.evaluations import exams, mean
 
 
 class Retention(Probe):
-    """The accuracy on what is old [s]: the mean over the contexts lived before the present one; NaN without one.
+    """Stability [s]: the mean accuracy over the contexts met before the present one; NaN if there are none.
 
     Source: stability, Grossberg 1980; probe 7 of the study of memory, Mermillod et al. 2013.
 
@@ -24,9 +24,9 @@ class Retention(Probe):
 
 
 class Acquisition(Probe):
-    """The accuracy on what is new [s]: on the context that is being lived, or was lived last.
+    """Plasticity [s]: the accuracy on the present context, or on the context met last.
 
-    Measured soon after a context has begun (at life.end, where `days` ends a life early in a context) it is the speed
+    Measured soon after a context has begun (at life.end, if `days` ends the life early in a context), it is the speed
     of learning.
 
     >>> Acquisition().moments
@@ -38,7 +38,7 @@ class Acquisition(Probe):
 
 
 def _present(life: Measured) -> Tensor:
-    """Which context each subject has lived last: bool [s, k]."""
+    """The context that each subject has met last: bool [s, k]."""
     context = last_lived(life).context[:, :1].clamp(min=0)
     return torch.zeros(len(context), life.spec.contexts, dtype=torch.bool, device=context.device).scatter_(
         1, context, True

@@ -1,4 +1,4 @@
-"""What recall looks like: what it restores, what it makes alike, and what is strange to it."""
+"""Reconstruction of inputs: pattern completion, loss of variety, and detection of unfamiliar inputs."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ ROWS = 1000  # rows that are recalled at once
 
 
 class Imagery(Probe):
-    """How a system recalls inputs: r(x) is what feedback makes of x in the cortex, or what x completes to elsewhere.
+    """Reconstruction r(x) of inputs x by the feedback connections of the cortex, or by recall of the hippocampus [s].
 
-    of      restored  1 - |r(x̃) - x|² / |x̃ - x|² over stored items, x̃ with a part of their numbers set to 0: above 0
-                      recall is nearer to what was lived than its cue
-            spread    within-class variance of r(x) over that of x, of stored items: 1 keeps each as it was, 0 is
-                      one prototype a class
-            strange   the probability that an item of a context never lived is recalled worse (|r(x) - x|²) than a new
-                      one of a context that was: the area under the ROC curve, ½ for chance
-            kept      the same of what is stored in the place of what was never lived: above ½ the hippocampus keeps
-                      what is strange to the system
+    of      restored  1 - |r(x̃) - x|² / |x̃ - x|² over stored items, where x̃ is x with a part of its numbers set to 0:
+                      above 0 if recall is nearer to the original than the cue
+            spread    within-class variance of r(x) divided by that of x, over stored items: 1 if all details are kept, 0
+                      for one prototype per class
+            strange   area under the ROC curve: the probability that an input of a context not yet met has a larger error
+                      |r(x) - x|² than a new input of a context already met; chance is ½
+            kept      the same with stored items in place of inputs not yet met: above ½ if the hippocampus keeps items
+                      that are unfamiliar to the system
     system    cortex or hippocampus
-    lost      part of a cue that is lost, in [0, 1]
-    items     how many are asked of, from 2
-    novel     the strange are the exam of this other world, its square images brought to the size of those lived;
-              None: of the next context
-    relative  errors count as a share of what there is to recall, |r(x) - x|² / |x|²: an image with little ink is not
-              known for that
+    lost      share of a cue that is lost, in [0, 1]
+    items     largest number of items, from 2
+    novel     take unfamiliar inputs from the evaluation of this world, its square images resized; None: from the next
+              context
+    relative  use relative errors |r(x) - x|² / |x|², so that an image with few active pixels does not count as familiar
 
-    NaN where nothing is stored, or no context is left to live.  Refused for a cortex without feedback.
+    NaN if nothing is stored, or if all contexts have been met.  Raises ConfigError for a cortex without feedback.
+
     Source: the measures of Spens & Burgess 2024, A generative model of memory construction and consolidation.
 
     >>> Imagery(of="spread", system="hippocampus").of
@@ -62,7 +62,7 @@ class Imagery(Probe):
         self.system = choice("system", system, ("cortex", "hippocampus"))
         self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
         if novel is not None and not isinstance(novel, World):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("novel", f"{novel!r} is no world", "give one, such as Omniglot(), or none")
+            raise ConfigError("novel", f"{novel!r} is not a world", "give one, such as Omniglot(), or None")
         self.novel, self.relative = novel, flag("relative", relative)
 
     def setup(self, spec: Spec) -> Spec:
@@ -87,7 +87,7 @@ class Imagery(Probe):
     def _strange(self, life: Measured) -> Tensor:
         """The area under the ROC curve [s]."""
         lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
-        lived = min(lived, life.spec.contexts)  # a context may come again
+        lived = min(lived, life.spec.contexts)  # a context may recur
         elsewhere = self.novel is not None or self.of == "kept"
         if lived == 0 or (not elsewhere and lived == life.spec.contexts):
             return torch.full((life.spec.subjects,), torch.nan)
@@ -119,7 +119,7 @@ def _error(recalled: Tensor, x: Tensor) -> Tensor:
 
 
 def _resized(batch: Batch, inputs: tuple[int, ...], most: int) -> Batch:
-    """At most so many of these square images, evenly spread, as square images of another size: inputs of this shape.
+    """At most `most` of these square images, evenly spread, resized to square images of shape `inputs`.
 
     >>> x = torch.tensor([[[0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0] * 2]])
     >>> _resized(Batch.lived(x, torch.zeros(1, 1)), (4,), 10).x.tolist()
@@ -128,7 +128,7 @@ def _resized(batch: Batch, inputs: tuple[int, ...], most: int) -> Batch:
     old, new = (math.isqrt(math.prod(shape)) for shape in (batch.x.shape[2:], inputs))
     if old**2 != math.prod(batch.x.shape[2:]) or new**2 != math.prod(inputs):
         raise ConfigError(
-            "novel", f"has inputs of {batch.x[0, 0].numel()}, to be compared with {inputs}", "show squares"
+            "novel", f"has inputs of {batch.x[0, 0].numel()}, to compare with {inputs}", "use square images in both"
         )
     count = min(most, batch.rows)
     rows = torch.arange(count, device=batch.x.device) * batch.rows // count
@@ -137,7 +137,7 @@ def _resized(batch: Batch, inputs: tuple[int, ...], most: int) -> Batch:
 
 
 def _spread(x: Tensor, y: Tensor, there: Tensor) -> Tensor:
-    """The variance within classes y [s, b] of the rows x [s, b, f] that are there, all rows weighing alike: [s].
+    """The variance within classes y [s, b] of the present rows x [s, b, f], with equal weights: [s].
 
     >>> x = torch.tensor([[[0.0], [2.0], [5.0]]])
     >>> _spread(x, torch.tensor([[0, 0, 1]]), torch.ones(1, 3)).item()

@@ -1,4 +1,4 @@
-"""How long single memories last in the synapses."""
+"""The lifetime of single memories in synapses."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ SYSTEMS = ("cortex", "both")
 
 
 class MemorySignal(Probe):
-    """What an ideal observer sees of a memory of each age: SNR(t) = y·w / |w| [s, k] (Fusi, Drew & Abbott 2005).
+    """Signal-to-noise ratio of a memory by its age, for an ideal observer: SNR(t) = y·w / |w| [s, k].
 
-    y is the pattern that was lived t experiences ago (0: the last one), w the synapses; against a random pattern of
-    ±1 this has mean 0 and standard deviation 1, so its reference is 0, and a memory is alive while it is above 1.
-    At each age the mean over memories from age · (1 - width) to age · (1 + width), at most `window` of them.
+    y is the pattern of t experiences ago (0: the last one), w are the synapses.  For a random pattern of ±1, y·w / |w|
+    has mean 0 and standard deviation 1; a memory is alive while its SNR is above 1.  The value at each age is the mean
+    over at most `window` memories of ages in [age · (1 - width), age · (1 + width)].
 
     ages    of the profile, from 0, in experiences
-    window  from 1, memories that are averaged at each age
-    width   in [0, 1), how far from the age they may be, as a share of it
-    region  which inner variable of the synapses is observed (0 … m - 1); None: the weights
+    window  number of memories that are averaged at each age, from 1
+    width   largest relative distance from the age, in [0, 1)
+    region  the inner variable of the synapses that is observed (0 … m - 1); None: the weights
 
-    NaN for ages that no memory has.  Refused in worlds whose experience is not one row of ±1 a synapse.
+    NaN for ages that no memory has.  Raises ConfigError for worlds whose experience is not one row of ±1 per synapse.
+
+    Source: Fusi, Drew & Abbott 2005.
 
     >>> MemorySignal(ages=[0, 10, 100]).ages
     (0, 10, 100)
@@ -51,7 +53,7 @@ class MemorySignal(Probe):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.inputs != (1,) or spec.batch != 1:
-            raise ConfigError("", "sees memories in synapses, and this world sends none", "use world=patterns")
+            raise ConfigError("", "needs a world that stores patterns in synapses", "use world=patterns")
         return spec
 
     def measure(self, life: Measured) -> Tensor:
@@ -69,7 +71,7 @@ class MemorySignal(Probe):
         return torch.stack(columns, 1)
 
     def _lags(self, age: int, oldest: int) -> list[int]:
-        """The ages that are averaged for this one."""
+        """The ages that are averaged for this age."""
         if age >= oldest:
             return []
         reach = int(age * self.width)
@@ -77,7 +79,7 @@ class MemorySignal(Probe):
         return sorted({round(lag) for lag in np.linspace(low, high, min(self.window, high - low + 1))})
 
     def _synapses(self, life: Measured) -> Tensor:
-        """What is observed: [s, N]."""
+        """The observed synapses: [s, N]."""
         name, weights = next(iter(life.neocortex.weights.items()))
         if self.region is None:
             return weights.detach().flatten(1)
@@ -90,7 +92,7 @@ class MemorySignal(Probe):
 
 
 class OfCohorts(Probe):
-    """What is left of each cohort that a world teaches, in the cortex or in both systems: [s, K]."""
+    """A measure of each cohort of items of the world, in the cortex or in both systems: [s, K]."""
 
     axis = "cohort"
     moments = ("life.end",)
@@ -99,8 +101,8 @@ class OfCohorts(Probe):
         self.of = choice("of", of, SYSTEMS)
 
     def cohorts(self, life: Measured) -> tuple[Tensor, Tensor]:
-        """The cohorts' patterns, and what there is of them in the cortex or in both systems: [s, K, items]."""
-        patterns: Tensor = of_world(life, "cohorts", "asks for cohorts", "use world=cohorts")()
+        """The patterns of the cohorts, and the strengths in the cortex or in both systems: [s, K, items] each."""
+        patterns: Tensor = of_world(life, "cohorts", "needs cohorts", "use world=cohorts")()
         there = next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
         if self.of == "both":
             cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
@@ -109,11 +111,11 @@ class OfCohorts(Probe):
 
 
 class MemoryStrength(OfCohorts):
-    """How strong each cohort's memory is: the mean over its items of y·w, [s, K].
+    """Memory strength of each cohort: the mean of y·w over its items, [s, K].
 
-    1 is a memory as it was learned in one exposure; its reference, of a pattern that was never learned, is 0.
+    1 is a memory learned in one exposure, 0 a pattern that was never learned.
 
-    of  cortex (w are the weights: what a lesion of the hippocampus leaves) or both (and what the hippocampus recalls)
+    of  cortex: w are the cortical weights, as after a hippocampal lesion; both: plus the recall of the hippocampus
 
     >>> MemoryStrength().moments
     ('life.end',)
@@ -125,9 +127,9 @@ class MemoryStrength(OfCohorts):
 
 
 class RecalledShare(OfCohorts):
-    """The share of each cohort's items of which there is at least one copy, [s, K]; its chance level is 0.
+    """The share of each cohort's items with at least one copy, [s, K]; the chance level is 0.
 
-    of  cortex (what a lesion of the hippocampus leaves) or both
+    of  cortex (as after a hippocampal lesion) or both
 
     Source: recall of the Memory Chain Model, Murre, Chessa & Meeter 2013.
 
@@ -144,13 +146,14 @@ class RecalledShare(OfCohorts):
 
 
 class Discriminability(OfCohorts):
-    """How well each learned cohort is told from what was never learned: d' of y·w over items, [s, learned cohorts].
+    """Discriminability d' of each learned cohort from items that were never learned, [s, learned cohorts].
 
-        d'_k = (mean_k - mean_0) / sqrt((var_k + var_0) / 2),  0: all items of the cohorts that are learned at no time
+        d'_k = (mean_k - mean_0) / sqrt((var_k + var_0) / 2)   of y·w; 0: all items of cohorts that are never learned
 
-    A factor on all weights changes nothing.  Refused in worlds without cohorts that are never learned.
+    It does not depend on a common factor of all weights.  Raises ConfigError for worlds without cohorts that are never
+    learned.
 
-    of  cortex (what a lesion of the hippocampus leaves) or both
+    of  cortex (as after a hippocampal lesion) or both
 
     Source: d_a of signal detection with unequal variances, Simpson & Fitter 1973.
 
@@ -161,12 +164,12 @@ class Discriminability(OfCohorts):
     def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)
         learned = torch.tensor(
-            [len(times) > 0 for times in of_world(life, "times", "asks for cohorts", "use world=cohorts")],
+            [len(times) > 0 for times in of_world(life, "times", "needs cohorts", "use world=cohorts")],
             device=patterns.device,
         )
         if learned.all():
             raise ConfigError(
-                "", "compares with cohorts that are never learned", "add some with no times ([]) to the world"
+                "", "needs cohorts that are never learned", "add cohorts without times ([]) to the world"
             )
         signal = (patterns * there).double()  # [s, K, items]
         lures, signal = signal[:, ~learned].flatten(1), signal[:, learned]

@@ -1,4 +1,4 @@
-"""What nights do: the dose of plasticity, and the content of replay."""
+"""The dose of plasticity, sample passes, and the content of coming replay."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from cls_sim.probes.evaluations import shared
 
 
 class Dose(Probe):
-    """The dose of plasticity so far [s]: the sum of the learning rates over consolidation steps, awake and asleep.
+    """Dose of plasticity so far [s]: S = Σ η, the sum of the learning rates over all steps, awake and asleep.
 
-    S = Σ η; it refers to the loss reduction of the consolidation rule (in Go-CLS the sum over patterns), and is
-    what a student's errors depend on, whatever the schedule (Sun et al. 2023).
+    The dose refers to the loss reduction of the consolidation rule (in Go-CLS, the sum over patterns).  The errors of a
+    linear student depend on the dose only, not on the schedule (Sun et al. 2023).
 
     >>> Dose().moments
     ('context.end', 'life.end')
@@ -30,7 +30,7 @@ class Dose(Probe):
 
 
 class Passes(Probe):
-    """Sample passes so far [s]: rows that went forward and backward through the cortex, awake and asleep.
+    """Sample passes so far [s]: rows that went forward and backward through the cortex.
 
     of  all, wake or night
 
@@ -47,17 +47,17 @@ class Passes(Probe):
 
 
 class NightContent(Probe):
-    """What a night would replay if it came now [s]: a sample of the policy's coming steps, drawn and thrown away.
+    """Content of the replay if a night came now [s], from a sample of the policy's coming steps that is discarded.
 
-    of = "entropy"    how evenly the P stored episodes are visited, H / ln P: 1 all alike, 0 always the same one
-                      (H with the Miller-Madow correction for a finite sample, at most ln P; NaN for P < 2)
-    of = "age_days"   the mean age of what is replayed, in days
-    of = "old_share"  the share of rows from contexts that are not those of the latest experience
+    of = "entropy"    evenness of replay of the P stored episodes, H / ln P: 1 if all are equally frequent, 0 if it is
+                      always the same one (H with the Miller-Madow correction, at most ln P; NaN for P < 2)
+    of = "age_days"   mean age of replayed rows, in days
+    of = "old_share"  share of rows from contexts other than those of the latest experience
 
-    Dreamed rows have no identity, age or context and do not count; NaN where no row counts.
+    Generated rows have no identity, age or context and do not count; NaN if no row counts.
 
     of     entropy, age_days or old_share
-    draws  from 1, replay steps that are sampled
+    draws  number of replay steps that are sampled, from 1
 
     >>> NightContent(of="age_days").draws
     16
@@ -77,7 +77,7 @@ class NightContent(Probe):
         return (numbers.double() * there).sum(1) / there.sum(1)
 
     def _row(self, life: Measured, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What counts of each row, and whether it does: [s, b] both."""
+        """The value of each row, and whether the row counts: [s, b] both."""
         if self.of == "entropy":
             return named(batch)
         if self.of == "age_days":
@@ -90,7 +90,7 @@ class NightContent(Probe):
 
 @shared
 def coming(life: Measured, draws: int) -> list[Batch]:
-    """What the policy would replay in the coming steps of a night, without any of them being made."""
+    """The batches that the policy would replay in the coming steps of a night; nothing is learnt from them."""
     policy, clock = copy.deepcopy(life.replay), copy.deepcopy(life.clock)
     clock.asleep = np.ones(clock.subjects, bool)
     batches: list[Batch] = []
@@ -101,13 +101,13 @@ def coming(life: Measured, draws: int) -> list[Batch]:
 
 
 def named(batch: Batch) -> tuple[Tensor, Tensor]:
-    """The slot of each row, or its item where it has none, and whether it counts: [s, b] both."""
+    """The slot of each row (without slots, its item), and whether the row counts: [s, b] both."""
     name = batch.item if batch.slot is None else batch.slot
     return name, batch.present() & (name >= 0)
 
 
 def counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
-    """How often each name [s, n] that is there comes: float64 [s, m].
+    """How often each name among the present rows [s, n] occurs: float64 [s, m].
 
     >>> counts(torch.tensor([[0, 2, 2]]), torch.tensor([[True, True, True]])).tolist()
     [[1.0, 0.0, 2.0]]
@@ -118,7 +118,7 @@ def counts(names: Tensor, there: Tensor, width: int | None = None) -> Tensor:
 
 
 def evenness(names: Tensor, there: Tensor, episodes: Tensor) -> Tensor:
-    """Entropy of the names [s, n] that are there, over ln(episodes [s]): [s].
+    """Entropy of the names of the present rows [s, n], divided by ln(episodes [s]): [s].
 
     >>> evenness(torch.tensor([[3, 3, 3, 3]]), torch.ones(1, 4, dtype=torch.bool), torch.tensor([2])).tolist()
     [0.0]

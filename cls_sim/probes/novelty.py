@@ -1,4 +1,4 @@
-"""The novelty gate: does a subject notice what is new, and which of its systems answers what is old?"""
+"""The novelty gate: detection of new questions, and the share of questions that the hippocampus answers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from cls_sim.readout.base import HIPPOCAMPUS
 
 
 class NoveltyGate(ReadoutProbe):
-    """How well novelty tells what was never lived from what was [s]: the area under the ROC curve.
+    """Novelty detection [s]: the area under the ROC curve of the novelty of new and familiar questions.
 
         AUC = P(novelty of a new question > that of a familiar one) + ½ P(equal)
 
-    New are the exams of contexts not lived so far, familiar those of contexts lived.  Chance is ½, 1 a perfect gate;
-    NaN before anything and after everything was lived.
+    Familiar questions are the evaluations of contexts already met, new ones those of contexts not yet met.  Chance is
+    ½, a perfect gate 1; NaN before the first context and after all contexts have been met.
 
-    readout  whose novelty; None: the subject's own (the hippocampus: 1 - match; the cortex: 1 - its confidence)
+    readout  the readout whose novelty is used (with the hippocampus: 1 - match; with the cortex: 1 - confidence);
+             None: the readout of the life
 
     >>> NoveltyGate().moments
     ('life.end',)
@@ -42,11 +43,11 @@ class NoveltyGate(ReadoutProbe):
 
 
 class HippocampalShare(ReadoutProbe):
-    """The share of questions that the hippocampus answers, by the age of what is asked [s, k], the youngest first.
+    """Share of questions that the hippocampus answers, in [0, 1], by the age of contexts [s, k], the youngest first.
 
-    1: all are answered by the hippocampus, 0: all by the cortex; it should fall with age as the cortex learns.
+    It is expected to fall with age as the cortex learns.
 
-    readout  who decides; None: the subject's own
+    readout  the readout; None: the readout of the life
 
     >>> HippocampalShare().axis
     'age'

@@ -1,4 +1,4 @@
-"""How plastic a cortex still is: its effective rate, Fisher information, dormant units, rank and weights."""
+"""The plasticity of a cortex: effective learning rate, Fisher information, dormant units, rank and weights."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activi
 
 
 class CurrentAccuracy(Probe):
-    """The grade [s] in what is lived now: accuracy (or R²) of the cortex in the exam of the context met last.
+    """Accuracy (or R²) of the cortex in the evaluation of the context met last [s].
 
-    error  give 1 - grade instead
+    error  measure 1 - accuracy instead
 
     >>> CurrentAccuracy(error=True).error
     True
@@ -41,19 +41,19 @@ class CurrentAccuracy(Probe):
 
 
 class PlasticityState(Probe):
-    """What is left of a cortex' plasticity [s], on the rows of its latest experience (at most `rows`).
+    """A measure of the plasticity of the cortex [s], on at most `rows` rows of its latest experience.
 
-    of = "rate"     effective learning rate: |ΔW| / |W| of one step of its own rule at its present rate
-    of = "fisher"   trace of the Fisher information E_x E_ŷ |∂ log p(ŷ|x) / ∂W|², ŷ drawn from the cortex' own answers
-                    (in regression with unit noise); rises while a network learns, falls as it settles
+    of = "rate"     effective learning rate: |ΔW| / |W| of one step of the consolidation rule at the present rate
+    of = "fisher"   trace of the Fisher information E_x E_ŷ |∂ log p(ŷ|x) / ∂W|², with ŷ drawn from the cortex' answers
+                    (in regression with unit noise); it rises while a network learns and falls afterwards
     of = "dormant"  share of units of the last hidden layer whose mean |activity| is below 2.5 % of the layer's mean
-    of = "rank"     effective rank of the last hidden layer, exp of the entropy of its normalised singular values,
+    of = "rank"     effective rank of the last hidden layer: exp of the entropy of its normalised singular values,
                     from 1 to the smaller of rows and units
     of = "norm"     root mean square of all weights
-    of = "size"     mean |w| of all weights: their total over their number
-    of = "spread"   standard deviation of ln |w| over the weights that are not 0: 0.5 to 1.5 is near log-normal sizes
+    of = "size"     mean |w| of all weights
+    of = "spread"   standard deviation of ln |w| over the weights that are not 0: 0.5 to 1.5 is near log-normal
 
-    of    which
+    of    rate, fisher, dormant, rank, norm, size or spread
     rows  from 1
 
     Source: Fisher trace, Achille et al. 2019; dormant units, Sokar et al. 2023; effective rank, Roy & Vetterli 2007,

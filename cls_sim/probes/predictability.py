@@ -1,4 +1,4 @@
-"""How predictable is what was stored, and how well could it have been generalised?"""
+"""Predictability of stored episodes, and generalisation compared with the best estimators."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NIGHT = ("night.end", "life.end")
 
 
 class ConsolidationScore(Probe):
-    """How much of an error consolidation has taken away [s]: 1 - MSE / mean y², of regression (Sun et al. 2023).
+    """Relative reduction of the error by consolidation [s]: 1 - MSE / mean y², in regression (Sun et al. 2023).
 
-    of = "memory"          on what there is to learn: the memory score of a subject without hippocampus
-    of = "generalisation"  on new questions
+    of = "memory"          on the training data: the memory score of a subject without hippocampus
+    of = "generalisation"  on held-out questions
 
-    0 is a cortex that answers nothing (the reference, at birth), 1 one without error; below 0 consolidation did harm.
+    0: a cortex whose answers are 0, as at birth; 1: a cortex without error; below 0: consolidation was harmful.
 
     of  memory or generalisation
 
@@ -44,10 +44,11 @@ class ConsolidationScore(Probe):
 
 
 class BayesExcess(Probe):
-    """The cortex' error on new questions over that of the best estimator there is, less 1 [s].
+    """Error of the cortex on held-out questions divided by that of the Bayes-optimal estimator, minus 1 [s].
 
-    The best is ridge regression of the stored episodes with the penalty σ_e² / σ_w² of the true SNR (the Bayes bound
-    of Sun et al. 2023, subject by subject); 0 is the bound itself, and single subjects may be below it by luck.
+    The optimal estimator is ridge regression of the stored episodes with the penalty σ_e² / σ_w² of the true SNR (the
+    Bayes bound of Sun et al. 2023, computed for each subject).  0 is the bound; single subjects may be below it by
+    chance.
 
     >>> BayesExcess().moments
     ('night.end', 'life.end')
@@ -73,10 +74,10 @@ class BayesExcess(Probe):
 
 
 class Regret(Probe):
-    """The cortex' error on new questions over the least on its way, had it known when to stop, less 1 [s].
+    """Error of the cortex on held-out questions divided by the minimum along the path of learning, minus 1 [s].
 
-    The way is that of gradient descent from nothing on all that is stored, at any dose; the least is read from the
-    very questions (an oracle, subject by subject).  Below 0 is luck of who did not go this way.
+    The path is gradient descent from w = 0 on all stored episodes, at any dose.  The minimum is taken on the same
+    questions (an oracle, for each subject).  Values below 0 are possible for a cortex that learnt on another path.
 
     >>> Regret().moments
     ('night.end', 'life.end')
@@ -96,17 +97,18 @@ class Regret(Probe):
 
 
 class Predictability(Probe):
-    """How far an estimate of the teacher's SNR from the stored episodes alone is off: log2(estimated / true) [s].
+    """Error of an estimate of the teacher's SNR from the stored episodes alone: log2(estimated / true) [s].
 
     by = "likelihood"  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I)
-    by = "validation"  a share of the episodes is held out; the SNR of which the dose that does best on them is the best
-    by = "speed"       the initial speed of learning: dE_t/ds = -2 |Xᵀy|² / P at s = 0
+    by = "validation"  a share of the episodes is held out; the estimate is the SNR whose best dose is the dose with the
+                       smallest error on them
+    by = "speed"       initial speed of learning: dE_t/ds = -2 |Xᵀy|² / P at s = 0
 
-    0 is a perfect estimate; NaN where there is nothing stored or no true SNR between 0 and infinity.  Estimates are
-    kept within 2^-6 … 2^10.  Variances sum to 1, as in the world.
+    0 is a perfect estimate; NaN if nothing is stored, or if the true SNR is 0 or infinite.  Estimates are clamped to
+    [2^-6, 2^10].  Variances sum to 1, as in the world.
 
     by     likelihood, validation or speed
-    share  in (0, 1), the share held out
+    share  share of the episodes that is held out, from 0.01 to 0.99
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
 
@@ -145,14 +147,14 @@ class Predictability(Probe):
 
 @shared
 def _error(life: Measured, kind: str) -> Tensor:
-    """The mean squared error of the cortex on new questions (exam) or on what there is to learn (train): [s]."""
+    """The mean squared error of the cortex on held-out questions (evaluation) or on the training data (train): [s]."""
     batch = questions(life, kind)
     return (life.neocortex.scores(batch.x) - batch.y).double().square().mean((1, 2))
 
 
 def _ratio(life: Measured) -> np.ndarray:
     """The true SNR of each subject's teacher: [s]."""
-    return of_world(life, "ratio", "compares with a true SNR", "use world=teacher")
+    return of_world(life, "ratio", "needs a world with a true SNR", "use world=teacher")
 
 
 @shared

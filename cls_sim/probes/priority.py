@@ -1,4 +1,4 @@
-"""What a night replays of weak and strong memories, and what they gain by it."""
+"""Replay of weak and strong memories, and their gain during sleep."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from cls_sim.probes.night import coming, counts, named
 
 
 class SleepGain(Probe):
-    """What the coming night gives to weak and to strong memories, in a copy of the life that sleeps ahead.
+    """Gain of weak and strong memories during the coming night, measured in a copy of the life that sleeps.
 
-    The strength of a stored episode is the cortex' score for its label; its gain is its strength on waking less that
-    before sleep.  With a Hebbian rule and labels of their own the gain is the dose times how often it was replayed.
+    The strength of a stored episode is the score of the cortex for its label; its gain is its strength on waking minus
+    that before sleep.  With a Hebbian rule and one label per episode, the gain is the dose times the number of replays.
 
-    of = "correlation"  Pearson's r of gain and strength before [s]; below 0: the weak gain more; NaN if either is
-                        the same for all
-    of = "gain"         the mean gain of equal groups of episodes, from the weakest to the strongest [s, groups]
-    of = "strength"     their mean strength before [s, groups]
+    of = "correlation"  Pearson's r of gain and strength before sleep [s]; below 0: weak memories gain more; NaN if
+                        either does not vary
+    of = "gain"         mean gain of equal groups of episodes, from the weakest to the strongest [s, groups]
+    of = "strength"     mean strength of these groups before sleep [s, groups]
 
     of      correlation, gain or strength
-    groups  from 1; what does not divide evenly goes to the strongest
+    groups  from 1; the last group also has the remainder of an uneven division
 
-    Attach it to moments at which everybody falls asleep; NaN where nobody sleeps.
+    Attach it to moments at which all subjects fall asleep; NaN for a subject that does not sleep.
+
     Source: weakly learned information gains more, Schapiro et al. 2018.
 
     >>> SleepGain(of="gain", groups=4).moments
@@ -59,15 +60,15 @@ class SleepGain(Probe):
 
 
 class Priority(Probe):
-    """Whether the weak come up as often as told [s]: χ² / (P - 1) of a sample of the night's coming steps.
+    """Agreement of replay with weakness-weighted replay [s]: χ² / (P - 1) of a sample of the coming replay steps.
 
-        expected share of episode i = p_i^power / Σ_j p_j^power,  p = 1 - the probability the cortex gives its label
+        expected share of episode i = p_i^power / Σ_j p_j^power,   p = 1 - probability that the cortex gives to its label
 
-    1 if rows are drawn with these chances (with a standard deviation of sqrt(2 / (P - 1))), larger if with others.
-    NaN for who has fewer than two episodes.
+    1 if rows are drawn with these probabilities (with a standard deviation of sqrt(2 / (P - 1))), larger otherwise.
+    NaN for a subject with fewer than two episodes.
 
-    power  α, from 0 (all alike)
-    draws  from 1, replay steps that are sampled from the policy; nobody learns from them
+    power  α, from 0 (equal probabilities)
+    draws  number of replay steps that are sampled, from 1; nothing is learnt from them
 
     Source: prioritised experience replay, Schaul et al. 2016.
 
@@ -101,7 +102,7 @@ def strengths(life: Measured, episodes: Batch) -> Tensor:
 
 
 def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
-    """Pearson's r of a and b [s, n] where they are there: [s]; NaN where one of them does not vary.
+    """Pearson's r of a and b [s, n] over the present entries: [s]; NaN if one of them does not vary.
 
     >>> there = torch.tensor([[True, True, True, False]])
     >>> round(correlation(torch.tensor([[1.0, 2, 3, 9]]), torch.tensor([[3.0, 2, 1, 9]]), there).item(), 3)
@@ -123,7 +124,7 @@ def weakness(life: Measured) -> Tensor:
 
 @shared
 def _slept(life: Measured) -> Tensor:
-    """How strong the stored episodes are when a copy of the life wakes: [s, n], NaN for who does not sleep now."""
+    """The strength of stored episodes when a copy of the life wakes: [s, n]; NaN for a subject that is not asleep."""
     ahead, episodes = life.twin(), stored(life)
     asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(episodes.x.device)
     after = torch.full(episodes.y.shape, torch.nan, dtype=torch.float64, device=episodes.x.device)

@@ -1,4 +1,4 @@
-"""What a hippocampus keeps apart, brings back, gets wrong, and reactivates by itself."""
+"""Pattern separation, pattern completion, recall error and spontaneous reactivation of a hippocampus."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ TOGETHER = 256  # cues or dreams at once
 
 
 class Separation(Probe):
-    """How much of their code two inputs share that resemble each other [s, k]: a profile over their correlation.
+    """Pattern separation: overlap of the dentate codes of two similar inputs [s, k], a profile over their correlation.
 
-        |c ∩ c'| / k  for Gaussian inputs of correlation ρ, a mean over pairs
+        |c ∩ c'| / k  for Gaussian inputs of correlation ρ, the mean over pairs
 
-    rho    correlations, from -1 to 1
-    pairs  at each of them
+    rho    correlations of the inputs, in [-1, 1]
+    pairs  number of pairs for each correlation
 
-    Asked of the dentate gyrus; refused where a hippocampus has none to read.  O'Reilly & McClelland 1994.
+    Raises ConfigError for a hippocampus without a dentate gyrus.
+
+    Source: O'Reilly & McClelland 1994.
 
     >>> Separation(rho=[0.0, 0.9]).pairs
     200
@@ -53,19 +55,18 @@ class Separation(Probe):
 
 
 class Completion(Probe):
-    """How well a damaged cue brings back what was stored [s, k]: a profile over the damage, a mean over traces.
+    """Pattern completion: recall from a damaged cue [s, k], a profile over the damage, the mean over traces.
 
-    damage  correlation: ρ x + sqrt(1 - ρ²) noise; mask: this share of the numbers is 0, at random; occlusion: this
+    damage  correlation: the cue is ρ x + sqrt(1 - ρ²) noise; mask: a random share of the numbers is 0; occlusion: a
             share of the rows of an image is 0, from the bottom; noise: Gaussian noise of this standard deviation is
-            added; random: this share is replaced by others of the same pattern
+            added; random: a share of the numbers is replaced by other numbers of the same pattern
     levels  of the damage
     of      code: cosine of the state of CA3 and the stored pattern; cue: the same before CA3; pattern: cosine of the
-            recalled and the stored input; exact: the share of recalls with every sign right; item: the share
-            that brings back the very trace; label: the share of right answers of the subject's own readout, be it
-            the hippocampus or the cortex
-    traces  asked of a subject at most, in the order of slots
+            recalled and the stored input; exact: share of recalls with all signs right; item: share that recalls the
+            same trace; label: share of right answers of the readout of the life
+    traces  largest number of traces per subject, in the order of slots
 
-    NaN for who has nothing stored.
+    NaN for a subject with nothing stored.
 
     >>> Completion(damage="mask", levels=[0.0, 0.5], of="exact").traces
     256
@@ -90,7 +91,7 @@ class Completion(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         alive = life.hippocampus.traces().alive
-        slots = torch.argsort(~alive, dim=1, stable=True)[:, : self.traces]  # those that there are come first
+        slots = torch.argsort(~alive, dim=1, stable=True)[:, : self.traces]  # traces that are alive come first
         stored = life.hippocampus.fetch(slots)
         there = alive.gather(1, slots).double()
         shape = (2, *stored.x.shape[1:])
@@ -106,7 +107,7 @@ class Completion(Probe):
         return torch.stack(right, 1)
 
     def _right(self, life: Measured, cue: Tensor, stored: Batch, slots: Tensor) -> Tensor:
-        """How well each cue was answered: [s, b]."""
+        """The score of the recall from each cue: [s, b]."""
         if self.of in ("code", "cue"):
             stages = life.hippocampus.stages(cue)
             state = stages.ca3 if self.of == "code" else stages.dentate
@@ -124,9 +125,9 @@ class Completion(Probe):
 
 
 class Recollection(Probe):
-    """The squared error of the hippocampus on what the subject has lived [s], in units of its variance; regression.
+    """Squared error of the hippocampus on the training data [s], in units of their variance, in regression.
 
-    Of a sparse Hebbian attractor (P - 1) / (M - 1); of an exact store 0 (Sun et al. 2023).
+    It is (P - 1) / (M - 1) for a sparse Hebbian attractor, and 0 for an exact store (Sun et al. 2023).
 
     >>> Recollection().moments
     ('life.end',)
@@ -145,14 +146,15 @@ class Recollection(Probe):
 
 
 class Dreams(Probe):
-    """What the hippocampus would dream if it slept now [s]; drawn and thrown away.
+    """Content of the dreams that the hippocampus would generate now [s]; the dreams are discarded.
 
-    of     retrieved: the share of dreams that are a stored trace; silent: in which nothing is active; spurious: the
-           rest (mixtures, states that nobody stored); entropy: of the traces retrieved, H / ln P (0 always the same,
-           1 all alike; without correction); coverage: the share of the traces that come up at all
-    draws  dreams
+    of     retrieved: share of dreams that are a stored trace; silent: share without any activity; spurious: all others
+           (mixtures, states that were never stored); entropy: of the retrieved traces, H / ln P (0 if it is always the
+           same one, 1 if all are equally frequent; uncorrected); coverage: share of the traces retrieved at least once
+    draws  number of dreams, from 1
 
-    NaN where nothing is stored; entropy too where nothing is retrieved or P < 2.
+    NaN if nothing is stored; entropy is also NaN if nothing is retrieved or P < 2.  Raises ConfigError for a
+    hippocampus that cannot dream.
 
     >>> Dreams(of="entropy").draws
     2000
@@ -166,7 +168,7 @@ class Dreams(Probe):
 
     def setup(self, spec: Spec) -> Spec:
         if "hippocampus" not in spec.dreams:
-            raise ConfigError("", "looks at dreams, and this hippocampus cannot dream", "choose another, or none")
+            raise ConfigError("", "needs a hippocampus that can dream", "choose another hippocampus, or leave it out")
         return spec
 
     def measure(self, life: Measured) -> Tensor:
@@ -185,7 +187,7 @@ class Dreams(Probe):
 
 @shared
 def dreamt(life: Measured, draws: int) -> tuple[Tensor, Tensor]:
-    """Of so many dreams, from which trace each comes (-1: none), and whether anything is in it: [s, draws] both."""
+    """The trace of each of `draws` dreams (-1: none), and whether the dream has any activity: [s, draws] both."""
     clock = copy.deepcopy(life.clock)
     slots, there = list[Tensor](), list[Tensor]()
     for start in range(0, draws, TOGETHER):
@@ -197,7 +199,7 @@ def dreamt(life: Measured, draws: int) -> tuple[Tensor, Tensor]:
 
 
 def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Normal numbers and, in their stead, uniform ones: [2, b, …]."""
+    """Standard normal and uniform random numbers: [2, b, …]."""
     return np.stack((source.standard_normal(shape[1:], np.float32), source.random(shape[1:], np.float32)))
 
 

@@ -1,6 +1,6 @@
-"""What would happen if something were learnt now: savings, and interference both ways.
+"""Savings in relearning, and proactive and retroactive interference.
 
-These probes let copies of the cortex learn, with a consolidation rule that begins anew; the subject does not notice.
+These probes train copies of the cortex with a newly initialised consolidation rule; the life itself does not change.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cls_sim.probes.evaluations import answered, grade, questions, shared
 
 
 class ListLearning(Probe):
-    """What the cortex makes of whole lists, learnt in passes over all of a list's rows at a rate."""
+    """A probe that trains copies of the cortex in passes over all rows of a context, at a given learning rate."""
 
     moments = ("life.end",)
 
@@ -27,26 +27,26 @@ class ListLearning(Probe):
         self.passes = whole("passes", passes)
 
     def learn(self, life: Measured, newborn: bool, learnt: int, asked: int) -> Tensor:
-        """The grade in context `asked` before and after each pass over context `after_step`: [passes + 1, s]."""
+        """Accuracy (or R²) in context `asked` before and after each pass over context `learnt`: [passes + 1, s]."""
         return _learned(life, newborn, learnt, asked, self.rate, self.passes)
 
     def reached(self, grades: Tensor) -> Tensor:
-        """The passes until the criterion [s] of grades [passes + 1, s]; `passes` + 1 where it is not reached."""
+        """The number of passes [s] until `grades` [passes + 1, s] reach the criterion; `passes` + 1 if they do not."""
         there = grades >= self.criterion
         return torch.where(there.any(0), there.to(torch.uint8).argmax(0), self.passes + 1)
 
 
 class Savings(ListLearning):
-    """What is saved in relearning a context [s]: (n_first - n_again) / n_first passes to a criterion.
+    """Savings in relearning a context [s]: (n_first - n_again) / n_first, with n the passes to a criterion.
 
-    n_first is counted for the same cortex at birth, n_again for the cortex now; above 0 something is left even where
-    nothing is recalled (Ebbinghaus).  1: it is all there; 0: nothing is left; below 0 it is harder than at first.
-    NaN where a newborn does not reach the criterion.
+    n_first is counted for the same cortex at birth, n_again for the present cortex.  Savings above 0 show a memory even
+    if nothing is recalled.  1: fully retained; 0: nothing left; below 0: relearning is harder than learning.
+    NaN if the newborn cortex does not reach the criterion.
 
-    context    which
-    rate       of learning, above 0
-    criterion  0 to 1, the grade to be reached
-    passes     at most so many
+    context    the context that is relearnt
+    rate       learning rate, above 0
+    criterion  accuracy (or R²) to reach, in [0, 1]
+    passes     largest number of passes, from 1
 
     Source: Ebbinghaus 1885.
 
@@ -72,18 +72,17 @@ class Savings(ListLearning):
 
 
 class Interference(ListLearning):
-    """What learning one context costs another [s], in grade (accuracy or R²).
+    """Interference between two contexts [s], in accuracy (or R²); above 0: interference, below 0: transfer.
 
-    of = "retroactive"  the grade in context `old` now, less that after `passes` passes over context `new`
-    of = "proactive"    the grade in context `new` that a newborn reaches in as many passes as it needs to the
-                        criterion, less that which the cortex reaches now: what earlier learning is in the way of
-    Above 0: interference; below 0: transfer.
+    of = "retroactive"  accuracy in context `old` now, minus that after `passes` passes over context `new`
+    of = "proactive"    accuracy in context `new` of a newborn cortex after the passes that it needs to reach the
+                        criterion, minus that of the present cortex after as many passes
 
     of         retroactive or proactive
-    old, new   contexts
-    rate       of learning, above 0
-    criterion  0 to 1, the grade that a newborn is to reach
-    passes     at most so many
+    old, new   the contexts
+    rate       learning rate, above 0
+    criterion  accuracy (or R²) that the newborn cortex must reach, in [0, 1]
+    passes     largest number of passes, from 1
 
     Source: McGeoch 1932; Barnes & Underwood 1959.
 
@@ -116,7 +115,8 @@ class Interference(ListLearning):
 
 @shared
 def _learned(life: Measured, newborn: bool, learnt: int, asked: int, rate: float, passes: int) -> Tensor:
-    """The grades of a copy of the cortex, as it is now or as it was born: [passes + 1, s]."""
+    """The accuracy (or R²) of a copy of the present or of the newborn cortex, before and after each pass: [passes + 1, s].
+    """
     cortex, rule = copy.deepcopy(life.neocortex), copy.deepcopy(life.consolidation)
     rule.setup(life.spec)
     if newborn:
@@ -135,5 +135,5 @@ def _learned(life: Measured, newborn: bool, learnt: int, asked: int, rate: float
 
 
 def _at(grades: Tensor, passes: Tensor) -> Tensor:
-    """Each subject's grade [s] after so many passes [s]."""
+    """The entry of `grades` [s] after the given number of passes [s]."""
     return grades.gather(0, passes.clamp(max=len(grades) - 1)[None])[0]

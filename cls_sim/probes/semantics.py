@@ -1,4 +1,4 @@
-"""What a cortex knows of items in a tree: single beliefs, error, distinctions, and how well something new fits."""
+"""Semantic knowledge of the cortex about items in a tree: beliefs, errors, distinctions, schema consistency."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")
 
 
 class Belief(Probe):
-    """How strongly the cortex answers a question with an attribute [s]: the output "robin can fly".
+    """Strength of a belief [s]: the output of the cortex for an attribute of an item, such as "robin can fly".
 
-    item, relation, attribute  words of the world (Semantic)
+    item, relation, attribute  words of the world Semantic
 
-    Chance is the base rate of the attribute; a firm belief is 1, a firm disbelief 0.
+    1 is a firm belief, 0 a firm disbelief; chance is the base rate of the attribute.
 
     >>> Belief().attribute
     'fly'
@@ -30,16 +30,16 @@ class Belief(Probe):
         self.item, self.relation, self.attribute = item, relation, attribute
 
     def measure(self, life: Measured) -> Tensor:
-        asked = of_world(life, "question", "Belief asks by words", "use the world semantic")
+        asked = of_world(life, "question", "Belief needs questions in words", "use world=semantic")
         row, unit = asked(self.item, self.relation, self.attribute)
         x = life.world.next(life.clock).x[:, row : row + 1]
         return life.neocortex.scores(x)[:, 0, unit]
 
 
 class Distance(Probe):
-    """How far the cortex' answers to a context's exam are from the truth [s]: mean over questions of |y - ŷ|.
+    """Distance of the cortex' answers from the targets in the evaluation of a context [s]: mean |y - ŷ|.
 
-    context  whose exam
+    context  number of the context, from 0
 
     >>> Distance(context=1).context
     1
@@ -56,11 +56,11 @@ class Distance(Probe):
 
 
 class Residual(Probe):
-    """What is still wrong with everything there is to know [s]: Σ_items |y - ŷ|² / |y_new|².
+    """Remaining error over the evaluations of all contexts [s]: Σ_items |y - ŷ|² / |y_new|².
 
-    Over the exams of all contexts, in units of the energy of the last context's answers (a newcomer's).
+    The unit is the squared norm of the targets of the last context (the new item).
 
-    each  item by item [s, items] instead of their sum, the newcomer left out
+    each  one value per item [s, items] instead of the sum, without the new item
 
     Source: the dependent variable of McClelland, McNaughton & Lampinen 2020.
 
@@ -88,10 +88,10 @@ class Residual(Probe):
 
 
 class Distinctions(Probe):
-    """How far apart items lie that part at each level of the world's tree [s, levels], the coarsest first.
+    """Distinctions at each level of the world's tree [s, levels], the coarsest level first.
 
-    The mean Euclidean distance of last hidden layers (each item's mean over its questions) between the branches of
-    one branch: the distance of the means of sister branches.  In development broad distinctions come first.
+    The mean Euclidean distance, in the last hidden layer (mean over the questions of an item), between the means of
+    sister branches.  In development, coarse distinctions appear first.
 
     Source: Rumelhart & Todd 1993; Saxe, McClelland & Ganguli 2019.
 
@@ -103,20 +103,20 @@ class Distinctions(Probe):
     moments = ("day.end", "life.end")
 
     def measure(self, life: Measured) -> Tensor:
-        tree: Tensor = of_world(life, "tree", "asks for items in a tree", "use the world semantic")
+        tree: Tensor = of_world(life, "tree", "needs items in a tree", "use world=semantic")
         features = life.neocortex.features(questions(life).x)
         items = features.unflatten(1, (len(tree), -1)).mean(2)  # [s, items, f]
         return torch.stack([_apart(items, tree, level) for level in range(tree.shape[1])], 1)
 
 
 class SchemaConsistency(Probe):
-    """How much of what is to be learnt of a new context lies in what the cortex already tells of the old [s]:
+    """Schema consistency of a new context with what the cortex knows about context 0 [s], in [0, 1]:
 
         |P y| / |y|, with P the projection on the first k right singular vectors of its answers to context 0
 
-    1: nothing new, 0: nothing known.  y are the answers to the new context's exam, all its questions together.
+    1: nothing is new, 0: nothing is known.  y are the targets of the new context's evaluation, all questions together.
 
-    rank  k, from 1; the directions of the old answers that count
+    rank  k, the number of directions of the old answers, from 1
 
     Source: McClelland 2013; McClelland, McNaughton & Lampinen 2020.
 
@@ -137,7 +137,7 @@ class SchemaConsistency(Probe):
 
 
 def _apart(items: Tensor, tree: Tensor, level: int) -> Tensor:
-    """The mean distance [s] of sister branches' means at a level."""
+    """The mean distance [s] between the means of sister branches at a level."""
     branches = tree[:, level].unique()
     means = torch.stack([items[:, tree[:, level] == branch].mean(1) for branch in branches], 1)  # [s, branches, f]
     parent = torch.stack([tree[tree[:, level] == b][0, level - 1] if level else b * 0 for b in branches])

@@ -1,4 +1,4 @@
-"""At the operator's desk: how much is handed over, is it the right part, and is what was answered known at once?"""
+"""Triage of queries: the share handed over to the operator, novelty detection, and immediate recall of answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from cls_sim.readout.base import Readout
 
 
 class HandoverRate(Probe):
-    """The share of the latest day's experience that was handed to the operator [s]; NaN before any day, or without one.
+    """Share of the latest day's experience that was handed over to the operator [s].
+
+    NaN before the first day, and for a life without an operator.
 
     >>> HandoverRate().moments
     ('day.end',)
@@ -32,13 +34,13 @@ class HandoverRate(Probe):
 
 
 class ImmediateRecall(ReadoutProbe):
-    """Of the latest queries that the operator has answered, the share answered right when asked again at once [s].
+    """Immediate recall [s]: accuracy on the latest queries that the operator has answered, when asked again at once.
 
-    NaN where none was answered.
+    NaN if the operator answered none.
 
-    readout  who is asked; None: the subject's own
+    readout  the readout; None: the readout of the life
 
-    Attach it to day.end or earlier moments, when what was asked has not been slept over.
+    Attach it to day.end or to moments before sleep.
 
     >>> ImmediateRecall().moments
     ('day.end',)
@@ -62,16 +64,16 @@ class ImmediateRecall(ReadoutProbe):
 
 
 class TriageRates(ReadoutProbe):
-    """What would happen to every question of the exams now [s, 3]: three shares.
+    """Triage of all questions of the evaluations [s, 3], three shares:
 
-    0  of questions of contexts that were lived, handed over
-    1  of questions that belong to no context, handed over
-    2  of the first that are answered, answered right
+    0  share of questions of contexts already met that are handed over
+    1  share of out-of-scope questions that are handed over
+    2  accuracy on questions of contexts already met that are not handed over
 
-    threshold  in [0, 1]: novelty from which a question is handed over; None: as to this life's operator, ½ without one
-    readout    who answers; None: the subject's own
+    threshold  novelty from which a question is handed over, in [0, 1]; None: that of the life's operator, else ½
+    readout    the readout that answers; None: the readout of the life
 
-    NaN where contexts are told.  Refused in worlds without questions beyond their contexts.
+    NaN if the task identity is known.  Raises ConfigError for worlds without out-of-scope questions.
 
     >>> TriageRates(threshold=0.3).axis
     'share'
@@ -101,13 +103,14 @@ class TriageRates(ReadoutProbe):
 
 
 class OutOfScope(ReadoutProbe):
-    """How well novelty tells questions that belong to no context from those of contexts lived [s]: AUROC.
+    """Detection of out-of-scope questions by novelty [s]: the area under the ROC curve against familiar questions.
 
-        AUROC = P(novelty of a strange question > that of a known one) + ½ P(equal)
+        AUROC = P(novelty of an out-of-scope question > that of a familiar one) + ½ P(equal)
 
-    Chance is ½, 1 a perfect gate; NaN where contexts are told.  Refused in worlds without questions beyond theirs.
+    Chance is ½, a perfect gate 1; NaN if the task identity is known.  Raises ConfigError for worlds without
+    out-of-scope questions.
 
-    readout  whose novelty; None: the subject's own
+    readout  the readout whose novelty is used; None: the readout of the life
 
     >>> OutOfScope().moments
     ('life.end',)
@@ -126,7 +129,7 @@ class OutOfScope(ReadoutProbe):
 
 
 def above(new: Tensor, old: Tensor) -> Tensor:
-    """P(new > old) + ½ P(equal), of two lists of numbers.
+    """P(new > old) + ½ P(equal) for two lists of numbers.
 
     >>> above(torch.tensor([0.5, 0.9]), torch.tensor([0.5, 0.1])).item()
     0.875
@@ -139,12 +142,12 @@ def above(new: Tensor, old: Tensor) -> Tensor:
 
 
 def operator(life: Measured) -> Any:
-    """The desk of this life's hippocampus, however it is wrapped; None where there is none."""
+    """The operator part of this life's hippocampus, at any depth of wraps; None if there is none."""
     return inside(life.hippocampus, "asked", "met")
 
 
 def _known(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Novelty, whether right, and whether there, of all questions of contexts lived: [s, n] each."""
+    """Novelty, correctness and presence of all questions of contexts already met: [s, n] each."""
     lived, none = lived_contexts(life), torch.zeros(life.spec.subjects, 0, device=life.spec.device)
     columns = [(none, none > 0, none > 0)]
     for context in np.flatnonzero(lived.any(0).cpu().numpy()).tolist():
@@ -158,6 +161,6 @@ def _known(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor, Ten
 
 
 def _strange(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor]:
-    """Novelty, and whether there, of the questions of this world that belong to no context: [s, n] each."""
+    """Novelty and presence of the out-of-scope questions of this world: [s, n] each."""
     batch = questions(life, "out_of_scope")
     return torch.cat([answer.novelty for answer in answers(life, readout, "out_of_scope")], 1), batch.present()

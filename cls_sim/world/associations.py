@@ -1,4 +1,4 @@
-"""Paired associates, list by list: the world of memory experiments."""
+"""Lists of paired associates, as in memory experiments."""
 
 from __future__ import annotations
 
@@ -28,24 +28,23 @@ class Lists(NamedTuple):
 
 
 class Associations(World):
-    """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context, and an exam.
+    """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context.
 
-    lists             k, how many there are; a list that is never studied serves as foils
+    lists             k, number of lists; a list that is never studied serves as foils
     items             n, pairs in a list
-    answers           responses to choose from, dealt out evenly and at random; None: every pair has one of its own
-                      (k · n)
+    answers           number of responses, assigned evenly and at random; None: a different one for every pair (k · n)
     features          bits of a cue
-    place             bits more that tell the list, the same in all its cues (0: none)
-    active            0 to 1, the part of these bits that is 1
-    same_cues         the same cues in every list: A-B, A-C
-    visits            the list studied in each stretch, in turn; None: 0, 1, … k-1
-    per_visit         experiences a stretch
-    batch             rows an experience, up to n (None: the whole list); a list is gone through epoch by epoch
-    boundaries_known  the subject is told when a stretch ends
+    place             additional bits that code the list, equal in all its cues (0: none)
+    active            0 to 1, share of these bits that is 1
+    same_cues         whether all lists have the same cues: A-B, A-C
+    visits            the list studied in each stretch; None: 0, 1, … k-1
+    per_visit         experiences in each stretch
+    batch             rows in each experience, up to n; None: the whole list; a list is presented epoch by epoch
+    boundaries_known  whether subjects know when a stretch ends
 
-    An exam asks the pairs of a list as they are studied: x [s, n, features + place] of 0 and 1, y [s, n].  Cues,
-    responses and order are drawn for each subject.  Cohorts of items that are learnt on day d and examined at day T,
-    as lesion studies ask for, are lists of one visit each.
+    An evaluation asks the pairs of a list as studied: x [s, n, features + place] of 0 and 1, y [s, n].  Cues, responses
+    and order are drawn for each subject.  For cohorts of items that are learned on day d and tested on day T, as in
+    lesion studies, use lists with one visit each.
 
     Source: Barnes & Underwood (1959); McCloskey & Cohen (1989); McClelland, McNaughton & O'Reilly (1995).
 
@@ -82,7 +81,7 @@ class Associations(World):
         self.per_visit = whole("per_visit", per_visit)
         self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
         if self.same_cues and not self.place and self.lists > 1:
-            raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that tell the list")
+            raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that code the list")
 
     def setup(self, spec: Spec) -> Spec:
         self._seeds = spec.seeds
@@ -123,7 +122,7 @@ class Associations(World):
         return Lists(np.concatenate((cues, places), 2), responses.reshape(k, n))
 
     def _order(self, seed: int) -> np.ndarray:
-        """The item of each row of one subject's life: int [e, b]."""
+        """The item of each row in the life of a subject: int [experiences, b]."""
         rows, found = self.per_visit * self.batch, []
         for visit, which in enumerate(self._sequence):
             pool = which * self.items + np.arange(self.items)
@@ -131,7 +130,7 @@ class Associations(World):
         return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
 
     def next(self, clock: Clock) -> Batch:
-        """The rows of each subject at its `clock.experience` (its last ones, if its world has ended)."""
+        """The experience of each subject at its `clock.experience` (after the end of the world: the last one)."""
         now = torch.from_numpy(np.minimum(clock.experience, self.length - 1)).to(self._rows.device)[:, None]
         return self._batch(self._plan[self._rows[:, 0], now[:, 0]], now)
 
@@ -141,17 +140,17 @@ class Associations(World):
         return Batch.lived(x, y, context=context, born=born.expand(items.shape), item=items)
 
     def evaluation(self, context: int) -> Batch:
-        """All pairs of one list."""
+        """All pairs of a list."""
         first = whole("context", context, 0, self.lists - 1) * self.items
         items = torch.arange(first, first + self.items, device=self._rows.device).expand(len(self._rows), -1)
         return self._batch(items, torch.full((1, 1), -1, device=items.device))
 
     def train(self, context: int = 0) -> Batch:
-        """The same: what is asked is what was studied."""
+        """The same pairs: evaluations ask what was studied."""
         return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The pairs of the list studied last, once, in batches of `size`, in an order of each subject's own."""
+        """The pairs of the list studied last, each once, in batches of `size`, in an order drawn for each subject."""
         size = whole("size", size)
         ended = np.minimum(clock.experience, self.length) // self.per_visit
         which = torch.from_numpy(self._sequence[np.maximum(ended - 1, 0)] * self.items).to(self._rows.device)
@@ -173,7 +172,7 @@ def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:
 
 
 def _bits(source: Generator, rows: int, width: int, active: float) -> np.ndarray:
-    """Patterns [rows, width] of which a part `active` of the bits is 1, at least one: float32.
+    """Patterns [rows, width] with a share `active` of the bits equal to 1, and at least one: float32.
 
     >>> _bits(np.random.default_rng(0), 2, 8, 0.25).sum(1).tolist()
     [2.0, 2.0]

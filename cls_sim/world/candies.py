@@ -1,4 +1,4 @@
-"""A sorting line: pictures of candies, to be told apart by their colour."""
+"""A sorting line: images of candies, classified by colour."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ COLOURS = tuple(HUES)
 
 
 class Candies(Stream, batch=20):
-    """Candies on a belt, first red and blue ones; then, a context each, green and further colours.
+    """Synthetic images of candies on a belt: red and blue in the first context, one further colour in each later one.
 
-    colours    2 to 6: red, blue, green, yellow, violet, orange, in this order, are labels 0, 1, …
-    candies    pictures of each colour, from 10; every subject (line) has its own
-    side       pixels of a side, from 8
-    variation  of colour, light, pose, blur and noise, from 0 (none but where a candy lies and how it is turned)
+    colours    number of colours, 2 to 6: red, blue, green, yellow, violet, orange, with labels 0, 1, …
+    candies    images of each colour, from 10; every subject (line) has different ones
+    side       side of an image in pixels, from 8
+    variation  variation of colour, light, pose, blur and noise, from 0 (only position and orientation vary)
 
-    A picture is side x side pixels of red, green and blue, whole multiples of 1/255 in [0, 1].  A candy is an ellipse
-    of some size, place and turn, domed, with a gleam; its own hue, saturation and brightness; under a lamp of some
-    strength, direction and tint, on a grey belt; out of focus or smeared along the belt; with the camera's noise.
-    Drawn from the subject's seed, no files.  Further settings as in Stream (`test` is .15 of every colour).
+    An image is side x side pixels of red, green and blue, multiples of 1/255 in [0, 1].  A candy is a domed ellipse
+    with a highlight, of varying size, position, orientation, hue, saturation and brightness.  It lies on a grey belt
+    under a lamp of varying strength, direction and tint; the camera adds defocus, motion blur and noise.  Everything is
+    drawn from the subject's seed, without files.  Further settings as in Stream (`test` is .15 of every colour).
 
     >>> from cls_sim.core.part import Spec
     >>> spec = Candies(candies=20).setup(Spec(seeds=(0, 1)))
@@ -58,7 +58,7 @@ class Candies(Stream, batch=20):
 
 @dataclass(frozen=True)
 class Belt(Source):
-    """Every subject's own candies; the settings are those of Candies."""
+    """Draws the candies of each subject; settings as in Candies."""
 
     colours: int
     candies: int
@@ -73,7 +73,7 @@ class Belt(Source):
 
 
 def pictures(source: Generator, hues: np.ndarray, side: int, variation: float = 1.0) -> np.ndarray:
-    """Pictures of candies of these hues [n], each drawn anew: uint8 [n, side, side, 3].
+    """Random images of candies with these hues [n]: uint8 [n, side, side, 3].
 
     >>> pictures(np.random.default_rng(0), np.array([0.0, 0.61]), 20)[:, 10, 10].argmax(1).tolist()
     [0, 2]
@@ -81,7 +81,7 @@ def pictures(source: Generator, hues: np.ndarray, side: int, variation: float = 
     n, v = len(hues), variation
 
     def between(low: float, high: float, *shape: int) -> np.ndarray:
-        """Uniform draws [n, *shape], drawn together around the middle as variation falls."""
+        """Uniform draws [n, *shape], in a range around the middle that shrinks with `variation`."""
         middle = (low + high) / 2
         return (middle + v * (source.random((n, *shape)) - 0.5) * (high - low)).astype(np.float32)
 
@@ -112,7 +112,7 @@ def pictures(source: Generator, hues: np.ndarray, side: int, variation: float = 
 
 
 def _turned(share: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates [n, side, side] along and across a candy that is turned by so much of half a circle."""
+    """Coordinates [n, side, side] along and across a candy that is rotated by a share of 180°."""
     angle = (np.pi * share[:, None, None]).astype(np.float32)
     return np.cos(angle) * columns + np.sin(angle) * rows, np.cos(angle) * rows - np.sin(angle) * columns
 

@@ -1,4 +1,4 @@
-"""Pairs that overlap: A-B and B-C, and the question whether A goes with C."""
+"""Associative inference: overlapping pairs A-B and B-C, and the question whether A belongs to C."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from cls_sim.world.plan import epochs
 
 
 class Chains(World):
-    """Chains of items of which only neighbours are met together: A-B, B-C, … never A-C.
+    """Chains of items in which only neighbours are presented together: A-B, B-C, … never A-C.
 
-    chains  n, from 2
+    chains  n, number of chains, from 2
     links   pairs in a chain, from 2; A-B, B-C are two
-    epochs  how often each pair is met
-    batch   pairs an experience
+    epochs  how often each pair is presented
+    batch   pairs in each experience
 
-    An item is one input and one output, x one-hot [n · (links + 1)].  Every pair is met both ways, a row each, and
-    its context is 0.  Exam 0 asks each first item for its neighbour, of all items; exam 1 each first item for the
-    last of its chain, of the last ones of all chains (which of the two is asked is told).  Chance is 1 / items and
-    1 / n.  Which items form a chain is drawn for each subject.
+    An item is one input and one output, x one-hot [n · (links + 1)].  Every pair is presented in both directions, one
+    row each, in context 0.  Evaluation 0 asks for the neighbour of each first item, among all items; evaluation 1 asks
+    for the last item of its chain, among the last items of all chains (subjects know which one is asked).  Chance is
+    1 / items and 1 / n.  The items of each chain are drawn for each subject.
 
     Source: associative inference, Preston et al. 2004; Kumaran & McClelland (2012).
 
@@ -68,7 +68,7 @@ class Chains(World):
             regression=False,
             batch=2 * self.batch,
             contexts=2,
-            items=2 * pairs,  # forth and back
+            items=2 * pairs,  # both directions
             ends=(),
             task_id_known=True,
             heads=heads,
@@ -76,7 +76,7 @@ class Chains(World):
         )
 
     def next(self, clock: Clock) -> Batch:
-        """The pairs of each subject at its `clock.experience`, forth and back."""
+        """The pairs of each subject at its `clock.experience`, in both directions."""
         now = torch.from_numpy(np.minimum(clock.experience, self._plan.shape[1] - 1)).to(self._rows.device)
         which = self._plan[self._rows[:, 0], now]
         pair = self._pairs[self._rows, which]  # [s, b, 2]
@@ -89,7 +89,7 @@ class Chains(World):
         return Batch.lived(self._eye[cue], answer, context=torch.full_like(answer, context))
 
     def evaluation(self, context: int) -> Batch:
-        """First items: what goes with them (0), or what is at the other end of their chain (1)."""
+        """Questions about first items: their neighbour (0), or the last item of their chain (1)."""
         place = -1 if whole("context", context, 0, 1) else 1
         return self._asked(self._items[..., 0], self._items[..., place], context)
 

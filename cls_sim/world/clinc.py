@@ -1,4 +1,4 @@
-"""CLINC150: 23,700 queries to an assistant, of 150 intents in ten domains, and 1,200 that it cannot answer."""
+"""CLINC150: 23,700 queries to an assistant with 150 intents in ten domains, and 1,200 out of scope."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PARTS = {"test": ("test", "oos_test"), "validation": ("val", "oos_val")}
 
 
 class Clinc(Texts):
-    """The queries of CLINC150, domain by domain: banking, credit cards, and eight others of 15 intents each.
+    """The queries of CLINC150, domain by domain: banking, credit cards, and eight other domains of 15 intents each.
 
-    100 queries of each intent to learn from, 30 to be examined on (validation: 20), and out of scope 1,000 (100).
-    The files data_full.json and domains.json are looked for in the folder clinc150/ of $CLS_SIM_DATA_DIR, then in the
-    user's cache, else downloaded there; their content is checked.  Settings as in Texts.
+    Each intent has 100 training and 30 test queries (validation: 20); 1,000 queries (validation: 100) are out of scope.
+    The files data_full.json and domains.json are read from the folder clinc150/ of $CLS_SIM_DATA_DIR, else from the
+    user's cache, else downloaded to the cache; their checksums are checked.  Settings as in Texts.
 
     Source: Larson et al. 2019, An evaluation dataset for intent classification and out-of-scope prediction; CC BY 3.0.
 

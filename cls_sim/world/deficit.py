@@ -1,4 +1,4 @@
-"""A world seen through eyes that do not see well for a time."""
+"""A temporary sensory deficit: images are blurred or flipped for some days."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from cls_sim.world.wraps import Seen
 
 
 class Deficit(Seen):
-    """A world of images whose experience is spoilt for some days; its exams are not.
+    """A sensory deficit: for some days, the images of experience are degraded; evaluations are not.
 
-    kind = "blur"  every image is the mean of blocks of `blocks` x `blocks` pixels, drawn large again
-    kind = "flip"  every image stands on its head: as much to see, elsewhere
+    kind = "blur"  blocks of `blocks` x `blocks` pixels are replaced by their mean
+    kind = "flip"  images are turned upside down: the same information in other places
 
-    world   the one that is lived in; images [height, width], or square ones laid flat
+    world   the world; images [height, width], or flat square images
     kind    blur or flip
-    since   age in days at which the deficit begins, from 0; one number, or one a subject
-    until   age in days at which it ends; one number, or one a subject
-    blocks  of the blur, from 1 (none)
+    since   age in days at which the deficit begins, from 0; one number, or one per subject
+    until   age in days at which the deficit ends; one number, or one per subject
+    blocks  side of the blocks in pixels, from 1 (no blur)
 
-    Where inputs are whole multiples of a quantum, so are the spoilt ones.
+    If inputs are multiples of a quantum, degraded ones are, too.
 
     Source: Achille, Rovere & Soatto (2019), Critical learning periods in deep networks.
 
@@ -86,7 +86,7 @@ class Deficit(Seen):
 
 
 def _sides(inputs: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width of an image [..., height, width], or of a square one laid flat.
+    """Height and width of an image [..., height, width], or of a flat square image.
 
     >>> _sides((64,)), _sides((3, 32, 32))
     ((8, 8), (32, 32))
@@ -95,5 +95,5 @@ def _sides(inputs: tuple[int, ...]) -> tuple[int, int]:
         return inputs[-2], inputs[-1]
     side = math.isqrt(int(np.prod(inputs)))
     if side**2 != int(np.prod(inputs)):
-        raise ConfigError("world", f"sends {inputs} numbers that are no image", "use a world of images")
+        raise ConfigError("world", f"sends inputs {inputs} that are not images", "use a world of images")
     return side, side

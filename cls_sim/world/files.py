@@ -1,4 +1,4 @@
-"""Reading data files with suspicion: every fault is one line that names the file."""
+"""Strict reading of data files: every error is one line that names the file."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ import numpy as np
 
 from cls_sim.core.errors import ConfigError
 
-CAP = 2**27  # bytes that a compressed file may hold
-REACH = 4.0  # seconds in which a server must be reached, at whichever of its addresses
+CAP = 2**27  # largest size of an unpacked file, in bytes
+REACH = 4.0  # seconds in which a server must be reached, over all its addresses
 TIMEOUT = (REACH, 20)  # seconds to connect, and to wait for the next bytes
 
 
 class DataFileError(ConfigError):
-    """A file is refused; its key is its path, whoever asked for it."""
+    """An error in a file; its key is the path of the file."""
 
     def under(self, prefix: str) -> DataFileError:
         return self
 
 
 def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
-    """The content of a file, unpacked if its name ends in .gz; refused if it has not this checksum, where given."""
+    """The content of a file, unpacked if its name ends in .gz.  Raises DataFileError if its checksum is another."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -47,10 +47,10 @@ def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
 
 
 def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str]:
-    """Where a public file is, and what to do if it is not the right one.
+    """The path of a public file, and the remedy if its content is wrong.
 
-    Looked for in this folder of $CLS_SIM_DATA_DIR, then in the user's cache (a .gz also unpacked), else downloaded
-    there from `home`, whole and of this checksum (`sha256:…`), or not at all.
+    The file is looked for in this folder of $CLS_SIM_DATA_DIR and in the user's cache (a .gz also unpacked), else
+    downloaded from `home` to the cache.  An incomplete file, or one with another checksum (`sha256:…`), is not kept.
     """
     import pooch
 
@@ -62,12 +62,12 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
         for file in (place / name, place / name.removesuffix(".gz")):
             if file.is_file():
                 return file, remedy
-    pooch.get_logger().setLevel("WARNING")  # parts do not talk
+    pooch.get_logger().setLevel("WARNING")  # no progress messages
     try:
         _reach(home)
         get: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
-    except (OSError, ValueError) as error:  # what requests raises is an OSError; a wrong checksum a ValueError
+    except (OSError, ValueError) as error:  # requests raises OSError; a wrong checksum raises ValueError
         reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
         remedy = f"put {name} there, or into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
         reason = f"is not there and cannot be downloaded from {home} ({reason})"
@@ -76,9 +76,9 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
 
 
 def _reach(url: str) -> None:
-    """Raise ConnectionError if no connection to a server (or to the proxy before it) is made within REACH seconds.
+    """Raise ConnectionError if the server (or the proxy before it) does not accept a connection within REACH seconds.
 
-    A name may stand for many addresses, each with a time-out of its own; without a network one attempt is enough.
+    A host name can have many addresses, each with a separate time-out; this check needs one attempt without a network.
     """
     import requests
 
@@ -100,21 +100,21 @@ def _reach(url: str) -> None:
 
 
 def at_hand(what: str, folder: str, name: str, home: str) -> tuple[Path, str]:
-    """Where a file that is never downloaded is in a folder of $CLS_SIM_DATA_DIR, and what to do if it is not."""
+    """The path of a file in a folder of $CLS_SIM_DATA_DIR, and the remedy if it is missing; it is never downloaded."""
     named = os.environ.get("CLS_SIM_DATA_DIR")
     remedy = f"get {name} from {home} and put it into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
     if not named:
-        raise ConfigError("world", f"{what} is not at hand", remedy)
+        raise ConfigError("world", f"{what} is not on this machine", remedy)
     return Path(named).expanduser() / folder / name, remedy
 
 
 def gunzip(path: Path, raw: bytes, remedy: str) -> bytes:
-    """Unpack gzip, whole and with a right check sum, or refuse."""
+    """Unpack gzip.  Raises DataFileError if it is incomplete or its checksum is wrong."""
     unpack = zlib.decompressobj(31)
     try:
         content = unpack.decompress(raw, CAP)
     except zlib.error:
-        what = "is a web page" if raw.lstrip()[:1] == b"<" else "is no sound gzip file"
+        what = "is a web page" if raw.lstrip()[:1] == b"<" else "is not a valid gzip file"
         raise DataFileError(str(path), what, remedy) from None
     if not unpack.eof:
         long = len(content) == CAP
@@ -123,7 +123,7 @@ def gunzip(path: Path, raw: bytes, remedy: str) -> bytes:
 
 
 def read_idx(path: Path, dims: tuple[int, ...], md5: str, remedy: str) -> np.ndarray:
-    """A uint8 array from an IDX file of these dimensions and this md5 (of the unpacked content).
+    """A uint8 array from an IDX file with these dimensions and this md5 checksum (of the unpacked content).
 
     IDX: two zero bytes, the type (8: uint8), the number of dimensions, each as a big-endian uint32, the payload.
     """
@@ -147,13 +147,13 @@ def read_idx(path: Path, dims: tuple[int, ...], md5: str, remedy: str) -> np.nda
 
 
 def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
-    """An array from .npy, from .npz (its array called `key`, or its only one), or numbers from .csv."""
+    """An array from a file: .npy, .npz (the array called `key`, or the only one), or .csv with numbers."""
     path = Path(path).expanduser()
     remedy = "give a readable .npy, .npz or .csv file of numbers"
     readers: dict[str, Any] = {".npy": _read_npy, ".npz": _read_npz, ".csv": _read_csv}
     if path.suffix not in readers:
         raise DataFileError(str(path), "is none of .npy, .npz, .csv", remedy)
-    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+    if path.exists() and not path.is_file():  # reading a pipe would block
         raise DataFileError(str(path), "is no plain file", remedy)
     try:
         return readers[path.suffix](key, path)
@@ -187,10 +187,10 @@ UNINDEXED = "write the table with to_csv(index=False) and a name for every colum
 
 
 def _read_csv(key: str, path: Path) -> np.ndarray:
-    """Numbers in columns, int64 if all are whole, else float64: [rows, columns]; [rows] if it is one column and not x.
+    """The numbers of a CSV file, int64 if all are whole, else float64: [rows, columns], or [rows] for one column of y.
 
-    UTF-8 with or without a byte-order mark, cells between commas, decimal points.  The first line is a header if none
-    of its cells is a number.  Every other line holds one plain number for each column.
+    The file is UTF-8 with or without a byte-order mark, with comma separators and decimal points.  The first line is a
+    header if none of its cells is a number.  Every other line holds one plain number for each column.
     """
     try:
         lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
@@ -245,7 +245,7 @@ def _row(path: Path, line: int, cells: list[str], columns: int) -> np.ndarray:
 
 
 def _is_like_a_number(cell: str) -> bool:
-    """Whether a cell stands for a number, well written or not, or for a missing one; so its line is no header."""
+    """Whether a cell is meant as a number, well-formed or not, or as a missing one; its line is then not a header."""
     cell = cell.strip().strip("'\"").lower().replace("\N{MINUS SIGN}", "-").lstrip("+-")
     digits, _, exponent = cell.partition("e")
     written = any(map(str.isdigit, digits)) and not any(map(str.isalpha, digits)) and exponent.lstrip("+-").isdigit()
@@ -253,18 +253,18 @@ def _is_like_a_number(cell: str) -> bool:
 
 
 def _check_names(path: Path, names: list[str]) -> None:
-    """Refuse a header with a column that has no name, or the name of another."""
+    """Refuse a header with an empty or repeated column name."""
     for i, name in enumerate(names):
         if not name.strip():
             raise DataFileError(str(path), f"column {i + 1} has no name", UNINDEXED)
         if name in names[:i]:
-            raise DataFileError(str(path), f"has two columns named {name!r}", "give every column a name of its own")
+            raise DataFileError(str(path), f"has two columns named {name!r}", "give every column a different name")
     if not names:
         raise DataFileError(str(path), "line 1 is empty", "begin with a header, or with numbers")
 
 
 def _check_numbered(path: Path, first: list[str], rows: list[np.ndarray]) -> None:
-    """Refuse a first line 0,1,…,k-1, which pandas writes over columns without names."""
+    """Refuse a first line 0,1,…,k-1, which pandas writes for columns without names."""
     over_one = len(first) == 1 and len(rows) > 1 and all(row.dtype.kind == "f" for row in rows[1:])
     if first == [str(i) for i in range(len(first))] and (len(first) > 1 or over_one):
         reason = f"begins with the line {','.join(first[:3])}{',…' * (len(first) > 3)}: numbers of columns, or data?"

@@ -1,4 +1,4 @@
-"""Items on the leaves of a tree, seen all together again and again: what development is about."""
+"""Items on the leaves of a binary tree, for models of semantic development."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from cls_sim.world.base import World
 
 
 class Hierarchy(World):
-    """The 2^levels leaves of a binary tree: x one-hot, y which nodes lie above it, root and leaf included (regression).
+    """The 2^levels leaves of a binary tree: x one-hot, y the nodes on the path from root to leaf (regression).
 
-    levels  of branching, from 1: 2^levels items and 2^(levels+1) - 1 features, each 0 or 1
+    levels  levels of branching, from 1: 2^levels items and 2^(levels+1) - 1 features, each 0 or 1
 
-    All items are in every experience, endless, the same for all subjects.  Attributes after `setup`: `tree`
-    [items, levels], the branch of each item at each level, the coarsest first.  The singular values of the mean
+    Every experience contains all items; the world never ends and is the same for all subjects.  After `setup`: `tree`
+    [items, levels], the branch of each item at each level, coarsest level first.  The singular values of the mean
     correlation of y and x are √(15, 7, 3, 3, 1, 1, 1, 1) / 8 for three levels.
 
     Source: Saxe, McClelland & Ganguli 2013, 2019.
@@ -62,7 +62,7 @@ class Hierarchy(World):
         return self._batch(torch.from_numpy(clock.experience.copy()).to(self._y.device)[:, None])
 
     def evaluation(self, context: int = 0) -> Batch:
-        """All items: what is asked is what is seen."""
+        """All items, as in experience."""
         whole("context", context, 0, 0)
         return self._batch(torch.full((1, 1), -1, dtype=torch.int64, device=self._y.device))
 

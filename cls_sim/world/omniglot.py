@@ -1,4 +1,4 @@
-"""Omniglot: handwritten characters of which each is seen once."""
+"""Omniglot: handwritten characters, for learning from few examples."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ HOME = "https://github.com/brendenlake/omniglot"
 
 
 class Omniglot(World):
-    """A few drawings of some characters, all of them in every experience; the exam is the same characters by others.
+    """A few drawings of some characters, all in every experience; evaluations ask drawings by other people.
 
-    ways      characters of a subject, drawn for it out of 136; their numbers are the labels
-    drawings  how many of each are lived, by as many of the 20 drawers; the rest is the exam
-    side      pixels of a side, 105 / 1, 3, 5 or 7: blocks of the original are averaged
+    ways      number of characters, drawn for each subject out of 136; labels are their numbers
+    drawings  drawings of each character in experience, by as many of the 20 drawers; the others are for evaluation
+    side      side in pixels: 105 divided by 1, 3, 5 or 7; blocks of the original are averaged
 
-    Inputs are the share of ink in [0, 1], side x side in a row; characters and drawers are drawn for each subject.
+    Inputs are shares of ink in [0, 1], a vector of side x side; characters and drawers are drawn for each subject.
     The file images_background_small1.zip is read from the folder omniglot/ of $CLS_SIM_DATA_DIR.
 
     Source: Lake, Salakhutdinov & Tenenbaum 2015; MIT licence.
@@ -71,12 +71,12 @@ class Omniglot(World):
         return self._lived.with_(born=born.expand_as(self._lived.item))
 
     def evaluation(self, context: int = 0) -> Batch:
-        """The same characters, drawn by others: [s, n, x]."""
+        """The same characters, drawn by other people: [s, n, x]."""
         whole("context", context, 0, 0)
         return self._exam
 
     def train(self, context: int = 0) -> Batch:
-        """What is lived: [s, n, x]."""
+        """The drawings of experience: [s, n, x]."""
         return self._lived
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
@@ -86,7 +86,7 @@ class Omniglot(World):
 
 @cache
 def read() -> np.ndarray:
-    """Every drawing, 1 where there is ink: uint8 [136 characters, 20 drawers, 105, 105]."""
+    """All drawings, 1 where there is ink: uint8 [136 characters, 20 drawers, 105, 105]."""
     path, remedy = at_hand("Omniglot", "omniglot", FILE, HOME)
     try:
         with zipfile.ZipFile(path) as archive:
