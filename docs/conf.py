@@ -116,7 +116,8 @@ def _entry(name: str) -> list[str]:
         return [f".. autofunction:: cls_sim.{name}", ""]
     base = name.lower() in cls_sim.PART_KINDS or name in ("Probe", "Penalty", "Preference")
     inherited = ["   :inherited-members: object"] if base else []
-    return [f".. autoclass:: cls_sim.{name}", "   :members:", "   :show-inheritance:", *inherited, ""]
+    shown = ["   :show-inheritance:"] if issubclass(thing, Part) else []
+    return [f".. autoclass:: cls_sim.{name}", "   :members:", *shown, *inherited, ""]
 
 
 def _api() -> None:

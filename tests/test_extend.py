@@ -177,3 +177,47 @@ def test_parts_of_a_module_of_ones_own_from_the_command_line(tmp_path: Path, mon
     with pytest.raises(cs.ConfigError, match="--allow"):
         monkeypatch.setenv("CLS_SIM_ALLOW", "")
         cs.build("experiment=digits", "arms=[cls]", "replay=youngest", folders=[str(tmp_path / "conf")])
+
+
+def test_a_network_a_wrap_a_probe_and_data_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What the other pages say of YAML: nested parts, a wrap from birth and in a branch, a probe, files of data."""
+    network = "from torch import nn\n\n\nclass Network(nn.Sequential):\n    def __init__(self):\n"
+    network += "        super().__init__(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))\n"
+    code = {"network": network}
+    for page in ("your_own_wrap", "your_own_probe"):
+        found = examples(PAGES[0].parent / f"{page}.md")[0]
+        code[page] = re.split(r"^life = ", found, maxsplit=1, flags=re.M)[0]
+    for name, text in code.items():
+        (tmp_path / f"extend_{name}.py").write_text(text)
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "neocortex").mkdir()
+    (tmp_path / "conf" / "world").mkdir()
+    (tmp_path / "conf" / "hippocampus").mkdir()
+    (tmp_path / "conf" / "neocortex" / "mine.yaml").write_text(
+        "_target_: cls_sim.Module\nmodule: {_target_: extend_network.Network}\n"
+    )
+    (tmp_path / "conf" / "hippocampus" / "weak.yaml").write_text(
+        "_target_: extend_your_own_wrap.WeakEncoding\nshare: 0.5\n"
+    )
+    (tmp_path / "conf" / "hippocampus" / "weak_store.yaml").write_text(
+        "_target_: extend_your_own_wrap.WeakEncoding\nhippocampus: {_target_: cls_sim.Store, capacity: 50}\nshare: 0.5\n"
+    )
+    (tmp_path / "conf" / "world" / "mine.yaml").write_text(
+        f"_target_: cls_sim.Arrays\nx: {tmp_path}/x.npy\ny: {tmp_path}/y.npy\ncontexts: 2\nper_context: 10\nbatch: 8\n"
+    )
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /world: mine\n  - override /neocortex: mine\n"
+        "  - override /hippocampus: store\nsubjects: 2\nrhythm: {experiences_per_day: 5, steps_per_night: 5}\n"
+        "probes:\n  confidence: {_target_: extend_your_own_probe.Confidence, at: [day.end, life.end]}\n"
+        "arm:\n  cls: []\n"
+        "  weak: {branch_from: cls, branch_at: 2d, overrides: [hippocampus=weak, hippocampus.share=0.2]}\n"
+        "  weak_from_birth: [hippocampus=weak_store]\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)  # ./conf is found
+    monkeypatch.setenv("CLS_SIM_ALLOW", ",".join(f"extend_{name}" for name in code))
+    found = cs.study("experiment=mine")
+    assert set(found.readings) == {"cls", "weak", "weak_from_birth"}
+    assert all("confidence" in trace.names() for trace in found.traces.values())

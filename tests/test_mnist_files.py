@@ -163,7 +163,7 @@ def test_a_packed_file_with_a_fault_is_refused_by_path(tmp_path):
     packed = bytearray(gzip.compress(LABELS))
     packed[-6] ^= 1  # the check sum
     for content, words in (
-        (bytes(packed), "no sound gzip"),
+        (bytes(packed), "not a valid gzip"),
         (b"<!doctype html>", "a web page"),
         (gzip.compress(LABELS)[:-9], "cut short"),
         (gzip.compress(bytes(CAP + 1), 1), "more than"),

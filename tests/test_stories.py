@@ -167,7 +167,7 @@ def test_a_file_of_abalones_that_is_not_theirs_is_refused_in_one_line(abalone, t
             begun(Abalone())
         assert refusal.value.key == str(path) and "\n" not in str(refusal.value)
     monkeypatch.delenv("CLS_SIM_DATA_DIR")
-    with pytest.raises(ConfigError, match="is not at hand"):
+    with pytest.raises(ConfigError, match="is not on this machine"):
         begun(Abalone())
 
 

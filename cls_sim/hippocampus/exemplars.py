@@ -56,7 +56,8 @@ class Exemplars(Episodic):
                 "", "stores exemplars of classes, and in regression there are none", "use hippocampus=store"
             )
         if not spec.ends:
-            raise ConfigError("", "needs the ends of contexts, which subjects do not know", "give order=sharp, boundaries_known=true")
+            reason = "needs the ends of contexts, which subjects do not know"
+            raise ConfigError("", reason, "give order=sharp, boundaries_known=true")
         self.groups = torch.zeros(spec.subjects, spec.contexts, spec.outputs, dtype=torch.bool, device=spec.device)
         self.ended = np.zeros(spec.subjects, np.int64)
         return super().setup(spec)

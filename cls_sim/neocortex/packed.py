@@ -36,7 +36,8 @@ class Packed(Routed):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise ConfigError("", "prunes at the ends of contexts, which subjects do not know", "give order=sharp, boundaries_known=true")
+            reason = "prunes at the ends of contexts, which subjects do not know"
+            raise ConfigError("", reason, "give order=sharp, boundaries_known=true")
         spec = super().setup(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]

@@ -160,7 +160,8 @@ class Attentive(Routed):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise ConfigError("", "needs the ends of contexts, which subjects do not know", "give order=sharp, boundaries_known=true")
+            reason = "needs the ends of contexts, which subjects do not know"
+            raise ConfigError("", reason, "give order=sharp, boundaries_known=true")
         super().setup(spec)
         for layer, width in enumerate(self.hidden):
 

@@ -90,8 +90,8 @@ class Exponential(Plasticity):
     Its dose over a whole life is start · tau_days · (steps per day).  With the right product, consolidation ends where
     early stopping would end it (the dose theory of Sun et al. 2023).
 
-    start     from 0, learning rate at birth; one number, or one a subject
-    tau_days  above 0, or infinity (no fading); one number, or one a subject
+    start     from 0, learning rate at birth; one number, or one per subject
+    tau_days  above 0, or infinity (no fading); one number, or one per subject
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = Exponential(start=0.1, tau_days=8.0)
@@ -121,9 +121,9 @@ class PowerLaw(Plasticity):
 
     Up to exponent 1 the dose grows without bound: the schedule delays over-consolidation and does not prevent it.
 
-    start     from 0, learning rate at birth; one number, or one a subject
-    tau_days  above 0, or infinity (no fading); one number, or one a subject
-    exponent  from 0; one number, or one a subject
+    start     from 0, learning rate at birth; one number, or one per subject
+    tau_days  above 0, or infinity (no fading); one number, or one per subject
+    exponent  from 0; one number, or one per subject
 
     >>> from cls_sim.core.part import Spec
     >>> schedule = PowerLaw(start=0.1, tau_days=8.0, exponent=1.0)

@@ -25,10 +25,10 @@ class Imagery(Probe):
 
     of      restored  1 - |r(x̃) - x|² / |x̃ - x|² over stored items, where x̃ is x with a part of its numbers set to 0:
                       above 0 if recall is nearer to the original than the cue
-            spread    within-class variance of r(x) divided by that of x, over stored items: 1 if all details are kept, 0
-                      for one prototype per class
-            strange   area under the ROC curve: the probability that an input of a context not yet met has a larger error
-                      |r(x) - x|² than a new input of a context already met; chance is ½
+            spread    within-class variance of r(x) divided by that of x, over stored items: 1 if all details are kept,
+                      0 for one prototype per class
+            strange   area under the ROC curve: the probability that an input of a context not yet met has a larger
+                      error |r(x) - x|² than a new input of a context already met; chance is ½
             kept      the same with stored items in place of inputs not yet met: above ½ if the hippocampus keeps items
                       that are unfamiliar to the system
     system    cortex or hippocampus

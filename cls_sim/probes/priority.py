@@ -62,7 +62,7 @@ class SleepGain(Probe):
 class Priority(Probe):
     """Agreement of replay with weakness-weighted replay [s]: χ² / (P - 1) of a sample of the coming replay steps.
 
-        expected share of episode i = p_i^power / Σ_j p_j^power,   p = 1 - probability that the cortex gives to its label
+        expected share of episode i = p_i^power / Σ_j p_j^power,   p = 1 - probability of its label for the cortex
 
     1 if rows are drawn with these probabilities (with a standard deviation of sqrt(2 / (P - 1))), larger otherwise.
     NaN for a subject with fewer than two episodes.

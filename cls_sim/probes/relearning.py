@@ -115,8 +115,7 @@ class Interference(ListLearning):
 
 @shared
 def _learned(life: Measured, newborn: bool, learnt: int, asked: int, rate: float, passes: int) -> Tensor:
-    """The accuracy (or R²) of a copy of the present or of the newborn cortex, before and after each pass: [passes + 1, s].
-    """
+    """Accuracy (or R²) of a copy of the present or newborn cortex, before and after each pass: [passes + 1, s]."""
     cortex, rule = copy.deepcopy(life.neocortex), copy.deepcopy(life.consolidation)
     rule.setup(life.spec)
     if newborn:

@@ -1,7 +1,7 @@
-"""A life and what keeps it on the disk: how it begins, how it is saved, how it goes on.
+"""A life on the disk: its trace and its checkpoints, and how it starts, is saved and resumes.
 
-A trace is there once its life was saved at birth, so that a job that has begun always has a checkpoint to go on from.
-A checkpoint says how many rows of the trace came before it, and which moments of its tick nobody has looked at yet.
+The trace file is created after the first checkpoint, so a started job always has a checkpoint to resume from.  A
+checkpoint records the number of trace rows before it, and the moments of its tick that are not measured yet.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from cls_sim.storage.trace import Trace
 if TYPE_CHECKING:
     from cls_sim.running.job import Job
 
-SAVE_EVERY = 60.0  # seconds between checkpoints; where a night or a context ends, a twelfth of it
-SHARE = 50  # there, saving takes at most a fiftieth of the time
+SAVE_EVERY = 60.0  # seconds between checkpoints; at the end of a night or a context, one twelfth of it
+SHARE = 50  # at such ends, saving takes at most 1/50 of the time
 
 
 class CheckpointedLife:
-    """A job's life, and what keeps it on the disk: at birth, or from where it was last saved.
+    """The life of a job with its trace and checkpoints, at birth or resumed from the last checkpoint.
 
-    life    the life at birth (see `begun`), if it is made already
-    traces  job → its trace, of those that are at hand
+    life    the life at birth (see `begun`), if it is built already
+    traces  job → its trace, for traces in memory
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class CheckpointedLife:
         self.path = folder / "trace" / f"{job.name}.jsonl"
         self.here = folder / "checkpoints" / job.name
         self.left = past_of(job, folder)
-        self.unseen: list[Moment] = []  # moments of this tick that no probe has looked at yet
-        self.spent = {"wall": 0.0, "cpu": 0.0}  # seconds, by processes that are gone
+        self.unseen: list[Moment] = []  # moments of this tick that are not measured yet
+        self.spent = {"wall": 0.0, "cpu": 0.0}  # seconds used by earlier processes
         self.began = {"wall": time.monotonic(), "cpu": time.process_time()}
         self.every = save_every()
         self.saved, self.cost = time.monotonic(), 0.0
         saved = _whole(self.here) if self.path.is_file() else None
-        if saved and self.left not in (None, saved[1].get("left")):  # the life that it left was lived on: another past
+        if saved and self.left not in (None, saved[1].get("left")):  # the origin was continued, so the past has changed
             self.path.unlink()
             shutil.rmtree(self.here)
             saved = None
@@ -86,13 +86,13 @@ class CheckpointedLife:
         self._age(life)
         trace = Trace(self.path, rows=rows)
         trace.cut(rows)
-        for name, _ in self.job.forks:  # who leaves from now on leaves again: at its end, if that has moved
+        for name, _ in self.job.forks:  # branches after this tick are made again, at the end if the end has moved
             if any(_tick(path) >= life.clock.tick for path in checkpoint.found(self.here / f"fork-{name}")):
                 shutil.rmtree(self.here / f"fork-{name}")
         return life, trace
 
     def _be_born(self, life: Life) -> tuple[Life, Trace]:
-        """Save a life at birth, and only then make its trace: a trace without a checkpoint is a loss, no beginning."""
+        """Save a life at birth, and only then create its trace: a trace without a checkpoint means a lost checkpoint."""
         origin, past = self.job.origin, []
         if origin is not None:
             tree, meta = _whole(_fork(self.job, self.folder))
@@ -103,7 +103,7 @@ class CheckpointedLife:
                 there = self.traces.get(name) or Trace.read(self.folder / "trace" / f"{name}.jsonl", rows=rows)
                 past = there.rows[:rows]
         if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
-            raise ConfigError(str(self.path), "is gone", f"restore it, or remove {self.here} to live this life anew")
+            raise ConfigError(str(self.path), "is missing", f"restore it, or remove {self.here} to start this job anew")
         self._age(life)
         if life.clock.tick == 0 and not past:
             self.unseen = [Moment("life.begin", np.ones(self.job.subjects, bool))]
@@ -117,21 +117,22 @@ class CheckpointedLife:
         return life, trace
 
     def _age(self, life: Life) -> None:
-        """Set the age at which this life ends; it may have been raised, not lowered below what was lived."""
+        """Set the age at which this life ends; it may be raised, but not below its present age."""
         life.horizon = life.until(self.job.arm.cfg["days"])
         lived = int(life.clock.experience.max())
         if lived > life.horizon:
             days, age = self.job.arm.cfg["days"], lived / life.clock.per_day
             if days is None:
                 raise ConfigError(
-                    "world", f"ends before the {age:g} days that {self.job.name} has lived", "make it longer"
+                    "world", f"ends before the present age of {self.job.name}, {age:g} days", "make it longer"
                 )
-            raise ConfigError("days", f"{days:g} is less than {self.job.name} has lived", f"give {age:g} or more")
+            reason = f"{days:g} is less than the present age of {self.job.name}"
+            raise ConfigError("days", reason, f"give {age:g} or more")
 
-    # -- living -----------------------------------------------------------------------------------------
+    # -- running ----------------------------------------------------------------------------------------
 
     def live(self, bar: sinks.Progress | None = None) -> None:
-        """Live to the end.  Between any two ticks, and between moments, the life can stop and go on later."""
+        """Run to the end.  The life can be stopped and resumed between any two ticks or moments."""
         with self.finite:
             while True:
                 ended = [moment.name for moment in self.unseen]
@@ -146,15 +147,15 @@ class CheckpointedLife:
                 if bar:
                     bar.update(self.life.clock)
         self._fork(ended=True)
-        self.save()  # before the last look, so that a longer life can go on from here
+        self.save()  # before life.end is measured, so that a longer life can resume from here
         self.unseen = [Moment("life.end", np.ones(self.job.subjects, bool))]
         self._look()
         self.trace.close()
 
     def _look(self) -> None:
-        """Let the probes look at the moments of this tick; what they read goes into the trace."""
+        """Measure the moments of this tick and append the readings to the trace."""
         while self.unseen:
-            with self.ear.at_once():  # exams can be long, and change nothing
+            with self.ear.at_once():  # evaluations can be long, and do not change the life
                 readings = self.life.measure(self.unseen[0])
             if readings:
                 self.finite.examine()
@@ -166,7 +167,7 @@ class CheckpointedLife:
             self.unseen.pop(0)
 
     def _fork(self, ended: bool = False) -> None:
-        """Leave this past to the arms that now go another way."""
+        """Save the present state for the arms that branch now."""
         if not self.leaving or self.life.clock.asleep.any():
             return
         age = float(self.life.clock.day.min())
@@ -177,23 +178,23 @@ class CheckpointedLife:
     # -- saving -----------------------------------------------------------------------------------------
 
     def _save_in_time(self, ended: bool) -> None:
-        """Save where it is time: `every` so many seconds, or at the end of a night or context after a twelfth."""
+        """Save if it is time: after `every` seconds, or at the end of a night or context after one twelfth of it."""
         gone = time.monotonic() - self.saved
         if gone >= self.every or (ended and gone >= max(self.every / 12, SHARE * self.cost)):
             self.save()
 
     def save(self) -> None:
-        """Save the life as it is now."""
+        """Save the present state of the life."""
         tree, started = self._examined(), time.monotonic()
         if not self.path.is_file():
-            raise StorageError(str(self.path), "is gone", "restore it, then resume")
+            raise StorageError(str(self.path), "is missing", "restore it, then resume")
         self.trace.sync()
         checkpoint.save(self.here, tree, self._meta(len(self.trace)))
         self.saved = time.monotonic()
         self.cost = self.saved - started
 
     def _examined(self) -> State:
-        """The state, of which every number is one."""
+        """The state, after a check that every number is finite."""
         tree = self.life.state()
         self.finite.examine(tree)
         return tree
@@ -203,13 +204,13 @@ class CheckpointedLife:
         return {"rows": rows, "unseen": unseen, "left": self.left, "seconds": self.seconds()}
 
     def seconds(self) -> dict[str, float]:
-        """How long this life took, by the clock on the wall and on the processor."""
+        """The wall-clock and processor time of this life, in seconds."""
         now = {"wall": time.monotonic(), "cpu": time.process_time()}
         return {name: self.spent[name] + now[name] - self.began[name] for name in now}
 
 
 def begun(job: Job) -> Life:
-    """The life of a job at birth: with its own parts or, if it shares another's past, with the parts that lived it."""
+    """The life of a job at birth; for a branch, with the parts of the arm whose past it shares."""
     cfg = job.arm.cfg
     if job.origin is not None:
         cfg = cfg | {part_kind: job.origin.cfg[part_kind] for part_kind in job.arm.keep_parts or experiments.PART_KINDS}
@@ -217,7 +218,7 @@ def begun(job: Job) -> Life:
 
 
 def branched(job: Job, life: Life, past: State | None = None) -> Life:
-    """The life of a job, from `begun`: itself, or with the past (none: at birth) and the parts of its branch."""
+    """The life of a job, from that of `begun`; for a branch, with the past loaded (None: at birth) and its parts."""
     if job.origin is None:
         return life
     cfg, old, keep = job.arm.cfg, job.origin.cfg, job.arm.keep_parts or experiments.PART_KINDS
@@ -236,7 +237,7 @@ def branched(job: Job, life: Life, past: State | None = None) -> Life:
 
 @contextmanager
 def _fitting(folder: Path) -> Iterator[None]:
-    """Refuse a checkpoint that is whole, and not of this life."""
+    """Raise ConfigError for an intact checkpoint of another life."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
@@ -244,20 +245,20 @@ def _fitting(folder: Path) -> Iterator[None]:
 
 
 def _fork(job: Job, folder: Path) -> Path:
-    """Where the origin of a job left it its past."""
+    """The folder in which the origin of a job has saved the shared past."""
     assert job.origin is not None
     return folder / "checkpoints" / job.of(job.origin.name) / f"fork-{job.arm.name}"
 
 
 def past_of(job: Job, folder: Path) -> str | None:
-    """The hash of the past that this life shares with another, None if it shares none or that is gone."""
+    """The hash of the past that this life shares with its origin; None without an origin, or if it is missing."""
     there = checkpoint.found(_fork(job, folder)) if job.origin else []
     with suppress(OSError):
         return hashlib.sha256((there[0] / checkpoint.MANIFEST).read_bytes()).hexdigest() if there else None
 
 
 def _whole(folder: Path) -> tuple[State, dict[str, Any]]:
-    """The newest checkpoint that is whole; others are set aside and named in a line each."""
+    """The newest intact checkpoint; damaged ones are set aside, with one warning each."""
     aside: list[str] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -273,9 +274,9 @@ def _tick(path: Path) -> int:
 
 
 def save_every() -> float:
-    """Seconds between checkpoints: CLS_SIM_SAVE_EVERY, or a minute."""
+    """Seconds between checkpoints: the variable CLS_SIM_SAVE_EVERY, by default one minute."""
     text = os.environ.get("CLS_SIM_SAVE_EVERY", "")
     try:
         return real("CLS_SIM_SAVE_EVERY", float(text), 0.0) if text else SAVE_EVERY
     except ValueError:
-        raise ConfigError("CLS_SIM_SAVE_EVERY", f"{text!r} is no number", "give seconds from 0") from None
+        raise ConfigError("CLS_SIM_SAVE_EVERY", f"{text!r} is not a number", "give seconds from 0") from None

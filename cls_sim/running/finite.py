@@ -1,4 +1,4 @@
-"""Whether the numbers of a life are still numbers."""
+"""Checks that all numbers of a life are finite."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from cls_sim.core.errors import Diverged
 from cls_sim.core.trees import leaves
 from cls_sim.life import Life
 
-FEW = 1024  # numbers that a pulse looks at, or one a subject
-REMEDY = "lower the rate of plasticity; what was saved before is whole"
+FEW = 1024  # numbers that a pulse checks, at least one per subject
+REMEDY = "lower the rate of plasticity; earlier checkpoints are intact"
 
 
 class FiniteCheck:
-    """Watches over a life: every number of its state is finite, or Diverged says whose is not, where and when.
+    """Raises Diverged, with the subject, the place and the tick, as soon as a number of a life is NaN or infinite.
 
-    arm  the name of the life in what is said
+    arm  the name of the arm in the error message
 
-    `pulse` is for every tick and costs about a microsecond: where one number of a cortex is not finite, the step that
-    learns with it spoils all of them, so that a few tell.  `examine` looks at the whole state: before it is saved, or
-    read by probes.  Within `with`, numpy does not complain of what is found.
+    `pulse` checks a few weights in every tick and costs about a microsecond: one non-finite number makes all weights
+    non-finite in the next step.  `examine` checks the whole state, before it is saved or measured.  Inside `with`, numpy
+    gives no warnings about overflow.
     """
 
     def __init__(self, life: Life, arm: str = ""):
@@ -46,9 +46,9 @@ class FiniteCheck:
         self._complaints.__exit__(None, None, None)
 
     def pulse(self) -> None:
-        """A look at a few weights of each subject, and at everything if they are not finite.
+        """Check a few weights of each subject, and the whole state if one of them is not finite.
 
-        Of a cortex on another device than the CPU it sees nothing: a look would wait for the device.
+        It checks nothing for a cortex on another device than the CPU, because that would wait for the device.
         """
         weights = self.life.neocortex.weights.get(self._name)
         if weights is not self._weights:
@@ -57,13 +57,13 @@ class FiniteCheck:
             self.examine()
 
     def examine(self, tree: Mapping[str, Any] | None = None) -> None:
-        """A look at the whole state (`life.state()`, if it is at hand)."""
+        """Check the whole state (`tree`: `life.state()`, if it is computed already)."""
         for path, leaf in leaves(self.life.state() if tree is None else tree):
             if _is_float(leaf) and not _finite(leaf):
                 self._diagnose(".".join(path), leaf, torch.isfinite)
 
     def read(self, readings: Mapping[str, Tensor]) -> None:
-        """A look at what probes have read: NaN is undefined, an infinity is not."""
+        """Check readings of probes: NaN means undefined and is allowed, an infinity is not."""
         for name, reading in readings.items():
             if torch.isinf(reading).any():
                 self._diagnose(f"probes.{name}", reading, lambda numbers: ~torch.isinf(numbers))
@@ -71,7 +71,7 @@ class FiniteCheck:
     def _diagnose(self, name: str, leaf: Any, fine: Any) -> None:
         numbers = torch.as_tensor(leaf)
         bad = ~fine(numbers)
-        if not bad.any():  # large ones, whose sum is not finite
+        if not bad.any():  # the numbers are finite, only their sum is not
             return
         who = "not finite"
         seeds, clock = self.life.spec.seeds, self.life.clock
@@ -91,7 +91,7 @@ def _is_float(leaf: Any) -> bool:
 
 
 def _few(weights: Tensor | None) -> np.ndarray:
-    """Some numbers of every subject, as they are now and will be (a view)."""
+    """A view of some weights of every subject."""
     if weights is None or weights.device.type != "cpu" or weights.dtype != torch.float32 or not weights.is_contiguous():
         return np.zeros(0, np.float32)
     step = min(weights[0].numel(), weights.numel() // FEW + 1)
@@ -99,7 +99,7 @@ def _few(weights: Tensor | None) -> np.ndarray:
 
 
 def _finite(numbers: Any) -> bool:
-    """Whether the sum is finite, and so every number; the sum of very large ones need not be."""
+    """Whether the sum is finite, which implies that every number is; the sum of very large numbers may not be."""
     if isinstance(numbers, Tensor):
         return math.isfinite(numbers.detach().sum().item())
     with np.errstate(all="ignore"):

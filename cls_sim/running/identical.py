@@ -1,4 +1,4 @@
-"""Arms whose lives are the same, bit for bit: the setting in which they differ changes nothing."""
+"""Arms whose lives are identical, bit for bit: the setting in which they differ has no effect."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ COSTS = ("cls_sim.Dose", "cls_sim.Passes", "cls_sim.ExtraBytes")
 def identical(
     experiment: Experiment, traces: Mapping[str, Trace], learnt: Mapping[str, list[Any]]
 ) -> list[dict[str, Any]]:
-    """Arms that are bit-equal in all subjects, in what was learnt at the end and in every reading but costs.
+    """Arms that are bit-equal in all subjects, in the learnt state at the end and in every reading except costs.
 
-    learnt  arm → what each of its chunks had learnt (see `jobs.after_step`), None where that was not written down
+    learnt  arm → the hash of the learnt state of each of its chunks (see `jobs.learnt`), None if it was not recorded
 
-    Each arm is named beside its origin where that is one of them, else beside the first of them.
+    Each arm is paired with its origin if the origin is identical, else with the first identical arm.
     """
     costs, groups = _costs(experiment), dict[Any, list[str]]()
     for name, trace in traces.items():
@@ -34,6 +34,6 @@ def identical(
 
 
 def _costs(experiment: Experiment) -> set[str]:
-    """The readings that count what a life costs, which differ where a step at rate 0 is a step without rows."""
+    """The names of readings of costs; they may differ although the learnt states are equal (steps at rate 0)."""
     probes = {name: cfg for arm in experiment.arms.values() for name, cfg in (arm.cfg["probes"] or {}).items() if cfg}
     return {name for name, cfg in probes.items() if cfg["_target_"] in COSTS}

@@ -1,4 +1,4 @@
-"""A job: one arm's life of one chunk of the cohort."""
+"""A job: the life of one arm for one chunk of the cohort."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from cls_sim.config.experiments import Arm, Experiment
 
 @dataclass(frozen=True)
 class Job:
-    """One arm's life for a chunk of the subjects: [first, first + subjects)."""
+    """The life of one arm for a chunk of the subjects: [first, first + subjects)."""
 
     arm: Arm
     first: int
     subjects: int
     origin: Arm | None = None
-    forks: tuple[tuple[str, float | None], ...] = ()  # (arm, age in days at which it leaves; None: at the end)
+    forks: tuple[tuple[str, float | None], ...] = ()  # (arm, age in days at which it branches; None: at the end)
 
     @property
     def name(self) -> str:
@@ -30,9 +30,9 @@ class Job:
 
 
 def jobs(experiment: Experiment) -> list[list[Job]]:
-    """The jobs of an experiment in waves: a wave needs only what earlier waves left behind.
+    """The jobs of an experiment in waves: a wave needs only the results of earlier waves.
 
-    Chunks are cut by `chunk`, never by the number of workers, so results do not depend on it.
+    The size of chunks is `chunk` and never depends on the number of workers, so results do not depend on it either.
     """
     total = experiment.cfg["subjects"]
     size = experiment.cfg["chunk"] or total

@@ -1,4 +1,4 @@
-"""A job, one arm's life of one chunk of the cohort; and what is told of a life that is over."""
+"""Runs a job, one arm for one chunk of the cohort, and reports on the finished life."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cls_sim.storage.disk import read, write
 from cls_sim.storage.run_directory import claimed
 from cls_sim.storage.trace import Trace
 
-PATIENCE = 10.0  # seconds that a process whose run was killed may take to notice
+PATIENCE = 10.0  # seconds to wait for a process of a killed run to exit
 
 
 def live(
@@ -34,12 +34,12 @@ def live(
     life: Life | None = None,
     traces: Mapping[str, Trace] | None = None,
 ) -> Trace | None:
-    """Live a job's life to its end, from where it was last saved: trace, checkpoints, forks, and a report when done.
+    """Run a job to its end, from its last checkpoint; writes trace, checkpoints, branches, and a report at the end.
 
-    Returns its trace, None where the job was done before.
+    Returns its trace; None if the job was done before.
 
-    life    the life at birth, if it is made already
-    traces  job → its trace, of those that are at hand
+    life    the life at birth, if it is built already
+    traces  job → its trace, for traces in memory
     """
     report = folder / "jobs" / f"{job.name}.json"
     if is_done(job, folder):
@@ -69,7 +69,7 @@ def live(
 
 
 def is_done(job: Job, folder: Path) -> bool:
-    """Whether this life, of this past, was lived to the age asked for."""
+    """Whether this job has run, from its present past, to the present setting of `days`."""
     report = folder / "jobs" / f"{job.name}.json"
     try:
         told = read(report) if report.is_file() else {}
@@ -88,13 +88,13 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-# -- what is told of a life that is over --------------------------------------------------------------------
+# -- the report on a finished life --------------------------------------------------------------------------
 
 
 def budget(life: Life) -> dict[str, Any]:
-    """What each subject cost: passes, dose, bytes stored and parameters; and whether the context was told.
+    """The cost of each subject: passes, dose, bytes stored, parameters; and whether the task identity is known.
 
-    extra_bytes  what the learner keeps beside its weights, its optimiser and what its hippocampus stores
+    extra_bytes  state of the learner other than weights, optimizer state and the content of the hippocampus
     """
     totals = {name: count.tolist() for name, count in life.ledger.totals().items()}
     parameters = sum(int(np.prod(shape[1:])) for shape in life.spec.weights.values())
@@ -106,7 +106,7 @@ def budget(life: Life) -> dict[str, Any]:
 
 
 def cost(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The budgets of an arm's chunks put together: the mean over subjects of each count."""
+    """The budget of an arm from the reports of its chunks: the mean over subjects of each count."""
     first = reports[0]["budget"]
     counts = {key: [report["budget"][key] for report in reports] for key in first}
     return {
@@ -116,7 +116,7 @@ def cost(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def learnt(life: Life) -> str:
-    """The sha256 of what a life has learnt: cortical weights and what the hippocampus holds, wrapped or not."""
+    """The sha256 of what a life has learnt: cortical weights and hippocampal state, independent of wraps."""
     memory = [leaf for _, leaf in sorted(leaves(life.hippocampus.state()), key=lambda pair: pair[0])]
     weights = {name: w.detach() for name, w in life.neocortex.weights.items()}
     return fingerprint({"weights": weights, "memory": {f"{i:04d}": leaf for i, leaf in enumerate(memory)}})

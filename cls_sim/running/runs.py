@@ -33,16 +33,19 @@ from cls_sim.storage.trace import Trace
 
 __all__ = ["Job", "draw", "fingerprint", "jobs", "live", "perform", "readings", "run", "summarise"]
 
-WAITING = 16  # lives that are made before the first is lived: memory is bounded, the others are made twice
+WAITING = 16  # lives that are built before the first one runs; more would use too much memory and are built twice
 
 
 def run(life: Life, days: float | None = None, *, trace: Trace | None = None, progress: bool = True) -> Trace:
-    """Live `days` more from now (None: until the world ends) and return what the probes saw.
+    """Simulate a life for `days` more days (None: until the world ends) and return the trace of its probes.
 
-    Can be interrupted and called again: Ctrl-C waits until the tick and its exams are over, so that the life goes on
-    where it was (a second one does not wait); `life.clock.day` tells how old it is.  With the `trace` of an earlier
-    run, its row of life.end gives way: the life has gone on.  Raises ConfigError where the world has not so many days
-    left, Diverged as soon as a number of the cortex is none any more.
+    trace     the trace of an earlier run of this life, to be continued; its row of life.end is removed
+    progress  whether to show a progress bar
+
+    Ctrl-C stops after the present tick and its evaluations, so that `run` can be called again to continue; a second
+    Ctrl-C stops at once.  `life.clock.day` is the age of the life.
+
+    Raises ConfigError if the world ends before, and Diverged as soon as a weight is NaN or infinite.
 
     >>> from cls_sim.config.experiments import build
     >>> trace = run(build("experiment=digits", "subjects=2", "size=small"), days=1)
@@ -85,9 +88,9 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the lives of an experiment left behind.
+    """The results of an experiment.
 
-    jobs      those of all arms
+    jobs      the jobs of all arms
     traces    arm → Trace, chunks joined along the subjects
     readings  arm → name → [s], the last of each
     """
@@ -101,9 +104,9 @@ class Outcome:
 
 
 def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[str, Any]]:
-    """Run an experiment's arms, and write its directory; returns it and the summary, as in summary.json.
+    """Run the arms of an experiment and write the run directory; returns its path and the content of summary.json.
 
-    Asked to stop by a signal, it saves and raises Interrupted; `resume=` goes on from there.
+    On a signal it saves a checkpoint and raises Interrupted; `resume=` continues from there.
     """
     done = performed(experiment, quiet=quiet)
     assert done.summary is not None
@@ -111,13 +114,13 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
 
 
 def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
-    """Run an experiment as `perform` does, and return all that it left behind."""
+    """Run an experiment as `perform` does, and return all its results."""
     everything = [job for wave in jobs(experiment) for job in wave]
     save_every()
     protocols: dict[str, list[str]] = {}
     here = experiment.cfg["workers"] == 1 and experiment.cfg["engine"] == "local"
-    newborn: dict[str, Life] = {}  # checked, and waiting to be lived
-    for job in everything:  # whatever is contradictory is refused before anything is written
+    newborn: dict[str, Life] = {}  # checked lives that have not started
+    for job in everything:  # contradictory settings raise ConfigError before anything is written
         if job.first == 0:
             waits = here and len(newborn) < WAITING
             life = _checked(job if waits else replace(job, subjects=1), protocols)
@@ -146,7 +149,7 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
 
 
 def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
-    """Make a job's life, for the sake of what is refused then, and note its protocol in words."""
+    """Build a job's life, so that invalid settings raise ConfigError, and note its protocol in words."""
     cfg = job.arm.cfg
     if job.origin is None:
         life = begun(job)
@@ -165,18 +168,18 @@ def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
             for part_kind, part in parts.items()
             if isinstance(part, Part) and cfg[part_kind] != job.origin.cfg[part_kind]
         }
-        if new:  # parts of its own, not only wraps: they must fit one another from birth, too
+        if new:  # new parts that are not wraps must also fit together from birth
             own = {part_kind: cfg[part_kind] for part_kind, part in parts.items() if isinstance(part, Part)}
             experiments.make_life(job.origin.cfg | own, 1, cfg["seed"])
         return life
     except ConfigError as refused:
-        raise refused.under(f"arm.{job.arm.name}.do") from None
+        raise refused.under(f"arm.{job.arm.name}.overrides") from None
 
 
 def _live_here(
     everything: Sequence[Job], folder: Path, ear: SignalHandler, newborn: dict[str, Life], watched: bool
 ) -> dict[str, Trace]:
-    """Live all jobs in this process; returns their traces.  Where one fails, those that do not need it go on."""
+    """Run all jobs in this process; returns their traces.  If one diverges, jobs that do not need it still run."""
     found: dict[str, Trace] = {}
     lost: set[str] = set()
     first: Diverged | None = None
@@ -196,13 +199,16 @@ def _live_here(
     return found
 
 
-# -- what it came to ----------------------------------------------------------------------------------------
+# -- results ------------------------------------------------------------------------------------------------
 
 
 def gathered(
     experiment: Experiment, folder: Path, everything: Sequence[Job], lived: Mapping[str, Trace] | None = None
 ) -> Outcome:
-    """The outcome of jobs that are done; lived: the traces that are at hand, the others are read."""
+    """The outcome of finished jobs.
+
+    lived  job → its trace, if it is in memory; the others are read from disk
+    """
     chunks: dict[str, list[Trace]] = {name: [] for name in experiment.arms}
     for job in everything:
         trace = (lived or {}).get(job.name)
@@ -252,7 +258,7 @@ def _numbers(e: statistics.Estimate) -> dict[str, Any]:
 
 
 def draw(outcome: Outcome, ear: SignalHandler | None = None) -> list[Path]:
-    """The figures that the experiment asks for: PNG, PDF and their data."""
+    """Draw and save the figures of the experiment: PNG, PDF and CSV; returns the paths of the PNG files."""
     from cls_sim import figures
 
     made = []
@@ -265,7 +271,7 @@ def draw(outcome: Outcome, ear: SignalHandler | None = None) -> list[Path]:
 
 
 def figure_specs(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """The figures that an experiment asks for in its scenario: name → kind and settings."""
+    """The figures of an experiment in its scenario: name → kind and settings."""
     scenario = experiment.cfg.get("scenario")
     return {
         name: {key: value for key, value in figure_spec.items() if key != "scenario"}

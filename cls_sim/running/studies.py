@@ -1,4 +1,4 @@
-"""A whole experiment in a notebook: its arms lived, its claims judged, its figures drawn."""
+"""A whole experiment in a notebook: all arms, claims and figures."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from cls_sim.storage.trace import Trace
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """What an experiment came to; shown as the table that the command line prints, claims below.
+    """The results of an experiment; shown as the table that the command line prints, with the claims below.
 
     traces    arm → Trace
     readings  arm → name → [s], the last of each
     summary   as in summary.json: estimates, paired differences, budgets, claims
-    figures   the figures that the experiment's file asks for: their names and settings
+    figures   name → settings of the figures of the experiment's file
     """
 
     traces: Mapping[str, Trace]
@@ -34,7 +34,7 @@ class Study:
     figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def figure(self, name: str) -> Any:
-        """Draw a figure of the experiment's file from these lives.  Raises ConfigError if it has none of that name."""
+        """Draw a figure of the experiment's file from these results.  Raises ConfigError for an unknown name."""
         if name not in self.figures:
             raise ConfigError("figure", f"there is no {name!r}", suggest(name, self.figures))
         return figures.draw(name, self.figures[name], self.traces, self.readings)[0]
@@ -46,10 +46,10 @@ class Study:
 
 
 def study(*overrides: str, folders: Sequence[str] = ()) -> Study:
-    """Live all arms of an experiment (or those of `arms=[…]`) and keep in memory what they came to.
+    """Run all arms of an experiment (or those of `arms=[…]`) and return the results in memory.
 
-    The same lives as from the command line with these overrides; nothing stays on disk.  Raises ConfigError for
-    whatever is unknown, contradictory or out of range.
+    The results are the same as from the command line with these overrides; nothing stays on disk.  Raises ConfigError
+    for unknown, contradictory or out-of-range settings.
 
     >>> found = study("experiment=digits", "size=small", "subjects=2", "arms=[cls,sleepless]")
     >>> sorted(found.readings), sorted(found.figures)[:2]

@@ -167,7 +167,7 @@ class Associations(World):
 
 def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:
     if isinstance(visits, (str, int)) or not hasattr(visits, "__len__") or not len(visits):
-        raise ConfigError("visits", f"{visits!r} is no list of lists", "write [0, 1, 0]")
+        raise ConfigError("visits", f"{visits!r} is not a list of numbers", "write [0, 1, 0]")
     return (whole(f"visits[{i}]", which, 0, lists - 1) for i, which in enumerate(visits))
 
 

@@ -187,7 +187,7 @@ UNINDEXED = "write the table with to_csv(index=False) and a name for every colum
 
 
 def _read_csv(key: str, path: Path) -> np.ndarray:
-    """The numbers of a CSV file, int64 if all are whole, else float64: [rows, columns], or [rows] for one column of y.
+    """The numbers of a CSV file, int64 if all are whole, else float64: [rows, columns]; one column, unless x, [rows].
 
     The file is UTF-8 with or without a byte-order mark, with comma separators and decimal points.  The first line is a
     header if none of its cells is a number.  Every other line holds one plain number for each column.

@@ -1,4 +1,4 @@
-"""Images that share pixels: two tasks of two binary patches each."""
+"""Binary images that share pixels, in a few tasks."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from cls_sim.world.plan import mixed
 
 
 class Patches(World):
-    """Binary images of a few pixels each, every image a class; the same `overlap` pixels are on in all of them.
+    """Binary images of a few active pixels, each image a class; `overlap` pixels are active in all images.
 
-    overlap      pixels that all images have in common, from 0
-    size         pixels of an image, from `overlap`; the rest are its own
-    pixels       of the field; overlap + images · (size - overlap) of them are used
-    contexts     tasks, from 1
-    images       images (classes) of a task, from 1
-    per_context  experiences of a task; each shows all its images
+    overlap      active pixels that all images share, from 0
+    size         active pixels of an image, from `overlap`; the others belong to one image only
+    pixels       pixels of the field; overlap + (all images) · (size - overlap) of them are used
+    contexts     number of tasks, from 1
+    images       images (classes) in each task, from 1
+    per_context  experiences in each task; each shows all images of the task
 
-    Pixels are drawn for each subject.  An exam asks the images of one task.  The more they have in common, the more
-    does learning one task undo the other.
+    Pixels are drawn for each subject.  An evaluation asks the images of one task.  With more overlap, tasks interfere
+    more.
 
     Source: the Patches of Tadros, Krishnan, Ramyaa & Bazhenov 2022 (with a number of pixels that does not change).
 
@@ -91,16 +91,16 @@ class Patches(World):
         return self._batch(np.minimum(clock.experience, self.length - 1) // self.per_context, clock.experience)
 
     def evaluation(self, context: int) -> Batch:
-        """The images of one task."""
+        """The images of a task."""
         which = np.full(len(self._x), whole("context", context, 0, self.contexts - 1))
         return self._batch(which, np.full(len(self._x), -1))
 
     def train(self, context: int = 0) -> Batch:
-        """The same: what is asked is what was seen."""
+        """The same images: evaluations ask what was presented."""
         return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The images of the task that ended last, once, in batches of `size`, in an order of each subject's own."""
+        """The images of the most recently ended task, each once, in batches of `size`, in an order drawn by subject."""
         size = whole("size", size)
         ended = np.maximum(np.minimum(clock.experience, self.length) // self.per_context - 1, 0)
         order = np.stack(mixed(self._seeds, ended, [np.arange(self.images)] * len(ended)))
@@ -108,7 +108,7 @@ class Patches(World):
             yield self._batch(ended, clock.experience, order[:, first : first + size])
 
     def _batch(self, context: np.ndarray, born: np.ndarray, images: np.ndarray | None = None) -> Batch:
-        """Images [s, b] of one task each (None: all of them, in order)."""
+        """These images [s, b] of one task for each subject (None: all images, in order)."""
         which = torch.from_numpy(context.astype(np.int64)).to(self._x.device)[:, None]
         y = which * self.images + torch.from_numpy(np.arange(self.images) if images is None else images).to(which)
         rows = torch.arange(len(y), device=y.device)[:, None]

@@ -1,7 +1,7 @@
-"""Memories as patterns over synapses: an endless stream of them, or cohorts learned at given times.
+"""Memories as patterns over synapses: an endless stream, or cohorts learned at given times.
 
-The cortex is a linear layer with one input, always 1, so that its weights are the synapses and an experience is what
-each of them should become.
+The neocortex is a linear layer with one input, always 1: its weights are the synapses, and an experience is the target
+of each synapse.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Patterns(World):
     synapses  N
     length    experiences until the world ends; None: endless
 
-    The stream on which synaptic memories are compared (Amit & Fusi 1994; Benna & Fusi 2016).
+    Synaptic memory models are compared on this stream (Amit & Fusi 1994; Benna & Fusi 2016).
 
     >>> world = Patterns(synapses=5)
     >>> world.setup(Spec(seeds=(0, 1))).outputs
@@ -52,7 +52,7 @@ class Patterns(World):
         return lived(self._patterns(clock.experience), clock)
 
     def evaluation(self, context: int = 0) -> Batch:
-        """A pattern that is never lived: [s, 1, N]."""
+        """A pattern that never occurs in experience: [s, 1, N]."""
         whole("context", context, 0, 0)
         y = torch.stack([signs(seed, "patterns.exam", self.synapses) for seed in self._spec.seeds])
         return asked(y.to(self._spec.device)[:, None])
@@ -66,7 +66,7 @@ class Patterns(World):
         return iter(())
 
     def _patterns(self, experience: np.ndarray) -> Tensor:
-        """Each subject's pattern at its experience: float [s, N]; the last block asked for is kept, as it is drawn."""
+        """Each subject's pattern at its experience: float [s, N]; the latest block is cached."""
         block, place = experience // BLOCK, torch.from_numpy(experience % BLOCK).to(self._rows.device)
         if (block == block[0]).all():
             if self._kept[0] != block[0]:
@@ -84,14 +84,14 @@ class Patterns(World):
 
 
 class Cohorts(World):
-    """Cohorts of items, each learned at times of its own: y is a cohort's pattern at its times, 0 where nothing is new.
+    """Cohorts of items that are learned at given times: y is the pattern of a cohort at its times, and 0 elsewhere.
 
-    times  for each of K cohorts the experiences in which it is learned: a whole number or a list of them, from 0
-    items  items (synapses) a cohort; patterns are random ±1
-    noise  standard deviation of what else happens to each synapse in every experience, from 0
-    length experiences until the world ends; None: endless
+    times   for each of K cohorts the experiences at which it is learned: a whole number from 0, or a list of them
+    items   items (synapses) in each cohort; patterns are random ±1
+    noise   standard deviation of the noise on every synapse in every experience, from 0
+    length  experiences until the world ends; None: endless
 
-    One life holds a whole study: cohorts learned on different days and tested on one.
+    One life contains a whole study: cohorts learned on different days and tested on the same day.
 
     >>> world = Cohorts(times=[0, [0, 2]], items=3)
     >>> _ = world.setup(Spec())
@@ -138,12 +138,12 @@ class Cohorts(World):
         return self._patterns.view(self._spec.subjects, len(self.times), self.items)
 
     def evaluation(self, context: int = 0) -> Batch:
-        """All cohorts' patterns as one question: [s, 1, K · items]."""
+        """The patterns of all cohorts as one question: [s, 1, K · items]."""
         whole("context", context, 0, 0)
         return asked(self._patterns[:, None])
 
     def train(self, context: int = 0) -> Batch:
-        """All cohorts' patterns: [s, 1, K · items]."""
+        """The patterns of all cohorts: [s, 1, K · items]."""
         return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
@@ -152,7 +152,7 @@ class Cohorts(World):
 
 
 def signs(seed: int, purpose: str, count: int, block: int = 0) -> Tensor:
-    """So many signs of one subject: int8, 1 or -1.
+    """`count` random signs of one subject: int8, 1 or -1.
 
     >>> signs(0, "demo", 4).abs().tolist()
     [1, 1, 1, 1]
@@ -163,7 +163,7 @@ def signs(seed: int, purpose: str, count: int, block: int = 0) -> Tensor:
 
 
 def told(spec: Spec, outputs: int) -> Spec:
-    """What such a world sends: one input, a number for each synapse."""
+    """The spec of a world of patterns: one input, a number for each synapse."""
     return replace(
         spec,
         inputs=(1,),
@@ -179,7 +179,7 @@ def told(spec: Spec, outputs: int) -> Spec:
 
 
 def lived(y: Tensor, clock: Clock) -> Batch:
-    """One row: x = 1, what the synapses should become [s, N]."""
+    """An experience of one row: x = 1, y the targets of the synapses [s, N]."""
     when = torch.from_numpy(clock.experience.copy()).to(y.device)[:, None]
     return Batch.lived(torch.ones(len(y), 1, 1, device=y.device), y[:, None], item=when, born=when, context=0 * when)
 
@@ -192,7 +192,7 @@ def asked(y: Tensor) -> Batch:
 
 def _times(given: Any) -> tuple[tuple[int, ...], ...]:
     if isinstance(given, (str, int, float)) or not hasattr(given, "__len__") or not len(given):
-        raise ConfigError("times", f"{given!r} is no list", "give one time, or a list of times, for each cohort")
+        raise ConfigError("times", f"{given!r} is not a list", "give one time, or a list of times, for each cohort")
     found = []
     for i, one in enumerate(given):
         some = list(one) if hasattr(one, "__len__") and not isinstance(one, str) else [one]

@@ -1,4 +1,4 @@
-"""How a data set becomes a life's stream: plain functions of a subject's generator, in numpy."""
+"""Plans of streams: functions of a subject's random generator, in numpy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Source = Callable[[str, int], Generator]  # (purpose, block) → generator
 
 
 def class_lists(source: Generator | None, classes: int, contexts: int) -> np.ndarray:
-    """Which classes each context holds: int [k, c / k]; without a source 0, 1, … in order.
+    """The classes of each context: int [k, c / k]; without a source 0, 1, … in order.
 
     >>> class_lists(None, 4, 2).tolist()
     [[0, 1], [2, 3]]
@@ -26,9 +26,9 @@ def class_lists(source: Generator | None, classes: int, contexts: int) -> np.nda
 
 
 def held_out(source: Generator, strata: np.ndarray, validation: float, test: float) -> np.ndarray:
-    """The split of each item: uint8 [n]; of every stratum the same fractions, rounded.
+    """The split of each item: uint8 [n]; every stratum is split in the same fractions, rounded.
 
-    The test part comes first, so that it does not depend on the fraction kept for validation.
+    The test part is drawn first, so that it does not depend on the validation fraction.
 
     >>> split = held_out(np.random.default_rng(0), np.repeat([0, 1], 10), 0.2, 0.3)
     >>> np.bincount(split).tolist()
@@ -44,9 +44,9 @@ def held_out(source: Generator, strata: np.ndarray, validation: float, test: flo
 
 
 def mislabelled(source: Generator, y: np.ndarray, context: np.ndarray, items: np.ndarray, lists, fraction: float):
-    """The classes `y` with this fraction of `items` given another class of their own context: int [n].
+    """The classes `y`, where this fraction of `items` gets another class of the same context: int [n].
 
-    A context's own classes only, so that a wrong label never tells of a class not met yet.
+    Only classes of the same context are used, so that a wrong label never reveals a class of a later context.
     """
     y = y.copy()
     wrong = source.permutation(items)[: round(fraction * len(items))]
@@ -60,7 +60,7 @@ def mislabelled(source: Generator, y: np.ndarray, context: np.ndarray, items: np
 
 
 def epochs(source: Generator, pool: np.ndarray, count: int) -> np.ndarray:
-    """`count` items of the pool, epoch by epoch, each epoch in a fresh order.
+    """`count` items of the pool, epoch by epoch, each epoch in a new random order.
 
     >>> np.sort(epochs(np.random.default_rng(0), np.array([5, 7]), 4)[:2]).tolist()
     [5, 7]
@@ -70,7 +70,7 @@ def epochs(source: Generator, pool: np.ndarray, count: int) -> np.ndarray:
 
 
 def visits(order: str, contexts: int, cycles: int) -> np.ndarray:
-    """The context of each stretch of the stream, in turn: int [stretches].
+    """The context of each stretch of the stream: int [stretches].
 
     >>> visits("recurring", 2, 2).tolist()
     [0, 1, 0, 1]
@@ -79,10 +79,10 @@ def visits(order: str, contexts: int, cycles: int) -> np.ndarray:
 
 
 def fuzzy_contexts(source: Generator, contexts: int, per_context: int, batch: int, fuzziness: float) -> np.ndarray:
-    """The context of each row where boundaries are fuzzy: int [contexts · per_context · batch].
+    """The context of each row for fuzzy boundaries: int [contexts · per_context · batch].
 
     Around the boundary at t = m (in contexts) a row comes from the new context with probability
-    (t − m) / fuzziness + 1/2, cut to [0, 1].
+    (t − m) / fuzziness + 1/2, clipped to [0, 1].
     """
     time = (np.arange(contexts * per_context) + 0.5) / per_context
     boundary = np.clip(np.rint(time), 1, max(1, contexts - 1))
@@ -102,8 +102,8 @@ def item_plan(
 ) -> np.ndarray:
     """The item of every row of a life: int [contexts · per_context, batch].
 
-    sharp, recurring, fuzzy: the r-th row that a context gets is the r-th item of that context's epochs.
-    iid: epochs of all the data.  cumulative: in context k's stretch, epochs of the data of contexts 0 … k.
+    sharp, recurring, fuzzy: row r of a context is item r of the context's epochs.  iid: epochs of all data.
+    cumulative: in stretch k, epochs of the data of contexts 0 … k.
     """
     rows = per_context * batch
     total = len(pools) * rows
@@ -125,7 +125,7 @@ def item_plan(
 
 
 def mixed(seeds: Sequence[int], visits: np.ndarray, rows: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Each subject's rows in the order in which it revisits them: a function of its seed and the number of the visit.
+    """Each subject's rows in random order, a function of its seed and the number of the visit.
 
     >>> a, b = mixed([0, 1], np.array([3, 3]), [np.arange(6), np.arange(6)])
     >>> sorted(a.tolist()), a.tolist() == b.tolist()
@@ -136,9 +136,9 @@ def mixed(seeds: Sequence[int], visits: np.ndarray, rows: Sequence[np.ndarray]) 
 
 
 def padded(rows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Lists of items as one table and its weights: int [s, n] and float32 [s, n], 0 where a subject has fewer.
+    """Lists of items as a table int [s, n] and weights float32 [s, n], 0 where a subject has fewer than n.
 
-    One row [1, n] where all subjects have the same items; no weights where none are missing.
+    If all subjects have the same items, the table has one row [1, n]; if no items are missing, the weights are None.
 
     >>> padded([np.array([1, 2]), np.array([3])])[1].tolist()
     [[1.0, 1.0], [1.0, 0.0]]

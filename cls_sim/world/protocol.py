@@ -1,4 +1,4 @@
-"""Who learns which classes when, under which labels: what one subject's share of a data set is."""
+"""The protocol of a stream: the classes, labels and splits of each subject."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SCENARIOS = ("class", "domain", "task")
 
 @dataclass(frozen=True)
 class Share:
-    """A data set as one subject sees it.
+    """A data set from the point of view of one subject.
 
-    lists, labels          the classes of each context, and how each is answered
-    y, context, split      [n] of the training data: labels (with noise), contexts, TRAIN, VALIDATION or TEST
-    y_test, context_test   [n] of the data's own test set (empty where it has none)
+    lists, labels          the classes of each context, and the label of each class
+    y, context, split      [n], of the training data: labels (with noise), contexts, and TRAIN, VALIDATION or TEST
+    y_test, context_test   [n], of the test set of the data (empty if it has none)
     """
 
     lists: list[np.ndarray]
@@ -33,15 +33,15 @@ class Share:
     context_test: np.ndarray
 
     def items(self, split: int, context: int) -> np.ndarray:
-        """The items of one split of one context, in order."""
+        """The items of a context in a split, in order."""
         return np.flatnonzero((self.split == split) & (self.context == context))
 
     def questions(self, context: int) -> np.ndarray:
-        """The items of one context in the data's own test set."""
+        """The items of a context in the test set of the data."""
         return np.flatnonzero(self.context_test == context)
 
     def told(self, context: int) -> str:
-        """One context in words."""
+        """A context in words."""
         pairs = zip(self.lists[context], self.labels[context], strict=True)
         classes = ", ".join(f"{c} as {y}" for c, y in pairs)
         train, kept = (len(self.items(split, context)) for split in (plan.TRAIN, plan.VALIDATION))
@@ -50,7 +50,7 @@ class Share:
 
 @dataclass(frozen=True)
 class Protocol:
-    """The settings of a stream that decide on classes, labels and splits (see Stream)."""
+    """The settings of a stream that determine classes, labels and splits (see Stream)."""
 
     scenario: str
     contexts: int
@@ -65,7 +65,7 @@ class Protocol:
         return self.shuffle_classes or self.label_noise > 0
 
     def check(self, data: Data) -> None:
-        """Refuse settings that make no sense for this data."""
+        """Raise ConfigError if settings do not fit this data."""
         if not data.split_by_class and self.shuffle_classes:
             raise ConfigError("shuffle_classes", "is true, but the contexts are not made of classes", "leave it false")
         if data.regression and self.label_noise:
@@ -83,7 +83,7 @@ class Protocol:
             raise ConfigError("scenario", "is domain, but no two contexts have a class in common", "use class or task")
 
     def outputs(self, data: Data) -> int:
-        """Units that answer."""
+        """The number of output units."""
         if data.regression:
             return data.y.shape[-1]
         if data.copies > 1 and self.scenario != "domain":
@@ -91,7 +91,7 @@ class Protocol:
         return data.classes // self.contexts if self.scenario == "domain" and data.split_by_class else data.classes
 
     def lists(self, data: Data, seed: int | None = None) -> list[np.ndarray]:
-        """The classes of each context, as drawn for the subject with this seed."""
+        """The classes of each context, for the subject with this seed."""
         if data.regression:
             return [np.zeros(0, np.int64)] * self.contexts
         if data.context is not None:
@@ -100,7 +100,7 @@ class Protocol:
         return list(plan.class_lists(source, data.classes, self.contexts))
 
     def share(self, data: Data, seed: int) -> Share:
-        """One subject's share; a function of its seed."""
+        """The share of the subject with this seed."""
         source = partial(generator, seed)
         lists = self.lists(data, seed)
         y, context = self._seen(data, lists, data.y)
@@ -120,13 +120,13 @@ class Protocol:
     def _seen(
         self, data: Data, lists: list[np.ndarray], y: np.ndarray, one: int | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and contexts [n] that these lists of classes make of the classes y (all of the context `one`)."""
+        """Labels and contexts [n] of the classes y by these lists of classes (all in the context `one`, if given)."""
         if not data.split_by_class:
             if one is not None:
                 context = np.full(len(y), one, np.int64)
             else:
                 context = np.zeros(len(y), np.int64) if data.context is None else data.context
-            apart = data.copies > 1 and self.scenario != "domain"  # every context's classes are classes of their own
+            apart = data.copies > 1 and self.scenario != "domain"  # the classes of every context are different classes
             return y + context * (1 + int(lists[0].max())) if apart else y, context
         label, home = np.arange(sum(map(len, lists))), np.zeros(sum(map(len, lists)), np.int64)
         for k, classes in enumerate(lists):

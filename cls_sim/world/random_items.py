@@ -1,4 +1,4 @@
-"""Random patterns: the world in which theories of memory are exact."""
+"""Random patterns, for which theories of memory are exact."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from cls_sim.world.base import World
 
 
 class RandomItems(World):
-    """The same random patterns over and over, all of them in every experience; the exam is they themselves.
+    """The same random patterns in every experience; evaluations ask the same patterns.
 
-    items     P, how many
-    features  N, the length of one
-    kind      signs: entries ±1 with even odds; normal: entries from N(0, 1)
+    items     P, number of patterns
+    features  N, length of a pattern
+    kind      signs: entries ±1 with equal probability; normal: entries from N(0, 1)
 
-    Patterns are drawn for each subject; their labels are 0 and 1 in turn.
+    Patterns are drawn for each subject; labels alternate between 0 and 1.
 
     Source: the random patterns of Hopfield 1982.
 
@@ -57,7 +57,7 @@ class RandomItems(World):
         return self._batch(torch.full((1, 1), -1, dtype=torch.int64, device=self._item.device))
 
     def train(self, context: int = 0) -> Batch:
-        """All patterns, to examine memorisation: [s, P, N]."""
+        """All patterns, to measure memorisation: [s, P, N]."""
         return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Items of a few classes, with what they share and what is their own."""
+"""Items of a few classes, with shared and unique features."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ NAMES, CLASSES = 0, 1
 
 
 class Satellites(World):
-    """Every item has an arbitrary name (an episode) and belongs to a class (a regularity); both are taught.
+    """Items with an arbitrary name (an episode) and a class (a regularity); subjects learn both.
 
-    classes   c, kinds of satellites
-    members   n, items of a class
-    names     m, names to choose from, dealt out evenly and at random: nothing about an item tells its name
-    features  bits of an item; a class has a prototype of random bits
-    shared    0 to 1, the chance that a bit of an item is that of its prototype, and not drawn anew
-    epochs    how often each item is met
-    batch     items an experience, up to c · n
-    test      items of each class that were never met, to ask for regularities
+    classes   c, number of classes of satellites
+    members   n, items in each class
+    names     m, number of names, assigned evenly and at random: the features of an item do not predict its name
+    features  bits of an item; each class has a prototype of random bits
+    shared    0 to 1, probability that a bit of an item equals that of its prototype; else the bit is random
+    epochs    how often each item is presented
+    batch     items in each experience, up to c · n
+    test      new items of each class, for questions about regularities
 
-    An experience holds two rows an item: x and its name (context 0), x and its class (context 1); which of the two is
-    asked is told, so that names compete with names and classes with classes.  Exam 0 asks for the names of the items
-    met, exam 1 for the classes of items never met.  Chance is 1 / m and 1 / c.  x [s, b, features] is 0 or 1.
+    An experience has two rows for each item: x and its name (context 0), x and its class (context 1).  Subjects know
+    which one is asked, so that names compete with names and classes with classes.  Evaluation 0 asks the names of
+    presented items, evaluation 1 the classes of new items.  Chance is 1 / m and 1 / c.  x [s, b, features] is 0 or 1.
 
     Source: the satellites of Schapiro et al. (2017, 2018); episodes and regularities, Schapiro et al. (2017).
 
@@ -99,7 +99,7 @@ class Satellites(World):
         )
 
     def _drawn(self, source: Generator) -> tuple[np.ndarray, ...]:
-        """Items met [c · n, x] and never met [c · test, x], class by class, and the names of those met [c · n]."""
+        """Presented items [c · n, x] and new items [c · test, x], class by class, and names of the former [c · n]."""
         prototypes = source.random((self.classes, 1, self.features)) < 0.5
         found = []
         for count in (self.members, self.test):
@@ -115,7 +115,7 @@ class Satellites(World):
         return self._taught(items, NAMES, now[:, None]).join(self._taught(items, CLASSES, now[:, None]))
 
     def _taught(self, items: Tensor, what: int, born: Tensor) -> Batch:
-        """Items [s, b] with their names, or their classes."""
+        """Items [s, b] with their names or their classes."""
         kind = items.div(self.members, rounding_mode="floor")
         y = self._names.gather(1, items) if what == NAMES else self.names + kind
         context = torch.full_like(items, what)
@@ -123,17 +123,17 @@ class Satellites(World):
         return Batch.lived(self._x[self._rows, items], y, context=context, born=born.expand(items.shape), item=item)
 
     def evaluation(self, context: int) -> Batch:
-        """The names of the items met (0), or the classes of items never met (1)."""
+        """The names of presented items (0), or the classes of new items (1)."""
         if whole("context", context, 0, 1) == NAMES:
             return self.train(NAMES)
         y = (self.names + self._kind.repeat_interleave(self.test)).expand(len(self._rows), -1)
         return Batch.lived(self._new, y, context=torch.full_like(y, CLASSES))
 
     def train(self, context: int = 0) -> Batch:
-        """All items met, with their names or their classes."""
+        """All presented items, with their names or their classes."""
         items = torch.arange(self.items, device=self._rows.device).expand(len(self._rows), -1)
         return self._taught(items, whole("context", context, 0, 1), torch.full((1, 1), -1, device=items.device))
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: names and classes are taught together, and no context ends."""
+        """Nothing: names and classes are presented together, and no context ends."""
         return iter(())

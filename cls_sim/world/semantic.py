@@ -1,4 +1,4 @@
-"""Living things and what is true of them: the world of Rumelhart & Todd, and its penguin."""
+"""Plants and animals and their attributes: the data of Rumelhart & Todd, with a new item such as the penguin."""
 
 from __future__ import annotations
 
@@ -42,17 +42,17 @@ TREE = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 1, 3], [1, 2, 4], [1, 2, 5
 
 
 class Semantic(World):
-    """Eight plants and animals are learnt, then a ninth: focused on it, or interleaved with what is known.
+    """Eight plants and animals are learned, then a ninth item, alone or interleaved with the eight.
 
-    new            the ninth: `penguin`, a bird that swims and does not fly, or `sparrow`, which fits what is known
-                   of birds
-    schedule       how the ninth is taught: `interleaved` with the eight, or `focused` on it alone
-    epochs_before  epochs of the eight alone
-    epochs_with    epochs with the ninth
+    new            the ninth item: `penguin`, a bird that swims and does not fly, or `sparrow`, a typical bird
+    schedule       `interleaved`: the ninth together with the eight; `focused`: the ninth alone
+    epochs_before  epochs of the eight items
+    epochs_with    epochs with the ninth item
 
-    A row asks an item and a relation, x one-hot [9 + 4], for all 36 attributes, y 0 or 1 (regression).  An experience
-    is an epoch of 32 rows, 36 with the ninth, 4 of it alone; those not taught have weight 0.  Context 0 is the eight,
-    context 1 the ninth; exams ask what was taught.  The same for all subjects.
+    A row has an item and a relation as input, x one-hot [9 + 4], and all 36 attributes as targets, y 0 or 1
+    (regression).  An experience is an epoch: 32 rows for the eight items, 36 with the ninth, 4 for the ninth alone;
+    other rows have weight 0.  Context 0 is the eight items, context 1 the ninth; evaluations ask the same rows.  The
+    world is the same for all subjects.
 
     Source: Rumelhart & Todd (1993); the penguin, McClelland, McNaughton & O'Reilly (1995).
 
@@ -87,7 +87,7 @@ class Semantic(World):
         self._x = torch.from_numpy(x.reshape(rows, -1)).to(spec.device)
         self._y = torch.from_numpy(y.reshape(rows, -1)).to(spec.device)
         self._context = (torch.arange(rows) >= old).long().to(spec.device)
-        # [2, rows]: what is taught first, and then
+        # [2, rows]: the rows presented before, and with the ninth item
         taught = np.stack([np.arange(rows) < old, (np.arange(rows) >= old) | (self.schedule == "interleaved")])
         self._taught = torch.from_numpy(taught.astype(np.float32)).to(spec.device)
         self.ends, self.length = (
@@ -129,11 +129,11 @@ class Semantic(World):
         return self._batch(slice(old, None) if whole("context", context, 0, 1) else slice(0, old), never)
 
     def train(self, context: int = 0) -> Batch:
-        """The same: what is asked is what was taught."""
+        """The same rows: evaluations ask what was presented."""
         return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The rows of the context that ended last, each subject's own."""
+        """The rows of each subject's most recently ended context."""
         size, context = whole("size", size), self._context.cpu().numpy()
         late = clock.experience > self.epochs_before
         rows, weight = padded(mixed(self._seeds, late.astype(int), [np.flatnonzero(context == mine) for mine in late]))
@@ -146,7 +146,7 @@ class Semantic(World):
             yield batch.at(items[:, part]).with_(weight=None if there is None else there[:, part])
 
     def question(self, item: str, relation: str, attribute: str) -> tuple[int, int]:
-        """The row of `next` that asks it, and the output that answers."""
+        """The row of `next` with this item and relation, and the output of this attribute."""
         items = [*KNOWN, self.new]
         for key, word, known in (
             ("item", item, items),
@@ -154,10 +154,10 @@ class Semantic(World):
             ("attribute", attribute, ATTRIBUTES),
         ):
             if word not in known:
-                raise ConfigError(key, f"{word!r} is not known in this world", suggest(word, known))
+                raise ConfigError(key, f"{word!r} is not in this world", suggest(word, known))
         return items.index(item) * len(RELATIONS) + RELATIONS.index(relation), ATTRIBUTES.index(attribute)
 
     @property
     def tree(self) -> Tensor:
-        """The branch on which each item of context 0 lies, the coarsest level first: int64 [items, levels]."""
+        """The branch of each item of context 0 at each level, coarsest level first: int64 [items, levels]."""
         return torch.from_numpy(TREE).to(self._x.device)

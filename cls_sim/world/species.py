@@ -1,4 +1,4 @@
-"""Ages of animals: synthetic species whose measurements mean more or less the same, and abalone."""
+"""Ages of animals: two synthetic species with more or less similar rules, and abalone."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ HOME = "https://archive.ics.uci.edu/dataset/1/abalone"
 
 
 class Species(Stream, batch=20):
-    """Two species: the same measurements, which tell the age of one by another rule than that of the other.
+    """Two species: the same measurements predict age, by a different rule for each species.
 
         age = 10 + 3 x·w_k + noise · ε years,  x ~ N(0, I),  |w_k| = 1,  w_1·w_2 = similarity
 
-    similarity  of the two rules, -1 to 1; 1: what is true of dogs is true of parrots
+    similarity  similarity of the two rules, -1 to 1; 1: both species have the same rule
     features    measurements of an animal, from 2
-    animals     of each species, from 10; every subject has its own, and its own rules
-    mark        what tells the species at sight, from 0, in two further inputs, one a species (0: nothing does)
-    noise       years, from 0, that the measurements do not tell
+    animals     animals of each species, from 10; animals and rules are drawn for each subject
+    mark        size, from 0, of two further inputs that mark the species, one for each (0: species are not marked)
+    noise       standard deviation in years, from 0, of the age that measurements do not predict
 
-    Context 0 is the first species, context 1 the second.  Targets are in units of the spread of the first species' ages
-    (`unit` [s], years).  Further settings as in Stream (`test` is .15 of each species).
+    Context 0 is the first species, context 1 the second.  Targets are in units of the standard deviation of the first
+    species' ages (`unit` [s], years).  Further settings as in Stream (`test` is .15 of each species).
 
     Source: two teachers of a given similarity, Lee, Goldt & Saxe (2021), Continual learning in the teacher-student
     setup.
@@ -67,7 +67,7 @@ class Species(Stream, batch=20):
 
 @dataclass(frozen=True)
 class Born(Source):
-    """Every subject's own animals; the settings are those of Species."""
+    """Draws the animals of each subject; settings as in Species."""
 
     similarity: float
     features: int
@@ -84,7 +84,7 @@ class Born(Source):
         return Data(x=x, y=y[..., None].astype(np.float32), context=context, own=True, unit=unit)
 
     def _born(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Measurements [n, features] and ages [n] of one subject's animals."""
+        """Measurements [n, features + 2] and ages [n] of one subject's animals."""
         x = generator(seed, "species.x").standard_normal((2 * self.animals, self.features), np.float32)
         rules = _rules(generator(seed, "species.rules"), self.features, self.similarity)
         told = (x * np.repeat(rules, self.animals, 0)).sum(1)
@@ -94,11 +94,11 @@ class Born(Source):
 
 
 class Abalone(Stream, batch=20):
-    """4,177 abalones, their age (rings + 1.5 years) from 7 measurements: first infants, then females, then males.
+    """The age of 4,177 abalones (rings + 1.5 years) from 7 measurements: first infants, then females, then males.
 
-    Inputs and targets are standardised by the infants' means and spreads, which is all that a modeller has at first
-    (`unit`, years).  The file abalone.data is read from the folder abalone/ of $CLS_SIM_DATA_DIR; its content is
-    checked.  Settings as in Stream (`test` is .15 of each kind).
+    Inputs and targets are standardised by the means and standard deviations of the infants, the data of the first
+    context (`unit`, years).  The file abalone.data is read from the folder abalone/ of $CLS_SIM_DATA_DIR; its checksum
+    is checked.  Settings as in Stream (`test` is .15 of each context).
 
     Source: Nash, Sellers, Talbot, Cawthorn & Ford (1994), UCI; CC BY 4.0.
 
@@ -111,18 +111,18 @@ class Abalone(Stream, batch=20):
 
 
 class Measured(Source):
-    """The file of the abalones."""
+    """Reads the file of the abalones."""
 
     def data(self, seeds: tuple[int, ...]) -> Data:
         context, numbers = _read()
         infants = numbers[context == 0]
         scaled = ((numbers - infants.mean(0)) / infants.std(0)).astype(np.float32)
-        years = float(infants[:, -1].std())  # rings are years
+        years = float(infants[:, -1].std())  # one ring a year
         return Data(x=scaled[:, :-1], y=scaled[:, -1:], context=context, unit=years)
 
 
 def _rules(source: Generator, features: int, similarity: float) -> np.ndarray:
-    """Two directions [2, features] of length 1 whose product is the similarity.
+    """Two vectors [2, features] of length 1 whose dot product is the similarity.
 
     >>> a, b = _rules(np.random.default_rng(0), 5, 0.3)
     >>> round(float(a @ b), 6), round(float(b @ b), 6)
@@ -140,7 +140,7 @@ def _read() -> tuple[np.ndarray, np.ndarray]:
     try:
         numbers = np.array([row[1:] for row in rows], np.float64).reshape(len(rows), 8)
     except ValueError:
-        raise DataFileError(str(path), "is no table of abalones", remedy) from None
+        raise DataFileError(str(path), "is not the table of abalones", remedy) from None
     context = np.array(["IFM".index(row[0]) for row in rows], np.int64)
     whole_numbers = np.column_stack([context, np.rint(numbers * 10_000)]).astype("<i8")
     found = hashlib.md5(whole_numbers.tobytes(), usedforsecurity=False).hexdigest()

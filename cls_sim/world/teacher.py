@@ -22,23 +22,23 @@ TEACHERS = ("linear", "sine", "partial")
 
 
 class Teacher(World):
-    """Endless lessons of a linear teacher with noise: regression with one output and a variance of 1.
+    """Training pairs from a noisy linear teacher: regression with one output of variance 1; the world never ends.
 
         y = x·w + ε,  x ~ N(0, I/N),  w ~ N(0, σ_w² I),  ε ~ N(0, σ_ε²),  σ_w² = SNR/(1+SNR),  σ_ε² = 1/(1+SNR)
 
-    items     P, the training pairs; presented over and over, so that each further pass is a repetition
-    features  N, the inputs
-    snr       SNR from 0, `inf` for no noise; a number, or one for each subject
-    test      pairs of the exam; their targets are noisy too
-    batch     rows an experience, up to P (None: all P)
-    teacher   what else a linear student cannot predict, besides noise (both scaled so that Var(y) stays 1):
+    items     P, number of training pairs, which are presented again and again
+    features  N, number of inputs
+    snr       SNR from 0, `inf` for no noise; one number, or one per subject
+    test      number of test pairs; their targets are also noisy
+    batch     rows in each experience, up to P; None: all P
+    teacher   the part of the target, besides noise, that a linear student cannot predict (scaled so that Var(y) = 1):
               linear   nothing
-              sine     y ∝ sin(x·w), w ~ N(0, I): what is linear in it has an SNR of 5.71
-              partial  the teacher has more inputs, `unseen` of them not shown: SNR = N / unseen
-    unseen    inputs that the student does not see, from 0 (teacher=partial)
+              sine     y ∝ sin(x·w), w ~ N(0, I): the linear part has an SNR of 5.71
+              partial  the teacher has `unseen` further inputs that are not presented: SNR = N / unseen
+    unseen    number of inputs that the student does not receive, from 0 (teacher=partial)
 
-    Teachers, pairs and noise are drawn for each subject; they are the same, but for scale, at any SNR.
-    Attributes after `setup`: `weights` [s, N], the teachers, and `ratio` [s], the SNR of their noise.
+    Teachers, pairs and noise are drawn for each subject; except for scale they do not depend on the SNR.
+    After `setup`: `weights` [s, N], the teachers, and `ratio` [s], the SNR of their noise.
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald (2023), Organizing memories for generalization.
 
@@ -67,7 +67,7 @@ class Teacher(World):
         self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
         self.teacher, self.unseen = choice("teacher", teacher, TEACHERS), whole("unseen", unseen, 0)
         if self.unseen and self.teacher != "partial":
-            raise ConfigError("unseen", f"means nothing to a {self.teacher} teacher", "give teacher=partial")
+            raise ConfigError("unseen", f"has no effect for teacher={self.teacher}", "give teacher=partial")
 
     def setup(self, spec: Spec) -> Spec:
         self.ratio = snr = per_subject("snr", self.snr, spec)
@@ -96,7 +96,7 @@ class Teacher(World):
     def _pairs(
         self, spec: Spec, part: str, count: int, weights: np.ndarray, signal: np.ndarray
     ) -> tuple[Tensor, Tensor]:
-        """Inputs [s, count, N] and noisy targets [s, count, 1] of every subject's teacher."""
+        """Inputs [s, count, N] and noisy targets [s, count, 1] from each subject's teacher."""
         size, spread = np.sqrt(signal), np.sqrt(1 - signal)
         x = np.empty((spec.subjects, count, self.features), np.float32)
         y = np.empty((spec.subjects, count, 1), np.float32)
@@ -104,12 +104,12 @@ class Teacher(World):
             x[i] = generator(seed, f"teacher.{part}.x").standard_normal((count, self.features), np.float32)
             x[i] /= math.sqrt(self.features)
             noise = generator(seed, f"teacher.{part}.noise").standard_normal(count)
-            # summed, not matmul: bits must not depend on where in a cohort's memory the subject lies
+            # a sum instead of a matmul: bits must not depend on the subject's place in the memory of the cohort
             y[i, :, 0] = self._said((x[i] * weights[i]).sum(1), size[i], seed, part) + spread[i] * noise
         return torch.from_numpy(x).to(spec.device), torch.from_numpy(y).to(spec.device)
 
     def _said(self, linear: np.ndarray, size: float, seed: int, part: str) -> np.ndarray:
-        """What a teacher of this size σ_w makes of its linear answers [count] to what is seen."""
+        """The noise-free targets of a teacher of size σ_w from its linear answers [count] to the presented inputs."""
         if self.teacher == "linear":
             return linear
         if self.teacher == "sine":
@@ -119,7 +119,7 @@ class Teacher(World):
         return (linear + (more * hidden).sum(1)) / math.sqrt(1.0 + self.unseen / self.features)
 
     def next(self, clock: Clock) -> Batch:
-        """Pairs experience · batch … of each subject's list, round and round."""
+        """Pairs experience · batch … of each subject's list, in a cycle."""
         born = torch.from_numpy(clock.experience.copy()).to(self._rows.device)[:, None]
         if self.batch == self.items:
             return self._batch(slice(None), torch.arange(self.items, device=born.device), born)
@@ -148,7 +148,7 @@ class Teacher(World):
         return self._exam
 
     def train(self, context: int = 0) -> Batch:
-        """All training pairs, to examine memorisation: [s, P, N]."""
+        """All training pairs, to measure memorisation: [s, P, N]."""
         never = torch.full((1, 1), -1, dtype=torch.int64, device=self._x.device)
         return self._batch(slice(None), torch.arange(self.items, device=self._x.device), never)
 

@@ -1,4 +1,4 @@
-"""Queries in words, domain by domain: text as hashed n-grams, weighed by how telling each has been so far."""
+"""Text queries, domain by domain: hashed n-grams with inverse document frequencies of the past."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Encoder = Callable[[list[str]], Any]
 
 @dataclass(frozen=True)
 class Corpus:
-    """What there is to learn, to be examined on (None: a part held out), and what belongs to no domain."""
+    """Queries for training and for tests (None: a share is held out), and queries that are out of scope."""
 
     learn: Sequence[Query]
     tests: Sequence[Query] | None = None
@@ -35,14 +35,14 @@ class Corpus:
 
 
 class _Unread(Source):
-    """Texts are read when a life begins."""
+    """The source of texts before `setup` has read them."""
 
     def data(self, seeds: tuple[int, ...]) -> Data:
-        raise ConfigError("", "reads its texts when a life begins", "call begin first")
+        raise ConfigError("", "reads its texts in setup", "call setup first")
 
 
 class TextSettings(Timed, total=False):
-    """What every world of texts takes (see Texts)."""
+    """The settings of every world of texts (see Texts)."""
 
     scenario: Annotated[str, "class"]
     contexts: Annotated[int | None, None]
@@ -52,22 +52,22 @@ class TextSettings(Timed, total=False):
 
 
 class Texts(Stream, per_context=30, batch=50):
-    """Queries of people, each with its intent; domains of intents open one after another.  Contexts are domains.
+    """Text queries with their intents as labels; contexts are domains of intents, one after another.
 
         x_j = t_j(w) idf_j / ‖ t(w) · idf ‖,    idf_j = ln((1 + n) / (1 + n_j)) + 1
 
-    t(w) is 1 where the text w holds an n-gram that is hashed to j, else 0: single words and pairs of words fill one
-    half of the `width`, the 3 to 5 letters within words the other.  n queries were lived so far and n_j of them hold j,
-    counted up to the last end of a day: so a night (or, without nights, the end of a day) changes how every text is
-    encoded, exams and new queries alike.  What was stored before can be encoded anew (see NGrams).
+    t_j(w) is 1 if the text w holds an n-gram that is hashed to j, else 0: single words and pairs of words use one half
+    of `width`, groups of 3 to 5 letters within words the other half.  n is the number of queries met so far and n_j the
+    number of them with j, counted up to the latest end of a day.  The end of a day therefore changes the encoding of
+    every text, in experience and in evaluations.  Stored texts can be encoded again (see NGrams).
 
-    contexts    how many domains open, in the order in which they come (None: all)
-    width       of x, a multiple of 16
-    encoder     None: as above.  A function from a list of texts to numbers [n, x], such as an embedding of
-                sentences, or the name of a model of the package sentence-transformers; what it gives is left as it is
-    eval_split  test or validation: what exams ask
+    contexts    number of domains, in their order; None: all
+    width       width of x, a multiple of 16
+    encoder     None: as above; a function from a list of texts to numbers [n, x], such as a sentence embedding; or the
+                name of a model of the package sentence-transformers; its output is not changed
+    eval_split  the questions of evaluations: `test` or `validation`
 
-    Further settings as in Stream; labels are intents, all apart.
+    Further settings as in Stream; every intent is one label.
 
     Source: hashed features, Weinberger et al. 2009; inverse document frequency, Spärck Jones 1972, smoothed.
     """
@@ -79,7 +79,7 @@ class Texts(Stream, per_context=30, batch=50):
         width, encoder, contexts = (given.pop(name) for name in ("width", "encoder", "contexts"))
         self.width = whole("width", width, 16, 2**20)
         if self.width % 16:
-            raise ConfigError("width", f"{width} is no multiple of 16", "give one, such as 2048")
+            raise ConfigError("width", f"{width} is not a multiple of 16", "give one, such as 2048")
         if encoder is not None and not callable(encoder) and not isinstance(encoder, str):
             raise ConfigError("encoder", f"{encoder!r} is no function", "give one, the name of a model, or none")
         self.encoder = encoder
@@ -94,7 +94,7 @@ class Texts(Stream, per_context=30, batch=50):
 
     @abstractmethod
     def corpus(self) -> Corpus:
-        """The queries; the exams are those of `self.asks`."""
+        """The queries; the test queries are those of the split `self.asks`."""
 
     # -- text as numbers ----------------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class Texts(Stream, per_context=30, batch=50):
         if corpus.tests is not None:
             asked = [query for query in corpus.tests if query[2] in self.domains]
             if odd := next((intent for _, intent, _ in asked if intent not in self.intents), None):
-                raise ConfigError("tests", f"asks for the intent {odd!r}, and nobody teaches it", "give queries of it")
+                raise ConfigError("tests", f"has the intent {odd!r}, which no training query has", "give queries of it")
             tests = self._rows(asked, None)
         return self._rows(known, tests)
 
@@ -132,7 +132,7 @@ class Texts(Stream, per_context=30, batch=50):
         return Data(x=x, y=y, context=context, tests=tests, quantum=quantum)
 
     def _encoded(self, texts: list[str], inputs: tuple[int, ...]) -> np.ndarray:
-        """Which n-grams each text holds, uint8 [n, x]; or what the encoder says, float32."""
+        """The n-grams of each text, uint8 [n, x]; or the output of the encoder, float32."""
         if self.encoder is None:
             return hashed(texts, self.width)
         if not texts:
@@ -147,14 +147,14 @@ class Texts(Stream, per_context=30, batch=50):
         weighed = None if self.encoder is not None else self.idf
         return replace(super()._told(spec, data, protocol), quantum=None, input_weights=weighed)
 
-    # -- how telling, and when ------------------------------------------------------------------------------
+    # -- weights of n-grams over time -----------------------------------------------------------------------
 
     def attach(self, spec: Spec, clock: Clock) -> None:
         super().attach(spec, clock)
         self._clock = clock
 
     def idf(self, clock: Clock) -> Tensor:
-        """How telling each n-gram is after the days that were over: [s, x], from 1; 1 for all on the first day."""
+        """Inverse document frequency of each n-gram after the completed days: [s, x], from 1; 1 on the first day."""
         days = clock.experience // clock.per_day
         key = (clock.per_day, days.tobytes())
         if self._now is None or self._now[0] != key:
@@ -167,7 +167,7 @@ class Texts(Stream, per_context=30, batch=50):
         return self._now[1]
 
     def _counted(self, per_day: int, day: int) -> Tensor:
-        """In how many queries each n-gram was met before each day up to this one: [days, s, x]."""
+        """The number of queries with each n-gram before each day up to this one: [days, s, x]."""
         if self._now is not None and self._now[0][0] != per_day:
             self._met = []
         x = self._learnt.x
@@ -183,7 +183,7 @@ class Texts(Stream, per_context=30, batch=50):
         return torch.stack(self._met[: day + 1])
 
     def _weighed(self, x: Tensor) -> Tensor:
-        """Texts [s, b, x] as they are encoded now."""
+        """Texts [s, b, x] in the current encoding."""
         if self.encoder is not None:
             return x
         return normalize(x if self._clock is None else x * self.idf(self._clock)[:, None], dim=2)
@@ -195,7 +195,7 @@ class Texts(Stream, per_context=30, batch=50):
         return batch.with_(x=self._weighed(batch.x))
 
     def out_of_scope(self) -> Batch:
-        """Queries that belong to no domain: [s, n, x], label -1."""
+        """Queries that are out of scope: [s, n, x], label -1."""
         seeds, device = self._spec.seeds, self._spec.device
         x = torch.from_numpy(self._strange).to(device).float().expand(len(seeds), -1, -1)
         return Batch.lived(self._weighed(x), torch.full(x.shape[:2], -1, dtype=torch.int64, device=device))
@@ -204,9 +204,9 @@ class Texts(Stream, per_context=30, batch=50):
 class Queries(Texts):
     """Your own queries, as a list of (text, intent, domain).
 
-    queries       to learn from; domains and intents are numbered as they first come
-    tests         to be examined on (None: 15 % of each intent is held out)
-    out_of_scope  texts that belong to no domain, to be handed over
+    queries       training queries; domains and intents are numbered in the order of their first query
+    tests         test queries; None: 15 % of each intent is held out
+    out_of_scope  texts that belong to no domain, which a subject should hand over to an operator
 
     Further settings as in Texts.
 
@@ -247,7 +247,7 @@ def _checked(key: str, queries: Sequence[Query]) -> list[Query]:
 
 
 def hashed(texts: Sequence[str], width: int) -> np.ndarray:
-    """Which n-grams each text holds, hashed to `width` places: uint8 [n, width].
+    """The n-grams of each text, hashed to `width` places: uint8 [n, width].
 
     >>> hashed(["hello", "hello world"], 64).sum(1).tolist() == hashed(["HELLO", "World, hello"], 64).sum(1).tolist()
     False
@@ -275,7 +275,7 @@ def _hashed(texts: tuple[str, ...], width: int) -> np.ndarray:
 
 
 def _model(name: str) -> Encoder:
-    """The encoder of sentences of this name."""
+    """The sentence encoder with this name."""
     try:
         from sentence_transformers import SentenceTransformer  # pyright: ignore[reportMissingImports]
     except ImportError:

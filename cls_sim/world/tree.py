@@ -1,4 +1,4 @@
-"""Items on the branches of a tree, and a newcomer that fits in: what a deep linear network is asked."""
+"""Items on the branches of a tree, and a new item that is consistent with them, for deep linear networks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from cls_sim.world.plan import mixed, padded
 
 
 class Tree(World):
-    """The items of a binary tree are seen once, then a newcomer on its last branch once, then nothing more.
+    """All items of a binary tree in one experience, then a new item on its last branch in one, then empty ones.
 
-    features           how many each node of a level has, the trunks' first; an item has those of all nodes above it
-                       and its own
-    empty_experiences  experiences without anything to see after the newcomer
+    features           number of features of each node, by level from the root; an item has the features of all nodes
+                       above it and its own
+    empty_experiences  experiences without rows after the new item
 
     x one-hot [items + 1], y the features, 0 or 1 (regression).  With (3, 2, 2) there are eight items: four plants, two
-    fish, two birds.  The newcomer has the features that its siblings share, one of each sibling's own, and one of its
-    own, so that .866 of it lies in what is known.  Context 0 are the items, context 1 is the newcomer; exams ask what
-    was seen.  The same for all subjects.
+    fish, two birds.  The new item has the features that its siblings share, one feature of each sibling, and one new
+    feature, so that .866 of it lies in the space of the known items.  Context 0 is the items, context 1 the new item;
+    evaluations ask the same rows.  The world is the same for all subjects.
 
     Source: McClelland, McNaughton & Lampinen 2020; trees of Saxe, McClelland & Ganguli 2019.
 
@@ -41,7 +41,7 @@ class Tree(World):
 
     def __init__(self, *, features: Sequence[int] = (3, 2, 2), empty_experiences: int = 400):
         if isinstance(features, (str, int)) or not hasattr(features, "__len__") or not 1 <= len(features) <= 8:
-            raise ConfigError("features", f"{features!r} is no list of one to eight levels", "write [3, 2, 2]")
+            raise ConfigError("features", f"{features!r} is not a list of one to eight levels", "write [3, 2, 2]")
         self.features = tuple(whole(f"features[{i}]", count) for i, count in enumerate(features))
         self.empty_experiences = whole("empty_experiences", empty_experiences, 0)
 
@@ -85,7 +85,7 @@ class Tree(World):
 
     def next(self, clock: Clock) -> Batch:
         now = torch.from_numpy(clock.experience.copy()).to(self._x.device)[:, None]
-        seen = (self._context == now).float()  # the items at 0, the newcomer at 1, nothing later
+        seen = (self._context == now).float()  # the items at experience 0, the new item at 1, nothing later
         return self._batch(slice(None), now).with_(weight=seen)
 
     def _batch(self, rows: slice, born: Tensor) -> Batch:
@@ -104,11 +104,11 @@ class Tree(World):
         return self._batch(slice(items, None) if whole("context", context, 0, 1) else slice(0, items), never)
 
     def train(self, context: int = 0) -> Batch:
-        """The same: what is asked is what was seen."""
+        """The same rows: evaluations ask what was presented."""
         return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """The rows of the context that ended last, each subject's own."""
+        """The rows of each subject's most recently ended context."""
         size, context = whole("size", size), self._context.cpu().numpy()
         late = clock.experience > 1
         rows, weight = padded(mixed(self._seeds, late.astype(int), [np.flatnonzero(context == mine) for mine in late]))

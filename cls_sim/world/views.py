@@ -1,4 +1,4 @@
-"""How a context shows its inputs: pixels permuted, or the image turned."""
+"""Views of inputs by context: permuted pixels or rotated images."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KINDS = ("plain", "permuted", "rotated")
 
 @dataclass(frozen=True)
 class Views:
-    """What every pixel of a context's view is made of: a weighted sum of `corners` pixels of the row.
+    """The views of all contexts: each pixel of a view is a weighted sum of c pixels of the row.
 
-    source  [s, k, x, c]  int64 pixels
+    source  [s, k, x, c]  int64, indices of the pixels
     share   [s, k, x, c]  their weights; None: 1 (a permutation, c = 1)
     """
 
@@ -27,7 +27,7 @@ class Views:
     share: Tensor | None
 
     def seen(self, rows: Tensor, context: Tensor, quantum: float | None) -> Tensor:
-        """Rows [r, b, x] as the contexts [s, b] show them: [s, b, x], in whole steps of the quantum."""
+        """Rows [r, b, x] in the views of contexts [s, b]: [s, b, x], rounded to multiples of the quantum."""
         s = torch.arange(len(context), device=context.device)[:, None]
         rows, found = rows.expand(len(context), -1, -1), []
         for corner in range(self.source.shape[3]):
@@ -40,9 +40,9 @@ class Views:
 
 
 def views(kind: str, seeds: tuple[int, ...], contexts: int, pixels: int, device: torch.device) -> Views:
-    """Drawn for each subject; the first context shows rows as they are.
+    """Draw views for each subject; the first context shows rows unchanged.
 
-    permuted: the pixels in another order.  rotated: the image turned by an angle from U(0, 180) degrees, bilinearly.
+    permuted: pixels in a random order.  rotated: images rotated by an angle from U(0, 180) degrees, bilinearly.
 
     Source: Goodfellow et al. (2014); Lopez-Paz & Ranzato (2017).
     """
@@ -55,7 +55,7 @@ def views(kind: str, seeds: tuple[int, ...], contexts: int, pixels: int, device:
         return Views(torch.from_numpy(np.stack([order(seed) for seed in seeds])[..., None]).to(device), None)
     side = math.isqrt(pixels)
     if side * side != pixels:
-        raise ConfigError("views", f"turns images, and {pixels} inputs are no square", "give permuted or plain")
+        raise ConfigError("views", f"rotates square images, and inputs are {pixels} numbers", "give permuted or plain")
     turned = [
         [_turned(side, angle) for angle in (0.0, *generator(seed, "world.angles").uniform(0, 180, contexts - 1))]
         for seed in seeds
@@ -65,7 +65,7 @@ def views(kind: str, seeds: tuple[int, ...], contexts: int, pixels: int, device:
 
 
 def _turned(side: int, degrees: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [x, 4] and weights [x, 4] that make each pixel of an image turned about its middle.
+    """Pixels [x, 4] and weights [x, 4] from which each pixel of an image rotated about its centre is computed.
 
     >>> source, share = _turned(3, 90.0)
     >>> image = np.arange(9.0)

@@ -1,4 +1,4 @@
-"""Worlds seen through worse senses."""
+"""Interventions on the world: noisy experience and wrong labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cls_sim.world.base import World
 
 
 class Seen(Wrap, World):
-    """A world of which only what is lived looks different; its exams, and what is revisited, stay as they are."""
+    """A wrap that changes experience only; evaluations and revisited data do not change."""
 
     inside = "world"
     null = None
@@ -22,13 +22,13 @@ class Seen(Wrap, World):
 
 
 class NoisyWorld(Seen):
-    """A world whose experience is noisy from now on, x + sd · ε with ε ~ N(0, 1); its exams stay as they were.
+    """Add noise to the inputs of experience, x + sd · ε with ε ~ N(0, 1); evaluations do not change.
 
-    world  the one that is lived in
-    sd     from 0, in units of the inputs; one number, or one a subject
+    world  the world
+    sd     standard deviation from 0, in units of the inputs; one number, or one per subject
     until  age in days at which the noise ends; None: never
 
-    Where inputs are whole multiples of a quantum, so are the noisy ones, within the same range.
+    If inputs are multiples of a quantum, noisy ones are, too, within the same range.
 
     >>> from cls_sim.world.teacher import Teacher
     >>> world = NoisyWorld(Teacher(items=4, features=3), sd=0.5)
@@ -63,13 +63,13 @@ class NoisyWorld(Seen):
 
 
 class Mislabelled(Seen):
-    """A world whose labels are wrong from now on: another label, drawn for each row; exams stay as they were.
+    """Replace labels of experience by wrong ones, drawn for each row; evaluations do not change.
 
-    world     the one that is lived in
-    fraction  0 to 1, of the rows
-    until     age in days at which labels are right again; None: never
+    world     the world
+    fraction  0 to 1, share of the rows with a wrong label
+    until     age in days at which the labels are right again; None: never
 
-    The wrong labels are drawn from the subject's seed, evenly from all others that the world has.  Refused in
+    Wrong labels are drawn from the subject's seed, uniformly from all other labels of the world.  Raises ConfigError in
     regression.
 
     >>> from cls_sim.world.digits import Digits
@@ -88,7 +88,7 @@ class Mislabelled(Seen):
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression or spec.outputs < 2:
-            raise ConfigError("world", "has no other labels to give", "take a world with two classes or more")
+            raise ConfigError("world", "has only one class", "use a world with two classes or more")
         self._outputs = spec.outputs
         self._draws = Draws(spec.seeds, "world.mislabelled", (2, spec.batch), "uniform", spec.device)
 

@@ -1,7 +1,7 @@
-"""Where jobs are lived: in processes of this machine, or on a Ray cluster.
+"""Engines run jobs: in processes on this machine, or on a Ray cluster.
 
-A job is an arm's life of one chunk of the cohort.  It has the same bits in every engine, because it is cut by `chunk`,
-lived by one thread, and draws from its own subjects' seeds.
+A job is the life of one arm for one chunk of the cohort.  Its result has the same bits in every engine: its size is
+`chunk`, it runs in one thread, and its random numbers depend only on the seeds of its subjects.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What every engine does: jobs in the right order, one that fails takes along only those that need it."""
+"""The base class of engines: starts jobs in the right order; a failed job stops only the jobs that need it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from cls_sim.running.job import Job
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-PATIENCE = signals.GRACE - 1.0  # seconds that jobs have to save when they are told to leave
-POLL = 0.2  # seconds between two looks at what has happened
+PATIENCE = signals.GRACE - 1.0  # seconds that jobs have to save when they are asked to stop
+POLL = 0.2  # seconds between two checks for finished jobs
 
 Failure = BaseException | None
 
 
 class Engine(ABC):
-    """Lives jobs, as many at once as there is room for."""
+    """Runs jobs, several at the same time."""
 
     def spread(self, jobs: Sequence[Job], folder: Path) -> None:
-        """Live all these jobs in the run directory `folder`; one that leaves another's past comes after it.
+        """Run all these jobs in the run directory `folder`; a branch starts after its origin.
 
-        Where a job fails, those that do not need it go on; when they are over, its failure is raised.
+        If a job fails, the jobs that do not need it continue; after them, the failure is raised.
         """
         waiting = _missing(jobs, folder)
         undone = {job.name for job in waiting}
@@ -59,7 +59,7 @@ class Engine(ABC):
 
     @abstractmethod
     def opened(self, folder: Path) -> AbstractContextManager[None]:
-        """What must be there while jobs are lived in `folder`."""
+        """The resources needed while jobs run in `folder`, as a context manager."""
 
     @abstractmethod
     def room(self) -> bool:
@@ -67,23 +67,23 @@ class Engine(ABC):
 
     @abstractmethod
     def busy(self) -> bool:
-        """Whether jobs are being lived."""
+        """Whether jobs are running."""
 
     @abstractmethod
     def start(self, job: Job) -> None:
-        """Begin to live a job."""
+        """Start a job."""
 
     @abstractmethod
     def ended(self, seconds: float) -> list[tuple[str, Failure]]:
-        """The names of jobs that have ended, and what went wrong; waits up to `seconds` for one."""
+        """The names of jobs that have ended, each with its failure or None; waits up to `seconds` for one."""
 
     @abstractmethod
     def leave(self) -> None:
-        """Have all jobs save, and leave."""
+        """Ask all jobs to save and stop."""
 
 
 def _missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
-    """The jobs that are not done, or come from one that is not."""
+    """The jobs that are not done, or whose origin is not done."""
     from cls_sim.running.jobs import is_done
 
     missing: list[Job] = []
@@ -94,12 +94,12 @@ def _missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
 
 
 def _needs(job: Job) -> set[str]:
-    """The name of the job whose past this one shares."""
+    """The name of the job whose past this job shares, as a set; empty if there is none."""
     return {job.of(job.origin.name)} if job.origin else set()
 
 
 def _without(name: str, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that can be lived without the one of this name (a job comes after those that it needs)."""
+    """The jobs that do not need the job of this name (a job comes after those that it needs)."""
     gone, left = {name}, []
     for job in jobs:
         if _needs(job) & gone:
@@ -110,7 +110,7 @@ def _without(name: str, jobs: Sequence[Job]) -> list[Job]:
 
 
 def _told(failed: Mapping[str, BaseException], folder: Path) -> BaseException:
-    """The first failure, which also says how many there were."""
+    """The first failure, with the number of other failures in its message."""
     first, *others = failed.values()
     if others and type(first) in (ConfigError, StorageError):
         assert isinstance(first, ConfigError)
@@ -120,11 +120,11 @@ def _told(failed: Mapping[str, BaseException], folder: Path) -> BaseException:
 
 def died(name: str, how: str, folder: Path) -> StorageError:
     way = shlex.quote(f"resume={folder}")
-    return StorageError(f"chunk {name}", f"its process died ({how})", f"go on with {way}; the others are not lost")
+    return StorageError(f"chunk {name}", f"its process died ({how})", f"resume with {way}; other chunks are not lost")
 
 
 def lived(job: Job, folder: Path) -> Failure:
-    """Live a job here; what went wrong, in a form that can travel."""
+    """Run a job in this process; returns its failure, in a form that can be pickled, or None."""
     from cls_sim.running.jobs import live
 
     try:

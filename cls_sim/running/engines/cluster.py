@@ -1,4 +1,4 @@
-"""Machines that share a disk: a Ray cluster."""
+"""The Ray engine: a cluster of machines that share a disk."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from cls_sim.running.engines.owners import sole
 if TYPE_CHECKING:
     from cls_sim.running.job import Job
 
-PASSED = ("CLS_SIM_DATA_DIR", "CLS_SIM_ALLOW", "CLS_SIM_SAVE_EVERY")  # what a process elsewhere must know of this one
-RETRIES = 20  # nodes and processes that a job may lose on Ray
-KNOCK = 10.0  # seconds that a cluster has to answer
+PASSED = ("CLS_SIM_DATA_DIR", "CLS_SIM_ALLOW", "CLS_SIM_SAVE_EVERY")  # variables that are passed to remote processes
+RETRIES = 20  # largest number of lost nodes or processes per job
+KNOCK = 10.0  # seconds to wait for an answer of the cluster
 STORE = 128 * 2**20  # bytes of Ray's object store on this machine; jobs are small, their results are on the disk
 
 
 class Ray(Engine):
-    """Jobs as tasks on the Ray cluster that RAY_ADDRESS names, or on one of `workers` processors on this machine.
+    """Runs jobs as tasks on the Ray cluster at RAY_ADDRESS, or on a local one with `workers` processors.
 
-    The run directory must be on a disk that all nodes share.  A job whose node or process is lost goes on elsewhere
+    The run directory must be on a disk that all nodes share.  A job whose node or process is lost resumes elsewhere
     from its last checkpoint.
     """
 
@@ -61,7 +61,7 @@ class Ray(Engine):
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         address = os.environ.get("RAY_ADDRESS")
         try:
-            _knock(address or "")  # Ray would knock for minutes
+            _knock(address or "")  # Ray itself would try for minutes
             with _signals_kept():
                 if address:
                     ray.init(address=address, **quiet)
@@ -100,13 +100,13 @@ class Ray(Engine):
     def leave(self) -> None:
         ray = _ray()
         for ref in self._refs:
-            ray.cancel(ref)  # as Ctrl-C would; what has not begun is dropped
+            ray.cancel(ref)  # same as Ctrl-C; tasks that have not started are dropped
         if self._refs:
             ray.wait(list(self._refs), num_returns=len(self._refs), timeout=PATIENCE)
 
 
 def _ray() -> Any:
-    """Ray, told to be quiet, to call nobody, and to let in nobody else."""
+    """The module ray, set up without usage statistics and, for a local cluster, with a random access token."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not os.environ.get("RAY_ADDRESS") and "RAY_AUTH_MODE" not in os.environ:
         os.environ.update(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=secrets.token_hex(32))
@@ -126,7 +126,7 @@ def _knock(address: str) -> None:
 
 @contextmanager
 def _signals_kept() -> Iterator[None]:
-    """Ray would listen to them in our place."""
+    """Restore our signal handlers after Ray has replaced them."""
     mine = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in map(_number, signals.CODES) if number and mine}
     try:
@@ -141,7 +141,7 @@ def _number(name: str) -> Any:
 
 
 def _here(folder: Path) -> dict[str, Any]:
-    """What a process elsewhere is told of this one, so that it can be like it."""
+    """The environment, versions and run record that a remote process needs to match this one."""
     import torch
 
     from cls_sim import __version__
@@ -152,12 +152,12 @@ def _here(folder: Path) -> dict[str, Any]:
 
 
 def _elsewhere(job: bytes, folder: str, there: dict[str, Any]) -> Failure:
-    """As a task on Ray: live a job, or say why it cannot be lived here."""
+    """A task on Ray: run a job, or return the reason why it cannot run on this node."""
     os.environ.update(dict.fromkeys(THREADS, "1"), **there["env"])
     run = Path(folder) / "run.json"
     if not run.is_file() or run.read_text() != there["run"]:
         remedy = "put out= on a disk that all nodes share"
-        return ConfigError("engine", f"{folder} is not to be seen on the node {socket.gethostname()}", remedy)
+        return ConfigError("engine", f"{folder} does not exist on the node {socket.gethostname()}", remedy)
     versions = _here(Path(folder))["versions"]
     if versions != there["versions"]:
         remedy = "install the same versions on all nodes"

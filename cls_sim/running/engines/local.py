@@ -1,4 +1,4 @@
-"""This machine: processes of one thread each."""
+"""The local engine: processes of one thread each on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Local(Engine):
-    """`workers` processes of one thread each.  One that dies takes its job with it, and no other."""
+    """Runs jobs in `workers` processes of one thread each.  If a process dies, only its job fails."""
 
     def __init__(self, workers: int):
         self.workers = workers
@@ -69,7 +69,7 @@ class Local(Engine):
 
 
 class _Process:
-    """A process that lives one job after another."""
+    """A process that runs one job after another."""
 
     def __init__(self) -> None:
         context = get_context("spawn")
@@ -89,18 +89,18 @@ class _Process:
         self.job = job.name
         try:
             self._line.send((job, folder))
-        except OSError:  # it died idle; `outcome` tells
+        except OSError:  # it died while idle; `outcome` reports it
             self._process.join(1.0)
 
     def signs(self) -> tuple[Any, Any]:
-        """What to wait for: a word from it, or its end."""
+        """The objects to wait for: its connection, and its end."""
         return self._line, self._process.sentinel
 
     def over(self) -> bool:
         return self._line.poll() or not self._process.is_alive()
 
     def outcome(self, folder: Path) -> tuple[Failure, bool]:
-        """What went wrong with the job, and whether the process can live another."""
+        """The failure of the job or None, and whether the process can run another job."""
         try:
             return self._line.recv(), True
         except (EOFError, OSError):
@@ -108,7 +108,7 @@ class _Process:
             return died(self.job, _how(self._process.exitcode), folder), False
 
     def tell(self) -> None:
-        """Ask it to save and leave."""
+        """Ask it to save and stop."""
         self._process.terminate()
 
     def end(self) -> None:
@@ -121,13 +121,13 @@ class _Process:
 
 def _how(code: int | None) -> str:
     if code == -signal.SIGTERM:
-        return "told to leave before it had begun"
-    return f"killed by signal {-code}, perhaps for want of memory" if code and code < 0 else f"exit code {code}"
+        return "stopped before it had started"
+    return f"killed by signal {-code}, perhaps out of memory" if code and code < 0 else f"exit code {code}"
 
 
 def _work(line: Any) -> None:
-    """In a process of its own: live the jobs that come along the line, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C comes to every process of a terminal; the first passes it on
+    """The main function of a process: run the jobs that are sent, until the connection is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent handles it
     threading.Thread(target=_orphaned, daemon=True).start()
     while True:
         try:
@@ -138,7 +138,7 @@ def _work(line: Any) -> None:
 
 
 def _orphaned() -> None:
-    """Die with the process that started this one: whoever resumes the run must be alone with it."""
+    """Exit when the parent process ends, so that a resumed run is the only one in its directory."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""Whose job it is: a node that is cut off may still be alive when its jobs are given to another."""
+"""Ownership of jobs: a disconnected node may still run jobs that were given to another node."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 from cls_sim.core.errors import StorageError
 from cls_sim.storage import checkpoint
 
-WATCH = 1.0  # seconds between two looks at who lives a job
-OVER = "over"  # in place of an owner
+WATCH = 1.0  # seconds between two checks of the owner of a job
+OVER = "over"  # entry of a finished job, in place of an owner
 
 
 @contextmanager
 def sole(job: str, folder: Path, **about: Any) -> Iterator[None]:
-    """Live a job as the only one: whoever comes last is its owner, and a process that has lost a job to another dies.
+    """Run a job as its only owner: the latest process is the owner, and a process that is no longer the owner exits.
 
-    A node that is cut off may still be alive when its jobs are given to another; two must not write to one trace.  The
-    book jobs/NAME.where.jsonl has a line for everyone who came: who, where, and from which tick on.
+    A disconnected node may still run when its jobs are given to another node, and two processes must not write to one
+    trace.  The file jobs/NAME.where.jsonl has a line for each process: its id, its host, and its first tick.
     """
     book, me = folder / "jobs" / f"{job}.where.jsonl", secrets.token_hex(8)
     saved = checkpoint.found(folder / "checkpoints" / job)
@@ -34,7 +34,7 @@ def sole(job: str, folder: Path, **about: Any) -> Iterator[None]:
     line["tick"] = int(saved[0].name.split("-")[1]) if saved else 0
     _note(book, line)
     if others:
-        time.sleep(3 * WATCH)  # until the one before has seen it
+        time.sleep(3 * WATCH)  # until the previous owner has noticed and exited
     over = threading.Event()
 
     def watch() -> None:
@@ -59,7 +59,7 @@ def _note(book: Path, line: Mapping[str, Any]) -> None:
 
 
 def owner(book: Path) -> str | None:
-    """Who came last to a job (None if the book cannot be read just now)."""
+    """The id of the present owner of a job; None if the file cannot be read at the moment."""
     try:
         return json.loads(book.read_text().splitlines()[-1])["id"]
     except (OSError, ValueError, IndexError, KeyError):
