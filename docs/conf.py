@@ -146,8 +146,9 @@ def _api() -> None:
 
 
 def _skip(app: Any, what: str, name: str, thing: Any, skip: bool, options: Any) -> bool | None:
-    """Leave out the methods that a wrap forwards to the part inside."""
-    return True if what == "class" and hasattr(thing, "__wrapped__") else None
+    """Leave out the methods that a wrap forwards to the part inside, and properties without a docstring."""
+    bare = isinstance(thing, property) and not thing.__doc__
+    return True if what == "class" and (bare or hasattr(thing, "__wrapped__")) else None
 
 
 def _signature(app: Any, what: str, name: str, thing: Any, options: Any, signature: str, returns: str) -> Any:
@@ -164,6 +165,25 @@ def _bases(app: Any, name: str, thing: Any, options: Any, bases: list[Any]) -> N
     bases[:] = [f":py:class:`cls_sim.{base.__name__}`" for base in public] or bases
 
 
+def _plain(text: str) -> str:
+    """Text of a docstring as reStructuredText in which nothing is marked up."""
+    words = re.sub(r"`([^`]+)`", r"\1", " ".join(text.split()))
+    return re.sub(r"([*`|_\\])", r"\\\1", words)
+
+
+def _columns(block: str) -> list[tuple[str, str]]:
+    """The rows (names, text) of a block that lists settings or shapes in two columns; empty for any other block."""
+    rows: list[tuple[str, str]] = []
+    for line in block.splitlines():
+        if row := re.fullmatch(r"([a-z]\w*(?:, \w+)*(?:\([\w, ]*\))?(?: +\[[^\]]*\])?)  +(\S.*)", line):
+            rows.append((" ".join(row[1].split()), row[2]))
+        elif rows and line.startswith("    "):
+            rows[-1] = rows[-1][0], f"{rows[-1][1]} {line.strip()}"
+        else:
+            return []
+    return rows
+
+
 def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Our docstrings are plain text: a first paragraph, then equations, settings and an example as they stand."""
     text = "\n".join(lines).strip()
@@ -171,11 +191,13 @@ def _in_rst(app: Any, what: str, name: str, thing: Any, options: Any, lines: lis
     prose, _, example = rest.partition(">>> ")
     out: list[str] = []
     for block in [first, *prose.strip("\n").rstrip().split("\n\n")]:
-        if re.search(r"^ |[^.:;?! ]  +\S", block, re.M):  # an equation, or columns
+        if columns := _columns(block):
+            for names, text in columns:
+                out += [f"``{names}``", f"   {_plain(text)}", ""]
+        elif re.search(r"^ |[^.:;?! ]  +\S", block, re.M):  # an equation, or columns
             out += [".. code-block:: text", "", *(f"   {line}".rstrip() for line in block.splitlines()), ""]
         elif block.strip():
-            words = re.sub(r"`([^`]+)`", r"\1", " ".join(block.split()))
-            out += [re.sub(r"([*`|_\\])", r"\\\1", words), ""]
+            out += [_plain(block), ""]
     if example:
         out += [".. code-block:: pycon", "", *(f"   {line}".rstrip() for line in f">>> {example}".splitlines()), ""]
     lines[:] = out

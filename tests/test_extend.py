@@ -102,28 +102,72 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     ("index", lambda: classes("index")["Threshold"](threshold=2)),
     ("index", lambda: life(hippocampus=cs.Store)),
     ("index", lambda: life(readout=cs.Uniform())),
-    ("index", lambda: lived(readout=changed("index", "Threshold", "answer", lambda _, a: Answer(a.scores[..., 0], a.source, a.novelty)))),  # fmt: skip
+    (
+        "index",
+        lambda: lived(
+            readout=changed("index", "Threshold", "answer", lambda _, a: Answer(a.scores[..., 0], a.source, a.novelty))
+        ),
+    ),
     ("your_own_network", lambda: life(neocortex=nn.Linear(64, 10))),
     ("your_own_network", lambda: life(neocortex=network(nn.Linear(64, 10), nn.Dropout(0.5)))),
-    ("your_own_network", lambda: life(neocortex=network(nn.Linear(64, 10), nn.BatchNorm1d(10, track_running_stats=False)))),  # fmt: skip
+    (
+        "your_own_network",
+        lambda: life(neocortex=network(nn.Linear(64, 10), nn.BatchNorm1d(10, track_running_stats=False))),
+    ),
     ("your_own_network", lambda: life(neocortex=network(nn.Linear(64, 9)))),
     ("your_own_network", lambda: life(neocortex=network(nn.Linear(32, 10)))),
     ("your_own_memory", lambda: life(hippocampus=changed("your_own_memory", "Latest", "setup", without_spec))),
-    ("your_own_memory", lambda: lived(hippocampus=changed("your_own_memory", "Latest", "recall", lambda _, r: replace(r, scores=r.scores[..., :-1])))),  # fmt: skip
-    ("your_own_memory", lambda: lived(hippocampus=changed("your_own_memory", "Latest", "recall", lambda _, r: replace(r, match=r.match + 7)))),  # fmt: skip
+    (
+        "your_own_memory",
+        lambda: lived(
+            hippocampus=changed(
+                "your_own_memory", "Latest", "recall", lambda _, r: replace(r, scores=r.scores[..., :-1])
+            )
+        ),
+    ),
+    (
+        "your_own_memory",
+        lambda: lived(
+            hippocampus=changed("your_own_memory", "Latest", "recall", lambda _, r: replace(r, match=r.match + 7))
+        ),
+    ),
     ("your_own_memory", lambda: life(hippocampus=classes("your_own_memory")["Latest"](), replay=cs.Dreamed(batch=4))),
-    ("your_own_memory", lambda: life(hippocampus=classes("your_own_memory")["Latest"]()).twin(hippocampus=lambda part: cs.Lesion(part, fraction=0.5))),  # fmt: skip
+    (
+        "your_own_memory",
+        lambda: life(hippocampus=classes("your_own_memory")["Latest"]()).twin(
+            hippocampus=lambda part: cs.Lesion(part, fraction=0.5)
+        ),
+    ),
     ("your_own_replay", lambda: lived(replay=changed("your_own_replay", "Youngest", "draw", lambda _, batch: batch.x))),
-    ("your_own_replay", lambda: lived(replay=changed("your_own_replay", "Youngest", "draw", lambda _, batch: batch.with_(weight=-batch.weights())))),  # fmt: skip
+    (
+        "your_own_replay",
+        lambda: lived(
+            replay=changed("your_own_replay", "Youngest", "draw", lambda _, batch: batch.with_(weight=-batch.weights()))
+        ),
+    ),
     ("your_own_replay", lambda: lived(replay=Dead())),
-    ("your_own_rhythm", lambda: lived(rhythm=changed("your_own_rhythm", "Weekends", "asleep", lambda _, asleep: asleep * 1.0))),  # fmt: skip
+    (
+        "your_own_rhythm",
+        lambda: lived(rhythm=changed("your_own_rhythm", "Weekends", "asleep", lambda _, asleep: asleep * 1.0)),
+    ),
     ("your_own_rhythm", lambda: life().twin(rhythm=classes("your_own_rhythm")["Weekends"]())),
     ("your_own_plasticity", lambda: life(plasticity=-0.1)),
-    ("your_own_plasticity", lambda: lived(plasticity=changed("your_own_plasticity", "Waning", "rate", lambda _, rate: rate[0]))),  # fmt: skip
-    ("your_own_plasticity", lambda: lived(plasticity=changed("your_own_plasticity", "Waning", "rate", lambda _, rate: rate - 1))),  # fmt: skip
+    (
+        "your_own_plasticity",
+        lambda: lived(plasticity=changed("your_own_plasticity", "Waning", "rate", lambda _, rate: rate[0])),
+    ),
+    (
+        "your_own_plasticity",
+        lambda: lived(plasticity=changed("your_own_plasticity", "Waning", "rate", lambda _, rate: rate - 1)),
+    ),
     ("your_own_plasticity", lambda: life().twin(plasticity=0.1)),  # type: ignore[arg-type]
     ("your_own_consolidation", lambda: type("Half", (cs.Consolidation,), {"step": None})()),
-    ("your_own_consolidation", lambda: lived(consolidation=changed("your_own_consolidation", "SignDescent", "loss", lambda _, loss: loss.mean(1)))),  # fmt: skip
+    (
+        "your_own_consolidation",
+        lambda: lived(
+            consolidation=changed("your_own_consolidation", "SignDescent", "loss", lambda _, loss: loss.mean(1))
+        ),
+    ),
     ("your_own_data", lambda: cs.Arrays(x=X, y=Y * 1.0)),
     ("your_own_data", lambda: cs.Arrays(x=X, y=Y + 1)),
     ("your_own_data", lambda: cs.Arrays(x=X, y=np.array(["cat", "dog"] * 60))),
@@ -164,7 +208,9 @@ def test_parts_of_a_module_of_ones_own_from_the_command_line(tmp_path: Path, mon
     modules |= {"your_own_plasticity": "waning", "your_own_consolidation": "sign", "index": "threshold"}
     for page, name in modules.items():
         text = (PAGES[0].parent / f"{page}.md").read_text()
-        code = re.split(r"^(?:life = |def dose)", examples(PAGES[0].parent / f"{page}.md")[0], maxsplit=1, flags=re.M)[0]
+        code = re.split(r"^(?:life = |def dose)", examples(PAGES[0].parent / f"{page}.md")[0], maxsplit=1, flags=re.M)[
+            0
+        ]
         (tmp_path / f"extend_{name}.py").write_text(code)
         ((file, yaml),) = re.findall(rf"^# conf/(\w+/{name}\.yaml)\n(.*?)^```", text, re.M | re.S)
         (tmp_path / "conf" / file).parent.mkdir(parents=True, exist_ok=True)

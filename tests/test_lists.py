@@ -88,7 +88,7 @@ def test_what_contradicts_itself_is_refused():
         cs.Associations(same_cues=True)
     with pytest.raises(ConfigError, match=r"^visits\[1\]"):
         cs.Associations(lists=2, visits=[0, 2])
-    with pytest.raises(ConfigError, match=r"not known"):
+    with pytest.raises(ConfigError, match=r"not in this world"):
         life = small(world=cs.Semantic(), neocortex=cs.Relational(), hippocampus=cs.NoHippocampus())
         cs.Belief(item="dodo").measure(life)
 

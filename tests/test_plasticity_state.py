@@ -63,7 +63,7 @@ def test_a_deficit_is_of_its_days_its_subjects_and_of_no_exam():
 
 
 def test_what_is_no_image_cannot_be_blurred():
-    with pytest.raises(ConfigError, match="no image"):
+    with pytest.raises(ConfigError, match="not images"):
         cs.Deficit(cs.Teacher(features=10)).setup(Spec())
     with pytest.raises(ConfigError, match="divide"):
         cs.Deficit(cs.Digits(), blocks=3).setup(Spec())

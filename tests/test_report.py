@@ -261,7 +261,7 @@ def test_a_run_begins_with_its_protocol_in_a_few_lines(run: Path):
     print_protocol(protocols, page)
     lines = page.getvalue().splitlines()
     assert 3 <= len(lines) <= 6 and all(line.strip() for line in lines)
-    assert "class-incremental" in lines[0] and "all compete" in lines[1] and "paired anew" in lines[1]
+    assert "class-incremental" in lines[0] and "all compete" in lines[1] and "drawn for each subject" in lines[1]
     assert "and 4 more like it" in lines[2] and lines[3].startswith("joint") and "iid" in lines[3]
     for stream, quiet in ((io.StringIO(), None), (Terminal(), True)):
         print_protocol(protocols, stream, quiet)

@@ -172,7 +172,7 @@ def setting(key: str, path: str) -> str:
 
 
 def top(cfg: Mapping[str, Any]) -> None:
-    """Raise ConfigError for top-level values of a resolved configuration that have the wrong type or an invalid name."""
+    """Raise ConfigError for top-level values of a resolved configuration with a wrong type or an invalid name."""
     for key in ("out", "resume"):
         if cfg[key] is not None:
             path(key, cfg[key])

@@ -221,7 +221,7 @@ def per_subject(key: str, value: float | list[float], spec: Spec) -> Numbers:
     numbers = np.asarray(value, np.float64)
     first, cohort = spec.cohort or (0, spec.subjects)
     if numbers.ndim and numbers.shape != (cohort,):
-        raise ConfigError(key, f"has {numbers.size} numbers for {cohort} subjects", "give one number, or one for each subject")
+        raise ConfigError(key, f"has {numbers.size} numbers for {cohort} subjects", "give one, or one per subject")
     return np.broadcast_to(numbers, (cohort,))[first : first + spec.subjects].copy()
 
 

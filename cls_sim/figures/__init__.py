@@ -1,7 +1,7 @@
-"""Figures: mean over subjects with its 95 % interval, the subjects themselves where there are few, theory beside.
+"""Figures: means over subjects with 95 % intervals, single subjects if there are few, and theory for comparison.
 
-Every function returns a matplotlib Figure (no pyplot, no window, shown by Jupyter as it is) with one method more,
-`data()`: the rows of numbers that it shows.  `save` writes PNG, PDF and those rows as CSV.
+Every function returns a matplotlib Figure (without pyplot or a window; Jupyter displays it) with one additional method,
+`data()`: the rows of numbers that it shows.  `save` writes PNG, PDF and these rows as CSV.
 
 `traces` is a trace or a dict arm → trace; (days [t], values [t, s] or [t, s, k]) serves as a trace as well.
 """

@@ -1,4 +1,4 @@
-"""What a method reaches against what it keeps: accuracy over extra bytes."""
+"""Performance against memory: accuracy over extra bytes."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ UNITS = ((1e6, "MB"), (1e3, "kB"), (1.0, "B"))
 def budget(
     families: Mapping[str, Mapping[str, tuple[Any, Any]]],
     *,
-    xlabel: str = "extra bytes in all",
+    xlabel: str = "extra memory in total",
     ylabel: str = "accuracy",
     ylim: Sequence[float] | None = None,
     lines: Mapping[str, float] | None = None,
     goals: Sequence[Sequence[float]] = (),
     strong: Sequence[str] = (),
 ) -> Any:
-    """Families of arms, (bytes [s], reading [s]) each: a point an arm with its interval; bytes go by powers.
+    """Families of arms, (bytes [s], reading [s]) each: one point per arm with its interval, on a logarithmic axis.
 
-    ylim    of the axis; points below it are drawn at its foot, as arrows, with their number
-    lines   name → a level without bytes (a ceiling), drawn across
-    goals   (bytes, level): what was to be reached, a short stroke each
+    ylim    limits of the axis; points below it are drawn at the bottom, as arrows with their number
+    lines   name → a level drawn as a horizontal line (such as a ceiling)
+    goals   (bytes, level) of each goal, a short stroke
     strong  families with thicker lines
 
-    Who keeps nothing stands at the left end of the axis.
+    Arms without extra memory are drawn at the left end of the axis.
     """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     figure, (axes,) = new_page(DOUBLE, 3.4)
     axes.set_xscale("log")
-    feet: list[float] = []  # where a number stands at the foot
+    feet: list[float] = []  # positions of numbers at the bottom
     kept = [np.mean(pair[0]) for arms in families.values() for pair in arms.values()]
     first = min((x for x in kept if x > 0), default=1.0) / 1.6
     low = -np.inf if ylim is None else ylim[0]
@@ -85,7 +85,7 @@ def budget(
     axes.xaxis.set_major_formatter(lambda x, _: _told(x))
     axes.xaxis.set_minor_formatter(NullFormatter())
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper")
-    add_note(figure, rows, "short black strokes: what was to be reached" if goals else "")
+    add_note(figure, rows, "short black strokes: goals" if goals else "")
     return finished(figure, rows)
 
 
@@ -94,7 +94,7 @@ def _thin(ink: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _told(count: float) -> str:
-    """A number of bytes for an axis.
+    """A tick label for a number of bytes.
 
     >>> _told(1e5), _told(4e6)
     ('100 kB', '4 MB')
@@ -112,10 +112,10 @@ def draw_spec(
     lines: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> Any:
-    """`kind: budget` of an experiment: of each family's arms that were run, the reading against the bytes they keep.
+    """`kind: budget` of an experiment: a reading against the extra bytes of those arms of each family that were run.
 
-    families  name → its arms, or {arms: […], reading: another one}
-    lines     name → a number, or an arm whose mean it is
+    families  name → its arms, or {arms: […], reading: another reading}
+    lines     name → a number, or an arm whose mean is used
     """
     drawn: dict[str, dict[str, tuple[Any, Any]]] = {}
     for family, told in families.items():

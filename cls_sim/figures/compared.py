@@ -1,4 +1,4 @@
-"""Arms beside one another."""
+"""Comparisons of arms."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def arms(
     bands: Mapping[str, Sequence[float]] | None = None,
     xlim: Sequence[float] | None = None,
 ) -> Any:
-    """One reading [s] of every arm, a row each, in the order given: mean and interval, a dot a subject.
+    """One reading [s] of every arm, one row each in the given order: mean, interval, and a dot per subject.
 
-    bands  arm → (low, high): what was published, a shaded box
-    xlim   of the axis; without: fractions are shown on the whole unit
+    bands  arm → (low, high) of the published number, a shaded box
+    xlim   limits of the axis; None: fractions are shown from 0 to 1
     """
     values = {arm: subjects_of(arm, v) for arm, v in readings.items()}
     figure, (axes,) = new_page(SINGLE, 0.75 + 0.26 * len(values))
@@ -68,9 +68,9 @@ def compared(
     ylabel: str = "accuracy",
     against: str = "the first",
 ) -> Any:
-    """One reading [s] of every row, and beside it by how much the row differs within subjects, with intervals.
+    """One reading [s] of every row (left), and its paired differences (right), with intervals.
 
-    groups  the number of each row's colour; None: the row's own
+    groups  the number of each row's colour; None: one colour per row
     """
     values = {name: subjects_of(name, v) for name, v in readings.items()}
     figure, (left, right) = new_page(DOUBLE, 0.75 + 0.26 * len(values), 1, 2, width_ratios=(1.35, 1))
@@ -112,10 +112,10 @@ def sweep(
     best: str = "max",
     chance: float | None = None,
 ) -> Any:
-    """A reading [n_x, s] against a number swept, a line a world; a diamond marks the best mean.
+    """A reading [n_x, s] against a swept number, one line per world; a diamond marks the best mean.
 
-    x     an infinite place is drawn one step behind the last
-    best  "max", "min" or "none"
+    x     the swept numbers; infinity is drawn one step to the right of the last finite number
+    best  which mean is marked: "max", "min" or "none"
     """
     choice("best", best, ("max", "min", "none"))
     swept = np.asarray(x, np.float64)
@@ -132,7 +132,8 @@ def sweep(
     for number, (world, given) in enumerate(worlds.items()):
         values = np.asarray(given, np.float64)
         if values.ndim != 2 or len(values) != len(places):
-            raise ConfigError(world, f"has shape {values.shape} for {len(places)} places", "give [places, subjects]")
+            reason = f"has shape {values.shape} for {len(places)} numbers"
+            raise ConfigError(world, reason, "give [numbers, subjects]")
         e, ink = estimated(values), ink_of(number)
         optimum = -1 if best == "none" else int(np.nanargmax(e.mean if best == "max" else -e.mean))
         rows += rows_of(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)
@@ -152,7 +153,7 @@ def sweep(
 def in_rows(
     axes: Any, values: Mapping[str, np.ndarray], bands: Any, inks: Sequence[int] | None = None, **places: Any
 ) -> list[Row]:
-    """A row an arm: published band, subjects, interval as a box, mean as a stroke and in figures at the right."""
+    """One row per arm: published band, subjects, interval as a box, mean as a stroke and as a number at the right."""
     rows: list[Row] = []
     for number, (arm, numbers) in enumerate(values.items()):
         e, ink = statistics.estimate(numbers), ink_of(inks[number] if inks else number)["color"]

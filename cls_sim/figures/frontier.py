@@ -1,4 +1,4 @@
-"""Two readings against each other: what is gained in one is paid for in the other."""
+"""Trade-offs: two readings plotted against each other."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MARKS = "osD^vPX"
 def frontier(
     families: Mapping[str, Mapping[str, tuple[ArrayLike, ArrayLike]]], *, xlabel: str, ylabel: str, unit: bool = True
 ) -> Any:
-    """Families of arms, (x [s], y [s]) each: a point an arm with the intervals of both, joined in the order given.
+    """Families of arms, (x [s], y [s]) each: one point per arm with both intervals, joined in the given order.
 
-    A point grows along its family, so that the direction of what was varied can be seen.
+    Points become larger along their family, which shows the direction of the parameter that was varied.
 
-    unit  both axes go from 0 to 1
+    unit  whether both axes go from 0 to 1
     """
     figure, (axes,) = new_page(SINGLE, 3.0)
     rows: list[Row] = []
@@ -55,7 +55,7 @@ def draw_spec(
     y: str,
     **settings: Any,
 ) -> Any:
-    """`kind: frontier` of an experiment: readings x and y of the arms of each family, those that were run."""
+    """`kind: frontier` of an experiment: readings x and y of those arms of each family that were run."""
     given = {
         family: {arm: (readings[arm][x], readings[arm][y]) for arm in arms if arm in traces}
         for family, arms in families.items()

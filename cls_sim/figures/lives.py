@@ -1,4 +1,4 @@
-"""A reading over a life, and by context."""
+"""Readings over the days of a life, and by context."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def over_days(
     moment: str | None = None,
     names: Sequence[str] | None = None,
 ) -> Any:
-    """A reading over the life, a line an arm (contexts averaged), with its interval; thin lines are subjects.
+    """A reading over the life, one line per arm (mean over contexts) with its interval; thin lines are subjects.
 
-    theory  (x, y), or arm → (x, y): drawn as lines, and the simulation as points with error bars
-    chance  a dotted line
-    moment  only readings taken at such moments ("night.end")
-    names   what the contexts are called, in turn: said above their stretches, where the trace tells where they end
+    theory  (x, y), or arm → (x, y): drawn as lines, with the simulation as points with error bars
+    chance  chance level, a dotted line
+    moment  use only readings of this moment ("night.end")
+    names   names of the contexts in order, written above them if the trace has their ends
     """
     figure, (axes,) = new_page(DOUBLE if names else SINGLE, 2.5)
     rows: list[Row] = []
@@ -89,12 +89,12 @@ def contexts_over_days(
     names: Sequence[str] | None = None,
     titles: Mapping[str, str] | None = None,
 ) -> Any:
-    """A reading of every context over the life, a panel an arm: the figure of forgetting.
+    """A reading of every context over the life, one panel per arm: the figure of forgetting.
 
-    Thin vertical lines are the ends of contexts, where the trace tells them.
+    Thin vertical lines are the ends of contexts, if the trace has them.
 
-    names   what the contexts (or the places of another profile) are called; None: context 1, …
-    titles  arm → what its panel is called, where not by its name
+    names   names of the contexts (or of the entries of another profile); None: context 1, …
+    titles  arm → title of its panel, if it is not the arm's name
     """
     lives = lives_of(traces, reading, moment)
     columns = min(len(lives), 4)
@@ -103,7 +103,7 @@ def contexts_over_days(
     rows: list[Row] = []
     for panel, (arm, days, values) in zip(panels, lives, strict=False):
         if values.ndim != 3:
-            raise ConfigError(reading, "is no reading by context", "name one that gives [s, k]")
+            raise ConfigError(reading, "is not a reading by context", "name one that gives [s, k]")
         for end in arm.ends:
             panel.axvline(end, color=PALE, lw=0.8, zorder=0)
         for context in range(values.shape[2]):
@@ -111,7 +111,7 @@ def contexts_over_days(
             rows += rows_of(e, values[:, :, context], arm=arm.name, context=context + 1, day=days)
             name = names[context] if names else f"context {context + 1}"
             draw_line(panel, days, e, {"color": shade(context, values.shape[2])}, name)
-        panel.set_title((titles or {}).get(arm.name, arm.name), loc="left")
+        panel.set_title((titles or {}).get(arm.name, arm.name.replace("_", " ")), loc="left")
         draw_chance(panel, chance)
         whole_unit(panel, rows)
     for panel in panels[len(lives) :]:
@@ -134,16 +134,16 @@ def forgetting(
     moment: str | None = None,
     bands: Mapping[str, Sequence[float]] | None = None,
 ) -> Any:
-    """What becomes of the first `contexts` contexts over the life, and, at the right, of all of them in the end.
+    """A reading of the first `contexts` contexts over the life (left), and of all contexts at its end (right).
 
-    lines  the arms drawn at the left; None: all
+    lines  the arms drawn on the left; None: all
     """
     figure, (left, right) = new_page(DOUBLE, 2.6, 1, 2, width_ratios=(1.35, 1))
     rows: list[Row] = []
     last: dict[str, np.ndarray] = {}
     for arm, days, values in lives_of(traces, reading, moment):
         if values.ndim != 3:
-            raise ConfigError(reading, "is no reading by context", "name one that gives [s, k]")
+            raise ConfigError(reading, "is not a reading by context", "name one that gives [s, k]")
         if lines is None or arm.name in lines:
             first = overall(values[:, :, :contexts])
             e = estimated(first)
@@ -168,9 +168,9 @@ def forgetting(
 
 @styled
 def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
-    """Accuracy of every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such.
+    """Accuracy on every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such an array.
 
-    With one row more than columns, the first is before anything was learnt.
+    If there is one row more than columns, the first row is before learning.
     """
     tables = accuracy if isinstance(accuracy, Mapping) else {"": accuracy}
     arrays = {arm: np.asarray(values, np.float64) for arm, values in tables.items()}
@@ -188,14 +188,14 @@ def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
         table = array if e is None else e.mean
         picture = panel.imshow(table, cmap="cividis", vmin=low, vmax=top, aspect="equal")
         rows += _cells(panel, arm, table, e, low, top)
-        panel.set_title(arm, loc="left")
+        panel.set_title(arm.replace("_", " "), loc="left")
         if panel is panels[0]:
             bar = figure.colorbar(picture, ax=panels, shrink=0.8, aspect=20, label=label)
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=7, length=0)
     for panel in panels[len(arrays) :]:
         panel.set_axis_off()
-    label_outer(panels, columns, len(arrays), "context examined", "after context")
+    label_outer(panels, columns, len(arrays), "context evaluated", "after context")
     add_note(figure, rows, interval=False)
     return finished(figure, rows)
 
@@ -203,7 +203,7 @@ def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
 def _cells(panel: Any, arm: str, table: np.ndarray, e: Any, low: float, top: float) -> list[Row]:
     """Numbers and ticks of a heat map."""
     ends, contexts = table.shape
-    first = 1 if ends <= contexts else 0  # row 0 is before anything was learnt
+    first = 1 if ends <= contexts else 0  # row 0 is before learning
     rows: list[Row] = []
     for i, j in np.ndindex(ends, contexts):
         if contexts <= 10 and np.isfinite(table[i, j]):

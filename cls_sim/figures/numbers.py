@@ -1,4 +1,4 @@
-"""What traces say, as arrays for a figure, and an estimate as its rows of data."""
+"""Arrays of readings for figures, and the rows of data of an estimate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Arm:
 
 
 def lives_of(traces: Any, reading: str, moment: str | None) -> list[tuple[Arm, np.ndarray, np.ndarray]]:
-    """Of each arm its days [t] and values [t, s] or [t, s, k]."""
+    """For each arm, its days [t] and values [t, s] or [t, s, k]."""
     found = []
     for number, (name, trace) in enumerate(by_arm(traces).items()):
         if isinstance(trace, tuple):
@@ -41,7 +41,7 @@ def by_arm(given: Any) -> Mapping[str, Any]:
 
 
 def overall(values: np.ndarray) -> np.ndarray:
-    """[t, s, k] → [t, s], the mean over the contexts that have a number."""
+    """[t, s, k] → [t, s], the mean over the contexts that are not NaN."""
     if values.ndim == 2:
         return values
     there = ~np.isnan(values)
@@ -50,14 +50,14 @@ def overall(values: np.ndarray) -> np.ndarray:
 
 
 def latest(values: np.ndarray) -> np.ndarray:
-    """[t, s] → [s], each subject's last number."""
+    """[t, s] → [s], the last number of each subject."""
     there = ~np.isnan(values)
     last = len(values) - 1 - there[::-1].argmax(0)
     return np.take_along_axis(values, last[None], 0)[0]
 
 
 def finite_places(x: np.ndarray, log: bool) -> np.ndarray:
-    """Where swept numbers stand on an axis: infinity one step behind the last finite one."""
+    """The positions of swept numbers on an axis; infinity is one step to the right of the last finite number."""
     finite = np.sort(x[np.isfinite(x)])
     if len(finite) < 2 or len(finite) == len(x):
         return x
@@ -68,7 +68,7 @@ def finite_places(x: np.ndarray, log: bool) -> np.ndarray:
 def subjects_of(arm: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, np.float64)
     if array.ndim != 1:
-        raise ConfigError(arm, f"has shape {array.shape}", "give one number a subject, [s]")
+        raise ConfigError(arm, f"has shape {array.shape}", "give one number per subject, [s]")
     return array
 
 
@@ -78,7 +78,7 @@ def estimated(values: np.ndarray) -> statistics.Estimate:
 
 
 def rows_of(e: statistics.Estimate, values: np.ndarray | None, **places: Any) -> list[Row]:
-    """What an estimate shows, a row a point, and the subjects where they are few."""
+    """The rows of data of an estimate, one per point, with the subjects if there are few."""
     found = []
     for i in range(len(e.mean)):
         row = {name: place[i] if isinstance(place, np.ndarray) else place for name, place in places.items()}

@@ -1,4 +1,4 @@
-"""The page: its style, its ink, and how estimates are drawn on it."""
+"""The style of figures, and the functions that draw estimates."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cls_sim import statistics
 from cls_sim.core.errors import StorageError
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
-DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # an eighth arm has the first colour, dashed
+DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # the eighth arm has the first colour, dashed
 INK, GREY, PALE = "#222222", "#6b6b6b", "#e4e4e4"
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column, two columns
-FEW = 40  # subjects up to which each is shown
-THIN = 25  # simulation points beside a curve
+FEW = 40  # largest number of subjects that are drawn singly
+THIN = 25  # largest number of simulation points on a curve
 STYLE = {
     "font.size": 7.5,
     "axes.titlesize": 7.5,
@@ -45,7 +45,7 @@ Drawn = TypeVar("Drawn")
 
 
 def styled(draw: Callable[Settings, Drawn]) -> Callable[Settings, Drawn]:
-    """Draw in our style, whatever the user's is."""
+    """Decorator: draw in the style of this package, independent of the user's style."""
 
     @wraps(draw)
     def inner(*args: Settings.args, **kwargs: Settings.kwargs) -> Drawn:
@@ -77,7 +77,7 @@ def ink_of(number: int) -> dict[str, Any]:
 
 
 def shade(number: int, count: int) -> Any:
-    """Colours for what has an order, light to dark would vanish on white: viridis without its yellow."""
+    """Colours for ordered lines: viridis without its yellow, which is hard to see on white."""
     from matplotlib import colormaps
 
     return colormaps["viridis"](0.85 * number / max(1, count - 1))
@@ -99,7 +99,7 @@ def draw_points(axes: Any, x: np.ndarray, e: Any, ink: dict, label: str, log: bo
 
 
 def thinned(x: np.ndarray, log: bool) -> np.ndarray:
-    """At most 25 of the points, evenly along the axis."""
+    """The indices of at most 25 points, evenly spread along the axis."""
     if len(x) <= THIN:
         return np.arange(len(x))
     places = np.log(np.maximum(x, x[x > 0].min())) if log else x
@@ -108,7 +108,7 @@ def thinned(x: np.ndarray, log: bool) -> np.ndarray:
 
 
 def label_outer(panels: Sequence[Any], columns: int, count: int, xlabel: str, ylabel: str) -> None:
-    """Labels at the left and below; tick labels too where nothing is below."""
+    """Axis labels at the left and at the bottom; tick labels for panels without a panel below."""
     for i in range(count):
         if i % columns == 0:
             panels[i].set_ylabel(ylabel)
@@ -118,7 +118,7 @@ def label_outer(panels: Sequence[Any], columns: int, count: int, xlabel: str, yl
 
 
 def whole_unit(axes: Any, rows: Sequence[Row], axis: str = "y") -> None:
-    """Fractions that use the unit interval are shown on all of it."""
+    """Show fractions on the whole interval from 0 to 1, if they use much of it."""
     means = np.array([row["mean"] for row in rows], np.float64)
     means = means[np.isfinite(means)]
     if means.size and means.min() >= 0.0 and 0.4 < means.max() <= 1.0:
@@ -139,7 +139,7 @@ def draw_chance(axes: Any, chance: float | None, axis: str = "y") -> None:
 
 
 def add_legend(figure: Any, *axes: Any) -> None:
-    """Above the axes, where it hides nothing, in as many columns as fit, each label once; none for a single line."""
+    """A legend above the axes, in as many columns as fit, each label once; no legend for a single line."""
     every = [pair for one in axes for pair in zip(*one.get_legend_handles_labels(), strict=True)]
     labels = [label for _, label in every]
     named = [pair for i, pair in enumerate(every) if pair[1] not in labels[:i]]
@@ -150,7 +150,7 @@ def add_legend(figure: Any, *axes: Any) -> None:
 
 
 def add_note(figure: Any, rows: Sequence[Row], more: str = "", interval: bool = True) -> None:
-    """How many subjects, and what the interval is: small and grey, below at the right."""
+    """A small grey note at the lower right: the number of subjects, and the kind of interval."""
     counts = sorted({int(row["n"]) for row in rows if "n" in row})
     if not counts:
         return
@@ -167,12 +167,12 @@ def label_of(reading: str) -> str:
 def empty(name: str) -> Any:
     figure, (axes,) = new_page(SINGLE, 1.0)
     axes.set_axis_off()
-    figure.text(0.5, 0.5, f"{name}: none of its arms was run", ha="center", va="center", color=GREY)
+    figure.text(0.5, 0.5, f"{label_of(name)}: none of its arms was run", ha="center", va="center", color=GREY)
     return finished(figure, [])
 
 
 def finished(figure: Any, rows: list[Row]) -> Any:
-    """The figure with its data; Jupyter shows it as it is."""
+    """The figure, with the method `data` and a PNG representation for Jupyter."""
     figure.data = partial(list, rows)
     figure._repr_png_ = partial(_png, figure)
     return figure
@@ -187,9 +187,9 @@ def _png(figure: Any) -> bytes:
 
 @styled
 def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path) -> Path:
-    """Write STEM.png (200 dpi), STEM.pdf and STEM.csv (`data`, or what the figure shows); returns the PNG's path.
+    """Write STEM.png (200 dpi), STEM.pdf and STEM.csv (`data`, by default that of the figure); returns the PNG's path.
 
-    The same figure gives the same bytes.  Raises StorageError where they cannot be written.
+    The same figure gives the same bytes.  Raises StorageError if a file cannot be written.
     """
     stem = Path(stem)
     rows = figure.data() if data is None else list(data)

@@ -20,13 +20,13 @@ def side_by_side(
     neutral: Mapping[str, float] | None = None,
     unit: Sequence[str] = (),
 ) -> Any:
-    """Title → arm → values [s]: a column a reading, a row an arm; mean, interval, and the mean in figures.
+    """Title → arm → values [s]: one column per reading, one row per arm; mean, interval, and the mean as a number.
 
-    A dash where an arm has no number.
+    An arm without a number has a dash.
 
-    names    arm → what it is called
-    neutral  title → where the column has a dotted line, such as no bias
-    unit     titles of columns that go from 0 to 1
+    names    arm → its name in the figure
+    neutral  title → position of a dotted line, such as no bias
+    unit     titles of the columns that go from 0 to 1
     """
     arms = list(dict.fromkeys(arm for column in readings.values() for arm in column))
     figure, pages = new_page(DOUBLE, 0.75 + 0.2 * len(arms), 1, len(readings))
@@ -68,7 +68,7 @@ def draw_spec(
     columns: Mapping[str, str],
     **settings: Any,
 ) -> Any:
-    """`kind: beside` of an experiment: columns are title → reading, of the arms that were run."""
+    """`kind: side_by_side` of an experiment: columns are title → reading, for the arms that were run."""
     return side_by_side(
         {
             title: {arm: readings[arm][reading] for arm in traces if reading in readings[arm]}

@@ -1,4 +1,4 @@
-"""The figures that an experiment asks for."""
+"""Draws the figures of an experiment's file."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ def draw(
 ) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    `kind` is over_days, contexts_over_days, forgetting, arms, beside, matrix, curves, doses, sweep, profile, points,
-    theory_over_days, modes_over_days, frontier or budget; `arms` chooses among the arms and their order (by default
-    all), the rest are that figure's own settings.  Arms not run are left out.
+    figure_spec  `kind` (over_days, contexts_over_days, forgetting, arms, side_by_side, matrix, curves, doses, sweep,
+                 profile, points, theory_over_days, modes_over_days, frontier or budget), `arms` (the arms and their
+                 order; default: all), and the settings of this kind
+    traces       arm → trace
+    readings     arm → name → [s], the last readings
 
-    traces    arm → trace
-    readings  arm → name → [s], the last of each
+    Arms that were not run are left out.  Raises ConfigError for an unknown kind or setting.
     """
     settings = dict(figure_spec)
     key = f"figures.{name}"
@@ -45,7 +46,7 @@ def draw(
 
 
 def _draw_arms(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:
-    name, _, place = reading.partition("[")  # `name[3]` is one place of a profile
+    name, _, place = reading.partition("[")  # `name[3]` is one entry of a profile
     found = {
         arm: trace.last(name)[:, int(place.rstrip("]"))] if place else readings[arm][name]
         for arm, trace in traces.items()
@@ -58,7 +59,7 @@ def _draw_matrix(traces: Mapping[str, Any], readings: Any, reading: str = "accur
 
 
 def _draw_curves(traces: Mapping[str, Any], readings: Any, panels: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
-    """Go-CLS: an arm's errors over the dose, beside the analytic ones of its snr and load."""
+    """Go-CLS: the errors of an arm over the dose, with the analytic curves for its SNR and load."""
     from cls_sim import theory
 
     laws = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
@@ -78,7 +79,7 @@ def _draw_curves(traces: Mapping[str, Any], readings: Any, panels: Sequence[Mapp
 def _draw_doses(
     traces: Mapping[str, Any], readings: Any, reading: str, snr: float, load: float, **settings: Any
 ) -> Any:
-    """Go-CLS: an error of several arms over the dose, on the one analytic curve."""
+    """Go-CLS: an error of several arms over the dose, with their common analytic curve."""
     from cls_sim import theory
 
     laws = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
@@ -97,7 +98,7 @@ def _draw_sweep(
     reading: str = "accuracy",
     **settings: Any,
 ) -> Any:
-    """A reading of arms that differ in one number, a line a world; worlds that were not run whole are left out."""
+    """A reading of arms that differ in one number, one line per world; incomplete worlds are left out."""
     whole = {world: arms for world, arms in worlds.items() if set(arms) <= set(readings)}
     values = {world: [readings[arm][reading] for arm in arms] for world, arms in whole.items()}
     return sweep(worlds=values, **settings) if values else empty("sweep")
@@ -115,13 +116,13 @@ def _draw_profile(
     places: Sequence[int] | None = None,
     **others: Any,
 ) -> Any:
-    """Profiles [s, k] at x, a colour an arm (or a reading, where there are several), over the lines of a law.
+    """Profiles [s, k] at x, one colour per arm (or per reading, if there are several), with the lines of a law.
 
-    law       a function of cls_sim.theory, at x; none: points are joined
-    settings  of the law: for all arms, or arm → its own
-    panels    title → its arms; without, one panel of all
-    names     arm or reading → what the legend calls it
-    places    [from, to) of the profile; none: all
+    law       a function of cls_sim.theory, at x; None: points are joined
+    settings  settings of the law, for all arms or arm → settings
+    panels    title → its arms; None: one panel with all arms
+    names     arm or reading → its name in the legend
+    places    [from, to) of the profile; None: all entries
     """
     from cls_sim import theory
 
@@ -157,12 +158,12 @@ def _draw_points(
     names: Mapping[str, str] | None = None,
     **others: Any,
 ) -> Any:
-    """One reading (or several, a colour each) of arms that differ in a number, over the line of a law.
+    """One reading (or several, one colour each) of arms that differ in a number, with the line of a law.
 
-    x         the arms' numbers in order, or the name of a reading whose mean it is
+    x         the numbers of the arms in order, or the name of a reading whose mean is used
     law       a function of cls_sim.theory, at x; or reading → law
-    settings  of the law: for all, or panel title → its own
-    panels    title → its arms (x is then a reading); without, one panel of all
+    settings  settings of the law, for all panels or panel title → settings
+    panels    title → its arms (x is then a reading); None: one panel with all arms
     """
     from cls_sim import theory
 
@@ -197,10 +198,10 @@ def _draw_theory_over_days(
     names: Mapping[str, str] | None = None,
     **others: Any,
 ) -> Any:
-    """Readings over the days of one arm (places of a profile averaged) beside laws of cls_sim.theory at the day.
+    """Readings over the days of one arm (profiles are averaged), with laws of cls_sim.theory at the day.
 
     law       reading → law
-    settings  of all laws
+    settings  settings of all laws
     """
     from cls_sim import theory
 
@@ -212,7 +213,7 @@ def _draw_theory_over_days(
         panel["points"][label] = (days, found if found.ndim == 2 else np.nanmean(found, 2))
         fine = np.linspace(days.min(), days.max(), 200)
         panel["lines"][label] = (fine, theory.law("figures.law", law[name])(fine, **(settings or {})))
-    return curves([panel], **{"xlabel": "age, days", "columns": 1, **others})
+    return curves([panel], **{"xlabel": "age (days)", "columns": 1, **others})
 
 
 def _draw_modes_over_days(
@@ -224,9 +225,10 @@ def _draw_modes_over_days(
     settings: Mapping[str, Mapping[str, Any]] | None = None,
     **others: Any,
 ) -> Any:
-    """Places of a profile over the days of one arm, a colour each (label → place), over the lines of a law.
+    """Entries of a profile over the days of one arm, one colour each (label → entry), with the lines of a law.
 
-    law       a function of cls_sim.theory, at the day; settings are label → its own
+    law       a function of cls_sim.theory, at the day
+    settings  label → settings of the law
     """
     from cls_sim import theory
 
@@ -235,7 +237,7 @@ def _draw_modes_over_days(
     fine = np.linspace(days.min(), days.max(), 300)
     points = {label: (days, found[:, :, place]) for label, place in places.items()}
     lines = {label: (fine, theory.law("figures.law", law)(fine, **(settings or {})[label])) for label in points if law}
-    given = {"xlabel": "age, days", "ylabel": label_of(reading), "columns": 1, "joined": law is None, **others}
+    given = {"xlabel": "age (days)", "ylabel": label_of(reading), "columns": 1, "joined": law is None, **others}
     return curves([{"title": "", "points": points, "lines": lines}], **given)
 
 

@@ -1,4 +1,4 @@
-"""Simulation as points beside theory as lines."""
+"""Simulations as points, and theory as lines."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def curves(
     logy: bool = False,
     joined: bool = False,
 ) -> Any:
-    """Small panels of simulation points over the lines of theory.
+    """Small panels of simulation points and lines of theory.
 
-    A panel is {"title": …, "points": label → (x [n], values [n, s]), "lines": label → (x, y), "mark": x}; equal labels
-    have equal colours, and a mark is a vertical line (a best dose).  Points are thinned to 25.
+    A panel is {"title": …, "points": label → (x [n], values [n, s]), "lines": label → (x, y), "mark": x}.  Equal labels
+    have equal colours; a mark is a vertical line (such as a best dose).  At most 25 points are drawn.
 
     log, logy  logarithmic axes
-    joined     thin lines between the points of a simulation, where no theory stands beside it
+    joined     join the points of a simulation by thin lines, for a simulation without theory
     """
     columns = min(columns, len(panels))
     deep = -(-len(panels) // columns)

@@ -122,7 +122,7 @@ class Hippocampus(Part):
 
         A larger fraction silences all cells that a smaller one silences.
         """
-        raise ConfigError("stage", f"{type(self).__name__} has no stage {stage!r}", "leave stage out to lesion the whole")
+        raise ConfigError("stage", f"{type(self).__name__} has no stage {stage!r}", "leave out stage to lesion it all")
 
     def stages(self, x: Tensor) -> Stages:
         """The activity of each stage of the trisynaptic path for cues [s, b, …]."""

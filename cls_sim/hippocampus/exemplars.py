@@ -88,7 +88,7 @@ class Exemplars(Episodic):
         most = torch.from_numpy(most if self.per_class is None else np.minimum(most, self.per_class)).to(y.device)
 
         label, where = self.what.long().clamp(min=0).unbind(-1)
-        self.mark[..., 0].masked_fill_(new.gather(1, where * outputs + label), -1)  # groups met again are selected again
+        self.mark[..., 0].masked_fill_(new.gather(1, where * outputs + label), -1)  # groups met again: select again
         mine = torch.from_numpy(who).to(y.device)[:, None]
         self.mark[..., 0].masked_fill_(mine & (self.mark[..., 2] >= most[:, None]), -1)  # remove the last selected
         chosen, real = self._chosen(torch.cat(seen, 1), belongs, int(most.max()))

@@ -78,9 +78,7 @@ class Mixtures(Slotless):
         pixels = math.prod(spec.inputs)
         side = math.isqrt(pixels)
         if side**2 != pixels:
-            raise ConfigError(
-                "frequencies", f"needs square images, and inputs are {spec.inputs}", "choose gaussians"
-            )
+            raise ConfigError("frequencies", f"needs square images, and inputs are {spec.inputs}", "choose gaussians")
         if self.frequencies > pixels:
             raise ConfigError(
                 "frequencies",

@@ -51,9 +51,7 @@ class TwoPaths(Wrap, Hippocampus):
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression:
-            raise ConfigError(
-                "", "learns classes, and this world asks for numbers", "use Sparse alone"
-            )
+            raise ConfigError("", "learns classes, and this world asks for numbers", "use Sparse alone")
         self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
 
     def _fresh(self, spec: Spec) -> None:

@@ -91,7 +91,7 @@ class Slots:
         # b of the n + b rows are removed: stored ones leave their slots, new ones are not stored.
         out = priority.topk(rows, sorted=False).indices.sort().values  # [s, b]
         stays = torch.ones_like(priority, dtype=torch.bool).scatter_(1, out, False)[:, self.capacity :] & fresh
-        slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))  # the i-th new row that stays takes the i-th free slot
+        slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))  # the i-th row that stays takes the i-th free slot
         return torch.where(stays, slot, self.capacity), key
 
     def _keys(self, rows: int, alive: Tensor, stored_key: Tensor, clock: Clock) -> Tensor:

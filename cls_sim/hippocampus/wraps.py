@@ -90,7 +90,7 @@ class Lesion(Wrap, Hippocampus):
             self._lost = lost.to(spec.device)
             self.hippocampus.silence(self._lost)
             if self.span.until is not None:
-                self.hippocampus.revive(torch.zeros_like(self._lost))  # so that a memory that cannot revive traces is refused now
+                self.hippocampus.revive(torch.zeros_like(self._lost))  # raises now if traces cannot be revived
 
     def _ended(self) -> np.ndarray:
         """The subjects whose lesion is over: bool [s].  Restores their lost part when this changes."""

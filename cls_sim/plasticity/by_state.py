@@ -140,9 +140,7 @@ class NightlyDecay(Plasticity):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.due is None:
-            raise ConfigError(
-                "", "needs the length of a night, which this rhythm does not know", "use rhythm=nights"
-            )
+            raise ConfigError("", "needs the length of a night, which this rhythm does not know", "use rhythm=nights")
         self._due = spec.due
         self._start, self._floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
         self._wake = per_subject("wake_rate", self.wake_rate, spec)

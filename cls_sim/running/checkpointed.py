@@ -92,7 +92,7 @@ class CheckpointedLife:
         return life, trace
 
     def _be_born(self, life: Life) -> tuple[Life, Trace]:
-        """Save a life at birth, and only then create its trace: a trace without a checkpoint means a lost checkpoint."""
+        """Save a life at birth, and only then create its trace: a trace without a checkpoint is then a data loss."""
         origin, past = self.job.origin, []
         if origin is not None:
             tree, meta = _whole(_fork(self.job, self.folder))

@@ -25,8 +25,8 @@ class FiniteCheck:
     arm  the name of the arm in the error message
 
     `pulse` checks a few weights in every tick and costs about a microsecond: one non-finite number makes all weights
-    non-finite in the next step.  `examine` checks the whole state, before it is saved or measured.  Inside `with`, numpy
-    gives no warnings about overflow.
+    non-finite in the next step.  `examine` checks the whole state, before it is saved or measured.  Inside `with`,
+    numpy gives no warnings about overflow.
     """
 
     def __init__(self, life: Life, arm: str = ""):

@@ -1,10 +1,10 @@
-"""Checkpoints: a life's tree of tensors in a folder that is whole or is not there.
+"""Checkpoints: the state tree of a life in a folder that is either complete or absent.
 
     folder/tick-000012345/state.safetensors   the tensors, by dotted names
-                          manifest.json       what, when, by which version; sizes and sha256
+                          manifest.json       tick, version, metadata, sizes and sha256
 
-A checkpoint is written aside, synced and renamed; the two newest are kept.  Loading takes the newest whose hashes
-verify.  Nothing is unpickled, and nothing is built from what a file names.
+A checkpoint is written to a temporary folder, synced and renamed; the two newest are kept.  Loading takes the newest
+checkpoint whose hashes are correct.  Nothing is unpickled, and no class is created from names in a file.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ SEAL = ',"sha256":"%s"}\n'  # ends the manifest: the hash of what is before
 
 
 class _Damaged(Exception):
-    """This checkpoint is not what was written."""
+    """The checkpoint differs from what was written."""
 
 
 def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
-    """Write `life.state()` and what else must be known (`meta`, plain JSON); returns the checkpoint's own folder.
+    """Write `life.state()` and metadata (`meta`, plain JSON); returns the folder of the checkpoint.
 
-    When this returns, the checkpoint is on the disk; until then it is not there.  Its tick is tree["clock"]["tick"].
+    The checkpoint is complete on the disk when this returns, and absent before.  Its tick is tree["clock"]["tick"].
 
-    Raises ConfigError for a tree or meta that cannot be kept exactly, and StorageError (exit code 3) where the disk
-    fails: what was written is removed then, and older checkpoints are as they were.
+    Raises ConfigError for a tree or meta that cannot be stored exactly, and StorageError (exit code 3) for a disk error;
+    in both cases older checkpoints are unchanged.
 
     >>> import tempfile, torch
     >>> tree = {"clock": {"tick": np.array(7)}, "neocortex": {"weights": {"w0": torch.ones(2, 3)}}}
@@ -84,13 +84,13 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
 
 
 def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The newest checkpoint that verifies: its tree, as it was saved, and its meta.
+    """The tree and the meta of the newest intact checkpoint.
 
-    One that does not is renamed to .corrupt-…, named in a warning and, where given, in the list `aside`, and the one
-    before it is taken.
+    A damaged checkpoint is renamed to .corrupt-…, reported in a warning and in the list `aside` (if given), and the
+    checkpoint before it is used.
 
-    Raises ConfigError (exit code 2) where there is none, or none is left, or it is of a newer version; StorageError
-    (exit code 3) where the disk cannot be read.
+    Raises ConfigError (exit code 2) if there is no intact checkpoint, or if it has another schema; StorageError (exit
+    code 3) if the disk cannot be read.
     """
     folder = Path(folder)
     damaged = []
@@ -104,12 +104,12 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
         except OSError as error:
             raise StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from error
     if damaged:
-        raise ConfigError(str(folder), f"no checkpoint is whole: {'; '.join(damaged)}", "start the run anew")
-    raise ConfigError(str(folder), "holds no checkpoint", "name a run that has saved one")
+        raise ConfigError(str(folder), f"has no intact checkpoint: {'; '.join(damaged)}", "start a new run")
+    raise ConfigError(str(folder), "has no checkpoint", "name a run that has saved one")
 
 
 def found(folder: str | Path) -> list[Path]:
-    """The checkpoints in a folder, newest first, verified or not (none where there is no folder)."""
+    """The checkpoints in a folder, newest first, not verified (an empty list if there is no folder)."""
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -136,12 +136,12 @@ def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for path, leaf in leaves(tree):
         for key in path:
             if not isinstance(key, str):
-                raise ConfigError(f"{key!r}", "is no name", "use text as keys of the state")
+                raise ConfigError(f"{key!r}", "is not a name", "use text as keys of the state")
         yield ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path), leaf
 
 
 def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """The tree's tensors as safetensors, and of every leaf by name whether it is a tensor, an array or empty."""
+    """The tensors of the tree as safetensors, and for every leaf whether it is a tensor, an array or empty."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import save
@@ -154,16 +154,16 @@ def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
             kinds[name] = "empty"
             continue
         if name == "__metadata__" or not isinstance(value, (torch.Tensor, np.ndarray)):
-            raise ConfigError(name, f"is a {type(value).__name__} that no checkpoint can hold", "keep state in tensors")
+            raise ConfigError(name, f"is a {type(value).__name__}, which cannot be saved", "keep state in tensors")
         try:
             tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(_native(value))
             tensors[name] = tensor.to("cpu", copy=True).contiguous()  # a copy: names may share memory, files may not
         except (TypeError, ValueError, RuntimeError) as error:
-            raise ConfigError(name, f"cannot be kept ({error})", "keep state in plain dense tensors") from None
+            raise ConfigError(name, f"cannot be saved ({error})", "keep state in plain dense tensors") from None
     try:
         return save(tensors), kinds
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise ConfigError("state", f"cannot be kept ({error})", "keep state in plain dense tensors") from None
+        raise ConfigError("state", f"cannot be saved ({error})", "keep state in plain dense tensors") from None
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -171,7 +171,7 @@ def _native(array: np.ndarray) -> np.ndarray:
 
 
 def _unpacked(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
-    """The tree again, every leaf of the kind that it was."""
+    """The tree from its safetensors, with every leaf of its original kind."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -189,7 +189,7 @@ def _unpacked(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _grown(leaves: Mapping[str, Any]) -> dict[str, Any]:
-    """The tree of which these are the leaves by dotted name."""
+    """The tree with these leaves, given by dotted names."""
     tree: dict[str, Any] = {}
     for name, value in leaves.items():
         *branches, last = (re.sub(r"\\(.)", r"\1", part) for part in re.findall(r"(?:^|\.)((?:\\.|[^.\\])*)", name))
@@ -215,12 +215,13 @@ def _sealed(tick: int, meta: Mapping[str, Any], kinds: Mapping[str, str], state:
     try:
         body = json.dumps(manifest, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise ConfigError("meta", f"is no plain JSON ({error})", "give finite numbers, text, lists and dicts") from None
+        reason, remedy = f"is not plain JSON ({error})", "give finite numbers, text, lists and dicts"
+        raise ConfigError("meta", reason, remedy) from None
     return (body[:-1] + SEAL % hashlib.sha256(body.encode()).hexdigest()).encode("ascii")
 
 
 def _opened(path: Path, data: bytes) -> dict[str, Any]:
-    """The manifest of the checkpoint `path`, if it is what was written."""
+    """The manifest of the checkpoint `path`, after a check of its hash."""
     body = data[: -len(SEAL % ("0" * 64))] + b"}"
     if data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode():
         raise _Damaged(f"{MANIFEST} fails its hash")
@@ -242,7 +243,7 @@ def _no_number(word: str) -> None:
 
 
 def _check(manifest: Any) -> None:
-    """The types of what a manifest says (KeyError, TypeError or ValueError where they are others)."""
+    """Check the types in a manifest (KeyError, TypeError or ValueError if they are wrong)."""
     hashes = [file["sha256"] for file in manifest["files"].values()]
     words = [manifest["version"], *manifest["leaves"].values(), *hashes]
     sizes = [manifest["tick"], *(file["size"] for file in manifest["files"].values())]
@@ -253,7 +254,7 @@ def _check(manifest: Any) -> None:
 
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tree and meta of one checkpoint, every byte of it checked."""
+    """The tree and the meta of one checkpoint, with every byte verified."""
     if path.is_symlink() or not path.is_dir():
         raise _Damaged("it is no folder")
     manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
@@ -271,7 +272,7 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _free(folder: Path, tick: int) -> Path:
-    """A name for the checkpoint of this tick that is not taken, newer than those that are."""
+    """An unused name for a checkpoint of this tick, newer than the existing ones."""
     taken = [FINISHED.fullmatch(path.name) for path in found(folder)]
     again = [int(match[2] or 0) for match in taken if match and int(match[1]) == tick]
     return folder / (f"tick-{tick:09d}" + (f"-{max(again) + 1}" if again else ""))
@@ -287,14 +288,14 @@ def _prune(folder: Path) -> None:
             continue
         gone = folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
         try:
-            os.rename(path, gone)  # so that half a checkpoint never bears the name of one
+            os.rename(path, gone)  # a partly deleted checkpoint must not have a valid name
             shutil.rmtree(gone)
         except OSError as error:
             warnings.warn(f"{path} cannot be removed ({error.strerror or error})", stacklevel=3)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what dead processes, or this one, left unfinished."""
+    """Remove unfinished checkpoints of dead processes and of this process."""
     for name in os.listdir(folder):
         match = UNFINISHED.fullmatch(name)
         if match and (int(match[1]) == os.getpid() or not _alive(int(match[1]))):
@@ -302,7 +303,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _alive(process: int) -> bool:
-    if os.name == "nt":  # signal 0 is no question there
+    if os.name == "nt":  # signal 0 cannot be used there
         return True
     try:
         os.kill(process, 0)
@@ -314,7 +315,7 @@ def _alive(process: int) -> bool:
 
 
 def _set_aside(path: Path, reason: str) -> str:
-    """Rename a broken checkpoint so that it is not tried again, and say so."""
+    """Rename a damaged checkpoint so that it is not tried again, and warn."""
     said = f"{path.name}: {reason}"
     with contextlib.suppress(OSError):
         os.rename(path, path.with_name(f".corrupt-{path.name}-{secrets.token_hex(4)}"))

@@ -1,4 +1,4 @@
-"""The disk: files that are whole or are not there, durable when the call returns, never through a link."""
+"""Files on the disk: complete or absent, durable when a call returns, never written through a link."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ROOM = "make room or choose another folder, then resume"
 
 
 class NotPlain(Exception):
-    """Not the plain file that it should be."""
+    """The path is not a regular file of the expected size."""
 
 
 def content(path: Path, most: int, *, links: bool = False) -> bytes:
-    """A plain file's content if it has at most `most` bytes; never from a device, through a link only with `links`."""
+    """The content of a regular file of at most `most` bytes; a link is followed only with `links`."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     flags |= 0 if links else getattr(os, "O_NOFOLLOW", 0)
     try:
@@ -36,7 +36,7 @@ def content(path: Path, most: int, *, links: bool = False) -> bytes:
     try:
         found = os.fstat(file)
         if not stat.S_ISREG(found.st_mode):
-            raise NotPlain(f"{path.name} is no plain file")
+            raise NotPlain(f"{path.name} is not a regular file")
         if found.st_size > most:
             raise NotPlain(f"{path.name} is larger than it should be")
         if found.st_size > _memory():
@@ -50,7 +50,7 @@ def content(path: Path, most: int, *, links: bool = False) -> bytes:
 
 
 def _memory() -> float:
-    """The bytes of memory that this machine has (where the system tells)."""
+    """The memory of this machine in bytes; infinite if unknown."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -58,7 +58,7 @@ def _memory() -> float:
 
 
 def written(path: Path, data: bytes) -> None:
-    """A new file with this content, on the disk when this returns."""
+    """Write a new file; its content is on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     file = os.open(path, flags, 0o666)
     try:
@@ -71,7 +71,7 @@ def written(path: Path, data: bytes) -> None:
 
 
 def synced(folder: Path) -> None:
-    """Make the names in a folder durable."""
+    """Sync a folder, so that the names in it are durable."""
     if os.name == "nt":  # folders cannot be synced there
         return
     file = os.open(folder, os.O_RDONLY)
@@ -82,13 +82,13 @@ def synced(folder: Path) -> None:
 
 
 def write(path: Path, content: Any) -> None:
-    """Write strict JSON; a reader sees the old file or the new one, never half of it."""
+    """Write strict JSON; a reader sees either the old or the new file, never a part of it."""
     put(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
 
 
 def put(path: Path, data: bytes) -> None:
-    """Write a file aside, sync it, and rename it."""
-    aside = path.with_name(f".{path.name}.new")  # who holds the lock is alone
+    """Write a file under a temporary name, sync it, and rename it."""
+    aside = path.with_name(f".{path.name}.new")  # the lock of the run guarantees a single writer
     try:
         aside.unlink(missing_ok=True)
         written(aside, data)  # never through a link
@@ -100,7 +100,7 @@ def put(path: Path, data: bytes) -> None:
 
 
 def made(folder: Path) -> Path:
-    """A folder, made with those above it if it is not there."""
+    """A folder; it and its parents are created if they do not exist."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,7 +109,7 @@ def made(folder: Path) -> Path:
 
 
 def renamed(aside: Path, path: Path) -> None:
-    """Give a file its name, for good."""
+    """Rename a file and sync its folder."""
     try:
         os.replace(aside, path)
         synced(path.parent)
@@ -118,7 +118,7 @@ def renamed(aside: Path, path: Path) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A JSON object in a plain file of bounded size."""
+    """The JSON object in a regular file of limited size; raises ConfigError if the file is damaged."""
     try:
         found = json.loads(content(path, LARGEST, links=True))
     except OSError as error:
@@ -135,7 +135,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers as JSON knows them: not-a-number becomes null."""
+    """The value as plain JSON; NaN and infinity become null."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""What follows from a trace: every probe's last reading, and from a reading by context forgetting and transfer."""
+"""Derived readings: the last reading of every probe, and forgetting and transfer from readings by context."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from cls_sim.storage.trace import Trace
 
 
 def readings(trace: Trace) -> dict[str, np.ndarray]:
-    """The last reading of every probe [s], contexts averaged, and what follows from a reading by context.
+    """The last reading of every probe [s], averaged over contexts, and the readings derived from it.
 
-    From a matrix [s, k] taken at context ends (its k are contexts): NAME.forgetting, NAME.backward, NAME.forward, and
-    where it was also taken within contexts NAME.stability_gap and NAME.min_old.
+    For a reading [s, k] by context, measured at context ends: NAME.forgetting, NAME.backward and NAME.forward; if it is
+    also measured within contexts, NAME.stability_gap and NAME.min_old.
     """
     found: dict[str, np.ndarray] = {}
     for name in trace.names():
@@ -27,7 +27,7 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
 
 
 def _dips(trace: Trace, name: str) -> dict[str, np.ndarray]:
-    """The `dips` of every subject [s], each in its own order of rows."""
+    """The `dips` of every subject [s], from the rows that the subject reached."""
     rows = [row for row in trace.rows if name in row["readings"]]
     values = np.stack([row["readings"][name] for row in rows])  # [t, s, k]
     who = np.stack([row.get("who", np.ones(trace.subjects, bool)) for row in rows])  # [t, s]
@@ -37,15 +37,17 @@ def _dips(trace: Trace, name: str) -> dict[str, np.ndarray]:
 
 
 def dips(values: np.ndarray, ends: np.ndarray) -> dict[str, float]:
-    """How far one subject's old contexts fall on the way, from their readings [t, k]; contexts are learnt in order.
+    """Transient forgetting of one subject, from readings [t, k]; contexts are learnt in order.
 
-    ends  bool [t]: the rows taken at context ends
+    ends  bool [t]: the rows measured at context ends
 
-    stability_gap  what is lost for a while and won back: within each later context, the lower of the readings at its
-                   two ends less the least in between, at least 0; mean over old contexts and later ones
-    min_old        the least reading of an old context since it was learnt, mean over old contexts (min-ACC)
+    stability_gap  transient loss: within each later context, the lower of the readings at its two ends minus the minimum
+                   in between, at least 0; the mean over old contexts and later contexts
+    min_old        minimum reading of an old context since it was learnt, the mean over old contexts (min-ACC)
 
-    Both after De Lange, van de Ven & Tuytelaars 2023.  NaN where there is no old context, or nothing in between.
+    NaN without an old context, or without rows in between.
+
+    Source: De Lange, van de Ven & Tuytelaars 2023.
 
     >>> values = np.array([[0.9, 0.1], [0.3, 0.5], [0.4, 0.8], [0.7, 0.9]])
     >>> found = dips(values, np.array([True, False, False, True]))

@@ -1,6 +1,6 @@
-"""The run directory: made, held by one process at a time, found again; and the JSON in it.
+"""The run directory: created or resumed, used by one process at a time; and the JSON files in it.
 
-run.json comes first: from then on the run can be resumed.  Whatever else is missing is made again.
+run.json is written first; from then on the run can be resumed.  Other missing files are written again.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from cls_sim.storage import disk
 from cls_sim.storage.disk import broken, read, write
 
 SCHEMA = 1
-DECISIVE = ("cls_sim", "torch", "numpy", "processor", "threads", "device")  # what bits depend on
+DECISIVE = ("cls_sim", "torch", "numpy", "processor", "threads", "device")  # bit-identical results depend on these
 ROOMS = ("trace", "checkpoints", "jobs", "figures")
 
 
 @contextmanager
 def opened(experiment: Experiment) -> Iterator[Path]:
-    """The run directory, a new one or the one to go on with, held by this process alone."""
+    """The run directory, new or resumed, locked by this process."""
     cfg = experiment.cfg
     if cfg["resume"]:
         folder = Path(cfg["resume"])
@@ -49,12 +49,12 @@ def opened(experiment: Experiment) -> Iterator[Path]:
         try:
             _unused(folder)
         except ConfigError:
-            if not (folder / ".lock").exists():  # else its owner is named below, if it lives
+            if not (folder / ".lock").exists():  # else `claimed` names the process that uses it
                 raise
         disk.made(folder)
     with claimed(folder / ".lock"):
         if old is None:
-            _unused(folder)  # still, now that nobody else can come
+            _unused(folder)  # checked again under the lock
         else:
             _same(folder, old, experiment)
         _furnish(folder, experiment, old)
@@ -62,20 +62,20 @@ def opened(experiment: Experiment) -> Iterator[Path]:
 
 
 def _all_here(folder: Path) -> None:
-    """Refuse a run directory of which a part is a link: what is written there would land elsewhere."""
+    """Raise ConfigError if a part of a run directory is a link, because files would be written elsewhere."""
     for above, names, files in os.walk(folder):
         if Path(above) == folder:
-            names[:] = [name for name in names if name in ROOMS]  # W&B links within its own
+            names[:] = [name for name in names if name in ROOMS]  # W&B makes links in its folder
             files = [*files, *(name for name in ROOMS if os.path.islink(folder / name))]
         for name in (*names, *files):
             if os.path.islink(os.path.join(above, name)):
-                raise ConfigError(os.path.join(above, name), "is a link", "put there what it leads to")
+                raise ConfigError(os.path.join(above, name), "is a link", "replace it by the file that it points to")
 
 
 def record(folder: Path) -> dict[str, Any]:
     """run.json of a run directory."""
     if not (folder / "run.json").is_file():
-        raise ConfigError("resume", f"{folder} is no run directory", "name the folder printed as `run:`")
+        raise ConfigError("resume", f"{folder} is not a run directory", "name the folder printed as `run:`")
     found = read(folder / "run.json")
     if type(found.get("resumed", 0)) is not int:
         raise ConfigError("resume", f"{folder}/run.json is damaged", "restore it from a copy")
@@ -86,7 +86,7 @@ def record(folder: Path) -> dict[str, Any]:
 
 
 def resumed(overrides: list[str]) -> list[str]:
-    """The overrides of the run named by `resume=`, and those given now in place of them."""
+    """The overrides of the run named by `resume=`, replaced by those given now for the same keys."""
     named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
     if not named or named[-1] in ("", "null"):
         return overrides
@@ -108,7 +108,7 @@ def _named(experiment: Experiment) -> Path:
 
 
 def _unused(folder: Path) -> None:
-    """Refuse a folder that holds anything but what a run leaves that died before it began."""
+    """Raise ConfigError for a folder that is not empty, except for files of a run that died before it started."""
     try:
         if not folder.exists():
             return
@@ -119,12 +119,12 @@ def _unused(folder: Path) -> None:
         raise ConfigError(
             "out",
             f"{folder} exists and is not empty",
-            f"name a new folder, or go on with {shlex.quote(f'resume={folder}')}",
+            f"name a new folder, or resume it with {shlex.quote(f'resume={folder}')}",
         )
 
 
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:
-    """Write down what the run is, and make its folders."""
+    """Write the description of the run, and create its folders."""
     arms = {name: arm.cfg for name, arm in experiment.arms.items()}
     kept = [override for override in experiment.overrides if _key(override) not in ("resume", "out")]
     identity = {"schema": SCHEMA, "version": __version__, "config_sha256": config_hash(experiment)}
@@ -145,19 +145,19 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
 
 
 def config_hash(experiment: Experiment) -> str:
-    """The sha256 of all that decides the results of a run."""
+    """The sha256 of all settings that determine the results of a run."""
     return hashlib.sha256(json.dumps(_decisive(experiment), sort_keys=True).encode()).hexdigest()
 
 
 def _decisive(experiment: Experiment) -> dict[str, Any]:
-    """The arms' configurations without what may differ when a run is resumed, as JSON knows them."""
+    """The configurations of the arms as JSON, without the settings that may change when a run is resumed."""
     skip = {*experiments.FREE, "out", "resume"}
     arms = {name: {k: v for k, v in arm.cfg.items() if k not in skip} for name, arm in experiment.arms.items()}
     return json.loads(json.dumps(arms, default=str), parse_constant=str)
 
 
 def _same(folder: Path, old: dict[str, Any], experiment: Experiment) -> None:
-    """Refuse to go on with another configuration than the run began with, naming the keys."""
+    """Raise ConfigError, with the different keys, if the configuration is not that of the run."""
     if old.get("config_sha256") == config_hash(experiment):
         return
     keys = sorted(_differing(old.get("arms", {}), _decisive(experiment)))
@@ -181,7 +181,7 @@ def _odd(old: Any, new: Any, above: str) -> set[str]:
 
 
 def environment(device: str) -> dict[str, Any]:
-    """What the bits of a run depend on besides its configuration."""
+    """The software, processor and device of a run, on which bit-identical results depend."""
     import matplotlib
 
     return {
@@ -208,14 +208,14 @@ def _processor() -> str:
 
 
 def _compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Say what is different here, if bits depend on it."""
+    """Warn about differences of the environment on which bit-identical results depend."""
     odd = [f"{name} was {old.get(name)} and is {new[name]}" for name in DECISIVE if old.get(name) != new[name]]
     if odd:
         say(f"{'; '.join(odd)}: the continuation will not be bit-identical")
 
 
 def say(text: str) -> None:
-    """A warning in one line on standard error."""
+    """Print a warning of one line on standard error."""
     print(f"cls-sim: warning: {' '.join(text.split())}", file=sys.stderr, flush=True)
 
 
@@ -224,9 +224,9 @@ def say(text: str) -> None:
 
 @contextmanager
 def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Hold a lock file, which says who holds it; whoever else asks is refused after so many seconds.
+    """Hold a lock file; raises ConfigError, with the owner, if another process still holds it after `patience` seconds.
 
-    The lock is the system's: when its process is gone, it is free.
+    It is a lock of the operating system, which is released when its process ends.
     """
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -238,20 +238,20 @@ def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
             time.sleep(0.1)
         if not mine:
             raise ConfigError(str(path.parent), f"is in use by {_holder(file)}", "wait for it, or stop it")
-        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+        with contextlib.suppress(OSError):  # the lock also works on a full disk
             os.ftruncate(file, 0)
             os.write(file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         try:
             yield
         finally:
             with contextlib.suppress(OSError):
-                os.ftruncate(file, 0)  # nobody's: whoever comes next is not told of us
+                os.ftruncate(file, 0)  # the next process must not read our name
     finally:
         os.close(file)
 
 
 def _holder(file: int) -> str:
-    """Who holds a lock; its holder writes that a moment after locking, so an empty file is read again."""
+    """The owner of a lock.  It writes its name shortly after locking, so an empty file is read again."""
     end = time.monotonic() + 1.0
     while not (who := os.pread(file, 500, 0).decode(errors="replace").strip()) and time.monotonic() < end:
         time.sleep(0.01)
@@ -259,7 +259,7 @@ def _holder(file: int) -> str:
 
 
 def _locked(file: int) -> bool:
-    """Whether the lock is ours (as far as this system knows locks)."""
+    """Try to take the lock; also True on a system or a file system without locks."""
     try:
         import fcntl
     except ImportError:  # Windows

@@ -1,7 +1,7 @@
-"""summary.json, typed: what a run came to.  The form of the file is docs/summary.schema.json.
+"""The summary of a run, typed: summary.json.  The schema of the file is docs/summary.schema.json.
 
-A summary may come from a stranger: it is read with checks, up to a bounded size, and what is no summary is refused in
-one line.  Entries that a reader can do without may be missing.
+A file may come from an untrusted source: its size is limited, all types are checked, and ConfigError is raised for an
+invalid file.  Optional entries may be missing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over n subjects, its standard error, and its 95 % interval; NaN where there is none."""
+    """A mean over n subjects, its standard error, and its 95 % interval; NaN if there is none."""
 
     mean: float = NAN
     sem: float = NAN
@@ -59,9 +59,9 @@ class Difference(Mean):
 
 @dataclass(frozen=True)
 class Arm:
-    """An arm: its readings by name, its main one, the mean cost per subject, and seconds of clock and processor.
+    """An arm: its readings by name, its main reading, the mean cost per subject, wall-clock and processor seconds.
 
-    cpu_seconds is None where an older version did not write it down; `cost_seconds` is then that of the clock.
+    cpu_seconds is None in files of older versions; `cost_seconds` is then the wall-clock time.
     """
 
     readings: Mapping[str, Reading]
@@ -82,7 +82,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and its verdict; `passed` is None where nothing was decided.  `told` is the entry of summary.json."""
+    """A claim and its verdict; `passed` is None without a verdict.  `told` is the entry in summary.json."""
 
     name: str
     statement: str
@@ -124,12 +124,12 @@ class Summary:
 
     @property
     def main(self) -> str | None:
-        """The reading that is the main one of every arm, None where there is no such."""
+        """The main reading, if it is the same in every arm; else None."""
         mains = {arm.main for arm in self.arms.values()}
         return mains.pop() if len(mains) == 1 else None
 
     def entries(self) -> dict[str, Any]:
-        """The summary as it stands in the file."""
+        """The content of summary.json."""
         return {
             "schema": SCHEMA,
             "experiment": self.experiment,
@@ -146,7 +146,7 @@ class Summary:
 
     @classmethod
     def of(cls, told: Mapping[str, Any], where: str = "summary.json") -> Summary:
-        """The summary of which this is the JSON; Refused where it is none."""
+        """The summary from the content of summary.json; raises ConfigError if it is not a summary."""
         try:
             return cls(
                 experiment=_text(told["experiment"]),
@@ -161,11 +161,11 @@ class Summary:
                 config_sha256=_text(told.get("config_sha256", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-            raise ConfigError(where, "is no summary of a run", "leave its folder out") from None
+            raise ConfigError(where, "is not a summary of a run", "leave its folder out") from None
 
 
 def read(folder: Path) -> Summary:
-    """The summary of the run in a folder; Refused where there is none, or it is damaged."""
+    """The summary of the run in a folder; raises ConfigError if it is missing or damaged."""
     return Summary.of(disk.read(folder / "summary.json"), str(folder / "summary.json"))
 
 
@@ -223,7 +223,7 @@ def _mean(told: Mapping[str, Any], n: int) -> dict[str, Any]:
     return {"mean": _number(told.get("mean")), "sem": _number(told.get("sem")), **ends, "n": _whole(told.get("n", n))}
 
 
-# -- what a stranger may have written -----------------------------------------------------------------------
+# -- checks of untrusted content ----------------------------------------------------------------------------
 
 
 def _items(value: Any) -> Any:
@@ -239,7 +239,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def printable(text: str) -> str:
-    """Text that a terminal can be shown.
+    """Text without unprintable characters.
 
     >>> printable("a\\x1b[31m")
     'a?[31m'

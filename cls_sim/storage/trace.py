@@ -1,6 +1,6 @@
-"""The trace of a life: what its probes saw, a row a moment, in memory or on disk.
+"""The trace of a life: the readings of its probes, one row per moment, in memory or on disk.
 
-On disk a trace is a jsonl file of such rows (see lines.py).
+On disk a trace is a jsonl file with one line per row (see lines.py).
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # th
 
 
 class Trace:
-    """Rows in the order in which they happened; `rows` is the list of them.
+    """The readings of a life, in order of time; `rows` is the list of rows.
 
-    A row is {"moment": name, "day": [s], "tick": int, "readings": {name: [s] or [s, k]}}, and "who" [s] (bool) where
-    only some reached the moment; the others' readings are NaN.  Numbers are float64 arrays.
+    A row is {"moment": name, "day": [s], "tick": int, "readings": {name: [s] or [s, k]}}.  If only some subjects reached
+    the moment, "who" [s] (bool) names them, and the readings of the others are NaN.  Numbers are float64 arrays.
 
-    path  None: in memory.  A file: rows are appended to it, flushed one by one; what it already holds is read first
-    rows  read only so many rows of the file; what follows them is not looked at, and cut off by the next append
+    path  None: in memory.  A file: its rows are read first; new rows are appended and flushed one by one
+    rows  read only this number of rows; the next append cuts off the rest of the file
 
-    A torn last line is left out with a warning; any other line that fails its checksum is Refused, naming it.
-    Broken is raised where the file cannot be written.
+    An incomplete last line is left out with a warning; for any other line that fails its checksum, ConfigError is
+    raised.  StorageError is raised if the file cannot be written.
 
     >>> trace, clock = Trace(), Clock(subjects=2, per_day=10)
     >>> _ = trace.append(Moment("day.end", np.array([True, True])), clock, {"accuracy": np.array([0.5, 0.75])})
@@ -53,21 +53,22 @@ class Trace:
             self._read(rows)
         else:
             self._open("xb")
-            with contextlib.suppress(OSError):  # where the system can
+            with contextlib.suppress(OSError):  # not all systems can sync a folder
                 synced(self.path.parent)
 
     @classmethod
     def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
-        """The trace in a file, every line verified; nothing is written unless rows are appended."""
+        """The trace in a file, with every line verified; nothing is written unless rows are appended."""
         if not Path(path).is_file():
-            raise ConfigError(str(path), "there is no such trace", "name a run's trace")
+            raise ConfigError(str(path), "there is no such trace", "name the trace of a run")
         return cls(path, rows=rows)
 
     @classmethod
     def join(cls, traces: Iterable[Trace]) -> Trace:
-        """One cohort from its chunks, subjects one after the other; all must read the same at the same moments.
+        """The trace of a cohort from those of its chunks, in the order of subjects.
 
-        Where subjects sleep when they need it, a chunk may lack moments that others had: nobody of it reached them.
+        All chunks must have the same readings at the same moments.  A chunk may lack moments that none of its subjects
+        reached.  Raises ConfigError for chunks of different cohorts.
         """
         chunks = list(traces)
         if not chunks:
@@ -75,7 +76,7 @@ class Trace:
         for number, chunk in enumerate(chunks):
             if _read(chunk) != _read(chunks[0]):
                 raise ConfigError(
-                    f"traces[{number}]", "its rows are not those of the first", "join chunks of one cohort"
+                    f"traces[{number}]", "has other readings than the first trace", "join chunks of one cohort"
                 )
         placed = [_placed(chunk) for chunk in chunks]
         sizes = [chunk.subjects for chunk in chunks]
@@ -91,13 +92,13 @@ class Trace:
 
     @property
     def subjects(self) -> int:
-        """How many subjects the rows tell of (0 without rows)."""
+        """The number of subjects (0 without rows)."""
         return len(self.rows[0]["day"]) if self.rows else 0
 
     # -- writing ----------------------------------------------------------------------------------------
 
     def append(self, moment: Moment, clock: Clock, readings: Mapping[str, Any]) -> Row:
-        """Add what was read at a moment, [s] or [s, k] each; on disk, it is flushed before this returns."""
+        """Add the readings of a moment, [s] or [s, k] each; on disk, the row is flushed before this returns."""
         who = np.asarray(moment.who, bool)
         row: Row = {"moment": moment.name, "day": np.array(clock.day, np.float64), "tick": int(clock.tick)}
         row["readings"] = {name: _reading(name, value, who) for name, value in readings.items()}
@@ -111,7 +112,7 @@ class Trace:
         for row in rows:
             if self.rows and len(row["day"]) != self.subjects:
                 raise ConfigError(
-                    "trace", f"holds {self.subjects} subjects, not {len(row['day'])}", "use a trace a cohort"
+                    "trace", f"has {self.subjects} subjects, not {len(row['day'])}", "use one trace per cohort"
                 )
             if self.path is not None:
                 self._write(line_of(row))
@@ -132,7 +133,7 @@ class Trace:
             self.sync()
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk, not only with the operating system."""
+        """Wait until all rows are on the disk (fsync)."""
         if self._file is not None:
             try:
                 os.fsync(self._file.fileno())
@@ -153,10 +154,10 @@ class Trace:
         renamed(self.path, path)
         self.path = path
 
-    # -- looking ----------------------------------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------------------------
 
     def names(self) -> list[str]:
-        """The readings' names, in the order in which they first appear."""
+        """The names of the readings, in order of first appearance."""
         return list(dict.fromkeys(name for row in self.rows for name in row["readings"]))
 
     def moments(self) -> list[str]:
@@ -164,20 +165,20 @@ class Trace:
         return [row["moment"] for row in self.rows]
 
     def reading(self, name: str, moment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """A reading over the life: days [t] and values [t, s] or [t, s, k], at one kind of moment or at all.
+        """A reading over the life: days [t] and values [t, s] or [t, s, k], at one moment or at all moments.
 
         The day is the mean age of the subjects that reached the moment.
         """
         rows = [row for row in self._with(name) if moment in (None, row["moment"])]
         if not rows:
             raise ConfigError(
-                f"{name} at {moment}", "was not read", suggest(str(moment), {r["moment"] for r in self.rows})
+                f"{name} at {moment}", "was not measured", suggest(str(moment), {r["moment"] for r in self.rows})
             )
         days = np.array([row["day"][_who(row)].mean() for row in rows])
         return days, np.stack([row["readings"][name] for row in rows])
 
     def last(self, name: str) -> np.ndarray:
-        """Each subject's last reading: [s] or [s, k]."""
+        """The last reading of each subject: [s] or [s, k]."""
         rows = self._with(name)
         found, open_ = rows[-1]["readings"][name].copy(), ~_who(rows[-1])
         for row in reversed(rows[:-1]):
@@ -189,17 +190,18 @@ class Trace:
         return found
 
     def is_taken(self, name: str, moment: str) -> bool:
-        """Whether a reading was taken at such a moment."""
+        """Whether a reading was measured at this moment."""
         return any(name in row["readings"] and row["moment"] == moment for row in self.rows)
 
     def matrix(self, name: str) -> np.ndarray:
         """A reading by context [s, k] as the matrix [s, t, k] of `statistics.transfer`.
 
-        Row 0 is life.begin (NaN if it was not read there), then every context.end in each subject's own order.
+        Row 0 is life.begin (NaN if it was not measured then); the other rows are the context ends in each subject's
+        order.
         """
         rows = self._with(name)
         if rows[0]["readings"][name].ndim != 2:
-            raise ConfigError(name, "is no reading by context", "name one that gives [s, k]")
+            raise ConfigError(name, "is not a reading by context", "name one that gives [s, k]")
         ends = [row for row in rows if row["moment"] == "context.end"]
         begin = next((row["readings"][name] for row in rows if row["moment"] == "life.begin"), None)
         first = np.full_like(rows[0]["readings"][name], np.nan) if begin is None else begin
@@ -211,7 +213,7 @@ class Trace:
         return np.concatenate([first[:, None], np.take_along_axis(values, order[..., None], 1)], 1)
 
     def digest(self, without: Collection[str] = ()) -> str:
-        """The sha256 of all readings but some: traces with the same digest are bit-equal in the others."""
+        """The sha256 of all readings except those in `without`; traces with equal digests are bit-equal in them."""
         found = hashlib.sha256()
         for row in self.rows:
             names = sorted(set(row["readings"]) - set(without))
@@ -223,7 +225,7 @@ class Trace:
     def _with(self, name: str) -> list[Row]:
         rows = [row for row in self.rows if name in row["readings"]]
         if not rows:
-            raise ConfigError(name, "is in no row of this trace", suggest(name, self.names()))
+            raise ConfigError(name, "is not a reading of this trace", suggest(name, self.names()))
         return rows
 
     # -- the file ---------------------------------------------------------------------------------------
@@ -233,7 +235,7 @@ class Trace:
         return self._ends[-1] if self._ends else 0
 
     def _open(self, mode: str = "ab") -> FileIO:
-        """The file, open for appending and unbuffered; what is behind the rows we know of is cut off."""
+        """The file, open for appending and unbuffered; everything after the known rows is cut off."""
         assert self.path is not None
         if self._file is None:
             try:
@@ -244,12 +246,12 @@ class Trace:
         return self._file
 
     def _shorten(self, file: FileIO) -> None:
-        """Cut the file off behind the last row, and go on there."""
+        """Cut the file off after the last row, and set the position there."""
         file.truncate(self._end)
         file.seek(self._end)
 
     def _write(self, line: bytes) -> None:
-        """All of a line or, as far as the disk allows, nothing of it."""
+        """Write a whole line or, as far as the disk allows, nothing."""
         file, rest = self._open(), memoryview(line)
         try:
             while rest:
@@ -263,8 +265,8 @@ class Trace:
     def _read(self, most: int | None) -> None:
         assert self.path is not None
         try:
-            if not self.path.is_file():  # a pipe would keep us waiting
-                raise ConfigError(str(self.path), "is no plain file", "name a run's trace")
+            if not self.path.is_file():  # reading a pipe would block
+                raise ConfigError(str(self.path), "is not a regular file", "name the trace of a run")
             data = self.path.read_bytes()
         except OSError as error:
             raise StorageError(str(self.path), f"cannot be read ({error.strerror})", "check the disk") from None
@@ -274,12 +276,12 @@ class Trace:
                 return
             row = parsed(line)
             if row is None or (self.rows and len(row["day"]) != self.subjects):
-                remedy = "restore the file, or go on from an earlier checkpoint"
+                remedy = "restore the file, or resume from an earlier checkpoint"
                 raise ConfigError(f"{self.path}:{number}", "the line fails its checksum", remedy)
             self.rows.append(row)
             self._ends.append(self._end + len(line) + 1)
         if lines[-1] and (most is None or len(self) < most):
-            warnings.warn(f"{self.path}:{len(lines)}: the last line is torn and left out", stacklevel=4)
+            warnings.warn(f"{self.path}:{len(lines)}: the last line is incomplete and left out", stacklevel=4)
 
     def _broken(self, error: OSError) -> NoReturn:
         where, reason = str(self.path), f"cannot be written ({error.strerror or error})"
@@ -287,22 +289,22 @@ class Trace:
 
 
 def _unlinked(path: str, flags: int) -> int:
-    """Open a file itself, never what a link of its name leads to."""
+    """Open a file, without following a symbolic link."""
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:
-    """A probe's numbers (array or tensor) as float64, NaN for those who did not reach the moment."""
+    """A probe's numbers (array or tensor) as float64; NaN for subjects that did not reach the moment."""
     value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
     try:
         array = np.array(value, np.float64)
     except (TypeError, ValueError):
         raise ConfigError(
-            f"probes.{name}", "does not give numbers", "return one number a subject, [s] or [s, k]"
+            f"probes.{name}", "does not return numbers", "return one number per subject, [s] or [s, k]"
         ) from None
     if array.ndim == 0 or len(array) != len(who):
-        shape = f"gives shape {array.shape} for {len(who)} subjects"
-        raise ConfigError(f"probes.{name}", shape, "return one number a subject, [s] or [s, k]")
+        shape = f"returns shape {array.shape} for {len(who)} subjects"
+        raise ConfigError(f"probes.{name}", shape, "return one number per subject, [s] or [s, k]")
     array[~who] = np.nan
     return array
 
@@ -312,12 +314,12 @@ def _who(row: Row) -> np.ndarray:
 
 
 def _read(trace: Trace) -> dict[str, dict]:
-    """What is read at each kind of moment, and its shape: this must agree between chunks."""
+    """The readings of each moment and their shapes, which must agree between chunks."""
     return {row["moment"]: {n: v.shape[1:] for n, v in row["readings"].items()} for row in trace.rows}
 
 
 def _placed(trace: Trace) -> dict[tuple, Row]:
-    """A chunk's rows by their place in the life of the cohort, which is over when that of its last subject is."""
+    """The rows of a chunk by their place in the life of the cohort, which ends with that of its last subject."""
     found: dict[tuple, Row] = {}
     for number, row in enumerate(trace.rows, 1):
         if row["moment"] == "life.end" and number == len(trace):
@@ -329,7 +331,7 @@ def _placed(trace: Trace) -> dict[tuple, Row]:
 
 
 def _side_by_side(rows: Sequence[Row | None], sizes: Sequence[int]) -> Row:
-    """A row of the cohort from those of its chunks, None where nobody of a chunk reached the moment."""
+    """A row of the cohort from those of its chunks; None for a chunk of which no subject reached the moment."""
     there = [row for row in rows if row is not None]
 
     def joined(of: Callable[[Row], np.ndarray], nobody: Any) -> np.ndarray:

@@ -287,11 +287,11 @@ class Stream(World):
         lines = [
             f"{type(self).__name__}: {'regression' if spec.regression else f'{self.scenario}-incremental'}, "
             f"{self.order} order, {self.length} experiences of {self.batch} rows; "
-            f"contexts {'told' if spec.task_id_known else 'not told'}, ends {'told' if spec.ends else 'not told'}",
+            f"contexts {'known' if spec.task_id_known else 'unknown'}, ends {'known' if spec.ends else 'unknown'}",
             f"inputs {'x'.join(map(str, spec.inputs))} {scale}, no normalisation; {spec.outputs} outputs, "
             f"{'the head of the context competes' if spec.heads is not None else 'all compete from the start'}; "
-            f"classes {'paired anew for each subject' if self.shuffle_classes else 'in order'}; "
-            f"label noise {self.label_noise:g}; exams ask the {self.eval_split} part{shown}",
+            f"classes {'drawn for each subject' if self.shuffle_classes else 'in order'}; "
+            f"label noise {self.label_noise:g}; evaluations ask the {self.eval_split} split{shown}",
         ]
         asked = (items.shape[1] if weight is None else int(weight[0].sum()) for items, weight in self._exams)
         return "\n".join(lines + [f"{self._shares[0].told(k)}, asked {n}" for k, n in enumerate(asked)])

@@ -151,9 +151,7 @@ def table(
 def copied(data: Data, contexts: int) -> Data:
     """The data repeated for every context, each of which shows all rows in a different view."""
     if data.regression or data.context is not None:
-        raise ConfigError(
-            "views", "needs data with class labels and without contexts", "give plain"
-        )
+        raise ConfigError("views", "needs data with class labels and without contexts", "give plain")
     return replace(
         data,
         y=np.tile(data.y, contexts),
