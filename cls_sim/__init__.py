@@ -10,7 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 PART_KINDS = ("world", "rhythm", "plasticity", "neocortex", "hippocampus", "replay", "consolidation", "readout")
 """The kinds of part of a life, in the order in which they are set up."""

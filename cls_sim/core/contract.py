@@ -84,9 +84,9 @@ def begun(key: str, part: Part, spec: Spec) -> Spec:
         raise refused.under(key) from None
     if not isinstance(announced, Spec):
         reason = f"{name} returns {type(announced).__name__}, expected the Spec"
-        raise ConfigError(f"{key}.begin", reason, END)
+        raise ConfigError(f"{key}.setup", reason, END)
     if key == "hippocampus" and not hasattr(part, "spec"):
-        raise ConfigError(f"{key}.begin", f"{name} does not call super().setup(spec)", END)
+        raise ConfigError(f"{key}.setup", f"{name} does not call super().setup(spec)", END)
     if key == "neocortex":
         _cortex(announced, part)
     return announced

@@ -106,7 +106,7 @@ class CortexLesion(Wrap, Neocortex):
         scores, taps = _left(self, silent).activations(x, context)
         return scores, [replace(tap, spared=_both(tap.spared, silent.get(tap.weight))) for tap in taps]
 
-    # -- what is left of the cortex ---------------------------------------------------------------------
+    # -- the unlesioned rest ----------------------------------------------------------------------------
 
     def _left(self) -> Neocortex:
         """The inner neocortex; while units or synapses are silent, a view of it without them."""
@@ -164,7 +164,7 @@ def _kind(kind: Any) -> tuple[type, str]:
         if name == "__dict__" or not isinstance(value, (dict, Neocortex)):
             return value
         lesion, silent = kind.__getattribute__(self, slot)
-        if isinstance(value, Neocortex):  # the cortex inside a wrap
+        if isinstance(value, Neocortex):  # the neocortex inside a wrap
             return _seen(value, lesion, silent)
         if silent and silent.keys() <= value.keys():
             return value | {name: value[name] * mask for name, mask in silent.items()}
