@@ -175,7 +175,7 @@ class Clipped(Wrap, Optimizer):
     [-0.6, -0.8]
     """
 
-    inside, null = "rule", {"norm": 1e30}
+    inside, null = "optimizer", {"norm": 1e30}
 
     def __init__(self, *, optimizer: Optimizer, norm: float = 1.0):
         super().__init__(of_kind("optimizer", optimizer, Optimizer, "give Sgd(), Momentum() or Adam()"))

@@ -110,7 +110,7 @@ def linear(
 
 
 def settled(z: Tensor, update: Callable[[Tensor], Tensor], times: int) -> Tensor:
-    """A state [s, b, m] after so many updates; rows that do not move any more are left out of the later ones.
+    """A state [s, b, m] after `times` updates; rows that no longer change are skipped.
 
     >>> settled(torch.tensor([[[3.0], [9.0]]]), lambda z: (z - 1).clamp(min=0), 5).flatten().tolist()
     [0.0, 4.0]
@@ -128,5 +128,5 @@ def settled(z: Tensor, update: Callable[[Tensor], Tensor], times: int) -> Tensor
 
 
 def without(z: Tensor, engrams: Engrams) -> Tensor:
-    """The state without the cells that are lost."""
+    """The state with lesioned cells set to 0."""
     return z if engrams.lost is None else z.masked_fill(engrams.lost[:, None], 0.0)

@@ -17,8 +17,8 @@ from cls_sim.core.part import Part, Spec
 class Code(Part):
     """Encodes inputs as the content of a slot, and decodes them, exactly or approximately.
 
-    kind   the type of what lies there
-    width  how many of them an episode takes
+    kind   dtype of the content
+    width  number of elements for each episode
     """
 
     derived = frozenset({"spec"})

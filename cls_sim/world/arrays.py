@@ -115,7 +115,7 @@ def _array(key: str, value: Any) -> np.ndarray:
     kind = array.dtype.kind
     if kind not in "biuf":
         words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
-        remedy = words or "give numbers, one type for all, and none missing"
+        remedy = words or "give numbers of one type, without missing values"
         raise ConfigError(key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
     if array.dtype.itemsize > 8:
         raise ConfigError(key, f"is of type {array.dtype}", "give numbers of at most 64 bit")

@@ -68,7 +68,7 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
         get: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
     except (OSError, ValueError) as error:  # requests raises OSError; a wrong checksum raises ValueError
-        reason = "the server sent something else" if type(error) is ValueError else type(error).__name__
+        reason = "the server sent another file" if type(error) is ValueError else type(error).__name__
         remedy = f"put {name} there, or into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
         reason = f"is not there and cannot be downloaded from {home} ({reason})"
         raise DataFileError(str(cache / name), reason, remedy) from None
@@ -131,11 +131,11 @@ def read_idx(path: Path, dims: tuple[int, ...], md5: str, remedy: str) -> np.nda
     head = 4 + 4 * len(dims)
     if content[:4] != bytes((0, 0, 8, len(dims))) or len(content) < head:
         magic = f"000008{len(dims):02x} and {len(dims)} sizes"
-        reason = f"is no such IDX file (it starts with {content[:4].hex() or 'nothing'}, not {magic})"
+        reason = f"is not this kind of IDX file (it starts with {content[:4].hex() or 'nothing'}, not {magic})"
         raise DataFileError(str(path), reason, remedy)
     told = tuple(np.frombuffer(content[4:head], ">u4").tolist())
     if math.prod(told) != len(content) - head:
-        reason = f"tells of {' x '.join(map(str, told))} bytes and holds {len(content) - head}"
+        reason = f"announces {' x '.join(map(str, told))} bytes and holds {len(content) - head}"
         raise DataFileError(str(path), reason, remedy)
     if told != dims:
         reason = f"has dimensions {' x '.join(map(str, told))}, not {' x '.join(map(str, dims))}"
