@@ -139,7 +139,7 @@ def test_saving_again_at_the_same_tick_replaces(tmp_path):
 
 def test_none_there_is_refused(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(ConfigError, match="holds no checkpoint") as caught:
+        with pytest.raises(ConfigError, match="has no checkpoint") as caught:
             checkpoint.load(folder)
         assert caught.value.exit_code == 2
 
@@ -149,14 +149,14 @@ def test_none_there_is_refused(tmp_path):
     [
         ({"clock": {"tick": np.array(1)}, "n": 3}, {}, "n: is a int"),
         ({"clock": {"tick": np.array(1)}, "a": {"b": [torch.ones(1)]}}, {}, r"a\.b: is a list"),
-        ({"clock": {"tick": np.array(1)}, "s": np.array(["x"])}, {}, "s: cannot be kept"),
-        ({"clock": {"tick": np.array(1)}, "o": np.array([{}])}, {}, "o: cannot be kept"),
-        ({"clock": {"tick": np.array(1)}, "s": torch.eye(2).to_sparse()}, {}, "s: cannot be kept"),
-        ({"clock": {"tick": np.array(1)}, 3: torch.ones(1)}, {}, "3: is no name"),
+        ({"clock": {"tick": np.array(1)}, "s": np.array(["x"])}, {}, "s: cannot be saved"),
+        ({"clock": {"tick": np.array(1)}, "o": np.array([{}])}, {}, "o: cannot be saved"),
+        ({"clock": {"tick": np.array(1)}, "s": torch.eye(2).to_sparse()}, {}, "s: cannot be saved"),
+        ({"clock": {"tick": np.array(1)}, 3: torch.ones(1)}, {}, "3: is not a name"),
         ({"clock": {"tick": np.array(1)}, "__metadata__": torch.ones(1)}, {}, "__metadata__"),
         ({"w": torch.ones(1)}, {}, r"clock\.tick"),
-        ({"clock": {"tick": np.array(1)}}, {"x": float("nan")}, "meta: is no plain JSON"),
-        ({"clock": {"tick": np.array(1)}}, {"x": np.ones(1)}, "meta: is no plain JSON"),
+        ({"clock": {"tick": np.array(1)}}, {"x": float("nan")}, "meta: is not plain JSON"),
+        ({"clock": {"tick": np.array(1)}}, {"x": np.ones(1)}, "meta: is not plain JSON"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_and_nothing_written(tmp_path, tree, meta, said):
@@ -312,7 +312,7 @@ def test_none_left_is_refused(tmp_path):
     aside: list[str] = []
     with (
         pytest.warns(UserWarning),
-        pytest.raises(ConfigError, match=r"no checkpoint is whole: tick-000000002.*tick-000000001"),
+        pytest.raises(ConfigError, match=r"has no intact checkpoint: tick-000000002.*tick-000000001"),
     ):
         checkpoint.load(tmp_path, aside)
     assert len(aside) == 2

@@ -105,16 +105,16 @@ def test_runs_that_are_not_alike_are_refused_in_one_line(tmp_path: Path, capsys)
         ([a, c], "main reading dose"),
         ([d], "reading="),
         ([a, "reading=accuracie"], "did you mean accuracy?"),
-        ([broken], "no summary of a run"),
+        ([broken], "not a summary of a run"),
         ([torn], "damaged"),
         ([tmp_path / "empty"], "no finished run"),
-        ([tmp_path / "nowhere"], "no folder"),
-        ([a, "--verbose"], "no option"),
+        ([tmp_path / "nowhere"], "not a folder"),
+        ([a, "--verbose"], "not an option"),
         ([f"out={tmp_path}"], "needs a folder"),  # was a traceback
         (["reading=accuracy"], "needs a folder"),  # was a traceback
-        (["x" * 5000], "no folder"),  # was a traceback
-        ([huge], "no summary of a run"),  # was a traceback
-        ([piped], "no plain file"),  # was waited for
+        (["x" * 5000], "not a folder"),  # was a traceback
+        ([huge], "not a summary of a run"),  # was a traceback
+        ([piped], "not a regular file"),  # was waited for
         ([a, f"out={a / 'summary.json'}"], "cannot be written"),
     ):
         code, _, err = called(*args, capsys=capsys)

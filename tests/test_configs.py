@@ -99,7 +99,7 @@ def test_every_public_tenant_has_a_file_and_the_reverse():
         ("hippocampus._target_=os.system", "hippocampus._target_", "vocabulary"),
         ("replay._target_=builtins.open", "replay._target_", "vocabulary"),
         ("world.scenario=clas", "world.scenario", "class"),
-        ("hippocampus=lesion", "hippocampus", "{from: ARM, at: 12d, do: [hippocampus="),
+        ("hippocampus=lesion", "hippocampus", "{branch_from: ARM, branch_at: 12d, overrides: [hippocampus="),
         ("replay=disrupted", "replay", "give policy"),
         ("gibberish", "gibberish", "key=value"),
     ],
@@ -155,7 +155,7 @@ def test_a_file_that_is_no_yaml_is_named_with_the_line_to_mend(tmp_path: Path, m
     (tmp_path / "experiment").mkdir()
     file = tmp_path / "experiment" / "torn.yaml"
     file.write_text("title: x\narm:\n  none: [method=none\nsubjects: 2\n")
-    told = rf"^{re.escape(str(file))}: is no sound YAML \(line 4: .+\); mend the file$"
+    told = rf"^{re.escape(str(file))}: is not valid YAML \(line 4: .+\); correct the file$"
     with pytest.raises(ConfigError, match=told):
         experiments.read(["experiment=torn"], [str(tmp_path)])
     monkeypatch.setattr(experiments, "conf_dir", lambda: tmp_path)
@@ -211,7 +211,7 @@ def test_a_number_for_each_subject_is_its_own_wherever_its_chunk_begins():
 
 def test_a_setting_of_another_tenant_is_told_with_those_that_have_it():
     with pytest.raises(
-        ConfigError, match=r"^hippocampus\.fade: is no setting of .*; these have it: .*sparse, trisynaptic$"
+        ConfigError, match=r"^hippocampus\.fade: is not a setting of .*; these options have it: .*sparse, trisynaptic$"
     ):
         experiments.read(["hippocampus=store", "hippocampus.fade=0.1"])
     with pytest.raises(ConfigError, match=r"did you mean hippocampus\.capacity\?$"):
@@ -355,7 +355,7 @@ def test_a_key_at_the_top_may_refer_to_another():
 
 def test_a_setting_that_no_arm_reads_is_refused():
     for one in ("hippocampus.capacity=1e1", "rhythm.steps_per_night=3"):
-        with pytest.raises(ConfigError, match=r"is read by no arm that is run \(sleepless\)"):
+        with pytest.raises(ConfigError, match=r"is not read by any of the arms sleepless"):
             experiments.read(["arms=[sleepless]", one])
         assert experiments.read(["arms=[cls,sleepless]", one]).arms
 
@@ -363,7 +363,7 @@ def test_a_setting_that_no_arm_reads_is_refused():
 def test_a_method_without_a_name_is_told_what_is_missing(tmp_path: Path):
     (tmp_path / "method").mkdir()
     (tmp_path / "method" / "mine.yaml").write_text("do: [replay=uniform]\n")
-    with pytest.raises(ConfigError, match=r"^method\.name: is missing; write name: "):
+    with pytest.raises(ConfigError, match=r"^method\.name: is missing; add name: "):
         experiments.read(["method=mine"], [str(tmp_path)])
 
 

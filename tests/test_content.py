@@ -163,5 +163,5 @@ def test_who_keeps_no_episode_is_compared_with_what_there_was_to_live():
 def test_labels_are_asked_for_where_there_are_some():
     world = cs.Teacher(items=20, features=10, snr=4.0, test=50)
     parts = {"world": world, "neocortex": cs.Linear(), "hippocampus": cs.Store(capacity=20, eviction="ring")}
-    with pytest.raises(ConfigError, match=r"^probes.bias.of: class_bias asks for labels"):
+    with pytest.raises(ConfigError, match=r"^probes.bias.of: class_bias needs labels"):
         small(2, probes={"bias": cs.Content(of="class_bias")}, **parts)

@@ -45,7 +45,7 @@ def test_a_workspace_is_made_without_calling_anybody(run, alone, capsys):
     told = json.loads((run / "dashboard.json").read_text())
     sections = told["spec"]["section"]["panelBankConfig"]["sections"]
     assert [section["name"] for section in sections] == [
-        *("Stability and plasticity", "Forgetting by context", "What nights replay", "Dose"),
+        *("Stability and plasticity", "Forgetting by context", "Replay at night", "Dose"),
         *("Amnesia and dependence", "Arms"),
     ]
     (runs,) = told["spec"]["section"]["runSets"]
@@ -96,11 +96,11 @@ def test_a_picture_shows_the_panels(run, alone):
     ("args", "said"),
     [
         ([], "needs one folder"),
-        (["nowhere"], "is no folder"),
+        (["nowhere"], "is not a folder"),
         (["."], "holds no finished run"),
         (["--pusch", "."], "did you mean --push?"),
         (["--send=now", "."], "neither online nor offline"),
-        (["--entity=a b", "."], "is no name"),
+        (["--entity=a b", "."], "is not a name"),
     ],
 )
 def test_bad_input_is_one_line(args, said, tmp_path, monkeypatch, capsys):

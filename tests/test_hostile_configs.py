@@ -743,7 +743,7 @@ def test_files_that_inherit_from_one_another_have_an_end(item: str, tmp_path: Pa
     start = time.process_time()
     with pytest.raises(ConfigError, match="inherits from itself"):
         experiments.read(["replay=circle"], [str(tmp_path)])
-    with pytest.raises(ConfigError, match=r"larger than|is no setting|_target_|names no class"):
+    with pytest.raises(ConfigError, match=r"larger than|has more than|is not a setting|_target_|names no class"):
         experiments.make(
             "replay", experiments.read(["replay=f8", "arms=[cls]"], [str(tmp_path)]).arms["cls"].cfg["replay"]
         )

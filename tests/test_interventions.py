@@ -231,9 +231,9 @@ def test_cued_traces_come_up_as_often_as_the_gain_says():
     assert torch.allclose(share, 4 * mine.double() / (3 * mine.double() + 1), atol=0.04)
     with pytest.raises(ConfigError, match="nothing is cued"):
         cs.Cued(contexts=[])
-    with pytest.raises(ConfigError, match="contexts: 5 is none of this world"):
+    with pytest.raises(ConfigError, match="contexts: this world has no context 5"):
         life.twin(replay=cs.Cued(contexts=[0, 5]))
-    with pytest.raises(ConfigError, match="items: 1797 is none of this world; give numbers from 0 to 1796"):
+    with pytest.raises(ConfigError, match="items: this world has no item 1797; give numbers from 0 to 1796"):
         life.twin(replay=cs.Cued(contexts=[], items=[0, 1797]))
 
 

@@ -181,7 +181,7 @@ def test_a_life_goes_on_where_it_was_broken_off():
 
 def test_days_are_counted_from_now_and_end_with_the_world():
     """In 0.1 `days` was an age: a second run(days=1) returned at once, with one more row of life.end."""
-    life = small(2, probes={"accuracy": cs.Accuracy(at=["day.end", "life.end"])})  # a world of ten days
+    life = small(2, probes={"accuracy": cs.Accuracy().at("day.end", "life.end")})  # a world of ten days
     trace = cs.run(life, days=2, progress=False)
     cs.run(life, days=1, trace=trace, progress=False)
     assert (life.clock.day == 3).all() and not life.over
@@ -197,7 +197,7 @@ def test_days_are_counted_from_now_and_end_with_the_world():
 
 
 def test_a_twin_lives_as_many_days_more_as_it_is_given():
-    life = small(1, probes={"accuracy": cs.Accuracy(at=["life.end"])})
+    life = small(1, probes={"accuracy": cs.Accuracy().at("life.end")})
     cs.run(life, days=3, progress=False)
     twin = life.twin(hippocampus=cs.Lesion)
     cs.run(twin, days=2, progress=False)

@@ -275,7 +275,7 @@ def test_what_is_no_moment_is_refused():
         cs.Accuracy().at("day.ends")
     with pytest.raises(ConfigError, match=r"^at: \['day.end'\] is none of"):
         cs.Accuracy().at(["day.end"])  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match=r"^at: names no moment"):
+    with pytest.raises(ConfigError, match=r"^at: has no moment"):
         cs.Accuracy().at()
     with pytest.raises(ConfigError, match=r"^at: 'dawn' is none of"):
         type("Mine", (cs.Accuracy,), {"moments": ("dawn",)})
@@ -298,7 +298,7 @@ def test_a_plain_function_is_attached_like_a_probe():
     }
     assert life.measure(Moment("day.end", everybody))["often"].tolist() == life.clock.day.tolist()
     for wrong in (3, cs.Accuracy):
-        with pytest.raises(ConfigError, match=r"^probes.mine.probe: .* is no probe"):
+        with pytest.raises(ConfigError, match=r"^probes.mine.probe: .* is not a probe"):
             small(2, probes={"mine": wrong})  # type: ignore[dict-item]
 
 
@@ -311,9 +311,9 @@ def test_in_yaml_the_moments_stand_beside_the_class():
     for wrong in ("days.end", ["day.end", 1], None, []):
         with pytest.raises(ConfigError, match=r"^probes.a.at: "):
             builder.make("probes.a", {"_target_": "cls_sim.Dose", "at": wrong}, kind="Probe")
-    with pytest.raises(ConfigError, match=r"^probes.a.att: is no setting of Dose; did you mean at\?$"):
+    with pytest.raises(ConfigError, match=r"^probes.a.att: is not a setting of Dose; did you mean at\?$"):
         builder.make("probes.a", {"_target_": "cls_sim.Dose", "att": "day.end"}, kind="Probe")
-    with pytest.raises(ConfigError, match=r"^rhythm.at: is no setting of Nights"):
+    with pytest.raises(ConfigError, match=r"^rhythm.at: is not a setting of Nights"):
         builder.make("rhythm", {"_target_": "cls_sim.Nights", "at": "day.end"})
 
 
@@ -494,7 +494,7 @@ def test_a_readout_of_its_own():
     assert read(cs.Accuracy(readout=cs.HippocampusReadout()), life)[:, 0].tolist() == [1.0, 1.0]
     assert read(cs.Accuracy(readout=cs.CortexReadout()), life).mean() == pytest.approx(1 / 6), "the first class always"
     assert (read(cs.Accuracy(), life) == read(cs.Accuracy(readout=cs.CortexReadout()), life)).all(), "the life's own"
-    with pytest.raises(ConfigError, match=r"^readout: .* is no readout"):
+    with pytest.raises(ConfigError, match=r"^readout: .* is not a readout"):
         cs.Accuracy(readout="cortex")  # type: ignore[arg-type]
 
 
@@ -700,7 +700,7 @@ def test_consolidation_lowers_the_training_error_more_than_the_other():
 
 
 def test_an_error_needs_numbers():
-    with pytest.raises(ConfigError, match="asks for labels"):
+    with pytest.raises(ConfigError, match="this world has labels"):
         read(cs.Generalisation(), small(1))
 
 

@@ -76,7 +76,7 @@ def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[
     assert known.passed is False and not known.wrong and "0.1, too small" in known.verdict
     page = tables.claims_page(results, [Piece("digits", None, "paper")], [PIECE])
     assert "digits (small)" in page and "0.95 [0.9, 1]" in page and "1 ± 0.1" in page and "a \\| b" in page
-    assert "2 claims judged, 1 hold, 1 do not; 1 were tried without their mechanism, 1 of them then failed" in page
+    assert "2 claims were tested: 1 hold, 1 do not.  1 were also tested without their mechanism; 1 of them then failed" in page
 
 
 def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tmp_path: Path):
@@ -200,12 +200,12 @@ def test_a_scenario_is_lived_in_parts_at_full_size_alone():
         ({"parts": {"alone": ["none", "xdg"], "replayed": ["er", "dgr", "ewc"]}}, "there is no arm 'ewc'"),
         ({"parts": {"alone": ["none", "xdg", "er"], "replayed": ["er", "dgr"]}}, "er is in alone already"),
         ({"parts": {"alone": ["none", "xdg"], "replayed": ["er"]}}, "dgr is in no part"),
-        ({"parts": {"alone": "none"}}, "no mapping of lists"),
-        ({"parts": {"alone": {"arms": ["none", "xdg"]}, "replayed": ["er", "dgr"]}}, "no mapping of lists"),
-        ({"parts": ["none"]}, "no mapping of lists"),
+        ({"parts": {"alone": "none"}}, "not a mapping of lists"),
+        ({"parts": {"alone": {"arms": ["none", "xdg"]}, "replayed": ["er", "dgr"]}}, "not a mapping of lists"),
+        ({"parts": ["none"]}, "not a mapping of lists"),
         (
             {"ablation": {}, "claims": {"c": {"kind": "better", "arm": "er", "than": "none"}}},
-            r"no part has all of \(er, none\)",
+            r"arms that are in different parts \(er, none\)",
         ),
         ({"ablation": {}, "claims": {"c": {"kind": "law", "law": "go_cls_train"}}}, "every arm"),
         (
@@ -280,7 +280,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     kept = results.kept(chosen[0])
     assert kept and kept["seconds"] == 1200.0 and kept["command"].endswith("arms=[none,joint,ewc,si]")
     claims = tables.claims_page(results, chosen, runner.pieces("small", [TABLE]))
-    assert claims.startswith("# Claims") and "12 claims judged, 12 hold" in claims
+    assert claims.startswith("# Claims") and "12 claims were tested: 12 hold" in claims
 
 
 def test_the_page_is_made_from_the_results_that_are_committed():

@@ -170,7 +170,7 @@ def test_who_asks_a_hippocampus_that_names_nothing_is_refused():
     """An autoencoder recalls inputs without answers: its scores would be chance."""
     spec = cs.Autoencoder(renew_every=10).setup(cs.Spec(inputs=(4,), outputs=2))
     for readout in (cs.HippocampusReadout(), cs.MostConfident()):
-        with pytest.raises(ConfigError, match="no answers"):
+        with pytest.raises(ConfigError, match="recalls answers"):
             readout.setup(spec)
     assert cs.LogitSum().setup(spec) and cs.CortexReadout().setup(spec)
 

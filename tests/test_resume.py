@@ -197,7 +197,7 @@ def test_none_left_is_refused_and_never_a_start_from_zero(two, home, monkeypatch
             runs.perform(into(two, out), quiet=True)
         assert caught.value.exit_code == 2 and "cls-000000" in str(caught.value)
     shutil.rmtree(out / "checkpoints" / "cls-000000")
-    with pytest.raises(ConfigError, match="holds no checkpoint"):
+    with pytest.raises(ConfigError, match="has no checkpoint"):
         runs.perform(into(two, out), quiet=True)
     assert (out / "trace" / "cls-000000.jsonl").read_bytes() == trace
 
@@ -205,7 +205,7 @@ def test_none_left_is_refused_and_never_a_start_from_zero(two, home, monkeypatch
 def test_a_lost_trace_is_refused(two, home, monkeypatch):
     out = stopped(two, home / "run", 20, monkeypatch)
     (out / "trace" / "cls-000000.jsonl").unlink()
-    with pytest.raises(ConfigError, match=r"cls-000000\.jsonl: is gone"):
+    with pytest.raises(ConfigError, match=r"cls-000000\.jsonl: is missing"):
         runs.perform(into(two, out), quiet=True)
     assert newest(out)["cls-000000"] == 20
 
@@ -340,7 +340,7 @@ def test_a_longer_life_is_the_one_lived_at_once_and_a_shorter_one_is_refused(hom
     assert came_to(home / "run") == came_to(home / "whole")
     assert json.loads((home / "run" / "run.json").read_text())["resumed"] == 3
     assert run_directory.resumed([f"resume={home / 'run'}"]).count("days=4") == 1
-    with pytest.raises(ConfigError, match="days: 3 is less than cls-000000 has lived; give 4 or more"):
+    with pytest.raises(ConfigError, match="days: 3 is less than the present age of cls-000000; give 4 or more"):
         runs.perform(into(tiny(*arms, "days=3"), home / "run"), quiet=True)
     assert came_to(home / "run") == came_to(home / "whole")
 

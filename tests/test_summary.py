@@ -58,7 +58,7 @@ def test_what_is_missing_has_a_plain_value():
 )
 def test_what_is_no_summary_is_refused_in_one_line(change: dict[str, Any], tmp_path: Path):
     (tmp_path / "summary.json").write_text(json.dumps(GOOD | change))
-    with pytest.raises(ConfigError, match=r"summary\.json: is no summary of a run; ") as refused:
+    with pytest.raises(ConfigError, match=r"summary\.json: is not a summary of a run; ") as refused:
         summary.read(tmp_path)
     assert "\n" not in str(refused.value)
 

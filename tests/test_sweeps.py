@@ -192,7 +192,7 @@ def test_whether_a_run_is_done(tmp_path: Path):
     with pytest.raises(ConfigError, match="another configuration"):
         sweeps.done(read(["arms=[cls]", "seed=4"]), tmp_path)
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(ConfigError, match="no record"):
+    with pytest.raises(ConfigError, match="not a record"):
         sweeps.done(experiment, tmp_path)
 
 

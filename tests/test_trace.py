@@ -188,7 +188,7 @@ def test_a_torn_last_line_is_left_out_and_written_over(tmp_path, back):
     short_life(path).close()
     data = path.read_bytes()
     path.write_bytes(data[:-back])
-    with pytest.warns(UserWarning, match=r"a\.jsonl:4: the last line is torn"):
+    with pytest.warns(UserWarning, match=r"a\.jsonl:4: the last line is incomplete"):
         trace = Trace.read(path)
     assert len(trace) == 3 and path.read_bytes() == data[:-back]  # looking changes nothing
     trace.extend(short_life().rows[3:])

@@ -89,7 +89,7 @@ def test_the_way_on_can_be_pasted_into_a_shell(name: str):
     folder = f"/runs/{name}"
     told = [
         str(Interrupted("SIGTERM", folder)).partition("go on with ")[2],
-        str(died("x", "killed", Path(folder))).partition("go on with ")[2].removesuffix("; the others are not lost"),
+        str(died("x", "killed", Path(folder))).partition("resume with ")[2].removesuffix("; other chunks are not lost"),
     ]
     assert [shlex.split(one) for one in told] == [[f"resume={folder}"]] * 2
     assert shlex.split(sweeps._again(Path(folder))) == [f"out={folder}"]
@@ -152,9 +152,9 @@ def test_a_sweep_may_go_over_files_and_lie_anywhere(tmp_path: Path, monkeypatch:
 def test_what_no_arm_reads_is_not_swept(tmp_path: Path):
     """The jobs would be identical."""
     for one in ("hippocampus.capacity=10,20", "rhythm=nights,nrem_rem"):
-        with pytest.raises(ConfigError, match="is read by no arm that is run"):
+        with pytest.raises(ConfigError, match="is not read by any of the arms"):
             sweeps._jobs(["arms=[sleepless]", one], [])
     own = ["experiment=buzzega_2020_table", "arms=[er_500,er_5120]"]
-    with pytest.raises(ConfigError, match="is read by no arm that is run"):
+    with pytest.raises(ConfigError, match="is not read by any of the arms"):
         sweeps._jobs([*own, "hippocampus.capacity=10,20"], [])
     assert len(sweeps._jobs(["arms=[cls,sleepless]", "hippocampus.capacity=10,20"], [])[0]) == 2

@@ -231,7 +231,7 @@ def test_a_folder_that_cannot_be_written_stops_no_life(tmp_path):
     (tmp_path / "wandb").write_text("in the way")
     (tmp_path / "run.json").write_text('{"overrides": []}')
     trace = Trace()
-    with pytest.warns(UserWarning, match="is dropped .*; the life goes on"):  # noqa: SIM117
+    with pytest.warns(UserWarning, match="is dropped .*; the life continues"):  # noqa: SIM117
         with wandb_run.WandbRun("offline", tmp_path, "cls-000000", {}, trace) as mirrored:
             mirrored.moment(row(1), None)
     with wandb_run.WandbRun("off", tmp_path, "cls-000000", {}, trace) as mirrored:

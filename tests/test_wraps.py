@@ -160,9 +160,9 @@ NEVER_INSIDE = {  # these need data, text, or a task that a tiny life of digits 
     "Estimated",
 }
 UNFIT = {  # a wrap and what it refuses to stand around, in words
-    **{("Homeostasis", name): "no Descent" for name in INSIDE["consolidation"] if not name.startswith("Descent")},
+    **{("Homeostasis", name): "not a Descent" for name in INSIDE["consolidation"] if not name.startswith("Descent")},
     **{
-        ("Interleaved", name): "by day" for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged")
+        ("Interleaved", name): "while awake" for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged")
     },
 }
 
@@ -177,7 +177,7 @@ def life(**parts: Any) -> Life:
         "replay": cs.Uniform(batch=6),
         "readout": cs.CortexReadout(),
     }
-    probes = {"accuracy": cs.Accuracy(at="context.end"), "dose": cs.Dose(at="context.end")}
+    probes = {"accuracy": cs.Accuracy().at("context.end"), "dose": cs.Dose().at("context.end")}
     return Life(**usual | parts, probes=probes, subjects=2, seed=3)
 
 

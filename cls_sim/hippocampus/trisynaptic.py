@@ -69,7 +69,9 @@ class Trisynaptic(Episodic):
         super().__init__(capacity, eviction)
         for key, part, room in (("dentate", dentate, Dentate), ("ca3", ca3, Ca3)):
             if part is not None and not isinstance(part, room):
-                raise ConfigError(key, f"{type(part).__name__} is not a {room.__name__}", f"give a {room.__name__}, or null")
+                raise ConfigError(
+                    key, f"{type(part).__name__} is not a {room.__name__}", f"give a {room.__name__}, or null"
+                )
         self.dentate, self.ca3 = dentate, ca3
         self.ca1 = None if ca1 is None else choice("ca1", ca1, ("linear", "best"))
         self.learning_rate = reals("learning_rate", learning_rate, 0.0, 1.0, open_low=True)

@@ -1,6 +1,6 @@
-"""What listens to a life as it passes: the terminal's bar and lines, the summary at the end, and W&B.
+"""Sinks receive the rows of a trace while a life runs: progress bar, terminal output, summary, and W&B.
 
-The trace is the result; a sink only shows it, and a sink that fails never stops a life.
+The trace is the result; a sink only shows it.  A sink that fails never stops a life.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The bar of a life as it passes."""
+"""The progress bar of a life."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EVERY = 0.1  # seconds between two drawings of a bar
 
 
 class Progress:
-    """A bar of experiences lived, with the time left, the day, the night and the phase.
+    """A progress bar in experiences, with the remaining time, the day, the night and the phase.
 
-    Silent without a terminal (a notebook counts as one), under pytest, or when `quiet`.  `update` is cheap: it draws
-    at most ten times a second.
+    It is silent without a terminal (a notebook counts as one), under pytest, or if `quiet`.  `update` draws at most ten
+    times per second.
 
     >>> with Progress(1000, "cls") as bar:
     ...     bar.update(Clock(subjects=2, per_day=10))
@@ -30,7 +30,7 @@ class Progress:
         self._bar = None if hidden else _bar(total, label)
 
     def update(self, clock: Clock) -> None:
-        """Show where the cohort is."""
+        """Show the present age of the cohort."""
         if self._bar is None:
             return
         self._clock = clock
@@ -40,7 +40,7 @@ class Progress:
             self._draw(clock)
 
     def close(self) -> None:
-        """Draw the last state, and leave the bar."""
+        """Draw the last state, and close the bar."""
         if self._bar is not None:
             if self._clock is not None:
                 self._draw(self._clock)
@@ -61,12 +61,12 @@ class Progress:
 
 
 def progress(life: Any, label: str = "life", *, quiet: bool | None = None) -> Progress:
-    """A bar for a life until its horizon: call `update(life.clock)` and, at last, `close()`."""
+    """A progress bar for a life until its horizon: call `update(life.clock)` and finally `close()`."""
     return Progress(life.horizon, label, quiet=quiet)
 
 
 def _watched() -> bool:
-    """Whether somebody looks: a terminal or a notebook, and no test."""
+    """Whether there is a terminal or a notebook, and no test is running."""
     if "PYTEST_CURRENT_TEST" in os.environ:
         return False
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
@@ -74,7 +74,7 @@ def _watched() -> bool:
 
 
 def _bar(total: int | None, label: str) -> Any:
-    with warnings.catch_warnings():  # a notebook without ipywidgets gets the plain bar, and no lecture
+    with warnings.catch_warnings():  # no warning in a notebook without ipywidgets, which gets the plain bar
         warnings.simplefilter("ignore")
         from tqdm.auto import tqdm
 

@@ -1,4 +1,4 @@
-"""What every sink is, and the fence around it."""
+"""The base class of sinks, and a wrapper that catches their errors."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class Sink(ABC):
-    """Listens to one life: `start` once, `moment` for every row of its trace, `end` once."""
+    """Receives the events of one life: `start` once, `moment` for every row of its trace, `end` once."""
 
     @abstractmethod
     def start(self, info: Mapping[str, Any]) -> None:
-        """A life begins, or goes on: its name, group, tags and configuration."""
+        """A life starts or resumes; `info` has its name, group, tags and configuration."""
 
     @abstractmethod
     def moment(self, row: Mapping[str, Any]) -> None:
@@ -21,13 +21,13 @@ class Sink(ABC):
 
     @abstractmethod
     def end(self, summary: Mapping[str, Any]) -> None:
-        """The life is over; what it came to."""
+        """The life has ended; `summary` has its results."""
 
 
 class Fenced(Sink):
-    """A sink behind a fence: the first time it raises, it is dropped with one warning, and the life goes on.
+    """A sink whose errors are caught: at its first error it is dropped with one warning, and the life continues.
 
-    dropped  why it was dropped, None while it works
+    dropped  the reason; None while the sink works
 
     >>> from cls_sim.sinks import Console
     >>> sink = Fenced(Console(quiet=True))
@@ -55,4 +55,4 @@ class Fenced(Sink):
             getattr(self.sink, name)(told)
         except Exception as error:
             self.dropped = f"{type(error).__name__}: {error}"
-            warnings.warn(f"{type(self.sink).__name__} is dropped ({self.dropped}); the life goes on", stacklevel=3)
+            warnings.warn(f"{type(self.sink).__name__} is dropped ({self.dropped}); the life continues", stacklevel=3)

@@ -1,4 +1,4 @@
-"""The terminal: a line at every context's end, and the summary of a run."""
+"""Terminal output: one line at the end of every context, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLOURS = {True: "green", False: "red", None: "dim"}
 
 
 class Console(Sink):
-    """One plain line for every context's end and at the life's end: the day, and the means over subjects.
+    """One line at the end of every context and of the life: the day, and the means over subjects.
 
     out    a text stream, by default standard error
     quiet  None: silent unless `out` is a terminal
@@ -48,15 +48,15 @@ class Console(Sink):
         if bars is None:
             print(line.rstrip(), file=self.out, flush=True)
         else:
-            bars.tqdm.write(line.rstrip(), file=self.out)  # above the bar, not through it
+            bars.tqdm.write(line.rstrip(), file=self.out)  # prints above the progress bar
 
 
 def print_protocol(
     protocols: Mapping[str, Sequence[str]], out: TextIO | None = None, quiet: bool | None = None
 ) -> None:
-    """What the subjects will live, in a few lines: that of most arms, then in which line others differ.
+    """Print the protocol in a few lines: that of most arms, then the lines in which other arms differ.
 
-    protocols  arm → its lines
+    protocols  arm → the lines of its protocol
     quiet      None: silent unless `out` (standard error) is a terminal
 
     >>> print_protocol({"er": ["class-incremental", "context 0: 0, 1"], "joint": ["iid", "context 0: 0, 1"]},
@@ -92,8 +92,8 @@ def print_protocol(
 def table(summary: Summary | Mapping[str, Any]) -> Any:
     """The rich table of a run's summary: arm, reading, mean, 95 % interval, n, difference to the first arm.
 
-    Of each arm the main reading, or all where there is none.  The difference is the arm's minus the first arm's,
-    within subjects, with its interval, and p by sign flips.
+    It has the main reading of each arm, or all readings if there is no main reading.  The difference is that to the
+    first arm within subjects, with its interval and the p-value of a sign-flip test.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -114,9 +114,10 @@ def table(summary: Summary | Mapping[str, Any]) -> Any:
 
 
 def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Print a run's summary: title, table, arms that are identical, then every claim with ✓, ✗ or - (undecided).
+    """Print a run's summary: title, table, identical arms, then every claim with ✓, ✗ or - (no verdict).
 
-    100 columns and no colour where `out` (standard output) is no terminal; ASCII where it cannot say more.
+    If `out` (default: standard output) is not a terminal, the output has 100 columns and no colour; it is ASCII if
+    `out` has no Unicode.
     """
     from rich.table import Table
     from rich.text import Text
@@ -132,12 +133,12 @@ def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = Non
 
 
 def alike(summary: Summary) -> list[str]:
-    """A line for each arm whose life is the same as another's, bit for bit.
+    """One line for each arm whose life is identical to that of another arm, bit for bit.
 
     >>> alike(Summary("x", {}, identical=({"arm": "one_block", "than": "alternating", "subjects": 20},)))
     ['arm one_block: identical to alternating in all 20 subjects']
     """
-    found = summary.identical
+    found = summary.identical or ()
     return [f"arm {one['arm']}: identical to {one['than']} in all {one['subjects']} subjects" for one in found]
 
 
@@ -146,7 +147,7 @@ def _typed(summary: Summary | Mapping[str, Any]) -> Summary:
 
 
 def show(parts: Sequence[Any], stream: Any) -> None:
-    """Print what rich can print: in full on a terminal, elsewhere in 100 columns without colour."""
+    """Print rich objects: with colour on a terminal, elsewhere in 100 columns without colour."""
     from rich.console import Console as Rich
 
     plain, terminal = _plain(stream), stream.isatty()
@@ -162,12 +163,12 @@ def show(parts: Sequence[Any], stream: Any) -> None:
 
 
 def _plain(stream: Any) -> bool:
-    """Whether a stream knows ASCII only."""
+    """Whether a stream has ASCII only."""
     return not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
 class _Page(io.StringIO):
-    """A page to print on that says which letters it can hold."""
+    """A text buffer with a given encoding."""
 
     def __init__(self, plain: bool):
         super().__init__()
@@ -223,7 +224,7 @@ def p_value(value: Any) -> str:
 
 
 def brief(value: Any) -> str:
-    """A number or a word of a claim."""
+    """A number or a text of a claim, for a table."""
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 

@@ -1,4 +1,4 @@
-"""A row of a trace as W&B's curves: means over subjects and the ends of their intervals, under wake/ sleep/ exam/."""
+"""A row of a trace as W&B curves: means over subjects and their intervals, under wake/, sleep/ and exam/."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from cls_sim import statistics
 
-COSTS = {  # the ledger's names, and those of the curves
+COSTS = {  # name in the ledger → name of the curve
     "lived": "wake/lived",
     "wake_passes": "wake/passes",
     "revisited": "wake/revisited",
@@ -24,7 +24,7 @@ COSTS = {  # the ledger's names, and those of the curves
 
 
 def costs(life: Any) -> dict[str, np.ndarray]:
-    """What a life has cost so far, and its plasticity by day and by night as it is now: name → [s]."""
+    """The cost of a life so far, and its present learning rates awake and asleep: name → [s]."""
     clock = copy.copy(life.clock)
     rates = {}
     for name, asleep in (("wake_rate", False), ("night_rate", True)):
@@ -35,9 +35,9 @@ def costs(life: Any) -> dict[str, np.ndarray]:
 
 
 def curves(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a trace, flat: exam/NAME, .low and .high (the t interval), .context.K; and its "costs", if it has any.
+    """A row of a trace as a flat dict: exam/NAME, .low and .high (the t interval), .context.K; and its "costs", if any.
 
-    What is not a number is left out.
+    NaN is left out.
 
     >>> row = {"moment": "day.end", "day": np.array([1.0, 1.0]), "tick": 9, "readings": {"r2": np.array([0.5, 0.75])}}
     >>> curves(row)
@@ -56,16 +56,17 @@ def curves(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis of what is a number; NaN where nothing is."""
+    """The mean over the first axis without NaN; NaN if there are no numbers."""
     there = ~np.isnan(values)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(there, values, 0.0).sum(0) / there.sum(0)
 
 
 def _spread(key: str, values: np.ndarray) -> dict[str, float]:
-    """Mean and interval over subjects [s]; no interval below 5 of them.
+    """The mean and its interval over subjects [s]; no interval below 5 subjects.
 
-    A live curve has Student's interval (a bootstrap at every row would cost more than W&B); the summary has ours.
+    Live curves have Student's interval, because a bootstrap at every row is too slow; the summary has the bootstrap
+    interval.
     """
     values = values[~np.isnan(values)]
     n = len(values)

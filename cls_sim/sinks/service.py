@@ -1,8 +1,8 @@
-"""The process that talks to W&B: messages come in, a JSON line each, answers go out.  Nobody waits for it.
+"""The process that talks to W&B: it reads messages and writes answers, one JSON line each; the life does not wait.
 
-`python -m cls_sim.sinks.service` reads {"start": id, …}, rows {"n": number, …} and {"end": …}; when what comes in
-ends before its time (the life was killed), the run is finished as interrupted.  It answers {"rows": how many},
-{"fell_back": why}, {"down": why} and {"closed": true}.
+`python -m cls_sim.sinks.service` reads {"start": id, …}, rows {"n": number, …} and {"end": …}.  If the input ends
+without {"end": …} (the life was killed), the run is marked as interrupted.  Its answers are {"rows": count},
+{"fell_back": reason}, {"down": reason} and {"closed": true}.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 from cls_sim.sinks.wandb import DEADLINE, write
 
-PATIENCE = 12  # seconds that W&B's server has to answer at the start
-REPEATED = 3  # errors one after another, then no more is tried
-FILES = 256 * 2**20  # bytes of the artifact, at most
-SETTINGS = {  # no terminal, no look at this machine, no threads that measure it
+PATIENCE = 12  # seconds to wait for W&B's server at the start
+REPEATED = 3  # number of consecutive errors after which the service gives up
+FILES = 256 * 2**20  # largest size of the artifact, in bytes
+SETTINGS = {  # no terminal, no information about this machine, no monitoring threads
     "silent": True,
     "console": "off",
     "init_timeout": PATIENCE,
@@ -31,7 +31,7 @@ SETTINGS = {  # no terminal, no look at this machine, no threads that measure it
     "finish_timeout_raises": True,
     "reinit": "create_new",
     "symlink": False,
-    "stop_fn": lambda: None,  # the button `stop` stops no life
+    "stop_fn": lambda: None,  # the button `stop` at W&B must not stop a life
     "host": "",
     "disable_git": True,
     "disable_code": True,
@@ -47,7 +47,7 @@ SETTINGS = {  # no terminal, no look at this machine, no threads that measure it
 
 
 class Tied(subprocess.Popen):
-    """A child that stays in our group, so that whoever kills us kills it."""
+    """A child process in the same process group, so that it is killed together with this process."""
 
     def __init__(self, *args: Any, **settings: Any):
         settings.pop("start_new_session", None)
@@ -55,13 +55,13 @@ class Tied(subprocess.Popen):
 
 
 class Service:
-    """One run at W&B; `answer` takes what the other side should know."""
+    """One run at W&B; `answer` sends answers to the life's process."""
 
     def __init__(self, answer: Callable[[Mapping[str, Any]], None]):
         self.answer, self.run, self.errors, self.rows = answer, None, 0, 0
 
     def hear(self, message: dict[str, Any]) -> bool:
-        """What one message asks for; False when it was the last, or nothing goes any more."""
+        """Handle one message; False after the last message, or after too many errors."""
         try:
             if "start" in message:
                 self.begin(message)
@@ -94,7 +94,7 @@ class Service:
         except Exception as error:
             if told["mode"] != "online":
                 raise
-            wandb.teardown()  # the service holds the name of the run that could not begin
+            wandb.teardown()  # the W&B service still holds the name of the failed run
             self.run = init("offline")
             self.answer({"fell_back": _brief(error), "mode": "offline"})
         self.run.define_metric("day")
@@ -116,7 +116,7 @@ class Service:
             try:
                 if told.get(name):
                     getattr(self, f"_{name}")(told[name])
-            except Exception as error:  # the rest may go
+            except Exception as error:  # the other items may still be sent
                 missing[name] = _brief(error)
         if missing:
             self.answer({"missing": missing})
@@ -139,7 +139,7 @@ class Service:
         self._open.log({name: wandb.Image(path) for name, path in told.items()})
 
     def _artifact(self, told: Mapping[str, Any]) -> None:
-        """The run directory's files, as long as there is room; they stay where they are."""
+        """Add the files of the run directory up to the largest size; the files are not moved."""
         import wandb
 
         artifact, room = wandb.Artifact(told["name"], told["type"]), FILES
@@ -165,7 +165,7 @@ def _brief(error: BaseException) -> str:
 
 
 def _end_all(seconds: float) -> None:
-    """Whatever hangs: after so many seconds, this process and its children are gone."""
+    """Kill this process and its children after this number of seconds, in case something hangs."""
 
     def kill() -> None:
         if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
@@ -181,8 +181,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     nowhere = os.open(os.devnull, os.O_RDWR)
     for shown in (1, 2):
-        os.dup2(nowhere, shown)  # what W&B prints is not for us
-    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):  # schedulers send them to all; we go when the life goes
+        os.dup2(nowhere, shown)  # discards the output of W&B
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"):  # sent to all processes; this one ends with the life
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
     subprocess.Popen = Tied
@@ -205,7 +205,7 @@ def main() -> None:
 
 
 def _alone(service: Service, record: Path) -> None:
-    """The life is gone: finish without it, and note for its next how far we came."""
+    """The life was killed: finish the run as interrupted, and record the number of rows sent."""
     _end_all(DEADLINE)
     service.hear({"end": {"outcome": "interrupted"}})
     with contextlib.suppress(OSError, ValueError):

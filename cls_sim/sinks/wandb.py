@@ -1,9 +1,9 @@
-"""Weights & Biases, at arm's length: rows go into a bounded queue, and a process that can be killed does the rest.
+"""Weights & Biases: rows go into a bounded queue, and a separate process sends them.
 
-The life's process never imports wandb.  A thread hands the rows on to `cls_sim.sinks.service`, a process of its own
-without a terminal, so that nothing can be asked; whatever happens to it, the life goes on, and what W&B did not get is
-counted in `<run>/wandb.json`.  Every row is kept in `<run>/wandb/<job>.jsonl` first, so that a resumed or late
-sending can tell all of it.
+The life's process never imports wandb.  A thread passes the rows to `cls_sim.sinks.service`, a separate process without
+a terminal, so that W&B cannot prompt.  The life continues if that process fails; rows that W&B did not receive are
+counted in `<run>/wandb.json`.  Every row is first written to `<run>/wandb/<job>.jsonl`, so that all rows can be sent
+later.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ import cls_sim
 from cls_sim.sinks.base import Sink
 from cls_sim.sinks.curves import curves
 
-ROOM = 1000  # rows that may wait
-GATHER = 1.0  # seconds in which rows are gathered: waking three processes for each would cost more than the rows
+ROOM = 1000  # largest number of waiting rows
+GATHER = 1.0  # seconds for which rows are collected before they are sent together
 DEADLINE = 30.0  # seconds that `end` may take
-HURRY = 3.0  # the same, when a life was interrupted and has seconds to leave
+HURRY = 3.0  # the same for an interrupted life
 PASSED_ON = ("API_KEY", "BASE_URL", "ENTITY", "PROJECT", "IDENTITY_TOKEN_FILE", "HTTP_TIMEOUT", "INSECURE_DISABLE_SSL")
 OUT_OF_REACH: dict[Path, str] = {}  # run directories whose online runs became offline ones, and why
 SAID: set[str] = set()
@@ -42,17 +42,17 @@ Place = tuple[int, int, str]
 
 
 class Wandb(Sink):
-    """One job's run at W&B.
+    """The run of one job at W&B.
 
-    mode      offline or online; online becomes offline (and says so) without a login or a server
+    mode      offline or online; online falls back to offline, with a message, without a login or a server
     folder    the run directory; nothing is written elsewhere
-    job       its name there
-    fresh     True: a new run at W&B, even if this job has had one
-    deadline  seconds that `end` may take, then W&B is given up
-    kind of part      rows that may wait; when there are more, the oldest are dropped and counted
+    job       the name of the job
+    fresh     True: start a new run at W&B, even if this job has had one
+    deadline  seconds that `end` may take; after them W&B is given up
+    room      largest number of waiting rows; if there are more, the oldest are dropped and counted
 
-    `start` is told {"rows": the trace's rows so far, "name", "group", "job_type", "tags", "notes", "config"};
-    `end` {"outcome": "finished", "failed" or "interrupted", "summary", "tables", "images", "artifact"}.
+    `start` receives {"rows": the rows of the trace so far, "name", "group", "job_type", "tags", "notes", "config"};
+    `end` receives {"outcome": "finished", "failed" or "interrupted", "summary", "tables", "images", "artifact"}.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Wandb(Sink):
         self._threads[-1].start()
 
     def _hand_on(self, first: list[dict[str, Any]]) -> None:
-        """The thread that writes to the process: what there is, then what comes."""
+        """The thread that writes to the process: first the existing rows, then new ones."""
         assert self._process is not None and self._process.stdin is not None
         try:
             with self._process.stdin as pipe:
@@ -170,7 +170,7 @@ class Wandb(Sink):
                 return
 
     def _listen(self) -> None:
-        """The thread that hears what the process answers."""
+        """The thread that reads the answers of the process."""
         assert self._process is not None and self._process.stdout is not None
         closed = False
         for line in self._process.stdout:
@@ -188,7 +188,7 @@ class Wandb(Sink):
             self._down("the process that talks to W&B died")
 
     def _wait(self, until: float) -> None:
-        """Until the process is done, or `until`; then neither it nor a child of its is left."""
+        """Wait until the process is done, at most to the time `until`; then kill it and its children."""
         assert self._process is not None
         try:
             self._process.wait(max(0.0, until - time.monotonic()))
@@ -214,8 +214,11 @@ class Wandb(Sink):
         return self.folder / "wandb" / f"{self.job}.jsonl"
 
     def _go_on(self) -> None:
-        """With the run at W&B that this job had before, if it had one: online after its rows, offline from the first
-        (what is written offline is sent as a whole)."""
+        """Continue the earlier W&B run of this job, if there is one.
+
+        An online run continues after its rows; an offline run is written again from the first row, because it is sent
+        as a whole.
+        """
         if self._fresh:
             return
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
@@ -225,7 +228,7 @@ class Wandb(Sink):
                 self.record |= {"id": old["id"], "rows": int(old["rows"]) if online else 0}
 
     def _superseded(self, run: str) -> bool:
-        """Whether what was written offline before was sent already; if not, it goes, for it is written again."""
+        """Whether an earlier offline run was sent already; if not, it is deleted, because it is written again."""
         for old in (self.folder / "wandb").glob(f"offline-run-*-{run}"):
             if any(old.glob("*.synced")):
                 return True
@@ -233,7 +236,7 @@ class Wandb(Sink):
         return False
 
     def _kept(self, rows: Iterable[Row]) -> list[dict[str, Any]]:
-        """The trace's rows, with what they had cost where this was told before; the file is cut to them."""
+        """The rows of the trace, with their costs from the row file; the row file is rewritten with these rows."""
         old: dict[Place, dict[str, Any]] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             for line in self._rows.read_text().splitlines():
@@ -247,12 +250,12 @@ class Wandb(Sink):
 
 
 def _place(row: Row) -> Place:
-    """What a row is known by: its number in the trace, its tick, its moment."""
+    """The identity of a row: its number in the trace, its tick, and its moment."""
     return int(row["n"]), int(row["tick"]), str(row["moment"])
 
 
 def installed() -> bool:
-    """Whether there is a package wandb (a folder of that name is none)."""
+    """Whether the package wandb is installed (a plain folder of this name does not count)."""
     with contextlib.suppress(ValueError, ImportError):
         spec = importlib.util.find_spec("wandb")
         return spec is not None and spec.origin is not None
@@ -260,7 +263,7 @@ def installed() -> bool:
 
 
 def _service(folder: Path) -> subprocess.Popen[bytes]:
-    """The process that talks to W&B: its own session, no terminal, W&B's files in `folder`, few of our variables."""
+    """Start the process that talks to W&B: a new session without a terminal, with W&B's files in `folder`."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
     ours |= {name: os.environ[name] for name in (f"WANDB_{one}" for one in PASSED_ON) if name in os.environ}
     ours |= {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_ERROR_REPORTING": "false"}
@@ -278,7 +281,7 @@ def _service(folder: Path) -> subprocess.Popen[bytes]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """A process and its children, even those that are suspended."""
+    """Kill a process and its children, including suspended ones."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)
@@ -289,7 +292,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def collect(folder: Path) -> None:
-    """`<run>/wandb.json`: of every job its run at W&B, how many rows got there, and what was lost."""
+    """Write `<run>/wandb.json`: for every job its run at W&B, the number of rows sent, and the number lost."""
     found = {}
     for file in sorted((folder / "wandb").glob("*.json")):
         with contextlib.suppress(OSError, ValueError):
@@ -298,7 +301,7 @@ def collect(folder: Path) -> None:
 
 
 def write(path: Path, content: Any) -> None:
-    """JSON, written aside and renamed; nothing happens where it cannot be written."""
+    """Write JSON under a temporary name and rename it; disk errors are ignored."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         aside.write_text(json.dumps(content, indent=1) + "\n")
@@ -306,7 +309,7 @@ def write(path: Path, content: Any) -> None:
 
 
 def say(text: str | None) -> None:
-    """One line to standard error, above a bar and not through it; the same line once in a process."""
+    """Print one line to standard error, above a progress bar; the same line only once per process."""
     line = f"cls-sim: wandb: {text}"
     if line in SAID:
         return

@@ -1,6 +1,6 @@
-"""What W&B is sent: of every job its curves and its end, then of the whole run its tables, figures and files.
+"""The data sent to W&B: curves and results of every job, then tables, figures and files of the whole run.
 
-W&B shows a run and never changes it: an error in here drops the sink, and the run goes on.
+An error in this module drops the sink; it never affects the run.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from cls_sim.storage.summary import Summary
 from cls_sim.storage.trace import Trace
 
 TOP = ("subjects", "seed", "days", "size", "chunk", "device", "scenario", "label_noise", "probes")
-UNNAMED = ("out", "resume", "wandb", "debug", "workers", "engine", "experiment")  # overrides that name nothing
+UNNAMED = ("out", "resume", "wandb", "debug", "workers", "engine", "experiment")  # overrides left out of names
 LONGEST = 120  # characters of a name
-SKIPPED = ("checkpoints", "wandb")  # folders that are no part of the artifact
+SKIPPED = ("checkpoints", "wandb")  # folders that are not part of the artifact
 
 
 class WandbRun:
-    """One job at W&B while it lives: `with WandbRun(…) as run`, then `run.moment(row, life)` for every row.
+    """One job at W&B while it runs: `with WandbRun(…) as run`, then `run.moment(row, life)` for every row.
 
-    Leaving it tells how the job ended.  With mode "off" it does nothing.
+    At exit it reports how the job ended.  With mode "off" it does nothing.
     """
 
     def __init__(self, mode: str, folder: Path, job: str, cfg: Mapping[str, Any], trace: Trace, **how: Any):
@@ -44,7 +44,7 @@ class WandbRun:
         return self
 
     def moment(self, row: Mapping[str, Any], life: Any) -> None:
-        """A row that was added to the trace, with what the life has cost so far."""
+        """Send a row that was added to the trace, with the cost of the life so far."""
         if self.sink:
             self.sink.moment({**row, "life": life})
 
@@ -54,7 +54,7 @@ class WandbRun:
 
 
 class Told(sinks.Sink):
-    """A job's W&B run, from what the run directory says of it."""
+    """The W&B run of a job, described by its run directory."""
 
     def __init__(self, mode: str, folder: Path, job: str, cfg: Mapping[str, Any], trace: Trace, **how: Any):
         self.folder, self.job, self.cfg, self.trace = folder, job, cfg, trace
@@ -79,7 +79,7 @@ def _outcome(kind: type[BaseException]) -> str:
 
 
 def show(mode: str, folder: Path, summary: Summary, **how: Any) -> None:
-    """The run as a whole: its claims and tables, its figures, and its files as an artifact."""
+    """Send the run as a whole: its claims and tables, its figures, and its files as an artifact."""
     if mode == "off":
         return
     sink = sinks.Fenced(sinks.Wandb(mode, folder, job="summary", **how))
@@ -94,11 +94,11 @@ def show(mode: str, folder: Path, summary: Summary, **how: Any) -> None:
     )
 
 
-# -- what is told -------------------------------------------------------------------------------------------
+# -- the data -----------------------------------------------------------------------------------------------
 
 
 def about(folder: Path, job: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a job: group (the experiment), job type (the arm), name (what was overridden), configuration."""
+    """The description of a job: group (the experiment), job type (the arm), name (the overrides), configuration."""
     record = read(folder / "run.json")
     overrides = [str(override) for override in record.get("overrides", [])]
     arm, _, first = job.rpartition("-")
@@ -116,12 +116,12 @@ def about(folder: Path, job: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def group_of(overrides: list[str]) -> str:
-    """The experiment that overrides choose."""
+    """The experiment that the overrides choose."""
     return next((o.split("=", 1)[1] for o in reversed(overrides) if o.startswith("experiment=")), "digits")
 
 
 def name_of(overrides: list[str]) -> str:
-    """The overrides that make a run what it is, in one line.
+    """The name of a run: its overrides in one line.
 
     >>> name_of(["experiment=digits", "seed=7", "wandb=online", "size=small"])
     'seed=7,size=small'
@@ -131,7 +131,7 @@ def name_of(overrides: list[str]) -> str:
 
 
 def without_environment(tree: Any) -> Any:
-    """A configuration without what it took from environment variables: their names stand for them."""
+    """A configuration in which values of environment variables are replaced by their names."""
     if isinstance(tree, Mapping):
         return {str(key): without_environment(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -145,7 +145,7 @@ def without_environment(tree: Any) -> Any:
 
 
 def final(folder: Path, job: str, trace: Trace) -> dict[str, Any]:
-    """What a finished job came to: its last readings with their intervals, what it cost, and a row a subject."""
+    """The results of a finished job: last readings with intervals, costs, and one table row per subject."""
     last = readings(trace)
     told: dict[str, Any] = {}
     for name, values in last.items():
@@ -185,7 +185,7 @@ def tables(summary: Summary) -> dict[str, Any]:
 
 
 def artifact(folder: Path, summary: Summary) -> dict[str, Any]:
-    """The run directory without its checkpoints: small files first, as many as there is room for."""
+    """The files of the run directory without checkpoints, small files first."""
     files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".") and _plain(file)]
     names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
     kept = sorted((size, name) for name, size in names.items() if name.split("/")[0] not in SKIPPED)
@@ -198,7 +198,7 @@ def artifact(folder: Path, summary: Summary) -> dict[str, Any]:
 
 
 def _plain(file: Path) -> bool:
-    """Whether a file says nothing of the environment (a configuration may have taken a value from there)."""
+    """Whether a file contains no values of environment variables."""
     if file.suffix not in (".json", ".yaml"):
         return True
     text = file.read_text(errors="replace")
@@ -217,7 +217,7 @@ def _text(value: Any) -> str | None:
 
 
 def send(mode: str, folder: Path) -> list[str]:
-    """Tell W&B of a finished run as if it were alive: all rows of all jobs, then the whole.  Returns the jobs."""
+    """Send a finished run to W&B: all rows of all jobs, then the run as a whole.  Returns the names of the jobs."""
     arms = yaml.safe_load((folder / "config.yaml").read_text())["arms"]
     sent = []
     for path in sorted((folder / "trace").glob("*.jsonl")):

@@ -1,7 +1,7 @@
-"""Means over subjects with their intervals, paired comparisons, and what transfer an accuracy matrix shows.
+"""Means over subjects with intervals, paired comparisons, and forgetting and transfer of an accuracy matrix.
 
-Numpy only.  Subjects are always the first axis; NaN is a subject that has no such number and is left out.  An
-infinite number is not left out: it makes the mean infinite, and there is no interval.
+Numpy only.  Subjects are always the first axis.  A subject with NaN is left out; an infinite number is not left out,
+and gives an infinite mean without an interval.
 """
 
 from cls_sim.statistics.comparisons import holm, paired, t_test

@@ -1,4 +1,4 @@
-"""Comparisons within subjects, and their p-values."""
+"""Paired comparisons within subjects, and their p-values."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import ConfigError
 from cls_sim.statistics.intervals import RESAMPLES, Estimate, columns_of, estimate, shaped, source, t_inside
 
-EXACT = 12  # subjects up to which all sign flips are counted
+EXACT = 12  # largest number of subjects for which all sign flips are enumerated
 
 
 def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Estimate:
     """The mean difference a - b within subjects, [n] or [n, …] each, with its interval and a p-value.
 
-    p is the share of sign flips of the differences whose mean is at least as far from 0 (two-sided): all 2^n of
-    them up to 12 subjects, else 10,000 draws, itself counted.  A subject without one of the two is left out.
+    p is that of a two-sided sign-flip test: the share of sign flips whose mean is at least as far from 0.  All 2^n
+    flips are used up to 12 subjects, else 10,000 random flips plus the observed one.  A subject with NaN in a or b is
+    left out.
 
-    Raises ConfigError where a and b differ in shape.
+    Raises ConfigError if a and b differ in shape.
 
     >>> e = paired([3.0, 4.0, 5.0, 6.0, 7.0], [2.0, 2.0, 4.0, 5.0, 5.0])
     >>> round(e.mean, 6), e.p  # all five went up: 2 of 32 flips are as extreme
@@ -27,7 +28,7 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
         raise ConfigError(
-            "paired", f"{a.shape} and {b.shape} are not the same subjects", "give both arms' numbers of each"
+            "paired", f"has different shapes, {a.shape} and {b.shape}", "give the numbers of the same subjects"
         )
     found = estimate(a - b, seed, level)
     columns, shape = columns_of("paired", a - b)
@@ -36,9 +37,9 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
 
 
 def t_test(a: ArrayLike, b: ArrayLike) -> float:
-    """Two-sided p of Student's paired t test of a - b, [n] each; NaN below 2 subjects that have both.
+    """Two-sided p-value of Student's paired t test of a - b, [n] each; NaN with fewer than 2 complete pairs.
 
-    Of 5 subjects a sign flip test can give no p below 2/32; this one can, if the differences are about normal.
+    With 5 subjects a sign-flip test has no p-value below 2/32; this test has, if the differences are about normal.
 
     >>> round(t_test([3.0, 4.0, 5.0, 6.0, 7.0], [2.0, 2.0, 4.0, 5.0, 5.0]), 4)
     0.0046
@@ -55,9 +56,9 @@ def t_test(a: ArrayLike, b: ArrayLike) -> float:
 
 
 def holm(p: ArrayLike) -> Numbers:
-    """p-values [m] corrected for being m (Holm 1979): max over i <= j of min(1, (m - i + 1) p_(i)), p_(i) in order.
+    """Holm's correction of m p-values (Holm 1979): max over i <= j of min(1, (m - i + 1) p_(i)), p_(i) sorted.
 
-    A NaN is no comparison: it stays, and does not count.
+    NaN stays NaN and does not count as a comparison.
 
     >>> holm([0.01, 0.04, 0.03, float("nan")]).round(3).tolist()
     [0.03, 0.06, 0.06, nan]

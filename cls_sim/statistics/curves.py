@@ -1,4 +1,4 @@
-"""What matrices and curves of what was measured show: transfer, forgetting, rank correlation, dominated area."""
+"""Forgetting and transfer of accuracy matrices, forgetting curves, rank correlation, dominated area."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ LAWS = ("exponential", "power", "wickelgren")
 
 
 def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, Numbers]:
-    """What an accuracy matrix R [s, t, k] says of each subject: a dict of [s].
+    """Forgetting and transfer of each subject from an accuracy matrix R [s, t, k]: a dict of [s].
 
-    Rows are life.begin (0) and then every context's end; columns are contexts.  Context j is learnt between the rows
-    `starts`[j] and `starts`[j] + 1: [k] or [s, k], by default j, the order of the columns.
+    Rows are life.begin (row 0) and then every context end; columns are contexts.  Context j is learnt between the rows
+    `starts`[j] and `starts`[j] + 1; `starts` is [k] or [s, k], by default the order of the columns.
 
     final       mean over contexts of the last row
-    forgetting  mean over contexts but the last of max over earlier ends - last row (Chaudhry et al. 2018)
-    backward    mean over contexts but the last of last row - row just after learning (Lopez-Paz & Ranzato 2017)
-    forward     mean over contexts but the first of row just before learning - row 0 (the same)
+    forgetting  mean over all contexts except the last of (maximum over earlier ends - last row), Chaudhry et al. 2018
+    backward    mean over all contexts except the last of (last row - row just after learning), Lopez-Paz & Ranzato 2017
+    forward     mean over all contexts except the first of (row just before learning - row 0), Lopez-Paz & Ranzato 2017
 
-    NaN where there is no such context or no such row.
+    NaN if there is no such context or row.
 
     >>> r = [[[0.5, 0.5], [1.0, 0.6], [0.7, 0.9]]]
     >>> {name: round(float(v[0]), 3) for name, v in transfer(r).items()}
@@ -49,20 +49,21 @@ def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, Nu
 
 
 def _mean(values: Numbers, which: Flags) -> Numbers:
-    """The mean over the chosen columns [s, k] → [s], NaN with none."""
+    """The mean over the chosen columns [s, k] → [s]; NaN without any."""
     with np.errstate(invalid="ignore"):
         return np.where(which, values, 0.0).sum(1) / which.sum(1)
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
-    """Spearman's rank correlation of two lists of numbers, ties sharing their mean rank; NaN for a constant list.
+    """Spearman's rank correlation of two lists of numbers, with mean ranks for ties; NaN for a constant list.
 
     >>> spearman([1, 2, 3], [10, 20, 15])
     0.5
     """
     ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
     if len(ranks[0]) != len(ranks[1]) or len(ranks[0]) < 2:
-        raise ConfigError("values", f"are {len(ranks[0])} and {len(ranks[1])}", "give two lists of one length from 2")
+        reason = f"have lengths {len(ranks[0])} and {len(ranks[1])}"
+        raise ConfigError("values", reason, "give two lists of equal length, at least 2")
     x, y = (r - r.mean() for r in ranks)
     spread = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / spread if spread else float("nan")
@@ -78,7 +79,8 @@ def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[Numbers
 
     law  exponential a e^(-bt); power a (1 + bt)^-c (Wixted & Ebbesen 1991); wickelgren a (1 + bt)^-c e^(-dt)
 
-    b, c and d from 0.  The amplitude a is solved for; the others by a grid over magnitudes, then ever finer ones.
+    b, c and d are at least 0.  The amplitude a is solved for; the other parameters are found on a logarithmic grid that
+    is refined repeatedly.
 
     >>> t = np.array([0.0, 1, 3, 10, 30, 100])
     >>> fit, squares = forgetting(t, 0.8 * (1 + t) ** -0.5, "power")
@@ -112,7 +114,7 @@ def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[Numbers
 
 
 def aic(ages: ArrayLike, retention: ArrayLike, law: str) -> float:
-    """Akaike's criterion of a fitted forgetting curve, n ln(RSS / n) + 2k; the smaller the better.
+    """Akaike's information criterion of a fitted forgetting curve, n ln(RSS / n) + 2k; smaller is better.
 
     >>> t = np.array([0.0, 1, 3, 10, 30, 100])
     >>> aic(t, (1 + t) ** -0.5, "power") < aic(t, (1 + t) ** -0.5, "exponential")
@@ -124,7 +126,7 @@ def aic(ages: ArrayLike, retention: ArrayLike, law: str) -> float:
 
 
 def dominated(x: ArrayLike, y: ArrayLike) -> Numbers:
-    """The area [s] of all points from 0 that one of a subject's points (x [s, n], y [s, n]) is at least as good as.
+    """The area [s] of the points from 0 that are dominated by one of a subject's points (x [s, n], y [s, n]).
 
     >>> dominated([[1.0, 0.5]], [[0.5, 1.0]]).tolist()
     [0.75]

@@ -47,8 +47,8 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
 
     The checkpoint is complete on the disk when this returns, and absent before.  Its tick is tree["clock"]["tick"].
 
-    Raises ConfigError for a tree or meta that cannot be stored exactly, and StorageError (exit code 3) for a disk error;
-    in both cases older checkpoints are unchanged.
+    Raises ConfigError for a tree or meta that cannot be stored exactly, and StorageError (exit code 3) for a disk
+    error; in both cases older checkpoints are unchanged.
 
     >>> import tempfile, torch
     >>> tree = {"clock": {"tick": np.array(7)}, "neocortex": {"weights": {"w0": torch.ones(2, 3)}}}

@@ -1,9 +1,9 @@
-"""The lines of a trace on disk: every row one strict JSON object that ends with the checksum of the rest.
+"""The lines of a trace file: each row is one strict JSON object that ends with its checksum.
 
     {"moment":"day.end","day":[1.0,1.0],"tick":10,"readings":{"accuracy":[0.5,0.75]},"crc":"9a05d5bf"}
 
-NaN is null, an infinity is the word "inf" or "-inf", and numbers keep all their digits.  `who` is there only where
-not all subjects reached the moment.
+NaN is null, an infinity is "inf" or "-inf", and numbers keep all digits.  `who` is present only if some subjects did
+not reach the moment.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = dict[str, Any]
 
 
 def line_of(row: Row) -> bytes:
-    """A row as a line: compact strict JSON that ends with the checksum of what is before."""
+    """A row as a line: compact strict JSON that ends with the checksum of the rest."""
     who = {"who": row["who"].tolist()} if "who" in row else {}
     readings = {name: _plain(value) for name, value in row["readings"].items()}
     plain = {"moment": row["moment"], "day": _plain(row["day"]), "tick": row["tick"], "readings": readings, **who}
@@ -27,7 +27,7 @@ def line_of(row: Row) -> bytes:
 
 
 def parsed(line: bytes) -> Row | None:
-    """The row of a line (without its end), None if it is not what was written."""
+    """The row of a line (without its line break); None if the line is damaged."""
     body = line[: -len(',"crc":"00000000"}')] + b"}"
     if line != b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)):
         return None

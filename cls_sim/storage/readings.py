@@ -41,8 +41,8 @@ def dips(values: np.ndarray, ends: np.ndarray) -> dict[str, float]:
 
     ends  bool [t]: the rows measured at context ends
 
-    stability_gap  transient loss: within each later context, the lower of the readings at its two ends minus the minimum
-                   in between, at least 0; the mean over old contexts and later contexts
+    stability_gap  transient loss: within each later context, the lower of the readings at its two ends minus the
+                   minimum in between, at least 0; the mean over old contexts and later contexts
     min_old        minimum reading of an old context since it was learnt, the mean over old contexts (min-ACC)
 
     NaN without an old context, or without rows in between.

@@ -116,7 +116,7 @@ class Summary:
     title: str | None = None
     size: str = "paper"
     paired: tuple[Difference, ...] = ()
-    identical: tuple[Mapping[str, Any], ...] = ()  # {arm, than, subjects}: lives that are bit-equal
+    identical: tuple[Mapping[str, Any], ...] | None = None  # {arm, than, subjects}: lives that are bit-equal
     claims: tuple[Claim, ...] = ()
     version: str = ""
     seed: int = 0
@@ -130,19 +130,19 @@ class Summary:
 
     def entries(self) -> dict[str, Any]:
         """The content of summary.json."""
-        return {
+        found = {
             "schema": SCHEMA,
             "experiment": self.experiment,
             "title": self.title,
             "size": self.size,
             "arms": {name: arm.entries() for name, arm in self.arms.items()},
             "paired": [difference.entries() for difference in self.paired],
-            "identical": [dict(pair) for pair in self.identical],
             "claims": [claim.entries() for claim in self.claims],
             "version": self.version,
             "seed": self.seed,
             "config_sha256": self.config_sha256,
         }
+        return found if self.identical is None else {**found, "identical": [dict(pair) for pair in self.identical]}
 
     @classmethod
     def of(cls, told: Mapping[str, Any], where: str = "summary.json") -> Summary:
@@ -154,7 +154,7 @@ class Summary:
                 title=None if told.get("title") is None else _text(told["title"]),
                 size=_text(told.get("size") or "paper"),
                 paired=tuple(_difference(entry) for entry in _list(told.get("paired"))),
-                identical=tuple(_identical(entry) for entry in _list(told.get("identical"))),
+                identical=_identical(told.get("identical")),
                 claims=tuple(claim_of(entry) for entry in _list(told.get("claims"))),
                 version=_text(told.get("version", "")),
                 seed=_whole(told.get("seed", 0)),
@@ -213,8 +213,11 @@ def _difference(told: Mapping[str, Any]) -> Difference:
     return Difference(**_mean(told, 0), reading=reading, a=a, b=b, p=_number(told.get("p")))
 
 
-def _identical(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {"arm": _text(told["arm"]), "than": _text(told["than"]), "subjects": _whole(told["subjects"])}
+def _identical(told: Any) -> tuple[Mapping[str, Any], ...] | None:
+    if told is None:  # an older version did not look
+        return None
+    pairs = ((_text(one["arm"]), _text(one["than"]), _whole(one["subjects"])) for one in _list(told))
+    return tuple({"arm": arm, "than": than, "subjects": subjects} for arm, than, subjects in pairs)
 
 
 def _mean(told: Mapping[str, Any], n: int) -> dict[str, Any]:

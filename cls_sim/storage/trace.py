@@ -27,8 +27,8 @@ WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # th
 class Trace:
     """The readings of a life, in order of time; `rows` is the list of rows.
 
-    A row is {"moment": name, "day": [s], "tick": int, "readings": {name: [s] or [s, k]}}.  If only some subjects reached
-    the moment, "who" [s] (bool) names them, and the readings of the others are NaN.  Numbers are float64 arrays.
+    A row is {"moment": name, "day": [s], "tick": int, "readings": {name: [s] or [s, k]}}.  If only some subjects
+    reached the moment, "who" [s] (bool) marks them, and the readings of the others are NaN.  Numbers are float64.
 
     path  None: in memory.  A file: its rows are read first; new rows are appended and flushed one by one
     rows  read only this number of rows; the next append cuts off the rest of the file

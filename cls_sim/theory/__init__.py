@@ -1,6 +1,6 @@
-"""Curves that theory has in closed form, to be drawn and tested beside simulations.  Numpy only.
+"""Theoretical curves in closed form, for figures and claims.  Numpy only.
 
-A claim or a figure names one of them (`law: go_cls_train`): a function of x first, then of its settings.
+A claim or a figure names one of them (`law: go_cls_train`).  The first argument of a law is x, the others are settings.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ __all__ = [
 
 
 def law(key: str, name: Any) -> Callable[..., Any]:
-    """The function of this package that a claim or a figure names; refused under `key` where there is none.
+    """The law of this name; raises ConfigError with `key` if there is none.
 
     >>> law("claims.x.law", "go_cls_train") is go_cls_train
     True

@@ -1,9 +1,9 @@
-"""Retrograde amnesia in closed form: copies in a hippocampus that declines, and in a cortex that receives.
+"""Retrograde amnesia in closed form: hippocampal copies that decay, and cortical copies that they produce.
 
-age        days since an item was learned; a lesion takes the whole hippocampus at that age
-intensity  μ₁, mean hippocampal copies when new
-decline    a₁, their rate of loss, a day
-transfer   μ₂, cortical copies that a copy makes, a day; cortical copies stay
+age        days since an item was learned; a lesion removes the whole hippocampus at that age
+intensity  μ₁, mean number of hippocampal copies of a new item
+decline    a₁, loss rate of hippocampal copies per day
+transfer   μ₂, cortical copies that each hippocampal copy makes per day; cortical copies are permanent
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def chain_control(age: ArrayLike, intensity: float, decline: float, transfer: fl
 
 
 def chain_lesion(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
-    """Recall of the Memory Chain Model after a full lesion: p = 1 - exp(-r₂), which rises with age (Ribot).
+    """Recall of the Memory Chain Model after a full lesion: p = 1 - exp(-r₂), which increases with age (Ribot).
 
     >>> chain_lesion([0, 1, 7, 28], intensity=2.0, decline=0.1, transfer=0.03).round(3).tolist()
     [0.0, 0.055, 0.261, 0.431]
@@ -36,7 +36,7 @@ def chain_lesion(age: ArrayLike, intensity: float, decline: float, transfer: flo
 
 
 def relative_gradient(age: ArrayLike, decline: float, transfer: float) -> Numbers:
-    """rr(t) = ln(1 - p_lesion) / ln(1 - p_control) = r₂ / (r₁ + r₂), whatever the intensity.
+    """rr(t) = ln(1 - p_lesion) / ln(1 - p_control) = r₂ / (r₁ + r₂), independent of the intensity.
 
     >>> relative_gradient([0, 1, 7, 28], decline=0.1, transfer=0.03).round(3).tolist()
     [0.0, 0.031, 0.233, 0.822]
@@ -46,9 +46,10 @@ def relative_gradient(age: ArrayLike, decline: float, transfer: float) -> Number
 
 
 def branching_control(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
-    """Recall where each copy makes its own: p = 1 - exp(-μ₁ (1 - a₁ (1 - e^(-bt)) / b)), b = a₁ + μ₂.
+    """Recall if each copy makes cortical copies: p = 1 - exp(-μ₁ (1 - a₁ (1 - e^(-bt)) / b)), b = a₁ + μ₂.
 
-    Cortical copies of one parent come together, so that fewer items have any than in the Memory Chain Model.
+    The cortical copies of one hippocampal copy are correlated, so fewer items have at least one copy than in the Memory
+    Chain Model.
 
     >>> branching_control([0, 7], intensity=2.0, decline=0.1, transfer=0.03).round(3).tolist()
     [0.865, 0.661]
@@ -59,7 +60,7 @@ def branching_control(age: ArrayLike, intensity: float, decline: float, transfer
 
 
 def branching_lesion(age: ArrayLike, intensity: float, decline: float, transfer: float) -> Numbers:
-    """The same after a full lesion: p = 1 - exp(-μ₁μ₂ (1 - e^(-bt)) / b).
+    """Recall of `branching_control` after a full lesion: p = 1 - exp(-μ₁μ₂ (1 - e^(-bt)) / b).
 
     >>> branching_lesion([0, 7], intensity=2.0, decline=0.1, transfer=0.03).round(3).tolist()
     [0.0, 0.241]
@@ -71,10 +72,11 @@ def branching_lesion(age: ArrayLike, intensity: float, decline: float, transfer:
 def compartment_cortex(
     age: ArrayLike, intensity: float, decline: float, transfer: float, cortical_decline: float
 ) -> Numbers:
-    """Cortical strength of two compartments: S_c = C S₀ (e^(-D_c t) - e^(-D_h t)) / (D_h - D_c).
+    """Cortical strength in the two-compartment model: S_c = C S₀ (e^(-D_c t) - e^(-D_h t)) / (D_h - D_c).
 
-    dS_h/dt = -D_h S_h, dS_c/dt = C S_h - D_c S_c (McClelland, McNaughton & O'Reilly 1995); its peak is at
-    ln(D_h / D_c) / (D_h - D_c).
+    dS_h/dt = -D_h S_h, dS_c/dt = C S_h - D_c S_c; the peak is at ln(D_h / D_c) / (D_h - D_c).
+
+    Source: McClelland, McNaughton & O'Reilly 1995.
 
     >>> compartment_cortex([0, 40], intensity=1.0, decline=0.1, transfer=0.05, cortical_decline=0.002).round(3).tolist()
     [0.0, 0.462]
@@ -87,7 +89,7 @@ def compartment_cortex(
 def compartment_both(
     age: ArrayLike, intensity: float, decline: float, transfer: float, cortical_decline: float
 ) -> Numbers:
-    """Strength of both compartments together: S_h + S_c, S_h = S₀ e^(-D_h t).
+    """Total strength in the two-compartment model: S_h + S_c, S_h = S₀ e^(-D_h t).
 
     >>> compartment_both([0, 40], intensity=1.0, decline=0.1, transfer=0.05, cortical_decline=0.002).round(3).tolist()
     [1.0, 0.48]

@@ -1,4 +1,4 @@
-"""Memories: what an attractor confuses, and what a sparse code keeps apart."""
+"""Recall error of a sparse attractor network, and pattern separation by a sparse code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cls_sim.core.errors import real, whole
 def notebook_error(items: int, units: int) -> float:
     """Error of recalling `items` patterns from a sparse attractor of `units`, in units of Var(y): (P - 1) / (M - 1).
 
-    It does not depend on the sparseness of the patterns; patterns have a fixed number of ones.
+    It does not depend on the sparseness of the patterns, which have a fixed number of ones.
 
     >>> round(notebook_error(items=100, units=2000), 4)
     0.0495
@@ -26,8 +26,10 @@ def notebook_error(items: int, units: int) -> float:
 def overlap_after_winners(rho: ArrayLike, activity: float) -> Numbers:
     """Share of winners that two inputs of correlation rho have in common: Φ₂(-θ, -θ; ρ) / a, θ = Φ⁻¹(1 - a).
 
-    Gaussian inputs, random Gaussian weights, the share a of the units with the highest input winning (pattern
-    separation: O'Reilly & McClelland 1994).  Φ₂ by Plackett's integral, a² + ∫₀^asin ρ exp(-θ² / (1 + sin t)) dt / 2π.
+    For Gaussian inputs and random Gaussian weights, if the share a of the units with the largest input win.  Φ₂ is
+    computed by Plackett's integral, a² + ∫₀^asin ρ exp(-θ² / (1 + sin t)) dt / 2π.
+
+    Source: pattern separation, O'Reilly & McClelland 1994.
 
     >>> overlap_after_winners([0.5, 0.9], activity=0.05).round(3).tolist()
     [0.244, 0.637]

@@ -1,4 +1,4 @@
-"""Deep linear networks: how singular modes are learnt, in closed form."""
+"""Deep linear networks: the learning of singular modes in closed form."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from cls_sim.core.errors import real
 
 
 def mode_strength(steps: ArrayLike, singular: float, rate: float, first: float, last: float = 1.0) -> Numbers:
-    """A mode of a two-layer linear network after so many steps of size η: a_f / (1 + (a_f / a_0 - 1) e^(-2 s η t)).
+    """Strength of a mode of a two-layer linear network after t steps: a_f / (1 + (a_f / a_0 - 1) e^(-2 s η t)).
 
-    singular  s, of the mean correlation of outputs and inputs (orthonormal, equally frequent inputs)
-    first     a_0, above 0;  last  a_f, what is to be learnt
+    steps     t, number of steps
+    singular  s, singular value of the mean input-output correlation (orthonormal, equally frequent inputs)
+    rate      η, learning rate
+    first     a_0, initial strength, above 0
+    last      a_f, final strength
 
     Source: Saxe, McClelland & Ganguli 2013.
 
@@ -27,7 +30,7 @@ def mode_strength(steps: ArrayLike, singular: float, rate: float, first: float, 
 
 
 def half_time(singular: float, rate: float, first: float, last: float = 1.0) -> float:
-    """Steps until a mode is half learnt, ln(a_f / a_0 - 1) / 2 η s: the stronger, the sooner.
+    """Steps until a mode is half learnt, ln(a_f / a_0 - 1) / 2 η s; stronger modes are learnt sooner.
 
     >>> round(half_time(singular=0.484, rate=0.02, first=3e-6))
     657

@@ -22,14 +22,14 @@ from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import real
 
 NODES = 800
-LONGEST = 1e9  # a best dose beyond this is called infinite
+LONGEST = 1e9  # a larger best dose is returned as infinity
 
 
 def spectrum(load: float, nodes: int = NODES) -> tuple[Numbers, Numbers, float]:
     """Eigenvalues of XᵀX under Marchenko-Pastur, as a quadrature: nodes l, their weights, and the mass at zero.
 
     ρ(l) = √((l₊ - l)(l - l₋)) / 2πl on l± = (√α ± 1)², and a mass 1 - α at 0 if α < 1.  The midpoint rule in θ,
-    l = middle + half · cos θ, has no trouble at the ends, not even at α = 1 where ρ diverges at 0.
+    l = middle + half · cos θ, is accurate at both ends, even at α = 1, where ρ diverges at 0.
 
     >>> l, weight, zero = spectrum(0.5)
     >>> round(float(weight.sum() + zero), 6), round(float(weight @ l), 6), round(float(weight @ l**2), 6)
@@ -38,7 +38,7 @@ def spectrum(load: float, nodes: int = NODES) -> tuple[Numbers, Numbers, float]:
     load = real("load", load, 0.0, open_low=True)
     theta = (np.arange(nodes) + 0.5) * math.pi / nodes
     half = 2.0 * math.sqrt(load)
-    # 1 + α + 2√α cos θ, written so that it stays exact and above 0 where α = 1 and cos θ → -1
+    # 1 + α + 2√α cos θ, in a form that stays exact and above 0 for α = 1 and cos θ → -1
     eigenvalues = (math.sqrt(load) - 1.0) ** 2 + 2.0 * half * np.cos(theta / 2) ** 2
     weights = (half * np.sin(theta)) ** 2 / (2.0 * math.pi * eigenvalues) * (math.pi / nodes)
     return eigenvalues, weights, max(0.0, 1.0 - load)
@@ -57,7 +57,7 @@ def variances(snr: float) -> tuple[float, float]:
 
 
 def _unlearnt(s: ArrayLike, eigenvalues: Numbers, rate: float | None) -> tuple[Numbers, Numbers]:
-    """What is left of each mode after dose s, and what is learnt: e^(-ls) and 1 - e^(-ls), each [*s, nodes]."""
+    """The remaining and the learnt share of each mode after dose s: e^(-ls) and 1 - e^(-ls), each [*s, nodes]."""
     dose = np.asarray(s, np.float64)[..., None]
     if rate is None:
         learnt = -np.expm1(-dose * eigenvalues)
@@ -68,10 +68,10 @@ def _unlearnt(s: ArrayLike, eigenvalues: Numbers, rate: float | None) -> tuple[N
 
 
 def go_cls_train(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> Numbers:
-    """Error on the examples stored, after dose s.
+    """Training error after dose s.
 
-    E_t(s) = (1/α) ∫ρ (σw² l + σe²) e^(-2ls) dl + max(0, 1 - 1/α) σe²; with a `rate` ε, gradient descent in steps,
-    (1 - εl)^(s/ε) for e^(-ls).
+    E_t(s) = (1/α) ∫ρ (σw² l + σe²) e^(-2ls) dl + max(0, 1 - 1/α) σe².  With a `rate` ε, gradient descent in discrete
+    steps: (1 - εl)^(s/ε) in place of e^(-ls).
 
     >>> go_cls_train([0.0, 0.68, 10.0], snr=1.0, load=1.0).round(3).tolist()
     [1.0, 0.304, 0.064]
@@ -83,10 +83,10 @@ def go_cls_train(s: ArrayLike, snr: float, load: float, rate: float | None = Non
 
 
 def go_cls_generalise(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> Numbers:
-    """Error on new questions (their labels as noisy as the stored ones), after dose s.
+    """Generalisation error on new questions with noisy labels, after dose s.
 
-    E_g(s) = σw² [∫ρ e^(-2ls) dl + max(0, 1 - α)] + σe² [∫ρ (1 - e^(-ls))² / l dl + 1]; with a `rate` in steps, as
-    in `go_cls_train`.
+    E_g(s) = σw² [∫ρ e^(-2ls) dl + max(0, 1 - α)] + σe² [∫ρ (1 - e^(-ls))² / l dl + 1].  With a `rate`, in discrete
+    steps as in `go_cls_train`.
 
     >>> go_cls_generalise([0.0, 0.68, 10.0], snr=1.0, load=1.0).round(3).tolist()
     [1.0, 0.812, 1.372]
@@ -99,7 +99,7 @@ def go_cls_generalise(s: ArrayLike, snr: float, load: float, rate: float | None 
 
 @dataclass(frozen=True)
 class Limits:
-    """Ends and first slopes of the two errors: E(∞), and dE/ds at s = 0."""
+    """Limits and initial slopes of the two errors: E(∞), and dE/ds at s = 0."""
 
     train: float
     generalise: float
@@ -108,7 +108,7 @@ class Limits:
 
 
 def go_cls_limits(snr: float, load: float) -> Limits:
-    """Where the two curves begin and end, in closed form.
+    """The limits and initial slopes of the two error curves, in closed form.
 
     E_t(∞) = max(0, 1 - 1/α) σe²; E_g(∞) = σw² (1 - α) + σe² / (1 - α) for α < 1, σe² α / (α - 1) for α > 1, and
     at α = 1 it diverges (double descent) unless there is no noise.
@@ -127,7 +127,7 @@ def go_cls_limits(snr: float, load: float) -> Limits:
 
 
 def bayes_bound(snr: float, load: float) -> float:
-    """The error on new questions of the best estimator there is, ridge regression with penalty σe² / σw².
+    """Generalisation error of the Bayes-optimal estimator, ridge regression with penalty σe² / σw².
 
     E_r = ∫ρ σe² σw² / (σe² + l σw²) dl + max(0, 1 - α) σw² + σe²
 
@@ -140,10 +140,10 @@ def bayes_bound(snr: float, load: float) -> float:
 
 
 def best_dose(snr: float, load: float) -> float:
-    """The dose s* after which more consolidation harms new questions: the minimum of E_g(s).
+    """The dose s* with the smallest generalisation error E_g(s); more consolidation is harmful.
 
-    Solves ∫ρ e^(-ls) [σe² (1 - e^(-ls)) - σw² l e^(-ls)] dl = 0 by bisection; 0 without a signal, infinity
-    without noise.
+    Solves ∫ρ e^(-ls) [σe² (1 - e^(-ls)) - σw² l e^(-ls)] dl = 0 by bisection.  0 without a signal, infinity without
+    noise.
 
     >>> round(best_dose(snr=1.0, load=1.0), 2)
     0.68
@@ -151,7 +151,7 @@ def best_dose(snr: float, load: float) -> float:
     teacher, noise = variances(snr)
     if teacher == 0.0 or noise == 0.0:
         return math.inf if teacher else 0.0
-    eigenvalues, weights, _ = spectrum(load, 4 * NODES)  # great doses look closely at the smallest eigenvalues
+    eigenvalues, weights, _ = spectrum(load, 4 * NODES)  # large doses depend on the smallest eigenvalues
 
     def rises(dose: float) -> bool:
         left = np.exp(-dose * eigenvalues)
@@ -170,7 +170,7 @@ def best_dose(snr: float, load: float) -> float:
 
 
 def best_memory_score(snr: ArrayLike, load: float = 1.0) -> Numbers:
-    """What of the stored examples a cortex knows when consolidation stops at s*: 1 - E_t(s*), for each SNR.
+    """Memory score of a cortex whose consolidation stops at s*: 1 - E_t(s*), for each SNR.
 
     >>> best_memory_score([0.1, 1.0]).round(3).tolist()
     [0.167, 0.696]
@@ -179,7 +179,7 @@ def best_memory_score(snr: ArrayLike, load: float = 1.0) -> Numbers:
 
 
 def best_generalisation_score(snr: ArrayLike, load: float = 1.0) -> Numbers:
-    """What of new questions a cortex answers when consolidation stops at s*: 1 - E_g(s*), for each SNR.
+    """Generalisation score of a cortex whose consolidation stops at s*: 1 - E_g(s*), for each SNR.
 
     >>> best_generalisation_score([0.1, 1.0]).round(3).tolist()
     [0.008, 0.188]
@@ -188,7 +188,7 @@ def best_generalisation_score(snr: ArrayLike, load: float = 1.0) -> Numbers:
 
 
 def generalisation_score(s: ArrayLike, snr: float, load: float, rate: float | None = None) -> Numbers:
-    """1 - E_g(s), see `go_cls_generalise`.
+    """Generalisation score 1 - E_g(s), see `go_cls_generalise`.
 
     >>> generalisation_score([0.68], snr=1.0, load=1.0).round(3).tolist()
     [0.188]

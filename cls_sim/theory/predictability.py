@@ -1,8 +1,8 @@
-"""How predictable is what was lived?  Estimates from the episodes alone, and when to stop learning them.
+"""Predictability: estimates of the SNR from stored episodes, and the best dose of learning.
 
 A linear teacher with noise, y = x·w + ε of variance 1, is learnt by gradient descent on the sum of squares from w = 0;
-x [P, N] and y [P] are the episodes, and the dose s is the sum of the learning rates.  In the modes of XᵀX (eigenvalues
-l) a share 1 - e^(-ls) of what there is to learn is learnt.
+x [P, N] and y [P] are the episodes, and the dose s is the sum of the learning rates.  After dose s a share 1 - e^(-ls)
+of each mode of XᵀX (eigenvalue l) is learnt.
 
 Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
 """
@@ -18,13 +18,13 @@ DOSES = np.geomspace(1e-3, 1e3, 400)
 
 
 def decomposed(x: Numbers, y: Numbers) -> tuple[Numbers, Numbers, Numbers]:
-    """Eigenvalues [N], from 0, and -vectors of XᵀX, and Xᵀy along them."""
+    """The eigenvalues [N] (at least 0) and eigenvectors of XᵀX, and the components of Xᵀy along them."""
     values, vectors = np.linalg.eigh(x.T @ x)
     return np.maximum(values, 0.0), vectors, vectors.T @ (x.T @ y)
 
 
 def likelihood(x: Numbers, y: Numbers) -> float:
-    """log2 SNR by maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I), within 2^-6 … 2^10.
+    """log2 SNR by maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I), with the SNR in [2^-6, 2^10].
 
     >>> rng = np.random.default_rng(0)
     >>> x = rng.standard_normal((400, 400)) / 20
@@ -40,7 +40,7 @@ def likelihood(x: Numbers, y: Numbers) -> float:
 
 
 def speed(x: Numbers, y: Numbers) -> float:
-    """log2 SNR by the initial speed of learning, dE/ds = -2 |Xᵀy|² / P at s = 0, within 2^-6 … 2^10.
+    """log2 SNR by the initial speed of learning, dE/ds = -2 |Xᵀy|² / P at s = 0, with the SNR in [2^-6, 2^10].
 
     σ_w² = (-dE/ds / 2 - 1) N / P.
     """
@@ -50,7 +50,7 @@ def speed(x: Numbers, y: Numbers) -> float:
 
 
 def errors(x: Numbers, y: Numbers, asked_x: Numbers, asked_y: Numbers) -> Numbers:
-    """The mean squared error on questions after each of DOSES."""
+    """The mean squared error on questions after each dose of DOSES."""
     values, vectors, seen = decomposed(x, y)
     learnt = -np.expm1(-DOSES[:, None] * values)  # [dose, mode]
     weights = learnt * np.where(values > 1e-9, seen / np.maximum(values, 1e-9), DOSES[:, None] * seen)
@@ -58,7 +58,7 @@ def errors(x: Numbers, y: Numbers, asked_x: Numbers, asked_y: Numbers) -> Number
 
 
 def best_dose(values: Numbers, snr: float) -> float:
-    """The dose after which more learning of modes with these eigenvalues harms new questions, within DOSES.
+    """The dose of DOSES after which more learning of modes with these eigenvalues increases the generalisation error.
 
     Σ e^(-ls) [σ_e² (1 - e^(-ls)) - σ_w² l e^(-ls)] = 0, summed over the modes.
 
@@ -71,7 +71,7 @@ def best_dose(values: Numbers, snr: float) -> float:
 
 
 def snr_of(values: Numbers, dose: float) -> float:
-    """log2 of the SNR of which this dose is the best (see best_dose), within 2^-6 … 2^10."""
+    """log2 of the SNR for which this dose is the best (see `best_dose`), with the SNR in [2^-6, 2^10]."""
     left = np.exp(-dose * values)
     noise, signal = (left * (1.0 - left)).sum(), (values * left**2).sum()
     return float(np.clip(np.log2(max(noise, 1e-300) / max(signal, 1e-300)), GRID[0], GRID[-1]))

@@ -1,7 +1,8 @@
-"""How long synapses remember: signal-to-noise of one memory among many, as an ideal observer sees it.
+"""Memory lifetimes of synapses: the signal-to-noise ratio of one memory among many, for an ideal observer.
 
-A memory is a random pattern of ±1, one for each of N synapses; a new one comes in every tick.  The observer compares
-the weights w with the pattern y, SNR = y·w / |w|; age counts the ticks since the memory came, 0 the tick itself.
+A memory is a random pattern of ±1, one number for each of N synapses; a new memory is stored in every tick.  The
+observer compares the weights w with the pattern y: SNR = y·w / |w|.  The age of a memory is the number of ticks since
+it was stored.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cls_sim.core.errors import real, whole
 
 
 def _modes(variables: int) -> tuple[Numbers, Numbers]:
-    """The chain of Benna & Fusi in its modes: r(t) = Σ c λ^t for the first variable after a unit impulse."""
+    """The modes of the Benna-Fusi chain: r(t) = Σ c λ^t for the first variable after a unit impulse."""
     m = whole("variables", variables, 1, 30)
     k = np.arange(m)
     size, coupling = 2.0**k, 2.0**-k / 4.0
@@ -31,7 +32,7 @@ def _modes(variables: int) -> tuple[Numbers, Numbers]:
 
 
 def benna_fusi_response(ticks: ArrayLike, variables: int) -> Numbers:
-    """What is left of a unit change after so many ticks of the chain: r(t), about t^(-1/2) up to 4^m.
+    """The remaining part of a unit change after t ticks of the chain: r(t), about t^(-1/2) up to 4^m.
 
     >>> benna_fusi_response([0, 1, 16, 64], variables=6).round(3).tolist()
     [1.0, 0.75, 0.233, 0.118]
@@ -41,9 +42,13 @@ def benna_fusi_response(ticks: ArrayLike, variables: int) -> Numbers:
 
 
 def benna_fusi_snr(age: ArrayLike, synapses: int, variables: int, lived: int | None = None) -> Numbers:
-    """SNR of a memory on chains of m variables: √N r(t) / √(Σ r²), the sum over the memories lived (None: endless).
+    """SNR of a memory on chains of m variables: √N r(t) / √(Σ r²), the sum over all stored memories.
 
-    A memory of age t has seen t + 1 ticks.  Source: Benna & Fusi 2016.
+    lived  number of stored memories; None: infinitely many
+
+    A memory of age t has had t + 1 ticks.
+
+    Source: Benna & Fusi 2016.
 
     >>> benna_fusi_snr([0, 15, 63], synapses=10_000, variables=6).round(2).tolist()
     [26.15, 8.12, 4.11]
@@ -57,7 +62,7 @@ def benna_fusi_snr(age: ArrayLike, synapses: int, variables: int, lived: int | N
 
 
 def fading_snr(age: ArrayLike, synapses: int, fade: float) -> Numbers:
-    """SNR of a memory on synapses that forget at one rate q: √N √(q (2 - q)) (1 - q)^t; it lives ln(2qN) / 2q ticks.
+    """SNR of a memory on synapses with one decay rate q: √N √(q (2 - q)) (1 - q)^t; its lifetime is ln(2qN) / 2q ticks.
 
     >>> fading_snr([0, 100], synapses=10_000, fade=0.02).round(2).tolist()
     [19.9, 2.64]
@@ -67,9 +72,11 @@ def fading_snr(age: ArrayLike, synapses: int, fade: float) -> Numbers:
 
 
 def cascade_signal(age: ArrayLike, depth: int) -> Numbers:
-    """What a memory is worth on cascades of depth n, per synapse: (⟨w⟩ after + - ⟨w⟩ after -) / 2, first 2 / n.
+    """Signal of a memory per synapse on cascades of depth n: (⟨w⟩ after + - ⟨w⟩ after -) / 2, initially 2 / n.
 
-    The Markov chain of Fusi, Drew & Abbott (2005), balanced, an event in every tick; it fades about as t^(-3/4).
+    It is that of a Markov chain at equilibrium with an event in every tick, and decays about as t^(-3/4).
+
+    Source: Fusi, Drew & Abbott 2005.
 
     >>> cascade_signal([0, 10, 100], depth=8).round(4).tolist()
     [0.25, 0.0458, 0.0092]
@@ -115,10 +122,12 @@ def partition_snr(
     slowing: float = 0.2,
     region: int | None = None,
 ) -> Numbers:
-    """SNR of a memory in one of n regions of N binary synapses each (None: the best of them): √N S_i(t).
+    """SNR of a memory in one of n regions of N binary synapses each (None: the best region): √N S_i(t).
 
     S_1(0) = q, S_1 ← (1 - q) S_1, and in every tick S_i ← (1 - r_i) S_i + r_i S_(i-1), with
-    r_i = transfer / (1 + slowing (i - 1)).  After Roxin & Fusi 2013, whose rates are not public: a linear stand-in.
+    r_i = transfer / (1 + slowing (i - 1)).
+
+    Source: after Roxin & Fusi 2013; their rates are not published, and these are a linear substitute.
 
     >>> partition_snr([0, 10, 40], synapses=4000, regions=4).round(2).tolist()
     [12.65, 3.12, 0.66]
@@ -138,7 +147,7 @@ def partition_snr(
 
 
 def lifetime(snr: Callable[[Numbers], Numbers], longest: int = 10**7) -> float:
-    """The age from which an SNR stays below 1, up to `longest` (an SNR with one last crossing).
+    """The age from which an SNR stays below 1, up to `longest` (for an SNR with one last crossing).
 
     >>> round(lifetime(lambda t: fading_snr(t, synapses=10_000, fade=0.01)))
     263
