@@ -1,4 +1,4 @@
-"""What measuring the importance of weights costs, as a part of what training costs: CPU seconds of one thread."""
+"""The cost of measuring the importance of weights, as a share of the cost of training: CPU seconds of one thread."""
 
 from __future__ import annotations
 

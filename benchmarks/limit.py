@@ -1,4 +1,4 @@
-"""The limit: the same work in a minimal loop of plain PyTorch, one subject at a time, nothing general about it."""
+"""The limit: the same work in a minimal loop of plain PyTorch, specialised, one subject at a time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _tensors(data: Data) -> tuple[Tensor, Tensor]:
 
 
 class Products:
-    """Only the matrix products of a step: forward, gradients of weights, gradients of what is hidden."""
+    """Only the matrix products of a step: forward, gradients of weights, gradients of hidden units."""
 
     def __init__(self, work: Work, inputs: int = 784):
         rows, sizes = work.new + work.old, (inputs, *work.hidden, 10)

@@ -1,4 +1,4 @@
-"""What it costs to look through everything that is stored: `python -m benchmarks --recall`."""
+"""The cost of a search through all stored episodes: `python -m benchmarks --recall`."""
 
 from __future__ import annotations
 

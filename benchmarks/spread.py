@@ -1,4 +1,4 @@
-"""What a second worker is worth: the wall clock of a whole process, on two cores that have nothing else to do."""
+"""The speed-up by a second worker: wall-clock time of a whole process, on two idle cores."""
 
 from __future__ import annotations
 

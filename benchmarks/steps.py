@@ -1,4 +1,4 @@
-"""What a step costs: ours and the limit in turns, CPU seconds of one thread, medians of paired ratios."""
+"""The cost of a step: ours and the limit in turns, CPU seconds of one thread, medians of paired ratios."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from statistics import median
 from benchmarks.limit import Loop, Products
 from benchmarks.work import Work, works
 
-WARM = 20  # steps before the clock runs: first allocations, a store that is not empty
+WARM = 20  # steps before timing starts: first allocations, a store that is not empty
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: ours / limit is wanted at most `target`."""
+    """One line of the table: the ratio ours / limit should be at most `target`."""
 
     name: str
     unit: str

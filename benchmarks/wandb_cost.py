@@ -1,4 +1,4 @@
-"""What W&B costs a life: CPU seconds between the first and the last step, with wandb=offline against wandb=off.
+"""The cost of W&B for a life: CPU seconds between the first and the last step, wandb=offline against wandb=off.
 
 `python -m benchmarks.wandb_cost` prints two figures: the life's own process, and all processes (with the one that
 talks to W&B, and W&B's service).  W&B's start and its finish are not counted.

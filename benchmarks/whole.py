@@ -1,4 +1,4 @@
-"""What a whole process costs: Split MNIST from start to exit, the way to the first step, the bytes of a memory."""
+"""The cost of a whole process: Split MNIST from start to exit, the time to the first step, the bytes of a memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The work that is timed: what is learnt, by how large a net, in batches of what size; and our life doing it."""
+"""The timed work: the data, the size of the network and of the batches; and the life that does it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Work:
         return self.world().data()
 
     def life(self, per_context: int, **others) -> cs.Life:
-        """Experience replay awake, half new and half old, out of a reservoir."""
+        """Experience replay while awake, half new and half old rows, from a reservoir."""
         return cs.Life(
             subjects=self.subjects,
             world=self.world(per_context=per_context, batch=self.new),
@@ -56,7 +56,7 @@ class Work:
 
 
 class Noise(Stream):
-    """Random images of MNIST's shape, where MNIST itself is not at hand: the same work, nothing to learn."""
+    """Random images of MNIST's shape, used if MNIST is not available: the same work, with nothing to learn."""
 
     def data(self) -> Data:
         draw = np.random.default_rng(0)

@@ -15,10 +15,11 @@ import torch
 
 import cls_sim as cs
 from cls_sim.config import experiments
+from cls_sim.config.experiments import Arm, Experiment
 from cls_sim.core.announce import FOR_LIFE, same
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part
-from cls_sim.running.runs import identical
+from cls_sim.running.identical import identical
 from tests.lives import live, small
 
 BRANCHING = sorted(
@@ -188,8 +189,9 @@ def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_pat
 def test_the_same_readings_of_other_lives_are_not_identical():
     """Two arms may both be perfect: what was learnt tells them apart."""
     trace = cs.run(small(2, probes={"accuracy": cs.Accuracy()}), days=1, progress=False)
-    arms = {"one": trace, "other": trace, "third": trace}
-    found = identical(
-        arms, {"one": ["a"], "other": ["b"], "third": ["b"]}, {"one": None, "other": "one", "third": "one"}
-    )
+    arms = {
+        name: Arm(name, {"probes": {}}, origin) for name, origin in (("one", None), ("other", "one"), ("third", "one"))
+    }
+    learnt = {"one": ["a"], "other": ["b"], "third": ["b"]}
+    found = identical(Experiment("x", {}, arms), dict.fromkeys(arms, trace), learnt)
     assert found == [{"arm": "third", "than": "other", "subjects": 2}]

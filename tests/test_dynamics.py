@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import cls_sim as cs
 from cls_sim import theory
 from cls_sim.claims import KINDS
+from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
 from cls_sim.hippocampus.copies import binomial, poisson
@@ -217,24 +218,24 @@ def test_claims_on_memories_pass_and_fail():
     noise = 0.01 * np.random.default_rng(0).standard_normal((8, 8))
     power, exponential = told(t**-0.5 + noise), told(np.exp(-t / 20) + noise)
     ask = {"arm": "a", "reading": "r", "x": t}
-    assert KINDS["forgetting_law"](power, {}, by=5, **ask)["passed"]
-    assert not KINDS["forgetting_law"](exponential, {}, by=5, **ask)["passed"]
+    assert KINDS["forgetting_law"](Case(power, {}), by=5, **ask).passed
+    assert not KINDS["forgetting_law"](Case(exponential, {}), by=5, **ask).passed
     top = told(np.exp(-((np.log(t) - 2.5) ** 2)) + 0.1 * noise)
-    assert KINDS["peak"](top, {}, low=5, high=20, **ask)["passed"]
-    assert not KINDS["peak"](top, {}, low=30, high=50, **ask)["passed"]
-    assert not KINDS["peak"](power, {}, **ask)["passed"]
+    assert KINDS["peak"](Case(top, {}), low=5, high=20, **ask).passed
+    assert not KINDS["peak"](Case(top, {}), low=30, high=50, **ask).passed
+    assert not KINDS["peak"](Case(power, {}), **ask).passed
     lives = {name: told(np.sqrt(n) * (t**-0.5 + 0 * noise))["a"] for name, n in (("one", 10.0), ("four", 40.0))}
-    assert KINDS["lifetimes"](lives, {}, {"one": 10, "four": 40}, "r", t, "power", 0.9, 1.1)["passed"]
-    assert not KINDS["lifetimes"](lives, {}, {"one": 10, "four": 40}, "r", t, "power", 0.1, 0.4)["passed"]
+    assert KINDS["lifetimes"](Case(lives, {}), {"one": 10, "four": 40}, "r", t, "power", 0.9, 1.1).passed
+    assert not KINDS["lifetimes"](Case(lives, {}), {"one": 10, "four": 40}, "r", t, "power", 0.1, 0.4).passed
 
 
 def test_josts_law_needs_a_crossing():
     t, small = np.arange(1, 80.0), 0.001 * np.random.default_rng(0).standard_normal((79, 6))
     young, old = t**-0.5, 0.3 * (1 + t / 100) ** -0.5
     crossing = np.stack([old[:, None] + small, young[:, None] - small], 2)
-    assert KINDS["jost_law"](told(crossing, True), {}, "a", "r", 0, 1)["passed"]
+    assert KINDS["jost_law"](Case(told(crossing, True), {}), "a", "r", 0, 1).passed
     parallel = np.stack([0.5 * np.exp(-t / 30)[:, None] + small, np.exp(-t / 30)[:, None] - small], 2)
-    assert not KINDS["jost_law"](told(parallel, True), {}, "a", "r", 0, 1)["passed"]
+    assert not KINDS["jost_law"](Case(told(parallel, True), {}), "a", "r", 0, 1).passed
 
 
 def test_half_times_need_stages():
@@ -242,18 +243,18 @@ def test_half_times_need_stages():
     stages = 1 / (1 + np.exp(10 - strength * t[:, None] / 4))
     together = np.broadcast_to(1 - np.exp(-t / 20)[:, None], (200, 3))
     ask = {"arm": "a", "reading": "r", "x": strength, "cv": 0.05}
-    assert KINDS["half_times"](told(np.repeat(stages[:, None], 4, 1), True), {}, **ask)["passed"]
-    assert not KINDS["half_times"](told(np.repeat(together[:, None], 4, 1), True), {}, **ask)["passed"]
+    assert KINDS["half_times"](Case(told(np.repeat(stages[:, None], 4, 1), True), {}), **ask).passed
+    assert not KINDS["half_times"](Case(told(np.repeat(together[:, None], 4, 1), True), {}), **ask).passed
 
 
 def test_crossings_tops_and_errors():
     readings = {str(i): {"r": np.full(6, v)} for i, v in enumerate((-1.0, -0.2, 0.6, 0.1))}
     rising = {"0": 1.0, "1": 2.0, "2": 3.0}
-    assert KINDS["crossing"]({}, readings, rising, "r", 2.25, 0.01)["passed"]
-    assert not KINDS["crossing"]({}, readings, {"0": 1.0, "1": 2.0}, "r", 2.25, 0.5)["passed"]
-    assert KINDS["maximum_at"]({}, readings, {**rising, "3": 4.0}, "r", 3.2, 0.1)["passed"]
-    assert not KINDS["maximum_at"]({}, readings, rising, "r", 3.0, 0.1)["passed"], "a top at the end is none"
+    assert KINDS["crossing"](Case({}, readings), rising, "r", 2.25, 0.01).passed
+    assert not KINDS["crossing"](Case({}, readings), {"0": 1.0, "1": 2.0}, "r", 2.25, 0.5).passed
+    assert KINDS["maximum_at"](Case({}, readings), {**rising, "3": 4.0}, "r", 3.2, 0.1).passed
+    assert not KINDS["maximum_at"](Case({}, readings), rising, "r", 3.0, 0.1).passed, "a top at the end is none"
     assert (
-        KINDS["rms"]({}, readings, ["1"], "r", 0.2)["passed"]
-        and not KINDS["rms"]({}, readings, ["0"], "r", 0.5)["passed"]
+        KINDS["rms"](Case({}, readings), ["1"], "r", 0.2).passed
+        and not KINDS["rms"](Case({}, readings), ["0"], "r", 0.5).passed
     )

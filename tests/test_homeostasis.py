@@ -13,6 +13,7 @@ from torch import Tensor
 
 import cls_sim as cs
 from cls_sim.claims import KINDS
+from cls_sim.claims.case import Case
 from cls_sim.core.batch import STORED
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
@@ -148,10 +149,10 @@ def test_claims_of_what_a_night_keeps():
     before = [[5, 4, 3, 2, 1], [1, 2, 3, 4, 5]]
     weak, strong = [[5, 4, 3, 1, 2], [2, 1, 3, 4, 5]], [[3, 4, 5, 2, 1], [1, 2, 5, 4, 3]]
     ask: dict[str, Any] = {"arms": ["arm"], "reading": "strength", "at_least": 0.95, "share": 0.6}
-    assert KINDS["order_preserved"](told(before, weak), {}, **ask)["passed"]
-    assert not KINDS["order_preserved"](told(before, strong), {}, **ask)["passed"]
+    assert KINDS["order_preserved"](Case(told(before, weak), {}), **ask).passed
+    assert not KINDS["order_preserved"](Case(told(before, strong), {}), **ask).passed
     with pytest.raises(ConfigError, match="share"):
-        KINDS["order_preserved"](told(before, weak), {}, **ask | {"share": 0.2})
+        KINDS["order_preserved"](Case(told(before, weak), {}), **ask | {"share": 0.2})
     ask = {"arms": ["arm"], "reading": "strength", "tolerance": 0.01, "moment": "day.end"}
-    assert KINDS["preserved"](told(before, [[5.02, 4, 3, 2, 1], before[1]]), {}, **ask)["passed"]
-    assert not KINDS["preserved"](told(before, [before[0], [1, 2, 3, 4.1, 5]]), {}, **ask)["passed"]
+    assert KINDS["preserved"](Case(told(before, [[5.02, 4, 3, 2, 1], before[1]]), {}), **ask).passed
+    assert not KINDS["preserved"](Case(told(before, [before[0], [1, 2, 3, 4.1, 5]]), {}), **ask).passed

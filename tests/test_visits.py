@@ -136,7 +136,7 @@ def test_a_gate_belongs_to_the_context_not_to_the_visit():
     for end, known in zip((10, 20, 30), ([False, True], [False, True], [True, True]), strict=True):
         while found.clock.experience[0] < end:
             found.step()
-        assert found.readout.known.tolist() == known
+        assert found.readout.known.tolist() == [known] * len(found.readout.known)
     for k in (0, 1):
         assert torch.allclose(found.readout.centre[:, k], found.world.evaluation(k).x.mean(1), atol=1e-6)
 

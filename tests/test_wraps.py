@@ -162,7 +162,8 @@ NEVER_INSIDE = {  # these need data, text, or a task that a tiny life of digits 
 UNFIT = {  # a wrap and what it refuses to stand around, in words
     **{("Homeostasis", name): "not a Descent" for name in INSIDE["consolidation"] if not name.startswith("Descent")},
     **{
-        ("Interleaved", name): "while awake" for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged")
+        ("Interleaved", name): "while awake"
+        for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged")
     },
 }
 

@@ -128,9 +128,7 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
         if wrapping:
             return functools.partial(cls, **settings)
         branch = "{branch_from: ARM, branch_at: 12d, overrides: [" + key + "=…]}"
-        raise ConfigError(
-            key, f"{cls.__name__} wraps the {key} of another arm", f"write {branch}, or give {needed[0]}"
-        )
+        raise ConfigError(key, f"{cls.__name__} wraps the {key} of another arm", f"write {branch}, or give {needed[0]}")
     if needed:
         raise ConfigError(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
     try:

@@ -152,9 +152,7 @@ class Composer:
             (key, choice), *more = item.items() if isinstance(item, dict) else [(f"/{group}", item)]
             match = DEFAULT.fullmatch(str(key))
             if more or not match or not isinstance(choice, str) or match[1] not in ("experiment", *GROUPS):
-                raise ConfigError(
-                    f"{place}: defaults", f"cannot choose {item!r}", "write override /KIND: OPTION"
-                )
+                raise ConfigError(f"{place}: defaults", f"cannot choose {item!r}", "write override /KIND: OPTION")
             if match[2]:
                 body = placed(body, match[2].split("."), self.file(match[1], choice, (*below, place))[1])
             elif match[1] == group:

@@ -86,9 +86,7 @@ class Lwf(TeacherObjective):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "objective", "needs class labels, and this is regression", "use FeatureDistillation"
-            )
+            raise ConfigError("objective", "needs class labels, and this is regression", "use FeatureDistillation")
         self.contexts = np.ones(spec.subjects, np.int64)  # k
         return super().setup(spec)
 

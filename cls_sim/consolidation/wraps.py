@@ -133,9 +133,7 @@ class FromScratch(Wrap, Consolidation):
 
     def _settle(self, spec: Spec) -> None:
         if not spec.ends:
-            raise ConfigError(
-                "", "needs known context boundaries", "give a world with boundaries_known=true"
-            )
+            raise ConfigError("", "needs known context boundaries", "give a world with boundaries_known=true")
         self.spec = spec
 
     def _fresh(self, spec: Spec) -> None:

@@ -168,9 +168,7 @@ class Discriminability(OfCohorts):
             device=patterns.device,
         )
         if learned.all():
-            raise ConfigError(
-                "", "needs cohorts that are never learned", "add cohorts without times ([]) to the world"
-            )
+            raise ConfigError("", "needs cohorts that are never learned", "add cohorts without times ([]) to the world")
         signal = (patterns * there).double()  # [s, K, items]
         lures, signal = signal[:, ~learned].flatten(1), signal[:, learned]
         noise = (signal.var(2) + lures.var(1, keepdim=True)) / 2

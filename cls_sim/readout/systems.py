@@ -100,9 +100,7 @@ class MostConfident(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression and self.threshold is None:
-            raise ConfigError(
-                "threshold", "is null, and in regression the cortex has no confidence", "give a number"
-            )
+            raise ConfigError("threshold", "is null, and in regression the cortex has no confidence", "give a number")
         _named(spec)
         return super().setup(spec)
 
@@ -137,9 +135,7 @@ class LogitSum(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "needs class probabilities, and this is regression", "use readout=most_confident"
-            )
+            raise ConfigError("", "needs class probabilities, and this is regression", "use readout=most_confident")
         return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:

@@ -14,22 +14,22 @@ from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.errors import ConfigError, real, whole
 
 RESAMPLES = 10_000
-FEWEST = 5  # subjects below which no interval is given
-KEPT = 1024  # subjects up to which the resamples are kept for the next estimate
-COLUMNS = 256  # numbers estimated at once, so that memory stays small
+FEWEST = 5  # smallest number of subjects for an interval
+KEPT = 1024  # largest number of subjects for which the resamples are cached
+COLUMNS = 256  # number of columns estimated at once, to limit memory
 NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over subjects; every field but the note is a number, or an array where the values had more axes.
+    """A mean over subjects; every field except the note is a number, or an array if the values have more axes.
 
-    mean  over the n subjects that have the number
+    mean  mean over the n subjects that are not NaN
     sem   standard error, sd (ddof 1) / sqrt n
     low   lower end of the interval, NaN below 5 subjects
     high  upper end
     n     subjects counted
-    note  "n too small" or "not finite" where no interval is given
+    note  "n too small" or "not finite" if there is no interval
     p     two-sided p-value of a sign-flip test (only of a paired difference, else NaN)
     """
 
@@ -111,7 +111,7 @@ def source(seed: int, n: int) -> np.random.Generator:
 
 @lru_cache(maxsize=8)
 def _weights(n: int, seed: int) -> Numbers:
-    """How often each subject comes up in each resample, over n: [resamples, n]."""
+    """The frequency of each subject in each resample, divided by n: [resamples, n]."""
     return source(seed, n).multinomial(n, np.full(n, 1.0 / n), size=RESAMPLES) / n
 
 

@@ -94,8 +94,7 @@ def transfer(run: Facts) -> Blocks:
     if "rehearsal gap" in absent and any(arm.cost("stored_bytes") for arm in run.arms.values()):
         blocks.append(
             Text(
-                "The rehearsal gap is not measured here: "
-                "add `++probes.rehearsal_gap={_target_: cls_sim.RehearsalGap}`."
+                "The rehearsal gap is not measured here: add `++probes.rehearsal_gap={_target_: cls_sim.RehearsalGap}`."
             )
         )
     return blocks
