@@ -198,6 +198,8 @@ def traced(one: Life) -> list[tuple[str, dict]]:
     """Live on; what probes read on the way."""
     rows = []
     while one.clock.tick < END:
+        if one.over:
+            break
         rows += [(moment.name, one.measure(moment)) for moment in one.step()]
     return rows
 
