@@ -176,7 +176,9 @@ def growth_losses(cfg: dict[str, Any]) -> list[float]:
     """The loss of each subject of a cohort on its second context, when that has ended for it."""
     found = []
     for first in range(SUBJECTS):
-        life = experiments.make_life(cfg | {"neocortex": cfg["neocortex"] | {"enough": 1e9}}, 1, cfg["seed"] + first)
+        life = experiments.make_life(
+            cfg | {"neocortex": cfg["neocortex"] | {"loss_threshold": 1e9}}, 1, cfg["seed"] + first
+        )
         while life.clock.experience[0] < life.world.ends[1]:
             life.step()
         found.append(float(torch.cat([life.view.loss(batch) for batch in life.view.revisit(500)], 1).mean()))

@@ -264,10 +264,10 @@ def test_an_arm_inherits_the_overrides_of_another(tmp_path: Path):
     settings = {n: (a.cfg["hippocampus"]["capacity"], a.cfg["replay"].get("batch")) for n, a in arms.items()}
     assert settings["base"] == (7, 9) and settings["child"] == (7, 11) and settings["grandchild"] == (8, 11)
     assert settings["swapping"] == (7, None), "settings of a part that the arm swaps are not inherited"
-    assert settings["branch"] == (7, 11) and arms["branch"].origin == "child" and arms["branch"].at == 3.0
+    assert settings["branch"] == (7, 11) and arms["branch"].origin == "child" and arms["branch"].branch_at == 3.0
     assert settings["branch_of_branch"] == (7, 11), "a branch is what its origin is, but for its own overrides"
     assert arms["branch_of_branch"].cfg["rhythm"]["experiences_per_day"] == 5
-    assert settings["late"] == (8, 11) and arms["late"].keep == ("hippocampus",)
+    assert settings["late"] == (8, 11) and arms["late"].keep_parts == ("hippocampus",)
     assert "grandchild" not in mine(tmp_path, ARMS, "size=small").arms, "its size is not inherited, nor lost"
     only = mine(tmp_path, ARMS, "arms=[branch_of_branch]").arms
     assert list(only) == ["child", "branch", "branch_of_branch"], "origins come along, parents need not"
@@ -283,7 +283,7 @@ def test_an_arm_inherits_the_overrides_of_another(tmp_path: Path):
         ("{a: {inherits: [b]}, b: []}", "there is no arm"),
         ("{a: {inherit: b}, b: []}", "did you mean inherits"),
         ("{a: {branch_from: b}, b: []}", "name an earlier arm"),
-        ("{a: [], b: {at: 3d}}", "needs from"),
+        ("{a: [], b: {branch_at: 3d}}", "needs branch_from"),
         ("{a: [], b: {size: tiny}}", "small"),
         ("{a: 3}", "neither a list"),
     ],

@@ -51,9 +51,9 @@ def until(life: Life, day: float) -> Life:
 
 
 @intervention
-def test_the_past_is_shared_and_the_future_is_not(room: str, change: Change):
+def test_the_past_is_shared_and_the_future_is_not(part_kind: str, change: Change):
     life = past()
-    twin = life.twin(**{room: change})
+    twin = life.twin(**{part_kind: change})
     assert torch.equal(weights(twin), weights(life))
     before = copy.deepcopy(life.state())
     until(twin, 4.0)
@@ -64,17 +64,17 @@ def test_the_past_is_shared_and_the_future_is_not(room: str, change: Change):
 
 
 @intervention
-def test_alone_as_in_company(room: str, change: Change):
-    together = until(past(3, 5).twin(**{room: change}), 5.0)
-    alone = until(past(1, 6).twin(**{room: change}), 5.0)
+def test_alone_as_in_company(part_kind: str, change: Change):
+    together = until(past(3, 5).twin(**{part_kind: change}), 5.0)
+    alone = until(past(1, 6).twin(**{part_kind: change}), 5.0)
     assert torch.allclose(weights(together)[1], weights(alone)[0], atol=2e-4)
     assert together.clock.replay[1] == alone.clock.replay[0]
 
 
 @intervention
-def test_a_saved_twin_goes_on_bit_for_bit(room: str, change: Change):
-    twin = live(past().twin(**{room: change}), BEGINS + 15)
-    heir = small().twin(**{room: change})
+def test_a_saved_twin_goes_on_bit_for_bit(part_kind: str, change: Change):
+    twin = live(past().twin(**{part_kind: change}), BEGINS + 15)
+    heir = small().twin(**{part_kind: change})
     heir.load(copy.deepcopy(twin.state()))
     for one in (twin, heir):
         until(one, 6.0)
@@ -82,8 +82,8 @@ def test_a_saved_twin_goes_on_bit_for_bit(room: str, change: Change):
 
 
 @intervention
-def test_a_twin_of_a_twin_has_a_clock_of_its_own(room: str, change: Change):
-    twin = past().twin(**{room: change})
+def test_a_twin_of_a_twin_has_a_clock_of_its_own(part_kind: str, change: Change):
+    twin = past().twin(**{part_kind: change})
     second, third = twin.twin(), copy.deepcopy(twin)
     until(twin, 6.0)
     for one in (second, third):

@@ -297,7 +297,9 @@ def test_an_unfinished_part_is_refused_when_it_is_made():
 
 def test_a_lesion_of_a_memory_that_cannot_lose_traces_says_what_it_lacks():
     life = live(small(2, hippocampus=Scratch()), 3)
-    with pytest.raises(ConfigError, match=r"fraction: Scratch has no methods silence and revive.*; define both, or give 1.0"):
+    with pytest.raises(
+        ConfigError, match=r"fraction: Scratch has no methods silence and revive.*; define both, or give 1.0"
+    ):
         life.twin(hippocampus=lambda part: cs.Lesion(part, fraction=0.5))
     live(life.twin(hippocampus=cs.Lesion), 12)
 
@@ -359,7 +361,7 @@ def test_on_the_command_line_as_in_a_notebook(tmp_path: Path):
     command = [sys.executable, "-m", "cls_sim", "experiment=digits", "size=small", "subjects=1", "arms=[cls]"]
     for change, line in (
         ("+plasticity._target_=own_parts.Bad", "plasticity.rate: gives -0.001, expected finite numbers from 0"),
-        ("+replay._target_=own_parts.Half", "own_parts.Half has no method draw; define them"),
+        ("+replay._target_=own_parts.Half", "own_parts.Half lacks the methods draw; define them"),
     ):
         room = change[1:].split(".")[0]
         (tmp_path / room).mkdir(exist_ok=True)

@@ -298,7 +298,7 @@ def test_a_plain_function_is_attached_like_a_probe():
     }
     assert life.measure(Moment("day.end", everybody))["often"].tolist() == life.clock.day.tolist()
     for wrong in (3, cs.Accuracy):
-        with pytest.raises(ConfigError, match=r"^probes.mine.probe: .* is not a probe"):
+        with pytest.raises(ConfigError, match=r"^probes.mine: .* Probe; "):
             small(2, probes={"mine": wrong})  # type: ignore[dict-item]
 
 

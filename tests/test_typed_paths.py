@@ -120,7 +120,7 @@ def test_a_run_in_a_folder_of_an_odd_name_goes_on(tmp_path: Path):
         assert json.loads((tmp_path / name / "run.json").read_text())["resumed"] == 1
         busy = cls_sim(*TINY, f"out={name}", cwd=tmp_path)
         assert busy.returncode == 2
-        assert shlex.split(busy.stderr.partition("go on with ")[2]) == [f"resume={name}"]
+        assert shlex.split(busy.stderr.partition("resume it with ")[2]) == [f"resume={name}"]
 
 
 def test_a_folder_of_configurations_may_have_any_name(tmp_path: Path):
