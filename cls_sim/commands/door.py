@@ -22,8 +22,9 @@ class Parser(argparse.ArgumentParser):
 
     text  the text of `--help`
 
-    >>> Parser("cls-sim-compare", "…", settings={"out": None}, flags=("--all",)).read(["run", "out=there"])
-    Namespace(given=['run'], out='there', all=False)
+    >>> found = Parser("cls-sim-compare", "…", settings={"out": None}, flags=("--all",)).read(["run", "out=there"])
+    >>> found.given, found.out, found.all
+    (['run'], 'there', False)
     """
 
     def __init__(self, prog: str, text: str | None, settings: Mapping[str, str | None], flags: Sequence[str] = ()):
