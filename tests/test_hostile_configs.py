@@ -717,6 +717,7 @@ def test_launchers_and_their_numbers_may_be_given_in_a_sweep():
 
 def test_hydra_never_reads_a_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its sources know nothing of our limits: composing and starting a sweep must not touch them."""
+    from hydra._internal.core_plugins import file_config_source
     from hydra.core.global_hydra import GlobalHydra
     from hydra.plugins.config_source import ConfigSource
 
@@ -725,7 +726,7 @@ def test_hydra_never_reads_a_configuration(tmp_path: Path, monkeypatch: pytest.M
     def never(*_: object, **__: object) -> None:
         raise AssertionError("Hydra reads a file")
 
-    monkeypatch.setattr("hydra._internal.core_plugins.file_config_source.FileConfigSource.load_config", never)
+    monkeypatch.setattr(file_config_source.FileConfigSource, "load_config", never)
     experiments.read(["arms=[cls]"])
     with sweeps._launcher(["hydra.launcher.n_jobs=1", "hydra/launcher=joblib"], tmp_path) as launch:
         assert callable(launch) and ConfigSource
@@ -787,7 +788,7 @@ def test_a_bomb_that_an_arm_chooses_is_refused_at_once(group: str, arm: str, tmp
     (tmp_path / group / "bomb.yaml").write_text(bomb())
     (tmp_path / "experiment" / "mine.yaml").write_text(GLOBAL + f"arm: {{a: [], b: {arm.format(group=group)}}}\n")
     start = time.process_time()
-    with pytest.raises(ConfigError, match="larger than"):
+    with pytest.raises(ConfigError, match=r"^/.*bomb\.yaml: has more than 24 levels or"):
         experiments.read(["experiment=mine"], [str(tmp_path)])
     assert time.process_time() - start < 1.0
 
@@ -807,6 +808,6 @@ def test_refusing_a_bomb_takes_no_time_and_no_memory(tmp_path: Path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yaml, "parse", counted)
-        with pytest.raises(ConfigError, match="larger"):
+        with pytest.raises(ConfigError, match="has more than 24 levels"):
             reader._measure("bomb.yaml", bomb(30))
     assert seen < 200

@@ -32,7 +32,9 @@ class ConfigError(ValueError):
         return type(self), (self.key, self.reason, self.remedy)
 
     def under(self, prefix: str) -> ConfigError:
-        """The same error with a prefix before its key: `capacity` becomes `hippocampus.capacity`."""
+        """The same error with a prefix before its key: `capacity` becomes `hippocampus.capacity`; a path stays."""
+        if self.key.startswith("/"):
+            return self
         return type(self)(f"{prefix}.{self.key}" if self.key else prefix, self.reason, self.remedy)
 
 
