@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class Altered(Within):
     """A policy whose replayed rows are altered, asleep and awake; rows of experience are unchanged."""
 
     derived = frozenset({"spec", "_draws"})
+    stream: ClassVar[str]  # names the random numbers: never change it, or all lives with this policy change
 
     def _settle(self, spec: Spec) -> None:
         self.spec, self._draws = spec, {}
@@ -54,7 +56,7 @@ class Altered(Within):
     ) -> Tensor:
         """Random numbers [s, b, *shape] for this purpose and the rows of this batch."""
         if (name, part) not in self._draws:
-            purpose = f"replay.{type(self).__name__.lower()}.{name}.{part}"
+            purpose = f"replay.{self.stream}.{name}.{part}"
             self._draws[name, part] = BatchDraws(self.spec.seeds, purpose, kind, self.spec.device)
         return self._draws[name, part].at(ticks, (batch.rows, *shape), sizes=batch.sizes)
 
@@ -84,6 +86,7 @@ class Augmented(Altered):
     """
 
     inside, null = "policy", {"translation": 0.0, "rotation": 0.0, "scaling": 0.0, "noise": 0.0}
+    stream = "augmented"
 
     def __init__(
         self,
@@ -168,7 +171,7 @@ class Mixup(Altered):
     0.3
     """
 
-    null = None
+    null, stream = None, "blended"
 
     def __init__(self, policy: Replay, *, max_share: float = 0.5):
         super().__init__(policy)
