@@ -483,7 +483,7 @@ def test_a_trace_is_a_plain_file_and_no_link(tmp_path: Path):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
     with watched(tmp_path / "link", tmp_path / "dangling") as done:
-        with pytest.raises(ConfigError, match="plain file"):
+        with pytest.raises(ConfigError, match="regular file"):
             Trace(tmp_path / "pipe")
         with pytest.raises(StorageError):
             Trace(tmp_path / "link").cut(0)

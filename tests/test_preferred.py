@@ -232,7 +232,7 @@ def test_blended_answers_are_in_the_proportion_of_the_inputs():
 def test_images_that_are_not_square_are_refused():
     with pytest.raises(cs.ConfigError, match="square"):
         cs.Augmented(cs.Uniform()).setup(spec_of(inputs=(6,)))
-    with pytest.raises(cs.ConfigError, match="classes"):
+    with pytest.raises(cs.ConfigError, match="class labels"):
         cs.Preferred(cs.Novelty()).setup(spec_of(regression=True))
     with pytest.raises(cs.ConfigError, match="max_share"):
         cs.Mixup(cs.Uniform(), max_share=0.7)

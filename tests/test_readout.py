@@ -185,7 +185,7 @@ def test_what_both_know_is_summed_in_log_odds():
         assert torch.equal(answer.scores.argmax(2), expected)
     nothing = begun(cs.LogitSum(weight=9.0), spec).answer(x, None, begun_store(spec), Fixed(0.7))
     assert torch.equal(nothing.scores.argmax(2), torch.ones_like(Y)), "an empty hippocampus has no say"
-    with pytest.raises(ConfigError, match="odds"):
+    with pytest.raises(ConfigError, match="class probabilities"):
         cs.LogitSum().setup(spec_of(regression=True))
 
 
