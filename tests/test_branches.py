@@ -1,4 +1,4 @@
-"""What a part announces when a branch brings it in is heard by every other part, or refused in one line.
+"""A part that a branch brings in announces its sizes to all other parts, or is refused in one line.
 
 Version 0.1 dropped it: `one_block` of singh_2022_stages lived the nights of the arm that it left, in all subjects.
 """
