@@ -94,6 +94,7 @@ class Life:
 
     def _look_around(self) -> None:
         """Make the view through which the parts read one another, and attach each part to this life."""
+        self._ends_at = np.isin(np.arange(max(self.world.ends, default=0) + 2), self.world.ends)
         self.view = View(
             scores=lambda x, context=None: self.neocortex.scores(x, context).detach(),
             features=lambda x: self.neocortex.features(x).detach(),
@@ -152,13 +153,12 @@ class Life:
         """The moments that this tick reaches.  A context ends after the night that follows its last experience."""
         clock = self.clock
         clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
-        fell_asleep = clock.asleep & ~asleep
-        clock.night += fell_asleep
+        clock.night += clock.asleep & ~asleep
         up_next = ~clock.asleep & (awake | asleep)
         moments = [
             Moment("day.end", awake & (clock.experience % clock.per_day == 0)),
             Moment("night.end", asleep & ~clock.asleep),
-            Moment("context.end", up_next & np.isin(clock.experience, self.world.ends)),
+            Moment("context.end", up_next & self._ends_at[np.minimum(clock.experience, len(self._ends_at) - 1)]),
         ]
         if self.spec.ends and moments[2].who.any():
             self._ending = moments[2].who

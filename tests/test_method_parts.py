@@ -54,7 +54,7 @@ def test_fisher_is_what_a_pass_a_row_would_find(scenario: str, labels: str):
     weights = list(life.neocortex.weights.values())
     total = [torch.zeros_like(w) for w in weights]
     rows = 40
-    life.view.__dict__["revisit"] = lambda size: iter([part(batch, slice(0, rows))])  # a frozen dataclass, for a test
+    life.view.__dict__["revisit"] = lambda size: iter([batch.part(slice(0, rows))])  # a frozen dataclass, for a test
     found = importance.measure(life.view, EVERYBODY)
     log = life.neocortex.scores(batch.x, life.known_contexts(batch))[:, :rows].log_softmax(2)
     for row in range(rows):
@@ -69,10 +69,6 @@ def test_fisher_is_what_a_pass_a_row_would_find(scenario: str, labels: str):
                 t += g.square() * p.view(-1, *[1] * (g.dim() - 1)) / rows
     for t, (name, f) in zip(total, found.items(), strict=True):
         assert torch.allclose(t, f, rtol=1e-3, atol=1e-8), name
-
-
-def part(batch: cs.Batch, rows: slice) -> cs.Batch:
-    return batch.with_(**{n: v[:, rows] for n, v in vars(batch).items() if isinstance(v, torch.Tensor)})
 
 
 def test_the_sampled_fisher_is_near_the_exact_one():
@@ -299,7 +295,7 @@ def test_interfered_memories_are_those_a_step_would_spoil():
     assert old is not None
     there = old.present() & (old.context == 0)
     p = spoilt(old).clamp(min=0) * there
-    found, fair = spoilt(part(lesson, slice(16, None))).mean(1), p.sum(1) / there.sum(1)
+    found, fair = spoilt(lesson.part(slice(16, None))).mean(1), p.sum(1) / there.sum(1)
     expected = (p**4).sum(1) / (p**3).sum(1)  # drawn by p³
     assert (found > fair).all() and torch.allclose(found, expected, rtol=0.1)
 
@@ -455,7 +451,7 @@ def test_a_projected_night_learns_all_its_rows_whatever_a_day_holds(constraints:
 def test_projected_asks_where_rows_come_from_not_where_they_stand(constraints: str):
     sources = [LIVED] * 8 + [STORED] * 8
     batch, order = replayed(sources), torch.randperm(16, generator=torch.Generator().manual_seed(0))
-    moved = cs.Batch(**{n: None if v is None else v[:, order] for n, v in vars(batch).items()})
+    moved = batch.part(order)
     one, other = (stepped(cs.Projected(optimizer=cs.Sgd(), constraints=constraints), b) for b in (batch, moved))
     plain = stepped(cs.Descent(optimizer=cs.Sgd()), replayed(sources))
     assert all(torch.allclose(w, other[name], atol=1e-6) for name, w in one.items())

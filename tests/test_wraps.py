@@ -306,11 +306,11 @@ def test_every_wrap_names_its_null_setting(wrap: str):
 
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_no_default_of_a_base_class_hides_the_part_inside(wrap: str):
-    """Of every public name of the kind's base classes: the wrap's own, or forwarded, never the base's default."""
+    """Of every public name but the shortcuts: the wrap's own, or forwarded, never the base's default."""
     kind = WRAPS[wrap]
     bases = [b for b in kind.__mro__ if issubclass(b, Part) and not issubclass(b, Wrap) and b is not Part]
     for base in bases:
-        for name in {*vars(base), *vars(base).get("__annotations__", ())} - {*vars(Part), "derived", "begin"}:
+        for name in {*vars(base), *vars(base).get("__annotations__", ())} - {*vars(Part), *base.shortcuts}:
             if not name.startswith("_"):
                 owner = next((b for b in kind.__mro__ if name in vars(b)), None)
                 declared = any(name in vars(b).get("__annotations__", ()) for b in kind.__mro__ if issubclass(b, Wrap))

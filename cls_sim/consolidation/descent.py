@@ -16,7 +16,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.optimizers import Adam, Optimizer
 from cls_sim.core.part import Spec, View, known_contexts
-from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.base import Neocortex, has_closed_form
 
 
 class Descent(Consolidation):
@@ -101,11 +101,31 @@ class Descent(Consolidation):
 
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
         """The gradient of each subject's loss in its own weights, name → [s, …]."""
+        if (known := self._closed_form(neocortex, batch)) is not None:
+            return known
         names, weights = zip(*neocortex.weights.items(), strict=True)
         with neocortex.learning(batch):
             rows = self._rows(neocortex, batch)
-        found = torch.autograd.grad(rows, weights, self._share(rows, batch), materialize_grads=True)
+        found = torch.autograd.grad(rows, weights, self._share(batch), materialize_grads=True)
         return dict(zip(names, found, strict=True))
+
+    def _closed_form(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor] | None:
+        """The gradient by the closed form of the cortex; None if it has none, or if the objective needs more of it."""
+        if type(self.objective).losses is not Objective.losses or not has_closed_form(type(neocortex)):
+            return None
+        form = neocortex.closed_form(batch, known_contexts(self.spec, batch))
+        if form is None:
+            return None
+        scores, share = form.scores(form.outputs), self._share(batch)
+        slope = None
+        if scores is form.outputs and type(self.objective).slopes is not Objective.slopes:
+            slope = self.objective.slopes(scores, batch, share)
+        if slope is None:
+            outputs = form.outputs.requires_grad_()
+            with torch.enable_grad():
+                rows = self.objective.row_losses(form.scores(outputs), batch)
+            (slope,) = torch.autograd.grad(rows, outputs, share, materialize_grads=True)
+        return form.gradients(slope)
 
     @torch.no_grad()
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
@@ -115,10 +135,11 @@ class Descent(Consolidation):
         """The loss of each row [s, b]."""
         return self.objective.losses(neocortex, batch, known_contexts(self.spec, batch))
 
-    def _share(self, rows: Tensor, batch: Batch) -> Tensor:
+    def _share(self, batch: Batch) -> Tensor:
         """The weight of each row in its subject's loss, [s, b]: the derivative of the reduction, given to autograd."""
         if batch.weight is None:
-            return torch.full_like(rows, 1.0 if self.reduction == "sum" else 1 / batch.rows)
+            equal = 1.0 if self.reduction == "sum" else 1 / batch.rows
+            return torch.full(batch.x.shape[:2], equal, device=batch.x.device)
         if self.reduction == "sum":
             return batch.weight
         return batch.weight / batch.weight.sum(1, keepdim=True).clamp_min_(torch.finfo(batch.weight.dtype).tiny)

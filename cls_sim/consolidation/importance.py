@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
@@ -83,8 +82,7 @@ class _Rows(Importance):
         if tapped is None:
             for row in range(batch.rows):  # a cortex without layer activations needs one backward pass per row
                 at = slice(row, row + 1)
-                column: dict[str, Any] = {k: v[:, at] for k, v in vars(batch).items() if isinstance(v, Tensor)}
-                self._add_row(total, cortex, batch.with_(**column), context if context is None else context[:, at])
+                self._add_row(total, cortex, batch.part(at), context if context is None else context[:, at])
             return
         scores, taps = tapped
         drives = [tap.drive for tap in taps]

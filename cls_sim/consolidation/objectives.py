@@ -31,6 +31,13 @@ class Objective(Part):
         rows = self.row_losses(scores, batch)
         return rows if own is None else rows + own
 
+    def slopes(self, scores: Tensor, batch: Batch, share: Tensor) -> Tensor | None:
+        """The gradient of Σ_b share_b L_b in the scores, [s, b, o]; None: autograd finds it from `row_losses`.
+
+        A class that defines it gives what autograd gives, bit for bit; it spares small networks the recorded graph.
+        """
+        return None
+
     def error(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         """The error on each row [s, b], as read by replay and sleep pressure: the loss, unless that is not an error."""
         return self.losses(neocortex, batch, context)
@@ -62,6 +69,15 @@ class SupervisedLoss(Objective):
         # The class axis comes before the row axis: log-softmax over few classes is then four times faster.
         told = {"reduction": "none", "ignore_index": -1, "label_smoothing": self.smoothing}
         return cross_entropy(scores.mT.contiguous(), batch.y, **told)
+
+    @torch.no_grad()
+    def slopes(self, scores: Tensor, batch: Batch, share: Tensor) -> Tensor | None:
+        """For class labels without smoothing: share · (softmax(ŷ) - onehot(y)); 0 for rows without a label."""
+        if batch.y.is_floating_point() or self.smoothing:
+            return None
+        log_p = scores.mT.contiguous().log_softmax(1)
+        wrong = torch.zeros_like(log_p).scatter_(1, batch.y.clamp(min=0)[:, None], (-share * (batch.y >= 0))[:, None])
+        return torch.ops.aten._log_softmax_backward_data(wrong, log_p, 1, log_p.dtype).mT
 
 
 class DistillationLoss(Objective):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -123,8 +121,7 @@ def _part(batch: Batch, rows: np.ndarray, there: np.ndarray) -> Batch:
     columns = rows.any(0)
     if not columns.all():
         at = torch.from_numpy(np.flatnonzero(columns)).to(batch.x.device)
-        kept: dict[str, Any] = {name: value[:, at] for name, value in vars(batch).items() if isinstance(value, Tensor)}
-        batch = batch.with_(**kept)
+        batch = batch.part(at)
     rows = rows[:, columns]
     batch = batch.with_(sizes=None)
     if (rows == there[:, columns]).all():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import TypedDict, Unpack
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -13,6 +15,17 @@ from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
 
 LIVED, STORED, DREAMED = 0, 1, 2
+LATER = (
+    "context",
+    "born",
+    "item",
+    "source",
+    "slot",
+)  # columns of a joined batch made when first read
+
+
+def _none() -> None:
+    """The default of an absent column: kept by the instance, so that a column made later can take its place."""
 
 
 class Origin(TypedDict, total=False):
@@ -64,11 +77,18 @@ class Batch:
     born: Tensor
     item: Tensor
     source: Tensor
-    weight: Tensor | None = None
-    scores: Tensor | None = None
-    slot: Tensor | None = None
-    features: Tensor | None = None
-    sizes: Counts | None = None
+    weight: Tensor | None = field(default_factory=_none)
+    scores: Tensor | None = field(default_factory=_none)
+    slot: Tensor | None = field(default_factory=_none)
+    features: Tensor | None = field(default_factory=_none)
+    sizes: Counts | None = field(default_factory=_none)
+
+    def __getattr__(self, name: str) -> Any:
+        """Make a column of a joined batch: most steps read only inputs, answers and weights."""
+        make = vars(self).get("_later", {}).get(name)
+        if make is None:
+            raise AttributeError(f"Batch has no attribute {name!r}")
+        return vars(self).setdefault(name, make())
 
     @property
     def subjects(self) -> int:
@@ -83,7 +103,18 @@ class Batch:
         """A batch from x and y: all other fields are unknown (-1, None), the source is LIVED, unless they are given."""
         unknown = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         source = torch.full(x.shape[:2], LIVED, dtype=torch.uint8, device=x.device)
-        return replace(Batch(x, y, unknown, unknown, unknown, source), **others)
+        return Batch(x, y, unknown, unknown, unknown, source).with_(**others)
+
+    @staticmethod
+    def made(later: dict[str, Callable[[], Tensor]], **columns: Unpack[Columns]) -> Batch:
+        """A batch with these columns (None if not given) and others that are made when first read.
+
+        later  column name → a function without arguments; what it reads must never change
+        """
+        batch = object.__new__(Batch)
+        absent = [name for name in (*COLUMNS, "sizes") if name not in later]
+        vars(batch).update(dict.fromkeys(absent), **columns, _later=later)
+        return batch
 
     def present(self) -> Tensor:
         """Which rows are present (weight above 0): bool [s, b]."""
@@ -101,13 +132,23 @@ class Batch:
 
     def with_(self, **changes: Unpack[Columns]) -> Batch:
         """This batch with some of its fields replaced."""
-        return replace(self, **changes)
+        changed = object.__new__(Batch)
+        vars(changed).update(vars(self), **changes)
+        return changed
+
+    def columns(self) -> dict[str, Tensor]:
+        """The fields that are tensors, by name."""
+        named = ((name, getattr(self, name)) for name in COLUMNS)
+        return {name: value for name, value in named if value is not None}
+
+    def part(self, rows: Any) -> Batch:
+        """The rows that this index (a slice, or a tensor [n]) selects, the same for all subjects."""
+        return self.with_(**{name: value[:, rows] for name, value in self.columns().items()}, sizes=None)
 
     def at(self, rows: Tensor) -> Batch:
         """The rows with these indices [s, n], separately for each subject."""
         subjects = torch.arange(len(rows), device=rows.device)[:, None]
-        columns = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **{name: value[subjects, rows] for name, value in columns.items()})
+        return self.with_(**{name: value[subjects, rows] for name, value in self.columns().items()})
 
     def join(self, other: Batch) -> Batch:
         """The rows of both batches, one after the other.
@@ -123,16 +164,25 @@ class Batch:
             return joined.at(from_numpy(order).to(self.x.device)).with_(sizes=sizes[0] + sizes[1])
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
-        both: dict[str, Tensor | None] = {}
-        for field in fields(self)[:-1]:  # all but sizes
-            mine: Tensor | None = getattr(self, field.name)
-            its: Tensor | None = getattr(other, field.name)
-            if mine is None and its is not None:
-                mine = _unknown(its, self.rows)
-            elif its is None and mine is not None:
-                its = _unknown(mine, other.rows)
-            both[field.name] = None if mine is None or its is None else torch.cat((mine, its), 1)
-        return replace(self, **both)
+        held = [name for name in COLUMNS if self._has(name) or other._has(name)]
+        now: dict[str, Any] = {name: self._both(name, other) for name in held if name not in LATER}
+        return Batch.made({name: partial(self._both, name, other) for name in held if name in LATER}, **now)
+
+    def _has(self, name: str) -> bool:
+        held = vars(self)
+        return held[name] is not None if name in held else name in held.get("_later", ())
+
+    def _both(self, name: str, other: Batch) -> Tensor:
+        """A column of both batches, one after the other; at least one of them has it."""
+        mine: Tensor | None = getattr(self, name)
+        its: Tensor | None = getattr(other, name)
+        if mine is None:
+            assert its is not None
+            mine = _unknown(its, self.rows)
+        return torch.cat((mine, _unknown(mine, other.rows) if its is None else its), 1)
+
+
+COLUMNS = tuple(column.name for column in fields(Batch) if column.name != "sizes")
 
 
 def _unknown(like: Tensor, rows: int) -> Tensor:

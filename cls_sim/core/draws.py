@@ -59,6 +59,12 @@ class Draws:
             return source.random((self.length, *self.shape))
         return source.standard_normal((self.length, *self.shape), dtype=np.float32)
 
+    def rest(self, tick: int) -> Tensor:
+        """The draws of all subjects from this tick to the end of its block: [s, t, *shape]."""
+        self.at(np.full(len(self.seeds), tick))
+        assert self._numbers is not None
+        return self._numbers[:, tick % self.length :]
+
     def at(self, ticks: Counts) -> Tensor:
         """The draws [s, *shape] of each subject at its tick in `ticks` [s]."""
         block = ticks // self.length

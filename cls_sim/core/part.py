@@ -135,6 +135,8 @@ class Part(_Whole):
     """
 
     derived: ClassVar[frozenset[str]] = frozenset()
+    shortcuts: ClassVar[frozenset[str]] = frozenset()
+    """Methods that describe this part alone: a wrap has those of the base class, not those of the part inside."""
 
     def __init_subclass__(cls, **others: Any) -> None:
         """Refuse the methods and settings of version 0.1 by their new names (see docs/glossary.md)."""
@@ -252,6 +254,12 @@ class View:
     latest: Callable[[], Batch] | None = None
     stored: Callable[[], Batch] | None = None
     ended: Callable[[], np.ndarray] | None = None
+
+    def after(self, lived: Batch) -> View:
+        """This view while the experience `lived` is the most recent one."""
+        now = object.__new__(View)
+        vars(now).update(vars(self), latest=lambda: lived)
+        return now
 
 
 def _was_renamed(old: str, new: str) -> ConfigError:

@@ -19,7 +19,8 @@ class Wrap(Part):
     null    settings with which the wrap equals the inner part bit for bit; None: this wrap always changes something
 
     A wrap forwards to the inner part every public method and attribute of the base class that it does not define, and
-    every other attribute of the inner part.  A subclass names its kind second: `class Mine(Wrap, Replay)`.
+    every other attribute of the inner part, but not the `shortcuts` of the base class.  A subclass names its kind
+    second: `class Mine(Wrap, Replay)`.
 
     >>> class Kind(Part):
     ...     def double(self, x):
@@ -62,7 +63,7 @@ class Wrap(Part):
         own = _public(Part).union(*(_public(base) for base in cls.__mro__ if issubclass(base, Wrap)))
         for base in cls.__mro__:
             if issubclass(base, Part) and not issubclass(base, Wrap):
-                for name in _public(base) - own:
+                for name in _public(base) - own - base.shortcuts:
                     setattr(cls, name, _forwarded(name, vars(base).get(name)))
                 own |= _public(base)
 

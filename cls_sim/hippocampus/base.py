@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cls_sim.core.arrays import Numbers
+from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
@@ -71,6 +71,8 @@ class Hippocampus(Part):
     changed: int = 0
     """Increases whenever the stored traces change, so that a replay policy can cache its plan of a night."""
 
+    shortcuts = frozenset({"filled"})
+
     spec: Spec
     """The spec that `setup` has returned; a wrap around a hippocampus in mid-life reads it."""
 
@@ -94,6 +96,13 @@ class Hippocampus(Part):
     @abstractmethod
     def fetch(self, slot: Tensor) -> Batch:
         """The stored episodes in these slots [s, b]."""
+
+    def filled(self) -> Counts | None:
+        """The number n_i of traces of each subject [s], if its slots 0 … n_i - 1 hold them and can be replayed.
+
+        None: the memory does not know it without looking at its slots.
+        """
+        return None
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
         """Do the work of one replay step (decay, training) for the subjects `who`; `batch` is what was replayed."""

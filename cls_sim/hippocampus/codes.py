@@ -63,7 +63,7 @@ class Levels(Plain):
         return (x * (1 / (self.spec.quantum or 1))).round_().to(torch.uint8)
 
     def read(self, content: Tensor) -> Tensor:
-        return content.float().mul_(self.spec.quantum or 1)
+        return content * float(self.spec.quantum or 1)  # bytes times a number: float32
 
 
 class Coarse(Code):

@@ -53,6 +53,7 @@ class Episodic(Hippocampus):
         if max(spec.outputs, spec.contexts) > 2**15:
             raise ConfigError("capacity", "labels and contexts are stored in 16 bits", "use up to 32768 of each")
         self._slots.setup(spec)
+        self._by_mark = type(self)._alive_all is Episodic._alive_all  # a mark alone tells whether its slot is empty
         lots = (spec.subjects, self.capacity + 1)
         self._form = self.form or (Levels() if self._exact(spec) else Plain())
         self._form.setup(spec)
@@ -84,17 +85,19 @@ class Episodic(Hippocampus):
 
     def fetch(self, slot: Tensor) -> Batch:
         at = self._at(slot)
-        what, mark = _rows_of(self.what, at).long(), _rows_of(self.mark, at).long()
-        there = _rows_of(self._alive_all(), at)
+        what, mark = _rows_of(self.what, at), _rows_of(self.mark, at)  # copies, which stay as they are
+        there = mark[..., 0] >= 0 if self._by_mark else _rows_of(self._alive_all(), at)
         if self._silent is not None:
             there = there & ~self._silent.gather(1, slot)
-        return Batch(
+        return Batch.made(
+            {
+                "context": lambda: what[..., 1].long(),
+                "born": lambda: mark[..., 0].long(),
+                "item": lambda: mark[..., 1].long(),
+                "source": lambda: torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
+            },
             x=self._input(_rows_of(self.content, at)),
-            y=_rows_of(self.target, at) if self.spec.regression else what[..., 0],
-            context=what[..., 1],
-            born=mark[..., 0],
-            item=mark[..., 1],
-            source=torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
+            y=_rows_of(self.target, at) if self.spec.regression else what[..., 0].long(),
             weight=there.float(),
             slot=slot,
             scores=_rows_of(self.answer, at) if self.keep_scores else None,

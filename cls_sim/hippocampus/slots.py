@@ -13,6 +13,7 @@ from cls_sim.core.part import Spec
 EVICTION = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
 BY_CLASS = ("balanced", "herding")  # balance the classes
 BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # use a retention priority that the memory computes
+TICKS = 64  # experiences planned at once, for rules that need no draws
 EMPTY, ABSENT = 2**61, 2**62  # priorities above those of any row: an empty slot, an absent row
 
 
@@ -94,14 +95,26 @@ class Slots:
         slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))  # the i-th row that stays takes the i-th free slot
         return torch.where(stays, slot, self.capacity), key
 
+    def upcoming(self, rows: int, alive: Tensor, stored_key: Tensor, experience: int) -> Tensor | None:
+        """The keys of the next experiences of a cohort in step, int64 [s, t, b]; None: they depend on the rows."""
+        if self.eviction == "ring":
+            newest = torch.where(alive, stored_key, 0).amin(1)[:, None, None]
+            return newest - torch.arange(1, TICKS * rows + 1, device=newest.device).view(1, TICKS, rows)
+        if self.eviction == "reservoir":
+            return (self._of(rows).rest(experience) * 2**31).long()
+        return None
+
+    def _of(self, rows: int) -> Draws:
+        if self._draws.shape != (rows,):
+            self._draws = Draws(self._spec.seeds, "hippocampus.slots", (rows,), device=self._spec.device)
+        return self._draws
+
     def _keys(self, rows: int, alive: Tensor, stored_key: Tensor, clock: Clock) -> Tensor:
         """The keys of new rows: int64 [s, b], within 32 bits."""
         if self.eviction == "ring":
             newest = torch.where(alive, stored_key, 0).amin(1, keepdim=True)
             return newest - torch.arange(1, rows + 1, device=newest.device)
-        if self._draws.shape != (rows,):
-            self._draws = Draws(self._spec.seeds, "hippocampus.slots", (rows,), device=self._spec.device)
-        return (self._draws.at(clock.experience) * 2**31).long()
+        return (self._of(rows).at(clock.experience) * 2**31).long()
 
 
 def _rank_within(group: Tensor, key: Tensor) -> Tensor:

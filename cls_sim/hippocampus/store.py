@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import flag
-from cls_sim.core.part import View, known_contexts
+from cls_sim.core.part import Spec, State, View, known_contexts
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.codes import Code
 from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.hippocampus.planned import Places, planned
 
 
 class Store(Episodic):
@@ -30,6 +33,8 @@ class Store(Episodic):
     bytes for a 28 × 28 image), others as float32.  The answer to a cue x [s, b, …] is the label (one-hot) or the target
     of the most similar trace.  Raises ConfigError for eviction=balanced and herding in regression.
 
+    While all subjects are awake, the slots of reservoir and ring are planned in blocks; the result is the same.
+
     Source: the episodic buffer of Robins 1995 (rehearsal); Vitter 1985; nearest neighbours as hippocampal
     one-shot memory, Blundell et al. 2016.
 
@@ -40,17 +45,75 @@ class Store(Episodic):
     0
     """
 
+    derived = Episodic.derived | {"_places"}
+
     def __init__(
         self, *, capacity: int = 500, eviction: str = "reservoir", keep_scores: bool = False, code: Code | None = None
     ):
         super().__init__(capacity, eviction, code)
         self.keep_scores = flag("keep_scores", keep_scores)
 
+    def setup(self, spec: Spec) -> Spec:
+        self._places: Places | None = None
+        self._next = -1  # the experience at which the plan goes on
+        return super().setup(spec)
+
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         if self.keep_scores:
             batch = batch.with_(scores=view.scores(batch.x, known_contexts(self.spec, batch)))
+        now = int(clock.experience[0])
+        if who is None and batch.weight is None and (clock.experience == now).all() and self._planned(batch.rows, now):
+            assert self._places is not None
+            self._next = now + 1
+            self._put(self._places, self._places.of(now), batch, now)
+            return
+        self._places = None
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         self._write(slot, key, batch.x.flatten(2), batch, clock)
+
+    def _planned(self, rows: int, now: int) -> bool:
+        """Whether the slots of this experience are planned; makes a plan where one ends or does not fit."""
+        places = self._places
+        if places is None or self._next != now or places.rows != rows or now >= places.start + places.ticks:
+            self._places, alive = None, self._alive()
+            stored = self.mark[:, : self.capacity, 2].long()
+            keys = self._slots.upcoming(rows, alive, stored, now)
+            if keys is not None:
+                self._places = planned(now, *(t.cpu().numpy() for t in (keys, stored, alive)), alive.device)
+        return self._places is not None
+
+    def _put(self, places: Places, rows: slice, batch: Batch, now: int) -> None:
+        """Write the rows of a batch that the plan keeps."""
+        subject, row, slot = places.subject[rows], places.row[rows], places.slot[rows]
+        if not len(slot):
+            return
+        where, at = slot + subject * (self.capacity + 1), row + subject * batch.rows
+
+        def those(column: Tensor) -> Tensor:
+            return column.reshape(-1, *column.shape[2:]).index_select(0, at)
+
+        label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
+        named = those(torch.stack((label, batch.context, batch.item), 2))
+        key = places.key[rows, None]
+        columns = [(self.content, self._form.write(those(batch.x.flatten(2))[None])[0])]
+        columns.append((self.what, named[:, :2].to(torch.int16)))
+        columns.append((self.mark, torch.cat((torch.full_like(key, now), named[:, 2:], key), 1).to(torch.int32)))
+        if self.spec.regression:
+            columns.append((self.target, those(batch.y).to(self.target.dtype)))
+        if self.keep_scores and batch.scores is not None:
+            columns.append((self.answer, those(batch.scores)))
+        for column, values in columns:
+            column.flatten(0, 1).index_copy_(0, where, values)
+        self.changed += 1
+
+    def filled(self) -> Counts | None:
+        if self._places is None or self._silent is not None:
+            return None
+        return self._places.filled(self._next, self.capacity)
+
+    def load(self, tree: State) -> None:
+        super().load(tree)
+        self._places = None
 
     def recall(self, x: Tensor) -> Recall:
         match, slot = self._nearest(x)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -33,6 +34,20 @@ class Tap:
     spared: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class ClosedForm:
+    """A forward pass whose gradients are known in closed form, so that no graph of the network is recorded.
+
+    outputs    [s, b, o]  the drive of the output layer, without gradient
+    scores     outputs → scores [s, b, o], differentiable: the masks of outputs
+    gradients  ∂loss/∂outputs [s, b, o] → name → ∂loss/∂weight [s, …], bit for bit what autograd gives
+    """
+
+    outputs: Tensor
+    scores: Callable[[Tensor], Tensor]
+    gradients: Callable[[Tensor], dict[str, Tensor]]
+
+
 class Neocortex(Part):
     """The slow learner: `weights` is a dict name → leaf tensor [s, …]; methods compute the whole cohort at once."""
 
@@ -40,6 +55,7 @@ class Neocortex(Part):
     averages: dict[str, dict[str, Tensor]]  # name → averaged copy of the weights, if the cortex keeps any
     heads: Tensor | None = None
     derived = frozenset({"heads"})
+    shortcuts = frozenset({"closed_form"})
 
     @abstractmethod
     def setup(self, spec: Spec) -> Spec:
@@ -70,6 +86,10 @@ class Neocortex(Part):
         The additional loss is for cortices that learn more than the answer, such as to reconstruct their input.
         """
         return self.scores(batch.x, context), None
+
+    def closed_form(self, batch: Batch, context: Tensor | None) -> ClosedForm | None:
+        """The forward pass of `training_outputs` with closed-form gradients; None: autograd finds the gradients."""
+        return None
 
     @contextmanager
     def learning(self, batch: Batch) -> Generator[None]:
@@ -105,3 +125,19 @@ class Neocortex(Part):
         "neocortex" to `dreams` of the spec in `setup`; other classes raise ConfigError.
         """
         raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
+
+
+FORWARD = ("features", "answer", "scores", "training_outputs", "mask_logits", "learning")
+
+
+@cache
+def has_closed_form(kind: type[Neocortex]) -> bool:
+    """Whether the `closed_form` of a class describes its forward pass: no subclass has changed one of its steps.
+
+    >>> has_closed_form(Neocortex)
+    False
+    """
+    order = kind.__mro__
+    first = {name: next(i for i, base in enumerate(order) if name in vars(base)) for name in (*FORWARD, "closed_form")}
+    mine = first.pop("closed_form")
+    return order[mine] is not Neocortex and mine <= min(first.values())

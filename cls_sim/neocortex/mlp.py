@@ -15,13 +15,19 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, flag, reals, whole
 from cls_sim.core.part import Spec, per_subject
-from cls_sim.neocortex.base import Neocortex, Tap
+from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
     "tanh": torch.tanh_,
     "sigmoid": torch.sigmoid_,
     "linear": lambda drive: drive,
+}
+BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (∂loss/∂activity, activity) → ∂loss/∂drive
+    "relu": lambda slope, h: torch.ops.aten.threshold_backward(slope, h, 0),
+    "tanh": torch.ops.aten.tanh_backward,
+    "sigmoid": torch.ops.aten.sigmoid_backward,
+    "linear": lambda slope, h: slope,
 }
 
 
@@ -80,8 +86,16 @@ class Mlp(Neocortex):
         return h.mT
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        scores = drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT
+        return self._known(drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT)
+
+    def _known(self, scores: Tensor) -> Tensor:
+        """Scores with the outputs of classes not met so far masked, if outputs grow."""
         return scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9)
+
+    def closed_form(self, batch: Batch, context: Tensor | None) -> ClosedForm:
+        return closed_form(
+            self.weights, batch.x, self.activation, lambda scores: self.mask_logits(self._known(scores), context)
+        )
 
     def before_step(self, batch: Batch, active: np.ndarray) -> None:
         if self.outputs == "met":
@@ -95,10 +109,7 @@ class Mlp(Neocortex):
             z = drive(h, self.weights, layer)
             taps.append(Tap(f"weight{layer}", f"bias{layer}" if self.bias else None, h.detach(), z))
             h = squash(z.clone())  # a copy, because activation functions work in place and a tap keeps its drive
-        scores = taps[-1].drive.mT
-        return self.mask_logits(
-            scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9), context
-        ), taps
+        return self.mask_logits(self._known(taps[-1].drive.mT), context), taps
 
 
 class Linear(Neocortex):
@@ -133,6 +144,9 @@ class Linear(Neocortex):
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         return drive(features.mT, self.weights if weights is None else weights, 0).mT
+
+    def closed_form(self, batch: Batch, context: Tensor | None) -> ClosedForm:
+        return closed_form(self.weights, batch.x, "linear", lambda scores: self.mask_logits(scores, context))
 
     def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
         h = x.flatten(2).mT
@@ -169,3 +183,32 @@ def drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
     """
     weight, bias = weights[f"weight{layer}"], weights.get(f"bias{layer}")
     return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)
+
+
+@torch.no_grad()
+def closed_form(
+    weights: dict[str, Tensor], x: Tensor, activation: str, scores: Callable[[Tensor], Tensor]
+) -> ClosedForm:
+    """The forward pass of stacked layers: backpropagation by the same kernels, in the same order, as autograd.
+
+    With δ_L = ∂loss/∂outputs:  ∂W_l = δ_l h_lᵀ,  ∂b_l = Σ_rows δ_l,  δ_(l-1) = f'(h_l) · W_lᵀ δ_l.
+    """
+    layers, h, inputs = sum(name.startswith("weight") for name in weights), x.flatten(2).mT, list[Tensor]()
+    for layer in range(layers):
+        inputs.append(h)
+        h = drive(h, weights, layer)
+        if layer < layers - 1:
+            h = ACTIVATIONS[activation](h)
+
+    @torch.no_grad()
+    def gradients(slope: Tensor) -> dict[str, Tensor]:
+        found, delta = dict[str, Tensor](), slope.mT
+        for layer in reversed(range(layers)):
+            found[f"weight{layer}"] = torch.bmm(delta, inputs[layer].mT)
+            if f"bias{layer}" in weights:
+                found[f"bias{layer}"] = delta.sum(2, keepdim=True)
+            if layer:
+                delta = BACKWARD[activation](torch.bmm(weights[f"weight{layer}"].mT, delta), inputs[layer])
+        return {name: found[name] for name in weights}
+
+    return ClosedForm(h.mT, scores, gradients)

@@ -16,6 +16,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, held_out, per_subject
+from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay
@@ -56,12 +57,13 @@ class Stored(Replay):
 class Plan:
     """How slots are drawn.
 
-    cumulated  cumulative sampling weights of the traces for each group of rows, [s, g, n]
-    weight     weight of each row, [s, b]; 0 for subjects that have nothing to replay
+    cumulated  cumulative sampling weights of the traces for each group of rows, [s, g, n]; or the number of traces
+               [s, 1], float64, if all of them are alike and fill the first slots
+    weight     weight of each row, [s, b], 0 for subjects that have nothing to replay; None: every subject has something
     """
 
     cumulated: Tensor
-    weight: Tensor
+    weight: Tensor | None
 
 
 class Sampled(Stored):
@@ -72,6 +74,8 @@ class Sampled(Stored):
 
     derived = Stored.derived | {"_night", "_day", "_spec"}
     _groups: tuple[int, ...]  # rows of each group
+    uniform: bool = False
+    """Whether every trace always has the same weight."""
 
     def __init__(self, *groups: int):
         self._groups = groups
@@ -93,7 +97,8 @@ class Sampled(Stored):
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         def make() -> tuple[Plan, bool]:
             plan = self._plan(hippocampus, clock, None)
-            return plan, bool((plan.weight > 0).all())  # the only wait for the device, once per change of the traces
+            # the only wait for the device, once per change of the traces
+            return plan, plan.weight is None or bool((plan.weight > 0).all())
 
         plan, everybody = self._keep(hippocampus, (clock.experience.tobytes(),), make)
         batch = hippocampus.fetch(_drawn(plan, self._night.at(clock.replay), self._groups))
@@ -106,6 +111,9 @@ class Sampled(Stored):
         return hippocampus.fetch(slot).with_(weight=plan.weight)
 
     def _plan(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Plan:
+        filled = hippocampus.filled()
+        if self.uniform and before is None and not self._held_out and filled is not None and filled.all():
+            return Plan(from_numpy(filled[:, None].astype(np.float64)).to(self._spec.device), None)
         traces = hippocampus.traces()
         there, weights = self._allowed(traces, before), self.weights(traces, clock)
         if weights is None:
@@ -119,6 +127,8 @@ class Sampled(Stored):
 
 def _drawn(plan: Plan, draws: Tensor, groups: tuple[int, ...]) -> Tensor:
     """The slots [s, b] selected by draws [s, b] in [0, 1); traces of weight 0 are never selected."""
+    if plan.cumulated.dim() == 2:
+        return torch.minimum(draws * plan.cumulated, _below(plan.cumulated)).long()
     slots = [falling(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 1))]
     return slots[0] if len(slots) == 1 else torch.cat(slots, 1)
 
@@ -133,8 +143,12 @@ def falling(cumulated: Tensor, draws: Tensor) -> Tensor:
     """
     # A product may round up to the total; the largest number below it keeps the draw inside the last weight.
     total = cumulated[:, -1:]
-    places = torch.minimum(draws * total, total.nextafter(torch.zeros_like(total)))
+    places = torch.minimum(draws * total, _below(total))
     return torch.searchsorted(cumulated, places.contiguous(), right=True).clamp_(max=cumulated.shape[1] - 1)
+
+
+def _below(total: Tensor) -> Tensor:
+    return total.nextafter(torch.zeros_like(total))
 
 
 class Uniform(Sampled):
@@ -151,6 +165,8 @@ class Uniform(Sampled):
     def __init__(self, *, batch: int = 32):
         self.batch = whole("batch", batch)
         super().__init__(self.batch)
+
+    uniform = True
 
     def weights(self, traces: Traces, clock: Clock) -> None:
         return None

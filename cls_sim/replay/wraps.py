@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -135,10 +134,12 @@ class Interleaved(Within):
         else:
             before = self._starts[now] if self.only_old else None
             assert isinstance(self.policy, Stored)
-            old = self.policy.awake(hippocampus, replace(view, latest=lambda: lived), clock, before)
+            old = self.policy.awake(hippocampus, view.after(lived), clock, before)
         if (alone := share == 1).any():  # these subjects learn from the new rows alone, as without memories
             old = old.with_(weight=old.weights() * torch.from_numpy(~alone).to(self._spec.device)[:, None])
             old = old.with_(sizes=np.where(alone, 0, old.rows))
+        if lived.weight is None and old.weight is None and (share * (lived.rows + old.rows) == lived.rows).all():
+            return lived.join(old)  # every row has the same weight
         return _mixed(lived, old, torch.from_numpy(share).to(self._spec.device)[:, None])
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ class Stream(World):
     def next(self, clock: Clock) -> Batch:
         """The experience of each subject at its `clock.experience` (after the end of the world: the last one)."""
         now, items = self._planned(clock)
-        born = torch.from_numpy(now).to(items.device)[:, None].expand(items.shape)
+        born = torch.from_numpy(now).to(items.device)[:, None]
         return self._batch(self._learnt, items, born)
 
     def contexts_at(self, clock: Clock) -> Tensor:
@@ -217,13 +217,15 @@ class Stream(World):
         """A batch of these items [r, b] of a table; r = 1 if all subjects share them."""
         shape = (len(self._rows), items.shape[1])
         x, items = data.inputs_of(items), items.expand(shape)
-        return Batch(
+        return Batch.made(
+            {
+                "context": lambda: data.contexts_of(items),
+                "born": lambda: born.expand(shape),
+                "item": lambda: items if known else torch.full_like(items, -1),
+                "source": lambda: self._source.expand(shape),
+            },
             x=x.expand(shape + x.shape[2:]),
             y=data.answers_to(items),
-            context=data.contexts_of(items),
-            born=born.expand(shape),
-            item=items if known else torch.full_like(items, -1),
-            source=self._source.expand(shape),
             weight=weight,
         )
 

@@ -108,7 +108,7 @@ class Table:
     def _rows(self, items: Tensor) -> Tensor:
         rows = _taken(self.x, items)
         if self.quantum is not None:
-            rows = rows.float().mul_(self.quantum)
+            rows = rows * self.quantum  # bytes times a number: float32
         return rows.view(*rows.shape[:2], *self.inputs)
 
     def answers_to(self, items: Tensor) -> Tensor:
