@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
 import torch
@@ -143,12 +143,13 @@ class Batch:
 
     def part(self, rows: Any) -> Batch:
         """The rows that this index (a slice, or a tensor [n]) selects, the same for all subjects."""
-        return self.with_(**{name: value[:, rows] for name, value in self.columns().items()}, sizes=None)
+        some: dict[str, Tensor | None] = {name: value[:, rows] for name, value in self.columns().items()}
+        return self.with_(**cast(Columns, some | {"sizes": None}))
 
     def at(self, rows: Tensor) -> Batch:
         """The rows with these indices [s, n], separately for each subject."""
         subjects = torch.arange(len(rows), device=rows.device)[:, None]
-        return self.with_(**{name: value[subjects, rows] for name, value in self.columns().items()})
+        return self.with_(**cast(Columns, {name: value[subjects, rows] for name, value in self.columns().items()}))
 
     def join(self, other: Batch) -> Batch:
         """The rows of both batches, one after the other.

@@ -123,6 +123,24 @@ def largest(drive: Tensor, k: int) -> Tensor:
     return drive.topk(k, sorted=False).indices
 
 
+def largest_whole(drive: Tensor, k: int, most: float) -> Tensor:
+    """The indices of the k largest whole numbers from -most to most along the last axis, in any order.
+
+    Of equal numbers the last ones are taken, on every device: the index is part of the compared number.
+
+    >>> largest_whole(torch.tensor([[3.0, 1.0, 3.0, 2.0]]), 1, 3).tolist()
+    [[2]]
+    """
+    cells = drive.shape[-1]
+    number = torch.int32 if (most + 1) * cells < 2**31 else torch.int64
+    key = drive.to(number).mul_(cells).add_(torch.arange(cells, dtype=number, device=drive.device))
+    if drive.device.type == "cpu":
+        top = torch.from_numpy(np.partition(key.numpy(), -k, axis=-1)[..., -k:])
+    else:
+        top = key.topk(k, sorted=False).values
+    return top.remainder_(cells).long()
+
+
 def active(code: Tensor, units: int) -> Tensor:
     """Codes [s, b, k] as activities of all cells, 0 or 1: float [s, b, units].
 

@@ -7,7 +7,6 @@ from heapq import heappop, heappush
 from itertools import pairwise
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from cls_sim.core.arrays import Counts
@@ -45,24 +44,25 @@ class Places:
         return np.minimum(self.count + self.rows * (experience - self.start), capacity)
 
 
-def planned(start: int, keys: np.ndarray, stored: np.ndarray, alive: np.ndarray, device: torch.device) -> Places | None:
+def planned(start: int, keys: Tensor, stored: Tensor, alive: Tensor) -> Places | None:
     """Plan a block: which rows a memory stores, and where, as `Slots.choose` would decide tick by tick.
 
     keys           [s, t, b]  int64 keys of the rows of t experiences
     stored, alive  [s, n]     keys of the slots, and which slots hold a trace
     None: some memory has an empty slot before a full one, so that its rows must be placed tick by tick.
     """
-    count = alive.sum(1)
-    if (alive != (np.arange(alive.shape[1]) < count[:, None])).any():
+    full, count = alive.cpu().numpy(), alive.sum(1).cpu().numpy()
+    if (full != (np.arange(full.shape[1]) < count[:, None])).any():
         return None
     _, ticks, rows = keys.shape
-    found = [_stored(*one) for one in zip(keys, stored, count.tolist(), strict=True)]
+    each = zip(keys.cpu().numpy(), stored.cpu().numpy(), count.tolist(), strict=True)
+    found = [_stored(*one) for one in each]
     subject = np.repeat(np.arange(len(found)), [len(one) for one in found])
     tick, row, slot, key = np.concatenate(found).T
     order = np.argsort(tick, kind="stable")
     first = np.searchsorted(tick[order], np.arange(ticks + 1)).tolist()
-    columns = (from_numpy(np.ascontiguousarray(column[order])).to(device) for column in (subject, row, slot, key))
-    return Places(start, ticks, rows, count, *columns, first)
+    columns = [from_numpy(np.ascontiguousarray(column[order])).to(keys.device) for column in (subject, row, slot, key)]
+    return Places(start, ticks, rows, count, *columns, first=first)
 
 
 def _stored(keys: np.ndarray, stored: np.ndarray, count: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.hippocampus.base import Recall, Stages
-from cls_sim.hippocampus.dentate import active, largest
+from cls_sim.hippocampus.dentate import active, largest, largest_whole
 from cls_sim.hippocampus.episodes import WORK, Episodic
 
 DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
@@ -57,7 +57,7 @@ class Sparse(Episodic):
     [[-1]]
     """
 
-    derived = Episodic.derived | {"_wiring", "_tie", "_threshold", "_rate", "_stay"}
+    derived = Episodic.derived | {"_wiring", "_threshold", "_rate", "_stay"}
     columns = (*Episodic.columns, "code", "strength")
 
     def __init__(
@@ -92,9 +92,7 @@ class Sparse(Episodic):
         self._blends = self.merge is not None and bool((self._rate < 1).any())
         self._fades = bool((self._stay < 1).any())
         self._wiring = each(spec.seeds, "hippocampus.wiring", lambda g: _signs(g, width, self.units)).to(spec.device)
-        # Integer inputs can drive two cells equally: the later cell wins, on every device and in any cohort.
-        order = torch.arange(self.units, device=spec.device, dtype=torch.float64) / self.units
-        self._tie = None if spec.quantum is None else order
+        self._most = 255 * width  # bytes drive a cell by a whole number, at most this
         lots = (spec.subjects, self.capacity + 1)
         self.code = torch.zeros(*lots, self.winners, dtype=torch.int16, device=spec.device)
         self.strength = torch.zeros(lots, device=spec.device)
@@ -182,10 +180,10 @@ class Sparse(Episodic):
     def _code(self, x: Tensor) -> Tensor:
         """The winners for inputs [s, b, …]: int64 [s, b, k]."""
         x = x.flatten(2)
-        if self._tie is None:
+        if self.spec.quantum is None:
             return largest(x @ self._wiring, self.winners)
-        drive = (x * (1 / (self.spec.quantum or 1))).round_() @ self._wiring  # whole numbers: exact
-        return largest(drive.double() + self._tie, self.winners)
+        # Bytes can drive two cells equally: the later cell wins, on every device and in any cohort.
+        return largest_whole((x * (1 / self.spec.quantum)).round_() @ self._wiring, self.winners, self._most)
 
     def _overlaps(self, cells: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """The number of active cells that each cue shares with each trace, one chunk of slots at a time: [s, b, c]."""

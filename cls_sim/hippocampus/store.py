@@ -79,7 +79,7 @@ class Store(Episodic):
             stored = self.mark[:, : self.capacity, 2].long()
             keys = self._slots.upcoming(rows, alive, stored, now)
             if keys is not None:
-                self._places = planned(now, *(t.cpu().numpy() for t in (keys, stored, alive)), alive.device)
+                self._places = planned(now, keys, stored, alive)
         return self._places is not None
 
     def _put(self, places: Places, rows: slice, batch: Batch, now: int) -> None:
