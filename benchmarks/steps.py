@@ -7,15 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 
+import torch
+
 from benchmarks.limit import Loop, Products
 from benchmarks.work import Work, works
+from cls_sim.config.experiments import build
 
 WARM = 20  # steps before timing starts: first allocations, a store that is not empty
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One line of the table: the ratio ours / limit should be at most `target`."""
+    """One line of the table: the ratio ours / limit should be at most `target`; `key` names it in --json."""
 
     name: str
     unit: str
@@ -23,36 +26,57 @@ class Figure:
     limit: float
     ratio: float
     target: float
+    key: str = ""
 
 
 def step_figures(repetitions: int = 7) -> list[Figure]:
-    """Of each work, our step against the limit's, for a subject."""
-    return [figure for work in works().values() for figure in _figures(work, repetitions)]
+    """Of each work, our step against the limit's, for a subject; and the waking tick of a sparse memory."""
+    figures = [figure for work in works().values() for figure in _figures(work, repetitions)]
+    return [*figures, sparse_figure(repetitions)]
+
+
+def sparse_figure(repetitions: int, subjects: int = 512) -> Figure:
+    """A waking tick of the experiment `digits`, a subject of a large cohort: its sparse memory encodes ten images.
+
+    The limit is the product that drives the cells of its dentate gyrus, without which there is no sparse code.
+    """
+    life = build("experiment=digits", f"subjects={subjects}")
+    x, wiring = torch.rand(subjects, 10, 64), torch.rand(subjects, 64, life.hippocampus.units)
+    day = life.rhythm.experiences_per_day
+    while life.clock.experience[0] < day or life.clock.asleep.any():  # a first day and its night
+        life.step()
+    steps = (day - 2) // repetitions
+    times = _in_turns({"ours": life.step, "limit": lambda: torch.bmm(x, wiring)}, steps, repetitions, warm=1)
+    ours, limit = ([t / subjects * 1e3 for t in times[name]] for name in ("ours", "limit"))
+    figure = _figure(f"a waking tick with a sparse memory, {subjects} subjects", ours, limit, 3.0, "cohort_sparse")
+    return replace(figure, unit="us")
 
 
 def _figures(work: Work, repetitions: int) -> list[Figure]:
     per_context = (WARM + repetitions * work.steps) // 5 + 1
     life, loop = work.life(per_context), Loop(work, per_context)
     contestants: dict[str, Callable[[], object]] = {"ours": life.step, "limit": loop.step}
-    if work.subjects == 1:
+    if work.key == "w1_step":
         contestants["products"] = Products(work).step
-    else:
+    elif work.subjects > 1:
         contestants["alone"] = replace(work, subjects=1).life(per_context).step
     times = _in_turns(contestants, work.steps, repetitions)
     ours = [t / work.subjects for t in times["ours"]]
     company = f", {work.subjects} subjects in company" if work.subjects > 1 else ""
-    figures = [_figure(f"a step of {work.name}{company}", ours, times["limit"], work.target)]
-    if "products" in times:
-        figures.append(_figure("  against its matrix products", ours, times["products"], 1.4))
-    else:
+    figures = [_figure(f"a step of {work.name}{company}", ours, times["limit"], work.target, work.key)]
+    if work.key == "w1_step":
+        figures.append(_figure("  against its matrix products", ours, times["products"], 1.5, "w1_products"))
+    if work.subjects > 1:
         figures.append(_figure("  against our own, subject by subject", ours, times["alone"], work.target))
     return figures
 
 
-def _in_turns(contestants: dict[str, Callable[[], object]], steps: int, repetitions: int) -> dict[str, list[float]]:
+def _in_turns(
+    contestants: dict[str, Callable[[], object]], steps: int, repetitions: int, warm: int = WARM
+) -> dict[str, list[float]]:
     """CPU milliseconds a step of each contestant, one list entry a repetition."""
     for step in contestants.values():
-        _timed(step, WARM)
+        _timed(step, warm)
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(repetitions):
         order = list(contestants) if turn % 2 else list(contestants)[::-1]
@@ -68,6 +92,6 @@ def _timed(step: Callable[[], object], steps: int) -> float:
     return (time.process_time() - start) / steps * 1e3
 
 
-def _figure(name: str, ours: list[float], limit: list[float], target: float) -> Figure:
+def _figure(name: str, ours: list[float], limit: list[float], target: float, key: str = "") -> Figure:
     ratio = median(a / b for a, b in zip(ours, limit, strict=True))
-    return Figure(name, "ms", median(ours), median(limit), ratio, target)
+    return Figure(name, "ms", median(ours), median(limit), ratio, target, key)

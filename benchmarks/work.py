@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -23,6 +23,7 @@ class Work:
 
     steps   steps of one repetition
     target  ours / limit, at most
+    key     the name of its figure in --json
     """
 
     name: str
@@ -33,6 +34,7 @@ class Work:
     subjects: int
     steps: int
     target: float
+    key: str = ""
     capacity: int = 1000
     rate: float = 1e-3
 
@@ -78,8 +80,10 @@ def at_hand() -> bool:
 def works() -> dict[str, Work]:
     """The works by name, on MNIST or on its stand-in."""
     mnist = cs.Mnist if at_hand() else Noise
+    small = Work("64-64-10, 16 + 16", cs.Digits, (64,), 16, 16, 32, steps=150, target=0.1, key="cohort_small")
     return {
-        "w1": Work("784-400-400-10, 128 + 128", mnist, (400, 400), 128, 128, subjects=1, steps=60, target=1.15),
-        "narrow": Work("784-100-100-10, 10 + 10", mnist, (100, 100), 10, 10, subjects=32, steps=60, target=1 / 2),
-        "small": Work("64-64-10, 16 + 16", cs.Digits, (64,), 16, 16, subjects=32, steps=150, target=1 / 8),
+        "w1": Work("784-400-400-10, 128 + 128", mnist, (400, 400), 128, 128, 1, steps=60, target=0.95, key="w1_step"),
+        "narrow": Work("784-100-100-10, 10 + 10", mnist, (100, 100), 10, 10, 32, 60, target=0.34, key="cohort_wide"),
+        "small": small,
+        "solo": replace(small, subjects=1, steps=400, target=1.3, key="solo_small"),
     }

@@ -36,8 +36,8 @@ def test_ours_and_the_limit_learn_alike():
 def test_a_table_can_be_made():
     company, alone = _figures(SMALL, 2)
     assert company.ours > 0 and company.limit > 0 and alone.ratio > 0
-    _, products = _figures(replace(SMALL, subjects=1), 2)
-    assert products.target == 1.4
+    _, products = _figures(replace(SMALL, subjects=1, key="w1_step"), 2)
+    assert products.target == 1.5
 
 
 def test_products_are_those_of_a_step():

@@ -76,8 +76,9 @@ class SupervisedLoss(Objective):
         if batch.y.is_floating_point() or self.smoothing:
             return None
         log_p = scores.mT.contiguous().log_softmax(1)
-        wrong = torch.zeros_like(log_p).scatter_(1, batch.y.clamp(min=0)[:, None], (-share * (batch.y >= 0))[:, None])
-        return torch.ops.aten._log_softmax_backward_data(wrong, log_p, 1, log_p.dtype).mT
+        back, none = torch.ops.aten, torch.empty((), device=log_p.device)
+        of_label = back.nll_loss2d_backward(share[:, None], log_p[:, :, None], batch.y[:, None], None, 0, -1, none)
+        return back._log_softmax_backward_data(of_label[:, :, 0], log_p, 1, log_p.dtype).mT
 
 
 class DistillationLoss(Objective):

@@ -121,18 +121,19 @@ class Interleaved(Within):
     def training_batch(
         self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
     ) -> Batch:
-        now = stretch(self._spec, clock)  # [s], from 0
-        if self.share == "items":
-            share = self._of_items(hippocampus, self._context[now])
-        else:
-            share = 1 / self._met[now] if isinstance(self.share, str) else np.full(len(now), self.share)
-        share = np.where(now == 0, 1.0, share) if self.only_old else share
+        share, now = np.full(lived.subjects, self.share), None
+        if self.only_old or isinstance(self.share, str):
+            now = stretch(self._spec, clock)  # [s], from 0
+            if isinstance(self.share, str):
+                of_items = self.share == "items"
+                share = self._of_items(hippocampus, self._context[now]) if of_items else 1 / self._met[now]
+            share = np.where(now == 0, 1.0, share) if self.only_old else share
         if (share == 1).all():
             return lived
         if isinstance(self.policy, Dreamed):
             old = self.policy.draw(hippocampus, neocortex, view, clock)
         else:
-            before = self._starts[now] if self.only_old else None
+            before = self._starts[now] if self.only_old and now is not None else None
             assert isinstance(self.policy, Stored)
             old = self.policy.awake(hippocampus, view.after(lived), clock, before)
         if (alone := share == 1).any():  # these subjects learn from the new rows alone, as without memories
