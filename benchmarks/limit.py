@@ -71,6 +71,95 @@ def _tensors(data: Data) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(data.x).float().mul_(data.quantum or 1.0), torch.from_numpy(data.y)
 
 
+class Prototype:
+    """The same work for all subjects at once, as fast as a hand-written loop gets it: what is left is the limit.
+
+    It keeps what a life keeps (bytes, label, context, time, item and key of each episode), draws in blocks of 64 steps,
+    and has gradients in closed form in one flat buffer with one fused Adam.  It has no clock, ledger, moments, row
+    weights, checks or parts that could be exchanged.
+    """
+
+    BLOCK = 64
+
+    def __init__(self, work: Work, per_context: int, seed: int = 0):
+        data, s = work.data(), work.subjects
+        self.work, self.per_context, self.done = work, per_context, 0
+        self.draw = torch.Generator().manual_seed(seed)
+        self.bytes = torch.from_numpy(data.x).flatten(1)
+        self.quantum, self.y = data.quantum or 1.0, torch.from_numpy(data.y)
+        self.pools = [torch.nonzero(self.y // 2 == k).flatten() for k in range(CONTEXTS)]
+        self.content = torch.zeros(s * (work.capacity + 1), self.bytes.shape[1], dtype=torch.uint8)
+        self.what = torch.zeros(s * (work.capacity + 1), 2, dtype=torch.int16)
+        self.mark = torch.zeros(s * (work.capacity + 1), 3, dtype=torch.int32)
+        self.base = (torch.arange(s) * (work.capacity + 1))[:, None]
+        sizes = (self.bytes.shape[1], *work.hidden, 10)
+        shapes = [(s, m, k) for n, m in pairwise(sizes) for k in (n, 1)]
+        total = sum(a * b * c for a, b, c in shapes)
+        self.flat, self.slope, self.mean, self.square = (torch.zeros(total) for _ in range(4))
+        self.weights, self.gradients = (
+            [
+                part.view(shape)
+                for part, shape in zip(flat.split([a * b * c for a, b, c in shapes]), shapes, strict=True)
+            ]
+            for flat in (self.flat, self.slope)
+        )
+        for weight, bias, n in zip(self.weights[::2], self.weights[1::2], sizes, strict=False):
+            weight.uniform_(-(n**-0.5), n**-0.5), bias.uniform_(-(n**-0.5), n**-0.5)
+
+    def plan(self) -> None:
+        """The rows, slots and draws of the next steps."""
+        work, shape = self.work, (self.BLOCK, self.work.subjects, self.work.new)
+        pool = self.pools[min(self.done // self.per_context, CONTEXTS - 1)]
+        self.items = pool[(torch.rand(shape, generator=self.draw) * len(pool)).long()]
+        number = (self.done + torch.arange(self.BLOCK))[:, None, None] * work.new + torch.arange(work.new)
+        slot = torch.where(
+            number < work.capacity, number, (torch.rand(shape, generator=self.draw) * (number + 1)).long()
+        )
+        self.slots = slot.clamp_(max=work.capacity) + self.base
+        self.keys = (torch.rand(shape, generator=self.draw) * 2**31).long()
+        old = (self.BLOCK, work.subjects, work.old)
+        filled = (number[:, :, :1]).clamp(1, work.capacity)
+        self.recalled = (torch.rand(old, generator=self.draw) * filled).long() + self.base
+
+    @torch.no_grad()
+    def step(self) -> None:
+        at = self.done % self.BLOCK
+        if at == 0:
+            self.plan()
+        items, slots, old = self.items[at], self.slots[at], self.recalled[at]
+        s, new = items.shape
+        raw, label = self.bytes.index_select(0, items.view(-1)), self.y[items]
+        x, y = raw.view(s, new, -1) * self.quantum, label
+        if self.done:
+            kept = self.content.index_select(0, old.view(-1)).view(s, self.work.old, -1) * self.quantum
+            x, y = torch.cat((x, kept), 1), torch.cat((y, self.what[old, 0].long()), 1)
+        self.learn(x.mT, y)
+        self.content[slots] = raw.view(s, new, -1)
+        self.what[slots] = torch.stack((label, label // 2), 2).to(torch.int16)
+        self.mark[slots] = torch.stack((torch.full_like(items, self.done), items, self.keys[at]), 2).to(torch.int32)
+        self.done += 1
+
+    def learn(self, h: Tensor, y: Tensor) -> None:
+        inputs = []
+        for layer in range(0, len(self.weights), 2):
+            inputs.append(h)
+            h = torch.baddbmm(self.weights[layer + 1], self.weights[layer], h)
+            h = h if layer == len(self.weights) - 2 else torch.relu_(h)
+        delta = h.softmax(1)
+        delta.scatter_add_(1, y[:, None], torch.full_like(delta[:, :1], -1.0)).div_(y.shape[1])
+        for layer in reversed(range(0, len(self.weights), 2)):
+            torch.bmm(delta, inputs[layer // 2].mT, out=self.gradients[layer])
+            torch.sum(delta, 2, keepdim=True, out=self.gradients[layer + 1])
+            if layer:
+                delta = torch.bmm(self.weights[layer].mT, delta)
+                delta = torch.ops.aten.threshold_backward(delta, inputs[layer // 2], 0)
+        rates = {"lr": self.work.rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
+        steps = [torch.tensor(self.done + 1.0)]
+        torch._fused_adam_(
+            [self.flat], [self.slope], [self.mean], [self.square], [], steps, **rates, amsgrad=False, maximize=False
+        )
+
+
 class Products:
     """Only the matrix products of a step: forward, gradients of weights, gradients of hidden units."""
 

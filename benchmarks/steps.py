@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from benchmarks.limit import Loop, Products
+from benchmarks.limit import Loop, Products, Prototype
 from benchmarks.work import Work, works
 from cls_sim.config.experiments import build
 
@@ -56,6 +56,7 @@ def _figures(work: Work, repetitions: int) -> list[Figure]:
     per_context = (WARM + repetitions * work.steps) // 5 + 1
     life, loop = work.life(per_context), Loop(work, per_context)
     contestants: dict[str, Callable[[], object]] = {"ours": life.step, "limit": loop.step}
+    contestants["prototype"] = Prototype(work, per_context).step
     if work.key == "w1_step":
         contestants["products"] = Products(work).step
     elif work.subjects > 1:
@@ -64,6 +65,10 @@ def _figures(work: Work, repetitions: int) -> list[Figure]:
     ours = [t / work.subjects for t in times["ours"]]
     company = f", {work.subjects} subjects in company" if work.subjects > 1 else ""
     figures = [_figure(f"a step of {work.name}{company}", ours, times["limit"], work.target, work.key)]
+    least = [t / work.subjects for t in times["prototype"]]
+    figures.append(
+        _figure("  a hand-written prototype that keeps the same / the loop", least, times["limit"], work.target)
+    )
     if work.key == "w1_step":
         figures.append(_figure("  against its matrix products", ours, times["products"], 1.5, "w1_products"))
     if work.subjects > 1:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import cls_sim as cs
-from benchmarks.limit import Loop, Products
+from benchmarks.limit import Loop, Products, Prototype
 from benchmarks.steps import _figures
 from benchmarks.work import Work
 
@@ -33,10 +33,22 @@ def test_ours_and_the_limit_learn_alike():
     assert ours > 0.4 and abs(ours - limit) < 0.15
 
 
+def test_the_prototype_learns_like_the_loop():
+    """Two stacked subjects; the same task, other draws."""
+    prototype = Prototype(SMALL, 60)
+    for _ in range(300):
+        prototype.step()
+    x = prototype.bytes[None] * prototype.quantum
+    with torch.no_grad():
+        h = torch.relu(prototype.weights[0] @ x.mT + prototype.weights[1])
+        right = ((prototype.weights[2] @ h + prototype.weights[3]).argmax(1) == prototype.y).float().mean(1)
+    assert (right > 0.4).all() and (prototype.mark[:, 0] >= 0).all()
+
+
 def test_a_table_can_be_made():
-    company, alone = _figures(SMALL, 2)
+    company, _, alone = _figures(SMALL, 2)
     assert company.ours > 0 and company.limit > 0 and alone.ratio > 0
-    _, products = _figures(replace(SMALL, subjects=1, key="w1_step"), 2)
+    *_, products = _figures(replace(SMALL, subjects=1, key="w1_step"), 2)
     assert products.target == 1.5
 
 
