@@ -77,8 +77,10 @@ class SupervisedLoss(Objective):
             return None
         log_p = scores.mT.contiguous().log_softmax(1)
         back, none = torch.ops.aten, torch.empty((), device=log_p.device)
-        of_label = back.nll_loss2d_backward(share[:, None], log_p[:, :, None], batch.y[:, None], None, 0, -1, none)
-        return back._log_softmax_backward_data(of_label[:, :, 0], log_p, 1, log_p.dtype).mT
+        of_label = back.nll_loss2d_backward.default(
+            share[:, None], log_p[:, :, None], batch.y[:, None], None, 0, -1, none
+        )
+        return back._log_softmax_backward_data.default(of_label[:, :, 0], log_p, 1, log_p.dtype).mT
 
 
 class DistillationLoss(Objective):

@@ -24,9 +24,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "linear": lambda drive: drive,
 }
 BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (∂loss/∂activity, activity) → ∂loss/∂drive
-    "relu": lambda slope, h: torch.ops.aten.threshold_backward(slope, h, 0),
-    "tanh": torch.ops.aten.tanh_backward,
-    "sigmoid": torch.ops.aten.sigmoid_backward,
+    "relu": lambda slope, h: torch.ops.aten.threshold_backward.default(slope, h, 0),
+    "tanh": torch.ops.aten.tanh_backward.default,
+    "sigmoid": torch.ops.aten.sigmoid_backward.default,
     "linear": lambda slope, h: slope,
 }
 
