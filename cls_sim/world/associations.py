@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import ConfigError, flag, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
-from cls_sim.world.plan import epochs, mixed
+from cls_sim.world.listed import Listed
+from cls_sim.world.plan import epochs
 
 
 class Lists(NamedTuple):
@@ -27,7 +25,7 @@ class Lists(NamedTuple):
     responses: np.ndarray
 
 
-class Associations(World):
+class Associations(Listed):
     """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context.
 
     lists             k, number of lists; a list that is never studied serves as foils
@@ -55,7 +53,7 @@ class Associations(World):
     """
 
     length: int  # pyright: ignore[reportIncompatibleVariableOverride]
-    derived = frozenset({"_cues", "_responses", "_plan", "_rows", "_sequence", "_seeds"})
+    derived = Listed.derived | {"_sequence"}
 
     def __init__(
         self,
@@ -84,29 +82,22 @@ class Associations(World):
             raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that code the list")
 
     def setup(self, spec: Spec) -> Spec:
-        self._seeds = spec.seeds
         self._sequence = np.array(range(self.lists) if self.visits is None else self.visits)
         self.length = len(self._sequence) * self.per_visit
         self.ends = tuple(range(self.per_visit, self.length + 1, self.per_visit))
         drawn = [self._lists(generator(seed, "associations.lists")) for seed in spec.seeds]
-        cues, responses = (np.stack(column) for column in zip(*drawn, strict=True))
-        plans = [self._order(seed) for seed in spec.seeds]
-        self._cues = torch.from_numpy(cues).flatten(1, 2).to(spec.device)  # [s, k·n, x]
-        self._responses = torch.from_numpy(responses).flatten(1, 2).to(spec.device)
-        self._plan = torch.from_numpy(np.stack(plans)).to(spec.device)  # [s, e, b]
-        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
-        return replace(
+        cues, responses = (torch.from_numpy(np.stack(column)).flatten(1, 2) for column in zip(*drawn, strict=True))
+        self._plan = torch.from_numpy(np.stack([self._order(seed) for seed in spec.seeds])).to(spec.device)
+        return self._keep(
             spec,
-            inputs=(self.features + self.place,),
+            cues,
+            responses,
+            torch.arange(self.lists).repeat_interleave(self.items),
             outputs=self.lists * self.items if self.answers is None else self.answers,
-            regression=False,
             batch=self.batch,
             contexts=self.lists,
-            items=self.lists * self.items,
             ends=self.ends if self.boundaries_known else (),
             visits=tuple(self._sequence.tolist()) if self.boundaries_known else (),
-            task_id_known=False,
-            heads=None,
             quantum=1.0,
         )
 
@@ -129,36 +120,11 @@ class Associations(World):
             found.append(epochs(generator(seed, "associations.order", visit), pool, rows))
         return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
 
-    def next(self, clock: Clock) -> Batch:
-        """The experience of each subject at its `clock.experience` (after the end of the world: the last one)."""
-        now = torch.from_numpy(np.minimum(clock.experience, self.length - 1)).to(self._rows.device)[:, None]
-        return self._batch(self._plan[self._rows[:, 0], now[:, 0]], now)
-
-    def _batch(self, items: Tensor, born: Tensor) -> Batch:
-        x, y = self._cues[self._rows, items], self._responses[self._rows, items]
-        context = items.div(self.items, rounding_mode="floor")
-        return Batch.lived(x, y, context=context, born=born.expand(items.shape), item=items)
-
-    def evaluation(self, context: int) -> Batch:
-        """All pairs of a list."""
-        first = whole("context", context, 0, self.lists - 1) * self.items
-        items = torch.arange(first, first + self.items, device=self._rows.device).expand(len(self._rows), -1)
-        return self._batch(items, torch.full((1, 1), -1, device=items.device))
-
-    def train(self, context: int = 0) -> Batch:
-        """The same pairs: evaluations ask what was studied."""
-        return self.evaluation(context)
-
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The pairs of the list studied last, each once, in batches of `size`, in an order drawn for each subject."""
-        size = whole("size", size)
         ended = np.minimum(clock.experience, self.length) // self.per_visit
-        which = torch.from_numpy(self._sequence[np.maximum(ended - 1, 0)] * self.items).to(self._rows.device)
-        born = torch.from_numpy(np.maximum(ended * self.per_visit - 1, 0)).to(self._rows.device)
-        order = np.stack(mixed(self._seeds, ended, [np.arange(self.items)] * len(ended)))
-        items = which[:, None] + torch.from_numpy(order).to(self._rows.device)
-        for start in range(0, self.items, size):
-            yield self._batch(items[:, start : start + size], born[:, None])
+        studied = self._sequence[np.maximum(ended - 1, 0)]
+        return self._again(ended, studied, np.maximum(ended * self.per_visit - 1, 0), size)
 
     def ended(self, clock: Clock) -> np.ndarray:
         stretches = super().ended(clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -12,7 +11,7 @@ from cls_sim.core.draws import generator
 from cls_sim.core.errors import real, whole
 from cls_sim.world.settings import HeldOut
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Source
+from cls_sim.world.table import Data
 
 HUES = {"red": 0.0, "blue": 0.61, "green": 0.36, "yellow": 0.15, "violet": 0.79, "orange": 0.07}
 COLOURS = tuple(HUES)
@@ -47,25 +46,11 @@ class Candies(Stream, batch=20):
         scenario: str = "class",
         **protocol: Unpack[HeldOut],
     ):
-        belt = Belt(
-            whole("colours", colours, 2, len(COLOURS)),
-            whole("candies", candies, 10),
-            whole("side", side, 8),
-            real("variation", variation, 0.0),
-        )
-        super().__init__(belt, scenario=scenario, contexts=belt.colours - 1, **protocol)
+        self.colours, self.candies = whole("colours", colours, 2, len(COLOURS)), whole("candies", candies, 10)
+        self.side, self.variation = whole("side", side, 8), real("variation", variation, 0.0)
+        super().__init__(scenario=scenario, contexts=self.colours - 1, **protocol)
 
-
-@dataclass(frozen=True)
-class Belt(Source):
-    """Draws the candies of each subject; settings as in Candies."""
-
-    colours: int
-    candies: int
-    side: int
-    variation: float
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         y = np.repeat(np.arange(self.colours), self.candies)
         hues = np.array(list(HUES.values()))[y]
         x = np.stack([pictures(generator(seed, "candies"), hues, self.side, self.variation) for seed in seeds])

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import torch
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
 from cls_sim.core.errors import choice, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
 from cls_sim.world.files import DataFileError, at_hand
+from cls_sim.world.listed import Listed
 
 FILE, SIZE, CHARACTERS, DRAWERS = "images_background_small1.zip", 105, 136, 20
 HOME = "https://github.com/brendenlake/omniglot"
 
 
-class Omniglot(World):
+class Omniglot(Listed):
     """A few drawings of some characters, all in every experience; evaluations ask drawings by other people.
 
     ways      number of characters, drawn for each subject out of 136; labels are their numbers
@@ -39,7 +36,7 @@ class Omniglot(World):
     35
     """
 
-    derived = frozenset({"_lived", "_exam"})
+    derived = Listed.derived | {"_exam"}
 
     def __init__(self, *, ways: int = 20, drawings: int = 1, side: int = 35):
         self.ways = whole("ways", ways, 2, CHARACTERS)
@@ -61,27 +58,15 @@ class Omniglot(World):
             item = (c * DRAWERS + drawers).flatten(1)
             return Batch.lived(x, y.to(spec.device), item=item.to(spec.device), context=torch.zeros_like(y))
 
-        self._lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
-        sent = {"inputs": (self.side**2,), "outputs": self.ways, "batch": self._lived.rows}
-        sent |= {"contexts": 1, "items": CHARACTERS * DRAWERS, "regression": False}
-        return replace(spec, **sent, ends=(), task_id_known=False, heads=None, quantum=quantum)
-
-    def next(self, clock: Clock) -> Batch:
-        born = torch.from_numpy(clock.experience.copy()).to(self._lived.item.device)[:, None]
-        return self._lived.with_(born=born.expand_as(self._lived.item))
+        lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
+        spec = self._keep(spec, lived.x, lived.y, outputs=self.ways, items=CHARACTERS * DRAWERS, quantum=quantum)
+        self._rows = self._rows.with_(item=lived.item)
+        return spec
 
     def evaluation(self, context: int = 0) -> Batch:
         """The same characters, drawn by other people: [s, n, x]."""
         whole("context", context, 0, 0)
         return self._exam
-
-    def train(self, context: int = 0) -> Batch:
-        """The drawings of experience: [s, n, x]."""
-        return self._lived
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
 
 @cache

@@ -67,7 +67,7 @@ class Stream(World):
     __signature__: ClassVar[inspect.Signature]
     unit: float | np.ndarray = 1.0  # size of one unit of the regression targets, after `setup`
 
-    def __init__(self, source: Source, /, **protocol: Unpack[StreamSettings]):
+    def __init__(self, source: Source | None = None, /, **protocol: Unpack[StreamSettings]):
         given: dict[str, Any] = defaults(StreamSettings) | self._defaults | protocol
         self.source = source
         self.views = choice("views", given["views"], KINDS)
@@ -105,7 +105,9 @@ class Stream(World):
         return super().__new__(cls)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
-        """The data set before it is split into contexts."""
+        """The data set before it is split into contexts: that of the source, unless a subclass makes its own."""
+        if self.source is None:
+            raise ConfigError("source", "is not given", "give a Source, or define the method data")
         return self.source.data(seeds)
 
     # -- setup: everything is drawn and planned -----------------------------------------------------------

@@ -19,7 +19,7 @@ from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.settings import Timed, defaults
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Given, Source, Table
+from cls_sim.world.table import Data, Given, Table
 
 Query = tuple[str, str, str]  # text, intent, domain
 Encoder = Callable[[list[str]], Any]
@@ -32,13 +32,6 @@ class Corpus:
     learn: Sequence[Query]
     tests: Sequence[Query] | None = None
     out_of_scope: Sequence[str] = ()
-
-
-class _Unread(Source):
-    """The source of texts before `setup` has read them."""
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
-        raise ConfigError("", "reads its texts in setup", "call setup first")
 
 
 class TextSettings(Timed, total=False):
@@ -87,7 +80,7 @@ class Texts(Stream, per_context=30, batch=50):
             whole("contexts", contexts)
         if given["scenario"] == "domain":
             raise ConfigError("scenario", "is domain, but no two domains share an intent", "use class or task")
-        super().__init__(_Unread(), contexts=1 if contexts is None else contexts, **given)
+        super().__init__(contexts=1 if contexts is None else contexts, **given)
         self._opens = contexts
         self.asks = choice("eval_split", eval_split, ("test", "validation"))
         self._clock: Clock | None = None
