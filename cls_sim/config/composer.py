@@ -6,7 +6,7 @@ Only the grammar of overrides is Hydra's.  All files are read by reader.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +20,7 @@ from cls_sim.core.errors import ConfigError, suggest
 
 DEFAULT = re.compile(r"(?:override +)?/?(\w+)(?:@([\w.]+))?", re.ASCII)  # kind of part, or kind of part@place
 Tree = dict[str, Any]
+Options = dict[str, str | float | None]  # group → name of a file, or the rate of a constant plasticity
 
 
 def chosen(overrides: Sequence[str]) -> str:
@@ -84,9 +85,9 @@ class Composer:
         del tree["parts"]  # it divides a campaign and does not change any result
         return tree
 
-    def _sorted(self, overrides: Sequence[str]) -> tuple[dict[str, str | None], list[Any]]:
-        """The files that the overrides choose (group → name), and the values that they set."""
-        options: dict[str, str | None] = {}
+    def _sorted(self, overrides: Sequence[str]) -> tuple[Options, list[Any]]:
+        """The files that the overrides choose, and the values that they set."""
+        options: Options = {}
         values = []
         for one in map(parsed, overrides):
             key, value = one.key_or_group, one.value()
@@ -96,13 +97,13 @@ class Composer:
                 raise ConfigError("parts", "can only be set in the experiment's file", "give arms=[…]")
             if key not in ("experiment", *GROUPS) or isinstance(value, dict) or one.is_force_add() or one.is_delete():
                 values.append(one)
-            elif isinstance(value, str) or (value is None and key == "method"):
+            elif isinstance(value, str) or (value is None and key == "method") or _is_rate(key, value):
                 options[key] = value
             else:
                 raise ConfigError(key, f"cannot be {value!r}", f"name a file of {key}/")
         return options, values
 
-    def _settled(self, options: Mapping[str, str | None]) -> tuple[Tree, dict[str, str]]:
+    def _settled(self, options: Options) -> tuple[Tree, dict[str, str]]:
         """The merged tree of config.yaml, the chosen options and the experiment's file; and the experiment's options.
 
         If an option replaces that of the experiment, only the experiment's settings that the new option has are kept.
@@ -112,11 +113,12 @@ class Composer:
             return self._trees[place]
         tree, _ = page(conf_dir() / "config.yaml")
         owned = {group: name for default in tree.pop("defaults") for group, name in default.items()}
-        choices, body = self.file("experiment", options.get("experiment") or owned.pop("experiment"))
+        choices, body = self.file("experiment", str(options.get("experiment") or owned.pop("experiment")))
         owned |= choices
         for group, name in {**owned, **options}.items():
             if group in GROUPS and name is not None:
-                file, own = self.file(group, name)[1], body.get(group, {})
+                file = self.file(group, name if isinstance(name, str) else "constant")[1]
+                own = body.get(group, {}) if isinstance(name, str) else {"rate": name}
                 swapped = group in PART_KINDS and name != owned[group]
                 tree[group] = merged(file, _fitting(own, file) if swapped else own)
         tree = merged(tree, {key: value for key, value in body.items() if key not in GROUPS or key not in tree})
@@ -164,6 +166,11 @@ class Composer:
         if _values(self._files[group, name][1]) > MOST:
             raise ConfigError(place, f"is larger than {MOST} values with what it inherits", "write less")
         return self._files[group, name]
+
+
+def _is_rate(key: str, value: Any) -> bool:
+    """Whether an override such as plasticity=0.01 gives the rate of a constant plasticity."""
+    return key == "plasticity" and isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _values(node: Any) -> int:
