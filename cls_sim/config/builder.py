@@ -143,7 +143,6 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
 
 def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | None = None) -> Life:
     """The life that an arm's configuration describes, for `subjects` subjects from seed `seed`."""
-    from cls_sim.core.errors import ConfigError
     from cls_sim.life import Life
 
     parts = {part_kind: make(part_kind, cfg[part_kind]) for part_kind in PART_KINDS}

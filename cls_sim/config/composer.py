@@ -12,8 +12,7 @@ from typing import Any
 
 from cls_sim import PART_KINDS
 from cls_sim.config import validation
-from cls_sim.config.paths import conf_dir, search_path
-from cls_sim.config.reader import MOST, found, page
+from cls_sim.config.reader import MOST, conf_dir, found, page, search_path
 from cls_sim.config.validation import DECLARED, GROUPS, TOP
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
@@ -69,9 +68,7 @@ class Composer:
         options, values = self._sorted(overrides)
         own_tenants, own_values = self._sorted(own)
         tree, owned = self._settled(options | own_tenants)
-        swapped = {
-            part_kind for part_kind, name in options.items() if name != owned.get(part_kind)
-        } - own_tenants.keys()
+        swapped = {kind for kind, name in options.items() if name != owned.get(kind)} - own_tenants.keys()
         for one in values:
             tree = _applied(tree, one)
         for one in own_values:
@@ -242,7 +239,6 @@ def _unknown(key: str) -> ConfigError:
         for name in page(file)[0].keys() - {"_target_"}:
             having.setdefault(f"{part_kind}.{name}", []).append(file.stem)
     if key in having:
-        return ConfigError(
-            key, f"is not a setting of the chosen {part_kind}", f"these options have it: {', '.join(having[key])}"
-        )
+        remedy = f"these options have it: {', '.join(having[key])}"
+        return ConfigError(key, f"is not a setting of the chosen {part_kind}", remedy)
     return ConfigError(key, "is an unknown key", suggest(key, having))

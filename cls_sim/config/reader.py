@@ -1,4 +1,7 @@
-"""The only reader of configuration files: the size and the content of a file are checked before anything is built."""
+"""The folders of configuration files, and the only reader of these files.
+
+The size and the content of a file are checked before anything is built.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from cls_sim.config.validation import DEEPEST
+from cls_sim.config.validation import DEEPEST, path
 from cls_sim.core.errors import ConfigError, suggest
 
 LARGEST = 2**18  # bytes of a file
@@ -18,6 +21,31 @@ MOST = 10_000  # values of a file, with aliases expanded
 PACKAGE = re.compile(r"(?:#.*\n)*?#[ \t]*@package[ \t]+(.*?)[ \t]*$", re.M)
 TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
 Page = tuple[dict[str, Any], str | None]  # the content of a file, and the package of its header (`# @package …`)
+
+
+def conf_dir() -> Path:
+    """The folder conf/: inside the installed package, or next to it in a checkout.
+
+    >>> (conf_dir() / "config.yaml").is_file()
+    True
+    """
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigError(str(here / "conf"), "holds no config.yaml", "install the package again")
+
+
+def search_path(extra: Sequence[str] = ()) -> list[Path]:
+    """The user's folders of configuration files: those given, then ./conf."""
+    folders = [Path(path("--config-dir", folder)).resolve() for folder in extra]
+    mine = Path.cwd() / "conf"
+    if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
+        folders.append(mine.resolve())
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(str(folder), "is not a folder", "give --config-dir an existing folder")
+    return folders
 
 
 @cache

@@ -11,7 +11,7 @@ from cls_sim.core.errors import ConfigError, real
 from cls_sim.world.files import read_array
 from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Given
+from cls_sim.world.table import Data
 
 
 class Arrays(Stream):
@@ -43,6 +43,8 @@ class Arrays(Stream):
     (4,)
     """
 
+    derived = Stream.derived | {"_given"}
+
     def __init__(
         self,
         *,
@@ -62,11 +64,15 @@ class Arrays(Stream):
         if x_test is not None or y_test is not None or context_test is not None:
             tests = _data("_test", x_test, y_test, context_test, quantum)
         data = _data("", x, y, context, quantum, tests)
-        super().__init__(Given(data), contexts=_count(data) if contexts is None else contexts, **protocol)
+        self._given = data
+        super().__init__(contexts=_count(data) if contexts is None else contexts, **protocol)
         if not data.split_by_class and self.contexts != _count(data):
             where = "y is a regression, which is one context" if context is None else f"`context` has {_count(data)}"
             remedy = "give `context`, the context of each row" if context is None else "leave it out"
             raise ConfigError("contexts", f"is {self.contexts}, but {where}", remedy)
+
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
+        return self._given
 
 
 def _count(data: Data) -> int:

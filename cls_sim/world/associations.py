@@ -53,7 +53,7 @@ class Associations(Listed):
     """
 
     length: int  # pyright: ignore[reportIncompatibleVariableOverride]
-    derived = Listed.derived | {"_sequence"}
+    derived = Listed.derived | {"_visits"}
 
     def __init__(
         self,
@@ -82,8 +82,8 @@ class Associations(Listed):
             raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that code the list")
 
     def setup(self, spec: Spec) -> Spec:
-        self._sequence = np.array(range(self.lists) if self.visits is None else self.visits)
-        self.length = len(self._sequence) * self.per_visit
+        self._visits = np.array(range(self.lists) if self.visits is None else self.visits)
+        self.length = len(self._visits) * self.per_visit
         self.ends = tuple(range(self.per_visit, self.length + 1, self.per_visit))
         drawn = [self._lists(generator(seed, "associations.lists")) for seed in spec.seeds]
         cues, responses = (torch.from_numpy(np.stack(column)).flatten(1, 2) for column in zip(*drawn, strict=True))
@@ -97,7 +97,7 @@ class Associations(Listed):
             batch=self.batch,
             contexts=self.lists,
             ends=self.ends if self.boundaries_known else (),
-            visits=tuple(self._sequence.tolist()) if self.boundaries_known else (),
+            visits=tuple(self._visits.tolist()) if self.boundaries_known else (),
             quantum=1.0,
         )
 
@@ -115,7 +115,7 @@ class Associations(Listed):
     def _order(self, seed: int) -> np.ndarray:
         """The item of each row in the life of a subject: int [experiences, b]."""
         rows, found = self.per_visit * self.batch, []
-        for visit, which in enumerate(self._sequence):
+        for visit, which in enumerate(self._visits):
             pool = which * self.items + np.arange(self.items)
             found.append(epochs(generator(seed, "associations.order", visit), pool, rows))
         return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
@@ -123,12 +123,8 @@ class Associations(Listed):
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The pairs of the list studied last, each once, in batches of `size`, in an order drawn for each subject."""
         ended = np.minimum(clock.experience, self.length) // self.per_visit
-        studied = self._sequence[np.maximum(ended - 1, 0)]
+        studied = self._visits[np.maximum(ended - 1, 0)]
         return self._again(ended, studied, np.maximum(ended * self.per_visit - 1, 0), size)
-
-    def ended(self, clock: Clock) -> np.ndarray:
-        stretches = super().ended(clock)
-        return np.where(stretches < 0, -1, self._sequence[stretches])
 
 
 def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:

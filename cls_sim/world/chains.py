@@ -56,9 +56,7 @@ class Chains(Listed):
             heads=heads,
             quantum=1.0,
         )
-        plan = self._epochs("chains.order", pairs, self.epochs, self.batch)
-        self._plan = torch.cat((plan, plan + pairs), 2)
-        self.length, self.ends = plan.shape[1], (plan.shape[1],)
+        self._plan_pairs("chains.order", pairs, self.epochs, self.batch)
         self._exams = [
             Batch.lived(eye[chains[..., 0]], chains[..., last], context=torch.full_like(chains[..., 0], k))
             for k, last in enumerate((1, -1))

@@ -54,11 +54,13 @@ class Listed(World):
         plain |= {"task_id_known": False, "heads": None, "quantum": None, "regression": y.is_floating_point()}
         return replace(spec, inputs=tuple(x.shape[2:]), outputs=outputs, **(plain | facts))
 
-    def _epochs(self, purpose: str, count: int, times: int, batch: int) -> Tensor:
-        """A plan of `count` items for each subject, each item at least `times` times: int64 [s, experiences, batch]."""
-        length = -(-count * times // batch)
+    def _plan_pairs(self, purpose: str, count: int, times: int, batch: int) -> None:
+        """Plan `batch` of `count` items an experience, each item at least `times` times; its rows are r and r + count."""
+        self.length = length = -(-count * times // batch)
+        self.ends = (length,)
         plans = [epochs(generator(seed, purpose), np.arange(count), length * batch) for seed in self._seeds]
-        return torch.from_numpy(np.stack(plans)).view(-1, length, batch).to(self._rows.x.device)
+        plan = torch.from_numpy(np.stack(plans)).view(-1, length, batch).to(self._rows.x.device)
+        self._plan = torch.cat((plan, plan + count), 2)
 
     def _presented(self, rows: slice | Tensor = slice(None), born: np.ndarray | int = -1) -> Batch:
         """The same rows for all subjects (a slice), or other ones for each [s, b], in the experience `born` [s]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from functools import cache
@@ -44,12 +45,14 @@ class Omniglot(Listed):
         self.side = int(choice("side", str(side), [str(SIZE // block) for block in (1, 3, 5, 7)]))
 
     def setup(self, spec: Spec) -> Spec:
-        images = torch.from_numpy(_shrunk(read(), SIZE // self.side)).to(spec.device)  # [c, d, x] uint8
+        side, block = self.side, SIZE // self.side
+        ink = read().reshape(CHARACTERS, DRAWERS, side, block, side, block).sum((3, 5), dtype=np.uint8)
+        images = torch.from_numpy(ink.reshape(CHARACTERS, DRAWERS, -1)).to(spec.device)
         character = each(spec.seeds, "omniglot.characters", lambda g: g.permutation(CHARACTERS)[: self.ways])
         drawer = each(
             spec.seeds, "omniglot.drawers", lambda g: g.permuted(np.tile(np.arange(DRAWERS), (self.ways, 1)), axis=1)
         )
-        quantum = 1 / (SIZE // self.side) ** 2
+        quantum = 1 / block**2
 
         def rows(drawers: torch.Tensor) -> Batch:
             c = character[:, :, None].expand_as(drawers)
@@ -87,27 +90,13 @@ def read() -> np.ndarray:
 
 
 def _decoded(png: bytes) -> np.ndarray:
-    """A black and white PNG of 105 x 105 pixels (no interlace), as ink: uint8 [105, 105]."""
-    head = SIZE.to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))
-    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[16:29] != head:
+    """A black and white picture of 105 x 105 pixels, as ink: uint8 [105, 105]."""
+    from matplotlib.image import imread
+
+    try:
+        paper = imread(io.BytesIO(png))
+    except (OSError, SyntaxError):
+        raise ValueError("holds a picture that is not a complete PNG") from None
+    if paper.shape != (SIZE, SIZE):
         raise ValueError(f"holds a picture that is not {SIZE} x {SIZE} pixels of black and white")
-    at, packed, width = 8, b"", -(-SIZE // 8)
-    while at < len(png):
-        length = int.from_bytes(png[at : at + 4], "big")
-        if png[at + 4 : at + 8] == b"IDAT":
-            packed += png[at + 8 : at + 8 + length]
-        at += 12 + length
-    lines = np.frombuffer(zlib.decompressobj().decompress(packed, SIZE * (width + 1)), np.uint8)
-    if len(lines) != SIZE * (width + 1):
-        raise ValueError("holds a picture that is cut short")
-    lines = lines.reshape(SIZE, width + 1)
-    if lines[:, 0].any():
-        raise ValueError("holds a picture with filtered lines")
-    return 1 - np.unpackbits(lines[:, 1:], axis=1)[:, :SIZE]  # paper is white
-
-
-def _shrunk(ink: np.ndarray, block: int) -> np.ndarray:
-    """Sums of ink over blocks: uint8 [c, d, x]."""
-    side = SIZE // block
-    sums = ink.reshape(*ink.shape[:2], side, block, side, block).sum((3, 5), dtype=np.uint8)
-    return sums.reshape(*ink.shape[:2], side * side)
+    return (paper < 0.5).astype(np.uint8)

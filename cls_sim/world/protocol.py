@@ -96,8 +96,10 @@ class Protocol:
             return [np.zeros(0, np.int64)] * self.contexts
         if data.context is not None:
             return [np.unique(data.y[data.context == k]) for k in range(self.contexts)]
-        source = generator(seed, "world.classes") if self.shuffle_classes and seed is not None else None
-        return list(plan.class_lists(source, data.classes, self.contexts))
+        order = np.arange(data.classes)
+        if self.shuffle_classes and seed is not None:
+            order = generator(seed, "world.classes").permutation(data.classes)
+        return list(order.reshape(self.contexts, -1))
 
     def share(self, data: Data, seed: int) -> Share:
         """The share of the subject with this seed."""

@@ -83,9 +83,7 @@ class Satellites(Listed):
             heads=torch.stack((heads, ~heads)).expand(spec.subjects, -1, -1),
             quantum=1.0,
         )
-        plan = self._epochs("satellites.order", self.items, self.epochs, self.batch)
-        self._plan = torch.cat((plan, plan + self.items), 2)
-        self.length, self.ends = plan.shape[1], (plan.shape[1],)
+        self._plan_pairs("satellites.order", self.items, self.epochs, self.batch)
         return spec
 
     def _drawn(self, source: Generator) -> tuple[np.ndarray, ...]:

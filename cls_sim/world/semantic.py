@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -67,10 +67,8 @@ class Semantic(Listed):
     ):
         self.new = choice("new", new, NEW)
         self.schedule = choice("schedule", schedule, ("interleaved", "focused"))
-        self.epochs_before, self.epochs_with = (
-            whole("epochs_before", epochs_before),
-            whole("epochs_with", epochs_with, 0),
-        )
+        self.epochs_before = whole("epochs_before", epochs_before)
+        self.epochs_with = whole("epochs_with", epochs_with, 0)
 
     def setup(self, spec: Spec) -> Spec:
         items = {**KNOWN, self.new: NEW[self.new]}
@@ -102,15 +100,14 @@ class Semantic(Listed):
 
     def question(self, item: str, relation: str, attribute: str) -> tuple[int, int]:
         """The row of `next` with this item and relation, and the output of this attribute."""
-        items = [*KNOWN, self.new]
-        for key, word, known in (
-            ("item", item, items),
-            ("relation", relation, RELATIONS),
-            ("attribute", attribute, ATTRIBUTES),
-        ):
+
+        def place(key: str, word: str, known: Sequence[str]) -> int:
             if word not in known:
                 raise ConfigError(key, f"{word!r} is not in this world", suggest(word, known))
-        return items.index(item) * len(RELATIONS) + RELATIONS.index(relation), ATTRIBUTES.index(attribute)
+            return known.index(word)
+
+        row = place("item", item, [*KNOWN, self.new]) * len(RELATIONS) + place("relation", relation, RELATIONS)
+        return row, place("attribute", attribute, ATTRIBUTES)
 
     @property
     def tree(self) -> Tensor:

@@ -265,10 +265,6 @@ class Stream(World):
             rows = (items[:, part], None if weight is None else weight[:, part])
             yield self._of(self._learnt, rows, born[:, part])
 
-    def ended(self, clock: Clock) -> np.ndarray:
-        stretches = super().ended(clock)
-        return np.where(stretches < 0, -1, self._visits[stretches])
-
     def _lived(self, subject: int, ended: int) -> np.ndarray:
         """The last experience with each item of the most recently ended stretch: int64 [n], -1: never."""
         share = self._shares[subject]
