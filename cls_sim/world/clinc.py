@@ -35,8 +35,9 @@ class Clinc(Texts):
 
 @cache
 def _read(part: str) -> Corpus:
-    found = {name: fetched("clinc150", name, HOME, f"sha256:{checksum}") for name, checksum in FILES.items()}
-    splits, domains = (json.loads(read_bytes(*found[name], FILES[name])) for name in FILES)
+    checksums = FILES.items()
+    contents = (read_bytes(*fetched("clinc150", name, HOME, f"sha256:{one}"), one) for name, one in checksums)
+    splits, domains = map(json.loads, contents)
     home = {intent: domain for domain, intents in domains.items() for intent in intents}
     order = list(domains)
 

@@ -55,7 +55,7 @@ class Listed(World):
         return replace(spec, inputs=tuple(x.shape[2:]), outputs=outputs, **(plain | facts))
 
     def _plan_pairs(self, purpose: str, count: int, times: int, batch: int) -> None:
-        """Plan `batch` of `count` items per experience, each at least `times` times; an item is the rows r, r + count."""
+        """Plan experiences of `batch` items; each item r comes at least `times` times, as the rows r and r + count."""
         self.length = length = -(-count * times // batch)
         self.ends = (length,)
         plans = [epochs(generator(seed, purpose), np.arange(count), length * batch) for seed in self._seeds]
