@@ -119,9 +119,8 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
     parameters = inspect.signature(cls).parameters
     for name in settings:
         if name not in parameters:
-            raise ConfigError(
-                f"{key}.{name}", f"is not a setting of {cls.__name__}", suggest(name, [*parameters, *attached])
-            )
+            remedy = suggest(name, [*parameters, *attached])
+            raise ConfigError(f"{key}.{name}", f"is not a setting of {cls.__name__}", remedy)
     _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
     if needed and key in PART_KINDS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:

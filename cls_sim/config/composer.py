@@ -12,7 +12,7 @@ from typing import Any
 
 from cls_sim import PART_KINDS
 from cls_sim.config import validation
-from cls_sim.config.reader import MOST, conf_dir, found, page, search_path
+from cls_sim.config.reader import MOST, conf_dir, found, names, page, search_path
 from cls_sim.config.validation import DECLARED, GROUPS, TOP
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
@@ -124,8 +124,7 @@ class Composer:
 
     def names(self, group: str) -> list[str]:
         """The names of the files of a group, in conf/ and the user's folders."""
-        files = {file.stem for folder in self.folders for file in (folder / group).glob("*.yaml")}
-        return sorted(filter(str.isprintable, files))
+        return names(self.folders, group)
 
     def file(self, group: str, name: str, below: tuple[str, ...] = ()) -> tuple[dict[str, str], Tree]:
         """The options that a file chooses, and its content, merged over the files that it inherits from."""

@@ -92,9 +92,14 @@ def found(folders: Sequence[Path], group: str, name: str) -> Page:
         raise ConfigError(group, f"cannot be {name[:100]!r}", f"name a file inside the folder {group}/")
     file = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
     if file is None:
-        known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
-        raise ConfigError(group, f"there is no {name!r}", suggest(name, filter(str.isprintable, known)))
+        raise ConfigError(group, f"there is no {name!r}", suggest(name, names(folders, group)))
     return page(file)
+
+
+def names(folders: Sequence[Path], group: str) -> list[str]:
+    """The names of the files of a group."""
+    known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+    return sorted(filter(str.isprintable, known))
 
 
 def _content(file: Path) -> str:
@@ -130,9 +135,8 @@ def _measure(where: str, content: str) -> None:
             size = sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             if event.implicit[0] and TRAP.fullmatch(event.value):
-                raise ConfigError(
-                    where, f"{event.value} is another number in YAML", "rewrite it, or put it into quotes"
-                )
+                remedy = "rewrite it, or put it into quotes"
+                raise ConfigError(where, f"{event.value} is another number in YAML", remedy)
             size = 1
             sizes |= {event.anchor: 1} if event.anchor else {}
         else:

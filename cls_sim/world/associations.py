@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +15,6 @@ from cls_sim.core.errors import ConfigError, flag, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.listed import Listed
 from cls_sim.world.plan import epochs
-
-
-class Lists(NamedTuple):
-    """A subject's lists: cues [k, n, x] of 0 and 1, and the response to each [k, n]."""
-
-    cues: np.ndarray
-    responses: np.ndarray
 
 
 class Associations(Listed):
@@ -101,8 +93,8 @@ class Associations(Listed):
             quantum=1.0,
         )
 
-    def _lists(self, source: Generator) -> Lists:
-        """One subject's cues and responses."""
+    def _lists(self, source: Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One subject's cues [k, n, x] of 0 and 1, and the response to each [k, n]."""
         k, n = self.lists, self.items
         cues = _bits(source, k * n, self.features, self.active).reshape(k, n, -1)
         places = _bits(source, k, self.place, self.active)[:, None].repeat(n, 1)
@@ -110,14 +102,13 @@ class Associations(Listed):
         if self.answers is not None:
             responses = source.permutation(responses % self.answers)
         cues = cues[:1].repeat(k, 0) if self.same_cues else cues
-        return Lists(np.concatenate((cues, places), 2), responses.reshape(k, n))
+        return np.concatenate((cues, places), 2), responses.reshape(k, n)
 
     def _order(self, seed: int) -> np.ndarray:
         """The item of each row in the life of a subject: int [experiences, b]."""
-        rows, found = self.per_visit * self.batch, []
-        for visit, which in enumerate(self._visits):
-            pool = which * self.items + np.arange(self.items)
-            found.append(epochs(generator(seed, "associations.order", visit), pool, rows))
+        rows, pools = self.per_visit * self.batch, self._visits[:, None] * self.items + np.arange(self.items)
+        sources = (generator(seed, "associations.order", visit) for visit in range(len(pools)))
+        found = [epochs(source, pool, rows) for source, pool in zip(sources, pools, strict=True)]
         return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:

@@ -59,11 +59,6 @@ class Protocol:
     validation: float
     test: float
 
-    @property
-    def varied(self) -> bool:
-        """Whether subjects differ in labels or contexts."""
-        return self.shuffle_classes or self.label_noise > 0
-
     def check(self, data: Data) -> None:
         """Raise ConfigError if settings do not fit this data."""
         if not data.split_by_class and self.shuffle_classes:
@@ -72,9 +67,8 @@ class Protocol:
             raise ConfigError("label_noise", "is for labels, and these targets are numbers", "leave it 0")
         if data.split_by_class and data.classes % self.contexts:
             fit = ", ".join(str(k) for k in range(1, data.classes + 1) if data.classes % k == 0)
-            raise ConfigError(
-                "contexts", f"{data.classes} classes do not split evenly into {self.contexts}", f"give one of {fit}"
-            )
+            remedy = f"give one of {fit}"
+            raise ConfigError("contexts", f"{data.classes} classes do not split evenly into {self.contexts}", remedy)
         lists = self.lists(data)
         if self.label_noise and min(map(len, lists)) < 2:
             raise ConfigError("label_noise", "needs two classes in every context", "use fewer contexts, or no noise")

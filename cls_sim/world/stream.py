@@ -86,9 +86,8 @@ class Stream(World):
             reason = f"{self.per_context} is not a multiple of the {self.cycles} cycles"
             raise ConfigError("per_context", reason, "give a multiple")
         if self.eval_split == "validation" and not self.validation:
-            raise ConfigError(
-                "eval_split", "is validation, but no data is held out for it", "set validation, such as 0.1"
-            )
+            remedy = "set validation, such as 0.1"
+            raise ConfigError("eval_split", "is validation, but no data is held out for it", remedy)
 
     def __init_subclass__(cls, **changed: Any) -> None:
         """Set the defaults in `changed` for this class, and a signature that shows every setting by name."""
@@ -124,7 +123,7 @@ class Stream(World):
         self.ends = tuple(range(span, self.length + 1, span))
         self._shares = [protocol.share(data, seed) for seed in spec.seeds]
         self._spec = spec = self._told(spec, data, protocol)
-        self._fill(data, protocol.varied)
+        self._fill(data)
         return spec
 
     def _protocol(self, data: Data) -> Protocol:
@@ -158,10 +157,10 @@ class Stream(World):
             quantum=data.quantum,
         )
 
-    def _fill(self, data: Data, varied: bool) -> None:
+    def _fill(self, data: Data) -> None:
         """Put data, plans and evaluations on the device."""
         seeds, device = self._spec.seeds, self._spec.device
-        shares = self._shares if varied else self._shares[:1]
+        shares = self._shares if self.shuffle_classes or self.label_noise else self._shares[:1]
         shown = None
         if self.views != "plain":
             shown = views(self.views, seeds, self.contexts, int(np.prod(data.inputs)), device)
