@@ -30,7 +30,7 @@ from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.plasticity.by_state import schedule
 from cls_sim.probes.base import Probe, at
-from cls_sim.probes.changes import Changes
+from cls_sim.probes.changes import Changes, changed
 from cls_sim.probes.evaluations import sharing
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import CortexReadout
@@ -263,13 +263,13 @@ class Life:
     def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
 
-        A change is a part (it starts without a past) or a function part → part (a wrap: `hippocampus=Lesion`).  All
-        other parts keep their state and are set up with the new spec; ConfigError if their state does not fit it.
+        A change is a part (it starts without a past), a function part → part (a wrap: `hippocampus=Lesion`), or a
+        constant rate of plasticity.  The other parts keep their state; ConfigError if it does not fit the new spec.
         """
         twin = copy.copy(self)
         for name in ("clock", "ledger", "probes"):
             setattr(twin, name, copy.deepcopy(getattr(self, name)))
-        parts, twin._told = branched(self._parts(), self._told, changes, KINDS)
+        parts, twin._told = branched(self._parts(), self._told, changed(changes), KINDS)
         vars(twin).update(parts)
         twin.spec = twin._told[PART_KINDS[-1]][1]
         twin._first = self._first.without(changes)

@@ -155,6 +155,18 @@ def test_what_holds_for_life_is_refused_in_one_line(change: dict[str, Part], tol
     assert str(caught.value).startswith(told) and "\n" not in str(caught.value)
 
 
+def test_a_number_as_plasticity_is_a_constant_rate_in_a_branch():
+    life = live(small(2), 8)
+    numbers, schedules = life.twin(plasticity=0.01), life.twin(plasticity=cs.Constant(rate=0.01))
+    for twin in (numbers, schedules):
+        list(twin.live(1))
+    for name, weights in numbers.neocortex.weights.items():
+        assert torch.equal(weights, schedules.neocortex.weights[name])
+    assert numbers.plasticity.rate(numbers.clock).tolist() == [0.01, 0.01]
+    with pytest.raises(ConfigError, match=r"^plasticity: -1\.0 is out of range"):
+        life.twin(plasticity=-1.0)
+
+
 # -- arms that are one life --------------------------------------------------------------------------------------
 
 

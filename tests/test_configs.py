@@ -121,6 +121,18 @@ def test_whatever_is_typed_is_read_or_refused(text: str):
         assert "\n" not in " ".join(str(refused).split())
 
 
+@pytest.mark.parametrize("experiment", ["digits", "tadros_2022_patches"])
+def test_a_number_as_plasticity_is_a_constant_rate(experiment: str):
+    """It replaces the schedule of the experiment's file, and an arm's own schedule wins, as over a named one."""
+    named = experiments.read([f"experiment={experiment}", "plasticity=constant", "plasticity.rate=0.01"])
+    for typed in ("plasticity=0.01", "plasticity=1e-2"):
+        arms = experiments.read([f"experiment={experiment}", typed]).arms
+        assert {name: arm.cfg for name, arm in arms.items()} == {name: arm.cfg for name, arm in named.arms.items()}
+    for wrong in ("plasticity=true", "plasticity=-0.1", "plasticity=[0.1]"):
+        with pytest.raises(ConfigError, match=r"^plasticity"):
+            experiments.make_life(next(iter(experiments.read([wrong]).arms.values())).cfg, 1)
+
+
 def test_an_arm_that_swaps_a_room_ignores_settings_of_that_room():
     experiment = experiments.read(["hippocampus.capacity=33"])
     assert experiment.arms["cls"].cfg["hippocampus"]["capacity"] == 33

@@ -160,7 +160,7 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
         "your_own_plasticity",
         lambda: lived(plasticity=changed("your_own_plasticity", "Waning", "rate", lambda _, rate: rate - 1)),
     ),
-    ("your_own_plasticity", lambda: life().twin(plasticity=0.1)),  # type: ignore[arg-type]
+    ("your_own_plasticity", lambda: life().twin(plasticity="fast")),  # type: ignore[arg-type]
     ("your_own_consolidation", lambda: type("Half", (cs.Consolidation,), {"step": None})()),
     (
         "your_own_consolidation",

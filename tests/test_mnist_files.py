@@ -20,7 +20,6 @@ from cls_sim.core.part import Spec
 from cls_sim.world import files, mnist
 from cls_sim.world.files import CAP, DataFileError, gunzip, read_idx
 from cls_sim.world.mnist import FILES, Mnist
-from cls_sim.world.table import Given
 
 
 @pytest.fixture
@@ -97,7 +96,6 @@ def test_mnist_is_mnist(full):
     assert np.bincount(data.tests.y).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert data.x.mean() / 255 == pytest.approx(0.1307, abs=1e-4)
 
-    world.source = Given(data)
     spec = world.setup(Spec(seeds=(0, 1)))
     assert spec.inputs == (784,) and spec.outputs == 10 and spec.quantum == 1 / 255
     exams = [world.evaluation(k) for k in range(5)]

@@ -11,11 +11,7 @@ from cls_sim import PART_KINDS
 from cls_sim.core.errors import ConfigError, choice, real, suggest
 
 DO, INHERITS = "overrides", "inherits"  # the overrides of an arm, and the arm whose overrides come first
-FROM, AT, KEEP = (
-    "branch_from",
-    "branch_at",
-    "keep_parts",
-)  # the arm whose past it shares, the age of the branch, and the only parts that it keeps
+FROM, AT, KEEP = "branch_from", "branch_at", "keep_parts"  # the arm whose past it shares, when, and what it keeps
 IN, SIZE = "scenarios", "size"  # the scenarios in which an arm is possible, the size at which it runs by default
 KEYS = (DO, INHERITS, FROM, AT, KEEP, IN, SIZE)
 
@@ -70,10 +66,8 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
         if odd not in KEYS:
             raise ConfigError(f"{key}.{odd}", "is not a key of an arm", suggest(str(odd), KEYS))
     origin, own = given.get(FROM), texts(f"{key}.{DO}", given.get(DO, []))
-    chosen = {one.split("=")[0] for one in own} & {
-        *PART_KINDS,
-        "probes",
-    }  # inherited settings of these kinds belong to other parts
+    # inherited settings of these kinds belong to other parts
+    chosen = {one.split("=")[0] for one in own} & {*PART_KINDS, "probes"}
     inherited: list[str] = []
     for word in (FROM, INHERITS):
         if (other := given.get(word)) is None:
@@ -89,15 +83,14 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
     for word in (AT, KEEP):
         if word in given and origin is None:
             raise ConfigError(f"{key}.{word}", f"needs {FROM}", f"write {{{FROM}: ARM, {AT}: 12d, {DO}: [...]}}")
-    keep = tuple(
-        choice(f"{key}.{KEEP}", part_kind, PART_KINDS) for part_kind in texts(f"{key}.{KEEP}", given.get(KEEP) or [])
-    )
+    keep = texts(f"{key}.{KEEP}", given.get(KEEP) or [])
+    for part_kind in keep:
+        choice(f"{key}.{KEEP}", part_kind, PART_KINDS)
     if given.get(SIZE) is not None:
         choice(f"{key}.{SIZE}", given[SIZE], ("paper", "small"))
-    scenarios = tuple(texts(f"{key}.{IN}", given.get(IN) or []))
-    return Treatment(
-        [*inherited, *own], origin, _age(f"{key}.{AT}", given.get(AT, "end")), keep, scenarios, given.get(SIZE)
-    )
+    scenarios = texts(f"{key}.{IN}", given.get(IN) or [])
+    at = _age(f"{key}.{AT}", given.get(AT, "end"))
+    return Treatment([*inherited, *own], origin, at, tuple(keep), tuple(scenarios), given.get(SIZE))
 
 
 def _age(key: str, at: Any) -> float | None:

@@ -119,9 +119,8 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
     parameters = inspect.signature(cls).parameters
     for name in settings:
         if name not in parameters:
-            raise ConfigError(
-                f"{key}.{name}", f"is not a setting of {cls.__name__}", suggest(name, [*parameters, *attached])
-            )
+            remedy = suggest(name, [*parameters, *attached])
+            raise ConfigError(f"{key}.{name}", f"is not a setting of {cls.__name__}", remedy)
     _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
     if needed and key in PART_KINDS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
@@ -143,7 +142,6 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
 
 def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | None = None) -> Life:
     """The life that an arm's configuration describes, for `subjects` subjects from seed `seed`."""
-    from cls_sim.core.errors import ConfigError
     from cls_sim.life import Life
 
     parts = {part_kind: make(part_kind, cfg[part_kind]) for part_kind in PART_KINDS}

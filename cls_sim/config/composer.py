@@ -6,20 +6,20 @@ Only the grammar of overrides is Hydra's.  All files are read by reader.py.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from cls_sim import PART_KINDS
 from cls_sim.config import validation
-from cls_sim.config.paths import conf_dir, search_path
-from cls_sim.config.reader import MOST, found, page
+from cls_sim.config.reader import MOST, conf_dir, found, names, page, search_path
 from cls_sim.config.validation import DECLARED, GROUPS, TOP
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
 
 DEFAULT = re.compile(r"(?:override +)?/?(\w+)(?:@([\w.]+))?", re.ASCII)  # kind of part, or kind of part@place
 Tree = dict[str, Any]
+Options = dict[str, str | float | None]  # group → name of a file, or the rate of a constant plasticity
 
 
 def chosen(overrides: Sequence[str]) -> str:
@@ -68,9 +68,7 @@ class Composer:
         options, values = self._sorted(overrides)
         own_tenants, own_values = self._sorted(own)
         tree, owned = self._settled(options | own_tenants)
-        swapped = {
-            part_kind for part_kind, name in options.items() if name != owned.get(part_kind)
-        } - own_tenants.keys()
+        swapped = {kind for kind, name in options.items() if name != owned.get(kind)} - own_tenants.keys()
         for one in values:
             tree = _applied(tree, one)
         for one in own_values:
@@ -84,9 +82,9 @@ class Composer:
         del tree["parts"]  # it divides a campaign and does not change any result
         return tree
 
-    def _sorted(self, overrides: Sequence[str]) -> tuple[dict[str, str | None], list[Any]]:
-        """The files that the overrides choose (group → name), and the values that they set."""
-        options: dict[str, str | None] = {}
+    def _sorted(self, overrides: Sequence[str]) -> tuple[Options, list[Any]]:
+        """The files that the overrides choose, and the values that they set."""
+        options: Options = {}
         values = []
         for one in map(parsed, overrides):
             key, value = one.key_or_group, one.value()
@@ -96,13 +94,13 @@ class Composer:
                 raise ConfigError("parts", "can only be set in the experiment's file", "give arms=[…]")
             if key not in ("experiment", *GROUPS) or isinstance(value, dict) or one.is_force_add() or one.is_delete():
                 values.append(one)
-            elif isinstance(value, str) or (value is None and key == "method"):
+            elif isinstance(value, str) or (value is None and key == "method") or _is_rate(key, value):
                 options[key] = value
             else:
                 raise ConfigError(key, f"cannot be {value!r}", f"name a file of {key}/")
         return options, values
 
-    def _settled(self, options: Mapping[str, str | None]) -> tuple[Tree, dict[str, str]]:
+    def _settled(self, options: Options) -> tuple[Tree, dict[str, str]]:
         """The merged tree of config.yaml, the chosen options and the experiment's file; and the experiment's options.
 
         If an option replaces that of the experiment, only the experiment's settings that the new option has are kept.
@@ -112,11 +110,12 @@ class Composer:
             return self._trees[place]
         tree, _ = page(conf_dir() / "config.yaml")
         owned = {group: name for default in tree.pop("defaults") for group, name in default.items()}
-        choices, body = self.file("experiment", options.get("experiment") or owned.pop("experiment"))
+        choices, body = self.file("experiment", str(options.get("experiment") or owned.pop("experiment")))
         owned |= choices
         for group, name in {**owned, **options}.items():
             if group in GROUPS and name is not None:
-                file, own = self.file(group, name)[1], body.get(group, {})
+                file = self.file(group, name if isinstance(name, str) else "constant")[1]
+                own = body.get(group, {}) if isinstance(name, str) else {"rate": name}
                 swapped = group in PART_KINDS and name != owned[group]
                 tree[group] = merged(file, _fitting(own, file) if swapped else own)
         tree = merged(tree, {key: value for key, value in body.items() if key not in GROUPS or key not in tree})
@@ -125,8 +124,7 @@ class Composer:
 
     def names(self, group: str) -> list[str]:
         """The names of the files of a group, in conf/ and the user's folders."""
-        files = {file.stem for folder in self.folders for file in (folder / group).glob("*.yaml")}
-        return sorted(filter(str.isprintable, files))
+        return names(self.folders, group)
 
     def file(self, group: str, name: str, below: tuple[str, ...] = ()) -> tuple[dict[str, str], Tree]:
         """The options that a file chooses, and its content, merged over the files that it inherits from."""
@@ -164,6 +162,11 @@ class Composer:
         if _values(self._files[group, name][1]) > MOST:
             raise ConfigError(place, f"is larger than {MOST} values with what it inherits", "write less")
         return self._files[group, name]
+
+
+def _is_rate(key: str, value: Any) -> bool:
+    """Whether an override such as plasticity=0.01 gives the rate of a constant plasticity."""
+    return key == "plasticity" and isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _values(node: Any) -> int:
@@ -235,7 +238,6 @@ def _unknown(key: str) -> ConfigError:
         for name in page(file)[0].keys() - {"_target_"}:
             having.setdefault(f"{part_kind}.{name}", []).append(file.stem)
     if key in having:
-        return ConfigError(
-            key, f"is not a setting of the chosen {part_kind}", f"these options have it: {', '.join(having[key])}"
-        )
+        remedy = f"these options have it: {', '.join(having[key])}"
+        return ConfigError(key, f"is not a setting of the chosen {part_kind}", remedy)
     return ConfigError(key, "is an unknown key", suggest(key, having))

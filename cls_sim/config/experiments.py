@@ -13,7 +13,7 @@ from cls_sim.config import validation
 from cls_sim.config.arms import DO, Treatment, texts, treatment
 from cls_sim.config.builder import make, make_life
 from cls_sim.config.composer import Composer, chosen
-from cls_sim.config.paths import conf_dir
+from cls_sim.config.reader import conf_dir
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, choice, flag, real, suggest, whole
 
@@ -191,9 +191,11 @@ def _is_setting(override: str) -> bool:
 
 def _spelled(compose: Composer, own: Sequence[str], scenario: str) -> list[str]:
     """The overrides of an arm, with methods expanded."""
-    parts = [(key, name, override) for override in own for key, _, name in [override.partition("=")]]
-    spelled = [_method(compose.file("method", name)[1], scenario) if key == "method" else [o] for key, name, o in parts]
-    return [override for overrides in spelled for override in overrides]
+    spelled: list[str] = []
+    for override in own:
+        key, _, name = override.partition("=")
+        spelled += _method(compose.file("method", name)[1], scenario) if key == "method" else [override]
+    return spelled
 
 
 def build(*overrides: str, folders: Sequence[str] = ()) -> Life:

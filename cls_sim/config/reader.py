@@ -1,4 +1,7 @@
-"""The only reader of configuration files: the size and the content of a file are checked before anything is built."""
+"""The folders of configuration files, and the only reader of these files.
+
+The size and the content of a file are checked before anything is built.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from cls_sim.config.validation import DEEPEST
+from cls_sim.config.validation import DEEPEST, path
 from cls_sim.core.errors import ConfigError, suggest
 
 LARGEST = 2**18  # bytes of a file
@@ -18,6 +21,31 @@ MOST = 10_000  # values of a file, with aliases expanded
 PACKAGE = re.compile(r"(?:#.*\n)*?#[ \t]*@package[ \t]+(.*?)[ \t]*$", re.M)
 TRAP = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-9]{1,2})+(\.[0-9_]*)?)", re.ASCII)  # YAML: 010 is 8, 1:30 is 90
 Page = tuple[dict[str, Any], str | None]  # the content of a file, and the package of its header (`# @package …`)
+
+
+def conf_dir() -> Path:
+    """The folder conf/: inside the installed package, or next to it in a checkout.
+
+    >>> (conf_dir() / "config.yaml").is_file()
+    True
+    """
+    here = Path(__file__).resolve().parents[1]
+    for folder in (here / "conf", here.parent / "conf"):
+        if (folder / "config.yaml").is_file():
+            return folder
+    raise ConfigError(str(here / "conf"), "holds no config.yaml", "install the package again")
+
+
+def search_path(extra: Sequence[str] = ()) -> list[Path]:
+    """The user's folders of configuration files: those given, then ./conf."""
+    folders = [Path(path("--config-dir", folder)).resolve() for folder in extra]
+    mine = Path.cwd() / "conf"
+    if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
+        folders.append(mine.resolve())
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(str(folder), "is not a folder", "give --config-dir an existing folder")
+    return folders
 
 
 @cache
@@ -64,9 +92,14 @@ def found(folders: Sequence[Path], group: str, name: str) -> Page:
         raise ConfigError(group, f"cannot be {name[:100]!r}", f"name a file inside the folder {group}/")
     file = next((file for folder in folders if (file := folder / group / f"{name}.yaml").is_file()), None)
     if file is None:
-        known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
-        raise ConfigError(group, f"there is no {name!r}", suggest(name, filter(str.isprintable, known)))
+        raise ConfigError(group, f"there is no {name!r}", suggest(name, names(folders, group)))
     return page(file)
+
+
+def names(folders: Sequence[Path], group: str) -> list[str]:
+    """The names of the files of a group."""
+    known = {file.stem for folder in folders for file in (folder / group).glob("*.yaml")}
+    return sorted(filter(str.isprintable, known))
 
 
 def _content(file: Path) -> str:
@@ -102,9 +135,8 @@ def _measure(where: str, content: str) -> None:
             size = sizes[event.anchor]
         elif isinstance(event, yaml.ScalarEvent):
             if event.implicit[0] and TRAP.fullmatch(event.value):
-                raise ConfigError(
-                    where, f"{event.value} is another number in YAML", "rewrite it, or put it into quotes"
-                )
+                remedy = "rewrite it, or put it into quotes"
+                raise ConfigError(where, f"{event.value} is another number in YAML", remedy)
             size = 1
             sizes |= {event.anchor: 1} if event.anchor else {}
         else:

@@ -95,9 +95,8 @@ def arguments(args: Sequence[str]) -> None:
                 raise ConfigError(option, f"cannot show {shown!r}", f"write {option} job")
         elif arg not in FLAGS:
             known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
-            raise ConfigError(
-                arg[:100], "is not an option of cls-sim", suggest(option, [o for o in known if o[:2] == "--"])
-            )
+            remedy = suggest(option, [o for o in known if o[:2] == "--"])
+            raise ConfigError(arg[:100], "is not an option of cls-sim", remedy)
     overrides(rest, sweep=any(arg in FLAGS[:2] for arg in args))
 
 

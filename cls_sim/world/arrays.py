@@ -11,7 +11,7 @@ from cls_sim.core.errors import ConfigError, real
 from cls_sim.world.files import read_array
 from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Given
+from cls_sim.world.table import Data
 
 
 class Arrays(Stream):
@@ -43,6 +43,8 @@ class Arrays(Stream):
     (4,)
     """
 
+    derived = Stream.derived | {"_given"}
+
     def __init__(
         self,
         *,
@@ -62,11 +64,15 @@ class Arrays(Stream):
         if x_test is not None or y_test is not None or context_test is not None:
             tests = _data("_test", x_test, y_test, context_test, quantum)
         data = _data("", x, y, context, quantum, tests)
-        super().__init__(Given(data), contexts=_count(data) if contexts is None else contexts, **protocol)
+        self._given = data
+        super().__init__(contexts=_count(data) if contexts is None else contexts, **protocol)
         if not data.split_by_class and self.contexts != _count(data):
             where = "y is a regression, which is one context" if context is None else f"`context` has {_count(data)}"
             remedy = "give `context`, the context of each row" if context is None else "leave it out"
             raise ConfigError("contexts", f"is {self.contexts}, but {where}", remedy)
+
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
+        return self._given
 
 
 def _count(data: Data) -> int:
@@ -167,9 +173,8 @@ def _finite(key: str, array: np.ndarray) -> np.ndarray:
         copy = np.array(array, np.float32, order="C")
     odd = np.argwhere(~np.isfinite(copy))
     if len(odd):
-        raise ConfigError(
-            key, f"is {array[tuple(odd[0])]} at {tuple(odd[0].tolist())}", "give finite numbers (float32)"
-        )
+        remedy = "give finite numbers (float32)"
+        raise ConfigError(key, f"is {array[tuple(odd[0])]} at {tuple(odd[0].tolist())}", remedy)
     return copy
 
 
@@ -181,9 +186,8 @@ def _whole(key: str, array: np.ndarray, rows: int) -> np.ndarray:
             remedy = f"give {rows} whole numbers, {key}.argmax(1) if they are one-hot; floats for a regression"
         raise ConfigError(key, f"is of type {array.dtype} and shape {array.shape}", remedy)
     if array.min() < 0 or array.max() >= 2**31:
-        raise ConfigError(
-            key, f"reaches from {array.min()} to {array.max()}", "give whole numbers from 0, without gaps"
-        )
+        remedy = "give whole numbers from 0, without gaps"
+        raise ConfigError(key, f"reaches from {array.min()} to {array.max()}", remedy)
     return array.astype(np.int64)
 
 
@@ -199,20 +203,17 @@ def _gapless(key: str, numbers: np.ndarray) -> None:
 def _matching(data: Data, tests: Data) -> None:
     """Refuse a test set that does not match the training data."""
     if tests.quantum != data.quantum:
-        raise ConfigError(
-            "x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", "give bytes (uint8) for bytes"
-        )
+        remedy = "give bytes (uint8) for bytes"
+        raise ConfigError("x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", remedy)
     if tests.x.shape[1:] != data.x.shape[1:]:
         raise ConfigError("x_test", f"has inputs {tests.x.shape[1:]}, x has {data.x.shape[1:]}", "give the same shape")
     if tests.y.shape[1:] != data.y.shape[1:]:
         raise ConfigError("y_test", "is not of the kind of y", "give classes for classes, numbers for numbers")
     if tests.classes > data.classes:
-        raise ConfigError(
-            "y_test", f"has class {tests.classes - 1}, y has {data.classes} classes", "give classes of y only"
-        )
+        remedy = "give classes of y only"
+        raise ConfigError("y_test", f"has class {tests.classes - 1}, y has {data.classes} classes", remedy)
     if (tests.context is None) != (data.context is None):
         raise ConfigError("context_test", "and context belong together", "give both or neither")
     if tests.context is not None and data.context is not None and tests.context.max() > data.context.max():
-        raise ConfigError(
-            "context_test", f"has a context {tests.context.max()}, context has none", "give contexts of `context`"
-        )
+        remedy = "give contexts of `context`"
+        raise ConfigError("context_test", f"has a context {tests.context.max()}, context has none", remedy)

@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import ConfigError, flag, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
-from cls_sim.world.plan import epochs, mixed
+from cls_sim.world.listed import Listed
+from cls_sim.world.plan import epochs
 
 
-class Lists(NamedTuple):
-    """A subject's lists: cues [k, n, x] of 0 and 1, and the response to each [k, n]."""
-
-    cues: np.ndarray
-    responses: np.ndarray
-
-
-class Associations(World):
+class Associations(Listed):
     """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context.
 
     lists             k, number of lists; a list that is never studied serves as foils
@@ -55,7 +45,7 @@ class Associations(World):
     """
 
     length: int  # pyright: ignore[reportIncompatibleVariableOverride]
-    derived = frozenset({"_cues", "_responses", "_plan", "_rows", "_sequence", "_seeds"})
+    derived = Listed.derived | {"_visits"}
 
     def __init__(
         self,
@@ -84,34 +74,27 @@ class Associations(World):
             raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that code the list")
 
     def setup(self, spec: Spec) -> Spec:
-        self._seeds = spec.seeds
-        self._sequence = np.array(range(self.lists) if self.visits is None else self.visits)
-        self.length = len(self._sequence) * self.per_visit
+        self._visits = np.array(range(self.lists) if self.visits is None else self.visits)
+        self.length = len(self._visits) * self.per_visit
         self.ends = tuple(range(self.per_visit, self.length + 1, self.per_visit))
         drawn = [self._lists(generator(seed, "associations.lists")) for seed in spec.seeds]
-        cues, responses = (np.stack(column) for column in zip(*drawn, strict=True))
-        plans = [self._order(seed) for seed in spec.seeds]
-        self._cues = torch.from_numpy(cues).flatten(1, 2).to(spec.device)  # [s, k·n, x]
-        self._responses = torch.from_numpy(responses).flatten(1, 2).to(spec.device)
-        self._plan = torch.from_numpy(np.stack(plans)).to(spec.device)  # [s, e, b]
-        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
-        return replace(
+        cues, responses = (torch.from_numpy(np.stack(column)).flatten(1, 2) for column in zip(*drawn, strict=True))
+        self._plan = torch.from_numpy(np.stack([self._order(seed) for seed in spec.seeds])).to(spec.device)
+        return self._keep(
             spec,
-            inputs=(self.features + self.place,),
+            cues,
+            responses,
+            torch.arange(self.lists).repeat_interleave(self.items),
             outputs=self.lists * self.items if self.answers is None else self.answers,
-            regression=False,
             batch=self.batch,
             contexts=self.lists,
-            items=self.lists * self.items,
             ends=self.ends if self.boundaries_known else (),
-            visits=tuple(self._sequence.tolist()) if self.boundaries_known else (),
-            task_id_known=False,
-            heads=None,
+            visits=tuple(self._visits.tolist()) if self.boundaries_known else (),
             quantum=1.0,
         )
 
-    def _lists(self, source: Generator) -> Lists:
-        """One subject's cues and responses."""
+    def _lists(self, source: Generator) -> tuple[np.ndarray, np.ndarray]:
+        """One subject's cues [k, n, x] of 0 and 1, and the response to each [k, n]."""
         k, n = self.lists, self.items
         cues = _bits(source, k * n, self.features, self.active).reshape(k, n, -1)
         places = _bits(source, k, self.place, self.active)[:, None].repeat(n, 1)
@@ -119,50 +102,20 @@ class Associations(World):
         if self.answers is not None:
             responses = source.permutation(responses % self.answers)
         cues = cues[:1].repeat(k, 0) if self.same_cues else cues
-        return Lists(np.concatenate((cues, places), 2), responses.reshape(k, n))
+        return np.concatenate((cues, places), 2), responses.reshape(k, n)
 
     def _order(self, seed: int) -> np.ndarray:
         """The item of each row in the life of a subject: int [experiences, b]."""
-        rows, found = self.per_visit * self.batch, []
-        for visit, which in enumerate(self._sequence):
-            pool = which * self.items + np.arange(self.items)
-            found.append(epochs(generator(seed, "associations.order", visit), pool, rows))
+        rows, pools = self.per_visit * self.batch, self._visits[:, None] * self.items + np.arange(self.items)
+        sources = (generator(seed, "associations.order", visit) for visit in range(len(pools)))
+        found = [epochs(source, pool, rows) for source, pool in zip(sources, pools, strict=True)]
         return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
-
-    def next(self, clock: Clock) -> Batch:
-        """The experience of each subject at its `clock.experience` (after the end of the world: the last one)."""
-        now = torch.from_numpy(np.minimum(clock.experience, self.length - 1)).to(self._rows.device)[:, None]
-        return self._batch(self._plan[self._rows[:, 0], now[:, 0]], now)
-
-    def _batch(self, items: Tensor, born: Tensor) -> Batch:
-        x, y = self._cues[self._rows, items], self._responses[self._rows, items]
-        context = items.div(self.items, rounding_mode="floor")
-        return Batch.lived(x, y, context=context, born=born.expand(items.shape), item=items)
-
-    def evaluation(self, context: int) -> Batch:
-        """All pairs of a list."""
-        first = whole("context", context, 0, self.lists - 1) * self.items
-        items = torch.arange(first, first + self.items, device=self._rows.device).expand(len(self._rows), -1)
-        return self._batch(items, torch.full((1, 1), -1, device=items.device))
-
-    def train(self, context: int = 0) -> Batch:
-        """The same pairs: evaluations ask what was studied."""
-        return self.evaluation(context)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The pairs of the list studied last, each once, in batches of `size`, in an order drawn for each subject."""
-        size = whole("size", size)
         ended = np.minimum(clock.experience, self.length) // self.per_visit
-        which = torch.from_numpy(self._sequence[np.maximum(ended - 1, 0)] * self.items).to(self._rows.device)
-        born = torch.from_numpy(np.maximum(ended * self.per_visit - 1, 0)).to(self._rows.device)
-        order = np.stack(mixed(self._seeds, ended, [np.arange(self.items)] * len(ended)))
-        items = which[:, None] + torch.from_numpy(order).to(self._rows.device)
-        for start in range(0, self.items, size):
-            yield self._batch(items[:, start : start + size], born[:, None])
-
-    def ended(self, clock: Clock) -> np.ndarray:
-        stretches = super().ended(clock)
-        return np.where(stretches < 0, -1, self._sequence[stretches])
+        studied = self._visits[np.maximum(ended - 1, 0)]
+        return self._again(ended, studied, np.maximum(ended * self.per_visit - 1, 0), size)
 
 
 def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class World(Part):
 
     ends: tuple[int, ...] = ()
     length: int | None = None
+    _visits: Any = None  # int [stretches], the context of each stretch; None: 0, 1, 2, …
 
     @abstractmethod
     def setup(self, spec: Spec) -> Spec:
@@ -51,4 +53,5 @@ class World(Part):
 
     def ended(self, clock: Clock) -> np.ndarray:
         """The context of each subject's most recently ended stretch: int64 [s], -1 before any."""
-        return np.searchsorted(np.asarray(self.ends, np.int64), clock.experience, side="right") - 1
+        stretch = np.searchsorted(np.asarray(self.ends, np.int64), clock.experience, side="right") - 1
+        return stretch if self._visits is None else np.where(stretch < 0, -1, self._visits[stretch])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -12,7 +11,7 @@ from cls_sim.core.draws import generator
 from cls_sim.core.errors import real, whole
 from cls_sim.world.settings import HeldOut
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Source
+from cls_sim.world.table import Data
 
 HUES = {"red": 0.0, "blue": 0.61, "green": 0.36, "yellow": 0.15, "violet": 0.79, "orange": 0.07}
 COLOURS = tuple(HUES)
@@ -47,25 +46,11 @@ class Candies(Stream, batch=20):
         scenario: str = "class",
         **protocol: Unpack[HeldOut],
     ):
-        belt = Belt(
-            whole("colours", colours, 2, len(COLOURS)),
-            whole("candies", candies, 10),
-            whole("side", side, 8),
-            real("variation", variation, 0.0),
-        )
-        super().__init__(belt, scenario=scenario, contexts=belt.colours - 1, **protocol)
+        self.colours, self.candies = whole("colours", colours, 2, len(COLOURS)), whole("candies", candies, 10)
+        self.side, self.variation = whole("side", side, 8), real("variation", variation, 0.0)
+        super().__init__(scenario=scenario, contexts=self.colours - 1, **protocol)
 
-
-@dataclass(frozen=True)
-class Belt(Source):
-    """Draws the candies of each subject; settings as in Candies."""
-
-    colours: int
-    candies: int
-    side: int
-    variation: float
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         y = np.repeat(np.arange(self.colours), self.candies)
         hues = np.array(list(HUES.values()))[y]
         x = np.stack([pictures(generator(seed, "candies"), hues, self.side, self.variation) for seed in seeds])
@@ -87,10 +72,12 @@ def pictures(source: Generator, hues: np.ndarray, side: int, variation: float = 
 
     at = ((np.arange(side) + 0.5) / side * 2 - 1).astype(np.float32)
     rows, columns = (grid[None] for grid in np.meshgrid(at, at, indexing="ij"))
-    p, q = _turned(source.random(n), rows - between(-0.3, 0.3, 1, 1), columns - between(-0.3, 0.3, 1, 1))
+    angle = (np.pi * source.random((n, 1, 1))).astype(np.float32)
+    down, right = rows - between(-0.3, 0.3, 1, 1), columns - between(-0.3, 0.3, 1, 1)
     length = between(0.4, 0.65, 1, 1)
-    p, q = p / length, q / (length * between(0.55, 0.95, 1, 1))
-    inside = _step((1 - p**2 - q**2) * 6)
+    p = (np.cos(angle) * right + np.sin(angle) * down) / length  # along the candy
+    q = (np.cos(angle) * down - np.sin(angle) * right) / (length * between(0.55, 0.95, 1, 1))  # across
+    inside = 1 / (1 + np.exp(-np.clip((1 - p**2 - q**2) * 6, -30, 30)))  # with a soft edge
 
     lamp, height = 2 * np.pi * source.random((n, 1, 1)).astype(np.float32), between(0.4, 0.9, 1, 1)
     dome = np.sqrt(np.maximum(1 - p**2 - q**2, 0))
@@ -109,17 +96,6 @@ def pictures(source: Generator, hues: np.ndarray, side: int, variation: float = 
     image += smear * (_blurred(_blurred(image, 1), 1) - image)
     image += 0.04 * v * source.standard_normal(image.shape, np.float32)
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
-
-
-def _turned(share: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates [n, side, side] along and across a candy that is rotated by a share of 180°."""
-    angle = (np.pi * share[:, None, None]).astype(np.float32)
-    return np.cos(angle) * columns + np.sin(angle) * rows, np.cos(angle) * rows - np.sin(angle) * columns
-
-
-def _step(x: np.ndarray) -> np.ndarray:
-    """A soft edge."""
-    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
 
 
 def _rgb(hue: np.ndarray, saturation: np.ndarray, value: np.ndarray) -> np.ndarray:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
-import numpy as np
 import torch
-from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
-from cls_sim.core.draws import generator
+from cls_sim.core.draws import each
 from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
-from cls_sim.world.plan import epochs
+from cls_sim.world.listed import Listed
 
 
-class Chains(World):
+class Chains(Listed):
     """Chains of items in which only neighbours are presented together: A-B, B-C, … never A-C.
 
     chains  n, number of chains, from 2
@@ -39,7 +32,7 @@ class Chains(World):
     ((9,), 9, 3, 3)
     """
 
-    derived = frozenset({"_items", "_pairs", "_plan", "_rows", "_eye"})
+    derived = Listed.derived | {"_exams"}
 
     def __init__(self, *, chains: int = 8, links: int = 2, epochs: int = 2, batch: int = 4):
         self.chains, self.links = whole("chains", chains, 2), whole("links", links, 2)
@@ -47,52 +40,33 @@ class Chains(World):
 
     def setup(self, spec: Spec) -> Spec:
         count, pairs = self.chains * (self.links + 1), self.chains * self.links
-        order = np.stack([generator(seed, "chains.items").permutation(count) for seed in spec.seeds])
-        self._items = torch.from_numpy(order).view(-1, self.chains, self.links + 1).to(spec.device)
-        both = torch.stack((self._items[..., :-1], self._items[..., 1:]), -1)
-        self._pairs = both.flatten(1, 2)  # [s, pairs, 2]
-        self.length = -(-pairs * self.epochs // self.batch)
-        plan = [
-            epochs(generator(seed, "chains.order"), np.arange(pairs), self.length * self.batch) for seed in spec.seeds
-        ]
-        self._plan = torch.from_numpy(np.stack(plan)).view(spec.subjects, self.length, self.batch).to(spec.device)
-        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
-        self._eye = torch.eye(count, device=spec.device)
-        self.ends = (self.length,)
+        order = each(spec.seeds, "chains.items", lambda source: source.permutation(count)).to(spec.device)
+        chains, eye = order.view(-1, self.chains, self.links + 1), torch.eye(count, device=spec.device)
+        left, right = chains[..., :-1].flatten(1), chains[..., 1:].flatten(1)
         heads = torch.ones(spec.subjects, 2, count, dtype=torch.bool, device=spec.device)
-        heads[:, 1] = torch.zeros_like(heads[:, 1]).scatter(1, self._items[..., -1], True)
-        return replace(
+        heads[:, 1] = torch.zeros_like(heads[:, 1]).scatter(1, chains[..., -1], True)
+        spec = self._keep(
             spec,
-            inputs=(count,),
+            eye[torch.cat((left, right), 1)],  # both directions
+            torch.cat((right, left), 1),
             outputs=count,
-            regression=False,
             batch=2 * self.batch,
             contexts=2,
-            items=2 * pairs,  # both directions
-            ends=(),
             task_id_known=True,
             heads=heads,
             quantum=1.0,
         )
+        self._plan_pairs("chains.order", pairs, self.epochs, self.batch)
+        self._exams = [
+            Batch.lived(eye[chains[..., 0]], chains[..., last], context=torch.full_like(chains[..., 0], k))
+            for k, last in enumerate((1, -1))
+        ]
+        return spec
 
-    def next(self, clock: Clock) -> Batch:
-        """The pairs of each subject at its `clock.experience`, in both directions."""
-        now = torch.from_numpy(np.minimum(clock.experience, self._plan.shape[1] - 1)).to(self._rows.device)
-        which = self._plan[self._rows[:, 0], now]
-        pair = self._pairs[self._rows, which]  # [s, b, 2]
-        there, back = (self._asked(pair[..., i], pair[..., 1 - i], 0) for i in (0, 1))
-        batch = there.join(back)
-        item = torch.cat((which, which + self._pairs.shape[1]), 1)
-        return batch.with_(born=now[:, None].expand_as(batch.born), item=item)
-
-    def _asked(self, cue: Tensor, answer: Tensor, context: int) -> Batch:
-        return Batch.lived(self._eye[cue], answer, context=torch.full_like(answer, context))
-
-    def evaluation(self, context: int) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """Questions about first items: their neighbour (0), or the last item of their chain (1)."""
-        place = -1 if whole("context", context, 0, 1) else 1
-        return self._asked(self._items[..., 0], self._items[..., place], context)
+        return self._exams[whole("context", context, 0, 1)]
 
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ends."""
-        return iter(())
+    def train(self, context: int = 0) -> Batch:
+        """All pairs in both directions, whichever question is asked."""
+        return self._presented()

@@ -35,8 +35,9 @@ class Clinc(Texts):
 
 @cache
 def _read(part: str) -> Corpus:
-    files = {name: _content(name) for name in FILES}
-    splits, domains = files["data_full.json"], files["domains.json"]
+    checksums = FILES.items()
+    contents = (read_bytes(*fetched("clinc150", name, HOME, f"sha256:{one}"), one) for name, one in checksums)
+    splits, domains = map(json.loads, contents)
     home = {intent: domain for domain, intents in domains.items() for intent in intents}
     order = list(domains)
 
@@ -46,8 +47,3 @@ def _read(part: str) -> Corpus:
 
     tests, strange = PARTS[part]
     return Corpus(queries("train"), queries(tests), [text for text, _ in splits[strange]])
-
-
-def _content(name: str) -> dict:
-    path, remedy = fetched("clinc150", name, HOME, f"sha256:{FILES[name]}")
-    return json.loads(read_bytes(path, remedy, FILES[name]))

@@ -10,7 +10,7 @@ import numpy as np
 from cls_sim.world.files import read_bytes
 from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Source
+from cls_sim.world.table import Data
 
 
 class Digits(Stream):
@@ -26,13 +26,9 @@ class Digits(Stream):
     """
 
     def __init__(self, **protocol: Unpack[StreamSettings]):
-        super().__init__(Shipped(), **protocol)
+        super().__init__(**protocol)
 
-
-class Shipped(Source):
-    """The digits shipped with the package."""
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         content = read_bytes(Path(__file__).with_name("digits.csv.gz"), "install the package again")
         table = np.loadtxt(content.decode().splitlines(), delimiter=",", dtype=np.uint8)
         return Data(x=np.ascontiguousarray(table[:, :-1]), y=table[:, -1].astype(np.int64), quantum=1 / 16)

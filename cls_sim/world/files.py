@@ -162,9 +162,8 @@ def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
     except OSError as error:
         raise DataFileError(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
     except (ValueError, EOFError, KeyError, MemoryError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
-        raise DataFileError(
-            str(path), str(error).strip("'\"").splitlines()[0] or type(error).__name__, remedy
-        ) from None
+        reason = str(error).strip("'\"").splitlines()[0] or type(error).__name__
+        raise DataFileError(str(path), reason, remedy) from None
 
 
 def _read_npy(key: str, path: Path) -> np.ndarray:

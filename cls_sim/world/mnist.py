@@ -9,7 +9,7 @@ import numpy as np
 from cls_sim.world.files import DataFileError, fetched, read_idx
 from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Source
+from cls_sim.world.table import Data
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 FILES = {  # name → (dimensions, md5 of the content, md5 of the public .gz)
@@ -38,13 +38,9 @@ class Mnist(Stream):
     """
 
     def __init__(self, **protocol: Unpack[StreamSettings]):
-        super().__init__(Files(), **protocol)
+        super().__init__(**protocol)
 
-
-class Files(Source):
-    """The four files of MNIST."""
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         images, labels, test_images, test_labels = (_read(name) for name in FILES)
         tests = _data(test_images, test_labels, None)
         return _data(images, labels, tests)

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import torch
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
 from cls_sim.core.errors import choice, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
 from cls_sim.world.files import DataFileError, at_hand
+from cls_sim.world.listed import Listed
 
 FILE, SIZE, CHARACTERS, DRAWERS = "images_background_small1.zip", 105, 136, 20
 HOME = "https://github.com/brendenlake/omniglot"
 
 
-class Omniglot(World):
+class Omniglot(Listed):
     """A few drawings of some characters, all in every experience; evaluations ask drawings by other people.
 
     ways      number of characters, drawn for each subject out of 136; labels are their numbers
@@ -39,7 +37,7 @@ class Omniglot(World):
     35
     """
 
-    derived = frozenset({"_lived", "_exam"})
+    derived = Listed.derived | {"_exam"}
 
     def __init__(self, *, ways: int = 20, drawings: int = 1, side: int = 35):
         self.ways = whole("ways", ways, 2, CHARACTERS)
@@ -47,12 +45,14 @@ class Omniglot(World):
         self.side = int(choice("side", str(side), [str(SIZE // block) for block in (1, 3, 5, 7)]))
 
     def setup(self, spec: Spec) -> Spec:
-        images = torch.from_numpy(_shrunk(read(), SIZE // self.side)).to(spec.device)  # [c, d, x] uint8
+        side, block = self.side, SIZE // self.side
+        ink = read().reshape(CHARACTERS, DRAWERS, side, block, side, block).sum((3, 5), dtype=np.uint8)
+        images = torch.from_numpy(ink.reshape(CHARACTERS, DRAWERS, -1)).to(spec.device)
         character = each(spec.seeds, "omniglot.characters", lambda g: g.permutation(CHARACTERS)[: self.ways])
         drawer = each(
             spec.seeds, "omniglot.drawers", lambda g: g.permuted(np.tile(np.arange(DRAWERS), (self.ways, 1)), axis=1)
         )
-        quantum = 1 / (SIZE // self.side) ** 2
+        quantum = 1 / block**2
 
         def rows(drawers: torch.Tensor) -> Batch:
             c = character[:, :, None].expand_as(drawers)
@@ -61,27 +61,15 @@ class Omniglot(World):
             item = (c * DRAWERS + drawers).flatten(1)
             return Batch.lived(x, y.to(spec.device), item=item.to(spec.device), context=torch.zeros_like(y))
 
-        self._lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
-        sent = {"inputs": (self.side**2,), "outputs": self.ways, "batch": self._lived.rows}
-        sent |= {"contexts": 1, "items": CHARACTERS * DRAWERS, "regression": False}
-        return replace(spec, **sent, ends=(), task_id_known=False, heads=None, quantum=quantum)
-
-    def next(self, clock: Clock) -> Batch:
-        born = torch.from_numpy(clock.experience.copy()).to(self._lived.item.device)[:, None]
-        return self._lived.with_(born=born.expand_as(self._lived.item))
+        lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
+        spec = self._keep(spec, lived.x, lived.y, outputs=self.ways, items=CHARACTERS * DRAWERS, quantum=quantum)
+        self._rows = self._rows.with_(item=lived.item)
+        return spec
 
     def evaluation(self, context: int = 0) -> Batch:
         """The same characters, drawn by other people: [s, n, x]."""
         whole("context", context, 0, 0)
         return self._exam
-
-    def train(self, context: int = 0) -> Batch:
-        """The drawings of experience: [s, n, x]."""
-        return self._lived
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
 
 @cache
@@ -102,27 +90,13 @@ def read() -> np.ndarray:
 
 
 def _decoded(png: bytes) -> np.ndarray:
-    """A black and white PNG of 105 x 105 pixels (no interlace), as ink: uint8 [105, 105]."""
-    head = SIZE.to_bytes(4, "big") * 2 + bytes((1, 0, 0, 0, 0))
-    if png[:8] != b"\x89PNG\r\n\x1a\n" or png[16:29] != head:
+    """A black and white picture of 105 x 105 pixels, as ink: uint8 [105, 105]."""
+    from matplotlib.image import imread
+
+    try:
+        paper = imread(io.BytesIO(png))
+    except (OSError, SyntaxError):
+        raise ValueError("holds a picture that is not a complete PNG") from None
+    if paper.shape != (SIZE, SIZE):
         raise ValueError(f"holds a picture that is not {SIZE} x {SIZE} pixels of black and white")
-    at, packed, width = 8, b"", -(-SIZE // 8)
-    while at < len(png):
-        length = int.from_bytes(png[at : at + 4], "big")
-        if png[at + 4 : at + 8] == b"IDAT":
-            packed += png[at + 8 : at + 8 + length]
-        at += 12 + length
-    lines = np.frombuffer(zlib.decompressobj().decompress(packed, SIZE * (width + 1)), np.uint8)
-    if len(lines) != SIZE * (width + 1):
-        raise ValueError("holds a picture that is cut short")
-    lines = lines.reshape(SIZE, width + 1)
-    if lines[:, 0].any():
-        raise ValueError("holds a picture with filtered lines")
-    return 1 - np.unpackbits(lines[:, 1:], axis=1)[:, :SIZE]  # paper is white
-
-
-def _shrunk(ink: np.ndarray, block: int) -> np.ndarray:
-    """Sums of ink over blocks: uint8 [c, d, x]."""
-    side = SIZE // block
-    sums = ink.reshape(*ink.shape[:2], side, block, side, block).sum((3, 5), dtype=np.uint8)
-    return sums.reshape(*ink.shape[:2], side * side)
+    return (paper < 0.5).astype(np.uint8)

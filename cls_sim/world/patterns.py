@@ -22,7 +22,32 @@ from cls_sim.core.part import Spec
 from cls_sim.world.base import World
 
 
-class Patterns(World):
+class _Synapses(World):
+    """A world of one context that never ends, with one input and a number for each synapse as target."""
+
+    derived = frozenset({"_spec"})
+
+    def _announced(self, spec: Spec, synapses: int) -> Spec:
+        self._spec = spec
+        plain = {"contexts": 1, "ends": (), "task_id_known": False, "heads": None, "quantum": None}
+        return replace(spec, inputs=(1,), outputs=synapses, regression=True, batch=1, **plain)
+
+    def _lived(self, y: Tensor, clock: Clock) -> Batch:
+        """An experience of one row: x = 1, y the targets of the synapses [s, N]."""
+        when = torch.from_numpy(clock.experience.copy()).to(y.device)[:, None]
+        return self._asked(y).with_(item=when, born=when)
+
+    def _asked(self, y: Tensor) -> Batch:
+        """One question for each subject: the pattern y [s, N]."""
+        x, context = torch.ones(len(y), 1, 1, device=y.device), torch.zeros(len(y), 1, dtype=torch.int64)
+        return Batch.lived(x, y[:, None].float(), context=context.to(y.device))
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        """Nothing: no context ever ends."""
+        return iter(())
+
+
+class Patterns(_Synapses):
     """A new random pattern in every experience: x = 1, y = ±1 for each of N synapses, independent and balanced.
 
     synapses  N
@@ -37,33 +62,29 @@ class Patterns(World):
     torch.Size([2, 1, 5])
     """
 
-    derived = frozenset({"_spec", "_kept", "_rows"})
+    derived = _Synapses.derived | {"_kept", "_rows"}
 
     def __init__(self, *, synapses: int = 1000, length: int | None = None):
         self.synapses = whole("synapses", synapses)
         self.length = None if length is None else whole("length", length)
 
     def setup(self, spec: Spec) -> Spec:
-        self._spec, self._kept = spec, (-1, torch.empty(0))
+        self._kept = (-1, torch.empty(0))
         self._rows = torch.arange(spec.subjects, device=spec.device)
-        return told(spec, self.synapses)
+        return self._announced(spec, self.synapses)
 
     def next(self, clock: Clock) -> Batch:
-        return lived(self._patterns(clock.experience), clock)
+        return self._lived(self._patterns(clock.experience), clock)
 
     def evaluation(self, context: int = 0) -> Batch:
         """A pattern that never occurs in experience: [s, 1, N]."""
         whole("context", context, 0, 0)
         y = torch.stack([signs(seed, "patterns.exam", self.synapses) for seed in self._spec.seeds])
-        return asked(y.to(self._spec.device)[:, None])
+        return self._asked(y.to(self._spec.device))
 
     def train(self, context: int = 0) -> Batch:
         """The first pattern: [s, 1, N]."""
-        return asked(self._patterns(np.zeros(self._spec.subjects, np.int64))[:, None])
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
+        return self._asked(self._patterns(np.zeros(self._spec.subjects, np.int64)))
 
     def _patterns(self, experience: np.ndarray) -> Tensor:
         """Each subject's pattern at its experience: float [s, N]; the latest block is cached."""
@@ -76,14 +97,12 @@ class Patterns(World):
 
     def _drawn(self, block: np.ndarray) -> Tensor:
         """A block of patterns for each subject: int8 [s, block, N]."""
-        rows = [
-            signs(seed, "patterns", BLOCK * self.synapses, int(one))
-            for seed, one in zip(self._spec.seeds, block, strict=True)
-        ]
+        subjects = zip(self._spec.seeds, block.tolist(), strict=True)
+        rows = [signs(seed, "patterns", BLOCK * self.synapses, one) for seed, one in subjects]
         return torch.stack(rows).view(len(rows), BLOCK, self.synapses).to(self._rows.device)
 
 
-class Cohorts(World):
+class Cohorts(_Synapses):
     """Cohorts of items that are learned at given times: y is the pattern of a cohort at its times, and 0 elsewhere.
 
     times   for each of K cohorts the experiences at which it is learned: a whole number from 0, or a list of them
@@ -101,7 +120,7 @@ class Cohorts(World):
     [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
 
-    derived = frozenset({"_spec", "_patterns", "_when"})
+    derived = _Synapses.derived | {"_patterns", "_when"}
 
     def __init__(self, *, times: Sequence[Any], items: int = 100, noise: float = 0.0, length: int | None = None):
         self.times, self.items = _times(times), whole("items", items)
@@ -109,13 +128,12 @@ class Cohorts(World):
 
     def setup(self, spec: Spec) -> Spec:
         count = len(self.times) * self.items
-        self._spec = spec
         self._patterns = torch.stack([signs(seed, "cohorts", count) for seed in spec.seeds]).to(spec.device).float()
         self._when: dict[int, Tensor] = {}
         for t in sorted({t for times in self.times for t in times}):
             cohorts = torch.tensor([t in times for times in self.times], device=spec.device)
             self._when[t] = cohorts.repeat_interleave(self.items).float()
-        return told(spec, count)
+        return self._announced(spec, count)
 
     def next(self, clock: Clock) -> Batch:
         nothing = torch.zeros_like(self._patterns[0])
@@ -125,13 +143,10 @@ class Cohorts(World):
         else:
             y = torch.stack([p * self._when.get(t, nothing) for p, t in zip(self._patterns, times, strict=True)])
         if self.noise:
-            y = y + self.noise * torch.stack(
-                [
-                    torch.from_numpy(generator(seed, "cohorts.noise", t).standard_normal(len(nothing), np.float32))
-                    for seed, t in zip(self._spec.seeds, times, strict=True)
-                ]
-            ).to(y.device)
-        return lived(y, clock)
+            sources = [generator(seed, "cohorts.noise", t) for seed, t in zip(self._spec.seeds, times, strict=True)]
+            noise = np.stack([source.standard_normal(len(nothing), np.float32) for source in sources])
+            y = y + self.noise * torch.from_numpy(noise).to(y.device)
+        return self._lived(y, clock)
 
     def cohorts(self) -> Tensor:
         """The patterns of all cohorts: [s, K, items]."""
@@ -140,15 +155,11 @@ class Cohorts(World):
     def evaluation(self, context: int = 0) -> Batch:
         """The patterns of all cohorts as one question: [s, 1, K · items]."""
         whole("context", context, 0, 0)
-        return asked(self._patterns[:, None])
+        return self._asked(self._patterns)
 
     def train(self, context: int = 0) -> Batch:
         """The patterns of all cohorts: [s, 1, K · items]."""
         return self.evaluation(context)
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
 
 def signs(seed: int, purpose: str, count: int, block: int = 0) -> Tensor:
@@ -160,34 +171,6 @@ def signs(seed: int, purpose: str, count: int, block: int = 0) -> Tensor:
     source = generator(seed, purpose, block).bytes(-(-count // 8))
     bits = np.unpackbits(np.frombuffer(source, np.uint8))[:count]
     return torch.from_numpy(2 * bits.astype(np.int8) - 1)
-
-
-def told(spec: Spec, outputs: int) -> Spec:
-    """The spec of a world of patterns: one input, a number for each synapse."""
-    return replace(
-        spec,
-        inputs=(1,),
-        outputs=outputs,
-        regression=True,
-        batch=1,
-        contexts=1,
-        ends=(),
-        task_id_known=False,
-        heads=None,
-        quantum=None,
-    )
-
-
-def lived(y: Tensor, clock: Clock) -> Batch:
-    """An experience of one row: x = 1, y the targets of the synapses [s, N]."""
-    when = torch.from_numpy(clock.experience.copy()).to(y.device)[:, None]
-    return Batch.lived(torch.ones(len(y), 1, 1, device=y.device), y[:, None], item=when, born=when, context=0 * when)
-
-
-def asked(y: Tensor) -> Batch:
-    """Questions [s, n, N]."""
-    rows = torch.zeros(y.shape[:2], dtype=torch.int64, device=y.device)
-    return Batch.lived(torch.ones(*y.shape[:2], 1, device=y.device), y.float(), context=rows)
 
 
 def _times(given: Any) -> tuple[tuple[int, ...], ...]:

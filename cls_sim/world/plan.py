@@ -15,16 +15,6 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 Source = Callable[[str, int], Generator]  # (purpose, block) → generator
 
 
-def class_lists(source: Generator | None, classes: int, contexts: int) -> np.ndarray:
-    """The classes of each context: int [k, c / k]; without a source 0, 1, … in order.
-
-    >>> class_lists(None, 4, 2).tolist()
-    [[0, 1], [2, 3]]
-    """
-    order = np.arange(classes) if source is None else source.permutation(classes)
-    return order.reshape(contexts, -1)
-
-
 def held_out(source: Generator, strata: np.ndarray, validation: float, test: float) -> np.ndarray:
     """The split of each item: uint8 [n]; every stratum is split in the same fractions, rounded.
 

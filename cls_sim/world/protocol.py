@@ -59,11 +59,6 @@ class Protocol:
     validation: float
     test: float
 
-    @property
-    def varied(self) -> bool:
-        """Whether subjects differ in labels or contexts."""
-        return self.shuffle_classes or self.label_noise > 0
-
     def check(self, data: Data) -> None:
         """Raise ConfigError if settings do not fit this data."""
         if not data.split_by_class and self.shuffle_classes:
@@ -72,9 +67,8 @@ class Protocol:
             raise ConfigError("label_noise", "is for labels, and these targets are numbers", "leave it 0")
         if data.split_by_class and data.classes % self.contexts:
             fit = ", ".join(str(k) for k in range(1, data.classes + 1) if data.classes % k == 0)
-            raise ConfigError(
-                "contexts", f"{data.classes} classes do not split evenly into {self.contexts}", f"give one of {fit}"
-            )
+            remedy = f"give one of {fit}"
+            raise ConfigError("contexts", f"{data.classes} classes do not split evenly into {self.contexts}", remedy)
         lists = self.lists(data)
         if self.label_noise and min(map(len, lists)) < 2:
             raise ConfigError("label_noise", "needs two classes in every context", "use fewer contexts, or no noise")
@@ -96,8 +90,10 @@ class Protocol:
             return [np.zeros(0, np.int64)] * self.contexts
         if data.context is not None:
             return [np.unique(data.y[data.context == k]) for k in range(self.contexts)]
-        source = generator(seed, "world.classes") if self.shuffle_classes and seed is not None else None
-        return list(plan.class_lists(source, data.classes, self.contexts))
+        order = np.arange(data.classes)
+        if self.shuffle_classes and seed is not None:
+            order = generator(seed, "world.classes").permutation(data.classes)
+        return list(order.reshape(self.contexts, -1))
 
     def share(self, data: Data, seed: int) -> Share:
         """The share of the subject with this seed."""

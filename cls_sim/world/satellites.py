@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.random import Generator
-from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import real, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
-from cls_sim.world.plan import epochs
+from cls_sim.world.listed import Listed
 
 NAMES, CLASSES = 0, 1
 
 
-class Satellites(World):
+class Satellites(Listed):
     """Items with an arbitrary name (an episode) and a class (a regularity); subjects learn both.
 
     classes   c, number of classes of satellites
@@ -45,7 +39,7 @@ class Satellites(World):
     (8, 15, 30)
     """
 
-    derived = frozenset({"_x", "_y", "_new", "_names", "_kind", "_plan", "_rows"})
+    derived = Listed.derived | {"_exam"}
 
     def __init__(
         self,
@@ -71,32 +65,26 @@ class Satellites(World):
 
     def setup(self, spec: Spec) -> Spec:
         drawn = [self._drawn(generator(seed, "satellites")) for seed in spec.seeds]
-        old, new, names = (torch.from_numpy(np.stack(column)).to(spec.device) for column in zip(*drawn, strict=True))
-        length = -(-self.items * self.epochs // self.batch)
-        plan = [
-            epochs(generator(seed, "satellites.order"), np.arange(self.items), length * self.batch)
-            for seed in spec.seeds
-        ]
-        self._x, self._new, self._names = old, new, names
-        self._kind = torch.arange(self.classes, device=spec.device)
-        self._plan = torch.from_numpy(np.stack(plan)).view(spec.subjects, length, self.batch).to(spec.device)
-        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
-        self.length, self.ends = length, (length,)
+        old, new, names = (torch.from_numpy(np.stack(column)) for column in zip(*drawn, strict=True))
+        kinds = self.names + torch.arange(self.classes).expand(spec.subjects, -1)
+        kind, exam = kinds.repeat_interleave(self.members, 1), kinds.repeat_interleave(self.test, 1).to(spec.device)
+        self._exam = Batch.lived(new.to(spec.device), exam, context=torch.full_like(exam, CLASSES))
         outputs = self.names + self.classes
         heads = torch.arange(outputs, device=spec.device) < self.names
-        return replace(
+        spec = self._keep(
             spec,
-            inputs=(self.features,),
+            torch.cat((old, old), 1),  # each item with its name, and with its class
+            torch.cat((names, kind), 1),
+            torch.arange(2).repeat_interleave(self.items),
             outputs=outputs,
-            regression=False,
             batch=2 * self.batch,
             contexts=2,
-            items=2 * self.items,  # each with its name, and with its class
-            ends=(),
             task_id_known=True,
             heads=torch.stack((heads, ~heads)).expand(spec.subjects, -1, -1),
             quantum=1.0,
         )
+        self._plan_pairs("satellites.order", self.items, self.epochs, self.batch)
+        return spec
 
     def _drawn(self, source: Generator) -> tuple[np.ndarray, ...]:
         """Presented items [c · n, x] and new items [c · test, x], class by class, and names of the former [c · n]."""
@@ -108,32 +96,6 @@ class Satellites(World):
             found.append(np.where(kept, prototypes, own).reshape(-1, self.features).astype(np.float32))
         return found[0], found[1], source.permutation(np.arange(self.items) % self.names)
 
-    def next(self, clock: Clock) -> Batch:
-        """The items of each subject at its `clock.experience`: first their names, then their classes."""
-        now = torch.from_numpy(np.minimum(clock.experience, self._plan.shape[1] - 1)).to(self._rows.device)
-        items = self._plan[self._rows[:, 0], now]
-        return self._taught(items, NAMES, now[:, None]).join(self._taught(items, CLASSES, now[:, None]))
-
-    def _taught(self, items: Tensor, what: int, born: Tensor) -> Batch:
-        """Items [s, b] with their names or their classes."""
-        kind = items.div(self.members, rounding_mode="floor")
-        y = self._names.gather(1, items) if what == NAMES else self.names + kind
-        context = torch.full_like(items, what)
-        item = items + what * self.items
-        return Batch.lived(self._x[self._rows, items], y, context=context, born=born.expand(items.shape), item=item)
-
-    def evaluation(self, context: int) -> Batch:
+    def evaluation(self, context: int = 0) -> Batch:
         """The names of presented items (0), or the classes of new items (1)."""
-        if whole("context", context, 0, 1) == NAMES:
-            return self.train(NAMES)
-        y = (self.names + self._kind.repeat_interleave(self.test)).expand(len(self._rows), -1)
-        return Batch.lived(self._new, y, context=torch.full_like(y, CLASSES))
-
-    def train(self, context: int = 0) -> Batch:
-        """All presented items, with their names or their classes."""
-        items = torch.arange(self.items, device=self._rows.device).expand(len(self._rows), -1)
-        return self._taught(items, whole("context", context, 0, 1), torch.full((1, 1), -1, device=items.device))
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: names and classes are presented together, and no context ends."""
-        return iter(())
+        return self._exam if whole("context", context, 0, 1) == CLASSES else self.train(NAMES)

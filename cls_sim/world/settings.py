@@ -61,23 +61,17 @@ def signature_of(init: Callable[..., Any], changed: Mapping[str, Any]) -> Signat
     _, *own = inspect.signature(init).parameters.values()
     found: list[Parameter] = []
     for parameter in own:
-        kind = _unpacked(init, parameter)
-        if kind is None:
+        typed = parameter.kind is Parameter.VAR_KEYWORD and parameter.annotation is not Parameter.empty
+        hint = _hints(init)[parameter.name] if typed else None
+        if get_origin(hint) is not Unpack:
             found.append(parameter)
             continue
+        (kind,) = get_args(hint)
         hints, values = get_type_hints(kind), defaults(kind) | dict(changed)
         found += [
             Parameter(name, Parameter.KEYWORD_ONLY, default=values[name], annotation=hints[name]) for name in hints
         ]
     return Signature(found)
-
-
-def _unpacked(init: Callable[..., Any], parameter: Parameter) -> Any:
-    """The TypedDict that this parameter unpacks, or None."""
-    if parameter.kind is not Parameter.VAR_KEYWORD or parameter.annotation is Parameter.empty:
-        return None
-    hint = _hints(init)[parameter.name]
-    return get_args(hint)[0] if get_origin(hint) is Unpack else None
 
 
 def _hints(of: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from typing import Unpack
 
 import numpy as np
@@ -14,7 +13,7 @@ from cls_sim.core.errors import real, whole
 from cls_sim.world.files import DataFileError, at_hand, read_bytes
 from cls_sim.world.settings import HeldOut
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Source
+from cls_sim.world.table import Data
 
 MEAN, SPREAD = 10.0, 3.0  # years
 ANIMALS, CONTENT = 4177, "714afe1aa3d9a3df67e40d633bcbd494"
@@ -55,27 +54,12 @@ class Species(Stream, batch=20):
         noise: float = 0.8,
         **protocol: Unpack[HeldOut],
     ):
-        animals_of = Born(
-            real("similarity", similarity, -1.0, 1.0),
-            whole("features", features, 2),
-            whole("animals", animals, 10),
-            real("mark", mark, 0.0),
-            real("noise", noise, 0.0),
-        )
-        super().__init__(animals_of, scenario="domain", contexts=2, **protocol)
+        self.similarity, self.features = real("similarity", similarity, -1.0, 1.0), whole("features", features, 2)
+        self.animals, self.mark = whole("animals", animals, 10), real("mark", mark, 0.0)
+        self.noise = real("noise", noise, 0.0)
+        super().__init__(scenario="domain", contexts=2, **protocol)
 
-
-@dataclass(frozen=True)
-class Born(Source):
-    """Draws the animals of each subject; settings as in Species."""
-
-    similarity: float
-    features: int
-    animals: int
-    mark: float
-    noise: float
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         x, age = (np.stack(column) for column in zip(*(self._born(seed) for seed in seeds), strict=True))
         first = age[:, : self.animals]
         unit = first.std(1)
@@ -107,13 +91,9 @@ class Abalone(Stream, batch=20):
     """
 
     def __init__(self, **protocol: Unpack[HeldOut]):
-        super().__init__(Measured(), scenario="domain", contexts=3, **protocol)
+        super().__init__(scenario="domain", contexts=3, **protocol)
 
-
-class Measured(Source):
-    """Reads the file of the abalones."""
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         context, numbers = _read()
         infants = numbers[context == 0]
         scaled = ((numbers - infants.mean(0)) / infants.std(0)).astype(np.float32)

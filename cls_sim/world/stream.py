@@ -67,7 +67,7 @@ class Stream(World):
     __signature__: ClassVar[inspect.Signature]
     unit: float | np.ndarray = 1.0  # size of one unit of the regression targets, after `setup`
 
-    def __init__(self, source: Source, /, **protocol: Unpack[StreamSettings]):
+    def __init__(self, source: Source | None = None, /, **protocol: Unpack[StreamSettings]):
         given: dict[str, Any] = defaults(StreamSettings) | self._defaults | protocol
         self.source = source
         self.views = choice("views", given["views"], KINDS)
@@ -86,9 +86,8 @@ class Stream(World):
             reason = f"{self.per_context} is not a multiple of the {self.cycles} cycles"
             raise ConfigError("per_context", reason, "give a multiple")
         if self.eval_split == "validation" and not self.validation:
-            raise ConfigError(
-                "eval_split", "is validation, but no data is held out for it", "set validation, such as 0.1"
-            )
+            remedy = "set validation, such as 0.1"
+            raise ConfigError("eval_split", "is validation, but no data is held out for it", remedy)
 
     def __init_subclass__(cls, **changed: Any) -> None:
         """Set the defaults in `changed` for this class, and a signature that shows every setting by name."""
@@ -105,7 +104,9 @@ class Stream(World):
         return super().__new__(cls)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
-        """The data set before it is split into contexts."""
+        """The data set before it is split into contexts: that of the source, unless a subclass makes its own."""
+        if self.source is None:
+            raise ConfigError("source", "is not given", "give a Source, or define the method data")
         return self.source.data(seeds)
 
     # -- setup: everything is drawn and planned -----------------------------------------------------------
@@ -122,7 +123,7 @@ class Stream(World):
         self.ends = tuple(range(span, self.length + 1, span))
         self._shares = [protocol.share(data, seed) for seed in spec.seeds]
         self._spec = spec = self._told(spec, data, protocol)
-        self._fill(data, protocol.varied)
+        self._fill(data)
         return spec
 
     def _protocol(self, data: Data) -> Protocol:
@@ -156,10 +157,10 @@ class Stream(World):
             quantum=data.quantum,
         )
 
-    def _fill(self, data: Data, varied: bool) -> None:
+    def _fill(self, data: Data) -> None:
         """Put data, plans and evaluations on the device."""
         seeds, device = self._spec.seeds, self._spec.device
-        shares = self._shares if varied else self._shares[:1]
+        shares = self._shares if self.shuffle_classes or self.label_noise else self._shares[:1]
         shown = None
         if self.views != "plain":
             shown = views(self.views, seeds, self.contexts, int(np.prod(data.inputs)), device)
@@ -264,10 +265,6 @@ class Stream(World):
             part = slice(start, start + size)
             rows = (items[:, part], None if weight is None else weight[:, part])
             yield self._of(self._learnt, rows, born[:, part])
-
-    def ended(self, clock: Clock) -> np.ndarray:
-        stretches = super().ended(clock)
-        return np.where(stretches < 0, -1, self._visits[stretches])
 
     def _lived(self, subject: int, ended: int) -> np.ndarray:
         """The last experience with each item of the most recently ended stretch: int64 [n], -1: never."""

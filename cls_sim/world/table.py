@@ -68,16 +68,6 @@ class Source(ABC):
 
 
 @dataclass(frozen=True)
-class Given(Source):
-    """A source of data that is already in memory."""
-
-    given: Data
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
-        return self.given
-
-
-@dataclass(frozen=True)
 class Table:
     """A data set on the device, from which batches are taken.
 

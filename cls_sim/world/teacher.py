@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,12 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, generator
 from cls_sim.core.errors import ConfigError, choice, reals, whole
 from cls_sim.core.part import Spec, per_subject
-from cls_sim.world.base import World
+from cls_sim.world.listed import Listed
 
 TEACHERS = ("linear", "sine", "partial")
 
 
-class Teacher(World):
+class Teacher(Listed):
     """Training pairs from a noisy linear teacher: regression with one output of variance 1; the world never ends.
 
         y = x·w + ε,  x ~ N(0, I/N),  w ~ N(0, σ_w² I),  ε ~ N(0, σ_ε²),  σ_w² = SNR/(1+SNR),  σ_ε² = 1/(1+SNR)
@@ -49,7 +47,7 @@ class Teacher(World):
     torch.Size([2, 1000, 1])
     """
 
-    derived = frozenset({"weights", "ratio", "_x", "_y", "_exam", "_rows"})
+    derived = Listed.derived | {"weights", "ratio", "_exam"}
 
     def __init__(
         self,
@@ -74,24 +72,11 @@ class Teacher(World):
         signal = np.where(np.isinf(snr), 1.0, snr / (1 + np.where(np.isinf(snr), 0.0, snr)))
         draws = each(spec.seeds, "teacher.weights", lambda g: g.standard_normal(self.features))
         weights = np.sqrt(signal)[:, None] * draws.numpy()
-        self._x, self._y = self._pairs(spec, "train", self.items, weights, signal)
+        pairs = self._pairs(spec, "train", self.items, weights, signal)
         x, y = self._pairs(spec, "test", self.test, weights, signal)
         self._exam = Batch.lived(x, y, context=torch.zeros(x.shape[:2], dtype=torch.int64, device=spec.device))
-        self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self.weights = torch.from_numpy(weights.astype(np.float32)).to(spec.device)
-        return replace(
-            spec,
-            inputs=(self.features,),
-            outputs=1,
-            regression=True,
-            batch=self.batch,
-            contexts=1,
-            items=self.items,
-            ends=(),
-            task_id_known=False,
-            heads=None,
-            quantum=None,
-        )
+        return self._keep(spec, *pairs, outputs=1, batch=self.batch)
 
     def _pairs(
         self, spec: Spec, part: str, count: int, weights: np.ndarray, signal: np.ndarray
@@ -120,41 +105,19 @@ class Teacher(World):
 
     def next(self, clock: Clock) -> Batch:
         """Pairs experience · batch … of each subject's list, in a cycle."""
-        born = torch.from_numpy(clock.experience.copy()).to(self._rows.device)[:, None]
+        now = clock.experience
         if self.batch == self.items:
-            return self._batch(slice(None), torch.arange(self.items, device=born.device), born)
-        first = int(clock.experience[0]) * self.batch % self.items
-        if (clock.experience == clock.experience[0]).all() and first + self.batch <= self.items:
-            return self._batch(slice(first, first + self.batch), self._items(first), born)
-        return self._batch(None, (born * self.batch + self._items(0)) % self.items, born)
-
-    def _items(self, first: int) -> Tensor:
-        return torch.arange(first, first + self.batch, device=self._rows.device)
-
-    def _batch(self, part: slice | None, items: Tensor, born: Tensor) -> Batch:
-        """The pairs of a slice (the same for all), or of items [s, b]."""
-        x, y = (
-            (self._x[self._rows, items], self._y[self._rows, items])
-            if part is None
-            else (self._x[:, part], self._y[:, part])
-        )
-        shape = x.shape[:2]
-        context = torch.zeros((1, 1), dtype=torch.int64, device=x.device)
-        return Batch.lived(x, y, item=items.expand(shape), born=born.expand(shape), context=context.expand(shape))
+            return self._presented(born=now)
+        first = now * self.batch % self.items
+        if (first == first[0]).all() and first[0] + self.batch <= self.items:  # a slice is faster
+            return self._presented(slice(first[0], first[0] + self.batch), now)
+        pairs = (first[:, None] + np.arange(self.batch)) % self.items
+        return self._presented(torch.from_numpy(pairs).to(self.weights.device), now)
 
     def evaluation(self, context: int = 0) -> Batch:
         """The test pairs: [s, test, N]."""
         whole("context", context, 0, 0)
         return self._exam
-
-    def train(self, context: int = 0) -> Batch:
-        """All training pairs, to measure memorisation: [s, P, N]."""
-        never = torch.full((1, 1), -1, dtype=torch.int64, device=self._x.device)
-        return self._batch(slice(None), torch.arange(self.items, device=self._x.device), never)
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
 
 def _ratio(value: Any) -> Any:

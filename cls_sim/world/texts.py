@@ -19,7 +19,7 @@ from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.settings import Timed, defaults
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data, Given, Source, Table
+from cls_sim.world.table import Data, Table
 
 Query = tuple[str, str, str]  # text, intent, domain
 Encoder = Callable[[list[str]], Any]
@@ -32,13 +32,6 @@ class Corpus:
     learn: Sequence[Query]
     tests: Sequence[Query] | None = None
     out_of_scope: Sequence[str] = ()
-
-
-class _Unread(Source):
-    """The source of texts before `setup` has read them."""
-
-    def data(self, seeds: tuple[int, ...]) -> Data:
-        raise ConfigError("", "reads its texts in setup", "call setup first")
 
 
 class TextSettings(Timed, total=False):
@@ -72,7 +65,7 @@ class Texts(Stream, per_context=30, batch=50):
     Source: hashed features, Weinberger et al. 2009; inverse document frequency, Spärck Jones 1972, smoothed.
     """
 
-    derived = Stream.derived | {"_strange", "_clock", "_met", "_now", "encoder", "domains", "intents"}
+    derived = Stream.derived | {"_texts", "_strange", "_clock", "_met", "_now", "encoder", "domains", "intents"}
 
     def __init__(self, *, eval_split: str = "test", **settings: Unpack[TextSettings]):
         given: dict[str, Any] = defaults(TextSettings) | self._defaults | settings
@@ -87,10 +80,11 @@ class Texts(Stream, per_context=30, batch=50):
             whole("contexts", contexts)
         if given["scenario"] == "domain":
             raise ConfigError("scenario", "is domain, but no two domains share an intent", "use class or task")
-        super().__init__(_Unread(), contexts=1 if contexts is None else contexts, **given)
+        super().__init__(contexts=1 if contexts is None else contexts, **given)
         self._opens = contexts
         self.asks = choice("eval_split", eval_split, ("test", "validation"))
         self._clock: Clock | None = None
+        self._texts: Data | None = None
 
     @abstractmethod
     def corpus(self) -> Corpus:
@@ -109,10 +103,15 @@ class Texts(Stream, per_context=30, batch=50):
         self.intents = tuple(dict.fromkeys(intent for _, intent, _ in known))
         self._met: list[Tensor] = []
         self._now: tuple[Any, Tensor] | None = None
-        self.source = Given(self._table(corpus, known))
+        self._texts = self._table(corpus, known)
         spec = super().setup(spec)
         self._strange = self._encoded(list(corpus.out_of_scope), spec.inputs)
         return spec
+
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
+        if self._texts is None:
+            raise ConfigError("", "reads its texts in setup", "call setup first")
+        return self._texts
 
     def _table(self, corpus: Corpus, known: Sequence[Query]) -> Data:
         tests = None

@@ -47,12 +47,9 @@ def views(kind: str, seeds: tuple[int, ...], contexts: int, pixels: int, device:
     Source: Goodfellow et al. (2014); Lopez-Paz & Ranzato (2017).
     """
     if kind == "permuted":
-
-        def order(seed: int) -> np.ndarray:
-            g = generator(seed, "world.permutation")
-            return np.stack([np.arange(pixels), *(g.permutation(pixels) for _ in range(contexts - 1))])
-
-        return Views(torch.from_numpy(np.stack([order(seed) for seed in seeds])[..., None]).to(device), None)
+        sources = [generator(seed, "world.permutation") for seed in seeds]
+        orders = [[np.arange(pixels), *(g.permutation(pixels) for _ in range(contexts - 1))] for g in sources]
+        return Views(torch.from_numpy(np.array(orders)[..., None]).to(device), None)
     side = math.isqrt(pixels)
     if side * side != pixels:
         raise ConfigError("views", f"rotates square images, and inputs are {pixels} numbers", "give permuted or plain")
