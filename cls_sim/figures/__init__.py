@@ -9,7 +9,7 @@ Every function returns a matplotlib Figure (without pyplot or a window; Jupyter 
 from cls_sim.figures.compared import arms, compared, side_by_side, sweep
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
-from cls_sim.figures.specs import FIGURE_KINDS, draw
+from cls_sim.figures.specs import FIGURE_KINDS, draw, kind_of
 from cls_sim.figures.theory import curves
 from cls_sim.figures.tradeoffs import budget, frontier
 
@@ -24,6 +24,7 @@ __all__ = [
     "draw",
     "forgetting",
     "frontier",
+    "kind_of",
     "matrix",
     "over_days",
     "save",

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cls_sim.claims import FAILS, about, check_ablation
 from cls_sim.config import experiments
 from cls_sim.config.arms import DO, treatment
 from cls_sim.core.errors import ConfigError, suggest
 
-ARMS, FAILS = "arms", "must_fail"  # keys of a part (beside DO), and of what removes the mechanism (beside DO)
+ARMS = "arms"  # the key of a part (beside DO)
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,10 @@ def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
 def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
     """The pieces of one experiment, from the content of its file."""
     claims, off, parts = (told.get(key) or {} for key in ("claims", "ablation", "parts"))
-    _check(experiment, claims, off)
+    try:
+        check_ablation(off, claims)
+    except ConfigError as refused:
+        raise refused.under(experiment) from None
     if parts:
         _check_parts(experiment, parts, told.get("arm") or {}, claims)
     own = size if told.get("small") or any("size" in claim for claim in claims.values()) else "paper"
@@ -118,8 +122,6 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
 
 def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
     """The parts of a scenario, each with its possible arms and the claims about them."""
-    from cls_sim.claims import about
-
     found = []
     scenario = experiments.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
     for part, said in told["parts"].items():
@@ -146,22 +148,8 @@ def _is_part(said: Any) -> bool:
     return all(isinstance(names, list) for names in lists)
 
 
-def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
-    """Raise ConfigError for an `ablation` without overrides, or with unknown claims."""
-    if off and (set(off) != {DO, FAILS} or not off[DO] or not off[FAILS]):
-        remedy = f'write "off": {{{DO}: [override], {FAILS}: [claim]}}'
-        raise ConfigError(f"{experiment}.ablation", f"needs {DO} and {FAILS}", remedy)
-    for name in off.get(FAILS, ()):
-        if name not in claims:
-            raise ConfigError(
-                f"{experiment}.ablation.{FAILS}", f"there is no claim {name!r}", suggest(str(name), claims)
-            )
-
-
 def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
     """Raise ConfigError unless each arm and each claim at full size belongs to exactly one of the `parts`."""
-    from cls_sim.claims import about
-
     key = f"{experiment}.parts"
     if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
         reason = f"{parts!r} is not a mapping of lists"
