@@ -74,13 +74,11 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
 
     if reference is not None and not any(reference in run.arms for run in runs):
         known = dict.fromkeys(name for run in runs for name in run.arms)
-        raise ConfigError(
-            "reference", f"there is no arm {reference!r} with a finished subject", suggest(reference, known)
-        )
+        reason = f"there is no arm {reference!r} with a finished subject"
+        raise ConfigError("reference", reason, suggest(reference, known))
     blocks: Blocks = together.table(runs) if len(runs) > 1 else []
     for run in runs:
-        mine = reference if reference in run.arms else "none" if "none" in run.arms else next(iter(run.arms), "")
-        assert mine is not None
+        mine = next((arm for arm in (reference, "none", *run.arms) if arm in run.arms), "")
         parts: Blocks = [
             *about.head(run),
             *about.protocol(run),
@@ -96,7 +94,6 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
         if len(runs) > 1:  # each run is a chapter, and its sections are one level lower
             parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]
         blocks += parts
-    title = runs[0].title or runs[0].experiment
-    if len(runs) > 1:
-        title = runs[0].experiment if len({run.experiment for run in runs}) == 1 else f"{len(runs)} runs"
-    return title, blocks
+    if len(runs) == 1:
+        return runs[0].title or runs[0].experiment, blocks
+    return runs[0].experiment if len({run.experiment for run in runs}) == 1 else f"{len(runs)} runs", blocks
