@@ -1,11 +1,11 @@
-"""`python -m benchmarks`: one table.  A figure is good when its ratio is not above its target.
+"""`python -m benchmarks`: one table.  A result is good if its ratio is not above its target.
 
 python -m benchmarks            a few minutes
 python -m benchmarks --full     whole runs of 5 x 500 steps instead of 5 x 100
-python -m benchmarks --steps    only what a step costs
-python -m benchmarks --importance   only what the importance of weights costs
-python -m benchmarks --workers  only what a second worker is worth (needs two idle cores)
-python -m benchmarks --recall   only what it costs to look through what is stored
+python -m benchmarks --steps    only the cost of a step
+python -m benchmarks --importance   only the cost of the importance of weights
+python -m benchmarks --workers  only the speed-up by a second worker (needs two idle cores)
+python -m benchmarks --recall   only the cost of a search through all stored episodes
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def main() -> None:
         prog="benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--full", action="store_true", help="whole runs of 5 x 500 steps")
-    parser.add_argument("--steps", action="store_true", help="only what a step costs")
+    parser.add_argument("--steps", action="store_true", help="only the cost of a step")
     parser.add_argument("--workers", action="store_true", help="only what a second worker is worth")
-    parser.add_argument("--importance", action="store_true", help="only what the importance of weights costs")
+    parser.add_argument("--importance", action="store_true", help="only the cost of the importance of weights")
     parser.add_argument("--recall", action="store_true", help="only recall at scale")
     options = parser.parse_args()
     import torch

@@ -1,4 +1,4 @@
-"""The cost of a step: ours and the limit in turns, CPU seconds of one thread, medians of paired ratios."""
+"""The cost of a step: ours and the limit alternately, CPU seconds of one thread, medians of paired ratios."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.limit import Loop, Products
 from benchmarks.work import Work, works
 
-WARM = 20  # steps before timing starts: first allocations, a store that is not empty
+WARM = 20  # steps before timing starts: memory is allocated, and the store is not empty
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Figure:
 
 
 def step_figures(repetitions: int = 7) -> list[Figure]:
-    """Of each work, our step against the limit's, for a subject."""
+    """For each work, the time of our step for one subject, against that of the limit."""
     return [figure for work in works().values() for figure in _figures(work, repetitions)]
 
 
@@ -50,7 +50,7 @@ def _figures(work: Work, repetitions: int) -> list[Figure]:
 
 
 def _in_turns(contestants: dict[str, Callable[[], object]], steps: int, repetitions: int) -> dict[str, list[float]]:
-    """CPU milliseconds a step of each contestant, one list entry a repetition."""
+    """The CPU milliseconds per step of each contestant, one entry per repetition."""
     for step in contestants.values():
         _timed(step, WARM)
     times: dict[str, list[float]] = {name: [] for name in contestants}
