@@ -137,7 +137,7 @@ def _claims(args: argparse.Namespace) -> int:
             failed = [line for lines in pool.map(one, chosen) for line in lines]
     tables.write(results, pieces(), pieces("small"))
     wrong = [row for piece in chosen for row in tables.rows(results, piece) if row.wrong]
-    for line in [*failed, *(f"{row.experiment}: {row.claim}: {row.wrong}" for row in wrong)]:
+    for line in [*failed, *(f"{row.piece.name}: {row.claim.statement}: {row.wrong}" for row in wrong)]:
         print(line, file=sys.stderr)
     return int(bool(failed or wrong))
 
