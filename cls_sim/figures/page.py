@@ -20,24 +20,7 @@ INK, GREY, PALE = "#222222", "#6b6b6b", "#e4e4e4"
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column, two columns
 FEW = 40  # largest number of subjects that are drawn singly
 THIN = 25  # largest number of simulation points on a curve
-STYLE = {
-    "font.size": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7.5,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "legend.handlelength": 1.6,
-    "legend.columnspacing": 1.2,
-    "lines.linewidth": 1.3,
-    "text.color": INK,
-    "pdf.fonttype": 42,  # letters stay letters
-    "savefig.facecolor": "white",
-}
+STYLE = Path(__file__).parent / "figures.mplstyle"
 
 Row = dict[str, Any]
 Settings = ParamSpec("Settings")
@@ -49,9 +32,9 @@ def styled(draw: Callable[Settings, Drawn]) -> Callable[Settings, Drawn]:
 
     @wraps(draw)
     def inner(*args: Settings.args, **kwargs: Settings.kwargs) -> Drawn:
-        import matplotlib
+        from matplotlib import style
 
-        with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+        with style.context(STYLE):
             return draw(*args, **kwargs)
 
     return inner
@@ -232,9 +215,8 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
             writer.writeheader()
             writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
     except OSError as error:
-        raise StorageError(
-            str(stem), f"cannot be written ({error.strerror})", "make room or choose another folder"
-        ) from error
+        reason = f"cannot be written ({error.strerror})"
+        raise StorageError(str(stem), reason, "make room or choose another folder") from error
     return paths["png"]
 
 

@@ -92,31 +92,27 @@ def draw_budget(
     families  name → its arms, or {arms: […], reading: another reading}
     lines     name → a number, or an arm whose mean is used
     """
-    own = {family: told if isinstance(told, Mapping) else {"arms": told} for family, told in families.items()}
-    drawn = {
-        family: {
-            arm: (readings[arm][x], readings[arm][told.get("reading", reading)])
-            for arm in told["arms"]
-            if arm in traces
-        }
-        for family, told in own.items()
-    }
     across = {
         name: float(np.mean(readings[level][reading])) if isinstance(level, str) else float(level)
         for name, level in (lines or {}).items()
         if not isinstance(level, str) or level in traces
     }
-    return budget({family: found for family, found in drawn.items() if found}, lines=across, **settings)
+    return budget(_families(traces, readings, families, x, reading), lines=across, **settings)
 
 
 def draw_frontier(
     traces: Traces, readings: Readings, families: Mapping[str, Sequence[str]], x: str, y: str, **settings: Any
 ) -> Any:
-    drawn = {
-        family: {arm: (readings[arm][x], readings[arm][y]) for arm in arms if arm in traces}
-        for family, arms in families.items()
-    }
-    return frontier({family: found for family, found in drawn.items() if found}, **settings)
+    return frontier(_families(traces, readings, families, x, y), **settings)
+
+
+def _families(traces: Traces, readings: Readings, families: Mapping[str, Any], x: str, y: str) -> dict[str, Any]:
+    """Family → arm → its readings x and y, for the arms that were run; a family may name another reading y."""
+    found = {}
+    for family, told in families.items():
+        arms, name = (told["arms"], told.get("reading", y)) if isinstance(told, Mapping) else (told, y)
+        found[family] = {arm: (readings[arm][x], readings[arm][name]) for arm in arms if arm in traces}
+    return {family: pairs for family, pairs in found.items() if pairs}
 
 
 def draw_matrix(traces: Traces, _: Readings, reading: str = "accuracy", **settings: Any) -> Any:

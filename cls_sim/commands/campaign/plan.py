@@ -152,10 +152,8 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
     """Raise ConfigError unless each arm and each claim at full size belongs to exactly one of the `parts`."""
     key = f"{experiment}.parts"
     if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
-        reason = f"{parts!r} is not a mapping of lists"
-        raise ConfigError(
-            key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], overrides: [override, …]}}"
-        )
+        remedy = "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], overrides: [override, …]}}"
+        raise ConfigError(key, f"{parts!r} is not a mapping of lists", remedy)
     home: dict[str, str] = {}
     for part, said in parts.items():
         for name in _said(said)[0]:

@@ -104,7 +104,7 @@ def _differences(run: Facts, reference: str) -> list[str]:
                 odd.append(f"{_shown(key, a)} {label}" + (f" for {_shown(key, b)}" if b else ""))
         if (known := arm.cost("task_id_known")) != base.cost("task_id_known"):
             odd.append(f"the task identity is {'known' if known else 'unknown'} at test")
-        if arm.parts.get("world") != base.parts.get("world"):
+        if arm.world != base.world:
             odd.append("another world")
         said.setdefault("; ".join(odd) or "at equal budget (within 1 %)", []).append(name)
     return [f"{_names(names)}: {what}." for what, names in said.items()]

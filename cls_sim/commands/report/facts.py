@@ -37,7 +37,7 @@ class Arm:
     trace: Any = None
     budget: dict[str, Any] | None = None
     seconds: float = 0.0
-    parts: dict[str, str] = field(default_factory=dict)  # kind of part → option
+    world: str = ""  # its class, with the parts inside it in parentheses
 
     @property
     def lived(self) -> int:
@@ -123,9 +123,8 @@ def facts(folder: Path) -> Facts:
     main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
     cfg = next(iter(told.values()), {})
     base = asked.cfg if asked else {}
-    protocol, environment = (
-        read(folder / name) if (folder / name).is_file() else {} for name in ("protocol.json", "environment.json")
-    )
+    files = (folder / name for name in ("protocol.json", "environment.json"))
+    protocol, environment = (read(file) if file.is_file() else {} for file in files)
     world = cfg.get("world")
     scenario = base.get("scenario") or (world.get("scenario") if isinstance(world, dict) else None)
     chosen = {arg.partition("=")[0].lstrip("+"): arg.partition("=")[2] for arg in overrides}
@@ -189,7 +188,7 @@ def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) ->
     from cls_sim.storage.trace import Trace
 
     arm = Arm(name, method, int(cfg.get("seed", 0)), int(cfg.get("subjects", 0)))
-    arm.parts = {kind: _tenant(cfg[kind]) for kind in experiments.PART_KINDS if isinstance(cfg.get(kind), dict)}
+    arm.world = _classes(cfg["world"]) if isinstance(cfg.get("world"), dict) else ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if traces := _done(folder, name):
@@ -218,9 +217,9 @@ def _done(folder: Path, name: str) -> list[tuple[Any, dict[str, Any]]]:
     return found
 
 
-def _tenant(part: Mapping[str, Any]) -> str:
-    """The name of a part on a page: its class, with the parts inside it in parentheses."""
-    inside = [_tenant(value) for value in part.values() if isinstance(value, dict) and "_target_" in value]
+def _classes(part: Mapping[str, Any]) -> str:
+    """The class of a part, with the parts inside it in parentheses."""
+    inside = [_classes(value) for value in part.values() if isinstance(value, dict) and "_target_" in value]
     name = str(part.get("_target_", "")).rsplit(".", 1)[-1]
     return f"{name}({', '.join(inside)})" if inside else name
 
