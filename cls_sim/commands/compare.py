@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cls_sim.commands.door import Parser, below, entered, folders
+from cls_sim.commands.door import Parser, entered, folders, runs_below
 from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.storage import summary
 from cls_sim.storage.disk import made, put, read
@@ -75,12 +75,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 def collect(folders: Sequence[str | Path]) -> list[Run]:
     """Every finished run in or below these folders, in the order of the folders, then by name."""
-    found: list[Path] = []
-    for folder in map(Path, folders):
-        mine = [path.resolve() for path in sorted(below(folder, "summary.json"), key=_naturally)]
-        if not mine:
-            raise ConfigError(str(folder), "holds no finished run (no summary.json)", "name a run or a sweep")
-        found += [path for path in mine if path not in found]
+    found = runs_below(folders, "summary.json", "finished run", "name a run or a sweep", _naturally)
     common = Path(os.path.commonpath([path.parent for path in found]))
     return [_run(path, summary.printable(str(path.relative_to(common)))) for path in found]
 

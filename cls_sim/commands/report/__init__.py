@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cls_sim.commands.door import Parser, below, entered, folders
+from cls_sim.commands.door import Parser, entered, folders, runs_below
 from cls_sim.core.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     from cls_sim.commands.report.page import html_page, markdown_page
     from cls_sim.storage.disk import made, put
 
-    runs = [facts(folder) for folder in found(folders)]
+    runs = [facts(folder) for folder in runs_below(folders, "run.json", "run", "name a run or a folder of runs")]
     title, blocks = report(runs, reference)
     foot = "Written by `cls-sim-report` from the traces of these runs."
     made(out / PICTURES)
@@ -54,17 +54,6 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     put(out / "report.html", html_page(title, blocks, foot).encode())
     put(out / "report.md", markdown_page(title, blocks, foot, PICTURES).encode())
     return [out / "report.html", out / "report.md"]
-
-
-def found(folders: Sequence[Path]) -> list[Path]:
-    """The runs in or below these folders, finished or not; folders inside a run are not searched."""
-    runs: list[Path] = []
-    for folder in folders:
-        mine = [path.resolve() for path in below(folder, "run.json")]
-        if not mine:
-            raise ConfigError(str(folder), "holds no run (no run.json)", "name a run or a folder of runs")
-        runs += [path for path in mine if path not in runs]
-    return runs
 
 
 def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:
