@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: one table.  A figure is good when its ratio is not above its target.
+"""`python -m benchmarks`: one table.  A result is good if its ratio is not above its target.
 
 python -m benchmarks              a few minutes
 python -m benchmarks --full       whole runs of 5 x 500 steps instead of 5 x 100

@@ -1,11 +1,11 @@
-"""Every fault at full count: `make faults`.  In pieces, each under an hour; a rerun does only what is missing.
+"""Test every fault in full number: `make faults`.
 
-A finished piece leaves its row as docs/results/faults/<piece>.json, to be committed, and the table of
-docs/reliability.md is made from these files.
+The faults are tested in pieces of less than an hour; a second call runs only the missing pieces.  A finished piece
+writes docs/results/faults/PIECE.json, which is committed.  The table of docs/reliability.md is made from these files.
 
-    python -m benchmarks.faults [PIECE …]     run what is missing (of these pieces), two at a time (or --jobs=N)
-    python -m benchmarks.faults --table       only make the table
-    python -m benchmarks.faults --list        say what is there and what is missing
+    python -m benchmarks.faults [PIECE …]     run the missing pieces (of those named), two at a time (or --jobs=N)
+    python -m benchmarks.faults --table       run nothing; write the table
+    python -m benchmarks.faults --list        run nothing; list what is done and what is missing
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LIMIT = 3600  # seconds of a piece
 
 @dataclass(frozen=True)
 class Piece:
-    """A fault of the catalogue: its number there, what happens, what is expected, and the tests that show it."""
+    """A fault of the catalogue: its number, what happens, what is expected, and the tests that show it."""
 
     number: int
     fault: str
@@ -54,7 +54,7 @@ PIECES = {name: Piece(**given) for name, given in CATALOGUE.items()}
 
 
 def decides(piece: Piece) -> str:
-    """The sha256 of what a row stands for: these tests of this version."""
+    """The sha256 of what a result depends on: the tests, and the version."""
     return hashlib.sha256(f"{piece.tests} {__version__}".encode()).hexdigest()
 
 
@@ -64,25 +64,15 @@ def done(name: str) -> bool:
 
 
 def run(name: str) -> bool:
-    """Run a piece; whether it was finished, and all of it as expected."""
-    if done(name):  # by somebody else, meanwhile
+    """Run a piece; returns whether it finished with the expected results."""
+    if done(name):  # another process has finished it
         return True
     tests, _, chosen = PIECES[name].tests.partition(" -k ")
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-n",
-            "0",
-            "--timeout",
-            str(LIMIT),
-            "-ojunit_family=xunit1",
-            f"--junitxml={report}",
-        ]
+        command = [sys.executable, *f"-m pytest -q -n 0 --timeout {LIMIT} -ojunit_family=xunit1".split()]
+        command += [f"--junitxml={report}"]
         command += [*tests.split(), *(["-k", chosen] if chosen else []), f"--basetemp={folder}/tests"]
         env = os.environ | {"CLS_SIM_FAULTS": "full", "OMP_NUM_THREADS": "1"}
         try:
@@ -90,7 +80,7 @@ def run(name: str) -> bool:
                 command, cwd=ROOT, env=env, timeout=LIMIT, capture_output=True, text=True, check=False
             )
         except subprocess.TimeoutExpired:
-            print(f"{name}: not over after {LIMIT} s", file=sys.stderr)
+            print(f"{name}: not finished after {LIMIT} s", file=sys.stderr)
             return False
         if ended.returncode:
             print(f"{name}: not as expected\n{ended.stdout[-6000:]}{ended.stderr[-2000:]}", file=sys.stderr)
@@ -105,7 +95,7 @@ def run(name: str) -> bool:
 
 
 def told(report: ElementTree.Element) -> dict[str, Any]:
-    """What a report of pytest says: how many tests, which were skipped, what they measured."""
+    """The content of a report of pytest: the number of tests, those skipped, and what they measured."""
     cases = list(report.iter("testcase"))
     skipped = [case.get("name") for case in cases if case.find("skipped") is not None]
     figures = [p.get("value") for case in cases for p in case.iter("property") if p.get("name") == "figure"]
@@ -113,8 +103,8 @@ def told(report: ElementTree.Element) -> dict[str, Any]:
 
 
 def table() -> str:
-    """The catalogue, fault by fault, with what was measured."""
-    lines = ["| # | fault | expected | measured | `python -m benchmarks.faults` |", "|---|---|---|---|---|"]
+    """The table of the catalogue: each fault with what is expected and what was measured."""
+    lines = ["| # | fault | expected | measured | piece |", "|---|---|---|---|---|"]
     for name, piece in PIECES.items():
         file = ROWS / f"{name}.json"
         row = json.loads(file.read_text()) if file.is_file() else None
@@ -124,13 +114,13 @@ def table() -> str:
 
 def _measured(row: dict[str, Any] | None) -> str:
     if row is None:
-        return "not yet"
+        return "not measured yet"
     said = "; ".join(row["figures"]) or "as expected"
-    return f"{said} ({row['tests']} tests, {row['seconds']} s)"
+    return f"{said} ({row['tests']} {'test' if row['tests'] == 1 else 'tests'}, {row['seconds']} s)"
 
 
 def put(page: str) -> str:
-    """The page with the table of today between its marks."""
+    """The page with the present table between its two marks."""
     return re.sub(f"({re.escape(BEGIN)}\n).*({re.escape(END)})", lambda m: f"{m[1]}{table()}\n{m[2]}", page, flags=re.S)
 
 

@@ -17,7 +17,7 @@ STEPS, ROWS = 2000, 12_000  # of a context of Split MNIST in the protocol of van
 
 
 def importance_figures(repetitions: int = 3) -> list[Figure]:
-    """Of each importance, its share of the training of a context; 784-400-400-10, class scenario, batches of 128."""
+    """The cost of each importance as a share of the training of a context; 784-400-400-10, class, batches of 128."""
     work = replace(works()["w1"], old=0)
     world = work.world(per_context=100, batch=128)
     life = cs.Life(

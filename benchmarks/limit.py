@@ -1,4 +1,4 @@
-"""The limit: the same work in a minimal loop of plain PyTorch, specialised, one subject at a time."""
+"""The limit: the same work in a minimal, specialised loop of plain PyTorch, one subject at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cls_sim.world.table import Data
 
 
 class Loop:
-    """Resident float images, index sampling, a reservoir, one forward and backward pass, fused Adam."""
+    """Images in memory as floats, sampling by index, a reservoir, one forward and backward pass, fused Adam."""
 
     def __init__(self, work: Work, per_context: int, seed: int = 0):
         data = work.data()
@@ -51,7 +51,7 @@ class Loop:
         return linear(x, *self.weights[-2:])
 
     def keep(self, x: Tensor, y: Tensor) -> None:
-        """A reservoir (Vitter 1985), a batch at a time."""
+        """Store a batch in a reservoir (Vitter 1985)."""
         number = torch.arange(self.seen, self.seen + len(x))
         slot = torch.where(
             number < self.work.capacity, number, (torch.rand(len(x), generator=self.draw) * (number + 1)).long()
@@ -62,7 +62,7 @@ class Loop:
 
     @torch.no_grad()
     def accuracy(self) -> list[float]:
-        """On the test images of each context."""
+        """The accuracy on the test images of each context."""
         right = self.scores(self.test_x).argmax(1) == self.test_y
         return [right[self.test_y // 2 == k].float().mean().item() for k in range(CONTEXTS)]
 

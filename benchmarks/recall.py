@@ -36,7 +36,7 @@ def _figures(n: int, repeats: int) -> list[Figure]:
 
 
 def _remembering(memory: Any, codes: Tensor) -> Any:
-    """A memory that holds these codes [1, n, x]."""
+    """A memory that stores these codes [1, n, x]."""
     memory.setup(Spec(inputs=(WIDTH,), outputs=2))
     n = codes.shape[1]
     memory.content[:, :n], memory.mark[:, :n, 0], memory.what[:, :n] = codes, 0, 0
@@ -55,7 +55,7 @@ def _codes(n: int) -> tuple[Tensor, Tensor]:
 
 
 def _by_hand(codes: Tensor, cues: Tensor) -> tuple[Tensor, Tensor]:
-    """The limit: products a chunk at a time, and a running maximum."""
+    """The limit: matrix products by chunk, and a running maximum."""
     best, place = torch.full((len(cues),), -torch.inf), torch.zeros(len(cues), dtype=torch.int64)
     for start in range(0, len(codes), CHUNK):
         value, where = (cues @ codes[start : start + CHUNK].T).max(1)
@@ -65,7 +65,7 @@ def _by_hand(codes: Tensor, cues: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _in_turns(works: list[Callable[[], Any]], repeats: int) -> list[float]:
-    """CPU seconds of each, in turns, medians; the first turn is not counted."""
+    """The median CPU seconds of each, measured alternately; the first turn is not counted."""
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):
         for work, mine in zip(works, seconds, strict=True):

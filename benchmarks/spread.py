@@ -1,4 +1,4 @@
-"""The speed-up by a second worker: wall-clock time of a whole process, on two idle cores."""
+"""The speed-up by a second worker: wall-clock time of a whole process on two idle cores."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from statistics import median
 
 from benchmarks.steps import Figure
 
-JOB = [
-    "experiment=digits",
-    "arms=[cls]",
-    "subjects=8",
-    "chunk=4",
-    "rhythm.steps_per_night=3500",
-]  # about a minute of one core
+# about a minute of one core
+JOB = ["experiment=digits", "arms=[cls]", "subjects=8", "chunk=4", "rhythm.steps_per_night=3500"]
 
 
 def spread_figure(repetitions: int = 3) -> Figure:
-    """Two workers against one, start to exit, imports, summary and figures included; wanted: at most 1 / 1.7."""
+    """Two workers against one, from start to exit with imports, summary and figures; the goal is at most 1 / 1.7."""
     times: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(repetitions):
         for workers in (1, 2) if turn % 2 else (2, 1):

@@ -1,4 +1,4 @@
-"""The cost of a step: ours and the limit in turns, CPU seconds of one thread, medians of paired ratios."""
+"""The cost of a step: ours and the limit alternately, CPU seconds of one thread, medians of paired ratios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.limit import Loop, Products, Prototype
 from benchmarks.work import Work, works
 from cls_sim.config.experiments import build
 
-WARM = 20  # steps before timing starts: first allocations, a store that is not empty
+WARM = 20  # steps before timing starts: memory is allocated, and the store is not empty
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""Which strength?  Chosen on validation streams: a part of the training images is kept apart and asked, never the test.
+"""Choose the strengths of methods on validation images: a part of the training images, never the test images.
 
-Each method of which no strength is published for Split MNIST lives the split protocol with every setting of its grid,
-at a shortened schedule (see PROTOCOL), on subjects of seeds below 1000.  The first guess (FIRST) stays if it answers
-the kept images, after the last context, within half a point of the best; else the best is chosen.
+A method without a published strength for Split MNIST learns the split protocol with every setting of its grid, at a
+shortened schedule (see PROTOCOL), with subjects of seeds below 1000.  The first guess (FIRST) stays if its accuracy on
+the validation images, after the last context, is within half a point of the best; otherwise the best is chosen.
 
     python -m benchmarks.strengths [METHOD …]     run what is missing (of these methods), about 15 CPU minutes in all
-    python -m benchmarks.strengths --table        only make the table
+    python -m benchmarks.strengths --table        run nothing; write the table
 
-Rows go to docs/results/strengths/METHOD.json, the table to docs/methods.md.
+The results go to docs/results/strengths/METHOD.json, the table to docs/methods.md.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def settings(method: str) -> list[dict[str, Any]]:
 
 
 def lived(method: str, scenario: str, setting: dict[str, Any]) -> float:
-    """The mean accuracy on the kept images of all contexts, after the last."""
+    """The mean accuracy on the validation images of all contexts, after the last context."""
     from cls_sim.config import experiments
 
     where = {"method": method, "scenario": scenario}
@@ -122,7 +122,7 @@ def chosen(row: list[dict[str, Any]], first: list[Any]) -> dict[str, Any]:
 
 
 def run(methods: list[str]) -> None:
-    """Live what is missing; a method's file is written after each of its scenarios."""
+    """Run what is missing; a method's file is written after each of its scenarios."""
     import torch
 
     torch.set_num_threads(1)
@@ -141,7 +141,7 @@ def run(methods: list[str]) -> None:
 
 
 def table() -> str:
-    """A line for each method and scenario: the choice, and what was validated."""
+    """One line for each method and scenario: the chosen setting, and the accuracy of each setting."""
     lines = ["| method | scenario | chosen | validated: accuracy, % |", "|---|---|---|---|"]
     for method in GRIDS:
         if (file := ROWS / f"{method}.json").exists():

@@ -1,11 +1,11 @@
 """The cost of W&B for a life: CPU seconds between the first and the last step, wandb=offline against wandb=off.
 
-`python -m benchmarks.wandb_cost` prints two figures: the life's own process, and all processes (with the one that
-talks to W&B, and W&B's service).  W&B's start and its finish are not counted.
+`python -m benchmarks.wandb_cost` prints two figures: the process of the life, and all processes (with the one that
+sends rows to W&B, and the service of W&B).  The start and the end of W&B are not counted.
 
-A pair is two lives with W&B and two without.  One of each take turns in one process, a few ticks each, so that
-whatever else the machine does meets both alike: two threads with one baton on one core, each with its own clock of
-CPU time; then again, the other one first.
+A pair is two lives with W&B and two without.  One of each run alternately in one process, a few ticks at a time, so
+that other work of the machine slows both equally.  They are two threads on one core that pass a baton, each with its
+own clock of CPU time.  The second pair runs in the opposite order.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from benchmarks.steps import Figure
 
 PAIRS = 15
 TARGET = 1.02
-TICKS = 20  # of a turn
+TICKS = 20  # ticks of a turn
 RUN = ("experiment=digits", "size=small", "arms=[cls]")
 
 
 def wandb_figures(pairs: int = PAIRS) -> list[Figure]:
-    """Medians over pairs, and of the ratios."""
+    """The medians over pairs, and the medians of the ratios."""
     told = []
     for _ in range(pairs):
-        one, other = pair(offline_first=False), pair(offline_first=True)  # who goes first pays some per cent more
+        one, other = pair(offline_first=False), pair(offline_first=True)  # the first one costs some per cent more
         told.append({key: one[key] + other[key] for key in one})
     figures = []
     for name, which in (("W&B offline, the life's process", "life"), ("W&B offline, all processes", "all")):
@@ -44,7 +44,7 @@ def wandb_figures(pairs: int = PAIRS) -> list[Figure]:
 
 
 class Baton:
-    """What a life shows its bar's place to: after so many ticks it waits until the other has made as many."""
+    """A progress bar of a life: after TICKS ticks, the life waits until the other one has made as many."""
 
     def __init__(self) -> None:
         self.turn, self.ticks, self.other = threading.Semaphore(0), 0, self
@@ -56,7 +56,7 @@ class Baton:
             self.turn.acquire()
 
     def close(self) -> None:
-        """The life is over: the other goes on alone."""
+        """The life is over; the other one continues alone."""
         for _ in range(10_000):
             self.other.turn.release()
 
@@ -100,18 +100,18 @@ def pair(offline_first: bool = False) -> dict[str, float]:
         batons["offline" if offline_first else "off"].turn.release()
         for thread in threads:
             thread.join()
-        others = time.process_time() - whole - seconds["off"] - seconds["offline"]  # threads that hand rows on
+        others = time.process_time() - whole - seconds["off"] - seconds["offline"]  # threads that send rows
         life = seconds["offline"] + max(0.0, others)
         return {"off": seconds["off"], "life": life, "all": life + _spent(children) - before}
 
 
 def _started(mirror: Any) -> list[int]:
-    """The processes of W&B, once it has started."""
+    """The processes of W&B after its start."""
     wandb = mirror.sink.sink.wandb
     until = time.monotonic() + 60
     while "files" not in wandb.record and time.monotonic() < until:
         time.sleep(0.01)
-    time.sleep(0.5)  # its start is over
+    time.sleep(0.5)  # until its start is over
     parents = {pid: int(_stat(pid)[1]) for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _stat(pid)}
     helper = wandb._process.pid
     return [helper, *(pid for pid, parent in parents.items() if parent == helper)]

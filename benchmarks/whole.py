@@ -43,7 +43,7 @@ experiments.make_life(cfg, 1, cfg["seed"]).step()
 
 
 def whole_figures(steps: int, repetitions: int = 3) -> list[Figure]:
-    """A whole run of Split MNIST, `steps` a context, evaluation after each; and the way to the first step."""
+    """A whole run of Split MNIST, `steps` per context with an evaluation after each; and the time to the first step."""
     scripts = {"ours": OURS.format(steps=steps), "limit": LIMIT.format(steps=steps)}
     name = f"a whole run of {works()['w1'].name}, 5 x {steps} steps"
     one, seven = ({"ours": ours, "limit": IMPORTS} for ours in (ONE_ARM, SEVEN_ARMS))
@@ -65,7 +65,7 @@ def main_job_figure(repetitions: int = 3) -> Figure:
 
 
 def memory_figure() -> Figure:
-    """Bytes of one stored MNIST episode, as a subject counts them, against the image itself."""
+    """The bytes of one stored MNIST episode, as a subject counts them, against those of the image."""
     life = works()["w1"].life(10)
     own = life.hippocampus.stored_bytes().item() / works()["w1"].capacity
     tensors = sum(t.nbytes for t in life.hippocampus.state().values() if t.dim() > 1) / works()["w1"].capacity

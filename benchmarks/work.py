@@ -1,4 +1,4 @@
-"""The timed work: the data, the size of the network and of the batches; and the life that does it."""
+"""The work that is timed: the data, the sizes of the network and of the batches, and the life that does it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Work:
         return self.world().data()
 
     def life(self, per_context: int, **others) -> cs.Life:
-        """Experience replay while awake, half new and half old rows, from a reservoir."""
+        """Experience replay while awake from a reservoir, half new and half old rows."""
         return cs.Life(
             subjects=self.subjects,
             world=self.world(per_context=per_context, batch=self.new),
@@ -78,7 +78,7 @@ def at_hand() -> bool:
 
 @cache
 def works() -> dict[str, Work]:
-    """The works by name, on MNIST or on its stand-in."""
+    """The works by name, on MNIST or on random images of its shape."""
     mnist = cs.Mnist if at_hand() else Noise
     small = Work("64-64-10, 16 + 16", cs.Digits, (64,), 16, 16, 32, steps=150, target=0.1, key="cohort_small")
     return {

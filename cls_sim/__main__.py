@@ -27,9 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from cls_sim.core.errors import ConfigError, StorageError
 
         if isinstance(error, OSError):
-            error = StorageError(
-                str(error.filename or "the disk"), error.strerror or str(error), "free disk space, then resume"
-            )
+            place, reason = str(error.filename or "the disk"), error.strerror or str(error)
+            error = StorageError(place, reason, "free disk space, then resume")
         if debug or not isinstance(error, ConfigError):
             raise
         print(f"cls-sim: error: {error}", file=sys.stderr)

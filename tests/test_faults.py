@@ -361,7 +361,8 @@ def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, mo
         runs.perform(into(two, out), quiet=True)
         assert came_to(out) == whole, "the last good checkpoint is kept"
     soon = sum(lag <= 1 for lag in lags)
-    figure(f"{times} numbers spoilt: {times} found and named, {soon} within a tick, the last after {max(lags)}")
+    found = f"{times} found and named, {soon} within one tick, the last after {max(lags)}"
+    figure(f"{times} numbers made not finite: {found}")
 
 
 def test_what_is_not_finite_is_not_saved(two, home, monkeypatch):

@@ -609,7 +609,9 @@ def test_no_such_part_is_made_anywhere(target: str, scene: Path):
 
 def test_there_are_enough_of_them(figure):
     assert len(CASES) >= 250 and len({case.id for case in CASES}) == len(CASES) and len(TARGETS) >= 120
-    figure(f"{len(CASES)} hostile configurations and {len(TARGETS)} names of code, {len(CLI)} at the door: 0 executed")
+    figure(
+        f"{len(CASES)} hostile configurations and {len(TARGETS)} names of code, {len(CLI)} on the command line: 0 executed"
+    )
 
 
 def test_the_hook_sees(tmp_path: Path):

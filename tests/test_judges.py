@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from cls_sim import claims
+from cls_sim.__main__ import main
 from cls_sim.claims.arms import frontier
 from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
+from cls_sim.running.studies import study
 from cls_sim.storage.trace import Trace
 from cls_sim.theory import best_dose, go_cls_generalise
 
@@ -120,6 +122,29 @@ def test_a_claim_with_an_unknown_key_or_kind_is_refused():
         verdict({"kind": "at_most", "arm": "a"}, {"a": NOISE})
     with pytest.raises(ConfigError, match=r"claims\.it\.kind"):
         verdict({"kind": "at_mos", "arm": "a", "value": 0.3}, {"a": NOISE})
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+claims.it={kind: better, arm: cls, than: nobody}", "claims.it.than: there is no arm 'nobody'"),
+        ("+claims.it={kind: trend, arms: [cls, clss], at_least: 1}", "claims.it.arms: there is no arm 'clss'; did you"),
+        ("+claims.it={kind: trend, arms: 3, at_least: 1}", "claims.it.arms: 3 does not name arms"),
+        ("+claims.it={kind: bettr, arm: cls, than: joint}", "claims.it.kind: 'bettr' is none of"),
+        ("+claims.it={kind: better, arm: cls, than: joint, bye: 1}", "claims.it.bye: is unknown; did you mean by?"),
+        ("+figures.it={kind: pie}", "figures.it.kind: 'pie' is none of"),
+        ("ablation.must_fail=[grows]", "ablation.must_fail: there is no claim 'grows'"),
+        ("ablation.must_fail=[]", "ablation: needs overrides and must_fail"),
+    ],
+)
+def test_a_name_that_does_not_exist_is_refused_before_anything_runs(override, said, tmp_path, capsys):
+    given = ["experiment=digits", "size=small", "subjects=2", override]
+    assert main([*given, f"out={tmp_path / 'run'}"]) == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"cls-sim: error: {said}") and line.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(ConfigError, match=said[:24]):
+        study(*given)
 
 
 # -- the general kinds --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 
 from cls_sim.commands.campaign import plan, runner, tables
 from cls_sim.commands.campaign.plan import Piece
-from cls_sim.commands.campaign.runner import Results
+from cls_sim.commands.campaign.results import Results, fingerprint
 from cls_sim.config import experiments
 from cls_sim.core.errors import ConfigError
 from cls_sim.storage.summary import Summary, claim_of
@@ -72,8 +72,8 @@ def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[
     results = Results(tmp_path)
     runner.run(PIECE, results, tmp_path / "runs", off=True)
     grows, known = tables.rows(results, PIECE)
-    assert grows.passed and grows.off and not grows.wrong and grows.theory == "go_cls_train"
-    assert known.passed is False and not known.wrong and "0.1, too small" in known.verdict
+    assert grows.claim.passed and grows.off and not grows.wrong and grows.theory == "go_cls_train"
+    assert known.claim.passed is False and not known.wrong and "0.1, too small" in known.verdict
     page = tables.claims_page(results, [Piece("digits", None, "paper")], [PIECE])
     assert "digits (small)" in page and "0.95 [0.9, 1]" in page and "1 ± 0.1" in page and "a \\| b" in page
     assert (
@@ -239,7 +239,7 @@ def test_how_an_experiment_is_divided_is_nothing_of_what_is_lived():
     asked = experiments.read([f"experiment={TABLE}", "scenario=task", "arms=[ewc,none]"])
     assert "parts" not in asked.cfg and not any("parts" in arm.cfg for arm in asked.arms.values())
     turned = experiments.read([f"experiment={TABLE}", "scenario=task", "arms=[none,ewc]"])
-    prints = [runner.fingerprint({name: arm.cfg for name, arm in e.arms.items()}) for e in (asked, turned)]
+    prints = [fingerprint({name: arm.cfg for name, arm in e.arms.items()}) for e in (asked, turned)]
     assert prints[0] == prints[1]
     with pytest.raises(ConfigError, match="parts"):
         experiments.read([f"experiment={TABLE}", "parts.alone=[none]"])

@@ -80,10 +80,10 @@ def test_killed_anywhere_it_comes_to_the_same_bits(two, home, figure, kills: int
     assert not campaign.wrong
     assert in_save >= kills // 3 and "before" not in where, "a third within a save, none in imports"
     assert kills < 20 or all(lived.values())
-    places = ", ".join(f"{n} {place}" for place, n in ({"in a save": in_save} | lived).items())
-    figure(
-        f"{sum(where.values())} kills ({places}, the rest between; 0 in imports): 0 other results, 0 starts from zero"
-    )
+    words = {"wake": "awake", "night": "asleep", "exam": "in an evaluation"}
+    places = ", ".join([f"{in_save} in a save", *(f"{n} {words.get(place, place)}" for place, n in lived.items())])
+    kinds = f"{places}, the rest between these; 0 during imports"
+    figure(f"{sum(where.values())} kills ({kinds}): 0 different results, 0 restarts from the beginning")
 
 
 def write_in_place() -> None:

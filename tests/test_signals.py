@@ -94,9 +94,8 @@ def test_a_signal_anywhere_saves_and_leaves_and_the_life_goes_on(two, whole, hom
     assert signals < 12 or {"wake", "night"} <= places
     assert signals < 100 or {"exam", "saved"} <= places
     assert longest < 10.0
-    figure(
-        f"{left} signals ({', '.join(sorted(places))}): gone after at most {longest:.2f} s, the same bits afterwards"
-    )
+    kinds = ", ".join(sorted(places)).replace("exam", "evaluation")
+    figure(f"{left} signals ({kinds}): exit after at most {longest:.2f} s, the same bits afterwards")
 
 
 def test_the_chain_of_a_preempted_job(two, whole, home, figure):

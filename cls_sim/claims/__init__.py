@@ -8,7 +8,7 @@ measurements) and of the claim's settings, and returns a `Verdict`.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -20,19 +20,39 @@ from cls_sim.core.errors import ConfigError, choice, suggest
 from cls_sim.statistics import FEWEST
 from cls_sim.storage.trace import Trace
 
-ABOUT = (
-    "kind",
-    "source",
-    "size",
-    "scenario",
-    "missed",
-    "ablation",
-    "theory",
-    "statement",
-)  # keys of a claim that are not settings of its kind
+# keys of a claim that are not settings of its kind
+ABOUT = ("kind", "source", "size", "scenario", "missed", "ablation", "theory", "statement")
+# settings that name arms: one, a list, or a mapping from arms
+NAMING = {"arm": str, "than": str | list, "arms": list | dict, "cells": dict, "since": dict}
+OVERRIDES, FAILS = "overrides", "must_fail"  # keys of an ablation
 KINDS: dict[str, Callable[..., Verdict]] = {
-    kind.__name__: kind for family in (arms, profiles, lives, go_cls, memories) for kind in family.KINDS
+    name: kind
+    for family in (arms, profiles, lives, go_cls, memories)
+    for name, kind in vars(family).items()
+    if inspect.isfunction(kind) and name[0] != "_" and next(iter(inspect.signature(kind).parameters)) == "case"
 }
+
+
+def check(claims: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise ConfigError for claims of an unknown kind, with wrong settings, or about arms that are not `known`."""
+    for name, claim in claims.items():
+        _settings(name, claim)
+        for key, arm in _named(name, claim):
+            if arm not in known:
+                raise ConfigError(f"claims.{name}.{key}", f"there is no arm {arm!r}", suggest(str(arm), known))
+
+
+def check_ablation(ablation: Any, claims: Mapping[str, Any]) -> None:
+    """Raise ConfigError for an ablation without overrides, or with unknown claims; an empty one is none."""
+    if not ablation:
+        return
+    whole = isinstance(ablation, dict) and set(ablation) == {OVERRIDES, FAILS}
+    if not whole or not all(isinstance(names, list) and names for names in ablation.values()):
+        remedy = f"write ablation: {{{OVERRIDES}: [override], {FAILS}: [claim]}}"
+        raise ConfigError("ablation", f"needs {OVERRIDES} and {FAILS}", remedy)
+    for name in ablation[FAILS]:
+        if name not in claims:
+            raise ConfigError(f"ablation.{FAILS}", f"there is no claim {name!r}", suggest(str(name), claims))
 
 
 def judge(
@@ -52,14 +72,12 @@ def judge(
     for name, claim in claims.items():
         if any(claim.get(key, cfg.get(key)) != cfg.get(key) for key in ("size", "scenario")):
             continue
-        kind = KINDS[choice(f"claims.{name}.kind", claim.get("kind"), KINDS)]
-        settings = {k: v for k, v in claim.items() if k not in ABOUT}
         entry = {"name": name, "statement": claim.get("statement"), "source": claim.get("source")}
         entry["theory"] = claim.get("theory", claim.get("law"))
         if not about(claim) <= set(traces):
             found.append(entry | {"expected": None, "tolerance": None, "value": None, "passed": None})
             continue
-        _check(name, kind, settings)
+        kind, settings = _settings(name, claim)
         verdict = kind(Case(traces, readings), **settings)
         entry |= verdict.entries()
         bare = str(verdict.expected).startswith("interval") and cfg.get("subjects", FEWEST) < FEWEST
@@ -109,19 +127,30 @@ def about(claim: Mapping[str, Any]) -> set[str]:
     >>> sorted(about({"kind": "better", "arm": "er", "than": "none", "by": 0.3}))
     ['er', 'none']
     """
-    named = [claim[key] for key in ("arm", "than") if isinstance(claim.get(key), str)]
-    several = claim["than"] if isinstance(claim.get("than"), list) else []
-    return {*named, *several, *claim.get("arms", []), *claim.get("cells", {})}
+    return {arm for _, arm in _named("NAME", claim)}
 
 
-def _check(name: str, kind: Callable[..., Verdict], settings: Mapping[str, Any]) -> None:
-    """Raise ConfigError for settings that a kind of claim does not have, and for missing ones."""
+def _named(name: str, claim: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The arms that a claim names, each with the setting that names it; raises ConfigError for anything else."""
+    found = []
+    for key, value in claim.items():
+        if key in NAMING and value is not None:
+            if not isinstance(value, NAMING[key]):
+                raise ConfigError(f"claims.{name}.{key}", f"{value!r} does not name arms", "see cls_sim.claims")
+            found += [(key, arm) for arm in ([value] if isinstance(value, str) else value)]
+    return found
+
+
+def _settings(name: str, claim: Mapping[str, Any]) -> tuple[Callable[..., Verdict], dict[str, Any]]:
+    """A claim's kind and settings; raises ConfigError for an unknown kind, and for unknown and missing settings."""
+    kind = KINDS[choice(f"claims.{name}.kind", claim.get("kind"), KINDS)]
+    settings = {key: value for key, value in claim.items() if key not in ABOUT}
     _, *known = inspect.signature(kind).parameters.values()
     for key in settings:
         if key not in (names := [p.name for p in known]):
             raise ConfigError(f"claims.{name}.{key}", "is unknown", suggest(key, names))
     for p in known:
         if p.default is p.empty and p.name not in settings:
-            raise ConfigError(
-                f"claims.{name}.{p.name}", f"is missing for a claim of the kind {kind.__name__}", "give a value"
-            )
+            reason = f"is missing for a claim of the kind {kind.__name__}"
+            raise ConfigError(f"claims.{name}.{p.name}", reason, "give a value")
+    return kind, settings

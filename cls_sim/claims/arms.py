@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, worst
+from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError
 
 
@@ -41,10 +41,8 @@ def better(
 
 def interior_optimum(case: Case, arms: list[str], reading: str = "accuracy") -> Verdict:
     """The best of an ordered list of arms is inside, and better than both ends (paired 95 % intervals above 0)."""
-    found = [case.values(arm, reading) for arm in arms]
-    best = int(np.argmax([v.mean() for v in found]))
-    lows = [statistics.paired(found[best], found[end]).low for end in (0, -1)]
-    return Verdict("an optimum inside", arms[best], 0 < best < len(arms) - 1 and min(lows) > 0, interval=lows)
+    best, lows, passed = top_inside([case.values(arm, reading) for arm in arms])
+    return Verdict("an optimum inside", arms[best], passed, interval=lows)
 
 
 def best_last(case: Case, arms: list[str], reading: str = "accuracy", by: float = 0.0) -> Verdict:
@@ -53,8 +51,7 @@ def best_last(case: Case, arms: list[str], reading: str = "accuracy", by: float 
     gains = {arm: statistics.paired(case.values(arm, reading), last) for arm in arms[:-1]}
     nearest = max(gains, key=lambda arm: gains[arm].low)
     e = gains[nearest]
-    ends = [e.low, e.high]
-    return Verdict(f"none above {arms[-1]}", e.mean, e.low <= by, by, nearest=nearest, interval=ends)
+    return of_mean(f"none above {arms[-1]}", e, e.low <= by, by, nearest=nearest)
 
 
 def near(
@@ -155,8 +152,8 @@ def crossing(
     """
     if than is not None:
         level = case.mean(than, reading)
-    x = np.array(list(cells.values()), np.float64)
-    y = np.array([case.mean(arm, reading) for arm in cells]) - level
+    x, y = case.over(cells, reading)
+    y = y - level
     turns = np.flatnonzero(y[:-1] * y[1:] < 0)
     found = float("nan")
     if len(turns) == 1:
@@ -171,8 +168,8 @@ def maximum_at(case: Case, cells: dict[str, float], reading: str, value: float, 
 
     The maximum is that of a parabola in the logarithm of the number, through the largest mean and its neighbours.
     """
-    x = np.log(np.array(list(cells.values()), np.float64))
-    y = np.array([case.mean(arm, reading) for arm in cells])
+    x, y = case.over(cells, reading)
+    x = np.log(x)
     top, found = int(np.argmax(y)), float("nan")
     if 0 < top < len(x) - 1:
         a, b, _ = np.polyfit(x[top - 1 : top + 2], y[top - 1 : top + 2], 2)
@@ -194,23 +191,3 @@ def frontier(case: Case, arms: list[str], than: list[str], x: str, y: str, by: f
     areas = area(arms), area(than)
     e = statistics.paired(areas[0], areas[1])
     return of_mean(f"interval above {by}", e, e.low > by, areas=[float(np.nanmean(one)) for one in areas])
-
-
-KINDS = (
-    *(
-        at_most,
-        at_least,
-        published,
-        better,
-        interior_optimum,
-        best_last,
-        near,
-        ratio,
-        trend,
-        selective_advantage,
-        rms,
-        crossing,
-        maximum_at,
-    ),
-    frontier,
-)

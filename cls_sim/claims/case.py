@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from cls_sim import theory
+from cls_sim import statistics, theory
 from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.statistics import Estimate
 from cls_sim.storage.trace import Trace
@@ -32,13 +33,8 @@ class Verdict:
     """
 
     def __init__(self, expected: Any, value: Any, passed: Any, tolerance: float = 0, **more: Any):
-        self.expected, self.value, self.passed, self.tolerance, self.more = (
-            expected,
-            value,
-            bool(passed),
-            tolerance,
-            more,
-        )
+        self.expected, self.value, self.passed = expected, value, bool(passed)
+        self.tolerance, self.more = tolerance, more
 
     def entries(self) -> dict[str, Any]:
         """The entries of the verdict in summary.json."""
@@ -76,12 +72,11 @@ class Case:
     def _on(self, arm: str, name: str, place: str | None, day: float) -> np.ndarray:
         """A reading at the last moment up to this day [s]."""
         days, found = self.traces[arm].reading(name)
-        before = np.flatnonzero(days <= day + 1e-9)
-        if not len(before):
-            raise ConfigError(
-                f"claims: {arm}.{name}@{day:g}", f"is measured only from day {days[0]:g} on", "give a later day"
-            )
-        look = found[before[-1]]
+        count = int((days <= day + 1e-9).sum())
+        if not count:
+            reason = f"is measured only from day {days[0]:g} on"
+            raise ConfigError(f"claims: {arm}.{name}@{day:g}", reason, "give a later day")
+        look = found[count - 1]
         if place is not None:
             return look[:, int(place)]
         return look if look.ndim == 1 else np.nanmean(look, 1)
@@ -94,19 +89,49 @@ class Case:
         """The last profile of an arm [s, k]; with `places`, only the entries places[0] to places[1] - 1."""
         found = np.asarray(self.traces[arm].last(reading), np.float64)
         if found.ndim != 2:
-            raise ConfigError(
-                f"claims: {arm}.{reading}", "is one number per subject", "name a reading with a profile [s, k]"
-            )
+            raise no_profile(arm, reading)
         return found[:, slice(*(places or (None, None)))]
 
     def mean_profile(self, arm: str, reading: str) -> np.ndarray:
         """The mean of `profile` over subjects [k]."""
         return np.nanmean(self.profile(arm, reading), 0)
 
+    def over(self, cells: Mapping[str, float], reading: str) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of some arms (arm: number), and the means of a reading over subjects."""
+        means = [self.mean(arm, reading) for arm in cells]
+        return np.array(list(cells.values()), np.float64), np.array(means)
+
+    def over_dose(self, arm: str, reading: str) -> tuple[np.ndarray, np.ndarray]:
+        """The mean dose over subjects [t], and a reading [t, s]."""
+        return self.traces[arm].reading("dose")[1].mean(1), self.traces[arm].reading(reading)[1]
+
     def over_days(self, arm: str, reading: str, moment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
         """The days [t], and the mean of a reading over subjects and profile entries [t]."""
         days, found = self.traces[arm].reading(reading, moment)
         return days, np.nanmean(found.reshape(len(found), -1), 1)
+
+
+def no_profile(arm: str, reading: str) -> ConfigError:
+    """The error for a reading [s] where a profile is needed."""
+    return ConfigError(f"claims: {arm}.{reading}", "is one number per subject", "name a reading with a profile [s, k]")
+
+
+def along(x: Sequence[float], entries: int, reading: str) -> np.ndarray:
+    """`x` as an array; raises ConfigError unless it has one number for each entry of the profile."""
+    if len(x) != entries:
+        reason = f"has {len(x)} numbers, and {reading} has {entries} entries"
+        raise ConfigError("claims.x", reason, "give one number for each entry")
+    return np.asarray(x, np.float64)
+
+
+def top_inside(values: Sequence[np.ndarray] | np.ndarray) -> tuple[int, list[float], bool]:
+    """Which of several readings [s] has the largest mean, and whether that is inside and above both ends.
+
+    The list has the lower ends of the paired 95 % intervals of its differences to the first and to the last.
+    """
+    best = int(np.argmax([np.nanmean(v) for v in values]))
+    lows = [float(statistics.paired(values[best], values[end]).low) for end in (0, -1)]
+    return best, lows, 0 < best < len(values) - 1 and min(lows) > 0
 
 
 def of_mean(expected: Any, e: Estimate, passed: Any, tolerance: float = 0, **more: Any) -> Verdict:
@@ -142,10 +167,6 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
 
 def laws(law: str, arms: Laws, settings: Mapping[str, Any] | None = None) -> dict[str, Callable[[Any], np.ndarray]]:
     """arm → a law of cls_sim.theory as a function of x; `arms` may map each arm to settings of the law for this arm."""
-    curve = theory.law("claims.law", law)
     own = arms if isinstance(arms, Mapping) else {name: {} for name in arms}
-
-    def of(special: Mapping[str, Any]) -> Callable[[Any], np.ndarray]:
-        return lambda x: np.asarray(curve(x, **{**(settings or {}), **special}), np.float64)
-
-    return {name: of(special) for name, special in own.items()}
+    curve = theory.law("claims.law", law)
+    return {name: partial(curve, **{**(settings or {}), **special}) for name, special in own.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,18 @@ from cls_sim.claims.case import Case, Verdict, laws, relative, worst
 CURVES = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
 
 
-def _dose(case: Case, arm: str, reading: str) -> tuple[np.ndarray, np.ndarray]:
-    """The mean dose over subjects [t], and a reading [t, s]."""
-    return np.asarray(case.traces[arm].reading("dose")[1]).mean(1), np.asarray(case.traces[arm].reading(reading)[1])
-
-
 def curve(case: Case, cells: dict[str, float], load: float, reading: str, law: str, tolerance: float) -> Verdict:
     """For each of `cells` (arm: SNR), the relative L2 distance of the mean error curve from the analytic one."""
     distances = {}
     for arm, snr in cells.items():
-        dose, errors = _dose(case, arm, reading)
+        dose, errors = case.over_dose(arm, reading)
         distances[arm] = relative(errors.mean(1), CURVES[law](dose, snr, load))
     return worst(distances, tolerance)
 
 
 def same_dose(case: Case, arm: str, than: str, reading: str, tolerance: float) -> Verdict:
     """Two schedules have equal errors at equal dose in each subject: the relative L2 distance, after interpolation."""
-    (dose, ours), (other, theirs) = _dose(case, arm, reading), _dose(case, than, reading)
+    (dose, ours), (other, theirs) = case.over_dose(arm, reading), case.over_dose(than, reading)
     inside = other <= dose.max()
     aligned = np.stack([np.interp(other[inside], dose, ours[:, i]) for i in range(ours.shape[1])], 1)
     distance = relative(aligned, theirs[inside])
@@ -39,7 +35,7 @@ def optimum(case: Case, cells: dict[str, float], load: float, reading: str, tole
     """For each of `cells` (arm: SNR), the error at the analytic best dose s* over the sampled minimum, minus 1."""
     excess = {}
     for arm, snr in cells.items():
-        dose, errors = _dose(case, arm, reading)
+        dose, errors = case.over_dose(arm, reading)
         mean = errors.mean(1)
         excess[arm] = float(np.interp(theory.best_dose(snr, load), dose, mean) / mean.min() - 1)
     return worst(excess, tolerance)
@@ -47,15 +43,12 @@ def optimum(case: Case, cells: dict[str, float], load: float, reading: str, tole
 
 def collapse(case: Case, arms: list[str], reading: str, tolerance: float) -> Verdict:
     """The mean curves of the arms, divided by their first values, coincide: the largest difference over the dose."""
-    curves = {}
-    for arm in arms:
-        dose, errors = _dose(case, arm, reading)
-        curves[arm] = (dose, errors.mean(1) / errors[0].mean())
-    off = {}
-    for i, one in enumerate(arms):
-        for other in arms[i + 1 :]:
-            dose, errors = curves[one]
-            off[f"{one}, {other}"] = float(np.abs(np.interp(dose, *curves[other]) - errors).max())
+    found = ((arm, *case.over_dose(arm, reading)) for arm in arms)
+    curves = [(arm, dose, errors.mean(1) / errors[0].mean()) for arm, dose, errors in found]
+    off = {
+        f"{a}, {b}": float(np.abs(np.interp(dose, other, theirs) - ours).max())
+        for (a, dose, ours), (b, other, theirs) in combinations(curves, 2)
+    }
     return worst(off, tolerance)
 
 
@@ -74,6 +67,3 @@ def on_curve(
         at, mean = (case.mean(arm, name) for name in (x, reading))
         off[arm] = abs(float(np.ravel(wanted(np.array([at])))[0]) - mean)
     return worst(off, tolerance)
-
-
-KINDS = (curve, same_dose, optimum, collapse, on_curve)

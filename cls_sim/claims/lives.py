@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, worst
+from cls_sim.claims.case import Case, Verdict, all_bounded, along, no_profile, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError, real
 
 
@@ -19,8 +19,7 @@ def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
     """
     days, values = case.traces[arm].reading(reading)
     if values.ndim != 3:
-        reason = "is one number per subject"
-        raise ConfigError(f"claims: {arm}.{reading}", reason, "name a reading with a profile [s, k]")
+        raise no_profile(arm, reading)
     when = days[(values >= share * values[-1]).argmax(0)]  # [s, k]
     lows = [float(statistics.paired(when[:, k + 1], when[:, k]).low) for k in range(when.shape[1] - 1)]
     return Verdict("each later than the one before", when.mean(0).tolist(), min(lows) > 0, interval=lows)
@@ -44,10 +43,8 @@ def worsens(case: Case, arm: str, reading: str, by: float = 0.1, part: float = 0
 
 def rises_then_falls(case: Case, arm: str, reading: str) -> Verdict:
     """The mean of a reading over the cohort has its peak inside the life, above both ends (paired 95 % intervals)."""
-    values = case.traces[arm].reading(reading)[1]
-    best = int(values.mean(1).argmax())
-    lows = [float(statistics.paired(values[best], values[end]).low) for end in (0, -1)]
-    return Verdict("a peak inside", best, 0 < best < len(values) - 1 and min(lows) > 0, interval=lows)
+    best, lows, passed = top_inside(case.traces[arm].reading(reading)[1])
+    return Verdict("a peak inside", best, passed, interval=lows)
 
 
 def falls_within(case: Case, arm: str, reading: str, stretch: int, at_most: float, moment: str = "day.end") -> Verdict:
@@ -59,9 +56,8 @@ def falls_within(case: Case, arm: str, reading: str, stretch: int, at_most: floa
     values = case.traces[arm].reading(reading, moment)[1]  # [t, s]
     whole = values[: len(values) // stretch * stretch].reshape(-1, stretch, values.shape[1])
     if not len(whole):
-        raise ConfigError(
-            f"claims: {arm}.{reading}", f"has {len(values)} readings, fewer than {stretch}", "give a shorter stretch"
-        )
+        reason = f"has {len(values)} readings, fewer than {stretch}"
+        raise ConfigError(f"claims: {arm}.{reading}", reason, "give a shorter stretch")
     found = np.array([[statistics.spearman(range(stretch), one) for one in some.T] for some in whole])
     e = statistics.estimate(found.mean(0))
     return of_mean(f"<= {at_most}", e, e.mean <= at_most)
@@ -90,10 +86,7 @@ def sooner(
     """
     sign = -1 if above else 1
     ours, theirs = (_taken(case, a, reading, criterion, counted, sign, (since or {}).get(a)) for a in (arm, than))
-    ratios = ours / theirs
-    if np.isnan(ratios).any():
-        return bounded(float("nan"), at_least, at_most)
-    return all_bounded(ratios, at_least, at_most)
+    return all_bounded(ours / theirs, at_least, at_most)
 
 
 def _taken(
@@ -104,9 +97,8 @@ def _taken(
     values, counts = (np.asarray(found, np.float64) for found in (values, case.traces[arm].reading(counted)[1]))
     values = np.nanmean(values, 2) if values.ndim == 3 else values
     if values.ndim != 2 or values.shape != counts.shape:
-        raise ConfigError(
-            "claims.counted", f"{reading} and {counted} are not measured together", "name readings of the same moments"
-        )
+        reason = f"{reading} and {counted} are not measured together"
+        raise ConfigError("claims.counted", reason, "name readings of the same moments")
     first = 0 if since is None else max(0, int((days <= since + 1e-9).sum()) - 1)  # the last reading of the past
     values, counts = values[first:], counts[first:]
     reached = sign * values <= sign * criterion
@@ -122,11 +114,8 @@ def half_times(case: Case, arm: str, reading: str, x: Sequence[float], cv: float
     infinite if an entry never reaches ½.
     """
     days, curve = case.traces[arm].reading(reading)
-    mean, strength = np.nanmean(curve, 1), np.asarray(x, np.float64)  # [t, k]
-    if mean.shape[1] != len(strength):
-        reason = f"has {len(strength)} numbers, and {reading} has {mean.shape[1]} entries"
-        raise ConfigError("claims.x", reason, "give one number for each entry")
-    products = strength * np.array([_half(days, mean[:, k]) for k in range(len(strength))])
+    mean = np.nanmean(curve, 1)  # [t, k]
+    products = along(x, mean.shape[1], reading) * np.array([_half(days, one) for one in mean.T])
     found = float(products.std() / products.mean()) if np.isfinite(products).all() else float("inf")
     return Verdict(f"CV <= {cv}", found, found <= cv, cells=products.tolist())
 
@@ -165,14 +154,10 @@ def order_preserved(
         after = case.profile(arm, reading)
         places = round(share * before.shape[-1])
         if before.ndim != 2 or places < 3:
-            raise ConfigError(
-                "claims.share", f"leaves {places} entries to order", "name a profile and a share of 3 or more entries"
-            )
+            reason = f"leaves {places} entries to order"
+            raise ConfigError("claims.share", reason, "name a profile and a share of 3 or more entries")
         strong = np.argsort(-before, 1, kind="stable")[:, :places]
         pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)
         found[arm] = float(np.mean([statistics.spearman(a, b) for a, b in pairs]))
     arm = min(found, key=lambda name: found[name])
     return Verdict(f">= {at_least}", found[arm], found[arm] >= at_least, worst=arm, cells=found)
-
-
-KINDS = (stages, worsens, rises_then_falls, falls_within, sooner, half_times, preserved, order_preserved)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, of_mean
+from cls_sim.claims.case import Case, Verdict, of_mean, top_inside
 from cls_sim.core.errors import choice
 
 
@@ -105,13 +105,8 @@ def peak(
 ) -> Verdict:
     """The mean profile has its peak inside, above both ends (paired 95 % intervals), at an x in [low, high]."""
     curves = case.profile(arm, reading, places)
-    top = int(np.argmax(np.nanmean(curves, 0)))
-    found = float(np.asarray(x, np.float64)[top])
-    lows = [statistics.paired(curves[:, top], curves[:, end]).low for end in (0, -1)]
-    inside = 0 < top < curves.shape[1] - 1 and min(lows) > 0
+    top, lows, inside = top_inside(curves.T)
+    found = float(x[top])
     bounds = (low is None or found >= low) and (high is None or found <= high)
     expected = "a top inside" + ("" if low is None else f", {low} to {high}")
     return Verdict(expected, found, inside and bounds, interval=lows)
-
-
-KINDS = (lifetimes, forgetting_law, jost_law, peak)

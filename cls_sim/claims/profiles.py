@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, bounded, laws, relative, worst
-from cls_sim.core.errors import ConfigError, choice
+from cls_sim.claims.case import Case, Verdict, along, bounded, laws, relative, worst
+from cls_sim.core.errors import choice
 
 
 def law(
@@ -29,13 +29,10 @@ def law(
     norm  max: largest difference; l2: relative L2 distance
     """
     choice("norm", norm, ("max", "l2"))
-    at, off = np.asarray(x, np.float64), {}
+    off = {}
     for name, curve in laws(law, arms or [str(arm)], settings).items():
         mean = case.mean_profile(name, reading)
-        if len(at) != len(mean):
-            reason = f"has {len(at)} numbers, and {reading} has {len(mean)} entries"
-            raise ConfigError("claims.x", reason, "give one number for each entry")
-        wanted = curve(at)
+        wanted = curve(along(x, len(mean), reading))
         off[name] = relative(mean, wanted) if norm == "l2" else float(np.abs(mean - wanted).max())
     return worst(off, tolerance)
 
@@ -51,7 +48,8 @@ def slope(
     end: float | None = None,
 ) -> Verdict:
     """The exponent of the mean profile over x lies in [low, high]; least squares of logarithms, start <= x <= end."""
-    at, mean = np.asarray(x, np.float64), case.mean_profile(arm, reading)
+    mean = case.mean_profile(arm, reading)
+    at = along(x, len(mean), reading)
     inside = (at >= (at.min() if start is None else start)) & (at <= (at.max() if end is None else end))
     inside &= mean > 0  # the logarithm needs positive numbers
     found = float(np.polyfit(np.log(at[inside]), np.log(mean[inside]), 1)[0]) if inside.sum() > 2 else float("nan")
@@ -109,6 +107,3 @@ def peak_over_days(
     days, mean = case.over_days(arm, reading, moment)
     day = float(days[np.argmax(mean)])
     return Verdict(value, day, abs(day - value) <= tolerance, tolerance)
-
-
-KINDS = (law, slope, profile_trend, over_days, trend_over_days, peak_over_days)

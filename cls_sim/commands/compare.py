@@ -21,15 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cls_sim.commands.door import Parser, below, entered, folders
+from cls_sim.commands.door import Parser, entered, folders, runs_below
 from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.storage import summary
 from cls_sim.storage.disk import made, put, read
-
-HEADS = (
-    *("arm", "run", "reading", "mean", "sem", "low", "high", "n"),
-    *("difference", "difference_low", "difference_high", "pairs", "p", "against"),
-)
 
 
 @dataclass(frozen=True)
@@ -80,12 +75,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 def collect(folders: Sequence[str | Path]) -> list[Run]:
     """Every finished run in or below these folders, in the order of the folders, then by name."""
-    found: list[Path] = []
-    for folder in map(Path, folders):
-        mine = [path.resolve() for path in sorted(below(folder, "summary.json"), key=_naturally)]
-        if not mine:
-            raise ConfigError(str(folder), "holds no finished run (no summary.json)", "name a run or a sweep")
-        found += [path for path in mine if path not in found]
+    found = runs_below(folders, "summary.json", "finished run", "name a run or a sweep", _naturally)
     common = Path(os.path.commonpath([path.parent for path in found]))
     return [_run(path, summary.printable(str(path.relative_to(common)))) for path in found]
 
@@ -119,7 +109,7 @@ def _main(runs: Sequence[Run]) -> str:
     """The main reading, which must be the same in all runs."""
     first, main = runs[0], runs[0].summary.main
     for run in runs:
-        if run.summary.main is None or run.summary.main != main:
+        if main is None or run.summary.main != main:
             reason = f"has the main reading {run.summary.main}, and {first.label} has {main}"
             known = set.intersection(*(set(arm.readings) for run in runs for arm in run.summary.arms.values()))
             remedy = f"give reading=, one of {', '.join(sorted(known))}" if known else "compare other runs"
@@ -159,13 +149,10 @@ def _paired(a: Row, b: Row) -> Any:
     """The paired difference a - b over common seeds; None if there are none."""
     from cls_sim import statistics
 
-    seeds = [row.run.seeds[row.arm] for row in (a, b)]
-    low = max(seeds)
-    high = min(seed + len(row.values) for seed, row in zip(seeds, (a, b), strict=True))
-    if low >= high:
-        return None
-    x, y = (row.values[low - seed : high - seed] for seed, row in zip(seeds, (a, b), strict=True))
-    return statistics.paired(x, y)
+    pair = [(row.run.seeds[row.arm], row.values) for row in (a, b)]
+    low, high = max(seed for seed, _ in pair), min(seed + len(values) for seed, values in pair)
+    x, y = (values[max(0, low - seed) : max(0, high - seed)] for seed, values in pair)
+    return statistics.paired(x, y) if low < high else None
 
 
 # -- output -------------------------------------------------------------------------------------------------
@@ -226,32 +213,35 @@ def _reference(rows: Sequence[Row]) -> str:
 def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
     """Write the table as CSV and as Markdown, and the figure."""
     from cls_sim import figures
+    from cls_sim.figures.page import label_of
 
     page = io.StringIO()
-    writer = csv.DictWriter(page, HEADS, restval="", lineterminator="\n")
+    records = [_record(row, reading) for row in rows]
+    writer = csv.DictWriter(page, records[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_record(row, reading) for row in rows)
+    writer.writerows(records)
     heads, *cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(rows, reading)]
     lines = [heads, ["---"] * len(heads), *cells]
     put(made(folder) / "table.csv", page.getvalue().encode())
     put(folder / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
     arms = list(dict.fromkeys(row.arm for row in rows))
     groups = [arms.index(row.arm) for row in rows] if len(arms) < len(rows) else None
-    names = [row.name.replace("$", r"\$") for row in rows]  # matplotlib would read $ as mathematics
-    values = {name: row.values for name, row in zip(names, rows, strict=True)}
-    differences = {name: row.difference for name, row in zip(names, rows, strict=True)}
-    against, label = _reference(rows).replace("$", r"\$"), reading.replace("_", " ").replace(".", ", ")
+    named = {row.name.replace("$", r"\$"): row for row in rows}  # matplotlib would read $ as mathematics
+    values, differences = ({name: getattr(row, key) for name, row in named.items()} for key in ("values", "difference"))
+    against, label = _reference(rows).replace("$", r"\$"), label_of(reading)
     figure = figures.compared(values, differences, groups=groups, ylabel=label, against=against)
     print(f"figure: {figures.save(figure, None, folder / 'figure')}", flush=True)
 
 
 def _record(row: Row, reading: str) -> dict[str, Any]:
     """A row of the CSV file, with all digits."""
-    e, d = row.estimate, row.difference
-    cells = [row.arm, row.run.label, reading, e.mean, e.sem, e.low, e.high, e.n]
-    cells += [None] * 5 if d is None else [d.mean, d.low, d.high, d.n, d.p]
-    cells.append(row.against.name if row.against is not None else None)
-    return {head: "" if cell is None or cell != cell else cell for head, cell in zip(HEADS, cells, strict=True)}
+    e, d, against = row.estimate, row.difference, row.against
+    record = {"arm": row.arm, "run": row.run.label, "reading": reading}
+    record |= {name: getattr(e, name) for name in ("mean", "sem", "low", "high", "n")}
+    other = {"difference": "mean", "difference_low": "low", "difference_high": "high", "pairs": "n", "p": "p"}
+    record |= {head: getattr(d, name, None) for head, name in other.items()}
+    record["against"] = None if against is None else against.name
+    return {head: "" if cell is None or cell != cell else cell for head, cell in record.items()}
 
 
 if __name__ == "__main__":

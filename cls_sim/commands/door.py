@@ -10,9 +10,9 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from cls_sim.core.errors import ConfigError, StorageError, suggest
 
@@ -28,22 +28,17 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, prog: str, text: str | None, settings: Mapping[str, str | None], flags: Sequence[str] = ()):
-        form = argparse.RawDescriptionHelpFormatter
-        super().__init__(
-            prog=prog,
-            usage=argparse.SUPPRESS,
-            description=text,
-            formatter_class=form,
-            add_help=False,
-            allow_abbrev=False,
-        )
-        self.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-        self.add_argument("given", nargs="*", help=argparse.SUPPRESS)
+        super().__init__(prog=prog, description=text, allow_abbrev=False)
+        self.add_argument("given", nargs="*")
         for name, default in settings.items():
-            self.add_argument(f"--{name}", default=default, help=argparse.SUPPRESS)
+            self.add_argument(f"--{name}", default=default)
         for flag in flags:
-            self.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+            self.add_argument(flag, action="store_true")
         self.settings, self.known = tuple(settings), (*settings, *flags)
+
+    def format_help(self) -> str:
+        """The text of `--help`."""
+        return f"{(self.description or '').strip()}\n"
 
     def read(self, args: Sequence[str]) -> argparse.Namespace:
         """The parsed arguments; raises ConfigError for an unknown option."""
@@ -101,6 +96,21 @@ def folders(names: Sequence[str]) -> list[Path]:
         if not os.path.isdir(name):
             raise ConfigError(name, "is not a folder", "name a run, or a folder of runs")
     return [Path(name) for name in names]
+
+
+def runs_below(folders: Iterable[str | Path], file: str, what: str, remedy: str, key: Any = None) -> list[Path]:
+    """The folders in or below these that hold this file, each once, in the order of the folders, then by name.
+
+    what, remedy  what such a folder is, and what to do if there is none, for a ConfigError
+    key           the sort key of the names
+    """
+    found: list[Path] = []
+    for folder in map(Path, folders):
+        mine = [path.resolve() for path in sorted(below(folder, file), key=key)]
+        if not mine:
+            raise ConfigError(str(folder), f"holds no {what} (no {file})", remedy)
+        found += [path for path in mine if path not in found]
+    return found
 
 
 def below(folder: Path, file: str) -> Iterator[Path]:

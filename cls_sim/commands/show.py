@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from cls_sim.config.composer import Composer
 from cls_sim.config.experiments import read
 from cls_sim.config.validation import GROUPS, TOP
 from cls_sim.core.errors import ConfigError, suggest
 
-HELP = """cls-sim: a laboratory for complementary learning systems
-
-cls-sim                                     the default experiment (digits)
-cls-sim experiment=split_mnist scenario=class method=er subjects=5
-cls-sim experiment=digits arms=[cls,sleepless] hippocampus.capacity=100
-cls-sim -m experiment=digits plasticity.tau_days=2,8,32     a sweep
-cls-sim experiment=digits size=small out=my_run             and later: cls-sim resume=my_run
-cls-sim --cfg job experiment=digits         print the configuration and leave
-
-== Kinds of part, and their options (kind=option, kind.setting=value) ==
-
-{groups}
-
-== Keys at the top ==
-experiment method scenario subjects chunk seed days size device workers engine out resume wandb arms debug
-
-Exit codes: 0 success, 2 bad input or checkpoint, 3 disk error, 4 a number is not finite, 130 Ctrl-C,
-143 SIGTERM or SIGUSR1.  Many runs: cls-sim -m (docs/sweeps.md), cls-sim-compare, cls-sim-dashboard.
-
-Every run writes a run directory and prints its path as the last line.  Documentation: docs/, README.md
-"""
 VALUES = {
     "scenario": ("class", "domain", "task"),
     "size": ("paper", "small"),
@@ -48,7 +28,8 @@ def show(args: Sequence[str], folders: Sequence[str]) -> None:
         read(overrides, folders, one=True)
         compose = Composer(folders)
         groups = sorted(("experiment", *GROUPS))
-        print(HELP.format(groups="\n".join(f"{group}: {', '.join(compose.names(group))}" for group in groups)))
+        text = (Path(__file__).parent / "help.txt").read_text()
+        print(text.format(groups="\n".join(f"{group}: {', '.join(compose.names(group))}" for group in groups)))
     elif {"-sc", "--shell-completion"} & set(args):
         _completion(overrides, folders)
     else:

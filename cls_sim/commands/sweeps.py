@@ -27,6 +27,7 @@ from cls_sim.config.composer import Composer
 from cls_sim.config.experiments import Experiment, read, unread
 from cls_sim.core import signals
 from cls_sim.core.errors import ConfigError, Diverged, StorageError
+from cls_sim.storage.disk import made, write
 
 BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"
 POLL = 0.2  # seconds between two checks of a job
@@ -59,7 +60,9 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
     jobs, swept = _jobs([arg for arg in given if arg not in settings], folders)
     with _launcher(settings, home) as start:
         names, batch = [_name(overrides, swept) for overrides in jobs], [[] for _ in jobs]
-        _write(home, {"folders": _absolute(folders), "jobs": [list(job) for job in zip(names, jobs, strict=True)]})
+        made(home / LOGS)
+        absolute = [str(Path(folder).absolute()) for folder in folders]
+        write(home / BOOK, {"folders": absolute, "jobs": list(zip(names, jobs, strict=True))})
         if launcher == "submitit_slurm":  # leaving here does not change the queue
             return _ended(home, names, _launched(start, batch, home, names), launcher)
         (home / STOP).unlink(missing_ok=True)
@@ -94,10 +97,6 @@ def _again(home: Path) -> str:
     return quote(f"out={home}")
 
 
-def _absolute(folders: Sequence[str]) -> list[str]:
-    return [str(Path(folder).absolute()) for folder in folders]
-
-
 def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]], set[str]]:
     """The overrides of every job, and the keys that are swept.
 
@@ -115,14 +114,16 @@ def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]]
         raise ConfigError("sweep", " ".join(str(error).split())[:200], "write key=value or key=value,value") from None
     swept = {one.get_key_element() for one in parsed if one.is_sweep_override()}
     jobs, seen = [[validation.plain(override) for override in job] for job in batch], set()
-    for job in jobs:
+    for number, job in enumerate(jobs):
         new = {override for override in job if override.split("=")[0] in swept} - seen
-        if new or not seen:
-            arms = read(job, folders, one=bool(seen)).arms
-            for override in new if not seen else ():
+        if number == 0:
+            arms = read(job, folders).arms
+            for override in new:
                 if not any(arm.reads(override) for arm in arms.values()):
                     raise unread(override, arms)
-            seen |= {*new, ""}
+        elif new:
+            read(job, folders, one=True)
+        seen |= new
     return jobs, swept
 
 
@@ -149,9 +150,8 @@ def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
             try:
                 cfg = hydra.compose_config(None, [*settings, *own], RunMode.MULTIRUN)
                 context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(cfg))
-                launcher: Any = Plugins.instance().instantiate_launcher(
-                    hydra_context=context, task_function=attend, config=cfg
-                )
+                launch = Plugins.instance().instantiate_launcher
+                launcher: Any = launch(hydra_context=context, task_function=attend, config=cfg)
             except (HydraException, OmegaConfBaseException) as error:
                 raise ConfigError("hydra/launcher", " ".join(str(error).split())[:200], "check its settings") from None
             yield launcher.launch
@@ -172,18 +172,6 @@ def _name(overrides: Sequence[str], swept: set[str]) -> str:
     return plain if plain == name else f"{plain}-{sha256(name.encode()).hexdigest()[:8]}"
 
 
-def _write(home: Path, book: dict[str, Any]) -> None:
-    try:
-        (home / LOGS).mkdir(parents=True, exist_ok=True)
-        aside = home / f".{BOOK}.{os.getpid()}"
-        aside.write_text(json.dumps(book, indent=1) + "\n")
-        aside.replace(home / BOOK)
-    except OSError as error:
-        raise StorageError(
-            str(home), f"cannot be written ({error.strerror})", "name another folder with out="
-        ) from None
-
-
 @contextmanager
 def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
     """Tell the processes that wait for jobs, by a file, that this process was asked to stop."""
@@ -192,10 +180,10 @@ def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
     over = threading.Event()
 
     def listen() -> None:
-        while not over.wait(POLL):
-            if ear.heard:
-                stop.touch()
-                return
+        while not over.wait(POLL) and not ear.heard:
+            pass
+        if ear.heard:
+            stop.touch()
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -204,8 +192,6 @@ def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        if ear.heard:
-            stop.touch()
 
 
 def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[Said]:
@@ -217,16 +203,12 @@ def _launched(start: Any, batch: Any, home: Path, names: Sequence[str]) -> list[
     except Exception as error:  # the launcher itself failed; the results of jobs are in their folders
         why = " ".join(str(error).split())[:200] or type(error).__name__
         missing = [name for name in names if not (home / name / "summary.json").is_file()]
-        raise StorageError(
-            "hydra/launcher",
-            f"failed ({why}); not done: {', '.join(missing)}",
-            f"repeat the command with {_again(home)}",
-        ) from error
+        reason = f"failed ({why}); not done: {', '.join(missing)}"
+        raise StorageError("hydra/launcher", reason, f"repeat the command with {_again(home)}") from error
     ended = []
     for name, one in zip(names, returned, strict=True):
-        said = one._return_value
-        lost = {"name": name, "code": 1, "why": f"{type(said).__name__}: {said}"}
-        ended.append(said if one.status == JobStatus.COMPLETED else lost)
+        said, completed = one._return_value, one.status == JobStatus.COMPLETED
+        ended.append(said if completed else {"name": name, "code": 1, "why": f"{type(said).__name__}: {said}"})
     return ended
 
 
@@ -313,12 +295,12 @@ def _why(code: int, log: Path, start: int) -> str:
     with log.open("rb") as page:
         page.seek(start)
         lines = page.read().decode(errors="replace").splitlines()
-    told = [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
+    told = [f": {line.removeprefix(ERROR)}" for line in lines if line.startswith(ERROR)]
     if code in signals.CODES.values():
         return "stopped"
     if code < 0:
         return f"killed by signal {-code}"
-    return f"exit code {code}: {told[-1]}" if told else f"exit code {code}, see {log}" if code else ""
+    return f"exit code {code}{told[-1] if told else f', see {log}'}" if code else ""
 
 
 def done(experiment: Experiment, folder: Path) -> bool:

@@ -6,14 +6,12 @@ Every function returns a matplotlib Figure (without pyplot or a window; Jupyter 
 `traces` is a trace or a dict arm → trace; (days [t], values [t, s] or [t, s, k]) serves as a trace as well.
 """
 
-from cls_sim.figures.budget import budget
-from cls_sim.figures.compared import arms, compared, sweep
-from cls_sim.figures.frontier import frontier
+from cls_sim.figures.compared import arms, compared, side_by_side, sweep
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
-from cls_sim.figures.side_by_side import side_by_side
-from cls_sim.figures.specs import FIGURE_KINDS, draw
+from cls_sim.figures.specs import FIGURE_KINDS, draw, kind_of
 from cls_sim.figures.theory import curves
+from cls_sim.figures.tradeoffs import budget, frontier
 
 __all__ = [
     "FIGURE_KINDS",
@@ -26,6 +24,7 @@ __all__ = [
     "draw",
     "forgetting",
     "frontier",
+    "kind_of",
     "matrix",
     "over_days",
     "save",

@@ -10,28 +10,11 @@ from numpy.typing import ArrayLike
 
 from cls_sim import statistics
 from cls_sim.core.errors import ConfigError, choice
-from cls_sim.figures.numbers import estimated, finite_places, rows_of, subjects_of
-from cls_sim.figures.page import (
-    DOUBLE,
-    FEW,
-    GREY,
-    PALE,
-    SINGLE,
-    Row,
-    add_legend,
-    add_note,
-    draw_chance,
-    draw_line,
-    finished,
-    ink_of,
-    label_of,
-    new_page,
-    styled,
-    whole_unit,
-)
+from cls_sim.figures import page
+from cls_sim.figures.numbers import entries, estimated, finite_places, rows_of, subjects_of
 
 
-@styled
+@page.styled
 def arms(
     readings: Mapping[str, ArrayLike],
     *,
@@ -46,20 +29,16 @@ def arms(
     xlim   limits of the axis; None: fractions are shown from 0 to 1
     """
     values = {arm: subjects_of(arm, v) for arm, v in readings.items()}
-    figure, (axes,) = new_page(SINGLE, 0.75 + 0.26 * len(values))
+    figure, (axes,) = page.new_page(page.SINGLE, 0.75 + 0.26 * len(values))
     rows = in_rows(axes, values, bands)
     axes.set_xlabel(ylabel)
-    if xlim is None:
-        whole_unit(axes, rows, axis="x")
-    else:
+    page.show_scale(axes, rows, chance, axis="x")
+    if xlim is not None:
         axes.set_xlim(*xlim)
-    draw_chance(axes, chance, axis="x")
-    add_legend(figure, axes)
-    add_note(figure, rows)
-    return finished(figure, rows)
+    return page.finished(figure, rows, legend=[axes])
 
 
-@styled
+@page.styled
 def compared(
     readings: Mapping[str, ArrayLike],
     differences: Mapping[str, statistics.Estimate | None],
@@ -73,18 +52,15 @@ def compared(
     groups  the number of each row's colour; None: one colour per row
     """
     values = {name: subjects_of(name, v) for name, v in readings.items()}
-    figure, (left, right) = new_page(DOUBLE, 0.75 + 0.26 * len(values), 1, 2, width_ratios=(1.35, 1))
+    figure, (left, right) = page.new_page(page.DOUBLE, 0.75 + 0.26 * len(values), 1, 2, width_ratios=(1.35, 1))
     inks = list(groups or range(len(values)))
     rows = in_rows(left, values, None, inks=inks)
-    right.axvline(0.0, color=GREY, lw=0.7, zorder=0)
+    right.axvline(0.0, color=page.GREY, lw=0.7, zorder=0)
     for number, (row, ink) in enumerate(zip(rows, inks, strict=True)):
-        e, colour = differences.get(row["arm"]), ink_of(ink)["color"]
+        e, colour = differences.get(row["arm"]), page.ink_of(ink)["color"]
         if e is None:
             continue
-        if e.high >= e.low:
-            right.barh(number, e.high - e.low, left=e.low, height=0.5, color=colour, alpha=0.35, zorder=3)
-        stroke = {"lw": 1.6, "color": colour, "zorder": 4, "solid_capstyle": "butt"}
-        right.plot([e.mean, e.mean], [number - 0.25, number + 0.25], **stroke)
+        page.draw_mean(right, number, e, colour)
         row |= {"difference": e.mean, "difference_low": e.low, "difference_high": e.high, "pairs": e.n, "p": e.p}
     left.set_yticks(range(len(values)), list(values))
     right.set_yticks([])
@@ -95,13 +71,57 @@ def compared(
     right.use_sticky_edges = False
     right.margins(x=0.08)
     right.autoscale(axis="x")
-    whole_unit(left, rows, axis="x")
+    page.show_scale(left, rows, axis="x")
     short = against if len(against) <= 60 else f"{against[:59]}…"
-    add_note(figure, rows, f"differences to {short}" if differences else "")
-    return finished(figure, rows)
+    return page.finished(figure, rows, f"differences to {short}" if differences else "")
 
 
-@styled
+@page.styled
+def side_by_side(
+    readings: Mapping[str, Mapping[str, ArrayLike]],
+    *,
+    names: Mapping[str, str] | None = None,
+    neutral: Mapping[str, float] | None = None,
+    unit: Sequence[str] = (),
+) -> Any:
+    """Title → arm → values [s]: one column per reading, one row per arm; mean, interval, and the mean as a number.
+
+    An arm without a number has a dash.
+
+    names    arm → its name in the figure
+    neutral  title → position of a dotted line, such as no bias
+    unit     titles of the columns that go from 0 to 1
+    """
+    arms = list(dict.fromkeys(arm for column in readings.values() for arm in column))
+    figure, pages = page.new_page(page.DOUBLE, 0.75 + 0.2 * len(arms), 1, len(readings))
+    rows: list[page.Row] = []
+    for axes, (title, column) in zip(pages, readings.items(), strict=True):
+        if title in (neutral or {}):
+            page.draw_level(axes, (neutral or {})[title], axis="x")
+        for number, arm in enumerate(arms):
+            values = np.asarray(column.get(arm, np.nan), np.float64).reshape(-1)
+            e = statistics.estimate(values[np.isfinite(values)]) if np.isfinite(values).any() else None
+            said = "–" if e is None else f"{e.mean + 0.0:.2f}".replace("-0.00", "0.00")
+            axes.annotate(
+                said, (1.04, number), xycoords=axes.get_yaxis_transform(), va="center", fontsize=6, color=page.INK
+            )
+            if e is None:
+                continue
+            page.draw_mean(axes, number, e, page.PALETTE[0], half=0.28, lw=1.8)
+            rows.append({"reading": title, "arm": arm, "mean": e.mean, "low": e.low, "high": e.high, "n": e.n})
+        labels = [(names or {}).get(arm, page.label_of(arm)) for arm in arms]
+        page.label_rows(axes, len(arms), labels if axes is pages[0] else [])
+        axes.tick_params(axis="x", labelsize=6)
+        axes.locator_params(axis="x", nbins=3)
+        axes.use_sticky_edges = False
+        axes.margins(x=0.12)
+        if title in unit:
+            axes.set_xlim(-0.04, 1.04)
+        axes.set_title(title, loc="left", fontsize=6.5)
+    return page.finished(figure, rows)
+
+
+@page.styled
 def sweep(
     x: ArrayLike,
     worlds: Mapping[str, ArrayLike],
@@ -120,7 +140,7 @@ def sweep(
     choice("best", best, ("max", "min", "none"))
     swept = np.asarray(x, np.float64)
     places = finite_places(swept, log)
-    figure, (axes,) = new_page(SINGLE, 2.5)
+    figure, (axes,) = page.new_page(page.SINGLE, 2.5)
     if log:
         axes.set_xscale("log")
     if log or not np.isfinite(swept).all():
@@ -128,52 +148,43 @@ def sweep(
         labels = ["∞" if np.isinf(place) else f"{place:g}" for place in swept]
         axes.set_xticks(places[shown], labels[shown])
         axes.minorticks_off()
-    rows: list[Row] = []
+    rows: list[page.Row] = []
     for number, (world, given) in enumerate(worlds.items()):
         values = np.asarray(given, np.float64)
         if values.ndim != 2 or len(values) != len(places):
             reason = f"has shape {values.shape} for {len(places)} numbers"
             raise ConfigError(world, reason, "give [numbers, subjects]")
-        e, ink = estimated(values), ink_of(number)
+        e, ink = estimated(values), page.ink_of(number)
         optimum = -1 if best == "none" else int(np.nanargmax(e.mean if best == "max" else -e.mean))
         rows += rows_of(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)
-        draw_line(axes, places, e, ink, world)
-        if values.shape[1] <= FEW:
+        page.draw_line(axes, places, e, ink, world)
+        if values.shape[1] <= page.FEW:
             axes.plot(places, values, ls="", marker=".", ms=2, mew=0, alpha=0.35, color=ink["color"])
         if optimum >= 0:
             axes.plot(places[optimum], e.mean[optimum], "D", ms=5, mec="white", mew=0.8, color=ink["color"], zorder=4)
     axes.set(xlabel=xlabel, ylabel=ylabel)
-    whole_unit(axes, rows)
-    draw_chance(axes, chance)
-    add_legend(figure, axes)
-    add_note(figure, rows, "" if best == "none" else "diamond: best mean")
-    return finished(figure, rows)
+    page.show_scale(axes, rows, chance)
+    return page.finished(figure, rows, "" if best == "none" else "diamond: best mean", legend=[axes])
 
 
 def in_rows(
     axes: Any, values: Mapping[str, np.ndarray], bands: Any, inks: Sequence[int] | None = None, **places: Any
-) -> list[Row]:
+) -> list[page.Row]:
     """One row per arm: published band, subjects, interval as a box, mean as a stroke and as a number at the right."""
-    rows: list[Row] = []
+    rows: list[page.Row] = []
     for number, (arm, numbers) in enumerate(values.items()):
-        e, ink = statistics.estimate(numbers), ink_of(inks[number] if inks else number)["color"]
+        e, ink = statistics.estimate(numbers), page.ink_of(inks[number] if inks else number)["color"]
         band = (bands or {}).get(arm)
         if band is not None:
             label = None if any("published_low" in row for row in rows) else "published"
-            axes.barh(number, band[1] - band[0], left=band[0], height=0.84, color=PALE, label=label, zorder=0)
-        if len(numbers) <= FEW:
+            axes.barh(number, band[1] - band[0], left=band[0], height=0.84, color=page.PALE, label=label, zorder=0)
+        if len(numbers) <= page.FEW:
             spread = number + 0.42 * ((np.arange(len(numbers)) * 0.618) % 1.0 - 0.5)
             axes.plot(numbers, spread, ls="", marker=".", ms=3, mew=0, alpha=0.6, color=ink, zorder=5)
-        if e.high >= e.low:
-            axes.barh(number, e.high - e.low, left=e.low, height=0.5, color=ink, alpha=0.35, zorder=3)
-        axes.plot([e.mean, e.mean], [number - 0.25, number + 0.25], lw=1.6, color=ink, zorder=4, solid_capstyle="butt")
+        page.draw_mean(axes, number, e, ink)
         axes.annotate(f"{e.mean:.3f}", (1.02, number), xycoords=axes.get_yaxis_transform(), va="center", fontsize=6.5)
-        told = {"arm": arm, "mean": e.mean, "sem": e.sem, "low": e.low, "high": e.high, "n": e.n}
-        dots = {f"subject_{j}": v for j, v in enumerate(numbers)} if len(numbers) <= FEW else {}
+        dots = {f"subject_{j}": v for j, v in enumerate(numbers)} if len(numbers) <= page.FEW else {}
         extra = {"published_low": band[0], "published_high": band[1]} if band is not None else {}
-        rows.append({**places, **told, **extra, **dots})
-    axes.set_yticks(range(len(values)), [label_of(arm) for arm in values])
-    axes.set_ylim(len(values) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+        rows.append({**places, "arm": arm, **entries(e), **extra, **dots})
+    page.label_rows(axes, len(values), [page.label_of(arm) for arm in values])
     return rows

@@ -7,32 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.figures import page
 from cls_sim.figures.compared import in_rows
-from cls_sim.figures.numbers import by_arm, estimated, latest, lives_of, overall, rows_of
-from cls_sim.figures.page import (
-    DOUBLE,
-    INK,
-    PALE,
-    SINGLE,
-    Row,
-    add_legend,
-    add_note,
-    draw_chance,
-    draw_line,
-    draw_points,
-    finished,
-    ink_of,
-    label_of,
-    label_outer,
-    new_page,
-    shade,
-    styled,
-    whole_unit,
-)
+from cls_sim.figures.numbers import by_arm, entries, estimated, latest, lives_of, overall, rows_of
 
 
-@styled
+@page.styled
 def over_days(
     traces: Any,
     reading: str,
@@ -50,35 +30,30 @@ def over_days(
     moment  use only readings of this moment ("night.end")
     names   names of the contexts in order, written above them if the trace has their ends
     """
-    figure, (axes,) = new_page(DOUBLE if names else SINGLE, 2.5)
-    rows: list[Row] = []
+    figure, (axes,) = page.new_page(page.DOUBLE if names else page.SINGLE, 2.5)
+    rows: list[page.Row] = []
     for arm, days, values in lives_of(traces, reading, moment):
-        starts = [0.0, *arm.ends[:-1]] if arm.number == 0 and names else []
-        for start, end, name in zip(starts, arm.ends, names or (), strict=False):
-            axes.axvline(end, color=PALE, lw=0.8, zorder=0)
+        shown = (names or ()) if arm.number == 0 else ()
+        for start, end, name in zip([0.0, *arm.ends], arm.ends, shown, strict=False):
+            axes.axvline(end, color=page.PALE, lw=0.8, zorder=0)
             place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             axes.text((start + end) / 2, 1.01, name, fontsize=6, **place)
-        e, ink = estimated(overall(values)), ink_of(arm.number)
+        e, ink = estimated(overall(values)), page.ink_of(arm.number)
         rows += rows_of(e, overall(values), arm=arm.name, day=days)
         if theory is None:
-            draw_line(axes, days, e, ink, arm.name, subjects=overall(values))
+            page.draw_line(axes, days, e, ink, arm.name, subjects=overall(values))
         else:
-            draw_points(axes, days, e, ink, arm.name)
-    names = list(by_arm(traces))
+            page.draw_points(axes, days, e, ink, arm.name)
+    known = list(by_arm(traces))
     for name, (x, y) in by_arm(theory).items():
-        ink = (
-            {**ink_of(names.index(name)), "label": None} if name in names else {"color": INK, "label": name or "theory"}
-        )
+        ink = {"color": page.INK, "label": name or "theory"} if name not in known else page.ink_of(known.index(name))
         axes.plot(x, y, lw=1.0, zorder=1, **ink)
-    axes.set(xlabel="age (days)", ylabel=ylabel or label_of(reading))
-    whole_unit(axes, rows)
-    draw_chance(axes, chance)
-    add_legend(figure, axes)
-    add_note(figure, rows, "" if theory is None else "points: simulation; lines: theory")
-    return finished(figure, rows)
+    axes.set(xlabel="age (days)", ylabel=ylabel or page.label_of(reading))
+    page.show_scale(axes, rows, chance)
+    return page.finished(figure, rows, "" if theory is None else "points: simulation; lines: theory", legend=[axes])
 
 
-@styled
+@page.styled
 def contexts_over_days(
     traces: Any,
     reading: str = "accuracy",
@@ -96,33 +71,27 @@ def contexts_over_days(
     names   names of the contexts (or of the entries of another profile); None: context 1, …
     titles  arm → title of its panel, if it is not the arm's name
     """
-    lives = lives_of(traces, reading, moment)
-    columns = min(len(lives), 4)
-    deep = -(-len(lives) // columns)
-    figure, panels = new_page(SINGLE if columns == 1 else DOUBLE, 0.7 + 1.6 * deep, deep, columns, share=True)
-    rows: list[Row] = []
+    lives = lives_of(traces, reading, moment, by_context=True)
+    columns, deep = page.grid(len(lives))
+    figure, panels = page.new_page(
+        page.SINGLE if columns == 1 else page.DOUBLE, 0.7 + 1.6 * deep, deep, columns, share=True
+    )
+    rows: list[page.Row] = []
     for panel, (arm, days, values) in zip(panels, lives, strict=False):
-        if values.ndim != 3:
-            raise ConfigError(reading, "is not a reading by context", "name one that gives [s, k]")
         for end in arm.ends:
-            panel.axvline(end, color=PALE, lw=0.8, zorder=0)
+            panel.axvline(end, color=page.PALE, lw=0.8, zorder=0)
         for context in range(values.shape[2]):
             e = estimated(values[:, :, context])
             rows += rows_of(e, values[:, :, context], arm=arm.name, context=context + 1, day=days)
             name = names[context] if names else f"context {context + 1}"
-            draw_line(panel, days, e, {"color": shade(context, values.shape[2])}, name)
+            page.draw_line(panel, days, e, {"color": page.shade(context, values.shape[2])}, name)
         panel.set_title((titles or {}).get(arm.name, arm.name.replace("_", " ")), loc="left")
-        draw_chance(panel, chance)
-        whole_unit(panel, rows)
-    for panel in panels[len(lives) :]:
-        panel.set_axis_off()
-    label_outer(panels, columns, len(lives), "age (days)", ylabel or label_of(reading))
-    add_legend(figure, panels[0])
-    add_note(figure, rows)
-    return finished(figure, rows)
+        page.show_scale(panel, rows, chance)
+    page.label_outer(panels, columns, len(lives), "age (days)", ylabel or page.label_of(reading))
+    return page.finished(figure, rows, legend=panels[:1])
 
 
-@styled
+@page.styled
 def forgetting(
     traces: Any,
     reading: str = "accuracy",
@@ -138,35 +107,29 @@ def forgetting(
 
     lines  the arms drawn on the left; None: all
     """
-    figure, (left, right) = new_page(DOUBLE, 2.6, 1, 2, width_ratios=(1.35, 1))
-    rows: list[Row] = []
+    figure, (left, right) = page.new_page(page.DOUBLE, 2.6, 1, 2, width_ratios=(1.35, 1))
+    rows: list[page.Row] = []
     last: dict[str, np.ndarray] = {}
-    for arm, days, values in lives_of(traces, reading, moment):
-        if values.ndim != 3:
-            raise ConfigError(reading, "is not a reading by context", "name one that gives [s, k]")
+    for arm, days, values in lives_of(traces, reading, moment, by_context=True):
         if lines is None or arm.name in lines:
             first = overall(values[:, :, :contexts])
             e = estimated(first)
             rows += rows_of(e, first, panel="first contexts", arm=arm.name, day=days)
-            draw_line(left, days, e, ink_of(arm.number), arm.name)
+            page.draw_line(left, days, e, page.ink_of(arm.number), arm.name)
         for end in arm.ends if arm.number == 0 else ():
-            left.axvline(end, color=PALE, lw=0.8, zorder=0)
+            left.axvline(end, color=page.PALE, lw=0.8, zorder=0)
         last[arm.name] = latest(overall(values))
     rows += in_rows(right, last, bands, panel="all contexts, end of life")
-    name = ylabel or label_of(reading)
+    name = ylabel or page.label_of(reading)
     which = "context 1" if contexts == 1 else f"contexts 1-{contexts}"
     left.set(xlabel="age (days)", ylabel=f"{name}, {which}")
     right.set_xlabel(f"{name}, all contexts, end of life")
-    whole_unit(left, rows)
-    whole_unit(right, rows, axis="x")
-    draw_chance(left, chance)
-    draw_chance(right, chance, axis="x")
-    add_legend(figure, left, right)
-    add_note(figure, rows)
-    return finished(figure, rows)
+    page.show_scale(left, rows, chance)
+    page.show_scale(right, rows, chance, axis="x")
+    return page.finished(figure, rows, legend=[left, right])
 
 
-@styled
+@page.styled
 def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
     """Accuracy on every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such an array.
 
@@ -174,15 +137,14 @@ def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
     """
     tables = accuracy if isinstance(accuracy, Mapping) else {"": accuracy}
     arrays = {arm: np.asarray(values, np.float64) for arm, values in tables.items()}
-    columns = min(len(arrays), 4)
-    deep = -(-len(arrays) // columns)
-    width = SINGLE if columns == 1 else DOUBLE
+    columns, deep = page.grid(len(arrays))
+    width = page.SINGLE if columns == 1 else page.DOUBLE
     ends, contexts = next(iter(arrays.values())).shape[-2:]
     side = min(2.2, (width - 1.35) / columns)
-    figure, panels = new_page(width, 0.6 + deep * (side * ends / contexts + 0.27), deep, columns, share=True)
+    figure, panels = page.new_page(width, 0.6 + deep * (side * ends / contexts + 0.27), deep, columns, share=True)
     top = max(1.0, *(float(np.nanmax(a)) for a in arrays.values()))
     low = min(0.0, *(float(np.nanmin(a)) for a in arrays.values()))
-    rows: list[Row] = []
+    rows: list[page.Row] = []
     for panel, (arm, array) in zip(panels, arrays.items(), strict=False):
         e = estimated(np.moveaxis(array, 0, -1)) if array.ndim == 3 else None
         table = array if e is None else e.mean
@@ -193,27 +155,22 @@ def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
             bar = figure.colorbar(picture, ax=panels, shrink=0.8, aspect=20, label=label)
             bar.outline.set_visible(False)
             bar.ax.tick_params(labelsize=7, length=0)
-    for panel in panels[len(arrays) :]:
-        panel.set_axis_off()
-    label_outer(panels, columns, len(arrays), "context evaluated", "after context")
-    add_note(figure, rows, interval=False)
-    return finished(figure, rows)
+    page.label_outer(panels, columns, len(arrays), "context evaluated", "after context")
+    return page.finished(figure, rows, interval=False)
 
 
-def _cells(panel: Any, arm: str, table: np.ndarray, e: Any, low: float, top: float) -> list[Row]:
+def _cells(panel: Any, arm: str, table: np.ndarray, e: Any, low: float, top: float) -> list[page.Row]:
     """Numbers and ticks of a heat map."""
     ends, contexts = table.shape
     first = 1 if ends <= contexts else 0  # row 0 is before learning
-    rows: list[Row] = []
+    rows: list[page.Row] = []
     for i, j in np.ndindex(ends, contexts):
         if contexts <= 10 and np.isfinite(table[i, j]):
             ink = "white" if (table[i, j] - low) / (top - low) < 0.55 else "black"
             size = 6.5 if contexts <= 6 else 5
             panel.text(j, i, f"{table[i, j]:.2f}".removeprefix("0"), ha="center", va="center", color=ink, fontsize=size)
-        row: Row = {"arm": arm, "after": i + first, "context": j + 1, "mean": table[i, j]}
-        if e is not None:
-            row |= {"sem": e.sem[i, j], "low": e.low[i, j], "high": e.high[i, j], "n": e.n[i, j]}
-        rows.append(row)
+        numbers = {"mean": table[i, j]} if e is None else entries(e, i, j)
+        rows.append({"arm": arm, "after": i + first, "context": j + 1, **numbers})
     panel.set_yticks(range(ends), ["start" if i + first == 0 else str(i + first) for i in range(ends)])
     panel.set_xticks(range(contexts), [str(j + 1) for j in range(contexts)])
     panel.tick_params(length=0)

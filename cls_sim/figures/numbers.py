@@ -20,8 +20,10 @@ class Arm:
         self.name, self.number, self.ends = name, number, ends
 
 
-def lives_of(traces: Any, reading: str, moment: str | None) -> list[tuple[Arm, np.ndarray, np.ndarray]]:
-    """For each arm, its days [t] and values [t, s] or [t, s, k]."""
+def lives_of(
+    traces: Any, reading: str, moment: str | None, by_context: bool = False
+) -> list[tuple[Arm, np.ndarray, np.ndarray]]:
+    """For each arm, its days [t] and values [t, s] or [t, s, k]; with `by_context`, [t, s] is refused."""
     found = []
     for number, (name, trace) in enumerate(by_arm(traces).items()):
         if isinstance(trace, tuple):
@@ -31,6 +33,8 @@ def lives_of(traces: Any, reading: str, moment: str | None) -> list[tuple[Arm, n
             rows = [row for row in trace.rows if row["moment"] == "context.end"]
             ends = sorted({float(np.mean(row["day"][row.get("who", ...)])) for row in rows})
         values = np.asarray(values, np.float64)
+        if by_context and values.ndim != 3:
+            raise ConfigError(reading, "is not a reading by context", "name one that gives [s, k]")
         there = ~np.isnan(values.reshape(len(values), -1)).all(1)
         found.append((Arm(name, number, ends), np.asarray(days, np.float64)[there], values[there]))
     return found
@@ -77,12 +81,18 @@ def estimated(values: np.ndarray) -> statistics.Estimate:
     return statistics.estimate(np.moveaxis(values, -1, 0))
 
 
+def entries(e: statistics.Estimate, *place: int) -> Row:
+    """The numbers of an estimate for a row of data; with `place`, those of one of its entries."""
+    names = ("mean", "sem", "low", "high", "n")
+    return {name: getattr(e, name)[place] if place else getattr(e, name) for name in names}
+
+
 def rows_of(e: statistics.Estimate, values: np.ndarray | None, **places: Any) -> list[Row]:
     """The rows of data of an estimate, one per point, with the subjects if there are few."""
     found = []
     for i in range(len(e.mean)):
         row = {name: place[i] if isinstance(place, np.ndarray) else place for name, place in places.items()}
-        row |= {"mean": e.mean[i], "sem": e.sem[i], "low": e.low[i], "high": e.high[i], "n": e.n[i]}
+        row |= entries(e, i)
         if values is not None and values.shape[1] <= FEW:
             row |= {f"subject_{j}": value for j, value in enumerate(values[i])}
         found.append(row)

@@ -20,24 +20,7 @@ INK, GREY, PALE = "#222222", "#6b6b6b", "#e4e4e4"
 SINGLE, DOUBLE = 3.4, 7.0  # inches: one column, two columns
 FEW = 40  # largest number of subjects that are drawn singly
 THIN = 25  # largest number of simulation points on a curve
-STYLE = {
-    "font.size": 7.5,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7.5,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "legend.handlelength": 1.6,
-    "legend.columnspacing": 1.2,
-    "lines.linewidth": 1.3,
-    "text.color": INK,
-    "pdf.fonttype": 42,  # letters stay letters
-    "savefig.facecolor": "white",
-}
+STYLE = Path(__file__).parent / "figures.mplstyle"
 
 Row = dict[str, Any]
 Settings = ParamSpec("Settings")
@@ -49,9 +32,9 @@ def styled(draw: Callable[Settings, Drawn]) -> Callable[Settings, Drawn]:
 
     @wraps(draw)
     def inner(*args: Settings.args, **kwargs: Settings.kwargs) -> Drawn:
-        import matplotlib
+        from matplotlib import style
 
-        with matplotlib.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+        with style.context(STYLE):
             return draw(*args, **kwargs)
 
     return inner
@@ -70,6 +53,12 @@ def new_page(width: float, height: float, rows: int = 1, columns: int = 1, share
         one.locator_params(nbins=6, steps=[1, 2, 5, 10])
         one.tick_params(labelsize=7, width=0.6, length=2.5, color=INK, labelcolor=INK)
     return figure, list(axes.flat)
+
+
+def grid(count: int, most: int = 4) -> tuple[int, int]:
+    """The numbers of columns (up to `most`) and of rows for so many panels."""
+    columns = min(count, most)
+    return columns, -(-count // columns)
 
 
 def ink_of(number: int) -> dict[str, Any]:
@@ -108,37 +97,52 @@ def thinned(x: np.ndarray, log: bool) -> np.ndarray:
 
 
 def label_outer(panels: Sequence[Any], columns: int, count: int, xlabel: str, ylabel: str) -> None:
-    """Axis labels at the left and at the bottom; tick labels for panels without a panel below."""
-    for i in range(count):
-        if i % columns == 0:
-            panels[i].set_ylabel(ylabel)
-        if i + columns >= count:
-            panels[i].set_xlabel(xlabel)
-            panels[i].tick_params(labelbottom=True)
+    """Axis labels at the left and at the bottom; tick labels for panels without a panel below; no unused panels."""
+    for panel in panels[count:]:
+        panel.set_axis_off()
+    for panel in panels[:count:columns]:
+        panel.set_ylabel(ylabel)
+    for panel in panels[max(0, count - columns) : count]:
+        panel.set_xlabel(xlabel)
+        panel.tick_params(labelbottom=True)
 
 
-def whole_unit(axes: Any, rows: Sequence[Row], axis: str = "y") -> None:
-    """Show fractions on the whole interval from 0 to 1, if they use much of it."""
+def label_rows(axes: Any, count: int, labels: Sequence[str]) -> None:
+    """An axis of `count` rows, the first at the top."""
+    axes.set_yticks(range(count), labels)
+    axes.set_ylim(count - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+
+
+def draw_mean(axes: Any, row: int, e: statistics.Estimate, colour: str, half: float = 0.25, lw: float = 1.6) -> None:
+    """An estimate in a row: its interval as a box, its mean as a stroke from row - half to row + half."""
+    if e.high >= e.low:
+        axes.barh(row, e.high - e.low, left=e.low, height=0.5, color=colour, alpha=0.35, zorder=3)
+    axes.plot([e.mean, e.mean], [row - half, row + half], lw=lw, color=colour, zorder=4, solid_capstyle="butt")
+
+
+def show_scale(axes: Any, rows: Sequence[Row], chance: float | None = None, axis: str = "y") -> None:
+    """Show fractions on the interval from 0 to 1, if they use much of it; and the chance level, if there is one."""
     means = np.array([row["mean"] for row in rows], np.float64)
     means = means[np.isfinite(means)]
     if means.size and means.min() >= 0.0 and 0.4 < means.max() <= 1.0:
         axes.set(**{f"{axis}lim": (-0.02, 1.04)})
+    if chance is not None:
+        draw_level(axes, chance, "chance", axis)
 
 
-def draw_chance(axes: Any, chance: float | None, axis: str = "y") -> None:
-    if chance is None:
-        return
-    look = {"color": GREY, "lw": 0.8, "ls": (0, (1, 1.5)), "zorder": 0}
-    words = {"fontsize": 6, "color": GREY}
+def draw_level(axes: Any, level: float, name: str = "", axis: str = "y") -> None:
+    """A dotted line at a level of an axis, with its name at the right end (of a vertical line: at the top)."""
+    (axes.axvline if axis == "x" else axes.axhline)(level, color=GREY, lw=0.8, ls=(0, (1, 1.5)), zorder=0)
+    place, end, side = (1.0, level), axes.get_yaxis_transform(), "right"
     if axis == "x":
-        axes.axvline(chance, **look)
-        axes.annotate("chance", (chance, 1.0), xycoords=axes.get_xaxis_transform(), ha="center", va="bottom", **words)
-    else:
-        axes.axhline(chance, **look)
-        axes.annotate("chance", (1.0, chance), xycoords=axes.get_yaxis_transform(), ha="right", va="bottom", **words)
+        place, end, side = (level, 1.0), axes.get_xaxis_transform(), "center"
+    if name:
+        axes.annotate(name, place, xycoords=end, ha=side, va="bottom", fontsize=6, color=GREY)
 
 
-def add_legend(figure: Any, *axes: Any) -> None:
+def _add_legend(figure: Any, axes: Sequence[Any]) -> None:
     """A legend above the axes, in as many columns as fit, each label once; no legend for a single line."""
     every = [pair for one in axes for pair in zip(*one.get_legend_handles_labels(), strict=True)]
     labels = [label for _, label in every]
@@ -149,15 +153,16 @@ def add_legend(figure: Any, *axes: Any) -> None:
         figure.legend(handles, labels, loc="outside upper center", ncols=max(1, min(len(labels), fit)))
 
 
-def add_note(figure: Any, rows: Sequence[Row], more: str = "", interval: bool = True) -> None:
+def _add_note(figure: Any, rows: Sequence[Row], more: str, interval: bool) -> None:
     """A small grey note at the lower right: the number of subjects, and the kind of interval."""
     counts = sorted({int(row["n"]) for row in rows if "n" in row})
     if not counts:
         return
     many = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
     what = "mean and 95 % interval" if interval and counts[-1] >= statistics.FEWEST else "mean"
-    text = f"n = {many}, {what}"
-    figure.supxlabel("; ".join(filter(None, [text, more])), x=0.995, ha="right", fontsize=6, color=GREY)
+    figure.supxlabel(
+        "; ".join(filter(None, [f"n = {many}, {what}", more])), x=0.995, ha="right", fontsize=6, color=GREY
+    )
 
 
 def label_of(reading: str) -> str:
@@ -171,8 +176,14 @@ def empty(name: str) -> Any:
     return finished(figure, [])
 
 
-def finished(figure: Any, rows: list[Row]) -> Any:
-    """The figure, with the method `data` and a PNG representation for Jupyter."""
+def finished(figure: Any, rows: list[Row], note: str = "", *, legend: Sequence[Any] = (), interval: bool = True) -> Any:
+    """The figure with its legend and its note, the method `data`, and a PNG representation for Jupyter.
+
+    legend    the axes whose labels are in the legend
+    interval  whether the figure shows 95 % intervals
+    """
+    _add_legend(figure, legend)
+    _add_note(figure, rows, note, interval)
     figure.data = partial(list, rows)
     figure._repr_png_ = partial(_png, figure)
     return figure
@@ -204,9 +215,8 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
             writer.writeheader()
             writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
     except OSError as error:
-        raise StorageError(
-            str(stem), f"cannot be written ({error.strerror})", "make room or choose another folder"
-        ) from error
+        reason = f"cannot be written ({error.strerror})"
+        raise StorageError(str(stem), reason, "make room or choose another folder") from error
     return paths["png"]
 
 

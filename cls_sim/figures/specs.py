@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from cls_sim import theory
 from cls_sim.core.errors import ConfigError, choice
-from cls_sim.figures.budget import draw_spec as draw_budget
-from cls_sim.figures.compared import arms, sweep
-from cls_sim.figures.frontier import draw_spec as draw_frontier
+from cls_sim.figures.compared import arms, side_by_side, sweep
 from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
-from cls_sim.figures.side_by_side import draw_spec as draw_beside
 from cls_sim.figures.theory import curves
+from cls_sim.figures.tradeoffs import budget, frontier
+
+Traces = Mapping[str, Any]
+Readings = Mapping[str, Mapping[str, Any]]
+Settings = Mapping[str, Any] | None
+Points = tuple[np.ndarray, np.ndarray]  # x [n], values [n, s]
 
 
-def draw(
-    name: str, figure_spec: Mapping[str, Any], traces: Mapping[str, Any], readings: Mapping[str, Mapping[str, Any]]
-) -> tuple[Any, list[Row]]:
+def draw(name: str, figure_spec: Mapping[str, Any], traces: Traces, readings: Readings) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
     figure_spec  `kind` (over_days, contexts_over_days, forgetting, arms, side_by_side, matrix, curves, doses, sweep,
@@ -30,22 +33,34 @@ def draw(
 
     Arms that were not run are left out.  Raises ConfigError for an unknown kind or setting.
     """
-    settings = dict(figure_spec)
-    key = f"figures.{name}"
-    kind = choice(f"{key}.kind", settings.pop("kind", None), FIGURE_KINDS)
-    chosen = [arm for arm in settings.pop("arms", traces) if arm in traces]
+    kind = kind_of(name, figure_spec)
+    settings = {key: value for key, value in figure_spec.items() if key not in ("kind", "arms")}
+    chosen = {arm: traces[arm] for arm in figure_spec.get("arms", traces) if arm in traces}
     try:
-        figure = (
-            FIGURE_KINDS[kind]({arm: traces[arm] for arm in chosen}, readings, **settings) if chosen else empty(name)
-        )
-    except (TypeError, KeyError) as error:
-        raise ConfigError(
-            key, f"cannot be drawn as {kind} ({error})", "see cls_sim.figures for its settings"
-        ) from error
+        figure = FIGURE_KINDS[kind](chosen, readings, **settings) if chosen else None
+    except ConfigError:
+        raise
+    except (TypeError, KeyError, ValueError) as error:
+        reason = f"cannot be drawn as {kind} ({error})"
+        raise ConfigError(f"figures.{name}", reason, "see cls_sim.figures for its settings") from error
+    figure = empty(kind if chosen else name) if figure is None else figure
     return figure, figure.data()
 
 
-def _draw_arms(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:
+def kind_of(name: str, figure_spec: Mapping[str, Any]) -> str:
+    """The kind of the figure `figures.NAME`; raises ConfigError if there is no such kind."""
+    return choice(f"figures.{name}.kind", figure_spec.get("kind"), FIGURE_KINDS)
+
+
+# -- the kinds of figures: (traces, readings, settings) → figure, or None if none of its arms was run --------
+
+
+def _plain(figure: Callable[..., Any], traces: Traces, _: Readings, **settings: Any) -> Any:
+    """A figure that reads traces only."""
+    return figure(traces, **settings)
+
+
+def draw_arms(traces: Traces, readings: Readings, reading: str = "accuracy", **settings: Any) -> Any:
     name, _, place = reading.partition("[")  # `name[3]` is one entry of a profile
     found = {
         arm: trace.last(name)[:, int(place.rstrip("]"))] if place else readings[arm][name]
@@ -54,63 +69,121 @@ def _draw_arms(traces: Mapping[str, Any], readings: Any, reading: str = "accurac
     return arms(found, **{"ylabel": label_of(reading), **settings})
 
 
-def _draw_matrix(traces: Mapping[str, Any], readings: Any, reading: str = "accuracy", **settings: Any) -> Any:
+def draw_side_by_side(traces: Traces, readings: Readings, columns: Mapping[str, str], **settings: Any) -> Any:
+    """columns: title → reading."""
+    there = {
+        title: {arm: readings[arm][reading] for arm in traces if reading in readings[arm]}
+        for title, reading in columns.items()
+    }
+    return side_by_side(there, **settings)
+
+
+def draw_budget(
+    traces: Traces,
+    readings: Readings,
+    families: Mapping[str, Any],
+    reading: str = "accuracy",
+    x: str = "extra_bytes",
+    lines: Settings = None,
+    **settings: Any,
+) -> Any:
+    """A reading against the extra bytes of the arms.
+
+    families  name → its arms, or {arms: […], reading: another reading}
+    lines     name → a number, or an arm whose mean is used
+    """
+    across = {
+        name: float(np.mean(readings[level][reading])) if isinstance(level, str) else float(level)
+        for name, level in (lines or {}).items()
+        if not isinstance(level, str) or level in traces
+    }
+    return budget(_families(traces, readings, families, x, reading), lines=across, **settings)
+
+
+def draw_frontier(
+    traces: Traces, readings: Readings, families: Mapping[str, Sequence[str]], x: str, y: str, **settings: Any
+) -> Any:
+    return frontier(_families(traces, readings, families, x, y), **settings)
+
+
+def _families(traces: Traces, readings: Readings, families: Mapping[str, Any], x: str, y: str) -> dict[str, Any]:
+    """Family → arm → its readings x and y, for the arms that were run; a family may name another reading y."""
+    found = {}
+    for family, told in families.items():
+        arms, name = (told["arms"], told.get("reading", y)) if isinstance(told, Mapping) else (told, y)
+        found[family] = {arm: (readings[arm][x], readings[arm][name]) for arm in arms if arm in traces}
+    return {family: pairs for family, pairs in found.items() if pairs}
+
+
+def draw_matrix(traces: Traces, _: Readings, reading: str = "accuracy", **settings: Any) -> Any:
     return matrix({arm: trace.matrix(reading) for arm, trace in traces.items()}, **settings)
 
 
-def _draw_curves(traces: Mapping[str, Any], readings: Any, panels: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
-    """Go-CLS: the errors of an arm over the dose, with the analytic curves for its SNR and load."""
-    from cls_sim import theory
-
-    laws = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
-    drawn = []
-    for panel in panels:
-        if panel["arm"] not in traces:
-            continue
-        points = {name: _against_dose(traces[panel["arm"]], name) for name in panel["readings"]}
-        dose = np.linspace(0.0, max(x.max() for x, _ in points.values()), 200)
-        lines = {name: (dose, laws[name](dose, panel["snr"], panel["load"])) for name in points}
-        best = theory.best_dose(panel["snr"], panel["load"])
-        mark = best if best < dose[-1] else None
-        drawn.append({"title": panel["title"], "points": points, "lines": lines, "mark": mark})
-    return curves(drawn, **settings) if drawn else empty("curves")
-
-
-def _draw_doses(
-    traces: Mapping[str, Any], readings: Any, reading: str, snr: float, load: float, **settings: Any
-) -> Any:
-    """Go-CLS: an error of several arms over the dose, with their common analytic curve."""
-    from cls_sim import theory
-
-    laws = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
-    points = {arm: _against_dose(trace, reading) for arm, trace in traces.items()}
-    dose = np.linspace(0.0, max(x.max() for x, _ in points.values()), 200)
-    panel = {"points": points, "lines": {"theory": (dose, laws[reading](dose, snr, load))}}
-    best = {"mark": theory.best_dose(snr, load)}
-    labels = {"xlabel": "dose of plasticity S", "ylabel": f"error ({label_of(reading)})"}
-    return curves([panel | best], **{**labels, **settings})
-
-
-def _draw_sweep(
-    traces: Mapping[str, Any],
-    readings: Any,
-    worlds: Mapping[str, Sequence[str]],
-    reading: str = "accuracy",
-    **settings: Any,
+def draw_sweep(
+    traces: Traces, readings: Readings, worlds: Mapping[str, Sequence[str]], reading: str = "accuracy", **settings: Any
 ) -> Any:
     """A reading of arms that differ in one number, one line per world; incomplete worlds are left out."""
     whole = {world: arms for world, arms in worlds.items() if set(arms) <= set(readings)}
     values = {world: [readings[arm][reading] for arm in arms] for world, arms in whole.items()}
-    return sweep(worlds=values, **settings) if values else empty("sweep")
+    return sweep(worlds=values, **settings) if values else None
 
 
-def _draw_profile(
-    traces: Mapping[str, Any],
-    readings: Any,
+# -- simulations with the lines of laws -----------------------------------------------------------------------
+
+
+def draw_curves(traces: Traces, _: Readings, panels: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
+    """Go-CLS: the errors of an arm over the dose, with the analytic curves for its SNR and load."""
+    drawn = []
+    for panel in (panel for panel in panels if panel["arm"] in traces):
+        points = {name: _against_dose(traces[panel["arm"]], name) for name in panel["readings"]}
+        drawn.append(_go_cls(panel["title"], points, {name: name for name in points}, panel["snr"], panel["load"]))
+    return curves(drawn, **settings) if drawn else None
+
+
+def draw_doses(traces: Traces, _: Readings, reading: str, snr: float, load: float, **settings: Any) -> Any:
+    """Go-CLS: an error of several arms over the dose, with their common analytic curve."""
+    points = {arm: _against_dose(trace, reading) for arm, trace in traces.items()}
+    labels = {"xlabel": "dose of plasticity S", "ylabel": f"error ({label_of(reading)})"}
+    return curves([_go_cls("", points, {"theory": reading}, snr, load)], **{**labels, **settings})
+
+
+def _against_dose(trace: Any, reading: str) -> Points:
+    return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
+
+
+def _go_cls(title: str, points: Mapping[str, Points], laws: Mapping[str, str], snr: float, load: float) -> Any:
+    """A panel of errors over the dose, with analytic curves (label → reading) and a mark at the best dose."""
+    doses, settings = np.array([0.0, max(x.max() for x, _ in points.values())]), {"snr": snr, "load": load}
+    lines = {label: _line(f"go_cls_{reading}", doses, settings) for label, reading in laws.items()}
+    best = theory.best_dose(snr, load)
+    return {"title": title, "points": points, "lines": lines, "mark": best if best < doses[-1] else None}
+
+
+def _line(law: str, x: np.ndarray, settings: Settings, log: bool = False, count: int = 200) -> Points:
+    """A law of cls_sim.theory over the range of x."""
+    fine = (np.geomspace if log else np.linspace)(x.min(), x.max(), count)
+    return fine, theory.law("figures.law", law)(fine, **(settings or {}))
+
+
+def _panel(
+    title: str, series: Iterable[tuple[str, Points, str | None, Settings]], log: bool = False, count: int = 200
+) -> dict[str, Any]:
+    """A panel of (label, points, law or None, settings of the law)."""
+    panel: dict[str, Any] = {"title": title, "points": {}, "lines": {}}
+    for label, points, law, settings in series:
+        panel["points"][label] = points
+        if law:
+            panel["lines"][label] = _line(law, points[0], settings, log, count)
+    return panel
+
+
+def draw_profile(
+    traces: Traces,
+    _: Readings,
     reading: str | Sequence[str],
     x: Sequence[float],
     law: str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings = None,
     panels: Mapping[str, Sequence[str]] | None = None,
     names: Mapping[str, str] | None = None,
     places: Sequence[int] | None = None,
@@ -124,36 +197,26 @@ def _draw_profile(
     names     arm or reading → its name in the legend
     places    [from, to) of the profile; None: all entries
     """
-    from cls_sim import theory
-
-    many, names = not isinstance(reading, str), names or {}
-    wanted: Sequence[str] = [reading] if isinstance(reading, str) else reading
-    at = np.asarray(x, np.float64)
-    fine = np.geomspace(at.min(), at.max(), 200) if others.get("log") else np.linspace(at.min(), at.max(), 200)
+    wanted, at, entries = _several(reading), np.asarray(x, np.float64), slice(*(places or (None, None)))
     drawn = []
     for title, chosen in (panels or {"": list(traces)}).items():
-        panel: dict[str, Any] = {"title": title, "points": {}, "lines": {}}
-        for arm in (arm for arm in chosen if arm in traces):
-            for name in wanted:
-                key = name if many and len(chosen) == 1 else f"{arm}, {name}" if many else arm
-                label = names.get(key, label_of(key))
-                panel["points"][label] = (at, np.asarray(traces[arm].last(name))[:, slice(*(places or (None, None)))].T)
-                if law is not None:
-                    own = (settings or {}).get(arm, settings or {})
-                    panel["lines"][label] = (fine, theory.law("figures.law", law)(fine, **own))
-        if panel["points"]:
-            drawn.append(panel)
+        series = []
+        for arm, name in ((arm, name) for arm in chosen if arm in traces for name in wanted):
+            key = arm if isinstance(reading, str) else name if len(chosen) == 1 else f"{arm}, {name}"
+            values = np.asarray(traces[arm].last(name))[:, entries].T
+            series.append(((names or {}).get(key, label_of(key)), (at, values), law, _own(settings, arm)))
+        drawn += [_panel(title, series, others.get("log", False))] if series else []
     given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
-    return curves(drawn, **given) if drawn else empty("profile")
+    return curves(drawn, **given) if drawn else None
 
 
-def _draw_points(
-    traces: Mapping[str, Any],
-    readings: Any,
+def draw_points(
+    traces: Traces,
+    readings: Readings,
     reading: str | Sequence[str],
     x: str | Sequence[float],
     law: Mapping[str, str] | str | None = None,
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings = None,
     panels: Mapping[str, Sequence[str]] | None = None,
     names: Mapping[str, str] | None = None,
     **others: Any,
@@ -165,35 +228,37 @@ def _draw_points(
     settings  settings of the law, for all panels or panel title → settings
     panels    title → its arms (x is then a reading); None: one panel with all arms
     """
-    from cls_sim import theory
-
-    wanted: Sequence[str] = [reading] if isinstance(reading, str) else reading
-    laws, drawn = law if isinstance(law, Mapping) else dict.fromkeys(wanted, law), []
+    wanted, drawn = _several(reading), []
+    laws = law if isinstance(law, Mapping) else dict.fromkeys(wanted, law)
     for title, chosen in (panels or {"": list(traces)}).items():
         arms = [arm for arm in chosen if arm in traces]
         if not arms or (not isinstance(x, str) and len(x) != len(arms)):
             continue
         at = np.array([np.nanmean(readings[arm][x]) for arm in arms] if isinstance(x, str) else x, np.float64)
-        log = others.get("log")
-        fine = np.geomspace(at.min(), at.max(), 200) if log else np.linspace(at.min(), at.max(), 200)
-        own = (settings or {}).get(title, settings or {})
-        panel: dict[str, Any] = {"title": title, "points": {}, "lines": {}}
+        own, series = _own(settings, title), []
         for name in wanted:
-            label = (names or {}).get(name, label_of(name))
-            panel["points"][label] = (at, np.stack([readings[arm][name] for arm in arms]))
-            if laws.get(name):
-                panel["lines"][label] = (fine, theory.law("figures.law", laws[name])(fine, **own))
-        drawn.append(panel)
+            points = at, np.stack([readings[arm][name] for arm in arms])
+            series.append(((names or {}).get(name, label_of(name)), points, laws.get(name), own))
+        drawn.append(_panel(title, series, others.get("log", False)))
     given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
-    return curves(drawn, **given) if drawn else empty("points")
+    return curves(drawn, **given) if drawn else None
 
 
-def _draw_theory_over_days(
-    traces: Mapping[str, Any],
-    readings: Any,
+def _several(reading: str | Sequence[str]) -> Sequence[str]:
+    return [reading] if isinstance(reading, str) else reading
+
+
+def _own(settings: Settings, key: str) -> Settings:
+    """The settings of this key, or else those for all keys."""
+    return (settings or {}).get(key, settings)
+
+
+def draw_theory_over_days(
+    traces: Traces,
+    _: Readings,
     reading: str | Sequence[str],
     law: Mapping[str, str],
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings = None,
     moment: str | None = None,
     names: Mapping[str, str] | None = None,
     **others: Any,
@@ -203,22 +268,18 @@ def _draw_theory_over_days(
     law       reading → law
     settings  settings of all laws
     """
-    from cls_sim import theory
-
-    ((_, trace),) = traces.items()
-    panel: dict[str, Any] = {"title": "", "points": {}, "lines": {}}
-    for name in [reading] if isinstance(reading, str) else reading:
+    (trace,) = traces.values()
+    series = []
+    for name in _several(reading):
         days, found = trace.reading(name, moment)
-        label = (names or {}).get(name, label_of(name))
-        panel["points"][label] = (days, found if found.ndim == 2 else np.nanmean(found, 2))
-        fine = np.linspace(days.min(), days.max(), 200)
-        panel["lines"][label] = (fine, theory.law("figures.law", law[name])(fine, **(settings or {})))
-    return curves([panel], **{"xlabel": "age (days)", "columns": 1, **others})
+        points = days, found if found.ndim == 2 else np.nanmean(found, 2)
+        series.append(((names or {}).get(name, label_of(name)), points, law[name], settings))
+    return curves([_panel("", series)], **{"xlabel": "age (days)", "columns": 1, **others})
 
 
-def _draw_modes_over_days(
-    traces: Mapping[str, Any],
-    readings: Any,
+def draw_modes_over_days(
+    traces: Traces,
+    _: Readings,
     reading: str,
     places: Mapping[str, int],
     law: str | None = None,
@@ -230,35 +291,19 @@ def _draw_modes_over_days(
     law       a function of cls_sim.theory, at the day
     settings  label → settings of the law
     """
-    from cls_sim import theory
-
-    ((_, trace),) = traces.items()
+    (trace,) = traces.values()
     days, found = trace.reading(reading)
-    fine = np.linspace(days.min(), days.max(), 300)
-    points = {label: (days, found[:, :, place]) for label, place in places.items()}
-    lines = {label: (fine, theory.law("figures.law", law)(fine, **(settings or {})[label])) for label in points if law}
+    own = settings or {}
+    series = [(label, (days, found[:, :, place]), law, own[label] if law else None) for label, place in places.items()]
     given = {"xlabel": "age (days)", "ylabel": label_of(reading), "columns": 1, "joined": law is None, **others}
-    return curves([{"title": "", "points": points, "lines": lines}], **given)
+    return curves([_panel("", series, count=300)], **given)
 
 
-def _against_dose(trace: Any, reading: str) -> tuple[np.ndarray, np.ndarray]:
-    return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
-
-
+KINDS = (
+    *(draw_arms, draw_side_by_side, draw_budget, draw_frontier, draw_matrix, draw_sweep, draw_curves, draw_doses),
+    *(draw_profile, draw_points, draw_theory_over_days, draw_modes_over_days),
+)
 FIGURE_KINDS: dict[str, Callable[..., Any]] = {
-    "over_days": lambda traces, _, **settings: over_days(traces, **settings),
-    "contexts_over_days": lambda traces, _, **settings: contexts_over_days(traces, **settings),
-    "forgetting": lambda traces, _, **settings: forgetting(traces, **settings),
-    "arms": _draw_arms,
-    "side_by_side": draw_beside,
-    "budget": draw_budget,
-    "matrix": _draw_matrix,
-    "curves": _draw_curves,
-    "doses": _draw_doses,
-    "modes_over_days": _draw_modes_over_days,
-    "points": _draw_points,
-    "profile": _draw_profile,
-    "frontier": draw_frontier,
-    "sweep": _draw_sweep,
-    "theory_over_days": _draw_theory_over_days,
+    **{kind.__name__: partial(_plain, kind) for kind in (over_days, contexts_over_days, forgetting)},
+    **{kind.__name__.removeprefix("draw_"): kind for kind in KINDS},
 }

@@ -7,25 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from cls_sim.figures import page
 from cls_sim.figures.numbers import estimated, rows_of
-from cls_sim.figures.page import (
-    DOUBLE,
-    GREY,
-    INK,
-    SINGLE,
-    Row,
-    add_legend,
-    add_note,
-    draw_points,
-    finished,
-    ink_of,
-    label_outer,
-    new_page,
-    styled,
-)
 
 
-@styled
+@page.styled
 def curves(
     panels: Sequence[Mapping[str, Any]],
     *,
@@ -44,38 +30,33 @@ def curves(
     log, logy  logarithmic axes
     joined     join the points of a simulation by thin lines, for a simulation without theory
     """
-    columns = min(columns, len(panels))
-    deep = -(-len(panels) // columns)
+    columns, deep = page.grid(len(panels), columns)
     alone = columns == 1
-    size = (SINGLE, 2.6) if alone else (DOUBLE, 0.6 + 1.25 * deep if deep > 1 else 2.4)
-    figure, pages = new_page(*size, deep, columns, share=True)
+    size = (page.SINGLE, 2.6) if alone else (page.DOUBLE, 0.6 + 1.25 * deep if deep > 1 else 2.4)
+    figure, pages = page.new_page(*size, deep, columns, share=True)
     labels = list(dict.fromkeys(name for p in panels for kind in ("points", "lines") for name in p.get(kind, {})))
-    rows: list[Row] = []
+    rows: list[page.Row] = []
     for axes, panel in zip(pages, panels, strict=False):
+        title, points = panel.get("title", ""), panel.get("points", {})
         if log:
             axes.set_xscale("log")
         if logy:
             axes.set_yscale("log")
         if panel.get("mark") is not None:
-            axes.axvline(panel["mark"], color=GREY, lw=0.7, ls=(0, (2, 2)), zorder=0)
+            axes.axvline(panel["mark"], color=page.GREY, lw=0.7, ls=(0, (2, 2)), zorder=0)
         for name, (x, y) in panel.get("lines", {}).items():
-            ink = ink_of(labels.index(name)) if name in panel.get("points", {}) else {"color": INK}
-            axes.plot(x, y, lw=1.0, **ink, label=name if name not in panel.get("points", {}) else None, zorder=2)
-            rows += [
-                {"panel": panel.get("title", ""), "label": name, "kind": "theory", "x": a, "mean": b}
-                for a, b in zip(x, y, strict=True)
-            ]
-        for name, (x, values) in panel.get("points", {}).items():
-            e = estimated(np.asarray(values, np.float64))
-            at = np.asarray(x, np.float64)
-            rows += rows_of(e, None, panel=panel.get("title", ""), label=name, kind="simulation", x=at)
-            draw_points(axes, at, e, ink_of(labels.index(name)), name, log=log)
+            ink = page.ink_of(labels.index(name)) if name in points else {"color": page.INK, "label": name}
+            axes.plot(x, y, lw=1.0, zorder=2, **ink)
+            place = {"panel": title, "label": name, "kind": "theory"}
+            rows += [{**place, "x": a, "mean": b} for a, b in zip(x, y, strict=True)]
+        for name, (x, values) in points.items():
+            e, at = estimated(np.asarray(values, np.float64)), np.asarray(x, np.float64)
+            ink = page.ink_of(labels.index(name))
+            rows += rows_of(e, None, panel=title, label=name, kind="simulation", x=at)
+            page.draw_points(axes, at, e, ink, name, log=log)
             if joined:
-                axes.plot(at, e.mean, lw=0.7, color=ink_of(labels.index(name))["color"], zorder=2)
-        axes.set_title(panel.get("title", ""), loc="left", fontsize=6.5 if not alone else None)
-    for axes in pages[len(panels) :]:
-        axes.set_axis_off()
-    label_outer(pages, columns, len(panels), xlabel, ylabel)
-    add_legend(figure, *pages[: len(panels)])
-    add_note(figure, rows, "points: simulation; lines: theory" if any(p.get("lines") for p in panels) else "")
-    return finished(figure, rows)
+                axes.plot(at, e.mean, lw=0.7, color=ink["color"], zorder=2)
+        axes.set_title(title, loc="left", fontsize=6.5 if not alone else None)
+    page.label_outer(pages, columns, len(panels), xlabel, ylabel)
+    note = "points: simulation; lines: theory" if any(p.get("lines") for p in panels) else ""
+    return page.finished(figure, rows, note, legend=pages[: len(panels)])

@@ -18,6 +18,7 @@ from cls_sim.core.part import Part
 from cls_sim.core.signals import Interrupted, SignalHandler, handle_signals
 from cls_sim.life import Life
 from cls_sim.running import engines
+from cls_sim.running.checked import checked
 from cls_sim.running.checkpointed import begun, branched, save_every
 from cls_sim.running.finite import FiniteCheck
 from cls_sim.running.identical import identical
@@ -115,7 +116,7 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
 
 def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
     """Run an experiment as `perform` does, and return all its results."""
-    everything = [job for wave in jobs(experiment) for job in wave]
+    everything = [job for wave in jobs(checked(experiment)) for job in wave]
     save_every()
     protocols: dict[str, list[str]] = {}
     here = experiment.cfg["workers"] == 1 and experiment.cfg["engine"] == "local"

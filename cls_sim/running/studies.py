@@ -14,6 +14,7 @@ import numpy as np
 from cls_sim import figures, sinks
 from cls_sim.config import experiments
 from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.running.checked import checked
 from cls_sim.running.runs import figure_specs, performed
 from cls_sim.storage.trace import Trace
 
@@ -56,7 +57,7 @@ def study(*overrides: str, folders: Sequence[str] = ()) -> Study:
     (['cls', 'sleepless'], ['contexts', 'first_life'])
     """
     with tempfile.TemporaryDirectory(prefix="cls-sim-") as place:
-        experiment = experiments.read([*overrides, f"out={Path(place) / 'run'}"], folders)
+        experiment = checked(experiments.read([*overrides, f"out={Path(place) / 'run'}"], folders))
         asked = figure_specs(experiment)
         experiment.cfg["figures"] = {}  # drawn when asked for
         done = performed(experiment, quiet=True)

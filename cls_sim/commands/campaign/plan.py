@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cls_sim.claims import FAILS, about, check_ablation
 from cls_sim.config import experiments
 from cls_sim.config.arms import DO, treatment
 from cls_sim.core.errors import ConfigError, suggest
 
-ARMS, FAILS = "arms", "must_fail"  # keys of a part (beside DO), and of what removes the mechanism (beside DO)
+ARMS = "arms"  # the key of a part (beside DO)
+Parts = dict[str, tuple[list[str], list[str]]]  # part → its arms and its overrides
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,12 @@ def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
 
 def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
     """The pieces of one experiment, from the content of its file."""
-    claims, off, parts = (told.get(key) or {} for key in ("claims", "ablation", "parts"))
-    _check(experiment, claims, off)
+    claims, off = (told.get(key) or {} for key in ("claims", "ablation"))
+    parts = _parts(f"{experiment}.parts", told.get("parts") or {})
+    try:
+        check_ablation(off, claims)
+    except ConfigError as refused:
+        raise refused.under(experiment) from None
     if parts:
         _check_parts(experiment, parts, told.get("arm") or {}, claims)
     own = size if told.get("small") or any("size" in claim for claim in claims.values()) else "paper"
@@ -112,18 +118,15 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
         if claims and not mine:  # it has claims, but none at this size
             continue
         whole = Piece(experiment, scenario, own, mine, off)
-        found += _divided(whole, told) if parts and own == "paper" else [whole]
+        found += _divided(whole, told, parts) if parts and own == "paper" else [whole]
     return found
 
 
-def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
+def _divided(whole: Piece, told: Mapping[str, Any], parts: Parts) -> list[Piece]:
     """The parts of a scenario, each with its possible arms and the claims about them."""
-    from cls_sim.claims import about
-
     found = []
     scenario = experiments.scenario_of(told if whole.scenario is None else {"scenario": whole.scenario})
-    for part, said in told["parts"].items():
-        names, do = _said(said)
+    for part, (names, do) in parts.items():
         asked = {name: treatment(told["arm"], name) for name in names}
         arms = tuple(n for n, t in asked.items() if t.possible(scenario) and t.size in (None, whole.size))
         claims = {name: claim for name, claim in whole.claims.items() if about(claim) <= set(names)}
@@ -132,45 +135,28 @@ def _divided(whole: Piece, told: Mapping[str, Any]) -> list[Piece]:
     return found
 
 
-def _said(part: Any) -> tuple[list[str], list[str]]:
-    """The arms and the overrides of a part.
+def _parts(key: str, parts: Any) -> Parts:
+    """The arms and the overrides of each part; raises ConfigError for anything but lists.
 
-    >>> _said(["er", "agem"]), _said({"arms": ["lwf"], "overrides": ["seed=1005"]})
-    ((['er', 'agem'], []), (['lwf'], ['seed=1005']))
+    >>> _parts("parts", {"stored": ["er", "agem"], "late": {"arms": ["lwf"], "overrides": ["seed=1005"]}})
+    {'stored': (['er', 'agem'], []), 'late': (['lwf'], ['seed=1005'])}
     """
-    return (part, []) if isinstance(part, list) else (part[ARMS], part[DO])
+    found: Parts = {}
+    for part, said in parts.items() if isinstance(parts, dict) else [("", None)]:
+        told = {ARMS: said, DO: []} if isinstance(said, list) else said
+        if not isinstance(told, dict) or set(told) != {ARMS, DO} or not all(isinstance(v, list) for v in told.values()):
+            remedy = "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], overrides: [override, …]}}"
+            raise ConfigError(key, f"{parts!r} is not a mapping of lists", remedy)
+        found[part] = told[ARMS], told[DO]
+    return found
 
 
-def _is_part(said: Any) -> bool:
-    lists = said.values() if isinstance(said, dict) and set(said) == {ARMS, DO} else [said]
-    return all(isinstance(names, list) for names in lists)
-
-
-def _check(experiment: str, claims: Mapping[str, Any], off: Mapping[str, Any]) -> None:
-    """Raise ConfigError for an `ablation` without overrides, or with unknown claims."""
-    if off and (set(off) != {DO, FAILS} or not off[DO] or not off[FAILS]):
-        remedy = f'write "off": {{{DO}: [override], {FAILS}: [claim]}}'
-        raise ConfigError(f"{experiment}.ablation", f"needs {DO} and {FAILS}", remedy)
-    for name in off.get(FAILS, ()):
-        if name not in claims:
-            raise ConfigError(
-                f"{experiment}.ablation.{FAILS}", f"there is no claim {name!r}", suggest(str(name), claims)
-            )
-
-
-def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+def _check_parts(experiment: str, parts: Parts, arms: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
     """Raise ConfigError unless each arm and each claim at full size belongs to exactly one of the `parts`."""
-    from cls_sim.claims import about
-
     key = f"{experiment}.parts"
-    if not isinstance(parts, dict) or not all(map(_is_part, parts.values())):
-        reason = f"{parts!r} is not a mapping of lists"
-        raise ConfigError(
-            key, reason, "write parts: {name: [arm, …]}, or {name: {arms: [arm, …], overrides: [override, …]}}"
-        )
     home: dict[str, str] = {}
-    for part, said in parts.items():
-        for name in _said(said)[0]:
+    for part, (names, _) in parts.items():
+        for name in names:
             if name not in arms:
                 raise ConfigError(f"{key}.{part}", f"there is no arm {name!r}", suggest(str(name), arms))
             if name in home:
@@ -185,7 +171,7 @@ def _check_parts(experiment: str, parts: Any, arms: Mapping[str, Any], claims: M
     for name, claim in claims.items():
         named = about(claim)
         if claim.get("size", "paper") == "paper" and not (
-            named and any(named <= set(_said(own)[0]) for own in parts.values())
+            named and any(named <= set(names) for names, _ in parts.values())
         ):
             reason = f"needs arms that are in different parts ({', '.join(sorted(named)) or 'every arm'})"
             raise ConfigError(f"{experiment}.claims.{name}", reason, "put them into one part")

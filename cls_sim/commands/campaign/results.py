@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ def fingerprint(arms: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def decides(piece: Piece) -> str:
-    return fingerprint({name: arm.cfg for name, arm in experiments.read(piece.overrides).arms.items()})
+def decides(overrides: Sequence[str]) -> str:
+    return fingerprint({name: arm.cfg for name, arm in experiments.read(overrides).arms.items()})
 
 
 def asks(piece: Piece) -> list[str]:
@@ -58,7 +58,11 @@ class Results:
     def done(self, piece: Piece) -> bool:
         """Whether there is a result for this piece with its present configuration and claims."""
         kept = self.kept(piece)
-        return kept is not None and kept["decides"] == decides(piece) and kept.get("asks") in (None, *asks(piece))
+        return (
+            kept is not None
+            and kept["decides"] == decides(piece.overrides)
+            and kept.get("asks") in (None, *asks(piece))
+        )
 
     def record(self, piece: Piece, summary: Summary, seconds: float) -> None:
         """Store a finished piece.  The time of a resumed run is more than that of its last process."""
@@ -68,7 +72,11 @@ class Results:
         }
         mine = tuple(claim for claim in summary.claims if claim.name in piece.claims)
         seconds = max(seconds, sum(arm.cost_seconds for arm in arms.values()))
-        kept = {"command": f"cls-sim {' '.join(piece.overrides)}", "decides": decides(piece), "asks": asks(piece)[0]}
+        kept = {
+            "command": f"cls-sim {' '.join(piece.overrides)}",
+            "decides": decides(piece.overrides),
+            "asks": asks(piece)[0],
+        }
         kept |= {"seconds": round(seconds, 1), "summary": replace(summary, arms=arms, claims=mine).entries()}
         self._write(piece, kept)
 

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from cls_sim.commands.campaign import tables
 from cls_sim.commands.campaign.plan import Piece, pieces
-from cls_sim.commands.campaign.results import Results, fingerprint
+from cls_sim.commands.campaign.results import Results, decides
 from cls_sim.commands.door import Parser, entered
 from cls_sim.config import experiments
 from cls_sim.core.errors import ConfigError, choice, suggest, whole
@@ -79,28 +79,26 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
     here = runs / piece.size
     try:
         if again or not results.done(piece):
-            found, seconds = live(piece.overrides, _fresh(here / _called(piece, piece.overrides), again))
+            found, seconds = live(piece.overrides, _folder(here, piece, piece.overrides, again))
             results.record(piece, found, seconds)
         if off and piece.fails and (again or not results.off_done(piece)):
-            found, seconds = live(piece.without(), _fresh(here / _called(piece, piece.without()), again))
+            found, seconds = live(piece.without(), _folder(here, piece, piece.without(), again))
             results.record_off(piece, {claim.name: claim for claim in found.claims}, seconds)
     except ConfigError as refused:
         failed.append(f"{piece.name}: {refused}")
     return failed
 
 
-def _called(piece: Piece, overrides: Sequence[str]) -> str:
-    """The name of a run's folder; it depends on the configuration, so that an outdated run is never resumed."""
-    arms = {name: arm.cfg for name, arm in experiments.read(overrides).arms.items()}
-    return f"{piece.name}-{fingerprint(arms)[:8]}"
+def _folder(here: Path, piece: Piece, overrides: Sequence[str], again: bool) -> Path:
+    """The folder of a run, or with `again` a new one next to it.
 
-
-def _fresh(folder: Path, again: bool) -> Path:
-    """The folder of a run: the given one, or with `again` a new one next to it."""
+    Its name depends on the configuration, so that an outdated run is never resumed.
+    """
+    folder = path = here / f"{piece.name}-{decides(overrides)[:8]}"
     n = 1
-    path = folder
     while again and path.exists():
-        n, path = n + 1, folder.with_name(f"{folder.name}.{n + 1}")
+        n += 1
+        path = folder.with_name(f"{folder.name}.{n}")
     return path
 
 
@@ -137,7 +135,7 @@ def _claims(args: argparse.Namespace) -> int:
             failed = [line for lines in pool.map(one, chosen) for line in lines]
     tables.write(results, pieces(), pieces("small"))
     wrong = [row for piece in chosen for row in tables.rows(results, piece) if row.wrong]
-    for line in [*failed, *(f"{row.experiment}: {row.claim}: {row.wrong}" for row in wrong)]:
+    for line in [*failed, *(f"{row.piece.name}: {row.claim.statement}: {row.wrong}" for row in wrong)]:
         print(line, file=sys.stderr)
     return int(bool(failed or wrong))
 

@@ -20,40 +20,54 @@ VAGUE, OUTSIDE = 3.0, "**outside**"  # with an SEM above this number of percenta
 
 @dataclass(frozen=True)
 class Row:
-    """A claim and its verdict.  `wrong` is the problem in words, or empty."""
+    """A claim of a piece.
 
-    experiment: str
-    size: str
-    name: str
-    claim: str
-    source: str
-    expected: str
-    value: str
-    theory: str
-    passed: bool | None
-    missed: str | None
-    off: bool | None  # whether it failed in the ablation, as it must; None: not run
+    told     the claim in the experiment's file
+    off      whether it failed in the ablation, as it must; None: not run
+    seconds  the time of the whole piece
+    """
+
+    piece: Piece
+    claim: Claim
+    told: Mapping[str, Any]
+    off: bool | None
     seconds: float
 
     @property
+    def expected(self) -> str:
+        tolerance = f" ± {brief(self.claim.tolerance)}" if self.claim.tolerance else ""
+        return brief(self.claim.expected) + tolerance
+
+    @property
+    def value(self) -> str:
+        return brief(self.claim.value) + (f" {_ends(*self.claim.interval)}" if self.claim.interval else "")
+
+    @property
+    def theory(self) -> str:
+        return self.claim.theory or str(self.told.get("theory") or self.told.get("law") or "")
+
+    @property
     def verdict(self) -> str:
-        if self.passed is None:
+        missed = self.told.get("missed")
+        if self.claim.passed is None:
             return "not judged"
-        return "yes" if self.passed else f"**no** (known: {self.missed})" if self.missed else "**no**"
+        return "yes" if self.claim.passed else f"**no** (known: {missed})" if missed else "**no**"
 
     @property
     def wrong(self) -> str:
-        if self.passed is False and not self.missed:
+        """The problem in words, or empty."""
+        passed, missed = self.claim.passed, self.told.get("missed")
+        if passed is False and not missed:
             return f"failed: {self.value}, expected {self.expected}"
-        if self.passed and self.missed:
-            return f"holds, although its file says that it is missed: {self.missed}"
+        if passed and missed:
+            return f"holds, although its file says that it is missed: {missed}"
         return "holds without its mechanism" if self.off is False else ""
 
     def cells(self) -> list[str]:
-        size = "" if self.size == "paper" else f" ({self.size})"
+        size = "" if self.piece.size == "paper" else f" ({self.piece.size})"
         off = {None: "", True: "fails, as it must", False: "**still holds**"}[self.off]
         return [
-            *(self.experiment + size, self.claim, self.source, self.expected, self.value, self.theory),
+            *(self.piece.name + size, self.claim.statement, self.claim.source, self.expected, self.value, self.theory),
             *(self.verdict, off, f"{self.seconds:.0f}"),
         ]
 
@@ -69,21 +83,8 @@ def rows(results: Results, piece: Piece) -> list[Row]:
 
 
 def _row(piece: Piece, claim: Claim, off: Mapping[str, Any] | None, seconds: float) -> Row:
-    told = piece.claims.get(claim.name, {})
-    return Row(
-        experiment=piece.name,
-        size=piece.size,
-        name=claim.name,
-        claim=claim.statement,
-        source=claim.source,
-        expected=brief(claim.expected) + (f" ± {brief(claim.tolerance)}" if claim.tolerance else ""),
-        value=brief(claim.value) + (f" {_ends(*claim.interval)}" if claim.interval else ""),
-        theory=claim.theory or str(told.get("theory") or told.get("law") or ""),
-        passed=claim.passed,
-        missed=told.get("missed"),
-        off=None if off is None else off["passed"] is False,
-        seconds=seconds,
-    )
+    failed = None if off is None else off["passed"] is False
+    return Row(piece, claim, piece.claims.get(claim.name, {}), failed, seconds)
 
 
 def _ends(low: float, high: float) -> str:
@@ -98,7 +99,7 @@ def _ends(low: float, high: float) -> str:
 def lines(results: Results, piece: Piece) -> list[str]:
     """The claims of a piece, one line each, for a terminal."""
     return [
-        f"{'ok  ' if not row.wrong else 'FAIL'} {row.experiment} · {row.claim}: {row.value} "
+        f"{'ok  ' if not row.wrong else 'FAIL'} {piece.name} · {row.claim.statement}: {row.value} "
         f"(expected {row.expected}; {row.seconds:.0f} s){' · ' + row.wrong if row.wrong else ''}"
         for row in rows(results, piece)
     ]
@@ -115,7 +116,7 @@ def write(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> N
 def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]) -> str:
     """Every claim in one table: at full size if it was tested there, else at size=small."""
     full, less = (
-        {(piece.experiment, piece.scenario, row.name): row for piece in some for row in rows(results, piece)}
+        {(piece.experiment, piece.scenario, row.claim.name): row for piece in some for row in rows(results, piece)}
         for some in (paper, small)
     )
     for key in full.keys() & less.keys():
@@ -124,13 +125,13 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
     group = {(piece.experiment, piece.scenario): i for i, piece in enumerate(paper)}  # a scenario's parts together
     order = {piece.name: i for i, piece in enumerate(paper)}
 
-    def place(item: tuple[Any, Row]) -> tuple[int, bool, int]:
-        key, row = item
-        return group.get(key[:2], 0), row.size == "small", order.get(row.experiment, 0)
+    def place(row: Row) -> tuple[int, bool, int]:
+        piece = row.piece
+        return group.get((piece.experiment, piece.scenario), 0), piece.size == "small", order.get(piece.name, 0)
 
-    found = [row for _, row in sorted((less | full).items(), key=place)]
-    judged = [row for row in found if row.passed is not None]
-    held, tried = sum(bool(row.passed) for row in judged), [row for row in found if row.off is not None]
+    found = sorted((less | full).values(), key=place)
+    judged = [row.claim.passed for row in found if row.claim.passed is not None]
+    held, tried = sum(judged), [row.off for row in found if row.off is not None]
     page = [
         "# Claims",
         "",
@@ -139,7 +140,7 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         "mechanism is removed (`ablation` in its file), where it must fail.  Seconds are those of its whole piece.",
         "",
         f"{len(judged)} claims were tested: {held} hold, {len(judged) - held} do not.  {len(tried)} were also tested "
-        f"without their mechanism; {sum(bool(row.off) for row in tried)} of them then failed, as they must.",
+        f"without their mechanism; {sum(tried)} of them then failed, as they must.",
         "",
         *table(HEADS, ([_cell(cell) for cell in row.cells()] for row in found)),
     ]

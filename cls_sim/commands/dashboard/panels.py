@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,60 +68,44 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     """The panels for these runs, by section; readings that no run has measured are left out."""
     readings = list(dict.fromkeys(name for run in runs for name in run.readings))
     contexts, main = max(run.contexts for run in runs), runs[0].main
-    made = [*_stability(main, contexts), *_contexts(main, contexts), *_nights(readings), *_dose(main, readings)]
-    made += [_line("Amnesia and dependence", name.replace("_", " "), name) for name in AMNESIA if name in readings]
-    shown = {key.removeprefix("exam/") for panel in made for key in panel.y}
-    rest = [name for name in readings if name not in shown and name != main]
-    made += [_line("Other readings", name.replace("_", " "), name) for name in rest]
-    return [*made, *_arms(runs, main)]
+    exam, final, forgotten = f"exam/{main}", f"final/{main}", f"final/{main}.forgetting"
+    made: list[Panel] = []
 
+    def add(title: str, *y: str, kind: str = "line", x: str = "day", says: str = "") -> None:
+        made.append(Panel(section, title, kind, y, x, says))
 
-def _line(section: str, title: str, name: str, says: str = "") -> Panel:
-    return Panel(section, title, "line", (f"exam/{name}",), says=says)
+    def lines(names: Iterable[str]) -> None:
+        for name in names:
+            add(name.replace("_", " "), f"exam/{name}")
 
-
-def _stability(main: str, contexts: int) -> list[Panel]:
     section = "Stability and plasticity"
-    made = [_line(section, f"{main}, all contexts", main, "overall performance")]
+    add(f"{main}, all contexts", exam, says="overall performance")
     if contexts > 1:
-        new, old = f"{main}.context.{contexts}", f"{main}.context.1"
-        made.append(_line(section, "the oldest context", old, "stability: it falls if new contexts overwrite old ones"))
-        made.append(_line(section, "the newest context", new, "plasticity: it rises if new contexts can be learnt"))
-        y, x = (f"final/{main}",), f"final/{main}.forgetting"
-        made.append(Panel(section, f"final {main} against forgetting", "points", y, x, "best at the upper left"))
-    return made
-
-
-def _contexts(main: str, contexts: int) -> list[Panel]:
-    if contexts < 2:
-        return []
-    section = "Forgetting by context"
-    each = [_line(section, f"context {k}", f"{main}.context.{k}") for k in range(1, min(contexts, MOST) + 1)]
-    return [*each, Panel(section, "forgetting by arm", "bar", (f"final/{main}.forgetting",))]
-
-
-def _nights(readings: Sequence[str]) -> list[Panel]:
+        old, new = f"{exam}.context.1", f"{exam}.context.{contexts}"
+        add("the oldest context", old, says="stability: it falls if new contexts overwrite old ones")
+        add("the newest context", new, says="plasticity: it rises if new contexts can be learnt")
+        add(f"final {main} against forgetting", final, kind="points", x=forgotten, says="best at the upper left")
+        section = "Forgetting by context"
+        for k in range(1, min(contexts, MOST) + 1):
+            add(f"context {k}", f"{exam}.context.{k}")
+        add("forgetting by arm", forgotten, kind="bar")
     section = "Replay at night"
-    content = [_line(section, name.replace("_", " "), name) for name in readings if name.startswith("night_")]
-    passes = Panel(section, "sample passes asleep and awake", "line", ("sleep/passes", "wake/passes"))
-    return [*content, passes]
-
-
-def _dose(main: str, readings: Sequence[str]) -> list[Panel]:
+    lines(name for name in readings if name.startswith("night_"))
+    add("sample passes asleep and awake", "sleep/passes", "wake/passes")
     section = "Dose"
-    made = [_line(section, "dose of plasticity", "dose")] if "dose" in readings else []
-    rates = Panel(section, "plasticity by night and by day", "line", ("sleep/rate", "wake/rate"))
-    over = Panel(section, f"{main} over the dose asleep", "line", (f"exam/{main}",), "sleep/dose")
-    return [*made, rates, over]
-
-
-def _arms(runs: Sequence[Run], main: str) -> list[Panel]:
+    if "dose" in readings:
+        add("dose of plasticity", "exam/dose")
+    add("plasticity by night and by day", "sleep/rate", "wake/rate")
+    add(f"{main} over the dose asleep", exam, x="sleep/dose")
+    section = "Amnesia and dependence"
+    lines(name for name in AMNESIA if name in readings)
+    shown = {key.removeprefix("exam/") for panel in made for key in panel.y}
+    section = "Other readings"
+    lines(name for name in readings if name not in shown and name != main)
     section = "Arms"
-    interval = tuple(f"exam/{main}{end}" for end in ("", ".low", ".high"))
-    made = [
-        Panel(section, f"{main} with its 95 % interval", "line", interval),
-        Panel(section, f"{main} at the end", "bar", (f"final/{main}",)),
-        Panel(section, "arms: means and intervals", "table", ("tables/arms",)),
-    ]
-    drawn = tuple(dict.fromkeys(f"figures/{name}" for run in runs for name in run.figures))
-    return [*made, Panel(section, "figures", "media", drawn)] if drawn else made
+    add(f"{main} with its 95 % interval", exam, f"{exam}.low", f"{exam}.high")
+    add(f"{main} at the end", final, kind="bar")
+    add("arms: means and intervals", "tables/arms", kind="table")
+    if drawn := dict.fromkeys(f"figures/{name}" for run in runs for name in run.figures):
+        add("figures", *drawn, kind="media")
+    return made

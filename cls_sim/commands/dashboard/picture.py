@@ -28,16 +28,14 @@ def picture(run: Run, path: Path) -> Path:
         figure = _drawn(panel, traces)
         if figure is None:
             missing.append(panel.title)
-        else:
-            if panel.section in sections:
-                figure.legends.clear()  # only the first panel of a section has a legend
-            sections.setdefault(panel.section, []).append((panel.title, figure))
-    page = _Page(f"Content of the panels, drawn from experiment={run.experiment} by cls_sim.figures")
-    for section, shown in sections.items():
-        page.add(section, shown)
-    page.add(f"Only at W&B: {'; '.join(missing)}", [])
+            continue
+        if panel.section in sections:
+            figure.legends.clear()  # only the first panel of a section has a legend
+        sections.setdefault(panel.section, []).append((panel.title, _png(figure)))
+    title = f"Content of the panels, drawn from experiment={run.experiment} by cls_sim.figures"
+    page = _page({title: [], **sections, f"Only at W&B: {'; '.join(missing)}": []})
     try:
-        page.whole().save(path, optimize=True)
+        page.save(path, optimize=True)
     except OSError as error:
         raise StorageError(str(path), f"cannot be written ({error.strerror})", "make room, or copy the run") from None
     return path
@@ -69,55 +67,42 @@ def _drawn(panel: Panel, traces: Mapping[str, Any]) -> Any:
     return figures.over_days(series, name, ylabel=name.replace("_", " "))
 
 
-class _Page:
-    """Pictures below each other: a title, then sections with `COLUMNS` panels per row."""
+def _page(sections: Mapping[str, Sequence[tuple[str, Any]]]) -> Any:
+    """Sections of titled pictures below each other, `COLUMNS` in a row."""
+    from PIL import Image
 
-    def __init__(self, title: str):
-        self.title, self.rows = title, []
+    column = max(image.width for shown in sections.values() for _, image in shown)
+    width = COLUMNS * column
+    rows: list[list[Any]] = []
+    for section, shown in sections.items():
+        rows.append([_text(section, width, 8 if section.startswith("Only") else 11)])
+        for start in range(0, len(shown), COLUMNS):
+            row = shown[start : start + COLUMNS]
+            rows += [[_text(title, column, 8) for title, _ in row], [image for _, image in row]]
+    heights = [max(image.height for image in row) for row in rows]
+    page = Image.new("RGB", (width, sum(heights)), "white")
+    for number, row in enumerate(rows):
+        for i, image in enumerate(row):
+            page.paste(image, (i * column, sum(heights[:number])))
+    return page.resize((width // 2, page.height // 2), Image.Resampling.LANCZOS).quantize(128)
 
-    def add(self, section: str, shown: Sequence[tuple[str, Any]]) -> None:
-        self.rows.append((section, [(title, self._png(figure)) for title, figure in shown]))
 
-    def whole(self) -> Any:
-        from PIL import Image
+def _text(text: str, width: int, size: int) -> Any:
+    import textwrap
 
-        width = COLUMNS * max(image.width for _, shown in self.rows for _, image in shown)
-        column, places, top = width // COLUMNS, [], 0
-        for section, shown in [(self.title, []), *self.rows]:
-            top = self._put(places, 0, top, self._text(section, width, 8 if section.startswith("Only") else 11))
-            for start in range(0, len(shown), COLUMNS):
-                row = shown[start : start + COLUMNS]
-                below = max(
-                    self._put(places, i * column, top, self._text(t, column, 8)) for i, (t, _) in enumerate(row)
-                )
-                top = max(self._put(places, i * column, below, image) for i, (_, image) in enumerate(row))
-        page = Image.new("RGB", (width, top), "white")
-        for x, y, image in places:
-            page.paste(image, (x, y))
-        return page.resize((width // 2, top // 2), Image.Resampling.LANCZOS).quantize(128)
+    from matplotlib.figure import Figure
 
-    @staticmethod
-    def _put(places: list[Any], x: int, y: int, image: Any) -> int:
-        places.append((x, y, image))
-        return y + image.height
+    lines = textwrap.wrap(text, width // (2 * size))
+    figure = Figure(figsize=(width / 200, 0.022 * size * len(lines) + 0.06))
+    figure.text(40 / width, 0.5, "\n".join(lines), fontsize=size, fontweight="bold", va="center")
+    return _png(figure)
 
-    @staticmethod
-    def _text(text: str, width: int, size: int) -> Any:
-        import textwrap
 
-        from matplotlib.figure import Figure
+def _png(figure: Any) -> Any:
+    import io
 
-        lines = textwrap.wrap(text, width // (2 * size))
-        figure = Figure(figsize=(width / 200, 0.022 * size * len(lines) + 0.06))
-        figure.text(40 / width, 0.5, "\n".join(lines), fontsize=size, fontweight="bold", va="center")
-        return _Page._png(figure)
+    from PIL import Image
 
-    @staticmethod
-    def _png(figure: Any) -> Any:
-        import io
-
-        from PIL import Image
-
-        page = io.BytesIO()
-        figure.savefig(page, format="png", dpi=200)
-        return Image.open(page)
+    page = io.BytesIO()
+    figure.savefig(page, format="png", dpi=200)
+    return Image.open(page)

@@ -23,7 +23,7 @@ COLUMNS = 4
 def workspace(folder: Path, runs: Sequence[Run], entity: str, project: str) -> dict[str, Any]:
     """The workspace in the format of W&B.  Raises ConfigError if wandb-workspaces is not installed."""
     try:
-        model = _workspace(_name(folder, runs), _groups(runs), panels(runs), entity, project)._to_model()
+        model = _workspace(*_named(folder, runs), panels(runs), entity, project)._to_model()
         return json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
     except ImportError:
         raise ConfigError("wandb-workspaces", "is not installed", "pip install 'cls-sim[dashboards]'") from None
@@ -69,21 +69,19 @@ def _panel(wr: Any, panel: Panel) -> Any:
     return wr.MediaBrowser(title=panel.title, media_keys=y)
 
 
-def _name(folder: Path, runs: Sequence[Run]) -> str:
-    return f"cls-sim {', '.join(_groups(runs))}: {folder.resolve().name}"[:100]
-
-
-def _groups(runs: Sequence[Run]) -> list[str]:
-    return list(dict.fromkeys(run.experiment for run in runs))
+def _named(folder: Path, runs: Sequence[Run]) -> tuple[str, list[str]]:
+    """The name of the workspace, and the experiments of its runs."""
+    groups = list(dict.fromkeys(run.experiment for run in runs))
+    return f"cls-sim {', '.join(groups)}: {folder.resolve().name}"[:100], groups
 
 
 def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
     """Upload the workspace to W&B, in a process without a terminal (where W&B would prompt); returns its address."""
     if not entity:
-        raise ConfigError(
-            "--push", "none of these runs is online", "send them with --send first, or give --entity=NAME"
-        )
-    told = {"name": _name(folder, runs), "groups": _groups(runs), "panels": [asdict(panel) for panel in panels(runs)]}
+        remedy = "send them with --send first, or give --entity=NAME"
+        raise ConfigError("--push", "none of these runs is online", remedy)
+    name, groups = _named(folder, runs)
+    told = {"name": name, "groups": groups, "panels": [asdict(panel) for panel in panels(runs)]}
     quiet = os.environ | {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     process = subprocess.Popen(
         [sys.executable, "-c", "from cls_sim.commands.dashboard.workspace import pushed; pushed()"],

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cls_sim.commands.door import Parser, below, entered, folders
+from cls_sim.commands.door import Parser, entered, folders, runs_below
 from cls_sim.core.errors import ConfigError, suggest
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     from cls_sim.commands.report.page import html_page, markdown_page
     from cls_sim.storage.disk import made, put
 
-    runs = [facts(folder) for folder in found(folders)]
+    runs = [facts(folder) for folder in runs_below(folders, "run.json", "run", "name a run or a folder of runs")]
     title, blocks = report(runs, reference)
     foot = "Written by `cls-sim-report` from the traces of these runs."
     made(out / PICTURES)
@@ -56,17 +56,6 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     return [out / "report.html", out / "report.md"]
 
 
-def found(folders: Sequence[Path]) -> list[Path]:
-    """The runs in or below these folders, finished or not; folders inside a run are not searched."""
-    runs: list[Path] = []
-    for folder in folders:
-        mine = [path.resolve() for path in below(folder, "run.json")]
-        if not mine:
-            raise ConfigError(str(folder), "holds no run (no run.json)", "name a run or a folder of runs")
-        runs += [path for path in mine if path not in runs]
-    return runs
-
-
 def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:
     """The title and the blocks of a report."""
     from cls_sim.commands.report import about, arms, contexts, together
@@ -74,13 +63,11 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
 
     if reference is not None and not any(reference in run.arms for run in runs):
         known = dict.fromkeys(name for run in runs for name in run.arms)
-        raise ConfigError(
-            "reference", f"there is no arm {reference!r} with a finished subject", suggest(reference, known)
-        )
+        reason = f"there is no arm {reference!r} with a finished subject"
+        raise ConfigError("reference", reason, suggest(reference, known))
     blocks: Blocks = together.table(runs) if len(runs) > 1 else []
     for run in runs:
-        mine = reference if reference in run.arms else "none" if "none" in run.arms else next(iter(run.arms), "")
-        assert mine is not None
+        mine = next((arm for arm in (reference, "none", *run.arms) if arm in run.arms), "")
         parts: Blocks = [
             *about.head(run),
             *about.protocol(run),
@@ -96,7 +83,6 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
         if len(runs) > 1:  # each run is a chapter, and its sections are one level lower
             parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]
         blocks += parts
-    title = runs[0].title or runs[0].experiment
-    if len(runs) > 1:
-        title = runs[0].experiment if len({run.experiment for run in runs}) == 1 else f"{len(runs)} runs"
-    return title, blocks
+    if len(runs) == 1:
+        return runs[0].title or runs[0].experiment, blocks
+    return runs[0].experiment if len({run.experiment for run in runs}) == 1 else f"{len(runs)} runs", blocks

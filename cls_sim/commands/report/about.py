@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cls_sim.commands.report.blocks import MOODS, Blocks, Heading, Picture, Points, Table, Text
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Text, without_empty
 from cls_sim.commands.report.facts import Facts
+from cls_sim.figures.tradeoffs import size_of
 from cls_sim.sinks.console import brief
 
 COSTS = {
@@ -59,8 +60,8 @@ def protocol(run: Facts) -> Blocks:
     blocks.append(Points(list(common[0])))
     for lines, arms in others:
         odd = [line for line in lines if line not in common[0]]
-        same = len(lines) > len(odd)
-        blocks += [Text(f"Arms {_names(arms)}{', differences' if same else ''}:"), Points(odd)]
+        what = ", differences" if len(lines) > len(odd) else ""
+        blocks += [Text(f"Arms {_names(arms)}{what}:"), Points(odd)]
     return blocks
 
 
@@ -76,14 +77,14 @@ def budget(run: Facts, reference: str) -> Blocks:
     heads = ["arm", *costs.values(), "task identity known at test", "seconds per subject"]
     rows = []
     for name, arm in run.arms.items():
-        row = [name, *(_bytes(arm.cost(k)) if k.endswith("bytes") else _count(arm.cost(k)) for k in costs)]
+        row = [name, *(_shown(key, arm.cost(key)) for key in costs)]
         rows.append([*row, "yes" if arm.cost("task_id_known") else "no", f"{arm.seconds / max(1, arm.lived):.0f}"])
     caption = (
         "Mean over subjects. Stored: episodes, or a generative model. Extra: state of the learner other than weights "
         "and optimizer state (penalties, teachers, masks, averages). A pass is one sample forward and backward through "
         "the cortex; a revisit is one more pass over a context's data at its end."
     )
-    blocks: Blocks = [Heading("Budget"), Table(heads, rows, caption, frozenset({"arm"}))]
+    blocks: Blocks = [Heading("Budget"), Table(heads, rows, caption)]
     if reference in run.arms and len(run.arms) > 1:
         blocks += [Text(f"Compared with `{reference}`:"), Points(list(_differences(run, reference)))]
     return blocks
@@ -100,29 +101,17 @@ def _differences(run: Facts, reference: str) -> list[str]:
         for key, label in COSTS.items():
             a, b = arm.cost(key), base.cost(key)
             if abs(a - b) > 0.01 * max(a, b):
-                shown = _bytes if key.endswith("bytes") else _count
-                odd.append(f"{shown(a)} {label}" + (f" for {shown(b)}" if b else ""))
-        if arm.cost("task_id_known") != base.cost("task_id_known"):
-            known = arm.cost("task_id_known")
+                odd.append(f"{_shown(key, a)} {label}" + (f" for {_shown(key, b)}" if b else ""))
+        if (known := arm.cost("task_id_known")) != base.cost("task_id_known"):
             odd.append(f"the task identity is {'known' if known else 'unknown'} at test")
-        if arm.parts.get("world") != base.parts.get("world"):
+        if arm.world != base.world:
             odd.append("another world")
         said.setdefault("; ".join(odd) or "at equal budget (within 1 %)", []).append(name)
     return [f"{_names(names)}: {what}." for what, names in said.items()]
 
 
-def _bytes(count: float) -> str:
-    """A number of bytes with its unit.
-
-    >>> _bytes(800_000), _bytes(0)
-    ('800 kB', '0')
-    """
-    size, unit = next(((s, u) for s, u in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= s), (1.0, "B"))
-    return f"{count / size:.3g} {unit}" if count else "0"
-
-
-def _count(value: float) -> str:
-    return f"{value:,.0f}"
+def _shown(key: str, cost: float) -> str:
+    return size_of(cost) if key.endswith("bytes") else f"{cost:,.0f}"
 
 
 def claims(run: Facts) -> Blocks:
@@ -136,16 +125,10 @@ def claims(run: Facts) -> Blocks:
     if not rows:
         return []
     heads = ["claim", "source", "expected", "found", "verdict"]
-    if not any(row[1] for row in rows):
-        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
-    return [Heading("Claims"), Table(heads, rows, "", frozenset({"claim", "source", "expected", "verdict"}), MOODS)]
+    return [Heading("Claims"), Table(*without_empty(heads, rows))]
 
 
 def drawn(run: Facts) -> Blocks:
     """The figures of the experiment, as the run has drawn them."""
-    if not run.figures:
-        return []
-    blocks: Blocks = [Heading("Figures of the experiment")]
-    for name, path in run.figures:
-        blocks.append(Picture(f"figure_{name}", path.read_bytes(), name.replace("_", " ")))
-    return blocks
+    pictures = [Picture(f"figure_{name}", path.read_bytes(), name.replace("_", " ")) for name, path in run.figures]
+    return [Heading("Figures of the experiment"), *pictures] if pictures else []

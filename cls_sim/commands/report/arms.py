@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from itertools import combinations
 
 import numpy as np
 
 from cls_sim import figures, statistics
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import MOODS, Blocks, Heading, Points, Table, Text, picture, words
+from cls_sim.commands.report.blocks import Blocks, Heading, Points, Table, Text, picture, without_empty
 from cls_sim.commands.report.facts import Facts, Published
+from cls_sim.figures.page import label_of
 from cls_sim.sinks.console import interval, number, p_value
 
 VAGUE = 3.0  # with an SEM above this number of percentage points, there is no verdict
@@ -45,72 +47,66 @@ def methods(run: Facts) -> Blocks:
     """The main reading of every arm, with published numbers; without a main reading, all readings."""
     if not run.main:
         return _every_reading(run)
-    estimates = {arm.name: statistics.estimate(arm.values[run.main]) for arm in run.arms.values()}
-    families = any(expected.family(arm.method) for arm in run.arms.values())
     known = {arm: run.published[arm] for arm in run.arms if arm in run.published}
-    heads = ["arm", *(["family"] if families else []), run.main, "SEM", "95 % interval", "n"]
-    judged = run.size == "paper"
-    heads += ["published", "band", *(["verdict"] if judged else [])] if known else []
-    rows, bands = [], {}
-    count: dict[str, int] = {"inside": 0, "outside": 0, "not decided": 0}
+    beside = ["published", "band", "verdict"][: 3 if run.size == "paper" else 2] if known else []
+    rows, bands, count, few = [], {}, Counter[str](), False
     for name, arm in run.arms.items():
-        e = estimates[name]
-        row = [name, *([expected.family(arm.method)] if families else []), number(e.mean), number(e.sem)]
-        row += [interval((e.low, e.high)), str(e.n)]
-        if known:
-            row += _beside(e, known.get(name), run.size, bands, name, count)[: 3 if judged else 2]
-        rows.append(row)
+        e = statistics.estimate(arm.values[run.main])
+        few |= e.n < statistics.FEWEST
+        cells = ["", "", ""]
+        if name in known:
+            value, sem = known[name].value, known[name].sem
+            band, said = verdict(e, known[name], run.size)
+            count[said] += 1
+            low, high = bands[name] = (value - band) / 100, min(1.0, (value + band) / 100)
+            cells = [
+                f"{value / 100:.4f}" + ("" if sem is None else f" ± {sem / 100:.4f}"),
+                f"{low:.3f} to {high:.3f}",
+                said,
+            ]
+        rows.append([name, expected.family(arm.method), *_numbers(e), *cells[: len(beside)]])
+    families = any(row[1] for row in rows)
     blocks: Blocks = [Heading("Methods" if families else "Arms")]
     if known:
         sources = "; ".join(dict.fromkeys(p.source for p in known.values() if p.source))
-        decided = count["inside"] + count["outside"]
+        decided, undecided = count["inside"] + count["outside"], count["not decided"]
         told = (
-            f"Of {sum(count.values())} published numbers {decided} are decided, {count['inside']} of them inside the "
-            f"band; {count['not decided']} are not decided (our SEM is above {VAGUE:g} points, or one subject)."
+            f"Of {decided + undecided} published numbers {decided} are decided, {count['inside']} of them inside the "
+            f"band; {undecided} are not decided (our SEM is above {VAGUE:g} points, or one subject)."
             if run.size == "paper"
             else "This run is smaller than the published one: it shows the direction only, without a verdict."
         )
         blocks.append(Text(f"{told} Published: {sources}."))
-    low = {e.n for e in estimates.values() if e.n < statistics.FEWEST}
-    note = f" There is no interval below {statistics.FEWEST} subjects." if low else ""
-    caption = f"Mean of the last {words(run.main)} over subjects, with equal weights of contexts.{note}"
+    note = f" There is no interval below {statistics.FEWEST} subjects." if few else ""
+    caption = f"Mean of the last {label_of(run.main)} over subjects, with equal weights of contexts.{note}"
     if known:
         caption += " The band is the published mean ± max(1.5, 3 √(SEM² + SEM²)) points, with both SEM."
-    blocks.append(Table(heads, rows, caption, frozenset({"arm", "family", "verdict"}), MOODS))
+    heads = ["arm", "family", run.main, "SEM", "95 % interval", "n", *beside]
+    blocks.append(Table(*without_empty(heads, rows), caption))
     values = {name: arm.values[run.main] for name, arm in run.arms.items()}
-    figure = figures.arms(values, ylabel=words(run.main), bands=bands or None)
+    figure = figures.arms(values, ylabel=label_of(run.main), bands=bands or None)
     said = "Mean (stroke), 95 % interval (box) and every subject (dot)" + ("; grey: published band." if bands else ".")
-    blocks.append(picture("methods", figure, said))
-    return blocks
+    return [*blocks, picture("methods", figure, said)]
 
 
-def _beside(e: Any, known: Published | None, size: str, bands: dict, name: str, count: dict[str, int]) -> list[str]:
-    """The published number, its band, and the verdict."""
-    if known is None:
-        return ["", "", ""]
-    band, said = verdict(e, known, size)
-    if said in count:
-        count[said] += 1
-    low, high = (known.value - band) / 100, min(1.0, (known.value + band) / 100)
-    bands[name] = (low, high)
-    sem = "" if known.sem is None else f" ± {known.sem / 100:.4f}"
-    return [f"{known.value / 100:.4f}{sem}", f"{low:.3f} to {high:.3f}", said]
+def _numbers(e: statistics.Estimate) -> list[str]:
+    return [number(e.mean), number(e.sem), interval((e.low, e.high)), str(e.n)]
 
 
 def _every_reading(run: Facts) -> Blocks:
     names = list(dict.fromkeys(name for arm in run.arms.values() for name in arm.values))
     if not names:
         return []
-    rows = []
-    for name in names[:MANY]:
-        for arm in run.arms.values():
-            if name in arm.values:
-                e = statistics.estimate(arm.values[name])
-                rows.append([words(name), arm.name, number(e.mean), number(e.sem), interval((e.low, e.high)), str(e.n)])
+    rows = [
+        [label_of(name), arm.name, *_numbers(statistics.estimate(arm.values[name]))]
+        for name in names[:MANY]
+        for arm in run.arms.values()
+        if name in arm.values
+    ]
     heads = ["reading", "arm", "mean", "SEM", "95 % interval", "n"]
     more = f" The first {MANY} of {len(names)} readings." if len(names) > MANY else ""
     caption = f"Mean of the last reading over subjects, with equal weights of a profile's entries.{more}"
-    return [Heading("Readings"), Table(heads, rows, caption, frozenset({"reading", "arm"}))]
+    return [Heading("Readings"), Table(heads, rows, caption)]
 
 
 def expectations(run: Facts) -> Blocks:
@@ -120,8 +116,7 @@ def expectations(run: Facts) -> Blocks:
     means = {arm.method: float(np.nanmean(arm.values["accuracy"])) for arm in run.arms.values() if arm.method}
     items = []
     for name, arm in run.arms.items():
-        said = expected.told(arm.method, run.scenario)
-        if said:
+        if said := expected.told(arm.method, run.scenario):
             mean = float(np.nanmean(arm.values["accuracy"]))
             ours = expected.found(arm.method, run.scenario, mean, means.get("none"), means.get("joint"))
             items.append((name, f"{said[0].upper()}{said[1:]}. {ours}"))
@@ -149,18 +144,13 @@ def tests(run: Facts, reference: str) -> Blocks:
     if (floor := 2.0 / 2**fewest) > LEVEL:
         caption += f" With {fewest} subjects p cannot be below {floor:.3f}: use the intervals."
     heads = ["arm", f"difference to {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
-    left = frozenset({"arm", "verdict", "pair"})
-    blocks: Blocks = [
-        Heading(f"Paired tests against {reference}"),
-        Table(heads, [[pair[0], *cells] for pair, cells in rows], caption, left, MOODS),
-    ]
+    table = Table(heads, [[pair[0], *cells] for pair, cells in rows], caption)
+    blocks: Blocks = [Heading(f"Paired tests against {reference}"), table]
     if 2 < len(run.arms) <= ALL_PAIRS:
-        names = list(run.arms)
-        every = [(b, a) for i, a in enumerate(names) for b in names[i + 1 :]]
-        found = _compared(run, every)
-        cells = [[f"{a} - {b}", *told] for (a, b), told in found]
+        every = [(b, a) for a, b in combinations(run.arms, 2)]
+        cells = [[f"{a} - {b}", *told] for (a, b), told in _compared(run, every)]
         note = f"All {len(every)} pairs, corrected together."
-        blocks += [Heading("All pairs", 3), Table(["pair", "difference", *heads[2:]], cells, note, left, MOODS)]
+        blocks += [Heading("All pairs", 3), Table(["pair", "difference", *heads[2:]], cells, note)]
     return blocks
 
 
@@ -183,7 +173,6 @@ def _compared(run: Facts, pairs: Sequence[tuple[str, str]]) -> list[tuple[tuple[
     for (pair, e, difference), q in zip(found, corrected, strict=True):
         wide = statistics.estimate(difference, level=1 - LEVEL / len(found))
         said = "higher" if wide.low > 0 else "lower" if wide.high < 0 else "no difference found"
-        ends = interval((e.low, e.high), "+")
-        said = "" if math.isnan(wide.low) else said
-        rows.append((pair, [number(e.mean, "+"), ends, str(e.n), p_value(e.p), p_value(float(q)), said]))
+        cells = [number(e.mean, "+"), interval((e.low, e.high), "+"), str(e.n), p_value(e.p), p_value(float(q))]
+        rows.append((pair, [*cells, "" if math.isnan(wide.low) else said]))
     return rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -31,16 +31,11 @@ class Points:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text.  Columns named in `left` are words, the others numbers.
-
-    moods  cell text → good, bad or unsure: how it is shown
-    """
+    """A table of text.  Columns named in WORDS are words, the others numbers; MOODS says how some cells are shown."""
 
     heads: Sequence[str]
     rows: Sequence[Sequence[str]]
     caption: str = ""
-    left: frozenset[str] = frozenset()
-    moods: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,17 +50,11 @@ class Picture:
 Block = Heading | Text | Points | Table | Picture
 Blocks = list[Any]
 
+WORDS = frozenset({"arm", "claim", "expected", "family", "pair", "reading", "source", "verdict"})
 MOODS = {
-    "inside": "good",
-    "outside": "bad",
-    "not decided": "unsure",
-    "shown, not counted": "unsure",
-    "not at full size": "unsure",
-    "higher": "good",
-    "lower": "bad",
-    "holds": "good",
-    "does not hold": "bad",
-    "not judged": "unsure",
+    **dict.fromkeys(("inside", "higher", "holds"), "good"),
+    **dict.fromkeys(("outside", "lower", "does not hold"), "bad"),
+    **dict.fromkeys(("not decided", "shown, not counted", "not at full size", "not judged"), "unsure"),
 }
 
 
@@ -76,6 +65,11 @@ def picture(name: str, figure: Any, caption: str) -> Picture:
     return Picture(name, page.getvalue(), caption)
 
 
-def words(reading: str) -> str:
-    """The name of a reading on a page."""
-    return reading.replace("_", " ").replace(".", ", ")
+def without_empty(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], column: int = 1
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """The heads and the rows of a table, without this column if it is empty."""
+    if any(row[column] for row in rows):
+        return heads, rows
+    heads, *rows = [[*line[:column], *line[column + 1 :]] for line in (heads, *rows)]
+    return heads, rows

@@ -37,7 +37,7 @@ class Arm:
     trace: Any = None
     budget: dict[str, Any] | None = None
     seconds: float = 0.0
-    parts: dict[str, str] = field(default_factory=dict)  # kind of part → option
+    world: str = ""  # its class, with the parts inside it in parentheses
 
     @property
     def lived(self) -> int:
@@ -98,17 +98,13 @@ class Facts:
 def facts(folder: Path) -> Facts:
     """The facts about the run in this folder; raises ConfigError if it is not a run, or damaged."""
     if not (folder / "run.json").is_file():
-        raise ConfigError(
-            str(folder), "is not a run (no run.json)", "name the folder printed as `run:`, or a folder above it"
-        )
+        remedy = "name the folder printed as `run:`, or a folder above it"
+        raise ConfigError(str(folder), "is not a run (no run.json)", remedy)
     record = read(folder / "run.json")
-    told = record.get("arms")
-    overrides = record.get("overrides")
-    if (
-        not isinstance(told, dict)
-        or not isinstance(overrides, list)
-        or not all(isinstance(c, dict) for c in told.values())
-    ):
+    told: Any = record.get("arms")
+    overrides: Any = record.get("overrides")
+    whole = isinstance(told, dict) and all(isinstance(cfg, dict) for cfg in told.values())
+    if not whole or not isinstance(overrides, list):
         raise ConfigError(str(folder / "run.json"), "is damaged", "restore it from a copy, or leave its folder out")
     summary = summaries.read(folder) if (folder / "summary.json").is_file() else None
     asked = _asked(overrides)
@@ -127,10 +123,10 @@ def facts(folder: Path) -> Facts:
     main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
     cfg = next(iter(told.values()), {})
     base = asked.cfg if asked else {}
-    protocol, environment = (
-        read(folder / name) if (folder / name).is_file() else {} for name in ("protocol.json", "environment.json")
-    )
-    scenario = base.get("scenario") or _world(cfg).get("scenario")
+    files = (folder / name for name in ("protocol.json", "environment.json"))
+    protocol, environment = (read(file) if file.is_file() else {} for file in files)
+    world = cfg.get("world")
+    scenario = base.get("scenario") or (world.get("scenario") if isinstance(world, dict) else None)
     chosen = {arg.partition("=")[0].lstrip("+"): arg.partition("=")[2] for arg in overrides}
     return Facts(
         folder=folder,
@@ -158,11 +154,10 @@ SHOWN = ("arms", "matrix")  # kinds of figures of the main reading that every re
 
 def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tuple[str, Path]]:
     """The figures of the run, without those that the report draws itself."""
-    figure_specs = cfg.get("figures") or {}
     mine = {
         name
-        for name, figure_spec in figure_specs.items()
-        if figure_spec.get("kind") in SHOWN and figure_spec.get("reading", "accuracy") == main
+        for name, told in (cfg.get("figures") or {}).items()
+        if told.get("kind") in SHOWN and told.get("reading", "accuracy") == main
     }
     return [(path.stem, path) for path in sorted((folder / "figures").glob("*.png")) if path.stem not in mine]
 
@@ -173,11 +168,6 @@ def _asked(overrides: list[Any]) -> experiments.Experiment | None:
         return experiments.read([str(override) for override in overrides])
     except ConfigError:
         return None
-
-
-def _world(cfg: Mapping[str, Any]) -> Mapping[str, Any]:
-    world = cfg.get("world")
-    return world if isinstance(world, dict) else {}
 
 
 def _method(name: str, asked: experiments.Experiment | None) -> str | None:
@@ -198,47 +188,38 @@ def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) ->
     from cls_sim.storage.trace import Trace
 
     arm = Arm(name, method, int(cfg.get("seed", 0)), int(cfg.get("subjects", 0)))
-    arm.parts = {
-        part_kind: _tenant(cfg[part_kind])
-        for part_kind in experiments.PART_KINDS
-        if isinstance(cfg.get(part_kind), dict)
-    }
-    traces, reports = _done(folder, name)
-    if not traces:
-        return arm
+    arm.world = _classes(cfg["world"]) if isinstance(cfg.get("world"), dict) else ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        arm.trace = Trace.join(traces)
-        arm.values = readings(arm.trace)
-    arm.seconds = sum(float(report["seconds"]["wall"]) for report in reports)
-    arm.budget = cost(reports)
+        if traces := _done(folder, name):
+            arm.trace = Trace.join([trace for trace, _ in traces])
+            arm.values = readings(arm.trace)
+            arm.seconds = sum(float(report["seconds"]["wall"]) for _, report in traces)
+            arm.budget = cost([report for _, report in traces])
     return arm
 
 
-def _done(folder: Path, name: str) -> tuple[list[Any], list[dict[str, Any]]]:
+def _done(folder: Path, name: str) -> list[tuple[Any, dict[str, Any]]]:
     """The traces and reports of finished jobs, contiguous from the first subject on."""
     from cls_sim.storage.trace import Trace
 
-    traces, reports = [], []
+    found: list[tuple[Any, dict[str, Any]]] = []
     first = 0
     while (path := folder / "jobs" / f"{name}-{first:06d}.json").is_file():
         report = read(path)
         if not isinstance(report.get("budget"), dict) or not isinstance(report.get("seconds"), dict):
             raise ConfigError(str(path), "is damaged", "resume that run, or leave its folder out")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            trace = Trace.read(folder / "trace" / f"{path.stem}.jsonl")
+        trace = Trace.read(folder / "trace" / f"{path.stem}.jsonl")
         if not trace.subjects:
             break
-        traces.append(trace)
-        reports.append(report)
+        found.append((trace, report))
         first += trace.subjects
-    return traces, reports
+    return found
 
 
-def _tenant(part: Mapping[str, Any]) -> str:
-    """The name of a part on a page: its class, with the parts inside it in parentheses."""
-    inside = [_tenant(value) for value in part.values() if isinstance(value, dict) and "_target_" in value]
+def _classes(part: Mapping[str, Any]) -> str:
+    """The class of a part, with the parts inside it in parentheses."""
+    inside = [_classes(value) for value in part.values() if isinstance(value, dict) and "_target_" in value]
     name = str(part.get("_target_", "")).rsplit(".", 1)[-1]
     return f"{name}({', '.join(inside)})" if inside else name
 
@@ -247,11 +228,9 @@ def _published(cfg: Mapping[str, Any], scenario: Any) -> dict[str, Published]:
     """The published number of each arm: the claims of the kind `published` for this scenario, at any size."""
     found = {}
     for claim in (cfg.get("claims") or {}).values():
-        if claim.get("kind") == "published" and claim.get("scenario", scenario) == scenario:
-            sem = claim.get("sem")
-            known = Published(
-                float(claim["value"]), None if sem is None else float(sem), str(claim.get("source") or "")
-            )
-            if claim.get("reading", "accuracy") == "accuracy":
-                found[claim["arm"]] = known
+        if claim.get("kind") != "published" or claim.get("reading", "accuracy") != "accuracy":
+            continue
+        if claim.get("scenario", scenario) == scenario:
+            sem = None if claim.get("sem") is None else float(claim["sem"])
+            found[claim["arm"]] = Published(float(claim["value"]), sem, str(claim.get("source") or ""))
     return found

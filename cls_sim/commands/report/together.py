@@ -9,7 +9,7 @@ from dataclasses import replace
 from cls_sim import statistics
 from cls_sim.commands.report import expected
 from cls_sim.commands.report.arms import verdict
-from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, without_empty
 from cls_sim.commands.report.facts import Facts
 from cls_sim.sinks.console import number
 
@@ -26,19 +26,13 @@ def table(runs: Sequence[Facts]) -> Blocks:
         cells = [_cell(run, name) if name in run.arms else "–" for run in with_main]
         rows.append([name, expected.family(families[name]), *cells])
     heads = ["arm", "family", *(short(run, with_main) for run in with_main)]
-    if not any(row[1] for row in rows):
-        heads, rows = [heads[0], *heads[2:]], [[row[0], *row[2:]] for row in rows]
-    mains = {run.main for run in with_main}
-    what = f"Mean {' or '.join(sorted(m for m in mains if m))} ± SEM over subjects; –: not run, or not possible."
-    note = ""
-    if any(run.published for run in runs):
-        judged = all(run.size == "paper" for run in runs)
-        note = (
-            " If there is a published number: inside its band, outside, or not decided."
-            if judged
-            else (" Runs that are smaller than the published ones are not compared with them.")
-        )
-    return [Heading("All runs"), Table(heads, rows, what + note, frozenset({"arm", "family"}))]
+    mains = " or ".join(sorted({run.main for run in with_main if run.main}))
+    what = f"Mean {mains} ± SEM over subjects; –: not run, or not possible."
+    if any(run.published for run in runs) and all(run.size == "paper" for run in runs):
+        what += " If there is a published number: inside its band, outside, or not decided."
+    elif any(run.published for run in runs):
+        what += " Runs that are smaller than the published ones are not compared with them."
+    return [Heading("All runs"), Table(*without_empty(heads, rows), what)]
 
 
 def _cell(run: Facts, name: str) -> str:
