@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,12 +118,15 @@ class Content(Probe):
     def _kinds(self, life: Measured, looks: Batch) -> Tensor:
         """The share of one kind of dream, or their distance: [s]."""
         dreamt, z = looks.source == DREAMED, looks.x.flatten(2)
+        nothing = torch.full((len(z),), torch.nan, dtype=torch.float64, device=z.device)
+        if not dreamt.any():
+            return nothing
         active = looks.present() & (z != 0).any(2)
         if self.of == "silent":
             return _mean(~active, dreamt)
-        known = _known(life, self.items) if dreamt.any() else None
+        known = _known(life, self.items)
         if known is None or known.rows < 2:
-            return torch.full((len(z),), torch.nan, dtype=torch.float64, device=z.device)
+            return nothing
         there, (nearest, away) = known.present(), _distances(life, self.items)
         dreamt = dreamt & (there.sum(1) > 1)[:, None]
         if self.of == "distance":
@@ -173,9 +177,32 @@ class Watched(Within):
         return _joined(self._notes), _joined(self._looks)
 
 
+class _ReadCortex(Exception):
+    """A part has read the cortex."""
+
+
+class _Unread:
+    """In place of a cortex and its consolidation in a night without learning: any use of them raises `_ReadCortex`."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("step", "elapse", "context_end"):  # what the life itself calls; without an effect on other parts
+            return lambda *_: None
+        raise _ReadCortex
+
+
 @shared
 def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
-    """The replay of a life until each subject wakes next, or until one day has passed: all rows, some with inputs."""
+    """The replay of a life until each subject wakes next, or until one day has passed: all rows, some with inputs.
+
+    The copy learns only if it must: as long as no part reads the cortex, what it learns cannot change its replay.
+    """
+    try:
+        return _recorded(life, learns=False)
+    except _ReadCortex:
+        return _recorded(life, learns=True)
+
+
+def _recorded(life: Measured, learns: bool) -> tuple[Batch, Batch] | tuple[None, None]:
     watched: list[Watched] = []
 
     def watch(policy: Replay) -> Watched:
@@ -183,6 +210,9 @@ def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
         return watched[0]
 
     copy = life.twin(replay=watch)
+    if not learns:
+        unread: Any = _Unread()
+        vars(copy).update(neocortex=unread, consolidation=unread, view=replace(copy.view, neocortex=unread))
     slept, end = copy.clock.asleep.copy(), copy.clock.experience + copy.clock.per_day
     while watched[0].open.any() and not copy.over:
         with torch.enable_grad():

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.trees import fingerprint
 from cls_sim.hippocampus.base import Hippocampus, Recall
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.base import Measured, Probe, of_world
@@ -53,6 +55,8 @@ class Found:
 
 
 _OPEN: dict[int, Found] = {}  # id of a life → its moment, while one is open
+_GRADES: WeakKeyDictionary[Any, tuple[object, dict[tuple[Who, int], Tensor]]] = WeakKeyDictionary()
+"""Life → its latest state in which evaluations were graded, and the grades."""
 
 
 @contextmanager
@@ -265,8 +269,27 @@ def grade(scores: Tensor, y: Tensor, weights: Tensor, regression: bool) -> Tenso
 @shared
 def graded(life: Measured, who: Who, context: int) -> Tensor:
     """The accuracy or R² of a readout, or of the cortex alone, in the evaluation of a context: float64 [s]."""
-    batch = questions(life, "evaluation", context)
-    return grade(scores(life, who, "evaluation", context), batch.y, batch.weights(), life.spec.regression)
+    grades = _grades(life)
+    if (who, context) not in grades:
+        batch = questions(life, "evaluation", context)
+        said = scores(life, who, "evaluation", context)
+        grades[who, context] = grade(said, batch.y, batch.weights(), life.spec.regression)
+    return grades[who, context]
+
+
+@shared
+def _grades(life: Measured) -> dict[tuple[Who, int], Tensor]:
+    """The grades that an earlier moment has found in this same tick and state, bit for bit; else a new dict.
+
+    At the end of a life, they are those of the context end before it.
+    """
+    if id(life) not in _OPEN:
+        return {}
+    parts = (life.world, life.neocortex, life.hippocampus, life.readout)
+    state = life.clock.tick, *map(id, parts), fingerprint({str(i): part.state() for i, part in enumerate(parts)})
+    if life not in _GRADES or _GRADES[life][0] != state:
+        _GRADES[life] = state, {}
+    return _GRADES[life][1]
 
 
 def exams(life: Measured, who: Who) -> Tensor:
