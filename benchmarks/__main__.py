@@ -6,6 +6,7 @@ python -m benchmarks --steps    only what a step costs
 python -m benchmarks --importance   only what the importance of weights costs
 python -m benchmarks --workers  only what a second worker is worth (needs two idle cores)
 python -m benchmarks --recall   only what it costs to look through what is stored
+python -m benchmarks --measuring    only the share of measuring in three small experiments
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ def main() -> None:
     parser.add_argument("--workers", action="store_true", help="only what a second worker is worth")
     parser.add_argument("--importance", action="store_true", help="only what the importance of weights costs")
     parser.add_argument("--recall", action="store_true", help="only recall at scale")
+    parser.add_argument("--measuring", action="store_true", help="only the share of measuring")
     options = parser.parse_args()
     import torch
 
     from benchmarks.importance import importance_figures
+    from benchmarks.measuring import measuring_figures
     from benchmarks.recall import recall_figures
     from benchmarks.spread import spread_figure
     from benchmarks.steps import step_figures
@@ -39,13 +42,18 @@ def main() -> None:
     print(f"torch {torch.__version__}, one thread, CPU time, ours and the limit in turns, medians")
     if not at_hand():
         print("MNIST is not at hand (CLS_SIM_DATA_DIR): random images of its shape instead")
-    if options.importance or options.recall:
-        figures = importance_figures() if options.importance else recall_figures()
-    else:
-        figures = [spread_figure()] if options.workers else step_figures()
-    if not (options.steps or options.workers or options.importance or options.recall):
-        figures += importance_figures()
-        figures += [*whole_figures(500 if options.full else 100), memory_figure(), *recall_figures()]
+    some = {
+        "importance": importance_figures,
+        "recall": recall_figures,
+        "measuring": measuring_figures,
+        "workers": lambda: [spread_figure()],
+        "steps": step_figures,
+    }
+    chosen = [figures for name, figures in some.items() if getattr(options, name)][:1]
+    figures = [figure for figures in chosen for figure in figures()]
+    if not chosen:
+        figures = [*step_figures(), *importance_figures(), *whole_figures(500 if options.full else 100)]
+        figures += [memory_figure(), *recall_figures(), *measuring_figures()]
     width = max(len(figure.name) for figure in figures)
     print(f"{'figure':{width}}  {'ours':>10}  {'limit':>10}  {'ratio':>6}  {'target':>6}")
     for f in figures:

@@ -63,7 +63,8 @@ def live(
             if bar:
                 bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
-        write(report, done | {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)})
+        found = {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)}
+        write(report, done | found, lasts=False)  # without it, the job ends again from its last checkpoint
         return kept.trace
 
 

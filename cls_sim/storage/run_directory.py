@@ -134,11 +134,11 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     for name in ROOMS:
         disk.made(folder / name)
     page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
-    disk.put(folder / "config.yaml", page.encode())
+    disk.put(folder / "config.yaml", page.encode(), lasts=False)
     if (folder / "environment.json").is_file():
         _compare(read(folder / "environment.json"), now)
     else:
-        write(folder / "environment.json", now)
+        write(folder / "environment.json", now, lasts=False)
 
 
 # -- is it the same run? ------------------------------------------------------------------------------------

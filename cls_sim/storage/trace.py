@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
@@ -47,14 +47,14 @@ class Trace:
         self.rows: list[Row] = []
         self._ends: list[int] = []  # where each row ends in the file, in bytes
         self._file: FileIO | None = None
+        self._is_new = self._is_changed = False  # whether the name, and the content, may not be on the disk yet
         if self.path is None:
             return
         if self.path.exists():
             self._read(rows)
         else:
             self._open("xb")
-            with contextlib.suppress(OSError):  # not all systems can sync a folder
-                synced(self.path.parent)
+            self._is_new = True
 
     @classmethod
     def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
@@ -133,12 +133,17 @@ class Trace:
             self.sync()
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk (fsync)."""
-        if self._file is not None:
+        """Wait until all rows are on the disk (fsync).  Rows survive the death of the process without it."""
+        if self._file is not None and self._is_changed:
             try:
                 os.fsync(self._file.fileno())
             except OSError as error:
                 self._broken(error)
+            self._is_changed = False
+        if self._is_new:
+            self._is_new = False
+            with contextlib.suppress(OSError):  # not all systems can sync a folder
+                synced(cast(Path, self.path).parent)
 
     def close(self) -> None:
         """Sync and close the file; a later append opens it again."""
@@ -150,6 +155,7 @@ class Trace:
     def rename(self, path: Path) -> None:
         """Sync and close the file, and give it another name."""
         assert self.path is not None
+        self._is_new = False  # the old name need not last
         self.close()
         renamed(self.path, path)
         self.path = path
@@ -247,12 +253,15 @@ class Trace:
 
     def _shorten(self, file: FileIO) -> None:
         """Cut the file off after the last row, and set the position there."""
-        file.truncate(self._end)
-        file.seek(self._end)
+        if file.seek(0, os.SEEK_END) > self._end:
+            file.truncate(self._end)
+            file.seek(self._end)
+            self._is_changed = True
 
     def _write(self, line: bytes) -> None:
         """Write a whole line or, as far as the disk allows, nothing."""
         file, rest = self._open(), memoryview(line)
+        self._is_changed = True
         try:
             while rest:
                 rest = rest[file.write(rest) :]
