@@ -29,8 +29,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.plasticity.by_state import schedule
-from cls_sim.probes.base import Probe, at
-from cls_sim.probes.changes import Changes
+from cls_sim.probes.base import Changes, Probe, at
 from cls_sim.probes.evaluations import sharing
 from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import CortexReadout

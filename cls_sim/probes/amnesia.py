@@ -20,14 +20,12 @@ class Amnesia(Probe):
     R = (accuracy - chance) / (1 - chance) in the evaluation of a context.  The age of a context is the time since the
     end of its last stretch.
 
-    of = "control"   R_c, with the readout of the life (in a lesioned twin: the recall left by its lesion)
-    of = "lesion"    R_l, with the cortex alone: the recall left if the hippocampus were lost now
-    of = "retained"  R_l / R_c; NaN if R_c is not above 0.  Flat without consolidation, increasing with age with
-                     consolidation (Ribot's gradient), decreasing if the cortex forgets
-    of = "rr"        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R clamped to [0, 1 - 1/(2n)] for n
-                     questions; in the Memory Chain Model it does not depend on item difficulty
-
-    of  control, lesion, retained or rr
+    of  control   R_c, with the readout of the life (in a lesioned twin: the recall left by its lesion)
+        lesion    R_l, with the cortex alone: the recall left if the hippocampus were lost now
+        retained  R_l / R_c; NaN if R_c is not above 0.  Flat without consolidation, increasing with age with
+                  consolidation (Ribot's gradient), decreasing if the cortex forgets
+        rr        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R clamped to [0, 1 - 1/(2n)] for n
+                  questions; in the Memory Chain Model it does not depend on item difficulty
 
     Source: Ribot 1881; the gradient, McClelland, McNaughton & O'Reilly 1995; rr, Murre, Chessa & Meeter 2013.
 
@@ -43,10 +41,8 @@ class Amnesia(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         control, lesion = recalls(life)
-        if self.of == "control":
-            return control
-        if self.of == "lesion":
-            return lesion
+        if self.of in ("control", "lesion"):
+            return control if self.of == "control" else lesion
         if self.of == "retained":
             return torch.where(control > 0, lesion / control, torch.nan)
         most = 1.0 - 0.5 / questions(life).rows
@@ -89,12 +85,10 @@ def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
     days, index = days[there], index[there]
     if not len(index):
         return math.nan
-    below = np.flatnonzero(index < level)
-    if not len(below):
-        return float(days[-1])
-    i = int(below[0])
-    if i == 0:
-        return float(days[0])
+    below = index < level
+    i = int(below.argmax()) if below.any() else -1
+    if i < 1:  # from the first day, or never
+        return float(days[i])
     share = (index[i - 1] - level) / (index[i - 1] - index[i])
     return float(days[i - 1] + share * (days[i] - days[i - 1]))
 

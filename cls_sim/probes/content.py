@@ -16,7 +16,7 @@ from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.base import Measured, Probe, labelled
+from cls_sim.probes.base import Measured, Probe, labelled, undefined
 from cls_sim.probes.evaluations import questions, shared, stored
 from cls_sim.probes.night import counts, evenness, named
 from cls_sim.probes.priority import correlation, weakness
@@ -73,7 +73,7 @@ class Content(Probe):
     def measure(self, life: Measured) -> Tensor:
         notes, looks = ahead(life)
         if notes is None or looks is None:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=life.spec.device)
+            return undefined(life)
         if self.of in ("pure", "mixed", "spurious", "silent", "distance"):
             return self._kinds(life, looks)
         return getattr(self, f"_{self.of}")(life, notes)
@@ -97,7 +97,7 @@ class Content(Probe):
     def _class_bias(self, life: Measured, notes: Batch) -> Tensor:
         known = _known(life)
         if known is None:
-            return notes.weights().new_full((notes.subjects,), torch.nan)
+            return undefined(life)
         classes = (counts(known.y, known.present()) > 0).sum(1)
         count = counts(notes.y, notes.present())
         entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
@@ -106,7 +106,7 @@ class Content(Probe):
     def _weakness(self, life: Measured, notes: Batch) -> Tensor:
         episodes = stored(life)
         if notes.slot is None or episodes.rows < 2:
-            return notes.weights().new_full((notes.subjects,), torch.nan)
+            return undefined(life)
         count = counts(*named(notes), episodes.rows)
         return correlation(count, weakness(life), episodes.present() & (count.sum(1, keepdim=True) > 0))
 
@@ -118,15 +118,14 @@ class Content(Probe):
     def _kinds(self, life: Measured, looks: Batch) -> Tensor:
         """The share of one kind of dream, or their distance: [s]."""
         dreamt, z = looks.source == DREAMED, looks.x.flatten(2)
-        nothing = torch.full((len(z),), torch.nan, dtype=torch.float64, device=z.device)
         if not dreamt.any():
-            return nothing
+            return undefined(life)
         active = looks.present() & (z != 0).any(2)
         if self.of == "silent":
             return _mean(~active, dreamt)
         known = _known(life, self.items)
         if known is None or known.rows < 2:
-            return nothing
+            return undefined(life)
         there, (nearest, away) = known.present(), _distances(life, self.items)
         dreamt = dreamt & (there.sum(1) > 1)[:, None]
         if self.of == "distance":

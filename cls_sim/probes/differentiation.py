@@ -5,14 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.part import Spec
-from cls_sim.probes.base import Measured, Probe, numeric, of_world
+from cls_sim.probes.base import Measured, NumericProbe, Probe, of_world
 from cls_sim.probes.evaluations import CORTEX, questions, scores
 
 DAYS = ("life.begin", "day.end", "life.end")
 
 
-class SingularModes(Probe):
+class SingularModes(NumericProbe):
     """The learnt share of each singular mode of the targets: a_k / a_k(∞), [s, k]; 0 before learning, 1 after.
 
     The targets of the evaluation are y = Σ_k u_k σ_k v_k, the strongest mode first, and a_k = u_kᵀ ŷ v_k.  Modes of
@@ -27,8 +26,7 @@ class SingularModes(Probe):
     axis = "mode"
     moments = DAYS
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec, "needs numbers as targets", "use world=hierarchy")
+    refusal = "needs numbers as targets", "use world=hierarchy"
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)

@@ -141,17 +141,18 @@ class ReadoutProbe(Probe):
     def __init__(self, *, readout: Readout | None = None):
         self.readout = checked("readout", readout)
 
-    def setup(self, spec: Spec) -> Spec:
-        if self.readout is not None:
-            self.setup_inside("readout", spec)
-        return spec
-
 
 def checked(key: str, readout: Readout | None) -> Readout | None:
     """A readout, or None; raises ConfigError for anything else."""
     if readout is not None and not isinstance(readout, Readout):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(key, f"{readout!r} is not a readout", "give one, such as CortexReadout(), or None")
     return readout
+
+
+def part_of(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch, the same for all subjects."""
+    columns: Any = {name: value[:, rows] for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    return batch.with_(**columns)
 
 
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -189,16 +190,13 @@ def scores(life: Measured, who: Who, kind: str = "evaluation", context: int = 0)
     """Scores [s, n, o] of a readout, or of the cortex alone, for a set of questions."""
     if isinstance(who, str):
         parts = enumerate(pieces(life, questions(life, kind, context)))
-        found = [_systems(life, x, told, (kind, context, i))[1].scores(x, told) for i, (x, told) in parts]
-    else:
-        found = [answer.scores for answer in answers(life, who, kind, context)]
-    return (
-        torch.cat(found, 1) if found else torch.zeros(life.spec.subjects, 0, life.spec.outputs, device=life.spec.device)
-    )
+        return _joined(life, [_systems(life, x, told, (kind, context, i))[1].scores(x, told) for i, (x, told) in parts])
+    return _joined(life, [answer.scores for answer in answers(life, who, kind, context)])
 
 
 def _joined(life: Measured, scores: list[Tensor]) -> Tensor:
-    return torch.cat(scores, 1) if scores else torch.zeros(life.spec.subjects, 0, life.spec.outputs)
+    nothing = torch.zeros(life.spec.subjects, 0, life.spec.outputs, device=life.spec.device)
+    return torch.cat(scores or [nothing], 1)
 
 
 class _Shared:

@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.errors import flag, whole
-from cls_sim.core.part import Spec
-from cls_sim.probes.base import Measured, Probe, numeric, of_world
+from cls_sim.probes.base import Measured, NumericProbe, Probe, of_world
 from cls_sim.probes.evaluations import CORTEX, questions, scores
 
-SELDOM: tuple[str, ...] = ("day.end", "context.end", "life.end")
+SELDOM = ("day.end", "context.end", "life.end")
 
 
 class Belief(Probe):
@@ -55,7 +54,7 @@ class Distance(Probe):
         return torch.linalg.vector_norm(off, dim=2).mean(1)
 
 
-class Residual(Probe):
+class Residual(NumericProbe):
     """Remaining error over the evaluations of all contexts [s]: Σ_items |y - ŷ|² / |y_new|².
 
     The unit is the squared norm of the targets of the last context (the new item).
@@ -73,9 +72,6 @@ class Residual(Probe):
 
     def __init__(self, *, each: bool = False):
         self.each = flag("each", each)
-
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
         exams = [questions(life, "evaluation", context) for context in range(life.spec.contexts)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.errors import real
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.base import Measured, Probe, inside, undefined
 from cls_sim.probes.evaluations import ReadoutProbe, answers, questions
 from cls_sim.readout.base import Readout
 
@@ -29,7 +29,7 @@ class HandoverRate(Probe):
     def measure(self, life: Measured) -> Tensor:
         desk = operator(life)
         if desk is None:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+            return undefined(life)
         return desk.asked.double() / desk.met.double()
 
 
@@ -52,7 +52,7 @@ class ImmediateRecall(ReadoutProbe):
         self.setup(life.spec)
         desk = operator(life)
         if desk is None:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+            return undefined(life)
         assert life.view.latest is not None
         batch = life.view.latest()
         answer = (self.readout or life.readout).answer(
@@ -89,7 +89,7 @@ class TriageRates(ReadoutProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         if life.spec.task_id_known:
-            return torch.full((life.spec.subjects, 3), torch.nan, dtype=torch.float64)
+            return undefined(life, 3)
         threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", 0.5)
         known, right, there = _known(life, self.readout)
         new, weighs = _strange(life, self.readout)
@@ -121,7 +121,7 @@ class OutOfScope(ReadoutProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         if life.spec.task_id_known:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+            return undefined(life)
         known, _, there = _known(life, self.readout)
         new, weighs = _strange(life, self.readout)
         pairs = zip(known, there, new, weighs, strict=True)

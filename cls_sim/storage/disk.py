@@ -126,11 +126,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(content(path, LARGEST, links=True))
     except OSError as error:
-        raise StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
+        raise unreadable(path, error) from None
     except NotPlain as reason:
-        raise ConfigError(
-            str(path), f"is damaged ({reason})", "restore it from a copy, or leave its folder out"
-        ) from None
+        remedy = "restore it from a copy, or leave its folder out"
+        raise ConfigError(str(path), f"is damaged ({reason})", remedy) from None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -152,4 +151,10 @@ def _plain(value: Any) -> Any:
 
 
 def broken(path: Path, error: OSError) -> StorageError:
+    """The error of a file or folder that cannot be written."""
     return StorageError(str(path), f"cannot be written ({error.strerror or error})", ROOM)
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """The error of a file or folder that cannot be read."""
+    return StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk")
