@@ -1,4 +1,4 @@
-"""Accuracy, error, hippocampal dependence and overfitting to rehearsed episodes."""
+"""Accuracy, error, hippocampal dependence, overfitting to rehearsed episodes, stability and plasticity."""
 
 from __future__ import annotations
 
@@ -163,6 +163,41 @@ class Memorisation(_Error):
     """
 
     kind = "train"
+
+
+class Retention(Probe):
+    """Stability [s]: the mean accuracy over the contexts met before the present one; NaN if there are none.
+
+    Source: stability, Grossberg 1980; probe 7 of the study of memory, Mermillod et al. 2013.
+
+    >>> Retention().moments
+    ('context.end', 'life.end')
+    """
+
+    def measure(self, life: Measured) -> Tensor:
+        return mean(exams(life, None), lived_contexts(life) & ~_present(life))
+
+
+class Acquisition(Probe):
+    """Plasticity [s]: the accuracy on the present context, or on the context met last.
+
+    Measured soon after a context has begun (at life.end, if `days` ends the life early in a context), it is the speed
+    of learning.
+
+    >>> Acquisition().moments
+    ('context.end', 'life.end')
+    """
+
+    def measure(self, life: Measured) -> Tensor:
+        return mean(exams(life, None), _present(life))
+
+
+def _present(life: Measured) -> Tensor:
+    """The context that each subject has met last: bool [s, k]."""
+    context = last_lived(life).context[:, :1].clamp(min=0)
+    return torch.zeros(len(context), life.spec.contexts, dtype=torch.bool, device=context.device).scatter_(
+        1, context, True
+    )
 
 
 # -- past experience ------------------------------------------------------------------------------------------

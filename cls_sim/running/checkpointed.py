@@ -86,11 +86,9 @@ class CheckpointedLife:
         self._age(life)
         trace = Trace(self.path, rows=rows)
         trace.cut(rows)
-        for name, _ in self.job.forks:  # branches after this tick are made again, at the end if the end has moved
-            if any(
-                checkpoint.tick_of(path) >= life.clock.tick for path in checkpoint.found(self.here / f"fork-{name}")
-            ):
-                shutil.rmtree(self.here / f"fork-{name}")
+        for fork in (self.here / f"fork-{name}" for name, _ in self.job.forks):
+            if any(checkpoint.tick_of(path) >= life.clock.tick for path in checkpoint.found(fork)):
+                shutil.rmtree(fork)  # branches after this tick are made again, at the end if the end has moved
         return life, trace
 
     def _be_born(self, life: Life) -> tuple[Life, Trace]:

@@ -70,14 +70,14 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     contexts, main = max(run.contexts for run in runs), runs[0].main
     made = [*_stability(main, contexts), *_contexts(main, contexts), *_nights(readings), *_dose(main, readings)]
     made += [_line("Amnesia and dependence", name.replace("_", " "), name) for name in AMNESIA if name in readings]
-    shown = {key.removeprefix("exam/") for panel in made for key in panel.y}
+    shown = {key.removeprefix("evaluation/") for panel in made for key in panel.y}
     rest = [name for name in readings if name not in shown and name != main]
     made += [_line("Other readings", name.replace("_", " "), name) for name in rest]
     return [*made, *_arms(runs, main)]
 
 
 def _line(section: str, title: str, name: str, says: str = "") -> Panel:
-    return Panel(section, title, "line", (f"exam/{name}",), says=says)
+    return Panel(section, title, "line", (f"evaluation/{name}",), says=says)
 
 
 def _stability(main: str, contexts: int) -> list[Panel]:
@@ -111,13 +111,13 @@ def _dose(main: str, readings: Sequence[str]) -> list[Panel]:
     section = "Dose"
     made = [_line(section, "dose of plasticity", "dose")] if "dose" in readings else []
     rates = Panel(section, "plasticity by night and by day", "line", ("sleep/rate", "wake/rate"))
-    over = Panel(section, f"{main} over the dose asleep", "line", (f"exam/{main}",), "sleep/dose")
+    over = Panel(section, f"{main} over the dose asleep", "line", (f"evaluation/{main}",), "sleep/dose")
     return [*made, rates, over]
 
 
 def _arms(runs: Sequence[Run], main: str) -> list[Panel]:
     section = "Arms"
-    interval = tuple(f"exam/{main}{end}" for end in ("", ".low", ".high"))
+    interval = tuple(f"evaluation/{main}{end}" for end in ("", ".low", ".high"))
     made = [
         Panel(section, f"{main} with its 95 % interval", "line", interval),
         Panel(section, f"{main} at the end", "bar", (f"final/{main}",)),
