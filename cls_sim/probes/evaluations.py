@@ -28,6 +28,7 @@ from cls_sim.readout.base import Answer, Readout
 BUDGET = 2**23  # approximate number of values (32 MB) in one forward pass of an evaluation, over all subjects
 BYTES = 2**28  # largest size of the questions and answers that a moment keeps; what does not fit is computed again
 LARGEST = 2**25  # largest size of one of them, in bytes
+ROOM = "room"  # among the results of a moment: the bytes that are left of BYTES
 
 CORTEX = "cortex"
 Who = Readout | Literal["cortex"] | None
@@ -40,21 +41,7 @@ P = ParamSpec("P")
 # -- once a moment ----------------------------------------------------------------------------------------------
 
 
-class Found:
-    """The results computed so far in the present moment of a life."""
-
-    def __init__(self) -> None:
-        self.values: dict[Hashable, Any] = {}
-        self.room = BYTES
-
-    def fits(self, value: object) -> bool:
-        size = _bytes(value)
-        fits = size <= min(LARGEST, self.room)
-        self.room -= size * fits
-        return fits
-
-
-_OPEN: dict[int, Found] = {}  # id of a life → its moment, while one is open
+_OPEN: dict[int, dict[Hashable, Any]] = {}  # id of a life → the results of its moment by key, while one is open
 _GRADES: WeakKeyDictionary[Any, tuple[object, dict[tuple[Who, int], Tensor]]] = WeakKeyDictionary()
 """Life → its latest state in which evaluations were graded, and the grades."""
 
@@ -65,7 +52,7 @@ def sharing(life: Measured) -> Generator[None]:
     if id(life) in _OPEN:
         yield
         return
-    _OPEN[id(life)] = Found()
+    _OPEN[id(life)] = {ROOM: BYTES}
     try:
         yield
     finally:
@@ -78,12 +65,12 @@ def once(life: Measured, key: Hashable, make: Callable[[], T], *, bulky: bool = 
     if found is None:
         return make()
     key = (life.clock.tick, key)
-    if key not in found.values:
-        value = make()
-        if bulky and not found.fits(value):
+    if key not in found:
+        value, size = make(), 0
+        if bulky and (size := _bytes(value)) > min(LARGEST, found[ROOM]):
             return value
-        found.values[key] = value
-    return found.values[key]
+        found |= {key: value, ROOM: found[ROOM] - size}
+    return found[key]
 
 
 def shared(function: Callable[Concatenate[Measured, P], T]) -> Callable[Concatenate[Measured, P], T]:

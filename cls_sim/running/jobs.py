@@ -27,11 +27,7 @@ PATIENCE = 10.0  # seconds to wait for a process of a killed run to exit
 
 
 def live(
-    job: Job,
-    folder: Path,
-    show: bool = False,
-    life: Life | None = None,
-    traces: Mapping[str, Trace] | None = None,
+    job: Job, folder: Path, show: bool = False, life: Life | None = None, traces: Mapping[str, Trace] | None = None
 ) -> Trace | None:
     """Run a job to its end, from its last checkpoint; writes trace, checkpoints, branches, and a report at the end.
 

@@ -145,33 +145,21 @@ def show(parts: Sequence[Any], stream: Any) -> None:
     """Print rich objects: with colour on a terminal, elsewhere in 100 columns without colour."""
     from rich.console import Console as Rich
 
-    plain, terminal = _plain(stream), stream.isatty()
-    page = stream if terminal else _Page(plain)
+    terminal, code = stream.isatty(), "ascii" if _plain(stream) else "utf-8"
+    page = stream if terminal else io.TextIOWrapper(io.BytesIO(), code, "replace", newline="\n")
     rich = Rich(file=page, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
     for part in parts:
         rich.print(part)
     if not terminal:
-        lines = [line.rstrip() for line in page.getvalue().splitlines()]
-        text = "\n".join(lines).strip("\n") + "\n"
-        stream.write(text.encode("ascii", "replace").decode() if plain else text)
+        page.seek(0)
+        lines = [line.rstrip() for line in page.read().split("\n")]
+        stream.write("\n".join(lines).strip("\n") + "\n")
         stream.flush()
 
 
 def _plain(stream: Any) -> bool:
     """Whether a stream has ASCII only."""
     return not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
-
-
-class _Page(io.StringIO):
-    """A text buffer with a given encoding."""
-
-    def __init__(self, plain: bool):
-        super().__init__()
-        self.plain = plain
-
-    @property
-    def encoding(self) -> str:
-        return "ascii" if self.plain else "utf-8"
 
 
 def _said(claim: Claim) -> str:

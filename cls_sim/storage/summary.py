@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -227,7 +228,7 @@ def _items(value: Any) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    if value is not None and not isinstance(value, (list, tuple, np.ndarray)):
+    if not isinstance(value, (list, tuple, np.ndarray, NoneType)):
         raise TypeError
     return [] if value is None else list(value)
 
