@@ -51,7 +51,9 @@ def test_a_workspace_is_made_without_calling_anybody(run, alone, capsys):
     (runs,) = told["spec"]["section"]["runSets"]
     assert runs["filters"]["filters"][0]["value"] == "digits" and runs["grouping"][0]["name"] == "jobType"
     lines = [p["config"] for s in sections for p in s["panels"] if p["viewType"] == "Run History Line Plot"]
-    assert ["exam/accuracy", "exam/accuracy.low", "exam/accuracy.high"] in [line["metrics"] for line in lines]
+    assert ["evaluation/accuracy", "evaluation/accuracy.low", "evaluation/accuracy.high"] in [
+        line["metrics"] for line in lines
+    ]
     assert {line["xAxis"] for line in lines} == {"day", "sleep/dose"}
     assert "24 panels" in capsys.readouterr().out
 
@@ -64,13 +66,13 @@ def test_panels_name_only_what_a_run_tells(run):
 
     trace = Trace.read(run / "trace" / "joint-000000.jsonl")
     told = {key for row in trace.rows for key in sinks.curves(row)} | set(COSTS.values())
-    told |= {f"exam/{name}" for name in trace.names()}  # nights of the sleepless are no numbers
+    told |= {f"evaluation/{name}" for name in trace.names()}  # nights of the sleepless are no numbers
     told |= wandb_run.final(run, "joint-000000", trace)["summary"].keys()
     told |= wandb_run.tables(summary.read(run)).keys()
     told |= {f"figures/{file.stem}" for file in (run / "figures").glob("*.png")}
     for panel in panels(list(found(run))):
         assert {*panel.y, panel.x} <= told, panel
-    assert curves(trace.rows[0])["exam/accuracy.context.5"] >= 0
+    assert curves(trace.rows[0])["evaluation/accuracy.context.5"] >= 0
 
 
 def test_a_sweep_is_one_workspace(run, tmp_path, alone):
@@ -155,7 +157,7 @@ def test_a_finished_run_is_sent_and_its_workspace_pushed(run, monkeypatch, capsy
             theirs = [row for row in server.rows[one["id"]] if "day" in row]
             assert [{key: row.get(key) for key in wanted} for row, wanted in zip(theirs, ours, strict=True)] == ours
     (view,) = server.saved
-    assert view["entityName"] == "tester" and "exam/accuracy.context.1" in view["spec"]
+    assert view["entityName"] == "tester" and "evaluation/accuracy.context.1" in view["spec"]
     out = capsys.readouterr().out
     assert "0 lost" in out and "pushed: http" in out
 

@@ -102,19 +102,19 @@ def test_curves_are_means_over_subjects_with_their_intervals():
     told = sinks.curves(one)
     accuracy = one["readings"]["accuracy"]
     assert told["day"] == 3.0 and told["tick"] == 30 and told["moment"] == "day.end"
-    assert told["exam/accuracy"] == pytest.approx(np.nanmean(accuracy, 1).mean())
-    assert told["exam/accuracy.context.3"] == pytest.approx(np.nanmean(accuracy[:, 2]))
+    assert told["evaluation/accuracy"] == pytest.approx(np.nanmean(accuracy, 1).mean())
+    assert told["evaluation/accuracy.context.3"] == pytest.approx(np.nanmean(accuracy[:, 2]))
     dose = one["readings"]["dose"]
     half = 2.7764451 * dose.std(ddof=1) / np.sqrt(5)  # Student's t, 4 degrees of freedom
-    assert told["exam/dose.low"] == pytest.approx(dose.mean() - half)
-    assert told["exam/dose.high"] == pytest.approx(dose.mean() + half)
+    assert told["evaluation/dose.low"] == pytest.approx(dose.mean() - half)
+    assert told["evaluation/dose.high"] == pytest.approx(dose.mean() + half)
 
 
 def test_curves_leave_out_what_is_no_number_and_intervals_of_few():
     few = row(1, subjects=4)
     few["readings"]["dose"][:] = np.nan
     told = sinks.curves(few)
-    assert "exam/dose" not in told and "exam/accuracy" in told and "exam/accuracy.low" not in told
+    assert "evaluation/dose" not in told and "evaluation/accuracy" in told and "evaluation/accuracy.low" not in told
     some = row(2, who=np.array([True, False, False, False, False]))
     some["day"][1:] = 99.0
     assert sinks.curves(some)["day"] == 2.0
@@ -282,7 +282,7 @@ def test_an_offline_run_holds_what_was_told(tmp_path):
     assert (run["run_group"], run["job_type"], run["display_name"]) == ("digits", "cls", "seed=1")
     assert run["run_id"] == sink.record["id"] and run["config"]["update"]["world"] == {"batch": 10}
     axes = {metric.get("glob_name"): metric.get("step_metric") for metric in records(folder, "metric")}
-    assert {f"{stage}/*": "day" for stage in ("wake", "sleep", "exam")}.items() <= axes.items()
+    assert {f"{stage}/*": "day" for stage in ("wake", "sleep", "evaluation")}.items() <= axes.items()
     rows = history(folder)
     assert [told["day"] for told in rows] == list(range(6)) and [told["_step"] for told in rows] == list(range(6))
     for day, told in enumerate(rows):
@@ -409,8 +409,8 @@ def test_an_offline_run_is_the_same_life_and_holds_its_trace(tmp_path, plain):
     rows = history(folder)
     assert len(rows) == len(trace.rows)
     for told_row, ours in zip(rows, trace.rows, strict=True):
-        assert {k: v for k, v in told_row.items() if k.startswith("exam/")} == {
-            k: v for k, v in sinks.curves(ours).items() if k.startswith("exam/")
+        assert {k: v for k, v in told_row.items() if k.startswith("evaluation/")} == {
+            k: v for k, v in sinks.curves(ours).items() if k.startswith("evaluation/")
         }
         assert {"wake/passes", "wake/dose", "wake/rate", "sleep/passes", "sleep/dose"} <= told_row.keys()
     (run,) = records(folder, "run")[:1]
@@ -434,7 +434,9 @@ def test_an_online_run_arrives(tmp_path, plain):
     assert json.loads(about["config"])["world"]["value"]["batch"] == 10
     trace = Trace.read(tmp_path / "run" / "trace" / "sleepless-000000.jsonl")
     rows = [row for row in server.rows[run] if "day" in row]
-    assert [row["exam/accuracy"] for row in rows] == [sinks.curves(ours)["exam/accuracy"] for ours in trace.rows]
+    assert [row["evaluation/accuracy"] for row in rows] == [
+        sinks.curves(ours)["evaluation/accuracy"] for ours in trace.rows
+    ]
     assert server.exits == {run: 0, told["summary"]["id"]: 0}
     assert any(name.startswith("digits-") for name in server.artifacts) and "summary.json" in server.files
     assert not any("safetensors" in name for name in server.files)

@@ -6,6 +6,7 @@ Parts are recognised by their methods `state()` and `load(tree)` and by `derived
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, cast
 
@@ -42,6 +43,17 @@ def leaves(tree: Mapping[Any, Any], above: tuple[Any, ...] = ()) -> Iterator[tup
             yield from leaves(cast(Mapping[Any, Any], value), (*above, key))
         else:
             yield (*above, key), value
+
+
+def fingerprint(tree: Mapping[Any, Any]) -> str:
+    """The sha256 of a whole state tree."""
+    digest = hashlib.sha256()
+    for path, leaf in sorted(leaves(tree), key=lambda pair: pair[0]):
+        if not isinstance(leaf, Mapping):
+            array = np.ascontiguousarray(leaf.cpu().numpy() if _is_tensor(leaf) else leaf)
+            digest.update(f".{'.'.join(path)} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def agree(key: str, mine: Node, saved: Node) -> None:

@@ -1,4 +1,4 @@
-"""Accuracy, error, hippocampal dependence and overfitting to rehearsed episodes."""
+"""Accuracy, error, hippocampal dependence, overfitting to rehearsed episodes, stability and plasticity."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.part import Spec
-from cls_sim.probes.base import Measured, Probe, numeric
+from cls_sim.probes.base import Measured, NumericProbe, Probe, undefined
 from cls_sim.probes.evaluations import (
     BUDGET,
     CORTEX,
@@ -51,7 +50,7 @@ class Accuracy(ReadoutProbe):
         return exams(life, self.readout)
 
 
-class AbsoluteError(Probe):
+class AbsoluteError(NumericProbe):
     """Mean absolute error in the evaluation of each context [s, k], in regression, in the world's `unit` (e.g. years).
 
     The readout of the life answers.  Measured at context ends, the derived reading NAME.backward is the increase of the
@@ -61,8 +60,7 @@ class AbsoluteError(Probe):
     ('context.end', 'life.end')
     """
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec, "is an error of numbers")
+    refusal = "is an error of numbers", "measure accuracy"
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
@@ -93,11 +91,6 @@ class Dependence(Probe):
 
     def __init__(self, *, control: Readout | None = None):
         self.control = checked("control", control)
-
-    def setup(self, spec: Spec) -> Spec:
-        if self.control is not None:
-            self.setup_inside("control", spec)
-        return spec
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
@@ -132,20 +125,17 @@ def rehearsed(life: Measured) -> Tensor:
         if slot.shape[1]
     ]
     if not found:
-        return torch.full((spec.subjects, spec.contexts), torch.nan, dtype=torch.float64, device=spec.device)
+        return undefined(life, spec.contexts)
     said = torch.cat(found, 1)
     mine = [traces.alive & (traces.context == context) for context in range(spec.contexts)]
     return torch.stack([grade(said, traces.y, there, spec.regression) for there in mine], 1)
 
 
-class _Error(Probe):
+class _Error(NumericProbe):
     """Mean squared error of the cortex [s], in regression; subclasses choose the questions."""
 
     moments = ("night.end", "life.end")
     kind: ClassVar[str]
-
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec)
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
@@ -173,6 +163,41 @@ class Memorisation(_Error):
     """
 
     kind = "train"
+
+
+class Retention(Probe):
+    """Stability [s]: the mean accuracy over the contexts met before the present one; NaN if there are none.
+
+    Source: stability, Grossberg 1980; probe 7 of the study of memory, Mermillod et al. 2013.
+
+    >>> Retention().moments
+    ('context.end', 'life.end')
+    """
+
+    def measure(self, life: Measured) -> Tensor:
+        return mean(exams(life, None), lived_contexts(life) & ~_present(life))
+
+
+class Acquisition(Probe):
+    """Plasticity [s]: the accuracy on the present context, or on the context met last.
+
+    Measured soon after a context has begun (at life.end, if `days` ends the life early in a context), it is the speed
+    of learning.
+
+    >>> Acquisition().moments
+    ('context.end', 'life.end')
+    """
+
+    def measure(self, life: Measured) -> Tensor:
+        return mean(exams(life, None), _present(life))
+
+
+def _present(life: Measured) -> Tensor:
+    """The context that each subject has met last: bool [s, k]."""
+    context = last_lived(life).context[:, :1].clamp(min=0)
+    return torch.zeros(len(context), life.spec.contexts, dtype=torch.bool, device=context.device).scatter_(
+        1, context, True
+    )
 
 
 # -- past experience ------------------------------------------------------------------------------------------

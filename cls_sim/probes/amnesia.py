@@ -1,17 +1,18 @@
-"""Retrograde amnesia: the effect of a hippocampal lesion by the age of memories."""
+"""The effects of lesions: retrograde amnesia by the age of memories, and a double dissociation."""
 
 from __future__ import annotations
 
+import copy
 import math
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import choice, real
+from cls_sim.core.errors import choice, real, whole
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe
-from cls_sim.probes.evaluations import CORTEX, above_chance, exams, questions, shared
+from cls_sim.probes.evaluations import CORTEX, above_chance, answered, exams, grade, questions, shared
 
 
 class Amnesia(Probe):
@@ -20,14 +21,12 @@ class Amnesia(Probe):
     R = (accuracy - chance) / (1 - chance) in the evaluation of a context.  The age of a context is the time since the
     end of its last stretch.
 
-    of = "control"   R_c, with the readout of the life (in a lesioned twin: the recall left by its lesion)
-    of = "lesion"    R_l, with the cortex alone: the recall left if the hippocampus were lost now
-    of = "retained"  R_l / R_c; NaN if R_c is not above 0.  Flat without consolidation, increasing with age with
-                     consolidation (Ribot's gradient), decreasing if the cortex forgets
-    of = "rr"        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R clamped to [0, 1 - 1/(2n)] for n
-                     questions; in the Memory Chain Model it does not depend on item difficulty
-
-    of  control, lesion, retained or rr
+    of  control   R_c, with the readout of the life (in a lesioned twin: the recall left by its lesion)
+        lesion    R_l, with the cortex alone: the recall left if the hippocampus were lost now
+        retained  R_l / R_c; NaN if R_c is not above 0.  Flat without consolidation, increasing with age with
+                  consolidation (Ribot's gradient), decreasing if the cortex forgets
+        rr        relative retrograde gradient ln(1 - R_l) / ln(1 - R_c), with R clamped to [0, 1 - 1/(2n)] for n
+                  questions; in the Memory Chain Model it does not depend on item difficulty
 
     Source: Ribot 1881; the gradient, McClelland, McNaughton & O'Reilly 1995; rr, Murre, Chessa & Meeter 2013.
 
@@ -43,10 +42,8 @@ class Amnesia(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         control, lesion = recalls(life)
-        if self.of == "control":
-            return control
-        if self.of == "lesion":
-            return lesion
+        if self.of in ("control", "lesion"):
+            return control if self.of == "control" else lesion
         if self.of == "retained":
             return torch.where(control > 0, lesion / control, torch.nan)
         most = 1.0 - 0.5 / questions(life).rows
@@ -89,12 +86,10 @@ def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
     days, index = days[there], index[there]
     if not len(index):
         return math.nan
-    below = np.flatnonzero(index < level)
-    if not len(below):
-        return float(days[-1])
-    i = int(below[0])
-    if i == 0:
-        return float(days[0])
+    below = index < level
+    i = int(below.argmax()) if below.any() else -1
+    if i < 1:  # from the first day, or never
+        return float(days[i])
     share = (index[i - 1] - level) / (index[i - 1] - index[i])
     return float(days[i - 1] + share * (days[i] - days[i - 1]))
 
@@ -121,3 +116,63 @@ def ages(life: Measured) -> np.ndarray:
         known = np.flatnonzero((context >= 0) & (reached > 0))
         when[known, context[known]] = np.maximum(when[known, context[known]], reached[known])
     return (now[:, None] - when) / life.clock.per_day
+
+
+class DoubleDissociation(Probe):
+    """Double dissociation [s]: the interaction of two lesions and two tasks, with R = performance above chance.
+
+        R(episodes | slow lost) - R(episodes | fast lost) + R(regularities | fast lost) - R(regularities | slow lost)
+
+    Above 0: the fast pathway supports episodes and the slow one regularities; the maximum is 2; 0 if both lesions have
+    the same effect.  A lesion removes a stage of the hippocampus, or one of the two systems.
+
+    fast, slow              the lesions: stages (of TwoPaths: trisynaptic, monosynaptic), hippocampus or cortex
+    episodes, regularities  contexts whose evaluations are the two tasks
+    of                      interaction, or one of its two terms: episodes or regularities
+
+    Source: Schapiro et al. 2017.
+
+    >>> DoubleDissociation().fast
+    'trisynaptic'
+    """
+
+    moments = ("life.end",)
+
+    def __init__(
+        self,
+        *,
+        fast: str = "trisynaptic",
+        slow: str = "monosynaptic",
+        episodes: int = 0,
+        regularities: int = 1,
+        of: str = "interaction",
+    ):
+        self.fast, self.slow = fast, slow
+        self.episodes, self.regularities = whole("episodes", episodes, 0), whole("regularities", regularities, 0)
+        self.of = choice("of", of, ("interaction", "episodes", "regularities"))
+
+    def measure(self, life: Measured) -> Tensor:
+        without_fast, without_slow = (above_chance(life, _without(life, part)) for part in (self.fast, self.slow))
+        episodes = (without_slow - without_fast)[:, self.episodes]
+        regularities = (without_fast - without_slow)[:, self.regularities]
+        return {"episodes": episodes, "regularities": regularities}.get(self.of, episodes + regularities)
+
+
+@shared
+def _without(life: Measured, part: str) -> Tensor:
+    """The accuracy or R² in the evaluation of each context after the loss of a part: float64 [s, k]."""
+    if part == "hippocampus":
+        return exams(life, CORTEX)
+    damaged = life.hippocampus if part == "cortex" else copy.deepcopy(life.hippocampus)
+    if part != "cortex":
+        damaged.impair(part, np.ones(life.spec.subjects))
+
+    def answer(x: Tensor, context: Tensor | None) -> Tensor:
+        if part == "cortex":
+            return life.neocortex.mask_logits(damaged.recall(x).scores, context)
+        return life.readout.answer(x, context, damaged, life.neocortex).scores
+
+    grades: list[Tensor] = []
+    for batch in (questions(life, "evaluation", context) for context in range(life.spec.contexts)):
+        grades.append(grade(answered(life, batch, answer), batch.y, batch.weights(), life.spec.regression))
+    return torch.stack(grades, 1)

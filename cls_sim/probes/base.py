@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, Self, Unpack
+from typing import Any, ClassVar, Protocol, Self, Unpack
 
+import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
@@ -94,11 +95,13 @@ class Probe(Part):
         super().__init_subclass__(**settings)
         cls.moments = _known(cls.moments)
 
-    def at(self, *moments: str) -> Self:
-        """A copy of this probe that is attached to these moments.
+    def setup(self, spec: Spec) -> Spec:
+        for name, _ in self.parts():
+            self.setup_inside(name, spec)
+        return spec
 
-        Refused for a name that is no moment.
-        """
+    def at(self, *moments: str) -> Self:
+        """A copy of this probe that is attached to these moments.  Raises ConfigError for a name that is no moment."""
         probe = copy.copy(self)
         probe.moments = _known(moments)
         return probe
@@ -110,6 +113,17 @@ class Probe(Part):
         For a probe measured at context ends, the k are contexts, and forgetting and transfer are derived from them.
         Otherwise they are a profile over an axis that the probe names, such as age or correlation.
         """
+
+
+class NumericProbe(Probe):
+    """A probe for regression; it refuses a world with labels by a reason and a remedy."""
+
+    refusal: ClassVar[tuple[str, str]] = "is a squared error", "measure accuracy"
+
+    def setup(self, spec: Spec) -> Spec:
+        if not spec.regression:
+            raise ConfigError("", f"{self.refusal[0]}, and this world has labels", self.refusal[1])
+        return spec
 
 
 class Function(Probe):
@@ -134,11 +148,15 @@ def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:
     """
     if not isinstance(probe, Probe):
         if isinstance(probe, type) or not callable(probe):
-            raise ConfigError(
-                "probe", f"{probe!r} is not a probe", "give one, such as Accuracy(), or a function life -> [s]"
-            )
+            remedy = "give one, such as Accuracy(), or a function life -> [s]"
+            raise ConfigError("probe", f"{probe!r} is not a probe", remedy)
         probe = Function(probe)
     return probe.at(*moments) if moments else probe
+
+
+def undefined(life: Measured, *shape: int) -> Tensor:
+    """NaN for each subject: float64 [s, …]."""
+    return torch.full((life.spec.subjects, *shape), torch.nan, dtype=torch.float64, device=life.spec.device)
 
 
 # -- what only some lives have ------------------------------------------------------------------------------------
@@ -160,13 +178,6 @@ def of_world(life: Measured, name: str, asks: str, remedy: str) -> Any:
     if not hasattr(life.world, name):
         raise ConfigError("", f"{asks}, and this world has none", remedy)
     return getattr(life.world, name)
-
-
-def numeric(spec: Spec, reason: str = "is a squared error", remedy: str = "measure accuracy") -> Spec:
-    """The spec of a regression world; raises ConfigError for a world with labels."""
-    if not spec.regression:
-        raise ConfigError("", f"{reason}, and this world has labels", remedy)
-    return spec
 
 
 def labelled(spec: Spec, key: str, reason: str, remedy: str) -> Spec:

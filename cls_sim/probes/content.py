@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.base import Measured, Probe, labelled
+from cls_sim.probes.base import Measured, Probe, labelled, undefined
 from cls_sim.probes.evaluations import questions, shared, stored
 from cls_sim.probes.night import counts, evenness, named
 from cls_sim.probes.priority import correlation, weakness
@@ -72,7 +73,7 @@ class Content(Probe):
     def measure(self, life: Measured) -> Tensor:
         notes, looks = ahead(life)
         if notes is None or looks is None:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=life.spec.device)
+            return undefined(life)
         if self.of in ("pure", "mixed", "spurious", "silent", "distance"):
             return self._kinds(life, looks)
         return getattr(self, f"_{self.of}")(life, notes)
@@ -96,7 +97,7 @@ class Content(Probe):
     def _class_bias(self, life: Measured, notes: Batch) -> Tensor:
         known = _known(life)
         if known is None:
-            return notes.weights().new_full((notes.subjects,), torch.nan)
+            return undefined(life)
         classes = (counts(known.y, known.present()) > 0).sum(1)
         count = counts(notes.y, notes.present())
         entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
@@ -105,7 +106,7 @@ class Content(Probe):
     def _weakness(self, life: Measured, notes: Batch) -> Tensor:
         episodes = stored(life)
         if notes.slot is None or episodes.rows < 2:
-            return notes.weights().new_full((notes.subjects,), torch.nan)
+            return undefined(life)
         count = counts(*named(notes), episodes.rows)
         return correlation(count, weakness(life), episodes.present() & (count.sum(1, keepdim=True) > 0))
 
@@ -117,12 +118,14 @@ class Content(Probe):
     def _kinds(self, life: Measured, looks: Batch) -> Tensor:
         """The share of one kind of dream, or their distance: [s]."""
         dreamt, z = looks.source == DREAMED, looks.x.flatten(2)
+        if not dreamt.any():
+            return undefined(life)
         active = looks.present() & (z != 0).any(2)
         if self.of == "silent":
             return _mean(~active, dreamt)
-        known = _known(life, self.items) if dreamt.any() else None
+        known = _known(life, self.items)
         if known is None or known.rows < 2:
-            return torch.full((len(z),), torch.nan, dtype=torch.float64, device=z.device)
+            return undefined(life)
         there, (nearest, away) = known.present(), _distances(life, self.items)
         dreamt = dreamt & (there.sum(1) > 1)[:, None]
         if self.of == "distance":
@@ -173,9 +176,32 @@ class Watched(Within):
         return _joined(self._notes), _joined(self._looks)
 
 
+class _ReadCortex(Exception):
+    """A part has read the cortex."""
+
+
+class _Unread:
+    """In place of a cortex and its consolidation in a night without learning: any use of them raises `_ReadCortex`."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in ("step", "elapse", "context_end"):  # what the life itself calls; without an effect on other parts
+            return lambda *_: None
+        raise _ReadCortex
+
+
 @shared
 def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
-    """The replay of a life until each subject wakes next, or until one day has passed: all rows, some with inputs."""
+    """The replay of a life until each subject wakes next, or until one day has passed: all rows, some with inputs.
+
+    The copy learns only if it must: as long as no part reads the cortex, what it learns cannot change its replay.
+    """
+    try:
+        return _recorded(life, learns=False)
+    except _ReadCortex:
+        return _recorded(life, learns=True)
+
+
+def _recorded(life: Measured, learns: bool) -> tuple[Batch, Batch] | tuple[None, None]:
     watched: list[Watched] = []
 
     def watch(policy: Replay) -> Watched:
@@ -183,6 +209,9 @@ def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
         return watched[0]
 
     copy = life.twin(replay=watch)
+    if not learns:
+        unread: Any = _Unread()
+        vars(copy).update(neocortex=unread, consolidation=unread, view=replace(copy.view, neocortex=unread))
     slept, end = copy.clock.asleep.copy(), copy.clock.experience + copy.clock.per_day
     while watched[0].open.any() and not copy.over:
         with torch.enable_grad():

@@ -9,8 +9,6 @@ from cls_sim.core.errors import ConfigError, choice
 from cls_sim.probes.base import Measured, Probe, inside
 from cls_sim.probes.evaluations import shared, stored
 
-SELDOM = ("life.end",)
-
 
 class IndexValidity(Probe):
     """Validity of the hippocampal index [s]: (share of episodes found - chance) / (1 - chance).
@@ -25,7 +23,7 @@ class IndexValidity(Probe):
     ('life.end',)
     """
 
-    moments = SELDOM
+    moments = ("life.end",)
 
     def measure(self, life: Measured) -> Tensor:
         now, index, _, alive = _patterns(life)
@@ -40,14 +38,12 @@ class IndexValidity(Probe):
 class RepresentationalDrift(Probe):
     """Similarity of the cortical patterns of stored episodes when they were stored and now [s].
 
-    of = "cka"         linear CKA, |X'ᵀY'|² / (|X'ᵀX'| |Y'ᵀY'|) of the centred patterns then and now; 1: no drift
-    of = "procrustes"  distance after the best rotation, min_R |X' - Y'R|² of patterns scaled to norm 1; 0: no drift
-    of = "rsa"         correlation of the two matrices of distances between episodes; 1: no drift
+    of  cka         linear CKA, |X'ᵀY'|² / (|X'ᵀX'| |Y'ᵀY'|) of the centred patterns then and now; 1: no drift
+        procrustes  distance after the best rotation, min_R |X' - Y'R|² of patterns scaled to norm 1; 0: no drift
+        rsa         correlation of the two matrices of distances between episodes; 1: no drift
 
     With many units, unrelated patterns give about 0, 2 and 0.  NaN with fewer than three episodes.  Raises ConfigError
     for a hippocampus without an index.
-
-    of  cka, procrustes or rsa
 
     Source: Kornblith et al. 2019; Schönemann 1966; Kriegeskorte, Mur & Bandettini 2008.
 
@@ -55,7 +51,7 @@ class RepresentationalDrift(Probe):
     'rsa'
     """
 
-    moments = SELDOM
+    moments = ("life.end",)
 
     def __init__(self, *, of: str = "cka"):
         self.of = choice("of", of, ("cka", "procrustes", "rsa"))

@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable, Generator, Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.trees import fingerprint
 from cls_sim.hippocampus.base import Hippocampus, Recall
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.base import Measured, Probe, of_world
@@ -26,6 +28,7 @@ from cls_sim.readout.base import Answer, Readout
 BUDGET = 2**23  # approximate number of values (32 MB) in one forward pass of an evaluation, over all subjects
 BYTES = 2**28  # largest size of the questions and answers that a moment keeps; what does not fit is computed again
 LARGEST = 2**25  # largest size of one of them, in bytes
+ROOM = "room"  # among the results of a moment: the bytes that are left of BYTES
 
 CORTEX = "cortex"
 Who = Readout | Literal["cortex"] | None
@@ -38,21 +41,9 @@ P = ParamSpec("P")
 # -- once a moment ----------------------------------------------------------------------------------------------
 
 
-class Found:
-    """The results computed so far in the present moment of a life."""
-
-    def __init__(self) -> None:
-        self.values: dict[Hashable, Any] = {}
-        self.room = BYTES
-
-    def fits(self, value: object) -> bool:
-        size = _bytes(value)
-        fits = size <= min(LARGEST, self.room)
-        self.room -= size * fits
-        return fits
-
-
-_OPEN: dict[int, Found] = {}  # id of a life → its moment, while one is open
+_OPEN: dict[int, dict[Hashable, Any]] = {}  # id of a life → the results of its moment by key, while one is open
+_GRADES: WeakKeyDictionary[Any, tuple[object, dict[tuple[Who, int], Tensor]]] = WeakKeyDictionary()
+"""Life → its latest state in which evaluations were graded, and the grades."""
 
 
 @contextmanager
@@ -61,7 +52,7 @@ def sharing(life: Measured) -> Generator[None]:
     if id(life) in _OPEN:
         yield
         return
-    _OPEN[id(life)] = Found()
+    _OPEN[id(life)] = {ROOM: BYTES}
     try:
         yield
     finally:
@@ -74,12 +65,12 @@ def once(life: Measured, key: Hashable, make: Callable[[], T], *, bulky: bool = 
     if found is None:
         return make()
     key = (life.clock.tick, key)
-    if key not in found.values:
-        value = make()
-        if bulky and not found.fits(value):
+    if key not in found:
+        value, size = make(), 0
+        if bulky and (size := _bytes(value)) > min(LARGEST, found[ROOM]):
             return value
-        found.values[key] = value
-    return found.values[key]
+        found |= {key: value, ROOM: found[ROOM] - size}
+    return found[key]
 
 
 def shared(function: Callable[Concatenate[Measured, P], T]) -> Callable[Concatenate[Measured, P], T]:
@@ -137,17 +128,18 @@ class ReadoutProbe(Probe):
     def __init__(self, *, readout: Readout | None = None):
         self.readout = checked("readout", readout)
 
-    def setup(self, spec: Spec) -> Spec:
-        if self.readout is not None:
-            self.setup_inside("readout", spec)
-        return spec
-
 
 def checked(key: str, readout: Readout | None) -> Readout | None:
     """A readout, or None; raises ConfigError for anything else."""
     if readout is not None and not isinstance(readout, Readout):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(key, f"{readout!r} is not a readout", "give one, such as CortexReadout(), or None")
     return readout
+
+
+def part_of(batch: Batch, rows: slice) -> Batch:
+    """Some rows of a batch, the same for all subjects."""
+    columns: Any = {name: value[:, rows] for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    return batch.with_(**columns)
 
 
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:
@@ -185,16 +177,13 @@ def scores(life: Measured, who: Who, kind: str = "evaluation", context: int = 0)
     """Scores [s, n, o] of a readout, or of the cortex alone, for a set of questions."""
     if isinstance(who, str):
         parts = enumerate(pieces(life, questions(life, kind, context)))
-        found = [_systems(life, x, told, (kind, context, i))[1].scores(x, told) for i, (x, told) in parts]
-    else:
-        found = [answer.scores for answer in answers(life, who, kind, context)]
-    return (
-        torch.cat(found, 1) if found else torch.zeros(life.spec.subjects, 0, life.spec.outputs, device=life.spec.device)
-    )
+        return _joined(life, [_systems(life, x, told, (kind, context, i))[1].scores(x, told) for i, (x, told) in parts])
+    return _joined(life, [answer.scores for answer in answers(life, who, kind, context)])
 
 
 def _joined(life: Measured, scores: list[Tensor]) -> Tensor:
-    return torch.cat(scores, 1) if scores else torch.zeros(life.spec.subjects, 0, life.spec.outputs)
+    nothing = torch.zeros(life.spec.subjects, 0, life.spec.outputs, device=life.spec.device)
+    return torch.cat(scores or [nothing], 1)
 
 
 class _Shared:
@@ -265,8 +254,27 @@ def grade(scores: Tensor, y: Tensor, weights: Tensor, regression: bool) -> Tenso
 @shared
 def graded(life: Measured, who: Who, context: int) -> Tensor:
     """The accuracy or R² of a readout, or of the cortex alone, in the evaluation of a context: float64 [s]."""
-    batch = questions(life, "evaluation", context)
-    return grade(scores(life, who, "evaluation", context), batch.y, batch.weights(), life.spec.regression)
+    grades = _grades(life)
+    if (who, context) not in grades:
+        batch = questions(life, "evaluation", context)
+        said = scores(life, who, "evaluation", context)
+        grades[who, context] = grade(said, batch.y, batch.weights(), life.spec.regression)
+    return grades[who, context]
+
+
+@shared
+def _grades(life: Measured) -> dict[tuple[Who, int], Tensor]:
+    """The grades that an earlier moment has found in this same tick and state, bit for bit; else a new dict.
+
+    At the end of a life, they are those of the context end before it.
+    """
+    if id(life) not in _OPEN:
+        return {}
+    parts = (life.world, life.neocortex, life.hippocampus, life.readout)
+    state = life.clock.tick, *map(id, parts), fingerprint({str(i): part.state() for i, part in enumerate(parts)})
+    if life not in _GRADES or _GRADES[life][0] != state:
+        _GRADES[life] = state, {}
+    return _GRADES[life][1]
 
 
 def exams(life: Measured, who: Who) -> Tensor:

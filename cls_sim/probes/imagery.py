@@ -13,7 +13,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, flag, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.base import Measured, Probe, undefined
 from cls_sim.probes.evaluations import questions, stored
 from cls_sim.world.base import World
 
@@ -90,7 +90,7 @@ class Imagery(Probe):
         lived = min(lived, life.spec.contexts)  # a context may recur
         elsewhere = self.novel is not None or self.of == "kept"
         if lived == 0 or (not elsewhere and lived == life.spec.contexts):
-            return torch.full((life.spec.subjects,), torch.nan)
+            return undefined(life)
         self.setup(life.spec)
         if self.of == "kept":
             strange = stored(life)

@@ -49,15 +49,13 @@ class Passes(Probe):
 class NightContent(Probe):
     """Content of the replay if a night came now [s], from a sample of the policy's coming steps that is discarded.
 
-    of = "entropy"    evenness of replay of the P stored episodes, H / ln P: 1 if all are equally frequent, 0 if it is
+    of     entropy    evenness of replay of the P stored episodes, H / ln P: 1 if all are equally frequent, 0 if it is
                       always the same one (H with the Miller-Madow correction, at most ln P; NaN for P < 2)
-    of = "age_days"   mean age of replayed rows, in days
-    of = "old_share"  share of rows from contexts other than those of the latest experience
+           age_days   mean age of replayed rows, in days
+           old_share  share of rows from contexts other than those of the latest experience
+    draws  number of replay steps that are sampled, from 1
 
     Generated rows have no identity, age or context and do not count; NaN if no row counts.
-
-    of     entropy, age_days or old_share
-    draws  number of replay steps that are sampled, from 1
 
     >>> NightContent(of="age_days").draws
     16

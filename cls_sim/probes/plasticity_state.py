@@ -12,8 +12,8 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import choice, flag, whole
 from cls_sim.probes.accuracy import last_lived
-from cls_sim.probes.base import Measured, Probe
-from cls_sim.probes.evaluations import CORTEX, graded, shared
+from cls_sim.probes.base import Measured, Probe, undefined
+from cls_sim.probes.evaluations import CORTEX, graded, part_of, shared
 
 DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
 
@@ -34,7 +34,7 @@ class CurrentAccuracy(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         now = last_lived(life).context[:, -1].clamp(min=0)
-        found = torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64, device=now.device)
+        found = undefined(life)
         for context in now.unique().tolist():
             found = torch.where(now == context, graded(life, CORTEX, context), found)
         return 1 - found if self.error else found
@@ -43,17 +43,15 @@ class CurrentAccuracy(Probe):
 class PlasticityState(Probe):
     """A measure of the plasticity of the cortex [s], on at most `rows` rows of its latest experience.
 
-    of = "rate"     effective learning rate: |ΔW| / |W| of one step of the consolidation rule at the present rate
-    of = "fisher"   trace of the Fisher information E_x E_ŷ |∂ log p(ŷ|x) / ∂W|², with ŷ drawn from the cortex' answers
-                    (in regression with unit noise); it rises while a network learns and falls afterwards
-    of = "dormant"  share of units of the last hidden layer whose mean |activity| is below 2.5 % of the layer's mean
-    of = "rank"     effective rank of the last hidden layer: exp of the entropy of its normalised singular values,
-                    from 1 to the smaller of rows and units
-    of = "norm"     root mean square of all weights
-    of = "size"     mean |w| of all weights
-    of = "spread"   standard deviation of ln |w| over the weights that are not 0: 0.5 to 1.5 is near log-normal
-
-    of    rate, fisher, dormant, rank, norm, size or spread
+    of    rate     effective learning rate: |ΔW| / |W| of one step of the consolidation rule at the present rate
+          fisher   trace of the Fisher information E_x E_ŷ |∂ log p(ŷ|x) / ∂W|², with ŷ drawn from the cortex' answers
+                   (in regression with unit noise); it rises while a network learns and falls afterwards
+          dormant  share of units of the last hidden layer whose mean |activity| is below 2.5 % of the layer's mean
+          rank     effective rank of the last hidden layer: exp of the entropy of its normalised singular values,
+                   from 1 to the smaller of rows and units
+          norm     root mean square of all weights
+          size     mean |w| of all weights
+          spread   standard deviation of ln |w| over the weights that are not 0: 0.5 to 1.5 is near log-normal
     rows  from 1
 
     Source: Fisher trace, Achille et al. 2019; dormant units, Sokar et al. 2023; effective rank, Roy & Vetterli 2007,
@@ -70,14 +68,7 @@ class PlasticityState(Probe):
         self.rows = whole("rows", rows)
 
     def measure(self, life: Measured) -> Tensor:
-        batch = last_lived(life)
-        return KINDS[self.of](life, _first(batch, self.rows)).double()
-
-
-def _first(batch: Batch, rows: int) -> Batch:
-    """The first rows of a batch."""
-    some = {name: value[:, :rows] for name, value in vars(batch).items() if value is not None}
-    return batch.with_(**some)
+        return KINDS[self.of](life, part_of(last_lived(life), slice(self.rows))).double()
 
 
 def _rate(life: Measured, batch: Batch) -> Tensor:
@@ -120,14 +111,6 @@ def _rank(life: Measured, batch: Batch) -> Tensor:
     return torch.special.entr(share).sum(1).exp()
 
 
-def _norm(life: Measured, batch: Batch) -> Tensor:
-    return _weights(life).square().mean(1).sqrt()
-
-
-def _size(life: Measured, batch: Batch) -> Tensor:
-    return _weights(life).abs().double().mean(1)
-
-
 def _spread(life: Measured, batch: Batch) -> Tensor:
     sizes = _weights(life).abs().double()
     logs = torch.where(sizes > 0, sizes.log(), torch.nan)
@@ -146,7 +129,7 @@ KINDS: dict[str, Callable[[Measured, Batch], Tensor]] = {
     "fisher": _fisher,
     "dormant": _dormant,
     "rank": _rank,
-    "norm": _norm,
-    "size": _size,
+    "norm": lambda life, batch: _weights(life).square().mean(1).sqrt(),
+    "size": lambda life, batch: _weights(life).abs().double().mean(1),
     "spread": _spread,
 }

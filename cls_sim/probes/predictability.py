@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.core.errors import choice, real
-from cls_sim.core.part import Spec
-from cls_sim.probes.base import Measured, Probe, numeric, of_world
+from cls_sim.probes.base import Measured, NumericProbe, of_world
 from cls_sim.probes.evaluations import questions, shared, stored
 from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
 
 NIGHT = ("night.end", "life.end")
 
 
-class ConsolidationScore(Probe):
+class ConsolidationScore(NumericProbe):
     """Relative reduction of the error by consolidation [s]: 1 - MSE / mean y², in regression (Sun et al. 2023).
 
-    of = "memory"          on the training data: the memory score of a subject without hippocampus
-    of = "generalisation"  on held-out questions
+    of  memory          on the training data: the memory score of a subject without hippocampus
+        generalisation  on held-out questions
 
     0: a cortex whose answers are 0, as at birth; 1: a cortex without error; below 0: consolidation was harmful.
-
-    of  memory or generalisation
 
     >>> ConsolidationScore(of="memory").of
     'memory'
@@ -34,16 +33,13 @@ class ConsolidationScore(Probe):
     def __init__(self, *, of: str = "generalisation"):
         self.of = choice("of", of, ("memory", "generalisation"))
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec)
-
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         kind = "train" if self.of == "memory" else "evaluation"
         return 1.0 - _error(life, kind) / questions(life, kind).y.double().square().mean((1, 2))
 
 
-class BayesExcess(Probe):
+class BayesExcess(NumericProbe):
     """Error of the cortex on held-out questions divided by that of the Bayes-optimal estimator, minus 1 [s].
 
     The optimal estimator is ridge regression of the stored episodes with the penalty σ_e² / σ_w² of the true SNR (the
@@ -56,24 +52,20 @@ class BayesExcess(Probe):
 
     moments = NIGHT
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec)
-
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        exam, cortex, found = questions(life), _error(life, "evaluation"), list[float]()
         ratio = _ratio(life)
-        for i, (x, y) in enumerate(_stored(life)):
-            snr = float(ratio[i])
-            penalty = 0.0 if np.isinf(snr) else 1.0 / max(snr, 1e-9)
+
+        def best(i: int, x: np.ndarray, y: np.ndarray, asked: np.ndarray, right: np.ndarray) -> float:
+            penalty = 0.0 if np.isinf(ratio[i]) else 1.0 / max(float(ratio[i]), 1e-9)
             values, vectors, seen = decomposed(x, y)
             weights = vectors @ (seen / np.where(values > 1e-9, values + penalty, np.inf))
-            answer = exam.x[i].double().cpu().numpy().reshape(exam.rows, -1) @ weights
-            found.append(float(np.mean((answer - exam.y[i, :, 0].double().cpu().numpy()) ** 2)))
-        return cortex / torch.tensor(found, device=cortex.device) - 1.0
+            return float(np.mean((asked @ weights - right) ** 2))
+
+        return _excess(life, best)
 
 
-class Regret(Probe):
+class Regret(NumericProbe):
     """Error of the cortex on held-out questions divided by the minimum along the path of learning, minus 1 [s].
 
     The path is gradient descent from w = 0 on all stored episodes, at any dose.  The minimum is taken on the same
@@ -85,30 +77,21 @@ class Regret(Probe):
 
     moments = NIGHT
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec)
-
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        exam, cortex = questions(life), _error(life, "evaluation")
-        asked = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
-        least = [errors(x, y, asked[0][i], asked[1][i]).min() for i, (x, y) in enumerate(_stored(life))]
-        return cortex / torch.tensor(least, device=cortex.device) - 1.0
+        return _excess(life, lambda i, x, y, asked, right: errors(x, y, asked, right).min())
 
 
-class Predictability(Probe):
+class Predictability(NumericProbe):
     """Error of an estimate of the teacher's SNR from the stored episodes alone: log2(estimated / true) [s].
 
-    by = "likelihood"  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I)
-    by = "validation"  a share of the episodes is held out; the estimate is the SNR whose best dose is the dose with the
-                       smallest error on them
-    by = "speed"       initial speed of learning: dE_t/ds = -2 |Xᵀy|² / P at s = 0
+    by     likelihood  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I)
+           validation  the SNR whose best dose is the dose with the smallest error on held-out episodes
+           speed       initial speed of learning: dE_t/ds = -2 |Xᵀy|² / P at s = 0
+    share  share of the episodes that is held out, from 0.01 to 0.99
 
     0 is a perfect estimate; NaN if nothing is stored, or if the true SNR is 0 or infinite.  Estimates are clamped to
     [2^-6, 2^10].  Variances sum to 1, as in the world.
-
-    by     likelihood, validation or speed
-    share  share of the episodes that is held out, from 0.01 to 0.99
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
 
@@ -121,28 +104,29 @@ class Predictability(Probe):
     def __init__(self, *, by: str = "likelihood", share: float = 0.2):
         self.by, self.share = choice("by", by, ("likelihood", "validation", "speed")), real("share", share, 0.01, 0.99)
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec)
-
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         ratio, found = _ratio(life), list[float]()
         for i, (x, y) in enumerate(_stored(life)):
             snr = float(ratio[i])
             knowable = len(x) > 1 and 0.0 < snr < np.inf
-            found.append(getattr(self, f"_{self.by}")(x, y) - np.log2(snr) if knowable else np.nan)
+            found.append(self._estimated(x, y) - np.log2(snr) if knowable else np.nan)
         return torch.tensor(found, dtype=torch.float64, device=life.spec.device)
 
-    def _likelihood(self, x: np.ndarray, y: np.ndarray) -> float:
-        return likelihood(x, y)
-
-    def _validation(self, x: np.ndarray, y: np.ndarray) -> float:
+    def _estimated(self, x: np.ndarray, y: np.ndarray) -> float:
+        if self.by != "validation":
+            return {"likelihood": likelihood, "speed": speed}[self.by](x, y)
         held = max(1, round(self.share * len(x)))
         dose = DOSES[np.argmin(errors(x[held:], y[held:], x[:held], y[:held]))]
         return snr_of(decomposed(x[held:], y[held:])[0], float(dose))
 
-    def _speed(self, x: np.ndarray, y: np.ndarray) -> float:
-        return speed(x, y)
+
+def _excess(life: Measured, best: Callable[..., float]) -> Tensor:
+    """The cortex' error on held-out questions over the `best` error (i, x, y, questions, answers), minus 1: [s]."""
+    exam, cortex = questions(life), _error(life, "evaluation")
+    asked, right = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
+    least = [best(i, x, y, asked[i], right[i]) for i, (x, y) in enumerate(_stored(life))]
+    return cortex / torch.tensor(least, device=cortex.device) - 1.0
 
 
 @shared

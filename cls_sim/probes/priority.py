@@ -19,12 +19,10 @@ class SleepGain(Probe):
     The strength of a stored episode is the score of the cortex for its label; its gain is its strength on waking minus
     that before sleep.  With a Hebbian rule and one label per episode, the gain is the dose times the number of replays.
 
-    of = "correlation"  Pearson's r of gain and strength before sleep [s]; below 0: weak memories gain more; NaN if
-                        either does not vary
-    of = "gain"         mean gain of equal groups of episodes, from the weakest to the strongest [s, groups]
-    of = "strength"     mean strength of these groups before sleep [s, groups]
-
-    of      correlation, gain or strength
+    of      correlation  Pearson's r of gain and strength before sleep [s]; below 0: weak memories gain more; NaN if
+                         either does not vary
+            gain         mean gain of equal groups of episodes, from the weakest to the strongest [s, groups]
+            strength     mean strength of these groups before sleep [s, groups]
     groups  from 1; the last group also has the remainder of an uneven division
 
     Attach it to moments at which all subjects fall asleep; NaN for a subject that does not sleep.
@@ -97,8 +95,7 @@ class Priority(Probe):
 
 def strengths(life: Measured, episodes: Batch) -> Tensor:
     """The cortex' score for the label of each episode: float64 [s, n]."""
-    scores = life.view.scores(episodes.x, life.known_contexts(episodes)).double()
-    return scores.gather(2, episodes.y.clamp(min=0)[..., None])[..., 0]
+    return _at_labels(episodes, _scored(life, episodes))
 
 
 def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
@@ -117,9 +114,15 @@ def correlation(a: Tensor, b: Tensor, there: Tensor) -> Tensor:
 @shared
 def weakness(life: Measured) -> Tensor:
     """1 - the probability that the cortex gives the label of each stored episode: float64 [s, n]."""
-    batch = stored(life)
-    scores = life.view.scores(batch.x, life.known_contexts(batch)).double().softmax(2)
-    return 1 - scores.gather(2, batch.y.clamp(min=0)[..., None])[..., 0]
+    return 1 - _at_labels(stored(life), _scored(life, stored(life)).softmax(2))
+
+
+def _scored(life: Measured, episodes: Batch) -> Tensor:
+    return life.view.scores(episodes.x, life.known_contexts(episodes)).double()
+
+
+def _at_labels(episodes: Batch, scores: Tensor) -> Tensor:
+    return scores.gather(2, episodes.y.clamp(min=0)[..., None])[..., 0]
 
 
 @shared

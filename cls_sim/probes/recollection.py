@@ -14,8 +14,8 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.probes.base import Measured, Probe, labelled, numeric
-from cls_sim.probes.evaluations import questions, shared
+from cls_sim.probes.base import Measured, NumericProbe, Probe, labelled
+from cls_sim.probes.evaluations import part_of, questions, shared
 from cls_sim.probes.night import counts
 
 TOGETHER = 256  # cues or dreams at once
@@ -99,10 +99,8 @@ class Completion(Probe):
         right: list[Tensor] = []
         for level in self.levels:
             cue = DAMAGES[self.damage](stored.x, level, draws)
-            parts = [
-                self._right(life, cue[:, i : i + TOGETHER], _rows(stored, i), slots[:, i : i + TOGETHER])
-                for i in range(0, slots.shape[1], TOGETHER)
-            ]
+            some = [slice(i, i + TOGETHER) for i in range(0, slots.shape[1], TOGETHER)]
+            parts = [self._right(life, cue[:, rows], part_of(stored, rows), slots[:, rows]) for rows in some]
             right.append((torch.cat(parts, 1).double() * there).sum(1) / there.sum(1))
         return torch.stack(right, 1)
 
@@ -124,7 +122,7 @@ class Completion(Probe):
         return (ours.sign() == theirs.sign()).all(2)
 
 
-class Recollection(Probe):
+class Recollection(NumericProbe):
     """Squared error of the hippocampus on the training data [s], in units of their variance, in regression.
 
     It is (P - 1) / (M - 1) for a sparse Hebbian attractor, and 0 for an exact store (Sun et al. 2023).
@@ -135,8 +133,7 @@ class Recollection(Probe):
 
     moments = ("life.end",)
 
-    def setup(self, spec: Spec) -> Spec:
-        return numeric(spec, remedy="measure Completion")
+    refusal = "is a squared error", "measure Completion"
 
     def measure(self, life: Measured) -> Tensor:
         lived = questions(life, "train")
@@ -201,13 +198,6 @@ def dreamt(life: Measured, draws: int) -> tuple[Tensor, Tensor]:
 def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Standard normal and uniform random numbers: [2, b, …]."""
     return np.stack((source.standard_normal(shape[1:], np.float32), source.random(shape[1:], np.float32)))
-
-
-def _rows(batch: Batch, start: int) -> Batch:
-    part = slice(start, start + TOGETHER)
-    return batch.with_(
-        **{name: value[:, part] for name, value in vars(batch).items() if value is not None and value.dim() > 1}
-    )
 
 
 def _correlated(x: Tensor, level: float, draws: Tensor) -> Tensor:

@@ -54,14 +54,7 @@ class Savings(ListLearning):
     0
     """
 
-    def __init__(
-        self,
-        *,
-        context: int = 0,
-        rate: float = 0.1,
-        criterion: float = 1.0,
-        passes: int = 200,
-    ):
+    def __init__(self, *, context: int = 0, rate: float = 0.1, criterion: float = 1.0, passes: int = 200):
         super().__init__(rate=rate, criterion=criterion, passes=passes)
         self.context = whole("context", context, 0)
 
@@ -74,11 +67,9 @@ class Savings(ListLearning):
 class Interference(ListLearning):
     """Interference between two contexts [s], in accuracy (or R²); above 0: interference, below 0: transfer.
 
-    of = "retroactive"  accuracy in context `old` now, minus that after `passes` passes over context `new`
-    of = "proactive"    accuracy in context `new` of a newborn cortex after the passes that it needs to reach the
-                        criterion, minus that of the present cortex after as many passes
-
-    of         retroactive or proactive
+    of         retroactive  accuracy in context `old` now, minus that after `passes` passes over context `new`
+               proactive    accuracy in context `new` of a newborn cortex after the passes that it needs to reach the
+                            criterion, minus that of the present cortex after as many passes
     old, new   the contexts
     rate       learning rate, above 0
     criterion  accuracy (or R²) that the newborn cortex must reach, in [0, 1]

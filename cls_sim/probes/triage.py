@@ -1,4 +1,4 @@
-"""Triage of queries: the share handed over to the operator, novelty detection, and immediate recall of answers."""
+"""Novelty detection, triage of queries, and immediate recall of answers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor
 
 from cls_sim.core.errors import real
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.amnesia import ages
+from cls_sim.probes.base import Measured, Probe, inside, undefined
 from cls_sim.probes.evaluations import ReadoutProbe, answers, questions
-from cls_sim.readout.base import Readout
+from cls_sim.readout.base import HIPPOCAMPUS, Readout
 
 
 class HandoverRate(Probe):
@@ -29,7 +30,7 @@ class HandoverRate(Probe):
     def measure(self, life: Measured) -> Tensor:
         desk = operator(life)
         if desk is None:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+            return undefined(life)
         return desk.asked.double() / desk.met.double()
 
 
@@ -52,7 +53,7 @@ class ImmediateRecall(ReadoutProbe):
         self.setup(life.spec)
         desk = operator(life)
         if desk is None:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+            return undefined(life)
         assert life.view.latest is not None
         batch = life.view.latest()
         answer = (self.readout or life.readout).answer(
@@ -89,7 +90,7 @@ class TriageRates(ReadoutProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         if life.spec.task_id_known:
-            return torch.full((life.spec.subjects, 3), torch.nan, dtype=torch.float64)
+            return undefined(life, 3)
         threshold = self.threshold if self.threshold is not None else getattr(operator(life), "threshold", 0.5)
         known, right, there = _known(life, self.readout)
         new, weighs = _strange(life, self.readout)
@@ -121,7 +122,7 @@ class OutOfScope(ReadoutProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         if life.spec.task_id_known:
-            return torch.full((life.spec.subjects,), torch.nan, dtype=torch.float64)
+            return undefined(life)
         known, _, there = _known(life, self.readout)
         new, weighs = _strange(life, self.readout)
         pairs = zip(known, there, new, weighs, strict=True)
@@ -164,3 +165,59 @@ def _strange(life: Measured, readout: Readout | None) -> tuple[Tensor, Tensor]:
     """Novelty and presence of the out-of-scope questions of this world: [s, n] each."""
     batch = questions(life, "out_of_scope")
     return torch.cat([answer.novelty for answer in answers(life, readout, "out_of_scope")], 1), batch.present()
+
+
+class NoveltyGate(ReadoutProbe):
+    """Novelty detection [s]: the area under the ROC curve of the novelty of new and familiar questions.
+
+        AUC = P(novelty of a new question > that of a familiar one) + ½ P(equal)
+
+    Familiar questions are the evaluations of contexts already met, new ones those of contexts not yet met.  Chance is
+    ½, a perfect gate 1; NaN before the first context and after all contexts have been met.
+
+    readout  the readout whose novelty is used (with the hippocampus: 1 - match; with the cortex: 1 - confidence);
+             None: the readout of the life
+
+    >>> NoveltyGate().moments
+    ('life.end',)
+    """
+
+    moments = ("life.end",)
+
+    def measure(self, life: Measured) -> Tensor:
+        self.setup(life.spec)
+        contexts = range(life.spec.contexts)
+        said = [answer.novelty for context in contexts for answer in answers(life, self.readout, "evaluation", context)]
+        novelty = torch.cat(said, 1).double()
+        sizes = [questions(life, "evaluation", context).rows for context in contexts]
+        old = lived_contexts(life).repeat_interleave(torch.tensor(sizes, device=novelty.device), 1)
+        more = (novelty[:, :, None] > novelty[:, None]).double() + 0.5 * (novelty[:, :, None] == novelty[:, None])
+        pairs = (~old)[:, :, None] & old[:, None]
+        return (more * pairs).sum((1, 2)) / pairs.sum((1, 2))
+
+
+class HippocampalShare(ReadoutProbe):
+    """Share of questions that the hippocampus answers, in [0, 1], by the age of contexts [s, k], the youngest first.
+
+    It is expected to fall with age as the cortex learns.
+
+    readout  the readout; None: the readout of the life
+
+    >>> HippocampalShare().axis
+    'age'
+    """
+
+    axis = "age"
+    moments = ("life.end",)
+
+    def measure(self, life: Measured) -> Tensor:
+        self.setup(life.spec)
+        sources = (
+            torch.cat([answer.source for answer in answers(life, self.readout, "evaluation", context)], 1)
+            for context in range(life.spec.contexts)
+        )
+        share = torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1)
+        age = ages(life)
+        order = np.argsort(age, 1, kind="stable")[:, : np.isfinite(age).sum(1).max()]
+        lived = torch.from_numpy(np.isfinite(np.take_along_axis(age, order, 1))).to(share.device)
+        return torch.where(lived, share.gather(1, torch.from_numpy(order.copy()).to(share.device)), torch.nan)

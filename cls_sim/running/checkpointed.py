@@ -86,9 +86,9 @@ class CheckpointedLife:
         self._age(life)
         trace = Trace(self.path, rows=rows)
         trace.cut(rows)
-        for name, _ in self.job.forks:  # branches after this tick are made again, at the end if the end has moved
-            if any(_tick(path) >= life.clock.tick for path in checkpoint.found(self.here / f"fork-{name}")):
-                shutil.rmtree(self.here / f"fork-{name}")
+        for fork in (self.here / f"fork-{name}" for name, _ in self.job.forks):
+            if any(checkpoint.tick_of(path) >= life.clock.tick for path in checkpoint.found(fork)):
+                shutil.rmtree(fork)  # branches after this tick are made again, at the end if the end has moved
         return life, trace
 
     def _be_born(self, life: Life) -> tuple[Life, Trace]:
@@ -102,7 +102,7 @@ class CheckpointedLife:
                 name = self.job.of(origin.name)
                 there = self.traces.get(name) or Trace.read(self.folder / "trace" / f"{name}.jsonl", rows=rows)
                 past = there.rows[:rows]
-        if any(_tick(path) > life.clock.tick for path in checkpoint.found(self.here)):
+        if any(checkpoint.tick_of(path) > life.clock.tick for path in checkpoint.found(self.here)):
             raise ConfigError(str(self.path), "is missing", f"restore it, or remove {self.here} to start this job anew")
         self._age(life)
         if life.clock.tick == 0 and not past:
@@ -123,9 +123,8 @@ class CheckpointedLife:
         if lived > life.horizon:
             days, age = self.job.arm.cfg["days"], lived / life.clock.per_day
             if days is None:
-                raise ConfigError(
-                    "world", f"ends before the present age of {self.job.name}, {age:g} days", "make it longer"
-                )
+                reason = f"ends before the present age of {self.job.name}, {age:g} days"
+                raise ConfigError("world", reason, "make it longer")
             reason = f"{days:g} is less than the present age of {self.job.name}"
             raise ConfigError("days", reason, f"give {age:g} or more")
 
@@ -267,10 +266,6 @@ def _whole(folder: Path) -> tuple[State, dict[str, Any]]:
         finally:
             for damage in aside:
                 say(f"{folder}: checkpoint set aside: {damage}")
-
-
-def _tick(path: Path) -> int:
-    return int(path.name.split("-")[1])
 
 
 def save_every() -> float:

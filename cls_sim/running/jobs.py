@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from cls_sim import sinks
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.ledger import extra_bytes
 from cls_sim.core.signals import Interrupted, handle_signals
-from cls_sim.core.trees import leaves
+from cls_sim.core.trees import fingerprint, leaves
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import CheckpointedLife, past_of
 from cls_sim.running.job import Job
@@ -28,11 +27,7 @@ PATIENCE = 10.0  # seconds to wait for a process of a killed run to exit
 
 
 def live(
-    job: Job,
-    folder: Path,
-    show: bool = False,
-    life: Life | None = None,
-    traces: Mapping[str, Trace] | None = None,
+    job: Job, folder: Path, show: bool = False, life: Life | None = None, traces: Mapping[str, Trace] | None = None
 ) -> Trace | None:
     """Run a job to its end, from its last checkpoint; writes trace, checkpoints, branches, and a report at the end.
 
@@ -64,7 +59,8 @@ def live(
             if bar:
                 bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
-        write(report, done | {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)})
+        found = {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)}
+        write(report, done | found, lasts=False)  # without it, the job ends again from its last checkpoint
         return kept.trace
 
 
@@ -120,14 +116,3 @@ def learnt(life: Life) -> str:
     memory = [leaf for _, leaf in sorted(leaves(life.hippocampus.state()), key=lambda pair: pair[0])]
     weights = {name: w.detach() for name, w in life.neocortex.weights.items()}
     return fingerprint({"weights": weights, "memory": {f"{i:04d}": leaf for i, leaf in enumerate(memory)}})
-
-
-def fingerprint(tree: Mapping[str, Any]) -> str:
-    """The sha256 of a whole state tree."""
-    digest = hashlib.sha256()
-    for path, leaf in sorted(leaves(tree), key=lambda pair: pair[0]):
-        if not isinstance(leaf, Mapping):
-            array = np.ascontiguousarray(leaf.cpu().numpy() if isinstance(leaf, torch.Tensor) else leaf)
-            digest.update(f".{'.'.join(path)} {array.dtype} {array.shape}".encode())
-            digest.update(array.tobytes())
-    return digest.hexdigest()

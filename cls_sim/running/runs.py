@@ -129,7 +129,7 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
     with handle_signals() as ear, folders.opened(experiment) as folder:
         try:
             if not (folder / "protocol.json").is_file():
-                write(folder / "protocol.json", protocols)
+                write(folder / "protocol.json", protocols, lasts=False)
             if not quiet:
                 sinks.print_protocol(protocols)
             if here:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
+
+
+def print_above(line: str, out: TextIO) -> None:
+    """Print a line, above the progress bar if there is one."""
+    bars = sys.modules.get("tqdm")
+    if bars is None:
+        print(line, file=out, flush=True)
+    else:
+        bars.tqdm.write(line, file=out)
 
 
 class Sink(ABC):

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from cls_sim.sinks.base import Sink
+from cls_sim.sinks.base import Sink, print_above
 from cls_sim.storage.summary import Claim, Difference, Summary
 
 WIDTH = 100  # columns of a summary that is not printed to a terminal
@@ -42,13 +42,8 @@ class Console(Sink):
         self._say(f"{self._name:<12} done")
 
     def _say(self, line: str) -> None:
-        if self.quiet:
-            return
-        bars = sys.modules.get("tqdm")
-        if bars is None:
-            print(line.rstrip(), file=self.out, flush=True)
-        else:
-            bars.tqdm.write(line.rstrip(), file=self.out)  # prints above the progress bar
+        if not self.quiet:
+            print_above(line.rstrip(), self.out)
 
 
 def print_protocol(
@@ -150,15 +145,15 @@ def show(parts: Sequence[Any], stream: Any) -> None:
     """Print rich objects: with colour on a terminal, elsewhere in 100 columns without colour."""
     from rich.console import Console as Rich
 
-    plain, terminal = _plain(stream), stream.isatty()
-    page = stream if terminal else _Page(plain)
+    terminal, code = stream.isatty(), "ascii" if _plain(stream) else "utf-8"
+    page = stream if terminal else io.TextIOWrapper(io.BytesIO(), code, "replace", newline="\n")
     rich = Rich(file=page, width=None if terminal else WIDTH, highlight=False, markup=False, emoji=False)
     for part in parts:
         rich.print(part)
     if not terminal:
-        lines = [line.rstrip() for line in page.getvalue().splitlines()]
-        text = "\n".join(lines).strip("\n") + "\n"
-        stream.write(text.encode("ascii", "replace").decode() if plain else text)
+        page.seek(0)
+        lines = [line.rstrip() for line in page.read().split("\n")]
+        stream.write("\n".join(lines).strip("\n") + "\n")
         stream.flush()
 
 
@@ -167,31 +162,19 @@ def _plain(stream: Any) -> bool:
     return not (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
-class _Page(io.StringIO):
-    """A text buffer with a given encoding."""
-
-    def __init__(self, plain: bool):
-        super().__init__()
-        self.plain = plain
-
-    @property
-    def encoding(self) -> str:
-        return "ascii" if self.plain else "utf-8"
-
-
 def _said(claim: Claim) -> str:
-    found = [f"found {brief(claim.value)}"] if claim.value is not None else ["not run"]
-    if claim.expected is not None:
-        found.append(f"expected {brief(claim.expected)}")
-    if claim.tolerance:
-        found.append(f"within {brief(claim.tolerance)}")
-    if claim.told.get("reason"):
-        found.append(str(claim.told["reason"]))
-    if claim.passed is None and claim.value is not None:
-        found.append("not judged")
+    ran = claim.value is not None
+    found = {
+        f"found {brief(claim.value)}": ran,
+        "not run": not ran,
+        f"expected {brief(claim.expected)}": claim.expected is not None,
+        f"within {brief(claim.tolerance)}": claim.tolerance,
+        str(claim.told.get("reason")): claim.told.get("reason"),
+        "not judged": claim.passed is None and ran,
+    }
     source = f" [{claim.source}]" if claim.source else ""
     missed = f" Known to miss: {claim.missed}." if claim.missed else ""
-    return f"{claim.statement}: {', '.join(found)}{source}{missed}"
+    return f"{claim.statement}: {', '.join(said for said, holds in found.items() if holds)}{source}{missed}"
 
 
 def _difference(paired: Sequence[Difference], first: str, arm: str, reading: str) -> tuple[str, str]:
@@ -203,24 +186,27 @@ def _difference(paired: Sequence[Difference], first: str, arm: str, reading: str
     return "", ""
 
 
-def _nothing(value: Any) -> bool:
-    return value is None or value != value
-
-
 def number(value: Any, sign: str = "") -> str:
     """A number for a table."""
-    return "n/a" if _nothing(value) else f"{value:{sign}.4g}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
+    return (
+        "n/a"
+        if value is None or value != value
+        else f"{value:{sign}.4g}"
+        if abs(value) >= 1000
+        else f"{value:{sign}.3f}"
+    )
 
 
 def interval(ends: Sequence[Any], sign: str = "") -> str:
     """An interval for a table."""
-    low, high = ends
-    return "" if _nothing(low) or _nothing(high) else f"[{number(low, sign)}, {number(high, sign)}]"
+    ends = [number(end, sign) for end in ends]
+    return "" if "n/a" in ends else f"[{', '.join(ends)}]"
 
 
 def p_value(value: Any) -> str:
     """A p-value for a table."""
-    return "" if _nothing(value) else "<0.001" if value < 0.001 else f"{value:.3f}"
+    text = number(value)
+    return "" if text == "n/a" else "<0.001" if value < 0.001 else text
 
 
 def brief(value: Any) -> str:

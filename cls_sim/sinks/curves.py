@@ -1,4 +1,4 @@
-"""A row of a trace as W&B curves: means over subjects and their intervals, under wake/, sleep/ and exam/."""
+"""A row of a trace as W&B curves: means over subjects and their intervals, under wake/, sleep/ and evaluation/."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ def costs(life: Any) -> dict[str, np.ndarray]:
 
 
 def curves(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of a trace as a flat dict: exam/NAME, .low and .high (the t interval), .context.K; and its "costs", if any.
+    """A row of a trace as a flat dict: evaluation/NAME, .low and .high (the t interval), .context.K.
 
-    NaN is left out.
+    Its "costs" are added, if there are any.  NaN is left out.
 
     >>> row = {"moment": "day.end", "day": np.array([1.0, 1.0]), "tick": 9, "readings": {"r2": np.array([0.5, 0.75])}}
     >>> curves(row)
-    {'moment': 'day.end', 'tick': 9, 'day': 1.0, 'exam/r2': 0.625}
+    {'moment': 'day.end', 'tick': 9, 'day': 1.0, 'evaluation/r2': 0.625}
     """
     who = row.get("who", np.ones(len(row["day"]), bool))
     numbers = {"day": float(np.mean(row["day"][who]))}
     for name, values in row["readings"].items():
         values = np.asarray(values, np.float64)
-        numbers |= _spread(f"exam/{name}", values if values.ndim == 1 else _means(values.T))
+        numbers |= _spread(f"evaluation/{name}", values if values.ndim == 1 else _means(values.T))
         if values.ndim == 2:
-            numbers |= {f"exam/{name}.context.{k + 1}": float(mean) for k, mean in enumerate(_means(values))}
+            numbers |= {f"evaluation/{name}.context.{k + 1}": float(mean) for k, mean in enumerate(_means(values))}
     for name, values in row.get("costs", {}).items():
         numbers[COSTS[name]] = float(np.mean(values))
     return {"moment": row["moment"], "tick": int(row["tick"])} | {k: v for k, v in numbers.items() if v == v}

@@ -98,7 +98,7 @@ class Service:
             self.run = init("offline")
             self.answer({"fell_back": _brief(error), "mode": "offline"})
         self.run.define_metric("day")
-        for stage in ("wake", "sleep", "exam"):
+        for stage in ("wake", "sleep", "evaluation"):
             self.run.define_metric(f"{stage}/*", step_metric="day")
         place = os.path.basename(self.run.settings.sync_dir)
         self.answer({"files": place, "url": None if self.run.offline else self.run.url})
@@ -115,7 +115,7 @@ class Service:
         for name in ("summary", "tables", "images", "artifact"):
             try:
                 if told.get(name):
-                    getattr(self, f"_{name}")(told[name])
+                    self._send(name, told[name])
             except Exception as error:  # the other items may still be sent
                 missing[name] = _brief(error)
         if missing:
@@ -125,23 +125,16 @@ class Service:
         self._open.finish(exit_code=0 if outcome == "finished" else 1)
         self.answer({"closed": True})
 
-    def _summary(self, told: Mapping[str, Any]) -> None:
-        self._open.summary.update(dict(told))
-
-    def _tables(self, told: Mapping[str, Any]) -> None:
+    def _send(self, kind: str, told: Mapping[str, Any]) -> None:
+        """Send the summary, the tables, the images, or the artifact: files up to the largest size, not moved."""
         import wandb
 
-        self._open.log({name: wandb.Table(**table) for name, table in told.items()})
-
-    def _images(self, told: Mapping[str, Any]) -> None:
-        import wandb
-
-        self._open.log({name: wandb.Image(path) for name, path in told.items()})
-
-    def _artifact(self, told: Mapping[str, Any]) -> None:
-        """Add the files of the run directory up to the largest size; the files are not moved."""
-        import wandb
-
+        if kind == "summary":
+            return self._open.summary.update(dict(told))
+        if kind == "tables":
+            return self._open.log({name: wandb.Table(**table) for name, table in told.items()})
+        if kind == "images":
+            return self._open.log({name: wandb.Image(path) for name, path in told.items()})
         artifact, room = wandb.Artifact(told["name"], told["type"]), FILES
         for name in told["files"]:
             file = Path(told["root"], name)

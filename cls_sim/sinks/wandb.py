@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import cls_sim
-from cls_sim.sinks.base import Sink
+from cls_sim.sinks.base import Sink, print_above
 from cls_sim.sinks.curves import curves
 
 ROOM = 1000  # largest number of waiting rows
@@ -239,12 +239,11 @@ class Wandb(Sink):
         """The rows of the trace, with their costs from the row file; the row file is rewritten with these rows."""
         old: dict[Place, dict[str, Any]] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            for line in self._rows.read_text().splitlines():
-                told = json.loads(line)
+            for told in map(json.loads, self._rows.read_text().splitlines()):
                 old[_place(told)] = told
         self._had = {place for place in old if place[0] < self.record["rows"]}
-        found = [{"n": n, **curves(row)} for n, row in enumerate(rows)]
-        found = [{**old.get(_place(row), {}), **row} for row in found]
+        new = ({"n": n, **curves(row)} for n, row in enumerate(rows))
+        found = [{**old.get(_place(row), {}), **row} for row in new]
         self._rows.write_text("".join(json.dumps(row) + "\n" for row in found))
         return found
 
@@ -264,8 +263,8 @@ def installed() -> bool:
 
 def _service(folder: Path) -> subprocess.Popen[bytes]:
     """Start the process that talks to W&B: a new session without a terminal, with W&B's files in `folder`."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-    ours |= {name: os.environ[name] for name in (f"WANDB_{one}" for one in PASSED_ON) if name in os.environ}
+    kept = [f"WANDB_{name}" for name in PASSED_ON]
+    ours = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("WANDB_")}
     ours |= {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_ERROR_REPORTING": "false"}
     places = [str(Path(cls_sim.__file__).parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     ours["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places if place)
@@ -314,9 +313,5 @@ def say(text: str | None) -> None:
     if line in SAID:
         return
     SAID.add(line)
-    bars = sys.modules.get("tqdm")
     with contextlib.suppress(OSError, ValueError):
-        if bars is None:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            bars.tqdm.write(line, file=sys.stderr)
+        print_above(line, sys.stderr)

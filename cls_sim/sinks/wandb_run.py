@@ -50,7 +50,8 @@ class WandbRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         if self.sink:
-            self.sink.end({"outcome": "finished" if kind is None else _outcome(kind)})
+            outcome = "finished" if kind is None else "failed" if issubclass(kind, Exception) else "interrupted"
+            self.sink.end({"outcome": outcome})
 
 
 class Told(sinks.Sink):
@@ -72,10 +73,6 @@ class Told(sinks.Sink):
             with contextlib.suppress(OSError, ValueError, KeyError):
                 came_to = final(self.folder, self.job, self.trace)
         self.wandb.end({**summary, **came_to})
-
-
-def _outcome(kind: type[BaseException]) -> str:
-    return "failed" if issubclass(kind, Exception) else "interrupted"
 
 
 def show(mode: str, folder: Path, summary: Summary, **how: Any) -> None:

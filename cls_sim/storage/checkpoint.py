@@ -24,9 +24,10 @@ from typing import Any
 import numpy as np
 
 from cls_sim import __version__
-from cls_sim.core.errors import ConfigError, StorageError
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.trees import leaves
-from cls_sim.storage.disk import NotPlain, content, synced, written
+from cls_sim.storage.disk import NotPlain, broken, content, synced, unreadable, written
+from cls_sim.storage.lines import no_number
 
 SCHEMA = 1
 KEEP = 2
@@ -59,7 +60,10 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
     ('tick-000000007', {'rows': 1}, torch.Size([2, 3]))
     """
     folder = Path(folder)
-    tick = _tick(tree)
+    try:
+        tick = int(tree["clock"]["tick"])
+    except (KeyError, TypeError, ValueError):
+        raise ConfigError("clock.tick", "is not in the tree", "save the state of a life") from None
     state, kinds = _packed(tree)
     manifest = _sealed(tick, meta, kinds, state)
     aside = folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
@@ -76,8 +80,7 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
     except BaseException as error:
         shutil.rmtree(aside, ignore_errors=True)
         if isinstance(error, OSError):
-            reason = f"cannot be written ({error.strerror or error})"
-            raise StorageError(str(folder), reason, "make room or choose another folder, then resume") from error
+            raise broken(folder, error) from error
         raise
     _prune(folder)
     return path
@@ -102,7 +105,7 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
             if aside is not None:
                 aside.append(damaged[-1])
         except OSError as error:
-            raise StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from error
+            raise unreadable(path, error) from error
     if damaged:
         raise ConfigError(str(folder), f"has no intact checkpoint: {'; '.join(damaged)}", "start a new run")
     raise ConfigError(str(folder), "has no checkpoint", "name a run that has saved one")
@@ -115,20 +118,18 @@ def found(folder: str | Path) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise StorageError(str(folder), f"cannot be read ({error.strerror or error})", "check the disk") from error
+        raise unreadable(Path(folder), error) from error
     matches = [match for match in map(FINISHED.fullmatch, names) if match]
     matches.sort(key=lambda match: (int(match[1]), int(match[2] or 0)), reverse=True)
     return [Path(folder) / match[0] for match in matches]
 
 
+def tick_of(path: Path) -> int:
+    """The tick of the checkpoint in this folder."""
+    return int(path.name.split("-")[1])
+
+
 # -- the tree and its names ---------------------------------------------------------------------------------
-
-
-def _tick(tree: Mapping[str, Any]) -> int:
-    try:
-        return int(tree["clock"]["tick"])
-    except (KeyError, TypeError, ValueError):
-        raise ConfigError("clock.tick", "is not in the tree", "save the state of a life") from None
 
 
 def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -156,7 +157,9 @@ def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
         if name == "__metadata__" or not isinstance(value, (torch.Tensor, np.ndarray)):
             raise ConfigError(name, f"is a {type(value).__name__}, which cannot be saved", "keep state in tensors")
         try:
-            tensor = value.detach() if isinstance(value, torch.Tensor) else torch.from_numpy(_native(value))
+            if isinstance(value, np.ndarray):
+                value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
+            tensor = value.detach()
             tensors[name] = tensor.to("cpu", copy=True).contiguous()  # a copy: names may share memory, files may not
         except (TypeError, ValueError, RuntimeError) as error:
             raise ConfigError(name, f"cannot be saved ({error})", "keep state in plain dense tensors") from None
@@ -164,10 +167,6 @@ def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
         return save(tensors), kinds
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ConfigError("state", f"cannot be saved ({error})", "keep state in plain dense tensors") from None
-
-
-def _native(array: np.ndarray) -> np.ndarray:
-    return np.array(array, dtype=array.dtype.newbyteorder("="), copy=True, order="C")
 
 
 def _unpacked(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
@@ -226,7 +225,7 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
     if data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode():
         raise _Damaged(f"{MANIFEST} fails its hash")
     try:
-        manifest = json.loads(body, parse_constant=_no_number)
+        manifest = json.loads(body, parse_constant=no_number)
         if manifest["schema"] != SCHEMA:
             reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
             raise ConfigError(str(path), reason, "use that version")
@@ -238,18 +237,14 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
     return manifest
 
 
-def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no JSON")
-
-
 def _check(manifest: Any) -> None:
     """Check the types in a manifest (KeyError, TypeError or ValueError if they are wrong)."""
-    hashes = [file["sha256"] for file in manifest["files"].values()]
-    words = [manifest["version"], *manifest["leaves"].values(), *hashes]
-    sizes = [manifest["tick"], *(file["size"] for file in manifest["files"].values())]
-    if not (all(type(word) is str for word in words) and all(type(size) is int for size in sizes)):
+    files = manifest["files"].values()
+    words = [manifest["version"], *manifest["leaves"].values(), *(file["sha256"] for file in files)]
+    sizes = [manifest["tick"], *(file["size"] for file in files)]
+    if {*map(type, words)} != {str} or {*map(type, sizes)} != {int} or type(manifest["meta"]) is not dict:
         raise TypeError
-    if type(manifest["meta"]) is not dict or min(sizes) < 0:
+    if min(sizes) < 0:
         raise ValueError
 
 
@@ -259,7 +254,7 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         raise _Damaged("it is no folder")
     manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
     files = manifest["files"]
-    if set(files) != {STATE} or manifest["tick"] != int(path.name.split("-")[1]):
+    if set(files) != {STATE} or manifest["tick"] != tick_of(path):
         raise _Damaged(f"{MANIFEST} tells of something else")
     size, digest = files[STATE]["size"], files[STATE]["sha256"]
     data = content(path / STATE, size)
@@ -273,16 +268,15 @@ def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _free(folder: Path, tick: int) -> Path:
     """An unused name for a checkpoint of this tick, newer than the existing ones."""
-    taken = [FINISHED.fullmatch(path.name) for path in found(folder)]
-    again = [int(match[2] or 0) for match in taken if match and int(match[1]) == tick]
+    again = [int(path.name.partition("-")[2].partition("-")[2] or 0) for path in found(folder) if tick_of(path) == tick]
     return folder / (f"tick-{tick:09d}" + (f"-{max(again) + 1}" if again else ""))
 
 
 def _prune(folder: Path) -> None:
     """Keep the newest checkpoint of each of the newest two ticks; the new one is safe, so a failure is a warning."""
-    kept: list[str] = []
+    kept: list[int] = []
     for path in found(folder):
-        tick = path.name.split("-")[1]
+        tick = tick_of(path)
         if tick not in kept and len(kept) < KEEP:
             kept.append(tick)
             continue
@@ -303,14 +297,13 @@ def _sweep(folder: Path) -> None:
 
 
 def _alive(process: int) -> bool:
-    if os.name == "nt":  # signal 0 cannot be used there
-        return True
     try:
-        os.kill(process, 0)
+        if os.name != "nt":  # signal 0 cannot be used there
+            os.kill(process, 0)
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        return True
+        pass
     return True
 
 

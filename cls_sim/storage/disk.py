@@ -81,13 +81,16 @@ def synced(folder: Path) -> None:
         os.close(file)
 
 
-def write(path: Path, content: Any) -> None:
-    """Write strict JSON; a reader sees either the old or the new file, never a part of it."""
-    put(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode())
+def write(path: Path, content: Any, *, lasts: bool = True) -> None:
+    """Write strict JSON as `put` does."""
+    put(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode(), lasts=lasts)
 
 
-def put(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, sync it, and rename it."""
+def put(path: Path, data: bytes, *, lasts: bool = True) -> None:
+    """Write a file under a temporary name, sync it, and rename it: a reader sees the old or the new file, whole.
+
+    lasts  whether a power failure may not bring the old file back (its absence, if it is new) after this returns
+    """
     aside = path.with_name(f".{path.name}.new")  # the lock of the run guarantees a single writer
     try:
         aside.unlink(missing_ok=True)
@@ -96,7 +99,7 @@ def put(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise broken(path, error) from None
-    renamed(aside, path)
+    renamed(aside, path, lasts=lasts)
 
 
 def made(folder: Path) -> Path:
@@ -108,11 +111,12 @@ def made(folder: Path) -> Path:
     return folder
 
 
-def renamed(aside: Path, path: Path) -> None:
-    """Rename a file and sync its folder."""
+def renamed(aside: Path, path: Path, *, lasts: bool = True) -> None:
+    """Rename a file and, if the new name must last, sync its folder."""
     try:
         os.replace(aside, path)
-        synced(path.parent)
+        if lasts:
+            synced(path.parent)
     except OSError as error:
         raise broken(path, error) from None
 
@@ -122,11 +126,10 @@ def read(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(content(path, LARGEST, links=True))
     except OSError as error:
-        raise StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk") from None
+        raise unreadable(path, error) from None
     except NotPlain as reason:
-        raise ConfigError(
-            str(path), f"is damaged ({reason})", "restore it from a copy, or leave its folder out"
-        ) from None
+        remedy = "restore it from a copy, or leave its folder out"
+        raise ConfigError(str(path), f"is damaged ({reason})", remedy) from None
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
@@ -148,4 +151,10 @@ def _plain(value: Any) -> Any:
 
 
 def broken(path: Path, error: OSError) -> StorageError:
+    """The error of a file or folder that cannot be written."""
     return StorageError(str(path), f"cannot be written ({error.strerror or error})", ROOM)
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """The error of a file or folder that cannot be read."""
+    return StorageError(str(path), f"cannot be read ({error.strerror or error})", "check the disk")

@@ -32,7 +32,7 @@ def parsed(line: bytes) -> Row | None:
     if line != b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)):
         return None
     try:
-        row = json.loads(body, parse_constant=_no_number)
+        row = json.loads(body, parse_constant=no_number)
         found: Row = {"moment": str(row["moment"]), "day": np.array(row["day"], np.float64), "tick": int(row["tick"])}
         found["readings"] = {name: np.array(value, np.float64) for name, value in row["readings"].items()}
         if "who" in row:
@@ -42,7 +42,8 @@ def parsed(line: bytes) -> Row | None:
     return found if _is_sound(found) else None
 
 
-def _no_number(word: str) -> None:
+def no_number(word: str) -> None:
+    """Refuse NaN and Infinity, which are no JSON: the `parse_constant` of `json.loads`."""
     raise ValueError(f"{word} is no JSON")
 
 

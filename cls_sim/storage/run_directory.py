@@ -77,7 +77,9 @@ def record(folder: Path) -> dict[str, Any]:
     if not (folder / "run.json").is_file():
         raise ConfigError("resume", f"{folder} is not a run directory", "name the folder printed as `run:`")
     found = read(folder / "run.json")
-    if type(found.get("resumed", 0)) is not int:
+    old = found.get("overrides", [])
+    whole = isinstance(old, list) and all(isinstance(override, str) for override in old)
+    if not whole or type(found.get("resumed", 0)) is not int:
         raise ConfigError("resume", f"{folder}/run.json is damaged", "restore it from a copy")
     if found.get("schema", SCHEMA) != SCHEMA:
         made = f"was made by cls_sim {found.get('version')} (schema {found['schema']})"
@@ -91,10 +93,7 @@ def resumed(overrides: list[str]) -> list[str]:
     if not named or named[-1] in ("", "null"):
         return overrides
     now = {_key(override) for override in overrides}
-    old = record(Path(named[-1])).get("overrides", [])
-    if not isinstance(old, list) or not all(isinstance(override, str) for override in old):
-        raise ConfigError("resume", f"{named[-1]}/run.json is damaged", "restore it from a copy")
-    return [*(o for o in old if _key(o) not in now), *overrides]
+    return [*(o for o in record(Path(named[-1])).get("overrides", []) if _key(o) not in now), *overrides]
 
 
 def _key(override: str) -> str:
@@ -116,11 +115,8 @@ def _unused(folder: Path) -> None:
     except OSError as error:
         raise broken(folder, error) from None
     if used:
-        raise ConfigError(
-            "out",
-            f"{folder} exists and is not empty",
-            f"name a new folder, or resume it with {shlex.quote(f'resume={folder}')}",
-        )
+        remedy = f"name a new folder, or resume it with {shlex.quote(f'resume={folder}')}"
+        raise ConfigError("out", f"{folder} exists and is not empty", remedy)
 
 
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:
@@ -134,11 +130,11 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     for name in ROOMS:
         disk.made(folder / name)
     page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
-    disk.put(folder / "config.yaml", page.encode())
+    disk.put(folder / "config.yaml", page.encode(), lasts=False)
     if (folder / "environment.json").is_file():
         _compare(read(folder / "environment.json"), now)
     else:
-        write(folder / "environment.json", now)
+        write(folder / "environment.json", now, lasts=False)
 
 
 # -- is it the same run? ------------------------------------------------------------------------------------
@@ -160,20 +156,16 @@ def _same(folder: Path, old: dict[str, Any], experiment: Experiment) -> None:
     """Raise ConfigError, with the different keys, if the configuration is not that of the run."""
     if old.get("config_sha256") == config_hash(experiment):
         return
-    keys = sorted(_differing(old.get("arms", {}), _decisive(experiment)))
+    was, now = old.get("arms", {}), _decisive(experiment)
+    same_arms = isinstance(was, dict) and set(was) == set(now)
+    keys = sorted({key for arm in now for key in _odd(was[arm], now[arm], "")} if same_arms else {"arms"})
     shown = ", ".join(keys[:5]) + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
     reason = f"differs from the run in {folder}" if keys else f"is not that of the run in {folder}"
     raise ConfigError(shown or "config", reason, f"only {', '.join(experiments.FREE)} may differ, or start a new run")
 
 
-def _differing(old: Any, new: Any) -> set[str]:
-    """The dotted keys, without their arm, in which two sets of arms differ."""
-    if not isinstance(old, dict) or set(old) != set(new):
-        return {"arms"}
-    return {key for arm in new for key in _odd(old[arm], new[arm], "")}
-
-
 def _odd(old: Any, new: Any, above: str) -> set[str]:
+    """The dotted keys in which two configurations differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         names = {*old, *new}
         return {key for name in names for key in _odd(old.get(name), new.get(name), f"{above}{name}.")}
@@ -262,12 +254,10 @@ def _locked(file: int) -> bool:
     """Try to take the lock; also True on a system or a file system without locks."""
     try:
         import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
+
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks
-        return True
+    except (ImportError, OSError):  # Windows, a file system without locks
+        pass
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -97,9 +98,6 @@ class Claim:
     sem: float
     told: Mapping[str, Any] = field(repr=False)
 
-    def entries(self) -> dict[str, Any]:
-        return dict(self.told)
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -130,18 +128,12 @@ class Summary:
 
     def entries(self) -> dict[str, Any]:
         """The content of summary.json."""
-        found = {
-            "schema": SCHEMA,
-            "experiment": self.experiment,
-            "title": self.title,
-            "size": self.size,
-            "arms": {name: arm.entries() for name, arm in self.arms.items()},
-            "paired": [difference.entries() for difference in self.paired],
-            "claims": [claim.entries() for claim in self.claims],
-            "version": self.version,
-            "seed": self.seed,
-            "config_sha256": self.config_sha256,
-        }
+        found = {name: getattr(self, name) for name in ("experiment", "title", "size")}
+        found["arms"] = {name: arm.entries() for name, arm in self.arms.items()}
+        found["paired"] = [difference.entries() for difference in self.paired]
+        found["claims"] = [dict(claim.told) for claim in self.claims]
+        found = {"schema": SCHEMA, **found, "version": self.version, "seed": self.seed}
+        found["config_sha256"] = self.config_sha256
         return found if self.identical is None else {**found, "identical": [dict(pair) for pair in self.identical]}
 
     @classmethod
@@ -151,7 +143,7 @@ class Summary:
             return cls(
                 experiment=_text(told["experiment"]),
                 arms={_text(name): _arm(arm) for name, arm in _items(told["arms"])},
-                title=None if told.get("title") is None else _text(told["title"]),
+                title=_text_or_none(told.get("title")),
                 size=_text(told.get("size") or "paper"),
                 paired=tuple(_difference(entry) for entry in _list(told.get("paired"))),
                 identical=_identical(told.get("identical")),
@@ -185,7 +177,7 @@ def claim_of(told: Mapping[str, Any]) -> Claim:
         tolerance=_plain(told.get("tolerance")),
         value=_plain(told.get("value")),
         passed=passed,
-        missed=_text(told["missed"]) if told.get("missed") else None,
+        missed=_text_or_none(told.get("missed") or None),
         interval=None if low is None else (_number(low), _number(high)),
         sem=_number(told.get("sem")),
         told=told,
@@ -196,7 +188,7 @@ def _arm(told: Mapping[str, Any]) -> Arm:
     cpu = told.get("cpu_seconds")
     return Arm(
         readings={_text(name): _reading(entry) for name, entry in _items(told["readings"])},
-        main=None if told.get("main") is None else _text(told["main"]),
+        main=_text_or_none(told.get("main")),
         budget=dict(_items(told.get("budget") or {})),
         seconds=_number(told.get("seconds", 0.0)),
         cpu_seconds=None if cpu is None else _number(cpu),
@@ -216,14 +208,14 @@ def _difference(told: Mapping[str, Any]) -> Difference:
 def _identical(told: Any) -> tuple[Mapping[str, Any], ...] | None:
     if told is None:  # an older version did not look
         return None
-    pairs = ((_text(one["arm"]), _text(one["than"]), _whole(one["subjects"])) for one in _list(told))
-    return tuple({"arm": arm, "than": than, "subjects": subjects} for arm, than, subjects in pairs)
+    kinds = {"arm": _text, "than": _text, "subjects": _whole}
+    return tuple({key: kind(one[key]) for key, kind in kinds.items()} for one in _list(told))
 
 
 def _mean(told: Mapping[str, Any], n: int) -> dict[str, Any]:
     low, high = told.get("ci95") or (None, None)
-    ends = {"low": _number(low), "high": _number(high)}
-    return {"mean": _number(told.get("mean")), "sem": _number(told.get("sem")), **ends, "n": _whole(told.get("n", n))}
+    numbers = {"mean": told.get("mean"), "sem": told.get("sem"), "low": low, "high": high}
+    return {name: _number(value) for name, value in numbers.items()} | {"n": _whole(told.get("n", n))}
 
 
 # -- checks of untrusted content ----------------------------------------------------------------------------
@@ -236,7 +228,7 @@ def _items(value: Any) -> Any:
 
 
 def _list(value: Any) -> list[Any]:
-    if value is not None and not isinstance(value, (list, tuple, np.ndarray)):
+    if not isinstance(value, (list, tuple, np.ndarray, NoneType)):
         raise TypeError
     return [] if value is None else list(value)
 
@@ -256,6 +248,10 @@ def _text(value: Any) -> str:
     return printable(value)
 
 
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
+
+
 def _number(value: Any) -> float:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
         raise TypeError
@@ -270,9 +266,7 @@ def _whole(value: Any) -> int:
 
 def _plain(value: Any) -> Any:
     """An expected or found value: text, a number, or a list of numbers."""
-    if isinstance(value, str):
-        return _text(value)
     if isinstance(value, list):
         return [_number(one) for one in value]
     short = isinstance(value, int) and abs(value) < 2**63
-    return value if value is None or short else _number(value)
+    return _text(value) if isinstance(value, str) else value if value is None or short else _number(value)

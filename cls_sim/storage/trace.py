@@ -12,13 +12,13 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, cast
 
 import numpy as np
 
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import ConfigError, StorageError, suggest, whole
-from cls_sim.storage.disk import renamed, synced
+from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.storage.disk import broken, renamed, synced, unreadable
 from cls_sim.storage.lines import Row, line_of, parsed
 
 WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # the order of moments within a tick
@@ -47,14 +47,14 @@ class Trace:
         self.rows: list[Row] = []
         self._ends: list[int] = []  # where each row ends in the file, in bytes
         self._file: FileIO | None = None
+        self._is_new = self._is_changed = False  # whether the name, and the content, may not be on the disk yet
         if self.path is None:
             return
         if self.path.exists():
             self._read(rows)
         else:
             self._open("xb")
-            with contextlib.suppress(OSError):  # not all systems can sync a folder
-                synced(self.path.parent)
+            self._is_new = True
 
     @classmethod
     def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
@@ -75,9 +75,8 @@ class Trace:
             raise ConfigError("traces", "is empty", "give at least one trace")
         for number, chunk in enumerate(chunks):
             if _read(chunk) != _read(chunks[0]):
-                raise ConfigError(
-                    f"traces[{number}]", "has other readings than the first trace", "join chunks of one cohort"
-                )
+                reason = "has other readings than the first trace"
+                raise ConfigError(f"traces[{number}]", reason, "join chunks of one cohort")
         placed = [_placed(chunk) for chunk in chunks]
         sizes = [chunk.subjects for chunk in chunks]
         joined = cls()
@@ -111,9 +110,8 @@ class Trace:
         """Add rows of another trace."""
         for row in rows:
             if self.rows and len(row["day"]) != self.subjects:
-                raise ConfigError(
-                    "trace", f"has {self.subjects} subjects, not {len(row['day'])}", "use one trace per cohort"
-                )
+                reason = f"has {self.subjects} subjects, not {len(row['day'])}"
+                raise ConfigError("trace", reason, "use one trace per cohort")
             if self.path is not None:
                 self._write(line_of(row))
             self.rows.append(row)
@@ -122,23 +120,28 @@ class Trace:
         """Keep the first `rows` rows only, in the file as well."""
         rows = whole("rows", rows, 0)
         if rows > len(self):
-            where = str(self.path or "trace")
-            raise ConfigError(where, f"has {len(self)} rows, not the {rows} saved", "restore the file or start anew")
+            reason = f"has {len(self)} rows, not the {rows} saved"
+            raise ConfigError(str(self.path or "trace"), reason, "restore the file or start anew")
         del self.rows[rows:], self._ends[rows:]
         if self.path is not None:
             try:
                 self._shorten(self._open())
             except OSError as error:
-                self._broken(error)
+                raise broken(cast(Path, self.path), error) from error
             self.sync()
 
     def sync(self) -> None:
-        """Wait until all rows are on the disk (fsync)."""
-        if self._file is not None:
+        """Wait until all rows are on the disk (fsync).  Rows survive the death of the process without it."""
+        if self._file is not None and self._is_changed:
             try:
                 os.fsync(self._file.fileno())
             except OSError as error:
-                self._broken(error)
+                raise broken(cast(Path, self.path), error) from error
+            self._is_changed = False
+        if self._is_new:
+            self._is_new = False
+            with contextlib.suppress(OSError):  # not all systems can sync a folder
+                synced(cast(Path, self.path).parent)
 
     def close(self) -> None:
         """Sync and close the file; a later append opens it again."""
@@ -150,6 +153,7 @@ class Trace:
     def rename(self, path: Path) -> None:
         """Sync and close the file, and give it another name."""
         assert self.path is not None
+        self._is_new = False  # the old name need not last
         self.close()
         renamed(self.path, path)
         self.path = path
@@ -171,9 +175,7 @@ class Trace:
         """
         rows = [row for row in self._with(name) if moment in (None, row["moment"])]
         if not rows:
-            raise ConfigError(
-                f"{name} at {moment}", "was not measured", suggest(str(moment), {r["moment"] for r in self.rows})
-            )
+            raise ConfigError(f"{name} at {moment}", "was not measured", suggest(str(moment), set(self.moments())))
         days = np.array([row["day"][_who(row)].mean() for row in rows])
         return days, np.stack([row["readings"][name] for row in rows])
 
@@ -242,24 +244,27 @@ class Trace:
                 self._file = FileIO(self.path, mode, opener=_unlinked)
                 self._shorten(self._file)
             except OSError as error:
-                self._broken(error)
+                raise broken(cast(Path, self.path), error) from error
         return self._file
 
     def _shorten(self, file: FileIO) -> None:
         """Cut the file off after the last row, and set the position there."""
-        file.truncate(self._end)
-        file.seek(self._end)
+        if file.seek(0, os.SEEK_END) > self._end:
+            file.truncate(self._end)
+            file.seek(self._end)
+            self._is_changed = True
 
     def _write(self, line: bytes) -> None:
         """Write a whole line or, as far as the disk allows, nothing."""
         file, rest = self._open(), memoryview(line)
+        self._is_changed = True
         try:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._shorten(file)
-            self._broken(error)
+            raise broken(cast(Path, self.path), error) from error
         self._ends.append(self._end + len(line))
 
     def _read(self, most: int | None) -> None:
@@ -269,7 +274,7 @@ class Trace:
                 raise ConfigError(str(self.path), "is not a regular file", "name the trace of a run")
             data = self.path.read_bytes()
         except OSError as error:
-            raise StorageError(str(self.path), f"cannot be read ({error.strerror})", "check the disk") from None
+            raise unreadable(self.path, error) from None
         lines = data.split(b"\n")
         for number, line in enumerate(lines[:-1], 1):
             if most is not None and len(self) == most:
@@ -283,10 +288,6 @@ class Trace:
         if lines[-1] and (most is None or len(self) < most):
             warnings.warn(f"{self.path}:{len(lines)}: the last line is incomplete and left out", stacklevel=4)
 
-    def _broken(self, error: OSError) -> NoReturn:
-        where, reason = str(self.path), f"cannot be written ({error.strerror or error})"
-        raise StorageError(where, reason, "make room or choose another folder, then resume") from error
-
 
 def _unlinked(path: str, flags: int) -> int:
     """Open a file, without following a symbolic link."""
@@ -296,15 +297,13 @@ def _unlinked(path: str, flags: int) -> int:
 def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:
     """A probe's numbers (array or tensor) as float64; NaN for subjects that did not reach the moment."""
     value = value.detach().cpu().numpy() if hasattr(value, "detach") else value
+    remedy = "return one number per subject, [s] or [s, k]"
     try:
         array = np.array(value, np.float64)
     except (TypeError, ValueError):
-        raise ConfigError(
-            f"probes.{name}", "does not return numbers", "return one number per subject, [s] or [s, k]"
-        ) from None
+        raise ConfigError(f"probes.{name}", "does not return numbers", remedy) from None
     if array.ndim == 0 or len(array) != len(who):
-        shape = f"returns shape {array.shape} for {len(who)} subjects"
-        raise ConfigError(f"probes.{name}", shape, "return one number per subject, [s] or [s, k]")
+        raise ConfigError(f"probes.{name}", f"returns shape {array.shape} for {len(who)} subjects", remedy)
     array[~who] = np.nan
     return array
 

@@ -68,7 +68,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     """The panels for these runs, by section; readings that no run has measured are left out."""
     readings = list(dict.fromkeys(name for run in runs for name in run.readings))
     contexts, main = max(run.contexts for run in runs), runs[0].main
-    exam, final, forgotten = f"exam/{main}", f"final/{main}", f"final/{main}.forgetting"
+    exam, final, forgotten = f"evaluation/{main}", f"final/{main}", f"final/{main}.forgetting"
     made: list[Panel] = []
 
     def add(title: str, *y: str, kind: str = "line", x: str = "day", says: str = "") -> None:
@@ -76,7 +76,7 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
 
     def lines(names: Iterable[str]) -> None:
         for name in names:
-            add(name.replace("_", " "), f"exam/{name}")
+            add(name.replace("_", " "), f"evaluation/{name}")
 
     section = "Stability and plasticity"
     add(f"{main}, all contexts", exam, says="overall performance")
@@ -94,12 +94,12 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     add("sample passes asleep and awake", "sleep/passes", "wake/passes")
     section = "Dose"
     if "dose" in readings:
-        add("dose of plasticity", "exam/dose")
+        add("dose of plasticity", "evaluation/dose")
     add("plasticity by night and by day", "sleep/rate", "wake/rate")
     add(f"{main} over the dose asleep", exam, x="sleep/dose")
     section = "Amnesia and dependence"
     lines(name for name in AMNESIA if name in readings)
-    shown = {key.removeprefix("exam/") for panel in made for key in panel.y}
+    shown = {key.removeprefix("evaluation/") for panel in made for key in panel.y}
     section = "Other readings"
     lines(name for name in readings if name not in shown and name != main)
     section = "Arms"

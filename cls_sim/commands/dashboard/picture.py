@@ -57,8 +57,8 @@ def _drawn(panel: Panel, traces: Mapping[str, Any]) -> Any:
         figure = figures.curves([{"points": points}], xlabel=x, ylabel=name)
         figure.supxlabel("one point per arm: mean and 95 % interval", fontsize=6)
         return figure
-    name, _, context = key.removeprefix("exam/").partition(".context.")
-    if panel.kind != "line" or panel.x != "day" or not key.startswith("exam/") or name not in known:
+    name, _, context = key.removeprefix("evaluation/").partition(".context.")
+    if panel.kind != "line" or panel.x != "day" or not key.startswith("evaluation/") or name not in known:
         return None
     series = {}
     for arm, trace in traces.items():

@@ -31,7 +31,7 @@ def sole(job: str, folder: Path, **about: Any) -> Iterator[None]:
     saved = checkpoint.found(folder / "checkpoints" / job)
     others = book.is_file() and owner(book) != OVER
     line = {"id": me, "host": socket.gethostname(), "process": os.getpid(), **about}
-    line["tick"] = int(saved[0].name.split("-")[1]) if saved else 0
+    line["tick"] = checkpoint.tick_of(saved[0]) if saved else 0
     _note(book, line)
     if others:
         time.sleep(3 * WATCH)  # until the previous owner has noticed and exited
