@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
+from cls_sim.consolidation.copies import copied, empty
 from cls_sim.consolidation.objectives import Objective, SupervisedLoss, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
@@ -19,7 +20,7 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class TeacherObjective(Objective):
-    """An objective with a teacher: a copy of the weights at the last context's end.
+    """An objective with a teacher: a copy of the cortex at the last context's end.
 
     Before the first context has ended, the loss is the label loss.  Raises ConfigError if context boundaries are
     unknown.
@@ -35,13 +36,12 @@ class TeacherObjective(Objective):
             reason = "needs known context boundaries: it keeps the weights at the end of each context"
             raise ConfigError("objective", reason, "give a world with order=sharp and boundaries_known=true")
         self.spec = spec
-        self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.teacher = empty(spec)
         self.ended = np.zeros(spec.subjects, np.int64)
         return spec
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        weights = view.neocortex.weights.items()
-        self.teacher = {name: updated(who, w.detach(), self.teacher[name]) for name, w in weights}
+        self.teacher = copied(view.neocortex, who, self.teacher)
         self.ended = self.ended + who
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
