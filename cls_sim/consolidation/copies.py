@@ -50,6 +50,8 @@ def kept(spec: Spec, clock: Clock) -> Numbers:
     >>> [kept(Spec(contexts=2, ends=(5, 10, 15), visits=v), clock).item() for v in ((0, 0, 1), (0, 1, 0))]
     [1.0, 0.5]
     """
+    if not spec.ends:
+        return np.ones(spec.subjects)
     met, last = stretches(spec)[1], ended(spec, clock)
     again = (last > 0) & (met[last] == met[last - 1])
     return np.where(again, 1 - 1 / met[last], 1.0)
