@@ -37,12 +37,7 @@ class ModernHopfield(Ca3):
     spells = False
 
     def __init__(
-        self,
-        *,
-        beta: float | list[float] = 1.0,
-        updates: int = 3,
-        centre: float | str = 0.0,
-        equal_norms: bool = False,
+        self, *, beta: float | list[float] = 1.0, updates: int = 3, centre: float | str = 0.0, equal_norms: bool = False
     ):
         self.beta, self.updates = reals("beta", beta, 0.0), whole("updates", updates)
         self.centre = centre if centre == "mean" else real("centre", centre)
@@ -132,11 +127,7 @@ class DreamingHopfield(Ca3):
     derived = Ca3.derived | {"_time", "_loss"}
 
     def __init__(
-        self,
-        *,
-        dream_time: float | list[float] = 0.0,
-        unlearning: float | list[float] = 0.0,
-        updates: int = 100,
+        self, *, dream_time: float | list[float] = 0.0, unlearning: float | list[float] = 0.0, updates: int = 100
     ):
         self.dream_time, self.unlearning = reals("dream_time", dream_time, 0.0), reals("unlearning", unlearning, 0.0)
         self.updates = whole("updates", updates)

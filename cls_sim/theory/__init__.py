@@ -9,85 +9,35 @@ from collections.abc import Callable
 from typing import Any
 
 from cls_sim.core.errors import ConfigError, suggest
-from cls_sim.theory.amnesia import (
-    branching_control as branching_control,
-)
-from cls_sim.theory.amnesia import (
-    branching_lesion as branching_lesion,
-)
-from cls_sim.theory.amnesia import (
-    chain_control as chain_control,
-)
-from cls_sim.theory.amnesia import (
-    chain_lesion as chain_lesion,
-)
-from cls_sim.theory.amnesia import (
-    compartment_both as compartment_both,
-)
-from cls_sim.theory.amnesia import (
-    compartment_cortex as compartment_cortex,
-)
-from cls_sim.theory.amnesia import (
-    relative_gradient as relative_gradient,
-)
+from cls_sim.theory.amnesia import branching_control as branching_control
+from cls_sim.theory.amnesia import branching_lesion as branching_lesion
+from cls_sim.theory.amnesia import chain_control as chain_control
+from cls_sim.theory.amnesia import chain_lesion as chain_lesion
+from cls_sim.theory.amnesia import compartment_both as compartment_both
+from cls_sim.theory.amnesia import compartment_cortex as compartment_cortex
+from cls_sim.theory.amnesia import relative_gradient as relative_gradient
 from cls_sim.theory.attractor import notebook_error as notebook_error
 from cls_sim.theory.attractor import overlap_after_winners as overlap_after_winners
 from cls_sim.theory.development import half_time as half_time
 from cls_sim.theory.development import mode_strength as mode_strength
-from cls_sim.theory.go_cls import (
-    Limits as Limits,
-)
-from cls_sim.theory.go_cls import (
-    bayes_bound as bayes_bound,
-)
-from cls_sim.theory.go_cls import (
-    best_dose as best_dose,
-)
-from cls_sim.theory.go_cls import (
-    best_generalisation_score as best_generalisation_score,
-)
-from cls_sim.theory.go_cls import (
-    best_memory_score as best_memory_score,
-)
-from cls_sim.theory.go_cls import (
-    generalisation_score as generalisation_score,
-)
-from cls_sim.theory.go_cls import (
-    go_cls_generalise as go_cls_generalise,
-)
-from cls_sim.theory.go_cls import (
-    go_cls_limits as go_cls_limits,
-)
-from cls_sim.theory.go_cls import (
-    go_cls_train as go_cls_train,
-)
-from cls_sim.theory.go_cls import (
-    spectrum as spectrum,
-)
-from cls_sim.theory.go_cls import (
-    variances as variances,
-)
-from cls_sim.theory.synapses import (
-    benna_fusi_response as benna_fusi_response,
-)
-from cls_sim.theory.synapses import (
-    benna_fusi_snr as benna_fusi_snr,
-)
-from cls_sim.theory.synapses import (
-    cascade_signal as cascade_signal,
-)
-from cls_sim.theory.synapses import (
-    cascade_snr as cascade_snr,
-)
-from cls_sim.theory.synapses import (
-    fading_snr as fading_snr,
-)
-from cls_sim.theory.synapses import (
-    lifetime as lifetime,
-)
-from cls_sim.theory.synapses import (
-    partition_snr as partition_snr,
-)
+from cls_sim.theory.go_cls import Limits as Limits
+from cls_sim.theory.go_cls import bayes_bound as bayes_bound
+from cls_sim.theory.go_cls import best_dose as best_dose
+from cls_sim.theory.go_cls import best_generalisation_score as best_generalisation_score
+from cls_sim.theory.go_cls import best_memory_score as best_memory_score
+from cls_sim.theory.go_cls import generalisation_score as generalisation_score
+from cls_sim.theory.go_cls import go_cls_generalise as go_cls_generalise
+from cls_sim.theory.go_cls import go_cls_limits as go_cls_limits
+from cls_sim.theory.go_cls import go_cls_train as go_cls_train
+from cls_sim.theory.go_cls import spectrum as spectrum
+from cls_sim.theory.go_cls import variances as variances
+from cls_sim.theory.synapses import benna_fusi_response as benna_fusi_response
+from cls_sim.theory.synapses import benna_fusi_snr as benna_fusi_snr
+from cls_sim.theory.synapses import cascade_signal as cascade_signal
+from cls_sim.theory.synapses import cascade_snr as cascade_snr
+from cls_sim.theory.synapses import fading_snr as fading_snr
+from cls_sim.theory.synapses import lifetime as lifetime
+from cls_sim.theory.synapses import partition_snr as partition_snr
 
 
 def law(key: str, name: Any) -> Callable[..., Any]:
