@@ -13,7 +13,7 @@ from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import choice, flag, real, whole
-from cls_sim.core.part import Spec, State, View
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.slotless import Slotless
 
@@ -59,10 +59,8 @@ class Copies(Slotless):
         stochastic: bool = True,
     ):
         self.intensity, self.transfer = real("intensity", intensity, 0.0, MOST / 3), real("transfer", transfer, 0.0)
-        self.decline, self.steps_per_night = (
-            real("decline", decline, 0.0, open_low=True),
-            whole("steps_per_night", steps_per_night),
-        )
+        self.decline = real("decline", decline, 0.0, open_low=True)
+        self.steps_per_night = whole("steps_per_night", steps_per_night)
         self.copying, self.stochastic = choice("copying", copying, ("own", "mean")), flag("stochastic", stochastic)
 
     def setup(self, spec: Spec) -> Spec:
@@ -110,10 +108,6 @@ class Copies(Slotless):
         slot = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         known = (self.copies * self.sign)[:, None].expand(-1, x.shape[1], -1)
         return Recall(known, torch.zeros_like(x), there, slot)
-
-    def load(self, tree: State) -> None:
-        super().load(tree)
-        self.changed += 1
 
     def stored_bytes(self) -> Tensor:
         return torch.full((self.spec.subjects,), 9 * self.spec.outputs, dtype=torch.int64)

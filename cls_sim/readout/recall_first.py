@@ -34,9 +34,8 @@ class RecallFirst(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "needs the confidence of the cortex, which regression does not have", "use readout=most_confident"
-            )
+            reason = "needs the confidence of the cortex, which regression does not have"
+            raise ConfigError("", reason, "use readout=most_confident")
         return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:

@@ -132,10 +132,8 @@ class Naps(Counted):
 
     def __init__(self, *, experiences_per_day: int = 100, experiences_between_naps: int = 10, steps_per_nap: int = 40):
         super().__init__(experiences_per_day=experiences_per_day)
-        self.experiences_between_naps, self.steps_per_nap = (
-            whole("experiences_between_naps", experiences_between_naps),
-            whole("steps_per_nap", steps_per_nap, 0),
-        )
+        self.experiences_between_naps = whole("experiences_between_naps", experiences_between_naps)
+        self.steps_per_nap = whole("steps_per_nap", steps_per_nap, 0)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         return experience // self.experiences_between_naps * self.steps_per_nap
