@@ -63,9 +63,7 @@ class Autoencoder(Slotless):
         targets: str = "hard",
         renew_every: int | None = None,
     ):
-        if isinstance(hidden, (str, int)) or not len(hidden):
-            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
-        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+        self.hidden = widths(hidden, "[400, 400]")
         self.latent, self.batch = whole("latent", latent), whole("batch", batch)
         self.rate = real("rate", rate, 0.0)
         self.targets = choice("targets", targets, ("hard", "soft"))
@@ -74,23 +72,17 @@ class Autoencoder(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "labels generated rows by class, and this world asks for numbers", "choose another hippocampus"
-            )
+            reason = "labels generated rows by class, and this world asks for numbers"
+            raise ConfigError("", reason, "choose another hippocampus")
         if self.renew_every is None and not spec.ends:
             reason = "is null, and subjects do not know the boundaries"
             raise ConfigError("renew_every", reason, "give a number of experiences")
-        sizes = (math.prod(spec.inputs), *self.hidden)
-        shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
-        shapes |= layers("spread", (sizes[-1], self.latent), bias=False)
-        shapes |= layers("down", (self.latent, *reversed(sizes)))
+        shapes = coder((math.prod(spec.inputs), *self.hidden), self.latent, bias=False)
         self.weights = drawn(spec, "hippocampus", shapes)
         self.before = {name: w.detach().clone() for name, w in self.weights.items()}
         self.namer = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.rule.setup(replace(spec, weights={name: tuple(w.shape) for name, w in self.weights.items()}))
-        self.steps = np.zeros(spec.subjects, np.int64)
-        self.lived = np.zeros(spec.subjects, np.int64)
-        self.renewals = np.zeros(spec.subjects, np.int64)
+        self.steps, self.lived, self.renewals = (np.zeros(spec.subjects, np.int64) for _ in range(3))
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
         self.past = torch.zeros_like(self.met)  # contexts before the last update of the copy
         self._draws: dict[str, BatchDraws] = {}
@@ -217,3 +209,16 @@ class Autoencoder(Slotless):
     def load(self, tree: State) -> None:
         super().load(tree)
         self._dreamt = None
+
+
+def widths(hidden: Sequence[int], such: str) -> tuple[int, ...]:
+    """The setting `hidden`, checked: a list of widths, not empty."""
+    if isinstance(hidden, (str, int)) or not len(hidden):
+        raise ConfigError("hidden", f"{hidden!r} is no list of widths", f"write {such}")
+    return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+
+
+def coder(sizes: tuple[int, ...], latent: int, bias: bool = True) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The shapes of an encoder with layers of these sizes and its mirror image; `bias`: of the log-variance."""
+    shapes = layers("up", sizes) | layers("mean", (sizes[-1], latent)) | layers("spread", (sizes[-1], latent), bias)
+    return shapes | layers("down", (latent, *reversed(sizes)))

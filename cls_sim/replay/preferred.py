@@ -107,7 +107,6 @@ class Thinned(Stored):
 
     Source: epochs with a share of old items, McClelland, McNaughton & Lampinen 2020.
 
-    >>> from cls_sim.replay.preferences import RecencyShare
     >>> Thinned(RecencyShare(share=0.3)).preference.share
     0.3
     """
