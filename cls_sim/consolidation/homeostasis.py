@@ -50,9 +50,8 @@ class Homeostasis(Wrap, Consolidation):
         protection: float = float("inf"),
     ):
         if consolidation is not None and not isinstance(consolidation, Descent):
-            raise ConfigError(
-                "consolidation", f"{consolidation!r} is not a Descent", "give a Descent: its gradient is needed"
-            )
+            reason = f"{consolidation!r} is not a Descent"
+            raise ConfigError("consolidation", reason, "give a Descent: its gradient is needed")
         super().__init__(Descent() if consolidation is None else consolidation)
         self.share = reals("share", share, 0.0, 1.0)
         endless = protection == float("inf")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -74,13 +75,10 @@ class SpikingSleep(Wrap, Consolidation):
 
     def _settle(self, spec: Spec) -> None:
         self.spec = spec
-        self._layers = 0
-        while f"weight{self._layers}" in spec.weights:
-            self._layers += 1
+        self._layers = next(n for n in itertools.count() if f"weight{n}" not in spec.weights)
         if not self._layers:
-            raise ConfigError(
-                "", "needs layers weight0, weight1, …, and this cortex has none", "use neocortex=mlp or linear"
-            )
+            reason = "needs layers weight0, weight1, …, and this cortex has none"
+            raise ConfigError("", reason, "use neocortex=mlp or linear")
         if self._layers > len(self.thresholds):
             reason = f"has {len(self.thresholds)} numbers for {self._layers} layers"
             raise ConfigError("thresholds", reason, "give one for each layer")
