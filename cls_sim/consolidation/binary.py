@@ -169,8 +169,7 @@ class Partition(BinarySynapses):
     """Partitioned memory: binary synapses in n regions of decreasing plasticity, each copying the region before it.
 
     Events change region 1.  In every tick, with or without learning, each synapse of region i > 1 copies the synapse of
-    region i - 1 with probability r_i = transfer / (1 + slowing · (i - 1)).  New memories are strong in the first region
-    and persist, weaker, in the later ones.  The weight is the mean over the regions.
+    region i - 1 with probability r_i = transfer / (1 + slowing · (i - 1)).  The weight is the mean over the regions.
 
     consolidation  the Descent whose gradient gives the events; default Descent()
     regions        n, from 1 to 100

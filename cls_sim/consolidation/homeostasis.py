@@ -22,9 +22,8 @@ class Homeostasis(Wrap, Consolidation):
 
     The baseline is Σ|w| before the first step.  f is 1 until the total reaches the baseline, a fraction in the step
     that would cross it, and 0 afterwards.  a_i is the use of the synapse by tonight's replay: Σ |∂L/∂w_i| over the
-    steps of sleep since the subject last learnt awake.  With k = inf all weights shrink by the same share; with a
-    finite k the synapses that replay uses are protected, and the others shrink more.  A step belongs to sleep if none
-    of the subject's rows is experience.  At learning rate 0 nothing shrinks; otherwise the rate has no effect asleep.
+    steps of sleep since the subject last learnt awake.  A step belongs to sleep if none of the subject's rows is
+    experience.  At learning rate 0 nothing shrinks; otherwise the rate has no effect asleep.
 
     consolidation  the rule of the day, a Descent; default Descent()
     share          d, share lost per replay step, in [0, 1]; one number, or one per subject.  0: no homeostasis, the

@@ -58,8 +58,10 @@ class _Rows(Importance):
     """The mean of |gradient|^power over the rows of the ended context; subclasses define the gradients."""
 
     power: int
-    batch: int
-    samples: int | None
+
+    def __init__(self, batch: int, samples: int | None):
+        self.batch = whole("batch", batch)
+        self.samples = None if samples is None else whole("samples", samples)
 
     @abstractmethod
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
@@ -143,9 +145,8 @@ class Fisher(_Rows):
     power = 2
 
     def __init__(self, *, labels: str = "exact", batch: int = 500, samples: int | None = None):
+        super().__init__(batch, samples)
         self.labels = choice("labels", labels, ("exact", "empirical", "sampled"))
-        self.batch = whole("batch", batch)
-        self.samples = None if samples is None else whole("samples", samples)
 
     def setup(self, spec: Spec) -> Spec:
         self._draws = Draws(spec.seeds, "consolidation.fisher", (self.batch,), device=spec.device)
@@ -196,8 +197,7 @@ class OutputSensitivity(_Rows):
     power = 1
 
     def __init__(self, *, batch: int = 500, samples: int | None = None):
-        self.batch = whole("batch", batch)
-        self.samples = None if samples is None else whole("samples", samples)
+        super().__init__(batch, samples)
 
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
         yield batch.weights(), 2 * (scores if heads is None else scores.masked_fill(~heads, 0.0))

@@ -95,8 +95,6 @@ class SpikingSleep(Wrap, Consolidation):
         self.potential = [torch.zeros(s, shape[1], device=device) for shape in shapes]
         self.slept = np.zeros(s, bool)
 
-    # -- awake ------------------------------------------------------------------------------------------
-
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.consolidation.step(neocortex, batch, rate, view)
         weight = batch.weights() * torch.from_numpy(rate > 0).to(batch.x.device)[:, None]
@@ -115,8 +113,6 @@ class SpikingSleep(Wrap, Consolidation):
             h = h.softmax(2) if layer == self._layers - 1 else torch.relu(h)
             found.append((h.amax(2) * there).amax(1))
         return torch.stack(found, 1)
-
-    # -- asleep -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:

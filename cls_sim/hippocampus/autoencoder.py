@@ -36,12 +36,12 @@ class Autoencoder(Slotless):
                  scores)
     renew_every  when the generating copy is updated: null: at the ends of contexts; or a number of experiences
 
-    A copy of the weights generates rows, and a copy of the neocortex labels them; both are updated as `renew_every`
-    says.  Before the first update nothing is generated.  In sleep the autoencoder learns from stored episodes that are
-    replayed, not from generated rows.  Inputs that are multiples of a quantum count as levels in [0, 1]
-    (cross-entropy), others as any numbers (squared error).  Recall is the reconstruction of a cue, without a label.
-    Bytes: the weights, their copy, and the copy of the neocortex's weights.  Raises ConfigError in regression, and if
-    subjects do not know the boundaries and `renew_every` is null.
+    A copy of the weights generates rows, and a copy of the neocortex labels them; before their first update nothing is
+    generated.  In sleep the autoencoder learns from stored episodes that are replayed, not from generated rows.  Inputs
+    that are multiples of a quantum count as levels in [0, 1] (cross-entropy), others as any numbers (squared error).
+    Recall is the reconstruction of a cue, without a label.  Bytes: the weights, their copy, and the copy of the
+    neocortex's weights.  Raises ConfigError in regression, and if subjects do not know the boundaries and `renew_every`
+    is null.
 
     Source: Shin, Lee, Kim & Kim 2017, Continual learning with deep generative replay; as in van de Ven et al. 2022.
 
@@ -85,11 +85,12 @@ class Autoencoder(Slotless):
         self.steps, self.lived, self.renewals = (np.zeros(spec.subjects, np.int64) for _ in range(3))
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
         self.past = torch.zeros_like(self.met)  # contexts before the last update of the copy
-        self._draws: dict[str, BatchDraws] = {}
+        self._draws = {
+            purpose: BatchDraws(spec.seeds, f"hippocampus.{purpose}", kind, spec.device)
+            for purpose, kind in (("taught", "normal"), ("dream", "normal"), ("context", "uniform"))
+        }
         self._dreamt: tuple[tuple, Tensor] | None = None
         return super().setup(replace(spec, recall_answers=False))
-
-    # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         active = self._learn(batch, batch.weights(), view, clock, who)
@@ -151,14 +152,12 @@ class Autoencoder(Slotless):
         self.renewals = self.renewals + due
         self.changed += 1
 
-    # -- generation and recall --------------------------------------------------------------------------
-
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         x = self._made(n, clock)
         context = None  # if contexts are known, each row is of a past context and labelled by its head
         if self.spec.task_id_known:
-            lot = self._drawn("context", "uniform").at(clock.experience + clock.replay, (n,))
+            lot = self._draws["context"].at(clock.experience + clock.replay, (n,))
             context = pick(lot, self.past)
         scores = view.neocortex.scores(x, context, weights=self.namer)
         there = torch.from_numpy(self.renewals > 0).to(x.device)[:, None].float()
@@ -199,12 +198,7 @@ class Autoencoder(Slotless):
         return self.spec.quantum is not None
 
     def _noise(self, purpose: str, rows: int, ticks: np.ndarray, sizes: np.ndarray | None = None) -> Tensor:
-        return self._drawn(purpose, "normal").at(ticks, (self.latent, rows), 1, sizes)
-
-    def _drawn(self, purpose: str, kind: str) -> BatchDraws:
-        if purpose not in self._draws:
-            self._draws[purpose] = BatchDraws(self.spec.seeds, f"hippocampus.{purpose}", kind, self.spec.device)
-        return self._draws[purpose]
+        return self._draws[purpose].at(ticks, (self.latent, rows), 1, sizes)
 
     def load(self, tree: State) -> None:
         super().load(tree)

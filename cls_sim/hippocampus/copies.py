@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import choice, flag, real, whole
 from cls_sim.core.part import Spec, View
-from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 MOST = 24  # copies of one item that are counted, far above any mean in use
@@ -64,8 +65,7 @@ class Copies(Slotless):
         self.copying, self.stochastic = choice("copying", copying, ("own", "mean")), flag("stochastic", stochastic)
 
     def setup(self, spec: Spec) -> Spec:
-        lots = (spec.outputs,)
-        purposes = ("learn", "make", "lose")
+        purposes, lots = ("learn", "make", "lose"), (spec.outputs,)
         self._draws = {p: Draws(spec.seeds, f"copies.{p}", lots, device=spec.device) for p in purposes}
         self.copies = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
         self.sign = torch.zeros_like(self.copies, dtype=torch.int8)
@@ -105,9 +105,8 @@ class Copies(Slotless):
 
     def recall(self, x: Tensor) -> Recall:
         there = (self.copies != 0).any(1).float()[:, None].expand(x.shape[:2])
-        slot = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         known = (self.copies * self.sign)[:, None].expand(-1, x.shape[1], -1)
-        return Recall(known, torch.zeros_like(x), there, slot)
+        return replace(nothing(x, self.spec.outputs), scores=known, match=there)
 
     def stored_bytes(self) -> Tensor:
         return torch.full((self.spec.subjects,), 9 * self.spec.outputs, dtype=torch.int64)

@@ -24,7 +24,10 @@ class Densities(Slotless):
     derived = Slotless.derived | {"_draws", "_fit"}
 
     def setup(self, spec: Spec) -> Spec:
-        self._draws: dict[str, BatchDraws] = {}
+        self._draws = {
+            purpose: BatchDraws(spec.seeds, f"hippocampus.{purpose}", kind, spec.device)
+            for purpose, kind in (("class", "uniform"), ("kind", "uniform"), ("dream", "normal"))
+        }
         self._fit: tuple[int, Any] | None = None
         return super().setup(spec)
 
@@ -49,11 +52,6 @@ class Densities(Slotless):
         source = torch.full_like(y, DREAMED, dtype=torch.uint8)
         weight = known[:, None].float().expand(-1, y.shape[1])
         return Batch.lived(x.view(*y.shape, *self.spec.inputs), y, source=source, weight=weight)
-
-    def _draw(self, purpose: str, kind: str = "uniform") -> BatchDraws:
-        if purpose not in self._draws:
-            self._draws[purpose] = BatchDraws(self.spec.seeds, f"hippocampus.{purpose}", kind, self.spec.device)
-        return self._draws[purpose]
 
 
 def drawn(chances: Tensor, lot: Tensor) -> Tensor:

@@ -53,12 +53,10 @@ class Gaussians(Densities):
     dreams             True: also store a linear map from features back to inputs (least squares over all rows so far),
                        which generates a row from a class and a draw of its features; features=input needs no map
 
-    S_c [f, f] is the scatter of n_c rows about their mean μ_c.  There is one exposure and no learning rate: the
-    statistics are those of the whole past, in any order.  The answer to a cue is the class posterior; match =
-    exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest class.  Bytes: counts, means and
-    triangles of symmetric matrices in float32; with dreams also x · f numbers; the copy of a layer; a random projection
-    is fixed wiring.  Raises ConfigError in regression; with features=cortex also if subjects do not know the boundaries
-    or the neocortex has no hidden layer on the inputs.
+    S_c [f, f] is the scatter of n_c rows about their mean μ_c, over the whole past in any order.  Answer and match are
+    those of Densities.  Bytes: counts, means and triangles of symmetric matrices in float32; with dreams also x · f
+    numbers; the copy of a layer; a random projection is fixed wiring.  Raises ConfigError in regression; with
+    features=cortex also if subjects do not know the boundaries or the neocortex has no hidden layer on the inputs.
 
     Source: linear and quadratic discriminant analysis, Fisher 1936; streaming, Hayes & Kanan 2020; class Gaussians as
     a source of pseudo-rehearsal, Kemker & Kanan 2018.
@@ -148,8 +146,6 @@ class Gaussians(Densities):
             self.cross = self.cross + (_with_one(f) * share.sum(1)[..., None]).mT @ batch.x.flatten(2)
         self.changed += 1
 
-    # -- answering --------------------------------------------------------------------------------------
-
     def recall(self, x: Tensor) -> Recall:
         fit, f = self._fitted(), self._features(x)
         size = max(64, WORK // (f.shape[0] * self.spec.outputs * f.shape[2]))
@@ -197,15 +193,13 @@ class Gaussians(Densities):
         ridge = 1e-6 * size * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
         return torch.linalg.solve(gram + ridge, self.cross.double()).float()
 
-    # -- dreaming ---------------------------------------------------------------------------------------
-
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         if not self.dreams:
             raise ConfigError("dreams", "is false, so there is no map from features back to inputs", "give true")
         fit, now = self._fitted(), clock.experience + clock.replay
         known = fit.there.any(1)
-        y = drawn(torch.where(known[:, None], fit.there, True).double(), self._draw("class").at(now, (n,)))
-        noise = self._draw("dream", "normal").at(now, (n, fit.mean.shape[2]))
+        y = drawn(torch.where(known[:, None], fit.there, True).double(), self._draws["class"].at(now, (n,)))
+        noise = self._draws["dream"].at(now, (n, fit.mean.shape[2]))
         rows = torch.arange(len(y), device=y.device)[:, None]
         if self.shared_covariance:
             off = noise @ fit.factor[:, 0].mT

@@ -77,10 +77,10 @@ class GenerativeClassifier(Slotless):
         self.kept_x = torch.zeros(*held, sizes[0], device=spec.device)
         self.kept_y = torch.full(held, -1, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)
-        self._draws: dict[str, BatchDraws] = {}
+        self._draws = {
+            p: BatchDraws(spec.seeds, f"hippocampus.{p}", "normal", spec.device) for p in ("taught", "asked")
+        }
         return super().setup(spec)
-
-    # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         awake = torch.ones(len(batch.y), dtype=torch.bool, device=batch.y.device) if who is None else who
@@ -115,8 +115,6 @@ class GenerativeClassifier(Slotless):
             share = weight / weight.sum(1, keepdim=True).clamp(min=1)
             gradients = dict(zip(names, torch.autograd.grad(rows, weights, share), strict=True))
         self.rules[c].update(self.weights[c], gradients, np.full(len(active), self.rate), active)
-
-    # -- answering --------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def recall(self, x: Tensor) -> Recall:
@@ -164,6 +162,4 @@ class GenerativeClassifier(Slotless):
 
     def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
         """Normal draws [s, z, rows]."""
-        if purpose not in self._draws:
-            self._draws[purpose] = BatchDraws(self.spec.seeds, f"hippocampus.{purpose}", "normal", self.spec.device)
         return self._draws[purpose].at(ticks, (self.latent, rows))

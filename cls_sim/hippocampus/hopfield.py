@@ -91,11 +91,9 @@ class ModernHopfield(Ca3):
 
         def make() -> tuple:
             there = (engrams.weight > 0).float()[:, None]  # [s, 1, n]
-            count = there.sum(2, keepdim=True).clamp(min=1)
-            xi = engrams.all()
+            count, xi = there.sum(2, keepdim=True).clamp(min=1), engrams.all()
             middle = there @ xi / count if self.centre == "mean" else torch.full_like(xi[:, :1], float(self.centre))
-            plain = self._plain()
-            length = torch.linalg.vector_norm(xi if plain else xi - middle, dim=2).clamp_(min=1e-12)
+            length = torch.linalg.vector_norm(xi if self._plain() else xi - middle, dim=2).clamp_(min=1e-12)
             there, count = there[:, 0], count[:, 0]
             usual = (length * there).sum(1, keepdim=True) / count
             scale = usual / length if self.equal_norms else torch.ones_like(length)

@@ -46,12 +46,10 @@ class Mixtures(Densities):
                  components
 
     The first k rows of a class start its components; every later row joins the nearest component and updates its count
-    n, mean m and scatter S [f, f] (sequential k-means with covariances).  There is one exposure, no learning rate and
-    no forgetting.  The answer to a cue is the posterior over the classes met, with equal priors; match =
-    exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest component.  Generated rows are images
-    B z, with z from a component of a class that was met; they are not clipped to the range of inputs and lack higher
-    frequencies.  Bytes: counts, means and triangles in float32; the cosine basis is fixed wiring.  Raises ConfigError
-    in regression, and for inputs that are not square images, flat or not.
+    n, mean m and scatter S [f, f] (sequential k-means with covariances).  Answer and match are those of Densities, with
+    equal priors.  Generated rows are images B z, with z from a component of a class that was met; they are not clipped
+    to the range of inputs and lack higher frequencies.  Bytes: counts, means and triangles in float32; the cosine basis
+    is fixed wiring.  Raises ConfigError in regression, and for inputs that are not square images, flat or not.
 
     Source: sequential k-means, MacQueen 1967; mixtures for replay, Gepperth & Pfülb 2021; the shrunken covariance,
     Friedman 1989.
@@ -87,8 +85,6 @@ class Mixtures(Densities):
         self._waves = waves_of(side, f).to(spec.device)
         return super().setup(spec)
 
-    # -- one exposure -----------------------------------------------------------------------------------
-
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         there = batch.present() & (batch.y >= 0)
         there = there if who is None else there & who[:, None]
@@ -122,8 +118,6 @@ class Mixtures(Densities):
         self.mean = (flat + step).view(s, o, k, f)
         self.count = self.count + new.view(s, o, k)
 
-    # -- answering --------------------------------------------------------------------------------------
-
     def recall(self, x: Tensor) -> Recall:
         fit, z = self._fitted(), x.flatten(2) @ self._waves
         size = max(16, WORK // (z.shape[0] * self.spec.outputs * self.components * z.shape[2]))
@@ -153,17 +147,15 @@ class Mixtures(Densities):
         share = (self.count / self.count.sum(2, keepdim=True).clamp(min=1)).log()
         return Fit(share, factor.float(), inverse.float(), volume.float())
 
-    # -- dreaming ---------------------------------------------------------------------------------------
-
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         fit, now = self._fitted(), clock.experience + clock.replay
         met = (self.count > 0).any(2)
         known = met.any(1)
         rows = torch.arange(len(met), device=met.device)[:, None]
-        lot = self._draw("kind").at(now, (n, 2))
+        lot = self._draws["kind"].at(now, (n, 2))
         y = drawn(torch.where(known[:, None], met, True).double(), lot[..., 0])
         kind = drawn(self.count[rows, y].double() + 1e-300, lot[..., 1, None])[..., 0]
-        noise = self._draw("dream", "normal").at(now, (n, self.mean.shape[3]))
+        noise = self._draws["dream"].at(now, (n, self.mean.shape[3]))
         z = self.mean[rows, y, kind] + (fit.factor[rows, y, kind] @ noise[..., None])[..., 0]
         return self._dreamt(z @ self._waves.T, y, known)
 

@@ -106,8 +106,6 @@ class Trisynaptic(Episodic):
     def _strength(self) -> Tensor:
         return self.strength[:, : self.capacity]
 
-    # -- encoding and sleep -----------------------------------------------------------------------------
-
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         x = batch.x.flatten(2)
@@ -148,8 +146,6 @@ class Trisynaptic(Episodic):
             weight=heard.float(),
             slot=torch.where(pure >= PURE, slot, -1),
         )
-
-    # -- the three stages -------------------------------------------------------------------------------
 
     def recall(self, x: Tensor) -> Recall:
         engrams = self.engrams()
@@ -229,8 +225,6 @@ class Trisynaptic(Episodic):
         if self._mute is not None:
             x, y = x.masked_fill(self._mute[:, None], 0.0), y * (1 - self._mute.float().mean(1))[:, None, None]
         return x, y, slot, pure
-
-    # -- lesions ----------------------------------------------------------------------------------------
 
     def impair(self, stage: str, fraction: np.ndarray) -> None:
         if stage == "dg" and self.dentate is None:

@@ -47,8 +47,7 @@ class Columns(_Columned):
     lateral  True: a column also receives the hidden layers of earlier columns (progressive networks); False: separate
              networks
 
-    The output layer has no biases.  If contexts share no outputs, nothing is forgotten; the number of parameters grows
-    with the number of contexts.  The context must be known at test, or inferred by the readout (ExpertGate).
+    The output layer has no biases.  The context must be known at test, or inferred by the readout (ExpertGate).
 
     Source: Rusu et al. (2016), Progressive neural networks; separate networks: van de Ven et al. (2022).
 

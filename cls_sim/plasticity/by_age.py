@@ -97,8 +97,7 @@ class Aged(Plasticity):
 class Exponential(Formula):
     """A learning rate that decays exponentially with age: η = start · exp(-day / tau_days).
 
-    Its dose over a whole life is start · tau_days · (steps per day).  With the right product, consolidation ends where
-    early stopping would end it (the dose theory of Sun et al. 2023).
+    Its dose over a whole life is start · tau_days · (steps per day); see the dose theory of Sun et al. 2023.
 
     start     from 0, learning rate at birth; one number, or one per subject
     tau_days  above 0, or infinity (no fading); one number, or one per subject
@@ -194,8 +193,7 @@ class CriticalPeriod(Formula):
 class DoseLimited(Plasticity):
     """A constant learning rate until its dose is spent: η = rate at every tick, awake and asleep, until Σ η = dose.
 
-    This is early stopping as a schedule: with the dose s* of the theory, learning ends where more consolidation would
-    harm (Sun et al. 2023).  The last step has the rate that completes the dose.
+    Early stopping as a schedule (Sun et al. 2023).  The last step has the rate that completes the dose.
 
     rate  from 0, learning rate of a step; one number, or one per subject
     dose  from 0, or infinity (no end); one number, or one per subject

@@ -99,8 +99,7 @@ class NightlyDecay(Formula):
 
         η = start · (floor + (1 - floor) · (1 - t / T)),   t of the night's T replay steps are over;   by day wake_rate
 
-    The weights come to rest by the end of each night, whatever its length.  Raises ConfigError if the length of a night
-    is not known when it begins (pressure, validation).
+    Raises ConfigError if the length of a night is not known when it begins (pressure, validation).
 
     start      from 0, the rate at the start of a night; one number, or one per subject
     floor      0 to 1, the share of start at the end of a night; one number, or one per subject

@@ -94,7 +94,7 @@ class Estimated(Rhythm):
 
     At the start of every night the ratio σ_w² / σ_e² is estimated from all stored traces; l are the eigenvalues of XᵀX.
     s* is the optimum of a linear cortex that starts at 0 and learns the sum over all memories in each step (FullBatch
-    replay, reduction=sum, learning rate `rate` by night and 0 by day).  Unlike Validated it holds out no memories.
+    replay, reduction=sum, learning rate `rate` by night and 0 by day).
 
     estimator            likelihood: maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); speed: the initial speed
                          of learning, dE/ds = -2 |Xᵀy|² / P at s = 0

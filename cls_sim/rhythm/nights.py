@@ -61,8 +61,6 @@ class GrowingNights(Counted):
 
         due(e) = steps_per_night · Σ_{i < d} growth^i,   d = ⌊e / experiences_per_day⌋ nights
 
-    Late nights replay from all traces stored by then; in a long life the last nights take most of the replay steps.
-
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 0, replay steps of the first night
     growth               from 1 to 10; 1: all nights have the same length
