@@ -61,7 +61,7 @@ class Hat(Objective):
         steepest: float = cortex.s_max  # pyright: ignore[reportAttributeAccessIssue]
         part = np.minimum(self.steps / (self._span - 1), 1.0)
         slope = torch.from_numpy(1 / steepest + (steepest - 1 / steepest) * part).float().to(context.device)
-        here, used, room = torch.arange(len(context), device=context.device), cost, cost
+        used, room = cost[:, None], cost
         opened: dict[str, Tensor] = {}
         for layer, spent in enumerate(cortex.spent):  # pyright: ignore[reportAttributeAccessIssue]
             e = cortex.weights[f"gate{layer}"]
@@ -69,7 +69,7 @@ class Hat(Objective):
             gates = hard + steepest * (soft - soft.detach())
             opened[f"open{layer}"] = gates
             left = 1 - spent
-            used, room = used + (gates[here, context[:, 0].clamp(min=0)] * left).sum(1), room + left.sum(1)
-        cost = self.sparsity * used / room.clamp(min=1e-6)
+            used, room = used + (gates * left[:, None]).sum(2), room + left.sum(1)  # [s, k], [s]
+        cost = (self.sparsity * used / room.clamp(min=1e-6)[:, None]).gather(1, context.clamp(min=0))
         scores = cortex.scores(batch.x, context, cortex.weights | opened)
-        return self.label.row_losses(scores, batch) + cost[:, None]
+        return self.label.row_losses(scores, batch) + cost

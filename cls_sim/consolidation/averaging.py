@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import Draws, over
@@ -68,10 +69,7 @@ class Averaging(Wrap, Consolidation):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.consolidation.step(neocortex, batch.with_(scores=self._said(neocortex, batch)), rate, view)
-        active = rate > 0
-        if batch.weight is not None:
-            active = active & (batch.weight > 0).any(1).cpu().numpy()
-        self._follow(neocortex, active)
+        self._follow(neocortex, learners(batch, rate))
 
     @torch.no_grad()
     def _said(self, neocortex: Neocortex, batch: Batch) -> Tensor:
@@ -90,8 +88,9 @@ class Averaging(Wrap, Consolidation):
         self.steps = self.steps + active
         most = 1 - 1 / (self.steps + 1)
         pairs = ((self.slow_decay, self.slow_probability), (self.fast_decay, self.fast_probability))
+        present = neocortex.learned()
         for name, (alpha, chance), lot in zip(("slow", "fast"), pairs, lots.T, strict=True):
             share = np.where(active & (lot < chance), 1 - np.minimum(most, alpha), 0.0)
             sent = torch.from_numpy(share.astype(np.float32)).to(self.spec.device)
             for weight, average in neocortex.averages[name].items():
-                average.lerp_(neocortex.weights[weight], over(sent, average))
+                average.lerp_(present[weight].to(average.dtype), over(sent, average))

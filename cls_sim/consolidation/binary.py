@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Synapses
+from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
@@ -17,6 +18,7 @@ from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
+from cls_sim.theory.synapses import cascade
 
 
 class BinarySynapses(Wrap, Synapses):
@@ -69,9 +71,7 @@ class BinarySynapses(Wrap, Synapses):
         self.steps = np.zeros(spec.subjects, np.int64)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        active = rate > 0
-        if batch.weight is not None:
-            active = active & (batch.weight > 0).any(1).cpu().numpy()
+        active = learners(batch, rate)
         if not active.any():
             return
         self._meet(neocortex, active)
@@ -169,8 +169,7 @@ class Partition(BinarySynapses):
     """Partitioned memory: binary synapses in n regions of decreasing plasticity, each copying the region before it.
 
     Events change region 1.  In every tick, with or without learning, each synapse of region i > 1 copies the synapse of
-    region i - 1 with probability r_i = transfer / (1 + slowing · (i - 1)).  New memories are strong in the first region
-    and persist, weaker, in the later ones.  The weight is the mean over the regions.
+    region i - 1 with probability r_i = transfer / (1 + slowing · (i - 1)).  The weight is the mean over the regions.
 
     consolidation  the Descent whose gradient gives the events; default Descent()
     regions        n, from 1 to 100
@@ -237,14 +236,3 @@ class Partition(BinarySynapses):
             rest = torch.where(copied, inner[..., :-1], inner[..., 1:])
             self.inner[name] = torch.cat((inner[..., :1], rest), -1)
             self._show(name, w, self.born)
-
-
-def cascade(depth: int) -> tuple[list[float], list[float]]:
-    """The probabilities of switching the sign and of going deeper, at each depth.
-
-    >>> cascade(3)
-    ([1.0, 0.5, 0.5], [1.0, 0.5, 0.0])
-    """
-    q = [0.5**i for i in range(depth - 1)] + [0.5 ** (depth - 1) / 0.5]
-    p = [0.5 ** (i + 1) / 0.5 for i in range(depth - 1)] + [0.0]
-    return q, p

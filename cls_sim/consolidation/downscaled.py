@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import over
@@ -42,10 +43,7 @@ class Downscaled(Wrap, Consolidation):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.consolidation.step(neocortex, batch, rate, view)
-        active = rate > 0
-        if batch.weight is not None:
-            active = active & (batch.weight > 0).any(1).cpu().numpy()
-        stay = torch.from_numpy(np.where(active, self._stay, 1.0).astype(np.float32)).to(self._device)
+        stay = torch.from_numpy(np.where(learners(batch, rate), self._stay, 1.0).astype(np.float32)).to(self._device)
         with torch.no_grad():
             for w in neocortex.weights.values():
                 w.mul_(over(stay, w))

@@ -33,15 +33,18 @@ class Drift(Wrap, Consolidation):
     """
 
     inside, null = "consolidation", {"sd": 0.0}
-    derived = frozenset({"_sd", "_spec", "_draws"})
+    derived = frozenset({"_sd", "_draws"})
 
     def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
         super().__init__(consolidation)
         self.sd, self.span = reals("sd", sd, 0.0), Span(until)
 
     def _settle(self, spec: Spec) -> None:
-        self._spec, self._sd = spec, per_subject("sd", self.sd, spec)
-        self._draws: dict[str, Draws] = {}
+        self._sd = per_subject("sd", self.sd, spec)
+        self._draws = {
+            name: Draws(spec.seeds, f"consolidation.drift.{name}", shape[1:], "normal", spec.device)
+            for name, shape in spec.weights.items()
+        }
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
@@ -50,7 +53,4 @@ class Drift(Wrap, Consolidation):
         if not sd.any():
             return
         for name, weight in neocortex.weights.items():
-            if name not in self._draws:
-                purpose, shape = f"consolidation.drift.{name}", tuple(weight.shape[1:])
-                self._draws[name] = Draws(self._spec.seeds, purpose, shape, "normal", self._spec.device)
             weight.add_(self._draws[name].at(clock.experience) * over(torch.from_numpy(sd).to(weight), weight))

@@ -22,9 +22,8 @@ class Homeostasis(Wrap, Consolidation):
 
     The baseline is Σ|w| before the first step.  f is 1 until the total reaches the baseline, a fraction in the step
     that would cross it, and 0 afterwards.  a_i is the use of the synapse by tonight's replay: Σ |∂L/∂w_i| over the
-    steps of sleep since the subject last learnt awake.  With k = inf all weights shrink by the same share; with a
-    finite k the synapses that replay uses are protected, and the others shrink more.  A step belongs to sleep if none
-    of the subject's rows is experience.  At learning rate 0 nothing shrinks; otherwise the rate has no effect asleep.
+    steps of sleep since the subject last learnt awake.  A step belongs to sleep if none of the subject's rows is
+    experience.  At learning rate 0 nothing shrinks; otherwise the rate has no effect asleep.
 
     consolidation  the rule of the day, a Descent; default Descent()
     share          d, share lost per replay step, in [0, 1]; one number, or one per subject.  0: no homeostasis, the
@@ -50,9 +49,8 @@ class Homeostasis(Wrap, Consolidation):
         protection: float = float("inf"),
     ):
         if consolidation is not None and not isinstance(consolidation, Descent):
-            raise ConfigError(
-                "consolidation", f"{consolidation!r} is not a Descent", "give a Descent: its gradient is needed"
-            )
+            reason = f"{consolidation!r} is not a Descent"
+            raise ConfigError("consolidation", reason, "give a Descent: its gradient is needed")
         super().__init__(Descent() if consolidation is None else consolidation)
         self.share = reals("share", share, 0.0, 1.0)
         endless = protection == float("inf")

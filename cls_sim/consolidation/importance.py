@@ -57,8 +57,10 @@ class _Rows(Importance):
     """The mean of |gradient|^power over the rows of the ended context; subclasses define the gradients."""
 
     power: int
-    batch: int
-    samples: int | None
+
+    def __init__(self, batch: int, samples: int | None):
+        self.batch = whole("batch", batch)
+        self.samples = None if samples is None else whole("samples", samples)
 
     @abstractmethod
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
@@ -141,9 +143,8 @@ class Fisher(_Rows):
     power = 2
 
     def __init__(self, *, labels: str = "exact", batch: int = 500, samples: int | None = None):
+        super().__init__(batch, samples)
         self.labels = choice("labels", labels, ("exact", "empirical", "sampled"))
-        self.batch = whole("batch", batch)
-        self.samples = None if samples is None else whole("samples", samples)
 
     def setup(self, spec: Spec) -> Spec:
         self._draws = Draws(spec.seeds, "consolidation.fisher", (self.batch,), device=spec.device)
@@ -194,8 +195,7 @@ class OutputSensitivity(_Rows):
     power = 1
 
     def __init__(self, *, batch: int = 500, samples: int | None = None):
-        self.batch = whole("batch", batch)
-        self.samples = None if samples is None else whole("samples", samples)
+        super().__init__(batch, samples)
 
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
         yield batch.weights(), 2 * (scores if heads is None else scores.masked_fill(~heads, 0.0))
@@ -222,8 +222,7 @@ class PathIntegral(Importance):
         self.damping = real("damping", damping, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        self.path = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.start = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.path, self.start = _zeros(spec), _zeros(spec)
         self.begun = np.zeros(spec.subjects, bool)
         return super().setup(spec)
 
@@ -232,13 +231,11 @@ class PathIntegral(Importance):
         fresh = active & ~self.begun
         moves = torch.from_numpy(active).to(self.spec.device)
         for name, w in weights.items():
-            column = [-1] + [1] * (w.dim() - 1)
             if fresh.any():
-                first = torch.from_numpy(fresh).to(self.spec.device).view(column)
-                self.start[name] = torch.where(first, before[name], self.start[name])
+                self.start[name] = updated(fresh, before[name], self.start[name])
             step = (w.detach() - before[name]).mul_(gradients[name])
             if not active.all():
-                step = torch.where(moves.view(column), step, 0.0)
+                step = torch.where(over(moves, step), step, 0.0)
             self.path[name].sub_(step)
         self.begun = self.begun | active
 
@@ -275,20 +272,17 @@ class RiemannianWalk(Importance):
         self.alpha, self.eps = real("alpha", alpha, 0.0, 1.0), real("eps", eps, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        self.fisher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.path = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.fisher, self.path = _zeros(spec), _zeros(spec)
         return super().setup(spec)
 
     @torch.no_grad()
     def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         moves = torch.from_numpy(active).to(self.spec.device)
         for name, w in weights.items():
-            goes = moves.view([-1] + [1] * (w.dim() - 1))
+            goes, fisher = over(moves, w), self.fisher[name]
             g = torch.where(goes, gradients[name], 0.0)
             step = torch.where(goes, w.detach() - before[name], 0.0)
-            self.fisher[name] = torch.where(
-                goes, torch.lerp(self.fisher[name], g.square(), self.alpha), self.fisher[name]
-            )
+            self.fisher[name] = torch.where(goes, torch.lerp(fisher, g.square(), self.alpha), fisher)
             gain = -g * step / (0.5 * self.fisher[name] * step.square() + self.eps)
             self.path[name] += gain.clamp(min=0)
 
@@ -301,7 +295,11 @@ class RiemannianWalk(Importance):
 def _scaled(numbers: Named) -> Named:
     """Each subject's numbers, divided by their maximum over all its weights."""
     most = torch.stack([n.flatten(1).amax(1) for n in numbers.values()]).amax(0).clamp(min=1e-30)
-    return {name: n / most.view([-1] + [1] * (n.dim() - 1)) for name, n in numbers.items()}
+    return {name: n / over(most, n) for name, n in numbers.items()}
+
+
+def _zeros(spec: Spec) -> Named:
+    return {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
 
 
 def _score(p: Tensor, label: Tensor) -> Tensor:

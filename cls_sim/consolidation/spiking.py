@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -74,13 +75,10 @@ class SpikingSleep(Wrap, Consolidation):
 
     def _settle(self, spec: Spec) -> None:
         self.spec = spec
-        self._layers = 0
-        while f"weight{self._layers}" in spec.weights:
-            self._layers += 1
+        self._layers = next(n for n in itertools.count() if f"weight{n}" not in spec.weights)
         if not self._layers:
-            raise ConfigError(
-                "", "needs layers weight0, weight1, …, and this cortex has none", "use neocortex=mlp or linear"
-            )
+            reason = "needs layers weight0, weight1, …, and this cortex has none"
+            raise ConfigError("", reason, "use neocortex=mlp or linear")
         if self._layers > len(self.thresholds):
             reason = f"has {len(self.thresholds)} numbers for {self._layers} layers"
             raise ConfigError("thresholds", reason, "give one for each layer")
@@ -96,8 +94,6 @@ class SpikingSleep(Wrap, Consolidation):
         shapes = [spec.weights[f"weight{layer}"] for layer in range(self._layers)]
         self.potential = [torch.zeros(s, shape[1], device=device) for shape in shapes]
         self.slept = np.zeros(s, bool)
-
-    # -- awake ------------------------------------------------------------------------------------------
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.consolidation.step(neocortex, batch, rate, view)
@@ -117,8 +113,6 @@ class SpikingSleep(Wrap, Consolidation):
             h = h.softmax(2) if layer == self._layers - 1 else torch.relu(h)
             found.append((h.amax(2) * there).amax(1))
         return torch.stack(found, 1)
-
-    # -- asleep -----------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:

@@ -15,9 +15,34 @@ from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
+from cls_sim.theory.synapses import chain
 
 
-class BennaFusi(Wrap, Synapses):
+class _Drawn(Wrap, Synapses):
+    """Weights that another rule changes, and that time draws back to their initial values.
+
+    born is one flag for the whole cohort: all subjects meet the cortex at the first tick.
+    """
+
+    inner: dict[str, Tensor]
+
+    def _fresh(self, spec: Spec) -> None:
+        self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
+        self.born = torch.zeros(1, dtype=torch.bool)
+        self.inner = {}
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self._meet(neocortex)
+        self.consolidation.step(neocortex, batch, rate, view)
+
+    def _meet(self, neocortex: Neocortex) -> None:
+        """Keep the initial weights, before the first change."""
+        if not self.born:
+            self.birth = {name: w.detach().clone() for name, w in neocortex.weights.items()}
+            self.born = torch.ones(1, dtype=torch.bool)
+
+
+class BennaFusi(_Drawn):
     """Benna-Fusi synapses: a chain of m bidirectionally coupled variables for each weight, each slower than the last.
 
         C_k du_k/dt = g_(k-1) (u_(k-1) - u_k) + g_k (u_(k+1) - u_k),   C_k = 2^(k-1),   g_k = 2^-(k-1) / 4
@@ -43,7 +68,6 @@ class BennaFusi(Wrap, Synapses):
     """
 
     inside, null = "consolidation", None
-    inner: dict[str, Tensor]
     derived = frozenset({"_flow", "_bound"})
 
     def __init__(
@@ -62,16 +86,14 @@ class BennaFusi(Wrap, Synapses):
     def _settle(self, spec: Spec) -> None:
         pace = torch.from_numpy(per_subject("pace", self.pace, spec))[:, None, None]
         identity = torch.eye(self.variables, dtype=torch.float64)
-        self._flow = (identity + pace * chain(self.variables).mT).float().to(spec.device)  # [s, m, m]
+        self._flow = (identity + pace * torch.from_numpy(chain(self.variables)).mT).float().to(spec.device)  # [s, m, m]
 
     def _fresh(self, spec: Spec) -> None:
+        super()._fresh(spec)
         self.inner = {n: torch.zeros(*w, self.variables, device=spec.device) for n, w in spec.weights.items()}
-        self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
-        self.born = torch.zeros(1, dtype=torch.bool)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self._meet(neocortex)
-        self.consolidation.step(neocortex, batch, rate, view)
+        super().step(neocortex, batch, rate, view)
         if self.bound < float("inf"):
             with torch.no_grad():
                 for name, w in neocortex.weights.items():
@@ -88,14 +110,8 @@ class BennaFusi(Wrap, Synapses):
             w.copy_(self.birth[name] + self.inner[name][..., 0])
         self.consolidation.elapse(neocortex, clock)
 
-    def _meet(self, neocortex: Neocortex) -> None:
-        """Keep the initial weights, before the first change."""
-        if not self.born:
-            self.birth = {name: w.detach().clone() for name, w in neocortex.weights.items()}
-            self.born = torch.ones(1, dtype=torch.bool)
 
-
-class Fading(Wrap, Synapses):
+class Fading(_Drawn):
     """Exponential decay of weights to their initial values: w - w_0 ← (1 - q) (w - w_0) in every tick.
 
     consolidation  the inner rule; default Descent()
@@ -109,7 +125,6 @@ class Fading(Wrap, Synapses):
     """
 
     inside, null = "consolidation", {"fade": 0.0}
-    inner: dict[str, Tensor]
     derived = frozenset({"_stay"})
 
     def __init__(self, *, consolidation: Consolidation | None = None, fade: float | list[float] = 0.01):
@@ -119,15 +134,6 @@ class Fading(Wrap, Synapses):
     def _settle(self, spec: Spec) -> None:
         self._stay = torch.from_numpy(1.0 - per_subject("fade", self.fade, spec)).float().to(spec.device)
 
-    def _fresh(self, spec: Spec) -> None:
-        self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
-        self.born = torch.zeros(1, dtype=torch.bool)
-        self.inner = {}
-
-    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self._meet(neocortex)
-        self.consolidation.step(neocortex, batch, rate, view)
-
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
         self._meet(neocortex)
@@ -135,22 +141,3 @@ class Fading(Wrap, Synapses):
             stay = over(self._stay, w)
             w.copy_(torch.where(stay == 1, w, self.birth[name] + stay * (w - self.birth[name])))
         self.consolidation.elapse(neocortex, clock)
-
-    _meet = BennaFusi._meet
-
-
-def chain(variables: int) -> Tensor:
-    """The matrix A of the chain's change per tick, du = A u: [m, m].
-
-    >>> chain(2)
-    tensor([[-0.2500,  0.2500],
-            [ 0.1250, -0.1875]], dtype=torch.float64)
-    """
-    k = torch.arange(variables, dtype=torch.float64)
-    size, coupling = 2.0**k, 2.0**-k / 4.0
-    move = torch.diag(-coupling / size)
-    for i in range(variables - 1):
-        move[i, i + 1] = coupling[i] / size[i]
-        move[i + 1, i] = coupling[i] / size[i + 1]
-        move[i + 1, i + 1] -= coupling[i] / size[i + 1]
-    return move

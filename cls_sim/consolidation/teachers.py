@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
+from cls_sim.consolidation.copies import copied, empty
 from cls_sim.consolidation.objectives import Objective, SupervisedLoss, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
@@ -19,29 +21,32 @@ from cls_sim.neocortex.base import Neocortex
 
 
 class TeacherObjective(Objective):
-    """An objective with a teacher: a copy of the weights at the last context's end.
+    """An objective with a teacher: a copy of the cortex at the last context's end.
 
     Before the first context has ended, the loss is the label loss.  Raises ConfigError if context boundaries are
     unknown.
     """
 
     derived = frozenset({"spec", "label"})
+    regression: ClassVar[str | None] = None  # the objective to use in regression instead, if this one has classes
 
     def __init__(self) -> None:
         self.label = SupervisedLoss()
 
     def setup(self, spec: Spec) -> Spec:
+        if spec.regression and self.regression is not None:
+            reason = "needs class labels, and this is regression"
+            raise ConfigError("objective", reason, f"use {self.regression}")
         if not spec.ends:
             reason = "needs known context boundaries: it keeps the weights at the end of each context"
             raise ConfigError("objective", reason, "give a world with order=sharp and boundaries_known=true")
         self.spec = spec
-        self.teacher = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.teacher = empty(spec)
         self.ended = np.zeros(spec.subjects, np.int64)
         return spec
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        weights = view.neocortex.weights.items()
-        self.teacher = {name: updated(who, w.detach(), self.teacher[name]) for name, w in weights}
+        self.teacher = copied(view.neocortex, who, self.teacher)
         self.ended = self.ended + who
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
@@ -79,14 +84,14 @@ class Lwf(TeacherObjective):
     2.0
     """
 
+    regression = "FeatureDistillation"
+
     def __init__(self, *, temperature: float = 2.0, share: str | float = "contexts", scaled: bool = True):
         super().__init__()
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
         self.share, self.scaled = share_of(share), flag("scaled", scaled)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("objective", "needs class labels, and this is regression", "use FeatureDistillation")
         self.contexts = np.ones(spec.subjects, np.int64)  # k
         return super().setup(spec)
 
@@ -103,14 +108,9 @@ class Lwf(TeacherObjective):
         if context is None or neocortex.heads is None:
             soft = self._soft(old, raw)
         else:
-            soft = torch.stack(
-                [
-                    self._soft(old.masked_fill(~head, -1e9), raw.masked_fill(~head, -1e9))
-                    for head in neocortex.heads[:, : int(self.ended.max())].unbind(1)
-                    for head in [head[:, None]]
-                ]
-            )
-            soft = self._mean_of_ended(soft)
+            others = (~neocortex.heads[:, : int(self.ended.max()), None]).unbind(1)
+            each = [self._soft(old.masked_fill(other, -1e9), raw.masked_fill(other, -1e9)) for other in others]
+            soft = self._mean_of_ended(torch.stack(each))
         mine, its = (torch.from_numpy(part).to(label)[:, None] for part in (1 - share, share))
         return mine * label + its * soft
 
@@ -165,13 +165,13 @@ class BinaryDistillation(TeacherObjective):
     2.0
     """
 
+    regression = "SupervisedLoss"
+
     def __init__(self, *, temperature: float = 2.0):
         super().__init__()
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("objective", "needs class labels, and this is regression", "use SupervisedLoss")
         self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
         self.known = self.met.clone()
         return super().setup(spec)

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.copies import copied, empty, kept, learners, write
 from cls_sim.consolidation.descent import Descent
-from cls_sim.consolidation.importance import Fisher, Importance, Named
+from cls_sim.consolidation.importance import Fisher, Importance
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import updated
+from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec, State, View
 from cls_sim.core.wrap import Wrap
@@ -25,7 +26,8 @@ class Imm(Wrap, Consolidation):
 
     From the end of a context on, the merged weights answer questions.  Learning in the next context starts from the
     weights learnt last, unmerged (weight transfer).  For L2 transfer, give the inner rule the penalty
-    `QuadraticPenalty(importance=UniformImportance(), accumulation="online")`.  A context that recurs is counted again.
+    `QuadraticPenalty(importance=UniformImportance(), accumulation="online")`.  K counts different contexts: one that
+    comes again takes the place of an equal part 1/K of the sums.  Running statistics of layers are merged by the mean.
 
     consolidation  the inner rule; default Descent()
     merge          mean or mode
@@ -38,6 +40,7 @@ class Imm(Wrap, Consolidation):
     """
 
     inside, null = "consolidation", None
+    derived = frozenset({"spec"})
 
     def __init__(
         self, consolidation: Consolidation | None = None, *, merge: str = "mean", importance: Importance | None = None
@@ -46,33 +49,34 @@ class Imm(Wrap, Consolidation):
         self.merge = choice("merge", merge, ("mean", "mode"))
         self.importance = Fisher() if importance is None else importance
 
+    def _settle(self, spec: Spec) -> None:
+        self.spec = spec
+
     def _fresh(self, spec: Spec) -> None:
         self.setup_inside("importance", spec)
-        zeros = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
-        self.precision, self.merged = zeros, {name: z.clone() for name, z in zeros.items()}
-        self.own = {name: z.clone() for name, z in zeros.items()}
+        self.precision, self.merged, self.own = empty(spec), empty(spec), empty(spec)
         self.away = np.zeros(spec.subjects, bool)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        if (back := self.away & (rate > 0)).any():
-            _write(neocortex, self.own, back)
+        if (self.away & (rate > 0)).any() and (back := self.away & learners(batch, rate)).any():
+            write(neocortex, self.own, back)
             self.away = self.away & ~back
         self.consolidation.step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         super().context_end(view, clock, who)
-        weights = {name: w.detach().clone() for name, w in view.neocortex.weights.items()}
-        if self.merge == "mean":
-            new = {name: torch.ones_like(w) for name, w in weights.items()}
-        else:
-            new = {name: f + 1e-8 for name, f in self.importance.measure(view, who).items()}
-        for name, w in weights.items():
-            precision, merged = self.precision[name] + new[name], self.merged[name]
-            merged_now = torch.lerp(merged, w, new[name] / precision)
-            self.precision[name] = updated(who, precision, self.precision[name])
-            self.merged[name], self.own[name] = updated(who, merged_now, merged), updated(who, w, self.own[name])
+        self.own = copied(view.neocortex, who, self.own)
+        new = {name: torch.ones_like(w) for name, w in self.own.items()}
+        if self.merge == "mode":
+            new |= {name: f + 1e-8 for name, f in self.importance.measure(view, who).items()}
+        share = torch.from_numpy(kept(self.spec, clock)).float().to(self.spec.device)
+        for name, w in self.own.items():
+            old, merged = self.precision[name], self.merged[name]
+            precision = old * over(share, old) + new[name]
+            self.precision[name] = updated(who, precision, old)
+            self.merged[name] = updated(who, torch.lerp(merged, w, new[name] / precision), merged)
         self.away = self.away | who
-        _write(view.neocortex, self.merged, who)
+        write(view.neocortex, self.merged, who)
 
 
 class Retrain(Wrap, Consolidation):
@@ -137,17 +141,18 @@ class FromScratch(Wrap, Consolidation):
         self.spec = spec
 
     def _fresh(self, spec: Spec) -> None:
-        self.first = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.first = empty(spec)
         self.phase = np.zeros(spec.subjects, np.int64)  # 0: no step yet; 1: in a context; 2: a context has ended
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        if (born := (rate > 0) & (self.phase == 0)).any():
-            weights = neocortex.weights.items()
-            self.first = {name: updated(born, w.detach(), self.first[name]) for name, w in weights}
-        if (again := (rate > 0) & (self.phase == 2)).any():
-            _write(neocortex, self.first, again)
-            self._forget(again)
-        self.phase = np.where(rate > 0, 1, self.phase)
+        if ((rate > 0) & (self.phase != 1)).any():
+            learns = learners(batch, rate)
+            if (born := learns & (self.phase == 0)).any():
+                self.first = copied(neocortex, born, self.first)
+            if (again := learns & (self.phase == 2)).any():
+                write(neocortex, self.first, again)
+                self._forget(again)
+            self.phase = np.where(learns, 1, self.phase)
         self.consolidation.step(neocortex, batch, rate, view)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
@@ -160,13 +165,6 @@ class FromScratch(Wrap, Consolidation):
         self.setup_inside("consolidation", self.spec)
         if not who.all():
             self.consolidation.load(_mixed(who, self.consolidation.state(), before))
-
-
-@torch.no_grad()
-def _write(neocortex: Neocortex, weights: Named, who: np.ndarray) -> None:
-    """Write the weights of the subjects in `who` (bool [s])."""
-    for name, w in neocortex.weights.items():
-        w.copy_(updated(who, weights[name], w))
 
 
 def _mixed(who: np.ndarray, new: State, old: State) -> State:

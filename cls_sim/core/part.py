@@ -27,7 +27,7 @@ class Spec:
     """The sizes and facts that parts announce to one another; each part receives the Spec in `setup`.
 
     The world announces the fields from `inputs` to `input_weights`, the rhythm `per_day`, `due` and `stages`, the
-    neocortex `features`, `weights` and `routed`.
+    neocortex `features`, `weights`, `running` and `routed`.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -49,6 +49,7 @@ class Spec:
     due: Callable[[Counts], Counts] | None = None  # experiences [s] → replay steps due by then, for rhythms that count
     features: int = 0  # width of the neocortex's last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # name → shape [s, …]
+    running: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # its statistics
     routed: bool = False  # the neocortex needs the context to answer (gates, masks, columns)
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, if nights have stages
     held_out: float = 0.0  # share of the hippocampal slots that is never replayed but used for validation

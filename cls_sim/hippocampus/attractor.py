@@ -37,9 +37,8 @@ class Attractor(Ca3):
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:
         if not 0 < winners < units:
-            raise ConfigError(
-                "dentate", "gives no sparse patterns, and an attractor needs them", "choose KWinners or Index"
-            )
+            reason = "gives no sparse patterns, and an attractor needs them"
+            raise ConfigError("dentate", reason, "choose KWinners or Index")
 
     def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
         return without((draws < engrams.activity).float(), engrams)

@@ -36,12 +36,12 @@ class Autoencoder(Slotless):
                  scores)
     renew_every  when the generating copy is updated: null: at the ends of contexts; or a number of experiences
 
-    A copy of the weights generates rows, and a copy of the neocortex labels them; both are updated as `renew_every`
-    says.  Before the first update nothing is generated.  In sleep the autoencoder learns from stored episodes that are
-    replayed, not from generated rows.  Inputs that are multiples of a quantum count as levels in [0, 1]
-    (cross-entropy), others as any numbers (squared error).  Recall is the reconstruction of a cue, without a label.
-    Bytes: the weights, their copy, and the copy of the neocortex's weights.  Raises ConfigError in regression, and if
-    subjects do not know the boundaries and `renew_every` is null.
+    A copy of the weights generates rows, and a copy of the neocortex labels them; before their first update nothing is
+    generated.  In sleep the autoencoder learns from stored episodes that are replayed, not from generated rows.  Inputs
+    that are multiples of a quantum count as levels in [0, 1] (cross-entropy), others as any numbers (squared error).
+    Recall is the reconstruction of a cue, without a label.  Bytes: the weights, their copy, and the copy of the
+    neocortex's weights.  Raises ConfigError in regression, and if subjects do not know the boundaries and `renew_every`
+    is null.
 
     Source: Shin, Lee, Kim & Kim 2017, Continual learning with deep generative replay; as in van de Ven et al. 2022.
 
@@ -63,9 +63,7 @@ class Autoencoder(Slotless):
         targets: str = "hard",
         renew_every: int | None = None,
     ):
-        if isinstance(hidden, (str, int)) or not len(hidden):
-            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
-        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+        self.hidden = widths(hidden, "[400, 400]")
         self.latent, self.batch = whole("latent", latent), whole("batch", batch)
         self.rate = real("rate", rate, 0.0)
         self.targets = choice("targets", targets, ("hard", "soft"))
@@ -74,30 +72,25 @@ class Autoencoder(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "labels generated rows by class, and this world asks for numbers", "choose another hippocampus"
-            )
+            reason = "labels generated rows by class, and this world asks for numbers"
+            raise ConfigError("", reason, "choose another hippocampus")
         if self.renew_every is None and not spec.ends:
             reason = "is null, and subjects do not know the boundaries"
             raise ConfigError("renew_every", reason, "give a number of experiences")
-        sizes = (math.prod(spec.inputs), *self.hidden)
-        shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
-        shapes |= layers("spread", (sizes[-1], self.latent), bias=False)
-        shapes |= layers("down", (self.latent, *reversed(sizes)))
+        shapes = coder((math.prod(spec.inputs), *self.hidden), self.latent, bias=False)
         self.weights = drawn(spec, "hippocampus", shapes)
         self.before = {name: w.detach().clone() for name, w in self.weights.items()}
         self.namer = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
         self.rule.setup(replace(spec, weights={name: tuple(w.shape) for name, w in self.weights.items()}))
-        self.steps = np.zeros(spec.subjects, np.int64)
-        self.lived = np.zeros(spec.subjects, np.int64)
-        self.renewals = np.zeros(spec.subjects, np.int64)
+        self.steps, self.lived, self.renewals = (np.zeros(spec.subjects, np.int64) for _ in range(3))
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
         self.past = torch.zeros_like(self.met)  # contexts before the last update of the copy
-        self._draws: dict[str, BatchDraws] = {}
+        self._draws = {
+            purpose: BatchDraws(spec.seeds, f"hippocampus.{purpose}", kind, spec.device)
+            for purpose, kind in (("taught", "normal"), ("dream", "normal"), ("context", "uniform"))
+        }
         self._dreamt: tuple[tuple, Tensor] | None = None
         return super().setup(replace(spec, recall_answers=False))
-
-    # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         active = self._learn(batch, batch.weights(), view, clock, who)
@@ -159,14 +152,12 @@ class Autoencoder(Slotless):
         self.renewals = self.renewals + due
         self.changed += 1
 
-    # -- generation and recall --------------------------------------------------------------------------
-
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         x = self._made(n, clock)
         context = None  # if contexts are known, each row is of a past context and labelled by its head
         if self.spec.task_id_known:
-            lot = self._drawn("context", "uniform").at(clock.experience + clock.replay, (n,))
+            lot = self._draws["context"].at(clock.experience + clock.replay, (n,))
             context = pick(lot, self.past)
         scores = view.neocortex.scores(x, context, weights=self.namer)
         there = torch.from_numpy(self.renewals > 0).to(x.device)[:, None].float()
@@ -207,13 +198,21 @@ class Autoencoder(Slotless):
         return self.spec.quantum is not None
 
     def _noise(self, purpose: str, rows: int, ticks: np.ndarray, sizes: np.ndarray | None = None) -> Tensor:
-        return self._drawn(purpose, "normal").at(ticks, (self.latent, rows), 1, sizes)
-
-    def _drawn(self, purpose: str, kind: str) -> BatchDraws:
-        if purpose not in self._draws:
-            self._draws[purpose] = BatchDraws(self.spec.seeds, f"hippocampus.{purpose}", kind, self.spec.device)
-        return self._draws[purpose]
+        return self._draws[purpose].at(ticks, (self.latent, rows), 1, sizes)
 
     def load(self, tree: State) -> None:
         super().load(tree)
         self._dreamt = None
+
+
+def widths(hidden: Sequence[int], such: str) -> tuple[int, ...]:
+    """The setting `hidden`, checked: a list of widths, not empty."""
+    if isinstance(hidden, (str, int)) or not len(hidden):
+        raise ConfigError("hidden", f"{hidden!r} is no list of widths", f"write {such}")
+    return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+
+
+def coder(sizes: tuple[int, ...], latent: int, bias: bool = True) -> dict[str, tuple[int, tuple[int, ...]]]:
+    """The shapes of an encoder with layers of these sizes and its mirror image; `bias`: of the log-variance."""
+    shapes = layers("up", sizes) | layers("mean", (sizes[-1], latent)) | layers("spread", (sizes[-1], latent), bias)
+    return shapes | layers("down", (latent, *reversed(sizes)))

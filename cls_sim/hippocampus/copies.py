@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import choice, flag, real, whole
-from cls_sim.core.part import Spec, State, View
-from cls_sim.hippocampus.base import Recall
+from cls_sim.core.part import Spec, View
+from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 MOST = 24  # copies of one item that are counted, far above any mean in use
@@ -59,15 +60,12 @@ class Copies(Slotless):
         stochastic: bool = True,
     ):
         self.intensity, self.transfer = real("intensity", intensity, 0.0, MOST / 3), real("transfer", transfer, 0.0)
-        self.decline, self.steps_per_night = (
-            real("decline", decline, 0.0, open_low=True),
-            whole("steps_per_night", steps_per_night),
-        )
+        self.decline = real("decline", decline, 0.0, open_low=True)
+        self.steps_per_night = whole("steps_per_night", steps_per_night)
         self.copying, self.stochastic = choice("copying", copying, ("own", "mean")), flag("stochastic", stochastic)
 
     def setup(self, spec: Spec) -> Spec:
-        lots = (spec.outputs,)
-        purposes = ("learn", "make", "lose")
+        purposes, lots = ("learn", "make", "lose"), (spec.outputs,)
         self._draws = {p: Draws(spec.seeds, f"copies.{p}", lots, device=spec.device) for p in purposes}
         self.copies = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
         self.sign = torch.zeros_like(self.copies, dtype=torch.int8)
@@ -107,13 +105,8 @@ class Copies(Slotless):
 
     def recall(self, x: Tensor) -> Recall:
         there = (self.copies != 0).any(1).float()[:, None].expand(x.shape[:2])
-        slot = torch.full(x.shape[:2], -1, dtype=torch.int64, device=x.device)
         known = (self.copies * self.sign)[:, None].expand(-1, x.shape[1], -1)
-        return Recall(known, torch.zeros_like(x), there, slot)
-
-    def load(self, tree: State) -> None:
-        super().load(tree)
-        self.changed += 1
+        return replace(nothing(x, self.spec.outputs), scores=known, match=there)
 
     def stored_bytes(self) -> Tensor:
         return torch.full((self.spec.subjects,), 9 * self.spec.outputs, dtype=torch.int64)

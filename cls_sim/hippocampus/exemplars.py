@@ -52,9 +52,8 @@ class Exemplars(Episodic):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "stores exemplars of classes, and in regression there are none", "use hippocampus=store"
-            )
+            reason = "stores exemplars of classes, and in regression there are none"
+            raise ConfigError("", reason, "use hippocampus=store")
         if not spec.ends:
             reason = "needs the ends of contexts, which subjects do not know"
             raise ConfigError("", reason, "give order=sharp, boundaries_known=true")

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, each, updated
+from cls_sim.core.draws import each, updated
 from cls_sim.core.errors import ConfigError, choice, flag, real, whole
 from cls_sim.core.part import Spec, View
-from cls_sim.hippocampus.base import Recall, nothing
-from cls_sim.hippocampus.slotless import Slotless
+from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.densities import Densities, drawn
 
 WORK = 2**24  # limit of the numbers in memory while cues are compared with classes
 SQUASH = {"linear": lambda drive: drive, "tanh": torch.tanh, "relu": torch.relu}
@@ -36,7 +36,7 @@ class Fit:
     back: Tensor | None
 
 
-class Gaussians(Slotless):
+class Gaussians(Densities):
     """Streaming class-conditional Gaussians: counts, means and covariances of features f = nonlinearity(W x).
 
         p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if
@@ -53,12 +53,10 @@ class Gaussians(Slotless):
     dreams             True: also store a linear map from features back to inputs (least squares over all rows so far),
                        which generates a row from a class and a draw of its features; features=input needs no map
 
-    S_c [f, f] is the scatter of n_c rows about their mean μ_c.  There is one exposure and no learning rate: the
-    statistics are those of the whole past, in any order.  The answer to a cue is the class posterior; match =
-    exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest class.  Bytes: counts, means and
-    triangles of symmetric matrices in float32; with dreams also x · f numbers; the copy of a layer; a random projection
-    is fixed wiring.  Raises ConfigError in regression; with features=cortex also if subjects do not know the boundaries
-    or the neocortex has no hidden layer on the inputs.
+    S_c [f, f] is the scatter of n_c rows about their mean μ_c, over the whole past in any order.  Answer and match are
+    those of Densities.  Bytes: counts, means and triangles of symmetric matrices in float32; with dreams also x · f
+    numbers; the copy of a layer; a random projection is fixed wiring.  Raises ConfigError in regression; with
+    features=cortex also if subjects do not know the boundaries or the neocortex has no hidden layer on the inputs.
 
     Source: linear and quadratic discriminant analysis, Fisher 1936; streaming, Hayes & Kanan 2020; class Gaussians as
     a source of pseudo-rehearsal, Kemker & Kanan 2018.
@@ -69,7 +67,7 @@ class Gaussians(Slotless):
     [53040]
     """
 
-    derived = Slotless.derived | {"_wiring", "_draws", "_fit"}
+    derived = Densities.derived | {"_wiring"}
 
     def __init__(
         self,
@@ -89,9 +87,8 @@ class Gaussians(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "stores a Gaussian for each class, and this world asks for numbers", "choose another hippocampus"
-            )
+            reason = "stores a Gaussian for each class, and this world asks for numbers"
+            raise ConfigError("", reason, "choose another hippocampus")
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
         f = x if self.features == "input" else self._layer(spec, x) if self.features == "cortex" else self.units
         self.count = torch.zeros(s, o, device=spec.device)
@@ -105,26 +102,22 @@ class Gaussians(Slotless):
             self.cross = torch.zeros(s, f + 1, x, device=spec.device)
         self._wiring = None
         if self.features == "random":
-            drawn = each(spec.seeds, "hippocampus.wiring", lambda g: g.standard_normal((x, f), np.float32))
-            self._wiring = drawn.to(spec.device) / math.sqrt(x)
-        self._draws: dict[tuple[str, int], Draws] = {}
-        self._fit: tuple[int, Fit] | None = None
+            wiring = each(spec.seeds, "hippocampus.wiring", lambda g: g.standard_normal((x, f), np.float32))
+            self._wiring = wiring.to(spec.device) / math.sqrt(x)
         spec = super().setup(spec)
         if not self.dreams:
-            spec = self.spec = _sober(spec)
+            spec = self.spec = replace(spec, dreams=tuple(part for part in spec.dreams if part != "hippocampus"))
         return spec
 
     def _layer(self, spec: Spec, x: int) -> int:
         """The width of the first hidden layer of the neocortex."""
         if not spec.ends:
-            raise ConfigError(
-                "features", "needs the end of the first context, which subjects do not know", "give random"
-            )
+            reason = "needs the end of the first context, which subjects do not know"
+            raise ConfigError("features", reason, "give random")
         shape = spec.weights.get("weight0", ())
         if len(shape) != 3 or shape[2] != x or "weight1" not in spec.weights:
-            raise ConfigError(
-                "features", "this cortex has no hidden layer on the inputs", "give random, or neocortex=mlp"
-            )
+            reason = "this cortex has no hidden layer on the inputs"
+            raise ConfigError("features", reason, "give random, or neocortex=mlp")
         return shape[1]
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
@@ -153,8 +146,6 @@ class Gaussians(Slotless):
             self.cross = self.cross + (_with_one(f) * share.sum(1)[..., None]).mT @ batch.x.flatten(2)
         self.changed += 1
 
-    # -- answering --------------------------------------------------------------------------------------
-
     def recall(self, x: Tensor) -> Recall:
         fit, f = self._fitted(), self._features(x)
         size = max(64, WORK // (f.shape[0] * self.spec.outputs * f.shape[2]))
@@ -162,11 +153,7 @@ class Gaussians(Slotless):
         there = fit.there[:, None]
         scores = (-0.5 * far - fit.volume[:, None]).masked_fill(~there, -torch.inf)
         nearest = far.masked_fill(~there, torch.inf).amin(2)
-        known = fit.there.any(1)[:, None]
-        match = (-0.5 * (nearest / f.shape[2] - 1).clamp(min=0)).exp() * known
-        blank = nothing(x, self.spec.outputs)
-        posterior = torch.where(known[..., None], scores, 0.0).softmax(2) * known[..., None]
-        return Recall(posterior, blank.x, match, blank.slot)
+        return self._recalled(x, scores, nearest / f.shape[2], fit.there.any(1))
 
     def _far(self, fit: Fit, f: Tensor) -> Tensor:
         """Squared Mahalanobis distances of features [s, b, f] from the classes: [s, b, o]."""
@@ -180,12 +167,6 @@ class Gaussians(Slotless):
         if self.features == "cortex":
             return (x @ self.layer + self.offset).relu()
         return SQUASH[self.nonlinearity](x if self._wiring is None else x @ self._wiring)
-
-    def _fitted(self) -> Fit:
-        """The Gaussians of the current sums; computed again only after a change."""
-        if self._fit is None or self._fit[0] != self.changed:
-            self._fit = (self.changed, self._made())
-        return self._fit[1]
 
     def _made(self) -> Fit:
         count, total, second = self.count.double(), self.total.double(), self.second.double()
@@ -212,17 +193,13 @@ class Gaussians(Slotless):
         ridge = 1e-6 * size * torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
         return torch.linalg.solve(gram + ridge, self.cross.double()).float()
 
-    # -- dreaming ---------------------------------------------------------------------------------------
-
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         if not self.dreams:
             raise ConfigError("dreams", "is false, so there is no map from features back to inputs", "give true")
         fit, now = self._fitted(), clock.experience + clock.replay
         known = fit.there.any(1)
-        chances = torch.where(known[:, None], fit.there, True).double().cumsum(1)
-        lot = self._draw("class", n, (n,), "uniform").at(now) * chances[:, -1:]
-        y = torch.searchsorted(chances, lot.contiguous(), right=True).clamp_(max=self.spec.outputs - 1)
-        noise = self._draw("dream", n, (n, fit.mean.shape[2]), "normal").at(now)
+        y = drawn(torch.where(known[:, None], fit.there, True).double(), self._draws["class"].at(now, (n,)))
+        noise = self._draws["dream"].at(now, (n, fit.mean.shape[2]))
         rows = torch.arange(len(y), device=y.device)[:, None]
         if self.shared_covariance:
             off = noise @ fit.factor[:, 0].mT
@@ -232,19 +209,7 @@ class Gaussians(Slotless):
         x = fit.mean[rows, y] + off
         if fit.back is not None:
             x = _with_one(x) @ fit.back
-        x = x.view(len(y), n, *self.spec.inputs)
-        return Batch.lived(
-            x.clamp(0, 1) if self.spec.quantum is not None else x,
-            y,
-            source=torch.full_like(y, DREAMED, dtype=torch.uint8),
-            weight=known[:, None].float().expand(-1, n),
-        )
-
-    def _draw(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
-        if (purpose, rows) not in self._draws:
-            name = f"hippocampus.{purpose}"
-            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, kind, device=self.spec.device)
-        return self._draws[purpose, rows]
+        return self._dreamt(x.clamp(0, 1) if self.spec.quantum is not None else x, y, known)
 
     def stored_bytes(self) -> Tensor:
         o, f = self.total.shape[1:]
@@ -257,8 +222,3 @@ class Gaussians(Slotless):
 def _with_one(f: Tensor) -> Tensor:
     """Features [s, b, f] with a constant 1 appended: [s, b, f + 1]."""
     return torch.cat((f, torch.ones_like(f[..., :1])), 2)
-
-
-def _sober(spec: Spec) -> Spec:
-    """The spec without "hippocampus" in `dreams`."""
-    return replace(spec, dreams=tuple(room for room in spec.dreams if room != "hippocampus"))

@@ -13,11 +13,12 @@ from torch.nn.functional import cosine_similarity, softplus
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws
+from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, View
-from cls_sim.core.variational import Weights, divergence, down, drawn, latents, layers, misfit, shown, up
+from cls_sim.core.variational import Weights, divergence, down, drawn, latents, misfit, shown, up
+from cls_sim.hippocampus.autoencoder import coder, widths
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
@@ -59,9 +60,7 @@ class GenerativeClassifier(Slotless):
         samples: int = 50,
         accumulate: int = 1,
     ):
-        if isinstance(hidden, (str, int)) or not len(hidden):
-            raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [85, 85]")
-        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+        self.hidden = widths(hidden, "[85, 85]")
         self.latent, self.samples = whole("latent", latent), whole("samples", samples)
         self.rate, self.accumulate = real("rate", rate, 0.0), whole("accumulate", accumulate)
 
@@ -69,8 +68,7 @@ class GenerativeClassifier(Slotless):
         if spec.regression:
             raise ConfigError("", "has a network for each class, and this world asks for numbers", "choose another")
         sizes = (math.prod(spec.inputs), *self.hidden)
-        shapes = layers("up", sizes) | layers("mean", (sizes[-1], self.latent))
-        shapes |= layers("spread", (sizes[-1], self.latent)) | layers("down", (self.latent, *reversed(sizes)))
+        shapes = coder(sizes, self.latent)
         self.weights = [drawn(spec, f"hippocampus.{c}", shapes) for c in range(spec.outputs)]
         self.rules = [Adam() for _ in self.weights]
         for rule, weights in zip(self.rules, self.weights, strict=True):
@@ -79,10 +77,10 @@ class GenerativeClassifier(Slotless):
         self.kept_x = torch.zeros(*held, sizes[0], device=spec.device)
         self.kept_y = torch.full(held, -1, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)
-        self._draws: dict[tuple[str, int], Draws] = {}
+        self._draws = {
+            p: BatchDraws(spec.seeds, f"hippocampus.{p}", "normal", spec.device) for p in ("taught", "asked")
+        }
         return super().setup(spec)
-
-    # -- learning ---------------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         awake = torch.ones(len(batch.y), dtype=torch.bool, device=batch.y.device) if who is None else who
@@ -117,8 +115,6 @@ class GenerativeClassifier(Slotless):
             share = weight / weight.sum(1, keepdim=True).clamp(min=1)
             gradients = dict(zip(names, torch.autograd.grad(rows, weights, share), strict=True))
         self.rules[c].update(self.weights[c], gradients, np.full(len(active), self.rate), active)
-
-    # -- answering --------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def recall(self, x: Tensor) -> Recall:
@@ -166,7 +162,4 @@ class GenerativeClassifier(Slotless):
 
     def _noise(self, purpose: str, rows: int, ticks: np.ndarray) -> Tensor:
         """Normal draws [s, z, rows]."""
-        if (purpose, rows) not in self._draws:
-            shape, name = (self.latent, rows), f"hippocampus.{purpose}"
-            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, "normal", device=self.spec.device)
-        return self._draws[purpose, rows].at(ticks)
+        return self._draws[purpose].at(ticks, (self.latent, rows))

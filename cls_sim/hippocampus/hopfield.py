@@ -37,12 +37,7 @@ class ModernHopfield(Ca3):
     spells = False
 
     def __init__(
-        self,
-        *,
-        beta: float | list[float] = 1.0,
-        updates: int = 3,
-        centre: float | str = 0.0,
-        equal_norms: bool = False,
+        self, *, beta: float | list[float] = 1.0, updates: int = 3, centre: float | str = 0.0, equal_norms: bool = False
     ):
         self.beta, self.updates = reals("beta", beta, 0.0), whole("updates", updates)
         self.centre = centre if centre == "mean" else real("centre", centre)
@@ -96,11 +91,9 @@ class ModernHopfield(Ca3):
 
         def make() -> tuple:
             there = (engrams.weight > 0).float()[:, None]  # [s, 1, n]
-            count = there.sum(2, keepdim=True).clamp(min=1)
-            xi = engrams.all()
+            count, xi = there.sum(2, keepdim=True).clamp(min=1), engrams.all()
             middle = there @ xi / count if self.centre == "mean" else torch.full_like(xi[:, :1], float(self.centre))
-            plain = self._plain()
-            length = torch.linalg.vector_norm(xi if plain else xi - middle, dim=2).clamp_(min=1e-12)
+            length = torch.linalg.vector_norm(xi if self._plain() else xi - middle, dim=2).clamp_(min=1e-12)
             there, count = there[:, 0], count[:, 0]
             usual = (length * there).sum(1, keepdim=True) / count
             scale = usual / length if self.equal_norms else torch.ones_like(length)
@@ -132,11 +125,7 @@ class DreamingHopfield(Ca3):
     derived = Ca3.derived | {"_time", "_loss"}
 
     def __init__(
-        self,
-        *,
-        dream_time: float | list[float] = 0.0,
-        unlearning: float | list[float] = 0.0,
-        updates: int = 100,
+        self, *, dream_time: float | list[float] = 0.0, unlearning: float | list[float] = 0.0, updates: int = 100
     ):
         self.dream_time, self.unlearning = reals("dream_time", dream_time, 0.0), reals("unlearning", unlearning, 0.0)
         self.updates = whole("updates", updates)

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cls_sim.core.batch import DREAMED, Batch
+from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
-from cls_sim.hippocampus.base import Recall, nothing
-from cls_sim.hippocampus.slotless import Slotless
+from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.densities import Densities, drawn
 
 WORK = 2**23  # limit of the numbers in memory while cues are compared with components
 
@@ -33,7 +32,7 @@ class Fit:
     volume: Tensor
 
 
-class Mixtures(Slotless):
+class Mixtures(Densities):
     """Streaming mixtures of Gaussians for each class, on low-frequency cosine coefficients z = Bᵀ x of an image.
 
         p(z | c) = Σ_j π_cj N(m_cj, Σ_cj),   Σ_cj = (S_cj + ν P_c) / (n_cj + ν) + spread · σ² I
@@ -47,12 +46,10 @@ class Mixtures(Slotless):
                  components
 
     The first k rows of a class start its components; every later row joins the nearest component and updates its count
-    n, mean m and scatter S [f, f] (sequential k-means with covariances).  There is one exposure, no learning rate and
-    no forgetting.  The answer to a cue is the posterior over the classes met, with equal priors; match =
-    exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest component.  Generated rows are images
-    B z, with z from a component of a class that was met; they are not clipped to the range of inputs and lack higher
-    frequencies.  Bytes: counts, means and triangles in float32; the cosine basis is fixed wiring.  Raises ConfigError
-    in regression, and for inputs that are not square images, flat or not.
+    n, mean m and scatter S [f, f] (sequential k-means with covariances).  Answer and match are those of Densities, with
+    equal priors.  Generated rows are images B z, with z from a component of a class that was met; they are not clipped
+    to the range of inputs and lack higher frequencies.  Bytes: counts, means and triangles in float32; the cosine basis
+    is fixed wiring.  Raises ConfigError in regression, and for inputs that are not square images, flat or not.
 
     Source: sequential k-means, MacQueen 1967; mixtures for replay, Gepperth & Pfülb 2021; the shrunken covariance,
     Friedman 1989.
@@ -63,7 +60,7 @@ class Mixtures(Slotless):
     ([1512800], ('hippocampus',))
     """
 
-    derived = Slotless.derived | {"_waves", "_draws", "_fit"}
+    derived = Densities.derived | {"_waves"}
 
     def __init__(self, *, components: int = 20, frequencies: int = 60, prior: float = 10.0, spread: float = 0.2):
         self.components, self.frequencies = whole("components", components), whole("frequencies", frequencies)
@@ -72,29 +69,21 @@ class Mixtures(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "stores a mixture for each class, and this world asks for numbers", "choose another hippocampus"
-            )
+            reason = "stores a mixture for each class, and this world asks for numbers"
+            raise ConfigError("", reason, "choose another hippocampus")
         pixels = math.prod(spec.inputs)
         side = math.isqrt(pixels)
         if side**2 != pixels:
             raise ConfigError("frequencies", f"needs square images, and inputs are {spec.inputs}", "choose gaussians")
         if self.frequencies > pixels:
-            raise ConfigError(
-                "frequencies",
-                f"{self.frequencies} is more than the {pixels} pixels of an image",
-                f"give up to {pixels}",
-            )
+            reason = f"{self.frequencies} is more than the {pixels} pixels of an image"
+            raise ConfigError("frequencies", reason, f"give up to {pixels}")
         s, o, k, f = spec.subjects, spec.outputs, self.components, self.frequencies
         self.count = torch.zeros(s, o, k, device=spec.device)
         self.mean = torch.zeros(s, o, k, f, device=spec.device)
         self.scatter = torch.zeros(s, o, k, f, f, device=spec.device)
         self._waves = waves_of(side, f).to(spec.device)
-        self._draws: dict[tuple[str, int], Draws] = {}
-        self._fit: tuple[int, Fit] | None = None
         return super().setup(spec)
-
-    # -- one exposure -----------------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         there = batch.present() & (batch.y >= 0)
@@ -129,19 +118,12 @@ class Mixtures(Slotless):
         self.mean = (flat + step).view(s, o, k, f)
         self.count = self.count + new.view(s, o, k)
 
-    # -- answering --------------------------------------------------------------------------------------
-
     def recall(self, x: Tensor) -> Recall:
         fit, z = self._fitted(), x.flatten(2) @ self._waves
         size = max(16, WORK // (z.shape[0] * self.spec.outputs * self.components * z.shape[2]))
         parts = [self._compared(fit, some) for some in z.split(size, 1)]
         likely, nearest = (torch.cat(several, 1) for several in zip(*parts, strict=True))
-        met = (self.count > 0).any(2)
-        known = met.any(1)[:, None]
-        posterior = torch.where(known[..., None], likely, 0.0).softmax(2) * known[..., None]
-        match = (-0.5 * (nearest / z.shape[2] - 1).clamp(min=0)).exp() * known
-        blank = nothing(x, self.spec.outputs)
-        return Recall(posterior, blank.x, match, blank.slot)
+        return self._recalled(x, likely, nearest / z.shape[2], (self.count > 0).flatten(1).any(1))
 
     def _compared(self, fit: Fit, z: Tensor) -> tuple[Tensor, Tensor]:
         """The log likelihood of cues [s, b, f] in each class [s, b, o], and d² to the nearest component [s, b]."""
@@ -150,12 +132,6 @@ class Mixtures(Slotless):
         likely = fit.share[..., None] - fit.volume[..., None] - 0.5 * far
         none = (fit.share == -torch.inf)[..., None]
         return likely.logsumexp(2).mT, far.masked_fill(none, torch.inf).amin((1, 2))
-
-    def _fitted(self) -> Fit:
-        """The mixtures of the current sums; computed again only after a change."""
-        if self._fit is None or self._fit[0] != self.changed:
-            self._fit = (self.changed, self._made())
-        return self._fit[1]
 
     def _made(self) -> Fit:
         n, own = self.count.double()[..., None, None], self.scatter.double()
@@ -171,38 +147,21 @@ class Mixtures(Slotless):
         share = (self.count / self.count.sum(2, keepdim=True).clamp(min=1)).log()
         return Fit(share, factor.float(), inverse.float(), volume.float())
 
-    # -- dreaming ---------------------------------------------------------------------------------------
-
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         fit, now = self._fitted(), clock.experience + clock.replay
         met = (self.count > 0).any(2)
         known = met.any(1)
         rows = torch.arange(len(met), device=met.device)[:, None]
-        lot = self._draw("kind", n, (n, 2), "uniform").at(now)
-        y = _lot(torch.where(known[:, None], met, True).double(), lot[..., 0])
-        kind = _lot(self.count[rows, y].double() + 1e-300, lot[..., 1, None])[..., 0]
-        noise = self._draw("dream", n, (n, self.mean.shape[3]), "normal").at(now)
+        lot = self._draws["kind"].at(now, (n, 2))
+        y = drawn(torch.where(known[:, None], met, True).double(), lot[..., 0])
+        kind = drawn(self.count[rows, y].double() + 1e-300, lot[..., 1, None])[..., 0]
+        noise = self._draws["dream"].at(now, (n, self.mean.shape[3]))
         z = self.mean[rows, y, kind] + (fit.factor[rows, y, kind] @ noise[..., None])[..., 0]
-        x = (z @ self._waves.T).view(*y.shape, *self.spec.inputs)
-        weight = known[:, None].float().expand(-1, n)
-        return Batch.lived(x, y, source=torch.full_like(y, DREAMED, dtype=torch.uint8), weight=weight)
-
-    def _draw(self, purpose: str, rows: int, shape: tuple[int, ...], kind: str) -> Draws:
-        if (purpose, rows) not in self._draws:
-            name = f"hippocampus.{purpose}"
-            self._draws[purpose, rows] = Draws(self.spec.seeds, name, shape, kind, device=self.spec.device)
-        return self._draws[purpose, rows]
+        return self._dreamt(z @ self._waves.T, y, known)
 
     def stored_bytes(self) -> Tensor:
         o, k, f = self.mean.shape[1:]
         return torch.full((self.spec.subjects,), 4 * o * k * (1 + f + f * (f + 1) // 2), dtype=torch.int64)
-
-
-def _lot(chances: Tensor, lot: Tensor) -> Tensor:
-    """Indices [..., b] drawn with these probabilities [..., n], from uniform draws [..., b] in [0, 1)."""
-    up_to = chances.cumsum(-1)
-    found = torch.searchsorted(up_to, (lot * up_to[..., -1:]).contiguous(), right=True)
-    return found.clamp_(max=chances.shape[-1] - 1)
 
 
 def waves_of(side: int, waves: int) -> Tensor:

@@ -69,9 +69,8 @@ class Trisynaptic(Episodic):
         super().__init__(capacity, eviction)
         for key, part, room in (("dentate", dentate, Dentate), ("ca3", ca3, Ca3)):
             if part is not None and not isinstance(part, room):
-                raise ConfigError(
-                    key, f"{type(part).__name__} is not a {room.__name__}", f"give a {room.__name__}, or null"
-                )
+                reason = f"{type(part).__name__} is not a {room.__name__}"
+                raise ConfigError(key, reason, f"give a {room.__name__}, or null")
         self.dentate, self.ca3 = dentate, ca3
         self.ca1 = None if ca1 is None else choice("ca1", ca1, ("linear", "best"))
         self.learning_rate = reals("learning_rate", learning_rate, 0.0, 1.0, open_low=True)
@@ -79,11 +78,11 @@ class Trisynaptic(Episodic):
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
-        self._rate, self._stay = (
+        self._rate, fade = (
             torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None]
             for key, value in (("learning_rate", self.learning_rate), ("fade", self.fade))
         )
-        self._stay = 1 - self._stay
+        self._stay = 1 - fade
         self._fades = bool((self._stay < 1).any())
         self._units, self._k = int(torch.Size(spec.inputs).numel()), 0
         lots = (spec.subjects, self.capacity + 1)
@@ -106,8 +105,6 @@ class Trisynaptic(Episodic):
 
     def _strength(self) -> Tensor:
         return self.strength[:, : self.capacity]
-
-    # -- encoding and sleep -----------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
@@ -150,8 +147,6 @@ class Trisynaptic(Episodic):
             slot=torch.where(pure >= PURE, slot, -1),
         )
 
-    # -- the three stages -------------------------------------------------------------------------------
-
     def recall(self, x: Tensor) -> Recall:
         engrams = self.engrams()
         if self.ca1 is None:
@@ -172,8 +167,7 @@ class Trisynaptic(Episodic):
         at = self._at(slot)
         if self.dentate is None:
             return self._input(self.content.flatten(0, 1)[at]).flatten(2)
-        cells = active(self.code.flatten(0, 1)[at].long(), self._units)
-        return cells if self._lost is None else cells.masked_fill(self._lost[:, None], 0.0)
+        return self._kept(active(self.code.flatten(0, 1)[at].long(), self._units))
 
     def engrams(self) -> Engrams:
         """The content of CA3, computed again only after a change."""
@@ -182,9 +176,7 @@ class Trisynaptic(Episodic):
             if self.dentate is None:
                 keys = self._contents
             else:
-                cells = active(self.code[:, : self.capacity].long(), self._units)
-                if self._lost is not None:
-                    cells = cells.masked_fill(self._lost[:, None], 0.0)
+                cells = self._kept(active(self.code[:, : self.capacity].long(), self._units))
                 keys = lambda chunk: cells[:, chunk]  # noqa: E731
             engrams = Engrams(keys, self.capacity, self._units, weight, self._k, self._lost)
             self._engrams = (self, self.changed, engrams)
@@ -192,17 +184,18 @@ class Trisynaptic(Episodic):
 
     def _contents(self, chunk: slice) -> Tensor:
         content = self._plain(self.content[:, : self.capacity][:, chunk])
-        lost = self._lost if self.dentate is None else None  # with a dentate gyrus, CA3 has separate cells
-        return content if lost is None else content.masked_fill(lost[:, None], 0.0)
+        return self._kept(content) if self.dentate is None else content  # with a dentate gyrus, CA3 has separate cells
+
+    def _kept(self, z: Tensor) -> Tensor:
+        """The activity of CA3 [s, b, m] without its lesioned cells."""
+        return z if self._lost is None else z.masked_fill(self._lost[:, None], 0.0)
 
     def _cue(self, x: Tensor, engrams: Engrams) -> Tensor:
         """The input of cues [s, b, …] to CA3, through the dentate gyrus if there is one: [s, b, m]."""
         x = x.flatten(2)
         if self.dentate is None:
-            z = x
-        else:
-            z = active(self.dentate.cue(x, lambda: self._seed(x, engrams)), self._units)
-        return z if self._lost is None else z.masked_fill(self._lost[:, None], 0.0)
+            return self._kept(x)
+        return self._kept(active(self.dentate.cue(x, lambda: self._seed(x, engrams)), self._units))
 
     def _seed(self, x: Tensor, engrams: Engrams) -> Tensor:
         """The drive to CA3 from stored inputs that resemble x:  Σ_p w_p (x·x_p) (ξ_p - a)."""
@@ -232,8 +225,6 @@ class Trisynaptic(Episodic):
         if self._mute is not None:
             x, y = x.masked_fill(self._mute[:, None], 0.0), y * (1 - self._mute.float().mean(1))[:, None, None]
         return x, y, slot, pure
-
-    # -- lesions ----------------------------------------------------------------------------------------
 
     def impair(self, stage: str, fraction: np.ndarray) -> None:
         if stage == "dg" and self.dentate is None:

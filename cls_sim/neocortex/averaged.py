@@ -15,8 +15,9 @@ from cls_sim.neocortex.mlp import Mlp
 class Averaged(Wrap, Neocortex):
     """A neocortex with two averaged copies of its weights, `slow` and `fast`, initially equal to the weights.
 
-    The consolidation rule `Averaging` updates the copies, and the readout `SlowCopyReadout` answers with the slow one.
-    Everything else is as in the inner neocortex.
+    Running statistics of normalisation layers are averaged like weights.  In mid-life the copies begin at the present
+    weights.  The consolidation rule `Averaging` updates the copies, and the readout `SlowCopyReadout` answers with the
+    slow one.  Everything else is as in the inner neocortex.
 
     cortex  the neocortex that learns; default: an Mlp
 
@@ -41,6 +42,5 @@ class Averaged(Wrap, Neocortex):
         return replace(super().setup(spec), averages=("slow", "fast"))
 
     def _fresh(self, spec: Spec) -> None:
-        self.averages = {
-            name: {weight: w.detach().clone() for weight, w in self.weights.items()} for name in ("slow", "fast")
-        }
+        present = self.learned()
+        self.averages = {name: {n: t.float().clone() for n, t in present.items()} for name in ("slow", "fast")}

@@ -91,6 +91,10 @@ class Neocortex(Part):
         """The forward pass of `training_outputs` with closed-form gradients; None: autograd finds the gradients."""
         return None
 
+    def learned(self) -> dict[str, Tensor]:
+        """What this cortex has learnt: its weights [s, …], detached, and the running statistics of its layers."""
+        return {name: w.detach() for name, w in self.weights.items()}
+
     @contextmanager
     def learning(self, batch: Batch) -> Generator[None]:
         """Context manager around the gradient of a step on this batch; normalisation layers use batch statistics."""

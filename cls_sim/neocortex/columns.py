@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -17,6 +18,17 @@ from cls_sim.neocortex.routed import Named, Routed
 
 class _Columned(Routed):
     """A block of hidden units for each context; output weights without biases."""
+
+    derived = Routed.derived | {"_column"}
+
+    def setup(self, spec: Spec) -> Spec:
+        contexts = torch.arange(spec.contexts, device=spec.device)
+        self._column = [contexts.repeat_interleave(width) for width in self.hidden]  # the context of each unit
+        return super().setup(spec)
+
+    def _own(self, layer: int, context: Tensor) -> Tensor:
+        """The units in the columns of these contexts [s, b]: bool [s, units, b]."""
+        return self._column[layer][:, None] == context[:, None]
 
     def sizes(self, spec: Spec) -> tuple[int, ...]:
         return math.prod(spec.inputs), *(width * spec.contexts for width in self.hidden), spec.outputs
@@ -35,8 +47,7 @@ class Columns(_Columned):
     lateral  True: a column also receives the hidden layers of earlier columns (progressive networks); False: separate
              networks
 
-    The output layer has no biases.  If contexts share no outputs, nothing is forgotten; the number of parameters grows
-    with the number of contexts.  The context must be known at test, or inferred by the readout (ExpertGate).
+    The output layer has no biases.  The context must be known at test, or inferred by the readout (ExpertGate).
 
     Source: Rusu et al. (2016), Progressive neural networks; separate networks: van de Ven et al. (2022).
 
@@ -44,7 +55,7 @@ class Columns(_Columned):
     False
     """
 
-    derived = Routed.derived | {"_shown", "_mine"}
+    derived = _Columned.derived | {"_shown"}
     heads_needed = False
 
     def __init__(self, *, hidden: Sequence[int] = (100, 100), lateral: bool = True):
@@ -52,34 +63,30 @@ class Columns(_Columned):
         self.lateral = flag("lateral", lateral)
 
     def setup(self, spec: Spec) -> Spec:
-        k = spec.contexts
-        self._shown, self._mine = [], []
-        for layer, width in enumerate(self.hidden):
-            column = torch.arange(k, device=spec.device).repeat_interleave(width)  # of each unit
-            self._mine.append((column == torch.arange(k, device=spec.device)[:, None]).float())  # [k, units]
-            if layer == 0:
-                self._shown.append(None)
-                continue
-            source = torch.arange(k, device=spec.device).repeat_interleave(self.hidden[layer - 1])
-            heard = source <= column[:, None] if self.lateral else source == column[:, None]
-            self._shown.append(heard.float())
-        return super().setup(spec)
+        spec = super().setup(spec)
+        heard = torch.le if self.lateral else torch.eq
+        pairs = pairwise(self._column)
+        self._shown = [None, *(heard(source, column[:, None]).float() for source, column in pairs)]
+        return spec
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
         shown, name = self._shown[layer], f"weight{layer}"
         return weights if shown is None else weights | {name: weights[name] * shown}
 
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
+        own = self._own(layer, context)
         if layer < len(self.hidden) - 1:
-            return h
-        return h * self._mine[layer][context].mT  # a context answers with its own column only
+            return torch.where(own, h, h.detach())  # other columns are heard, and do not learn
+        return h * own  # a context answers with its own column only
 
     def plastic_mask(self, context: Tensor) -> Named:
-        now, free = context[:, 0].clamp(min=0), {}
-        for layer in range(len(self.hidden)):
-            free[f"weight{layer}"] = free[f"bias{layer}"] = self._mine[layer][now][..., None]
-        last = len(self.hidden)
-        free[f"weight{last}"] = self._mine[-1][now][:, None] * self._head(context)
+        learnt, free = self._learnt(context), {}
+        for layer, column in enumerate(self._column):
+            free[f"weight{layer}"] = free[f"bias{layer}"] = learnt[:, column, None].float()
+        mine = learnt[:, None, self._column[-1]]
+        if self.heads is not None:
+            mine = mine & self.heads[:, self._column[-1]].mT
+        free[f"weight{len(self.hidden)}"] = mine.float().expand(-1, self.spec.outputs, -1)
         return free
 
 
@@ -101,18 +108,13 @@ class Growing(_Columned):
     0.05
     """
 
-    derived = Routed.derived | {"_column"}
-
     def __init__(self, *, hidden: Sequence[int] = (100, 100), loss_threshold: float = 0.05):
         super().__init__(hidden)
         self.loss_threshold = real("loss_threshold", loss_threshold, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
-        k = torch.arange(spec.contexts, device=spec.device)
-        self._column = [k.repeat_interleave(width) for width in self.hidden]
         self.grown = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)
         self.grown[:, 0] = True
-        self.ended = np.zeros(spec.subjects, np.int64)
         return super().setup(spec)
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
@@ -124,21 +126,21 @@ class Growing(_Columned):
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
         column = self._column[layer]
         there = self.grown[:, column][..., None] & (column[:, None] <= context[:, None])
-        return h * there
+        return torch.where(self._own(layer, context), h, h.detach()) * there
 
     def plastic_mask(self, context: Tensor) -> Named:
-        now, free = context[:, :1].clamp(min=0), {}
+        learnt, free = self._learnt(context), {}
         for layer, column in enumerate(self._column):
-            mine = (column == now) & self.grown[:, column]
+            mine = (learnt & self.grown)[:, column]
             free[f"weight{layer}"] = free[f"bias{layer}"] = mine.float()[..., None]
-        free[f"weight{len(self.hidden)}"] = self._head(context)
+        free[f"weight{len(self.hidden)}"] = self._head(learnt)
         return free
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         total, rows = torch.zeros(self.spec.subjects, device=self.spec.device), 1e-12
         for batch in view.revisit(500):
             total, rows = total + (view.loss(batch) * batch.weights()).sum(1), rows + batch.weights().sum(1)
-        now = torch.arange(self.spec.contexts) == torch.from_numpy(self.ended % self.spec.contexts)[:, None]
+        assert view.ended is not None
+        now = torch.arange(self.spec.contexts) == torch.from_numpy(view.ended())[:, None]
         grows = (total / rows > self.loss_threshold) & torch.from_numpy(who).to(self.grown.device)
         self.grown = self.grown | now.to(self.grown.device) & grows[:, None]
-        self.ended = self.ended + who

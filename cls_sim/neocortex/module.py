@@ -69,7 +69,8 @@ class Module(Neocortex):
         self.running = {name: stacked[name] for name in moving}
         self.fixed = {name: t for name, t in stacked.items() if name not in plastic | moving}
         self._check_vmap(spec)
-        return replace(spec, features=features, weights={name: tuple(w.shape) for name, w in self.weights.items()})
+        weights, running = ({n: tuple(t.shape) for n, t in named.items()} for named in (self.weights, self.running))
+        return replace(spec, features=features, weights=weights, running=running)
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         from torch.func import functional_call, vmap
@@ -80,6 +81,9 @@ class Module(Neocortex):
         if self._batch is not None and self.running and x is self._batch.x and torch.is_grad_enabled():
             return self._learned_from(tensors, self._batch)
         return vmap(lambda t, rows: functional_call(body, t, (rows,)))(tensors, x)
+
+    def learned(self) -> dict[str, Tensor]:
+        return super().learned() | self.running
 
     @contextmanager
     def learning(self, batch: Batch) -> Iterator[None]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, real
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, stretches
 from cls_sim.neocortex.routed import Named, Routed
 
 
@@ -21,14 +21,17 @@ class Packed(Routed):
     share   0 to 1, share of the free weights that a context keeps; None: an equal number for each remaining context
 
     When a context ends, the weakest free weights of each hidden layer are set to 0 and left to later contexts.  A
-    context is answered with its own weights and those of earlier contexts.  Biases learn in the first context only;
-    every head has separate output weights.  Put the consolidation rule in a Retrain, to train again after pruning.
+    context is answered with its own weights and those of contexts that came before it, and keeps its weights when it
+    comes again.  Biases learn in the first context only; every head has separate output weights.  Put the
+    consolidation rule in a Retrain, to train again after pruning.
 
     Source: Mallya & Lazebnik (2018), PackNet: adding multiple tasks to a single network by iterative pruning.
 
     >>> Packed(hidden=[8]).share is None
     True
     """
+
+    derived = Routed.derived | {"_order", "_place"}
 
     def __init__(self, *, hidden: Sequence[int] = (400, 400), share: float | None = None):
         super().__init__(hidden)
@@ -41,13 +44,18 @@ class Packed(Routed):
         spec = super().setup(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]
-        self.ended = np.zeros(spec.subjects, np.int64)
+        self.ended = np.zeros(spec.subjects, np.int64)  # contexts, not stretches
+        order = dict.fromkeys([*stretches(spec)[0].tolist(), *range(spec.contexts)])
+        self._order = torch.tensor(list(order), device=spec.device)  # the contexts as they come
+        self._place = self._order.argsort()  # of each context
         return spec
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
-        now, owner, name = context[:, :1, None], self.owner[layer], f"weight{layer}"
-        mine = (owner >= 0) & (owner <= now) | (owner < 0) & (now >= self._count(owner))
-        return weights | {name: weights[name] * mine}
+        now, owner, name = self._place[context[:, :1, None]], self.owner[layer], f"weight{layer}"
+        mine = (owner == now) | (owner < 0) & (now >= self._count(owner))
+        used, w, bias = mine | (owner >= 0) & (owner < now), weights[name], weights[f"bias{layer}"]
+        first = torch.where(now == 0, bias, bias.detach())  # others use these weights, and do not change them
+        return weights | {name: torch.where(mine, w, w.detach()) * used, f"bias{layer}": first}
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: Named | None = None) -> Tensor:
         if context is None or bool((context == context[:, :1]).all()):
@@ -62,18 +70,22 @@ class Packed(Routed):
         return h
 
     def plastic_mask(self, context: Tensor) -> Named:
-        now, free = context[:, :1, None].clamp(min=0), {}
-        first = (now[:, :1] == 0).float()
+        learnt, free = self._learnt(context)[:, self._order], {}
+        fresh = (learnt & (torch.arange(self.spec.contexts, device=learnt.device) >= self._count(learnt)[:, 0])).any(1)
         for layer, owner in enumerate(self.owner):
-            free[f"weight{layer}"] = ((owner == now) | (owner < 0) & (now >= self._count(owner))).float()
-            free[f"bias{layer}"] = first.expand(-1, self.hidden[layer], 1)
+            mine = learnt.gather(1, owner.clamp(min=0).long().flatten(1)).view_as(owner)
+            free[f"weight{layer}"] = torch.where(owner < 0, fresh[:, None, None], mine).float()
+            free[f"bias{layer}"] = learnt[:, :1, None].float().expand(-1, self.hidden[layer], 1)
         last = len(self.hidden)
-        free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
+        free[f"weight{last}"] = free[f"bias{last}"] = self._head(learnt[:, self._place])
         return free
 
     @torch.no_grad()
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        who = who & (self.ended < self.spec.contexts)  # a recurring context keeps the weights it has
+        assert view.ended is not None
+        who = who & (
+            self._place.cpu().numpy()[view.ended()] == self.ended
+        )  # a context that comes again keeps its weights
         left = np.maximum(self.spec.contexts - self.ended, 1)
         share = torch.from_numpy(1 / left if self.share is None else np.full(len(who), self.share)).float()
         mine = torch.from_numpy(who).to(self.spec.device)[:, None, None]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Flags
+from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
 from cls_sim.core.errors import ConfigError, real
@@ -28,10 +31,15 @@ HEADS_WANTED = "keeps an output head for each context, and needs the task at tes
 
 
 class Routed(Neocortex):
-    """A perceptron with `hidden` ReLU units; subclasses define which units and weights a context uses."""
+    """A perceptron with `hidden` ReLU units; subclasses define which units and weights a context uses.
 
-    derived = Neocortex.derived | {"spec"}
+    In a batch with rows of several contexts each row moves only what is plastic for its own context: the gradient of a
+    row is 0 in all other weights, and `plastic_mask` frees what is plastic for at least one of the rows.
+    """
+
+    derived = Neocortex.derived | {"spec", "_lesson"}
     heads_needed = True  # the context must also be known in evaluations
+    _lesson: Tensor | None = None  # bool [s, k]: the contexts of the rows from which the present step learns
 
     def __init__(self, hidden: Sequence[int]):
         self.hidden = widths(hidden)
@@ -90,11 +98,31 @@ class Routed(Neocortex):
         """The rows of a table [s, k, n] for contexts [s, b]: [s, n, b]."""
         return table[torch.arange(len(context), device=context.device)[:, None], context].mT
 
-    def _head(self, context: Tensor) -> Tensor:
-        """The outputs that learn from this batch, float [s, o, 1]: the head of each subject's first row, else all."""
+    def before_step(self, batch: Batch, active: Flags) -> None:
+        self._lesson = None
+
+    @contextmanager
+    def learning(self, batch: Batch) -> Iterator[None]:
+        here = self._contexts(batch.context, batch.present())
+        self._lesson = here if self._lesson is None else self._lesson | here
+        yield
+
+    def after_step(self, batch: Batch, active: Flags) -> None:
+        self._lesson = None
+
+    def _learnt(self, context: Tensor) -> Tensor:
+        """The contexts that a step changes, bool [s, k]: those of its present rows, else those of all rows given."""
+        return self._contexts(context, torch.ones_like(context)) if self._lesson is None else self._lesson
+
+    def _contexts(self, context: Tensor, there: Tensor) -> Tensor:
+        counts = torch.zeros(len(context), self.spec.contexts, device=context.device)
+        return counts.scatter_add_(1, context.clamp(min=0), there.float()) > 0
+
+    def _head(self, learnt: Tensor) -> Tensor:
+        """The outputs of the heads of these contexts (bool [s, k]), float [s, o, 1]; all outputs without heads."""
         if self.heads is None:
-            return torch.ones(self.spec.subjects, self.spec.outputs, 1, device=context.device)
-        return self._of(self.heads, context[:, :1].clamp(min=0)).float()
+            return torch.ones(self.spec.subjects, self.spec.outputs, 1, device=learnt.device)
+        return (self.heads & learnt[..., None]).any(1)[..., None].float()
 
 
 class Gated(Routed):
@@ -170,7 +198,6 @@ class Attentive(Routed):
 
             self.weights[f"gate{layer}"] = leaf(each(spec.seeds, f"neocortex.gate{layer}", draw), spec)
         self.spent = [torch.zeros(spec.subjects, width, device=spec.device) for width in self.hidden]
-        self.ended = np.zeros(spec.subjects, np.int64)
         return self.told()
 
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
@@ -182,22 +209,21 @@ class Attentive(Routed):
         return h * self._of(gates, context)
 
     def plastic_mask(self, context: Tensor) -> Named:
-        free = {}
+        free, learnt = {}, self._learnt(context)
         for layer, spent in enumerate(self.spent):
             out = spent[..., None]
             free[f"bias{layer}"] = 1 - out
             into = torch.ones_like(out[:, :1]) if layer == 0 else self.spent[layer - 1][:, None]
             free[f"weight{layer}"] = 1 - torch.minimum(out, into)
-            mine = torch.arange(self.spec.contexts, device=out.device) == context[:, :1]
-            free[f"gate{layer}"] = mine[..., None].float()
+            free[f"gate{layer}"] = learnt[..., None].float()
         last = len(self.hidden)
-        free[f"weight{last}"] = free[f"bias{last}"] = self._head(context)
+        free[f"weight{last}"] = free[f"bias{last}"] = self._head(learnt)
         return free
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        k = torch.from_numpy(self.ended % self.spec.contexts).to(self.spec.device)
+        assert view.ended is not None
+        k = torch.from_numpy(view.ended()).to(self.spec.device)
         s = torch.arange(len(k), device=k.device)
         for layer, spent in enumerate(self.spent):
             gates = (self.s_max * self.weights[f"gate{layer}"].detach()[s, k]).sigmoid()
             self.spent[layer] = updated(who, torch.maximum(spent, gates), spent)
-        self.ended = self.ended + who

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -29,12 +29,22 @@ def durations(key: str, value: Any) -> Any:
     return reals(key, value, 0.0, open_low=True)
 
 
+class Formula(Plasticity):
+    """A learning rate by a formula whose settings are numbers, one or one per subject."""
+
+    derived = frozenset({"_of"})
+    numbers: ClassVar[tuple[str, ...]]  # the names of these settings
+
+    def setup(self, spec: Spec) -> Spec:
+        self._of = {name: per_subject(name, getattr(self, name), spec) for name in self.numbers}
+        return spec
+
+
 class Constant(Plasticity):
     """A constant learning rate: η = rate.
 
     rate  from 0, learning rate of a step; one number, or one per subject
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = Constant(rate=[0.1, 0.2])
     >>> _ = schedule.setup(Spec(seeds=(0, 1)))
     >>> schedule.rate(Clock(2, 100)).tolist()
@@ -42,10 +52,10 @@ class Constant(Plasticity):
     """
 
     derived = frozenset({"_rate"})
+    _key = "rate"
 
     def __init__(self, *, rate: float | list[float] = 0.1):
         self.value = reals("rate", rate, 0.0)
-        self._key = "rate"
 
     @classmethod
     def plain(cls, key: str, value: float | list[float]) -> Constant:
@@ -84,16 +94,14 @@ class Aged(Plasticity):
         return np.array([rates[day] for day in clock.day.tolist()])
 
 
-class Exponential(Plasticity):
+class Exponential(Formula):
     """A learning rate that decays exponentially with age: η = start · exp(-day / tau_days).
 
-    Its dose over a whole life is start · tau_days · (steps per day).  With the right product, consolidation ends where
-    early stopping would end it (the dose theory of Sun et al. 2023).
+    Its dose over a whole life is start · tau_days · (steps per day); see the dose theory of Sun et al. 2023.
 
     start     from 0, learning rate at birth; one number, or one per subject
     tau_days  above 0, or infinity (no fading); one number, or one per subject
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = Exponential(start=0.1, tau_days=8.0)
     >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
@@ -102,21 +110,16 @@ class Exponential(Plasticity):
     [0.036788]
     """
 
-    derived = frozenset({"_start", "_decay"})
+    numbers = ("start", "tau_days")
 
     def __init__(self, *, start: float | list[float] = 0.1, tau_days: float | list[float] = 8.0):
         self.start, self.tau_days = reals("start", start, 0.0), durations("tau_days", tau_days)
 
-    def setup(self, spec: Spec) -> Spec:
-        self._start = per_subject("start", self.start, spec)
-        self._decay = 1.0 / per_subject("tau_days", self.tau_days, spec)  # 1/∞ = 0: no fading
-        return spec
-
     def rate(self, clock: Clock) -> np.ndarray:
-        return self._start * np.exp(-clock.day * self._decay)
+        return self._of["start"] * np.exp(-clock.day * (1.0 / self._of["tau_days"]))  # 1/∞ = 0: no fading
 
 
-class PowerLaw(Plasticity):
+class PowerLaw(Formula):
     """A learning rate that decays as a power of age: η = start · (1 + day / tau_days)^(-exponent).
 
     Up to exponent 1 the dose grows without bound: the schedule delays over-consolidation and does not prevent it.
@@ -125,7 +128,6 @@ class PowerLaw(Plasticity):
     tau_days  above 0, or infinity (no fading); one number, or one per subject
     exponent  from 0; one number, or one per subject
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = PowerLaw(start=0.1, tau_days=8.0, exponent=1.0)
     >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
@@ -134,7 +136,7 @@ class PowerLaw(Plasticity):
     [0.05]
     """
 
-    derived = frozenset({"_start", "_decay", "_exponent"})
+    numbers = ("start", "tau_days", "exponent")
 
     def __init__(
         self,
@@ -146,17 +148,11 @@ class PowerLaw(Plasticity):
         self.start, self.tau_days = reals("start", start, 0.0), durations("tau_days", tau_days)
         self.exponent = reals("exponent", exponent, 0.0)
 
-    def setup(self, spec: Spec) -> Spec:
-        self._start = per_subject("start", self.start, spec)
-        self._decay = 1.0 / per_subject("tau_days", self.tau_days, spec)
-        self._exponent = per_subject("exponent", self.exponent, spec)
-        return spec
-
     def rate(self, clock: Clock) -> np.ndarray:
-        return self._start * (1.0 + clock.day * self._decay) ** -self._exponent
+        return self._of["start"] * (1.0 + clock.day * (1.0 / self._of["tau_days"])) ** -self._of["exponent"]
 
 
-class CriticalPeriod(Plasticity):
+class CriticalPeriod(Formula):
     """A critical period: η = start · (floor + (1 - floor) · σ((closes - day) / width)).
 
     σ is the logistic function: on the day `closes` the rate is half way between start and floor · start
@@ -167,7 +163,6 @@ class CriticalPeriod(Plasticity):
     width   above 0, days; the middle 76 % of the decline takes four widths; one number, or one per subject
     floor   0 to 1, the share of start that remains; one number, or one per subject
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = CriticalPeriod(start=0.1, closes=10.0, width=1.0, floor=0.2)
     >>> _ = schedule.setup(Spec())
     >>> clock = Clock(1, 100)
@@ -176,7 +171,7 @@ class CriticalPeriod(Plasticity):
     [0.06]
     """
 
-    derived = frozenset({"_closes", "_width", "_high", "_low"})
+    numbers = ("start", "closes", "width", "floor")
 
     def __init__(
         self,
@@ -189,27 +184,20 @@ class CriticalPeriod(Plasticity):
         self.start, self.closes = reals("start", start, 0.0), reals("closes", closes, 0.0)
         self.width, self.floor = reals("width", width, 0.0, open_low=True), reals("floor", floor, 0.0, 1.0)
 
-    def setup(self, spec: Spec) -> Spec:
-        start, floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
-        self._closes, self._width = per_subject("closes", self.closes, spec), per_subject("width", self.width, spec)
-        self._low, self._high = start * floor, start * (1.0 - floor)
-        return spec
-
     def rate(self, clock: Clock) -> np.ndarray:
+        start, closes, width, floor = self._of.values()
         # σ(z) = (1 + tanh(z/2)) / 2 does not overflow at great ages
-        return self._low + self._high * (0.5 + 0.5 * np.tanh((self._closes - clock.day) / (2.0 * self._width)))
+        return start * floor + start * (1.0 - floor) * (0.5 + 0.5 * np.tanh((closes - clock.day) / (2.0 * width)))
 
 
 class DoseLimited(Plasticity):
     """A constant learning rate until its dose is spent: η = rate at every tick, awake and asleep, until Σ η = dose.
 
-    This is early stopping as a schedule: with the dose s* of the theory, learning ends where more consolidation would
-    harm (Sun et al. 2023).  The last step has the rate that completes the dose.
+    Early stopping as a schedule (Sun et al. 2023).  The last step has the rate that completes the dose.
 
     rate  from 0, learning rate of a step; one number, or one per subject
     dose  from 0, or infinity (no end); one number, or one per subject
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = DoseLimited(rate=0.1, dose=0.25)
     >>> _ = schedule.setup(Spec())
     >>> clock, rates = Clock(1, 100), []
@@ -227,8 +215,7 @@ class DoseLimited(Plasticity):
         self.dose = 0.0 if dose == 0 else durations("dose", dose)
 
     def setup(self, spec: Spec) -> Spec:
-        self._rate = per_subject("rate", self.value, spec)
-        self._dose = per_subject("dose", self.dose, spec)
+        self._rate, self._dose = per_subject("rate", self.value, spec), per_subject("dose", self.dose, spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:

@@ -10,9 +10,9 @@ import numpy as np
 from cls_sim.core.clock import Clock, in_rem
 from cls_sim.core.contract import of_kind
 from cls_sim.core.errors import ConfigError, reals
-from cls_sim.core.part import Part, Spec, per_subject
+from cls_sim.core.part import Part, Spec
 from cls_sim.plasticity.base import Plasticity
-from cls_sim.plasticity.by_age import Aged, Constant
+from cls_sim.plasticity.by_age import Aged, Constant, Formula
 
 
 def schedule(key: str, value: Plasticity | float | list[float] | Callable[[float], float]) -> Plasticity:
@@ -36,7 +36,6 @@ class WakeNight(Plasticity):
     wake_rate   by day: a schedule, or a number from 0 (or one per subject)
     night_rate  by night: a schedule, or a number from 0 (or one per subject)
 
-    >>> from cls_sim.core.part import Spec
     >>> from cls_sim.plasticity.by_age import Exponential
     >>> schedule = WakeNight(wake_rate=0.0, night_rate=Exponential(start=0.1))
     >>> _ = schedule.setup(Spec(seeds=(0, 1)))
@@ -49,12 +48,11 @@ class WakeNight(Plasticity):
     def __init__(
         self, *, wake_rate: Plasticity | float | list[float] = 0.0, night_rate: Plasticity | float | list[float]
     ):
-        self.wake_rate = schedule("wake_rate", wake_rate)
-        self.night_rate = schedule("night_rate", night_rate)
+        self.wake_rate, self.night_rate = schedule("wake_rate", wake_rate), schedule("night_rate", night_rate)
 
     def setup(self, spec: Spec) -> Spec:
-        for name in ("wake_rate", "night_rate"):
-            self.setup_inside(name, spec)
+        self.setup_inside("wake_rate", spec)
+        self.setup_inside("night_rate", spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
@@ -69,7 +67,6 @@ class StageRates(Plasticity):
 
     Raises ConfigError if nights have no stages.
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = StageRates(nrem=0.1, rem=0.02)
     >>> _ = schedule.setup(Spec(stages=(3, 1)))
     >>> clock = Clock(1, 100)
@@ -83,28 +80,26 @@ class StageRates(Plasticity):
     def __init__(
         self, *, nrem: Plasticity | float | list[float] = 0.001, rem: Plasticity | float | list[float] = 0.001
     ):
-        self.nrem = schedule("nrem", nrem)
-        self.rem = schedule("rem", rem)
+        self.nrem, self.rem = schedule("nrem", nrem), schedule("rem", rem)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.stages is None:
             raise ConfigError("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
-        for name in ("nrem", "rem"):
-            self.setup_inside(name, spec)
+        self.setup_inside("nrem", spec)
+        self.setup_inside("rem", spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
         return np.where(in_rem(clock, self._stages), self.rem.rate(clock), self.nrem.rate(clock))
 
 
-class NightlyDecay(Plasticity):
+class NightlyDecay(Formula):
     """A learning rate that decays linearly during every night and starts high again at the next one.
 
         η = start · (floor + (1 - floor) · (1 - t / T)),   t of the night's T replay steps are over;   by day wake_rate
 
-    The weights come to rest by the end of each night, whatever its length.  Raises ConfigError if the length of a night
-    is not known when it begins (pressure, validation).
+    Raises ConfigError if the length of a night is not known when it begins (pressure, validation).
 
     start      from 0, the rate at the start of a night; one number, or one per subject
     floor      0 to 1, the share of start at the end of a night; one number, or one per subject
@@ -112,7 +107,6 @@ class NightlyDecay(Plasticity):
 
     Source: annealing with restarts, Loshchilov & Hutter 2017; here one restart each night.
 
-    >>> from cls_sim.core.part import Spec
     >>> schedule = NightlyDecay(start=0.1, floor=0.0)
     >>> _ = schedule.setup(Spec(due=lambda experience: experience // 10 * 4))
     >>> clock = Clock(1, 10)
@@ -126,7 +120,8 @@ class NightlyDecay(Plasticity):
     [0.1, 0.075, 0.05, 0.025]
     """
 
-    derived = frozenset({"_start", "_floor", "_wake", "_due"})
+    derived = Formula.derived | {"_due"}
+    numbers = ("start", "floor", "wake_rate")
 
     def __init__(
         self,
@@ -142,13 +137,11 @@ class NightlyDecay(Plasticity):
         if spec.due is None:
             raise ConfigError("", "needs the length of a night, which this rhythm does not know", "use rhythm=nights")
         self._due = spec.due
-        self._start, self._floor = per_subject("start", self.start, spec), per_subject("floor", self.floor, spec)
-        self._wake = per_subject("wake_rate", self.wake_rate, spec)
-        return spec
+        return super().setup(spec)
 
     def rate(self, clock: Clock) -> np.ndarray:
         before = self._due(np.maximum(clock.experience - 1, 0))
         tonight = self._due(clock.experience) - before
         over = ((clock.replay - before) / np.maximum(tonight, 1)).clip(0.0, 1.0)
-        night = self._start * (self._floor + (1.0 - self._floor) * (1.0 - over))
-        return np.where(clock.asleep, night, self._wake)
+        start, floor, wake = self._of.values()
+        return np.where(clock.asleep, start * (floor + (1.0 - floor) * (1.0 - over)), wake)

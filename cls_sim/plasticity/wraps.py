@@ -18,7 +18,6 @@ class Modulated(Wrap, Plasticity):
     factor      from 0, one number or one per subject; 0 stops all learning, 1 changes nothing
     until       age in days at which the change ends; None: never
 
-    >>> from cls_sim.core.part import Spec
     >>> from cls_sim.plasticity.by_age import Constant
     >>> schedule = Modulated(Constant(rate=0.1), factor=3.0, until=5.0)
     >>> _ = schedule.setup(Spec())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from cls_sim.core.errors import ConfigError
@@ -44,3 +45,8 @@ class Readout(Part):
     @abstractmethod
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         """The answers to x [s, b, …]; `context` [s, b] is None if the task identity is unknown."""
+
+
+def by(system: int, x: Tensor) -> Tensor:
+    """The source of answers to x [s, b, …] that one system gives: int64 [s, b]."""
+    return torch.full(x.shape[:2], system, dtype=torch.int64, device=x.device)

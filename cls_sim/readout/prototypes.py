@@ -14,7 +14,7 @@ from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Spec, View, ended, stretches
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.readout.base import CORTEX, Answer, Readout
+from cls_sim.readout.base import CORTEX, Answer, Readout, by
 
 
 class NearestMean(Readout):
@@ -44,8 +44,7 @@ class NearestMean(Readout):
         f = normalize(neocortex.features(x, context), dim=2)
         away = 2 - 2 * f @ mean.mT  # both have length 1
         scores = neocortex.mask_logits((-away).masked_fill(~known[:, None], -1e9), context)
-        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
-        return Answer(scores, source, (-scores.amax(2) / 4).clamp(0, 1))
+        return Answer(scores, by(CORTEX, x), (-scores.amax(2) / 4).clamp(0, 1))
 
     def _means(self, hippocampus: Hippocampus, neocortex: Neocortex) -> tuple[Tensor, Tensor]:
         """The class means [s, o, f], of length 1, and which classes have one: bool [s, o]."""
@@ -90,9 +89,8 @@ class ExpertGate(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
-            raise ConfigError(
-                "", "needs known context boundaries", "give a world with order=sharp and boundaries_known=true"
-            )
+            remedy = "give a world with order=sharp and boundaries_known=true"
+            raise ConfigError("", "needs known context boundaries", remedy)
         if not spec.routed:
             raise ConfigError("", "needs a cortex with one expert per context", "give neocortex=columns")
         width = math.prod(spec.inputs)
@@ -127,6 +125,5 @@ class ExpertGate(Readout):
             errors.append(error.masked_fill(unmet, torch.inf))
         error = torch.stack(errors, 2)  # [s, b, k]
         guess = error.argmin(2) if context is None else context
-        scores = neocortex.scores(x, guess)
-        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
-        return Answer(scores, source, (error.amin(2) / flat.square().sum(2).clamp(min=1e-6)).clamp(0, 1))
+        novelty = (error.amin(2) / flat.square().sum(2).clamp(min=1e-6)).clamp(0, 1)
+        return Answer(neocortex.scores(x, guess), by(CORTEX, x), novelty)

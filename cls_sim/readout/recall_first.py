@@ -20,8 +20,8 @@ class RecallFirst(Readout):
 
     threshold  in [0, 1]
 
-    A question is novel only if it is novel to both systems: an episode that has just been stored is no longer novel,
-    although the cortex has not learnt it yet.  Raises ConfigError in regression, where the cortex has no confidence.
+    A question is novel only if it is novel to both systems.  Raises ConfigError in regression, where the cortex has no
+    confidence.
 
     Source: as MostConfident; two independent sources, a noisy OR (Pearl 1988).
 
@@ -34,9 +34,8 @@ class RecallFirst(Readout):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError(
-                "", "needs the confidence of the cortex, which regression does not have", "use readout=most_confident"
-            )
+            reason = "needs the confidence of the cortex, which regression does not have"
+            raise ConfigError("", reason, "use readout=most_confident")
         return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:

@@ -9,10 +9,28 @@ from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
+from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout, by
 
 
-class CortexReadout(Readout):
+class _Cortical(Readout):
+    """The cortex answers all questions, with these weights; novelty = 1 - max softmax(scores), 0 in regression."""
+
+    derived = frozenset({"_regression"})
+
+    def setup(self, spec: Spec) -> Spec:
+        self._regression = spec.regression
+        return super().setup(spec)
+
+    def _weights(self, neocortex: Neocortex) -> dict[str, Tensor] | None:
+        return None
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        scores = neocortex.scores(x, context, self._weights(neocortex))
+        novelty = torch.zeros(x.shape[:2], device=x.device) if self._regression else 1 - _confidence(scores)
+        return Answer(scores, by(CORTEX, x), novelty)
+
+
+class CortexReadout(_Cortical):
     """The cortex answers all questions.
 
     novelty = 1 - max softmax(scores); 0 in regression.
@@ -21,20 +39,8 @@ class CortexReadout(Readout):
     1
     """
 
-    derived = frozenset({"_regression"})
 
-    def setup(self, spec: Spec) -> Spec:
-        self._regression = spec.regression
-        return super().setup(spec)
-
-    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
-        scores = neocortex.scores(x, context)
-        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
-        novelty = torch.zeros(x.shape[:2], device=x.device) if self._regression else 1 - _confidence(scores)
-        return Answer(scores, source, novelty)
-
-
-class SlowCopyReadout(Readout):
+class SlowCopyReadout(_Cortical):
     """The slow averaged copy of the cortex answers all questions (see Averaged).
 
     novelty = 1 - max softmax(scores); 0 in regression.  Raises ConfigError for a cortex without averaged copies.
@@ -45,19 +51,13 @@ class SlowCopyReadout(Readout):
     1
     """
 
-    derived = frozenset({"_regression"})
-
     def setup(self, spec: Spec) -> Spec:
         if "slow" not in spec.averages:
             raise ConfigError("", "needs a cortex with averaged copies", "use neocortex=averaged")
-        self._regression = spec.regression
-        return spec
+        return super().setup(spec)
 
-    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
-        scores = neocortex.scores(x, context, weights=neocortex.averages["slow"])
-        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
-        novelty = torch.zeros(x.shape[:2], device=x.device) if self._regression else 1 - _confidence(scores)
-        return Answer(scores, source, novelty)
+    def _weights(self, neocortex: Neocortex) -> dict[str, Tensor] | None:
+        return neocortex.averages["slow"]
 
 
 class HippocampusReadout(Readout):
@@ -75,8 +75,7 @@ class HippocampusReadout(Readout):
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall = hippocampus.recall(x)
-        source = torch.full(x.shape[:2], HIPPOCAMPUS, dtype=torch.int64, device=x.device)
-        return Answer(neocortex.mask_logits(recall.scores, context), source, 1 - recall.match)
+        return Answer(neocortex.mask_logits(recall.scores, context), by(HIPPOCAMPUS, x), 1 - recall.match)
 
 
 class MostConfident(Readout):
@@ -141,8 +140,8 @@ class LogitSum(Readout):
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
         recall, cortical = hippocampus.recall(x), neocortex.scores(x, context).log_softmax(2)
         remembered = neocortex.mask_logits(recall.scores, context).clamp(min=0.0)
-        source = torch.full(x.shape[:2], CORTEX, dtype=torch.int64, device=x.device)
-        return Answer(cortical + self.weight * recall.match[..., None] * remembered, source, 1 - recall.match)
+        scores = cortical + self.weight * recall.match[..., None] * remembered
+        return Answer(scores, by(CORTEX, x), 1 - recall.match)
 
 
 def _named(spec: Spec) -> None:

@@ -53,9 +53,8 @@ class Cued(Sampled):
 
     def setup(self, spec: Spec) -> Spec:
         if beyond := [context for context in self.contexts if context >= spec.contexts]:
-            raise ConfigError(
-                "contexts", f"this world has no context {beyond[0]}", f"give numbers from 0 to {spec.contexts - 1}"
-            )
+            remedy = f"give numbers from 0 to {spec.contexts - 1}"
+            raise ConfigError("contexts", f"this world has no context {beyond[0]}", remedy)
         if spec.items is not None and (beyond := [item for item in self.items if item >= spec.items]):
             remedy = f"give numbers from 0 to {spec.items - 1}"
             raise ConfigError("items", f"this world has no item {beyond[0]}", remedy)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from abc import abstractmethod
+from typing import ClassVar
 
+import torch
+
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import BatchDraws, over
@@ -18,20 +21,22 @@ from cls_sim.replay.base import Replay, Within
 class _Night(Within):
     """Changes the nights of another policy up to the age `until`; training batches while awake are unchanged."""
 
-    derived = frozenset({"_spec", "_draws"})
-
-    def __init__(self, policy: Replay, until: float | None):
-        super().__init__(policy)
-        self.span = Span(until)
+    derived = frozenset({"_size", "_draws"})
+    setting: ClassVar[str]  # the size of the change
+    draws: ClassVar[tuple[str, str]]  # their purpose and kind
 
     def _settle(self, spec: Spec) -> None:
-        self._spec, self._draws = spec, {}
+        self._size = per_subject(self.setting, getattr(self, self.setting), spec)
+        self._draws = BatchDraws(spec.seeds, *self.draws, spec.device)
 
-    def _at(self, purpose: str, batch: Batch, shape: tuple[int, ...], kind: str, clock: Clock) -> Tensor:
-        """This replay step's draws [s, b, *shape] for the rows of a batch."""
-        if purpose not in self._draws:
-            self._draws[purpose] = BatchDraws(self._spec.seeds, purpose, kind, self._spec.device)
-        return self._draws[purpose].at(clock.replay, (batch.rows, *shape), sizes=batch.sizes)
+    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
+        batch = self.policy.draw(hippocampus, neocortex, view, clock)
+        size = self._size * self.span.lasts(clock)
+        return self.change(batch, size, clock) if size.any() else batch
+
+    @abstractmethod
+    def change(self, batch: Batch, size: Numbers, clock: Clock) -> Batch:
+        """The batch of this replay step, changed by this much for each subject [s]."""
 
 
 class Disrupted(_Night):
@@ -50,23 +55,15 @@ class Disrupted(_Night):
     """
 
     inside, null = "policy", {"fraction": 0.0}
-    derived = _Night.derived | {"_fraction"}
+    setting, draws = "fraction", ("replay.disrupted", "uniform")
 
     def __init__(self, policy: Replay, *, fraction: float | list[float] = 1.0, until: float | None = None):
-        super().__init__(policy, until)
-        self.fraction = reals("fraction", fraction, 0.0, 1.0)
+        super().__init__(policy)
+        self.fraction, self.span = reals("fraction", fraction, 0.0, 1.0), Span(until)
 
-    def _settle(self, spec: Spec) -> None:
-        super()._settle(spec)
-        self._fraction = per_subject("fraction", self.fraction, spec)
-
-    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        batch = self.policy.draw(hippocampus, neocortex, view, clock)
-        fraction = self._fraction * self.span.lasts(clock)
-        if not fraction.any():
-            return batch
-        draws = self._at("replay.disrupted", batch, (), "uniform", clock)
-        stays = draws >= torch.from_numpy(fraction).to(draws.device)[:, None]
+    def change(self, batch: Batch, size: Numbers, clock: Clock) -> Batch:
+        draws = self._draws.at(clock.replay, (batch.rows,), sizes=batch.sizes)
+        stays = draws >= torch.from_numpy(size).to(draws.device)[:, None]
         return batch.with_(weight=batch.weights() * stays)
 
 
@@ -83,20 +80,12 @@ class NoisyReplay(_Night):
     """
 
     inside, null = "policy", {"sd": 0.0}
-    derived = _Night.derived | {"_sd"}
+    setting, draws = "sd", ("replay.noise", "normal")
 
     def __init__(self, policy: Replay, *, sd: float | list[float] = 0.1, until: float | None = None):
-        super().__init__(policy, until)
-        self.sd = reals("sd", sd, 0.0)
+        super().__init__(policy)
+        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
 
-    def _settle(self, spec: Spec) -> None:
-        super()._settle(spec)
-        self._sd = per_subject("sd", self.sd, spec)
-
-    def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        batch = self.policy.draw(hippocampus, neocortex, view, clock)
-        sd = self._sd * self.span.lasts(clock)
-        if not sd.any():
-            return batch
-        noise = self._at("replay.noise", batch, tuple(batch.x.shape[2:]), "normal", clock)
-        return batch.with_(x=batch.x + noise * over(torch.from_numpy(sd).to(noise), noise))
+    def change(self, batch: Batch, size: Numbers, clock: Clock) -> Batch:
+        noise = self._draws.at(clock.replay, batch.x.shape[1:], sizes=batch.sizes)
+        return batch.with_(x=batch.x + noise * over(torch.from_numpy(size).to(noise), noise))

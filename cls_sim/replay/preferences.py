@@ -23,9 +23,8 @@ class Preference(Part):
 
     def setup(self, spec: Spec) -> Spec:
         if self.labels and spec.regression:
-            raise ConfigError(
-                "preference", f"{type(self).__name__} needs class labels, and this world has none", "choose another"
-            )
+            reason = f"{type(self).__name__} needs class labels, and this world has none"
+            raise ConfigError("preference", reason, "choose another")
         self.spec = spec
         return spec
 

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws
+from cls_sim.core.draws import BatchDraws, Draws
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
@@ -38,7 +39,7 @@ class Preferred(Stored):
     8
     """
 
-    derived = Stored.derived | {"spec", "_draws"}
+    derived = Stored.derived | {"_draws"}
 
     def __init__(
         self,
@@ -55,7 +56,6 @@ class Preferred(Stored):
         self.candidates = None if candidates is None else whole("candidates", candidates)
 
     def setup(self, spec: Spec) -> Spec:
-        self.spec = spec
         shape = (self.batch + (self.candidates or 0),)
         self._draws = {
             part: Draws(spec.seeds, f"replay.preferred.{part}", shape, device=spec.device) for part in ("night", "day")
@@ -65,14 +65,11 @@ class Preferred(Stored):
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self._drawn(hippocampus, view, clock, self._draws["night"].at(clock.replay), None)
-        return batch.with_(weight=None) if self._plain(batch) else batch
+        all_count = not self.correction and bool((batch.weights() == 1).all())
+        return batch.with_(weight=None) if all_count else batch
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
         return self._drawn(hippocampus, view, clock, self._draws["day"].at(clock.experience), before)
-
-    def _plain(self, batch: Batch) -> bool:
-        """Whether every row is present and has weight 1."""
-        return not self.correction and bool((batch.weights() == 1).all())
 
     def _drawn(
         self, hippocampus: Hippocampus, view: View, clock: Clock, draws: Tensor, before: np.ndarray | None
@@ -107,43 +104,35 @@ class Thinned(Stored):
 
     Source: epochs with a share of old items, McClelland, McNaughton & Lampinen 2020.
 
-    >>> from cls_sim.replay.preferences import RecencyShare
     >>> Thinned(RecencyShare(share=0.3)).preference.share
     0.3
     """
 
-    derived = Stored.derived | {"spec", "_draws"}
+    derived = Stored.derived | {"_night", "_day"}
 
     def __init__(self, preference: Preference | None = None):
         self.preference = RecencyShare() if preference is None else _preference(preference)
 
     def setup(self, spec: Spec) -> Spec:
-        self.spec, self._draws = spec, {}
+        self._night, self._day = (
+            BatchDraws(spec.seeds, f"replay.thinned.{part}", device=spec.device) for part in ("night", "day")
+        )
         self.setup_inside("preference", spec)
         return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        return self._come(hippocampus, view, clock, ("night", clock.replay), None)
+        return self._come(hippocampus, view, clock, (self._night, clock.replay), None)
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
-        return self._come(hippocampus, view, clock, ("day", clock.experience), before)
+        return self._come(hippocampus, view, clock, (self._day, clock.experience), before)
 
     def _come(
-        self,
-        hippocampus: Hippocampus,
-        view: View,
-        clock: Clock,
-        when: tuple[str, np.ndarray],
-        before: np.ndarray | None,
+        self, hippocampus: Hippocampus, view: View, clock: Clock, lots: tuple[BatchDraws, Counts], before: Counts | None
     ) -> Batch:
         there = self._allowed(hippocampus.traces(), before)
         batch = hippocampus.fetch(torch.arange(there.shape[1], device=there.device).expand_as(there).contiguous())
-        part, ticks = when
-        if (part, batch.rows) not in self._draws:
-            shape, purpose = (batch.rows,), f"replay.thinned.{part}"
-            self._draws[part, batch.rows] = Draws(self.spec.seeds, purpose, shape, device=self.spec.device)
         want = self.preference.priority(batch.with_(weight=there.float()), view, clock)
-        comes = (self._draws[part, batch.rows].at(ticks) < want) & there
+        comes = (lots[0].at(lots[1], (batch.rows,)) < want) & there
         return batch.with_(weight=comes.float())
 
 

@@ -7,7 +7,7 @@ import torch
 
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, over
+from cls_sim.core.draws import Draws, updated
 from cls_sim.core.errors import real, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Hippocampus
@@ -42,25 +42,18 @@ class Pseudorehearsal(Replay):
         self._inputs, self._regression = spec.inputs, spec.regression
         width = int(torch.Size(spec.inputs).numel())
         self._draws = Draws(spec.seeds, "replay.pseudo", (self.batch, width), device=spec.device)
-        self.nightfall = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        shapes = {**spec.weights, **spec.running}
+        self.nightfall = {name: torch.zeros(shape, device=spec.device) for name, shape in shapes.items()}
         self.night = np.full(spec.subjects, -1)
         return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        self._remember(neocortex, clock)
+        if (new := self.night != clock.night).any():  # the present cortex of the subjects whose night begins now
+            present = neocortex.learned()
+            self.nightfall = {n: updated(new, present[n].to(old.dtype), old) for n, old in self.nightfall.items()}
+            self.night = clock.night.copy()
         x = (self._draws.at(clock.replay) < self.active).float().unflatten(2, self._inputs)
         with torch.no_grad():
             scores = neocortex.scores(x, weights=self.nightfall)
         source = torch.full(x.shape[:2], DREAMED, dtype=torch.uint8, device=x.device)
         return Batch.lived(x, scores if self._regression else scores.argmax(2), source=source, scores=scores)
-
-    def _remember(self, neocortex: Neocortex, clock: Clock) -> None:
-        """Keep the present weights of the subjects whose night has just begun."""
-        new = self.night != clock.night
-        if not new.any():
-            return
-        who = torch.from_numpy(new).to(self._draws.device)
-        for name, weight in neocortex.weights.items():
-            here = over(who, weight)
-            self.nightfall[name] = torch.where(here, weight.detach(), self.nightfall[name])
-        self.night = clock.night.copy()

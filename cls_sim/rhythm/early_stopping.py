@@ -46,19 +46,13 @@ class Validated(Rhythm):
         patience: int = 2,
         held_out: float = 0.1,
     ):
-        self.experiences_per_day, self.steps_per_night = (
-            whole("experiences_per_day", experiences_per_day),
-            whole("steps_per_night", steps_per_night),
-        )
-        self.steps_between_checks, self.patience = (
-            whole("steps_between_checks", steps_between_checks),
-            whole("patience", patience),
-        )
+        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
+        self.steps_per_night, self.patience = whole("steps_per_night", steps_per_night), whole("patience", patience)
+        self.steps_between_checks = whole("steps_between_checks", steps_between_checks)
         self.held_out = real("held_out", held_out, 0.0, 0.99, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        zeros = np.zeros(spec.subjects, np.int64)
-        self.nights, self.stale, self.looked = zeros.copy(), zeros.copy(), zeros.copy()
+        self.nights, self.stale, self.looked = (np.zeros(spec.subjects, np.int64) for _ in range(3))
         self.start = np.full(spec.subjects, UNASKED)  # replay steps before the current night; UNASKED: awake
         self.best = np.full(spec.subjects, WORST)
         return replace(spec, per_day=self.experiences_per_day, held_out=self.held_out)
@@ -100,7 +94,7 @@ class Estimated(Rhythm):
 
     At the start of every night the ratio σ_w² / σ_e² is estimated from all stored traces; l are the eigenvalues of XᵀX.
     s* is the optimum of a linear cortex that starts at 0 and learns the sum over all memories in each step (FullBatch
-    replay, reduction=sum, learning rate `rate` by night and 0 by day).  Unlike Validated it holds out no memories.
+    replay, reduction=sum, learning rate `rate` by night and 0 by day).
 
     estimator            likelihood: maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); speed: the initial speed
                          of learning, dE/ds = -2 |Xᵀy|² / P at s = 0
@@ -125,17 +119,15 @@ class Estimated(Rhythm):
         rate: float = 0.01,
     ):
         self.estimator = choice("estimator", estimator, ("likelihood", "speed"))
-        self.experiences_per_day, self.steps_per_night = (
-            whole("experiences_per_day", experiences_per_day),
-            whole("steps_per_night", steps_per_night),
-        )
+        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
+        self.steps_per_night = whole("steps_per_night", steps_per_night)
         self.rate = real("rate", rate, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.outputs > 1:
             raise ConfigError("", "needs a regression with one output, and this world has none", "use Validated")
-        zeros = np.zeros(spec.subjects, np.int64)
-        self.nights, self.due = zeros.copy(), zeros.copy()  # nights planned; replay steps at which the last one ends
+        self.nights = np.zeros(spec.subjects, np.int64)  # nights planned
+        self.due = np.zeros(spec.subjects, np.int64)  # replay steps at which the last one ends
         self.before = np.full(spec.subjects, UNASKED)  # replay steps of an earlier rhythm, which do not count
         return replace(spec, per_day=self.experiences_per_day)
 

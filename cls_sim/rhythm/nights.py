@@ -61,8 +61,6 @@ class GrowingNights(Counted):
 
         due(e) = steps_per_night · Σ_{i < d} growth^i,   d = ⌊e / experiences_per_day⌋ nights
 
-    Late nights replay from all traces stored by then; in a long life the last nights take most of the replay steps.
-
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 0, replay steps of the first night
     growth               from 1 to 10; 1: all nights have the same length
@@ -132,10 +130,8 @@ class Naps(Counted):
 
     def __init__(self, *, experiences_per_day: int = 100, experiences_between_naps: int = 10, steps_per_nap: int = 40):
         super().__init__(experiences_per_day=experiences_per_day)
-        self.experiences_between_naps, self.steps_per_nap = (
-            whole("experiences_between_naps", experiences_between_naps),
-            whole("steps_per_nap", steps_per_nap, 0),
-        )
+        self.experiences_between_naps = whole("experiences_between_naps", experiences_between_naps)
+        self.steps_per_nap = whole("steps_per_nap", steps_per_nap, 0)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         return experience // self.experiences_between_naps * self.steps_per_nap

@@ -47,10 +47,8 @@ class Pressure(Rhythm):
         threshold: float | list[float] = 1.0,
     ):
         self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
-        self.rise_per_experience, self.fall_per_step = (
-            reals("rise_per_experience", rise_per_experience, 0.0),
-            reals("fall_per_step", fall_per_step, 0.0, open_low=True),
-        )
+        self.rise_per_experience = reals("rise_per_experience", rise_per_experience, 0.0)
+        self.fall_per_step = reals("fall_per_step", fall_per_step, 0.0, open_low=True)
         self.error_gain, self.novelty_gain = (
             real("error_gain", error_gain, 0.0),
             real("novelty_gain", novelty_gain, 0.0),
@@ -58,10 +56,8 @@ class Pressure(Rhythm):
         self.threshold = reals("threshold", threshold, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        self._rise, self._fall = (
-            per_subject("rise_per_experience", self.rise_per_experience, spec),
-            per_subject("fall_per_step", self.fall_per_step, spec),
-        )
+        self._rise = per_subject("rise_per_experience", self.rise_per_experience, spec)
+        self._fall = per_subject("fall_per_step", self.fall_per_step, spec)
         self._high = per_subject("threshold", self.threshold, spec)
         self.pressure, self.sleepy = np.zeros(spec.subjects), np.zeros(spec.subjects, bool)
         self.experience, self.replay = (np.full(spec.subjects, UNASKED) for _ in range(2))

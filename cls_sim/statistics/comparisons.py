@@ -27,9 +27,8 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
-        raise ConfigError(
-            "paired", f"has different shapes, {a.shape} and {b.shape}", "give the numbers of the same subjects"
-        )
+        reason = f"has different shapes, {a.shape} and {b.shape}"
+        raise ConfigError("paired", reason, "give the numbers of the same subjects")
     found = estimate(a - b, seed, level)
     columns, shape = columns_of("paired", a - b)
     p = np.array([_flipped(column[~np.isnan(column)], seed) for column in columns.T])

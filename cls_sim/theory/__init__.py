@@ -9,72 +9,35 @@ from collections.abc import Callable
 from typing import Any
 
 from cls_sim.core.errors import ConfigError, suggest
-from cls_sim.theory.amnesia import (
-    branching_control,
-    branching_lesion,
-    chain_control,
-    chain_lesion,
-    compartment_both,
-    compartment_cortex,
-    relative_gradient,
-)
-from cls_sim.theory.attractor import notebook_error, overlap_after_winners
-from cls_sim.theory.development import half_time, mode_strength
-from cls_sim.theory.go_cls import (
-    Limits,
-    bayes_bound,
-    best_dose,
-    best_generalisation_score,
-    best_memory_score,
-    generalisation_score,
-    go_cls_generalise,
-    go_cls_limits,
-    go_cls_train,
-    spectrum,
-    variances,
-)
-from cls_sim.theory.synapses import (
-    benna_fusi_response,
-    benna_fusi_snr,
-    cascade_signal,
-    cascade_snr,
-    fading_snr,
-    lifetime,
-    partition_snr,
-)
-
-__all__ = [
-    "Limits",
-    "bayes_bound",
-    "benna_fusi_response",
-    "benna_fusi_snr",
-    "best_dose",
-    "best_generalisation_score",
-    "best_memory_score",
-    "branching_control",
-    "branching_lesion",
-    "cascade_signal",
-    "cascade_snr",
-    "chain_control",
-    "chain_lesion",
-    "compartment_both",
-    "compartment_cortex",
-    "fading_snr",
-    "generalisation_score",
-    "go_cls_generalise",
-    "go_cls_limits",
-    "go_cls_train",
-    "half_time",
-    "law",
-    "lifetime",
-    "mode_strength",
-    "notebook_error",
-    "overlap_after_winners",
-    "partition_snr",
-    "relative_gradient",
-    "spectrum",
-    "variances",
-]
+from cls_sim.theory.amnesia import branching_control as branching_control
+from cls_sim.theory.amnesia import branching_lesion as branching_lesion
+from cls_sim.theory.amnesia import chain_control as chain_control
+from cls_sim.theory.amnesia import chain_lesion as chain_lesion
+from cls_sim.theory.amnesia import compartment_both as compartment_both
+from cls_sim.theory.amnesia import compartment_cortex as compartment_cortex
+from cls_sim.theory.amnesia import relative_gradient as relative_gradient
+from cls_sim.theory.attractor import notebook_error as notebook_error
+from cls_sim.theory.attractor import overlap_after_winners as overlap_after_winners
+from cls_sim.theory.development import half_time as half_time
+from cls_sim.theory.development import mode_strength as mode_strength
+from cls_sim.theory.go_cls import Limits as Limits
+from cls_sim.theory.go_cls import bayes_bound as bayes_bound
+from cls_sim.theory.go_cls import best_dose as best_dose
+from cls_sim.theory.go_cls import best_generalisation_score as best_generalisation_score
+from cls_sim.theory.go_cls import best_memory_score as best_memory_score
+from cls_sim.theory.go_cls import generalisation_score as generalisation_score
+from cls_sim.theory.go_cls import go_cls_generalise as go_cls_generalise
+from cls_sim.theory.go_cls import go_cls_limits as go_cls_limits
+from cls_sim.theory.go_cls import go_cls_train as go_cls_train
+from cls_sim.theory.go_cls import spectrum as spectrum
+from cls_sim.theory.go_cls import variances as variances
+from cls_sim.theory.synapses import benna_fusi_response as benna_fusi_response
+from cls_sim.theory.synapses import benna_fusi_snr as benna_fusi_snr
+from cls_sim.theory.synapses import cascade_signal as cascade_signal
+from cls_sim.theory.synapses import cascade_snr as cascade_snr
+from cls_sim.theory.synapses import fading_snr as fading_snr
+from cls_sim.theory.synapses import lifetime as lifetime
+from cls_sim.theory.synapses import partition_snr as partition_snr
 
 
 def law(key: str, name: Any) -> Callable[..., Any]:
@@ -83,7 +46,8 @@ def law(key: str, name: Any) -> Callable[..., Any]:
     >>> law("claims.x.law", "go_cls_train") is go_cls_train
     True
     """
-    laws = {n: globals()[n] for n in __all__ if callable(globals()[n]) and n not in ("law", "lifetime", "Limits")}
+    there = {n: value for n, value in globals().items() if n not in ("law", "lifetime", "Limits")}
+    laws = {n: f for n, f in there.items() if str(getattr(f, "__module__", "")).startswith(__name__)}
     if name not in laws:
         raise ConfigError(key, f"there is no law {name!r}", suggest(str(name), laws))
     return laws[name]

@@ -16,18 +16,38 @@ from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import real, whole
 
 
+def chain(variables: int) -> Numbers:
+    """The matrix A of the change of a Benna-Fusi chain in a tick, du = A u: [m, m].
+
+    >>> chain(2).tolist()
+    [[-0.25, 0.25], [0.125, -0.1875]]
+    """
+    k = np.arange(variables)
+    size, coupling = 2.0**k, 2.0**-k / 4.0
+    move = np.diag(-coupling / size)
+    for i in range(variables - 1):
+        move[i, i + 1] = coupling[i] / size[i]
+        move[i + 1, i] = coupling[i] / size[i + 1]
+        move[i + 1, i + 1] -= coupling[i] / size[i + 1]
+    return move
+
+
+def cascade(depth: int) -> tuple[list[float], list[float]]:
+    """The probabilities that an event switches the sign of a cascade, and that it goes deeper, at each depth.
+
+    >>> cascade(3)
+    ([1.0, 0.5, 0.5], [1.0, 0.5, 0.0])
+    """
+    q = [0.5**i for i in range(depth - 1)] + [0.5 ** (depth - 1) / 0.5]
+    p = [0.5 ** (i + 1) / 0.5 for i in range(depth - 1)] + [0.0]
+    return q, p
+
+
 def _modes(variables: int) -> tuple[Numbers, Numbers]:
     """The modes of the Benna-Fusi chain: r(t) = Σ c λ^t for the first variable after a unit impulse."""
     m = whole("variables", variables, 1, 30)
-    k = np.arange(m)
-    size, coupling = 2.0**k, 2.0**-k / 4.0
-    flow = np.diag(-coupling / size)
-    for i in range(m - 1):
-        flow[i, i + 1] = coupling[i] / size[i]
-        flow[i + 1, i] = coupling[i] / size[i + 1]
-        flow[i + 1, i + 1] -= coupling[i] / size[i + 1]
-    root = np.sqrt(size)
-    values, vectors = np.linalg.eigh(root[:, None] * flow / root)  # symmetric in these units
+    root = np.sqrt(2.0 ** np.arange(m))
+    values, vectors = np.linalg.eigh(root[:, None] * chain(m) / root)  # symmetric in these units
     return 1.0 + values, vectors[0] ** 2
 
 
@@ -83,11 +103,9 @@ def cascade_signal(age: ArrayLike, depth: int) -> Numbers:
     """
     n = whole("depth", depth, 1, 60)
     up = np.zeros((2 * n, 2 * n))  # states: 0 … n-1 weak at depths 1 … n, n … 2n-1 strong; an event toward strong
-    for i in range(n):
-        switch = 0.5**i if i < n - 1 else 0.5 ** (n - 2)
+    for i, (switch, deepen) in enumerate(zip(*cascade(n), strict=True)):
         up[n, i] += switch
         up[i, i] += 1.0 - switch
-        deepen = 0.5**i if i < n - 1 else 0.0
         up[n + min(i + 1, n - 1), n + i] += deepen
         up[n + i, n + i] += 1.0 - deepen
     if n == 1:
