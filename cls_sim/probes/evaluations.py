@@ -136,12 +136,6 @@ def checked(key: str, readout: Readout | None) -> Readout | None:
     return readout
 
 
-def part_of(batch: Batch, rows: slice) -> Batch:
-    """Some rows of a batch, the same for all subjects."""
-    columns: Any = {name: value[:, rows] for name, value in vars(batch).items() if isinstance(value, Tensor)}
-    return batch.with_(**columns)
-
-
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:
     """The inputs [s, b, …] of a batch and their contexts (None if the task identity is unknown), in large pieces."""
     told = life.known_contexts(batch)

@@ -13,7 +13,7 @@ from cls_sim.core.draws import Draws
 from cls_sim.core.errors import choice, flag, whole
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe, undefined
-from cls_sim.probes.evaluations import CORTEX, graded, part_of, shared
+from cls_sim.probes.evaluations import CORTEX, graded, shared
 
 DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
 
@@ -68,7 +68,7 @@ class PlasticityState(Probe):
         self.rows = whole("rows", rows)
 
     def measure(self, life: Measured) -> Tensor:
-        return KINDS[self.of](life, part_of(last_lived(life), slice(self.rows))).double()
+        return KINDS[self.of](life, last_lived(life).part(slice(self.rows))).double()
 
 
 def _rate(life: Measured, batch: Batch) -> Tensor:

@@ -15,7 +15,7 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, real, whole
 from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, NumericProbe, Probe, labelled
-from cls_sim.probes.evaluations import part_of, questions, shared
+from cls_sim.probes.evaluations import questions, shared
 from cls_sim.probes.night import counts
 
 TOGETHER = 256  # cues or dreams at once
@@ -100,7 +100,7 @@ class Completion(Probe):
         for level in self.levels:
             cue = DAMAGES[self.damage](stored.x, level, draws)
             some = [slice(i, i + TOGETHER) for i in range(0, slots.shape[1], TOGETHER)]
-            parts = [self._right(life, cue[:, rows], part_of(stored, rows), slots[:, rows]) for rows in some]
+            parts = [self._right(life, cue[:, rows], stored.part(rows), slots[:, rows]) for rows in some]
             right.append((torch.cat(parts, 1).double() * there).sum(1) / there.sum(1))
         return torch.stack(right, 1)
 

@@ -64,11 +64,7 @@ class Listed(World):
 
     def _presented(self, rows: slice | Tensor = slice(None), born: np.ndarray | int = -1) -> Batch:
         """The same rows for all subjects (a slice), or other ones for each [s, b], in the experience `born` [s]."""
-        if isinstance(rows, slice):
-            columns = {name: value[:, rows] for name, value in vars(self._rows).items() if isinstance(value, Tensor)}
-            batch = replace(self._rows, **columns)
-        else:
-            batch = self._rows.at(rows)
+        batch = self._rows.part(rows) if isinstance(rows, slice) else self._rows.at(rows)
         when = torch.from_numpy(np.array(born, np.int64)).to(batch.born.device)
         return batch.with_(born=when.reshape(-1, 1).expand_as(batch.born))
 
