@@ -5,6 +5,7 @@ Nothing here is needed by who knows the new names: an old one is refused, and th
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -57,10 +58,7 @@ def now(key: str) -> str | None:
 
 def word(old: str) -> str | None:
     """The present name of a class, an option, or a kind of claim or figure."""
-    for names in (CLASSES, *OPTIONS.values(), CLAIM_KINDS, FIGURE_KINDS):
-        if old in names:
-            return names[old]
-    return None
+    return ChainMap(CLASSES, *OPTIONS.values(), CLAIM_KINDS, FIGURE_KINDS).get(old)
 
 
 def find(cfg: Mapping[str, Any]) -> str | None:

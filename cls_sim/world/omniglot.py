@@ -49,9 +49,8 @@ class Omniglot(Listed):
         ink = read().reshape(CHARACTERS, DRAWERS, side, block, side, block).sum((3, 5), dtype=np.uint8)
         images = torch.from_numpy(ink.reshape(CHARACTERS, DRAWERS, -1)).to(spec.device)
         character = each(spec.seeds, "omniglot.characters", lambda g: g.permutation(CHARACTERS)[: self.ways])
-        drawer = each(
-            spec.seeds, "omniglot.drawers", lambda g: g.permuted(np.tile(np.arange(DRAWERS), (self.ways, 1)), axis=1)
-        )
+        drawers = np.tile(np.arange(DRAWERS), (self.ways, 1))
+        drawer = each(spec.seeds, "omniglot.drawers", lambda g: g.permuted(drawers, axis=1))
         quantum = 1 / block**2
 
         def rows(drawers: torch.Tensor) -> Batch:
