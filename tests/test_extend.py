@@ -184,6 +184,8 @@ REFUSED: list[tuple[str, Callable[[], Any]]] = [
     ("your_own_claim_and_figure", lambda: experiment("/world: digits", "/world: digitz")),
     ("your_own_claim_and_figure", lambda: experiment("replay=disrupted", "replay=disruptd")),
     ("your_own_claim_and_figure", lambda: experiment("by: 0.05", "bye: 0.05")),
+    ("your_own_claim_and_figure", lambda: experiment("than: disrupted", "than: nobody")),
+    ("your_own_claim_and_figure", lambda: experiment("must_fail: [replay_is_needed]", "must_fail: [grows]")),
     ("your_own_wrap", lambda: classes("your_own_wrap")["WeakEncoding"](cs.Uniform())),
     ("your_own_wrap", lambda: classes("your_own_wrap")["WeakEncoding"](cs.Store(), share=1.5)),
     ("your_own_wrap", lambda: cs.build("experiment=digits", "arms=[cls]", "hippocampus=lesion")),
