@@ -142,3 +142,17 @@ def test_merging_counts_contexts_not_visits():
         merged = now
         counts.append(rule.precision["weight0"].unique().tolist())
     assert counts == [[1.0], [1.0], [2.0], [2.0], [2.0]]
+
+
+def test_penalties_count_contexts_not_visits():
+    """Four visits to one of two contexts protected it four times."""
+    visits: dict[str, list[float]] = {"QuadraticPenalty": [], "ImportanceScaledRate": []}
+    for name, found in visits.items():
+        penalty = getattr(cs, name)(importance=cs.UniformImportance(), strength=1e-6)
+        lists = cs.Associations(lists=2, visits=[0, 0, 1, 0, 1], items=6, features=40, per_visit=4)
+        life = awake(world=lists, neocortex=cs.Mlp(hidden=[8]), consolidation=cs.Descent(penalty=penalty))
+        for visit in range(1, 6):
+            until(life, visit)
+            total = penalty.precision if name == "QuadraticPenalty" else penalty.total
+            found += total["weight0"].unique().tolist()
+    assert visits == {name: [1.0, 1.0, 2.0, 2.0, 2.0] for name in visits}

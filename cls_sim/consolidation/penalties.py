@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.consolidation.copies import kept
 from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
@@ -45,8 +46,9 @@ class QuadraticPenalty(Penalty):
     importance    Ω: Fisher (elastic weight consolidation), PathIntegral (synaptic intelligence), OutputSensitivity
                   (memory aware synapses) or UniformImportance (L2)
     strength      from 0; one number, or one per subject
-    accumulation  separate: the sum of one penalty for each stretch of a context that has ended (a context that recurs
-                  adds another one); online: Ω ← decay · Ω + Ω_new, and θ* are the weights at the last context's end
+    accumulation  separate: the sum of one penalty for each context that has ended (one that comes again takes the place
+                  of an equal part of the sum); online: Ω ← decay · Ω + Ω_new, and θ* are the weights at the last
+                  context's end
     decay         γ of the online form, in [0, 1]
 
     There is no penalty before the first context has ended.  The sum of separate penalties is itself quadratic, with
@@ -95,11 +97,12 @@ class QuadraticPenalty(Penalty):
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         measured = self.importance.measure(view, who)
+        stays = torch.from_numpy(kept(self.spec, clock)).float().to(self.spec.device)
         for name, w in view.neocortex.weights.items():
             old, new, here, centre = self.precision[name], measured[name], w.detach(), self.centre[name]
             total, moved = self.decay * old + new, here
             if self.accumulation == "separate":
-                total = old + new
+                total = over(stays, old) * old + new
                 share = torch.where(total != 0, new / torch.where(total != 0, total, 1.0), 0.0)
                 moved = torch.lerp(centre, here, share)
             self.precision[name], self.centre[name] = updated(who, total, old), updated(who, moved, centre)
@@ -109,10 +112,12 @@ class QuadraticPenalty(Penalty):
 class ImportanceScaledRate(Penalty):
     """Metaplasticity: the learning rate of a weight decreases with its importance.
 
-        Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the stretches of contexts that have ended
+        Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the contexts that have ended
 
     importance  Ω, as in QuadraticPenalty
     strength    from 0; one number, or one per subject
+
+    A context that comes again takes the place of an equal part of the sum.
 
     Source: metaplasticity, important synapses become less plastic (Fusi, Drew & Abbott 2005); a learning rate for each
     weight by its certainty (Ebrahimi et al. 2020).
@@ -140,8 +145,10 @@ class ImportanceScaledRate(Penalty):
             self.importance.after_step(weights, before, gradients, active)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
+        stays = torch.from_numpy(kept(self.spec, clock)).float().to(self.spec.device)
         for name, new in self.importance.measure(view, who).items():
-            self.total[name] = updated(who, self.total[name] + new.clamp(min=0), self.total[name])
+            old = self.total[name]
+            self.total[name] = updated(who, over(stays, old) * old + new.clamp(min=0), old)
         size = sum(t[0].numel() for t in self.total.values())
         mean = sum(t.flatten(1).sum(1) for t in self.total.values()) / size  # [s]
         assert isinstance(mean, Tensor)
