@@ -60,7 +60,7 @@ def live(
                 bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
         found = {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)}
-        write(report, done | found, lasts=False)  # without it, the job ends again from its last checkpoint
+        write(report, done | found)  # without it, the job ends again from its last checkpoint
         return kept.trace
 
 

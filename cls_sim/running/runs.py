@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from cls_sim.running.job import Job, jobs
 from cls_sim.running.jobs import cost, fingerprint, live
 from cls_sim.sinks.wandb_run import show
 from cls_sim.storage import run_directory as folders
-from cls_sim.storage.disk import read, write
+from cls_sim.storage.disk import read, synced, write
 from cls_sim.storage.readings import readings
 from cls_sim.storage.run_directory import config_hash
 from cls_sim.storage.summary import Arm, Difference, Reading, Summary, claim_of
@@ -129,7 +130,7 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
     with handle_signals() as ear, folders.opened(experiment) as folder:
         try:
             if not (folder / "protocol.json").is_file():
-                write(folder / "protocol.json", protocols, lasts=False)
+                write(folder / "protocol.json", protocols)
             if not quiet:
                 sinks.print_protocol(protocols)
             if here:
@@ -141,6 +142,9 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
             outcome = gathered(experiment, folder, everything, lived)
             summary = summarise(outcome)
             write(folder / "summary.json", summary.entries())
+            for place in (folder / "jobs", folder):
+                with suppress(OSError):  # not all systems can sync a folder
+                    synced(place)
             draw(outcome, ear)
             ear.check()
             show(experiment.cfg["wandb"], folder, summary)

@@ -81,7 +81,7 @@ def synced(folder: Path) -> None:
         os.close(file)
 
 
-def write(path: Path, content: Any, *, lasts: bool = True) -> None:
+def write(path: Path, content: Any, *, lasts: bool = False) -> None:
     """Write strict JSON as `put` does."""
     put(path, (json.dumps(_plain(content), indent=1, allow_nan=False) + "\n").encode(), lasts=lasts)
 

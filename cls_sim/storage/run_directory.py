@@ -126,7 +126,8 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     identity = {"schema": SCHEMA, "version": __version__, "config_sha256": config_hash(experiment)}
     resumes = 0 if old is None else int(old.get("resumed", 0)) + 1
     now = environment(experiment.cfg["device"])
-    write(folder / "run.json", identity | {"resumed": resumes, "overrides": kept, "arms": _decisive(experiment)})
+    told = identity | {"resumed": resumes, "overrides": kept, "arms": _decisive(experiment)}
+    write(folder / "run.json", told, lasts=True)
     for name in ROOMS:
         disk.made(folder / name)
     page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
@@ -134,7 +135,7 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     if (folder / "environment.json").is_file():
         _compare(read(folder / "environment.json"), now)
     else:
-        write(folder / "environment.json", now, lasts=False)
+        write(folder / "environment.json", now)
 
 
 # -- is it the same run? ------------------------------------------------------------------------------------
