@@ -16,6 +16,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.optimizers import Adam, Optimizer
 from cls_sim.core.part import Spec, View, known_contexts
+from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex, has_closed_form
 
 
@@ -106,7 +107,7 @@ class Descent(Consolidation):
         names, weights = zip(*neocortex.weights.items(), strict=True)
         with neocortex.learning(batch):
             rows = self._rows(neocortex, batch)
-        found = torch.autograd.grad(rows, weights, self._share(batch), materialize_grads=True)
+        found = gradients(rows, self._share(batch), weights)
         return dict(zip(names, found, strict=True))
 
     def _closed_form(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor] | None:
@@ -124,7 +125,7 @@ class Descent(Consolidation):
             outputs = form.outputs.requires_grad_()
             with torch.enable_grad():
                 rows = self.objective.row_losses(form.scores(outputs), batch)
-            (slope,) = torch.autograd.grad(rows, outputs, share, materialize_grads=True)
+            (slope,) = gradients(rows, share, [outputs])
         return form.gradients(slope)
 
     @torch.no_grad()

@@ -13,6 +13,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View, ended, known_contexts, stretches
+from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex, Tap
 
 WORK = 2**24  # numbers held at once while a kernel is summed
@@ -143,7 +144,7 @@ class Fromp(Objective):
         for c in range(p.shape[2]):
             one = torch.zeros_like(p)
             one[..., c] = 1
-            found = torch.autograd.grad(scores, drives, p[..., c, None] * (one - p), retain_graph=True)
+            found = gradients(scores, p[..., c, None] * (one - p), drives, retain_graph=True)
             kernels.append(sum(_kernel(d, g) for d, g in zip(found, products, strict=True)))
         kernel = torch.stack(kernels, 1)  # type: ignore[arg-type]
         both = self.there[:, k, None, :, None] * self.there[:, k, None, None, :]

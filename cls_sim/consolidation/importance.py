@@ -17,6 +17,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws, over, updated
 from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Part, Spec, View, known_contexts
+from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex
 
 Named = dict[str, Tensor]
@@ -90,7 +91,7 @@ class _Rows(Importance):
         drives = [tap.drive for tap in taps]
         sums: list[Tensor | None] = [None] * len(taps)
         for weight, delta in self.passes(scores.detach(), batch, self._heads(cortex, context)):
-            found = torch.autograd.grad(scores, drives, delta, retain_graph=True)
+            found = gradients(scores, delta, drives, retain_graph=True)
             for i, d in enumerate(found):
                 part = d.abs_() if self.power == 1 else d.square_()
                 part.mul_(weight[:, None])
@@ -111,7 +112,7 @@ class _Rows(Importance):
             scores = cortex.scores(row.x, context)
         names, weights = zip(*cortex.weights.items(), strict=True)
         for weight, delta in self.passes(scores.detach(), row, self._heads(cortex, context)):
-            found = torch.autograd.grad(scores, weights, delta, retain_graph=True, materialize_grads=True)
+            found = gradients(scores, delta, weights, retain_graph=True)
             for name, g in zip(names, found, strict=True):
                 part = g.abs() if self.power == 1 else g.square()
                 total[name] += part * over(weight, part)

@@ -1,8 +1,8 @@
-"""A typed conversion from numpy to torch."""
+"""A typed conversion from numpy to torch, and gradients of weighted sums."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,3 +11,17 @@ from torch import Tensor
 
 from_numpy: Callable[[NDArray[Any]], Tensor] = torch.from_numpy  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 """`torch.from_numpy` with a type annotation: the tensor shares the memory of the array."""
+
+
+def gradients(outputs: Tensor, share: Tensor, inputs: Sequence[Tensor], retain_graph: bool = False) -> Sequence[Tensor]:
+    """The gradients of Σ share · outputs in each of the inputs; zeros for an input without influence.
+
+    The sum is part of the graph, because the argument `grad_outputs` of autograd imports a package for a second.
+
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> gradients(x * x, torch.tensor([1.0, 0.5]), [x])[0].tolist()
+    [2.0, 1.0]
+    """
+    with torch.enable_grad():
+        total = (outputs * share).sum()
+    return torch.autograd.grad(total, inputs, retain_graph=retain_graph, materialize_grads=True)

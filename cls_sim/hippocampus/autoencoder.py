@@ -17,6 +17,7 @@ from cls_sim.core.draws import BatchDraws, over, pick
 from cls_sim.core.errors import ConfigError, choice, real, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, State, View
+from cls_sim.core.tensors import gradients
 from cls_sim.core.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
@@ -129,8 +130,8 @@ class Autoencoder(Slotless):
                 place = np.where(place < batch.rows, place, place - batch.rows + batch.sizes[:, None])
                 noise = noise.gather(2, torch.from_numpy(place).to(noise.device)[:, None].expand_as(noise))
             rows = self._rows(x.flatten(2).mT, noise)
-            gradients = dict(zip(names, torch.autograd.grad(rows, weights, weight), strict=True))
-        self.rule.update(self.weights, gradients, np.full(len(active), self.rate), active)
+            found = dict(zip(names, gradients(rows, weight, weights), strict=True))
+        self.rule.update(self.weights, found, np.full(len(active), self.rate), active)
         self.steps = self.steps + active
         self.changed += 1
         return active

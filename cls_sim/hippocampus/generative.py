@@ -17,6 +17,7 @@ from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, View
+from cls_sim.core.tensors import gradients
 from cls_sim.core.variational import Weights, divergence, down, drawn, latents, misfit, shown, up
 from cls_sim.hippocampus.autoencoder import coder, widths
 from cls_sim.hippocampus.base import Recall, nothing
@@ -113,8 +114,8 @@ class GenerativeClassifier(Slotless):
             wrong = misfit(down(z, self.weights[c], "down", len(self.hidden)), x, self._levels())
             rows = wrong + divergence(mean, spread) / x.shape[1]
             share = weight / weight.sum(1, keepdim=True).clamp(min=1)
-            gradients = dict(zip(names, torch.autograd.grad(rows, weights, share), strict=True))
-        self.rules[c].update(self.weights[c], gradients, np.full(len(active), self.rate), active)
+            found = dict(zip(names, gradients(rows, share, weights), strict=True))
+        self.rules[c].update(self.weights[c], found, np.full(len(active), self.rate), active)
 
     @torch.no_grad()
     def recall(self, x: Tensor) -> Recall:

@@ -13,6 +13,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice, real
 from cls_sim.core.part import Part, Spec, View
+from cls_sim.core.tensors import gradients
 
 
 class Preference(Part):
@@ -177,7 +178,7 @@ class MaximallyInterfered(Preference):
         with torch.enable_grad():
             wrong = self._wrong(cortex, lived, None)
             share = lived.weights() / lived.weights().sum(1, keepdim=True).clamp(min=1e-12)
-            found = torch.autograd.grad(wrong, weights, share, materialize_grads=True)
+            found = gradients(wrong, share, weights)
         ahead = {name: w.detach() - self.step * g for name, w, g in zip(names, weights, found, strict=True)}
         with torch.no_grad():
             return (self._wrong(cortex, batch, ahead) - self._wrong(cortex, batch, None)).clamp(min=0).double()
