@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from faults import few_or_many
 
+import cls_sim as cs
 from cls_sim import __main__ as door
 from cls_sim.config import experiments
 from cls_sim.storage import run_directory
@@ -461,3 +462,9 @@ def test_good_ones_are_accepted(elsewhere: Path, figure, number: int):
     assert not wrong, f"{len(wrong)} of {number}:\n" + "\n".join(f"{o} -> {e}"[:600] for o, e in wrong[:40])
     assert not list(Path.cwd().iterdir())
     figure(f"{number} good ones: {number} accepted")
+
+
+def test_a_key_that_only_some_experiments_declare_is_refused_in_words():
+    """The error suggested the very key that it refused."""
+    with pytest.raises(cs.ConfigError, match=r"scenario: is not a key of this experiment; .*world\.scenario"):
+        cs.build("experiment=digits", "scenario=task")

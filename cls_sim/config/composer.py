@@ -231,6 +231,8 @@ def _applied(tree: Tree, one: Any, *, optional: bool = False) -> Tree:
 def _unknown(key: str) -> ConfigError:
     """The error for an unknown key, with suggestions: keys of the same kind of part, or top-level keys."""
     part_kind, dot, _ = key.partition(".")
+    if key in DECLARED:
+        return ConfigError(key, "is not a key of this experiment", f"leave it out, or set world.{key}")
     if not dot or part_kind not in PART_KINDS:
         return ConfigError(key, "is an unknown key", suggest(key, ("experiment", *PART_KINDS, *TOP, *DECLARED)))
     having: dict[str, list[str]] = {}
