@@ -104,7 +104,8 @@ class Prototype:
             for flat in (self.flat, self.slope)
         )
         for weight, bias, n in zip(self.weights[::2], self.weights[1::2], sizes, strict=False):
-            weight.uniform_(-(n**-0.5), n**-0.5), bias.uniform_(-(n**-0.5), n**-0.5)
+            for drawn in (weight, bias):
+                drawn.uniform_(-(n**-0.5), n**-0.5)
 
     def plan(self) -> None:
         """The rows, slots and draws of the next steps."""
@@ -153,10 +154,20 @@ class Prototype:
             if layer:
                 delta = torch.bmm(self.weights[layer].mT, delta)
                 delta = torch.ops.aten.threshold_backward(delta, inputs[layer // 2], 0)
-        rates = {"lr": self.work.rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0}
-        steps = [torch.tensor(self.done + 1.0)]
-        torch._fused_adam_(
-            [self.flat], [self.slope], [self.mean], [self.square], [], steps, **rates, amsgrad=False, maximize=False
+        torch._fused_adam_(  # pyright: ignore[reportPrivateImportUsage]
+            [self.flat],
+            [self.slope],
+            [self.mean],
+            [self.square],
+            [],
+            [torch.tensor(self.done + 1.0)],
+            lr=self.work.rate,
+            beta1=0.9,
+            beta2=0.999,
+            weight_decay=0.0,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
         )
 
 

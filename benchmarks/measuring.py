@@ -13,7 +13,7 @@ from cls_sim.life import Life
 AIMS = {"digits": 0.08, "split_mnist": 0.15, "replay_policies": 0.25}
 
 
-def measuring_figures(repetitions: int = 3) -> list[Figure]:
+def measuring_figures(repetitions: int = 7) -> list[Figure]:
     """For each experiment at size=small, the first arm from birth to its end, without the disk."""
     return [_figure(name, aim, repetitions) for name, aim in AIMS.items() if name != "split_mnist" or at_hand()]
 

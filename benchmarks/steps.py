@@ -9,6 +9,7 @@ from statistics import median
 
 import torch
 
+import cls_sim as cs
 from benchmarks.limit import Loop, Products, Prototype
 from benchmarks.work import Work, works
 from cls_sim.config.experiments import build
@@ -41,8 +42,9 @@ def sparse_figure(repetitions: int, subjects: int = 512) -> Figure:
     The limit is the product that drives the cells of its dentate gyrus, without which there is no sparse code.
     """
     life = build("experiment=digits", f"subjects={subjects}")
+    assert isinstance(life.hippocampus, cs.Sparse)
     x, wiring = torch.rand(subjects, 10, 64), torch.rand(subjects, 64, life.hippocampus.units)
-    day = life.rhythm.experiences_per_day
+    day = life.spec.per_day
     while life.clock.experience[0] < day or life.clock.asleep.any():  # a first day and its night
         life.step()
     steps = (day - 2) // repetitions

@@ -42,7 +42,7 @@ experiments.make_life(cfg, 1, cfg["seed"]).step()
 """
 
 
-def whole_figures(steps: int, repetitions: int = 3) -> list[Figure]:
+def whole_figures(steps: int, repetitions: int = 7) -> list[Figure]:
     """A whole run of Split MNIST, `steps` per context with an evaluation after each; and the time to the first step."""
     scripts = {"ours": OURS.format(steps=steps), "limit": LIMIT.format(steps=steps)}
     name = f"a whole run of {works()['w1'].name}, 5 x {steps} steps"
@@ -54,7 +54,7 @@ def whole_figures(steps: int, repetitions: int = 3) -> list[Figure]:
     ]
 
 
-def main_job_figure(repetitions: int = 3) -> Figure:
+def main_job_figure(repetitions: int = 7) -> Figure:
     """CPU seconds of `make run` without its set-up, against a limit of 22 s."""
     times = []
     for _ in range(repetitions):
