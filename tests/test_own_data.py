@@ -233,7 +233,7 @@ def test_contexts_of_a_regression_are_refused_without_a_wrong_track():
         (lambda a: np.rec.fromarrays([a]), "("),
         (lambda a: np.where(np.arange(a.size).reshape(a.shape) == 5, np.nan, a + 0.5), "nan"),
         (lambda a: torch.from_numpy(a + 0.5).requires_grad_(), "grad"),
-        (lambda a: [[1, 2], [3]], "no array"),
+        (lambda a: [[1, 2], [3]], "not an array"),
     ],
 )
 def test_what_is_no_array_of_plain_numbers_is_refused_by_name(key, bad, words):
