@@ -49,7 +49,7 @@ class Life:
     plasticity              a Plasticity, a number (a constant rate) or a function of the age in days
     consolidation, readout  default: Descent() (Adam on the labels) and CortexReadout()
     probes                  name → Probe, or a function life → [s] (measured at night.end and life.end; see `at`)
-    subjects                their number; subject i has the seed `seed + i`, and its life is the same in any company
+    subjects                their number; subject i has the seed `seed + i`, and its life does not depend on the others
     cohort                  (first index, size) of these subjects in a larger cohort; settings by subject have that size
     """
 

@@ -352,7 +352,7 @@ def test_a_part_may_inherit_from_another_file(tmp_path: Path):
     ],
 )
 def test_several_values_are_told_with_what_may_have_been_meant(override: str, ways: list[str]):
-    with pytest.raises(ConfigError, match="is several values") as caught:
+    with pytest.raises(ConfigError, match="has several values") as caught:
         experiments.read([override])
     assert all(way in caught.value.remedy for way in ways)
     assert ("0.1" in caught.value.remedy) == any("0.1" in way for way in ways)

@@ -75,7 +75,7 @@ def test_an_empty_memory_says_nothing_and_numbers_are_refused():
     memory.setup(Spec(seeds=(0,), inputs=(3,), outputs=3))
     recall = memory.recall(torch.eye(3)[None])
     assert (recall.scores == 0).all() and (recall.slot == -1).all() and (recall.match == 0).all()
-    with pytest.raises(ConfigError, match="asks for numbers"):
+    with pytest.raises(ConfigError, match="this world is a regression"):
         memory.setup(Spec(inputs=(3,), outputs=1, regression=True))
 
 

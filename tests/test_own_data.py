@@ -96,7 +96,7 @@ def test_numbers_keep_their_kind_and_a_single_column_is_a_list_unless_it_is_x(tm
         ("\n1,2\n", "line 1 is empty"),
         ("1;2\n3;4\n", "line 1, column 1 is '1;2', no number"),
         (f"1,2\n3,{'9' * 30}\n", "line 2 has a number beyond 64 bit"),
-        ("1,2\n".encode("utf-16"), "is no UTF-8 text (at byte 0)"),
+        ("1,2\n".encode("utf-16"), "is not UTF-8 text (at byte 0)"),
         ('"1,2\n3,4\n', "unexpected end of data"),
     ],
 )
@@ -233,7 +233,7 @@ def test_contexts_of_a_regression_are_refused_without_a_wrong_track():
         (lambda a: np.rec.fromarrays([a]), "("),
         (lambda a: np.where(np.arange(a.size).reshape(a.shape) == 5, np.nan, a + 0.5), "nan"),
         (lambda a: torch.from_numpy(a + 0.5).requires_grad_(), "grad"),
-        (lambda a: [[1, 2], [3]], "no array"),
+        (lambda a: [[1, 2], [3]], "not an array"),
     ],
 )
 def test_what_is_no_array_of_plain_numbers_is_refused_by_name(key, bad, words):
@@ -303,10 +303,10 @@ def test_a_stream_shows_its_settings_and_refuses_others(name):
     shown = inspect.signature(kind).parameters
     assert {"order", "per_context", "batch", "boundaries_known"} <= set(shown)
     assert not any(p.kind is p.VAR_KEYWORD for p in shown.values())
-    with pytest.raises(ConfigError, match=f"per_contxt: is no setting of {name}; did you mean per_context"):
+    with pytest.raises(ConfigError, match=f"per_contxt: is not a setting of {name}; did you mean per_context"):
         kind(per_contxt=3)
     for hidden in {*defaults(StreamSettings)} - {*shown}:  # what a world fixes cannot be passed by
-        with pytest.raises(ConfigError, match=f"{hidden}: is no setting of {name}"):
+        with pytest.raises(ConfigError, match=f"{hidden}: is not a setting of {name}"):
             kind(**{hidden: 1})
 
 

@@ -204,7 +204,7 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
         ({"readout": lambda: Speaker("novelty")}, "readout.answer.novelty: is from "),
         (
             {"neocortex": lambda: nn.Sequential(nn.Linear(64, 10))},
-            "neocortex: a network (Sequential) is no Neocortex; wrap it: Module(module=...)",
+            "neocortex: a network (Sequential) is not a Neocortex; wrap it: Module(module=...)",
         ),
         (
             {"hippocampus": lambda: cs.Sparse},
@@ -213,9 +213,9 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
         ({"hippocampus": lambda: None}, "hippocampus: is None; give NoHippocampus()"),
         (
             {"hippocampus": lambda: cs.Uniform()},
-            "hippocampus: Uniform(batch=32) is no Hippocampus; give a Hippocampus",
+            "hippocampus: Uniform(batch=32) is not a Hippocampus; give a Hippocampus",
         ),
-        ({"replay": lambda: "uniform"}, "replay: 'uniform' is no Replay; give a Replay"),
+        ({"replay": lambda: "uniform"}, "replay: 'uniform' is not a Replay; give a Replay"),
         (
             {"plasticity": lambda: cs.Constant},
             "plasticity: Constant is a class, not a Plasticity; make one: Constant(...)",
@@ -227,7 +227,7 @@ def test_parts_of_ones_own_that_keep_the_contract_live():
             {"probes": lambda: {"a": cs.Accuracy}},
             "probes.a: Accuracy is a class, not a Probe; make one: Accuracy(...)",
         ),
-        ({"probes": lambda: {"a": 3}}, "probes.a: 3 is no Probe; give a Probe, or a function of the life"),
+        ({"probes": lambda: {"a": 3}}, "probes.a: 3 is not a Probe; give a Probe, or a function of the life"),
         ({"device": lambda: "tpu"}, "device: 'tpu' cannot be used; give device=cpu"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -250,11 +250,11 @@ def test_a_device_that_is_not_there():
         (lambda life: life.neocortex.weights["weight0"].sum((1, 2)), None),
         (
             lambda life: next(iter(life.neocortex.weights.values()))[:, 0, 0].requires_grad_(),
-            "reads a tensor with a gradient",
+            "returns a tensor with a gradient",
         ),
-        (lambda life: torch.zeros(3), r"reads a tensor \[3\], expected \[2\] or \[2, k\]"),
-        (lambda life: 0.5, r"reads a tensor \[\], expected \[2\]"),
-        (lambda life: "much", "reads 'much'; let it read a tensor"),
+        (lambda life: torch.zeros(3), r"returns a tensor \[3\], expected \[2\] or \[2, k\]"),
+        (lambda life: 0.5, r"returns a tensor \[\], expected \[2\]"),
+        (lambda life: "much", "returns 'much'; return a tensor"),
     ],
 )
 def test_a_probe_of_ones_own(probe: Any, line: str | None):
@@ -314,8 +314,8 @@ def test_a_lesion_of_a_memory_that_cannot_lose_traces_says_what_it_lacks():
 @pytest.mark.parametrize(
     ("room", "change", "line"),
     [
-        ("hippocampus", 3, "hippocampus: 3 is no part; give a Hippocampus, or a function part → part"),
-        ("hippocampus", lambda part: cs.Uniform(), r"hippocampus: Uniform\(batch=32\) is no Hippocampus"),
+        ("hippocampus", 3, "hippocampus: 3 is not a part; give a Hippocampus, or a function part → part"),
+        ("hippocampus", lambda part: cs.Uniform(), r"hippocampus: Uniform\(batch=32\) is not a Hippocampus"),
         ("neocortex", lambda part: None, "neocortex: is None"),
     ],
 )

@@ -213,7 +213,7 @@ def test_a_scenario_is_lived_in_parts_at_full_size_alone():
         ({"ablation": {}, "claims": {"c": {"kind": "law", "law": "go_cls_train"}}}, "every arm"),
         (
             {"arm": DIVIDED["arm"] | {"er": {"branch_from": "none", "branch_at": "2d", "overrides": []}}},
-            "er shares the past of none",
+            "er branches from none",
         ),
     ],
 )

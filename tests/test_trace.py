@@ -169,7 +169,7 @@ def test_cut_goes_back_and_on_as_if_nothing_had_been(tmp_path):
     trace.extend(Trace.read(whole).rows[2:])
     trace.close()
     assert broken.read_bytes() == whole.read_bytes()
-    with pytest.raises(ConfigError, match=r"b\.jsonl.*has 4 rows, not the 5 saved"):
+    with pytest.raises(ConfigError, match=r"b\.jsonl.*has 4 rows, but 5 were saved"):
         trace.cut(5)
 
 

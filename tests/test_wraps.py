@@ -343,7 +343,7 @@ def test_a_method_that_a_base_class_gets_later_is_forwarded():
 
 @pytest.mark.parametrize("value", [cs.Store, None, cs.Mlp(), "store"], ids=str)
 def test_a_wrap_refuses_what_is_not_of_its_kind(value: Any):
-    with pytest.raises(ConfigError, match=r"hippocampus: .*(is no Hippocampus|is a class|is None)"):
+    with pytest.raises(ConfigError, match=r"hippocampus: .*(is not a Hippocampus|is a class|is None)"):
         cs.Lesion(value)
 
 

@@ -154,7 +154,7 @@ def order_preserved(
         after = case.profile(arm, reading)
         places = round(share * before.shape[-1])
         if before.ndim != 2 or places < 3:
-            reason = f"leaves {places} entries to order"
+            reason = f"selects only {places} entries"
             raise ConfigError("claims.share", reason, "name a profile and a share of 3 or more entries")
         strong = np.argsort(-before, 1, kind="stable")[:, :places]
         pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)

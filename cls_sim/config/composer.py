@@ -47,7 +47,7 @@ def parsed(override: str) -> Any:
         ways.append(f"for a list write {key}=[{value}]")
     if re.fullmatch(r"-?\d+,\d+", value) and key not in ("seed", "subjects", "chunk", "workers", "arms"):
         ways.append(f"for one number write {key}={value.replace(',', '.')}")
-    raise ConfigError(key, f"{value[:100]} is several values", ", ".join(ways))
+    raise ConfigError(key, f"{value[:100]} has several values", ", ".join(ways))
 
 
 class Composer:
@@ -136,8 +136,9 @@ class Composer:
         tree, package = found(self.folders, group, name)
         wanted = "_global_" if group == "experiment" else None
         if package != wanted:
-            remedy = "begin it with the line # @package _global_" if wanted else "leave out the line # @package"
-            raise ConfigError(place, f"has the package {package}", remedy)
+            if wanted is None:
+                raise ConfigError(place, f"has the line # @package {package}", "leave it out")
+            raise ConfigError(place, "does not begin with the line # @package _global_", "add this line")
         choices: dict[str, str] = {}
         body: Tree = {}
         defaults = tree.pop("defaults", [])

@@ -38,16 +38,16 @@ def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
         remedy = f"make one: {value.__name__}(...)" if issubclass(value, kind) else remedy
         raise ConfigError(key, f"{value.__name__} is a class, not a {name}", remedy)
     if isinstance(value, nn.Module):
-        raise ConfigError(key, f"a network ({type(value).__name__}) is no {name}", "wrap it: Module(module=...)")
+        raise ConfigError(key, f"a network ({type(value).__name__}) is not a {name}", "wrap it: Module(module=...)")
     if value is None:
         raise ConfigError(key, "is None", "give NoHippocampus()" if name == "Hippocampus" else remedy)
-    raise ConfigError(key, f"{value!r} is no {name}", remedy)
+    raise ConfigError(key, f"{value!r} is not a {name}", remedy)
 
 
 def changed(key: str, change: Any, part: Part, kind: type[Part]) -> Part:
     """Apply a function part → part (such as a wrap) and check that it returns a part of this kind."""
     if not callable(change):
-        raise ConfigError(key, f"{change!r} is no part", f"give a {kind.__name__}, or a function part → part")
+        raise ConfigError(key, f"{change!r} is not a part", f"give a {kind.__name__}, or a function part → part")
     return of_kind(key, change(part), kind)
 
 
@@ -139,16 +139,16 @@ class Contract:
         try:
             value = torch.as_tensor(given)
         except (TypeError, ValueError, RuntimeError):
-            raise ConfigError(key, f"reads {given!r}", "let it read a tensor [s]") from None
+            raise ConfigError(key, f"returns {given!r}", "return a tensor [s]") from None
         if key not in self.kept:
             s = self.spec.subjects
             if value.requires_grad:
                 raise ConfigError(
-                    key, "reads a tensor with a gradient", "detach it, or compute it under torch.no_grad()"
+                    key, "returns a tensor with a gradient", "detach it, or compute it under torch.no_grad()"
                 )
             if value.dim() not in (1, 2) or len(value) != s or value.is_complex():
-                found = f"reads a tensor {list(value.shape)}, expected [{s}] or [{s}, k]"
-                raise ConfigError(key, found, "let it read a number, or several, for each subject")
+                found = f"returns a tensor {list(value.shape)}, expected [{s}] or [{s}, k]"
+                raise ConfigError(key, found, "return one number, or several, for each subject")
             self.kept.add(key)
         return value
 
@@ -218,7 +218,7 @@ def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
         there = batch.y if batch.weight is None else torch.where(batch.weight > 0, batch.y, -1)
         if bool(((there < -1) | (there >= spec.outputs)).any()):
             found = f"has labels from {int(there.min())} to {int(there.max())}, expected -1 to {spec.outputs - 1}"
-            raise ConfigError(f"{key}.y", found, "-1 is unknown")
+            raise ConfigError(f"{key}.y", found, "write -1 for an unknown label")
     for name in ("context", "born", "item", "source"):
         _tensor(f"{key}.{name}", getattr(batch, name), shape, WHOLE)
     if batch.scores is not None:

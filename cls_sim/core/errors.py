@@ -12,7 +12,9 @@ LARGEST = 2**31 - 1  # default upper limit of sizes and counts
 
 
 class ConfigError(ValueError):
-    """Bad input: one line, exit code 2.  `key` is a config key or a path.
+    """Raised for bad input.  The command line prints it in one line and exits with code 2.
+
+    `key` is a config key or a path.
 
     >>> print(ConfigError("hippocampus.capacity", "is -3", "give a whole number from 1"))
     hippocampus.capacity: is -3; give a whole number from 1

@@ -73,7 +73,7 @@ class Autoencoder(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            reason = "labels generated rows by class, and this world asks for numbers"
+            reason = "labels generated rows by class, and this world is a regression"
             raise ConfigError("", reason, "choose another hippocampus")
         if self.renew_every is None and not spec.ends:
             reason = "is null, and subjects do not know the boundaries"
@@ -209,7 +209,7 @@ class Autoencoder(Slotless):
 def widths(hidden: Sequence[int], such: str) -> tuple[int, ...]:
     """The setting `hidden`, checked: a list of widths, not empty."""
     if isinstance(hidden, (str, int)) or not len(hidden):
-        raise ConfigError("hidden", f"{hidden!r} is no list of widths", f"write {such}")
+        raise ConfigError("hidden", f"{hidden!r} is not a list of widths", f"write {such}")
     return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
 

@@ -113,7 +113,7 @@ class Hippocampus(Part):
         The rows depend on (seed, clock.replay) and on what was learned.  A class that does not override this method
         raises ConfigError.
         """
-        raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
+        raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another one, or replay stored rows")
 
     def silence(self, slots: Tensor) -> None:
         """Lesion the traces in these slots (bool [s, n]): they can no longer be recalled or replayed."""
@@ -135,11 +135,11 @@ class Hippocampus(Part):
 
     def stages(self, x: Tensor) -> Stages:
         """The activity of each stage of the trisynaptic path for cues [s, b, …]."""
-        raise ConfigError("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
+        raise ConfigError("", f"{type(self).__name__} has no stages to read", "choose Trisynaptic or Sparse")
 
     def patterns(self, slot: Tensor) -> Tensor:
         """The CA3 patterns of the traces in these slots [s, b]: [s, b, m]."""
-        raise ConfigError("", f"{type(self).__name__} has no stations to read", "choose Trisynaptic or Sparse")
+        raise ConfigError("", f"{type(self).__name__} has no stages to read", "choose Trisynaptic or Sparse")
 
     @abstractmethod
     def stored_bytes(self) -> Tensor:

@@ -92,7 +92,7 @@ class Coarse(Code):
     def __init__(self, *, scale: int = 2, bits: int = 1):
         self.scale, self.bits = whole("scale", scale), whole("bits", bits, 1, 8)
         if 8 % self.bits:
-            raise ConfigError("bits", f"{bits} do not fill a byte", "give 1, 2, 4 or 8")
+            raise ConfigError("bits", f"{bits} does not divide 8", "give 1, 2, 4 or 8")
 
     def setup(self, spec: Spec) -> Spec:
         sides = [side for side in spec.inputs if side > 1]

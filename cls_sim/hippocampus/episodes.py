@@ -44,14 +44,14 @@ class Episodic(Hippocampus):
 
     def __init__(self, capacity: int, eviction: str, code: Code | None = None):
         if code is not None and not isinstance(code, Code):
-            raise ConfigError("code", f"{code!r} is no code", "give one, such as Coarse(), or None")
+            raise ConfigError("code", f"{code!r} is not a code", "give one, such as Coarse(), or None")
         self.form = code
         self._slots = Slots(capacity, eviction)
         self.capacity, self.eviction = self._slots.capacity, self._slots.eviction
 
     def setup(self, spec: Spec) -> Spec:
         if max(spec.outputs, spec.contexts) > 2**15:
-            raise ConfigError("capacity", "labels and contexts are stored in 16 bits", "use up to 32768 of each")
+            raise ConfigError("capacity", "this world has more than 32768 labels or contexts", "use a smaller world")
         self._slots.setup(spec)
         self._by_mark = type(self)._alive_all is Episodic._alive_all  # a mark alone tells whether its slot is empty
         lots = (spec.subjects, self.capacity + 1)

@@ -87,7 +87,7 @@ class Gaussians(Densities):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            reason = "stores a Gaussian for each class, and this world asks for numbers"
+            reason = "stores a Gaussian for each class, and this world is a regression"
             raise ConfigError("", reason, "choose another hippocampus")
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
         f = x if self.features == "input" else self._layer(spec, x) if self.features == "cortex" else self.units

@@ -67,7 +67,7 @@ class GenerativeClassifier(Slotless):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "has a network for each class, and this world asks for numbers", "choose another")
+            raise ConfigError("", "has a network for each class, and this world is a regression", "choose another")
         sizes = (math.prod(spec.inputs), *self.hidden)
         shapes = coder(sizes, self.latent)
         self.weights = [drawn(spec, f"hippocampus.{c}", shapes) for c in range(spec.outputs)]

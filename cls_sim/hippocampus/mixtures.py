@@ -69,7 +69,7 @@ class Mixtures(Densities):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            reason = "stores a mixture for each class, and this world asks for numbers"
+            reason = "stores a mixture for each class, and this world is a regression"
             raise ConfigError("", reason, "choose another hippocampus")
         pixels = math.prod(spec.inputs)
         side = math.isqrt(pixels)

@@ -22,8 +22,8 @@ class TwoPaths(Wrap, Hippocampus):
 
         W ← W + rate · Σ_b (y_b - softmax(W x_b)) x_bᵀ     at every experience: overlapping codes, small steps
 
-    The trisynaptic path answers a cue if its match reaches the threshold, or if the monosynaptic path is lost; else the
-    monosynaptic path answers.
+    The trisynaptic path answers a cue if its match reaches the threshold, or if the monosynaptic path has lost all its
+    fibres.  Otherwise the monosynaptic path answers.
 
     hippocampus  the trisynaptic path: a hippocampus that stores episodes
     rate         learning rate of the monosynaptic path, from 0; one number, or one per subject
@@ -51,7 +51,7 @@ class TwoPaths(Wrap, Hippocampus):
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression:
-            raise ConfigError("", "learns classes, and this world asks for numbers", "use Sparse alone")
+            raise ConfigError("", "learns classes, and this world is a regression", "use Sparse alone")
         self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
 
     def _fresh(self, spec: Spec) -> None:

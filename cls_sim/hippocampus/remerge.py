@@ -21,7 +21,7 @@ class Remerge(Episodic):
         f ← x + gain · Σ_j a_j p_j                                  and drive the features again, `depth` times
 
     capacity  pairs a subject can hold, from 1
-    depth     number of passes, from 1; 1 recalls what was met with the cue, 2 also what was met with that
+    depth     number of passes, from 1; 1 recalls the partners of the cue, 2 also the partners of those partners
     tau       τ, above 0, temperature; with a small value few pairs take part
     hedge     K, from 0; a large value silences pairs that fit poorly
     gain      from 0, strength of recalled features relative to the cue
@@ -59,7 +59,7 @@ class Remerge(Episodic):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "stores pairs of cues and classes, and this world asks for numbers", "use Store")
+            raise ConfigError("", "stores pairs of cues and classes, and this world is a regression", "use Store")
         return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:

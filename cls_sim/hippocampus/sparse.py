@@ -84,7 +84,7 @@ class Sparse(Episodic):
         width = int(torch.Size(spec.inputs).numel())
         if width < 2:
             raise ConfigError(
-                "units", "code differences within an input, and inputs of this world have one number", "use Store"
+                "units", "need inputs of two numbers or more, and inputs of this world have one", "use Store"
             )
         self._threshold = None if self.merge is None else self._column("merge", self.merge, spec) * self.winners
         self._rate = self._column("learning_rate", self.learning_rate, spec)

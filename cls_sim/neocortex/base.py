@@ -128,7 +128,7 @@ class Neocortex(Part):
         The rows depend on (seed, clock.replay) and on what was learned.  A class that overrides this method adds
         "neocortex" to `dreams` of the spec in `setup`; other classes raise ConfigError.
         """
-        raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another, or replay what is stored")
+        raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another one, or replay stored rows")
 
 
 FORWARD = ("features", "answer", "scores", "training_outputs", "mask_logits", "learning")

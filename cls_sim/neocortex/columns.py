@@ -91,7 +91,7 @@ class Columns(_Columned):
 
 
 class Growing(_Columned):
-    """A network that grows when it needs to.
+    """A network that grows a column of hidden units when its loss on a context remains large.
 
     A context first learns a head on the existing columns.  If its loss is above `loss_threshold` when it ends, it gets
     a new column, which receives all earlier ones, and learns again.

@@ -79,7 +79,7 @@ class Feedback(Neocortex):
             raise ConfigError("hidden", "is empty", "give at least one layer")
         self.latent = whole("latent", latent)
         if prior not in ("class", "one"):
-            raise ConfigError("prior", f"{prior!r} is no prior", "give class or one")
+            raise ConfigError("prior", f"{prior!r} is none of class, one", "give class or one")
         self.prior = prior
         self.gates = real("gates", gates, 0.0, 0.999)
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
@@ -88,7 +88,7 @@ class Feedback(Neocortex):
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
-            raise ConfigError("", "generates classes, and this world asks for numbers", "choose another neocortex")
+            raise ConfigError("", "generates classes, and this world is a regression", "choose another neocortex")
         if self.renew_every is None and not spec.ends:
             raise ConfigError(
                 "renew_every", "is null, and subjects do not know the boundaries", "give a number of steps"

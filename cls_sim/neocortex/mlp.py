@@ -68,7 +68,7 @@ class Mlp(Neocortex):
     def setup(self, spec: Spec) -> Spec:
         if self.outputs == "met":
             if spec.regression:
-                raise ConfigError("outputs", "grow with classes, and in regression there are none", "give all")
+                raise ConfigError("outputs", "is met, which needs classes, and this world is a regression", "give all")
             self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)
         sizes = (math.prod(spec.inputs), *self.hidden, spec.outputs)
         gain = per_subject("gain", self.gain, spec)
@@ -157,7 +157,7 @@ class Linear(Neocortex):
 def widths(hidden: Sequence[int]) -> tuple[int, ...]:
     """Widths of hidden layers, checked."""
     if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
-        raise ConfigError("hidden", f"{hidden!r} is no list of widths", "write [400, 400]")
+        raise ConfigError("hidden", f"{hidden!r} is not a list of widths", "write [400, 400]")
     return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
 

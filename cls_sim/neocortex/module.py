@@ -46,7 +46,7 @@ class Module(Neocortex):
 
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):
-            raise ConfigError("module", f"{module!r} is no network", "give an nn.Module, or a function that makes one")
+            raise ConfigError("module", f"{module!r} is not a network", "give an nn.Module or a function that makes it")
         self.module = module
 
     def setup(self, spec: Spec) -> Spec:

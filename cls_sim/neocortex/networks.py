@@ -45,7 +45,7 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
             hook.remove()
     if not isinstance(out, Tensor) or out.shape != (2, spec.outputs):
         shape = list(out.shape[1:]) if isinstance(out, Tensor) else type(out).__name__
-        raise ConfigError("module", f"has the output {shape}", f"make its output [{spec.outputs}], as the world's")
+        raise ConfigError("module", f"has the output {shape}", f"make its output [{spec.outputs}], as in the world")
     last = _readout(net, calls, out)
     _rows_alone(net, spec)
     for name, layer in net.named_modules():

@@ -63,7 +63,7 @@ class NearestMean(Readout):
 
 
 class ExpertGate(Readout):
-    """Expert gate: infers the context of a question from its reconstruction error, and asks the expert of that context.
+    """Expert gate: infers the context of a question from its reconstruction error; the expert of that context answers.
 
         k̂ = argmin_k ‖ (x - μ_k) - V_k V_kᵀ (x - μ_k) ‖²
 

@@ -109,7 +109,7 @@ class Augmented(Altered):
         self._side = math.isqrt(pixels)
         square = self._side**2 == pixels and spec.inputs[-1] in (pixels, self._side)
         if (self.translation or self.rotation or self.scaling) and not square:
-            reason = f"moves square images, and inputs are {spec.inputs}"
+            reason = f"needs square images, and inputs are {spec.inputs}"
             raise ConfigError("translation", reason, "set translation, rotation and scaling to 0")
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:

@@ -96,7 +96,7 @@ class Preferred(Stored):
 
 
 class Thinned(Stored):
-    """Replays in each step every stored trace with probability p, its priority.
+    """In each step, replays every stored trace with probability p, its priority.
 
     preference  the priority p, in [0, 1]: RecencyShare (the default), Similar, Weakness or Novelty
 

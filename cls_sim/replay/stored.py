@@ -202,7 +202,7 @@ class Recent(Sampled):
 
 
 class OldNew(Sampled):
-    """A fixed fraction of the rows is drawn from before the last day of experience, the rest from the last day.
+    """Draws a fixed fraction of the rows from memories older than the last day of experience, the rest from that day.
 
     batch  rows per replay step, from 1
     old    fraction of old rows, in [0, 1] (rounded to whole rows)

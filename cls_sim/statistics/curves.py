@@ -89,7 +89,7 @@ def forgetting(ages: ArrayLike, retention: ArrayLike, law: str) -> tuple[Numbers
     """
     t, y = np.asarray(ages, np.float64), np.asarray(retention, np.float64)
     if t.shape != y.shape or t.ndim != 1 or law not in LAWS:
-        raise ConfigError("forgetting", f"ages {t.shape}, retention {y.shape}, law {law!r}", f"give [n], [n], {LAWS}")
+        raise ConfigError("forgetting", f"ages {t.shape}, values {y.shape}, law {law!r}", f"give [n], [n], {LAWS}")
     reach = max(float(t.max()), 1e-9)
     spans = {"b": (1e-3 / reach, 1e3), "c": (1e-2, 1e1), "d": (1e-4 / reach, 1e2 / reach)}
     rates = {"exponential": "b", "power": "bc", "wickelgren": "bcd"}[law]

@@ -233,7 +233,7 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
     except ConfigError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _Damaged(f"{MANIFEST} is no manifest") from None
+        raise _Damaged(f"{MANIFEST} is not a manifest") from None
     return manifest
 
 
@@ -251,7 +251,7 @@ def _check(manifest: Any) -> None:
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tree and the meta of one checkpoint, with every byte verified."""
     if path.is_symlink() or not path.is_dir():
-        raise _Damaged("it is no folder")
+        raise _Damaged("it is not a folder")
     manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
     files = manifest["files"]
     if set(files) != {STATE} or manifest["tick"] != tick_of(path):

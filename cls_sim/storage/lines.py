@@ -44,7 +44,7 @@ def parsed(line: bytes) -> Row | None:
 
 def no_number(word: str) -> None:
     """Refuse NaN and Infinity, which are no JSON: the `parse_constant` of `json.loads`."""
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")
 
 
 def _is_sound(row: Row) -> bool:

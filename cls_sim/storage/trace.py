@@ -120,7 +120,7 @@ class Trace:
         """Keep the first `rows` rows only, in the file as well."""
         rows = whole("rows", rows, 0)
         if rows > len(self):
-            reason = f"has {len(self)} rows, not the {rows} saved"
+            reason = f"has {len(self)} rows, but {rows} were saved"
             raise ConfigError(str(self.path or "trace"), reason, "restore the file or start anew")
         del self.rows[rows:], self._ends[rows:]
         if self.path is not None:

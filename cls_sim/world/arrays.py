@@ -84,7 +84,7 @@ def _data(suffix: str, x: Any, y: Any, context: Any, quantum: float | None, test
     """Check arrays and make a data set; `suffix` completes the names of the settings in errors."""
     inputs = _inputs("x" + suffix, x)
     if inputs.dtype != np.uint8 and quantum is not None:
-        raise ConfigError("quantum", f"is the step of bytes, and x{suffix} is no array of type uint8", "leave it out")
+        raise ConfigError("quantum", f"is for bytes, and x{suffix} is not an array of type uint8", "leave it out")
     quantum = (1 / 255 if quantum is None else quantum) if inputs.dtype == np.uint8 else None
     targets = _targets("y" + suffix, y, len(inputs))
     where = None if context is None else _whole("context" + suffix, _array("context" + suffix, context), len(inputs))
@@ -117,7 +117,7 @@ def _array(key: str, value: Any) -> np.ndarray:
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ConfigError(key, f"is no array ({str(error).splitlines()[0]})", "give an array of numbers") from None
+        raise ConfigError(key, f"is not an array ({str(error).splitlines()[0]})", "give an array of numbers") from None
     kind = array.dtype.kind
     if kind not in "biuf":
         words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
@@ -197,7 +197,7 @@ def _gapless(key: str, numbers: np.ndarray) -> None:
     gap = np.flatnonzero(known != np.arange(len(known)))
     if len(gap):
         remedy = f"number them 0, 1, 2, …, such as by np.unique({key}, return_inverse=True)[1]"
-        raise ConfigError(key, f"has no {gap[0]} but a {known[-1]}", remedy)
+        raise ConfigError(key, f"has the number {known[-1]} but not {gap[0]}", remedy)
 
 
 def _matching(data: Data, tests: Data) -> None:

@@ -32,7 +32,7 @@ class Associations(Listed):
     batch             rows in each experience, up to n; None: the whole list; a list is presented epoch by epoch
     boundaries_known  whether subjects know when a stretch ends
 
-    An evaluation asks the pairs of a list as studied: x [s, n, features + place] of 0 and 1, y [s, n].  Cues, responses
+    An evaluation has the pairs of a list as studied: x [s, n, features + place] of 0 and 1, y [s, n].  Cues, responses
     and order are drawn for each subject.  For cohorts of items that are learned on day d and tested on day T, as in
     lesion studies, use lists with one visit each.
 

@@ -18,7 +18,7 @@ COLOURS = tuple(HUES)
 
 
 class Candies(Stream, batch=20):
-    """Synthetic images of candies on a belt: red and blue in the first context, one further colour in each later one.
+    """Synthetic images of candies on a belt: red and blue in the first context, one new colour in each later context.
 
     colours    number of colours, 2 to 6: red, blue, green, yellow, violet, orange, with labels 0, 1, …
     candies    images of each colour, from 10; every subject (line) has different ones

@@ -21,8 +21,8 @@ class Chains(Listed):
 
     An item is one input and one output, x one-hot [n · (links + 1)].  Every pair is presented in both directions, one
     row each, in context 0.  Evaluation 0 asks for the neighbour of each first item, among all items; evaluation 1 asks
-    for the last item of its chain, among the last items of all chains (subjects know which one is asked).  Chance is
-    1 / items and 1 / n.  The items of each chain are drawn for each subject.
+    for the last item of its chain, among the last items of all chains (subjects know which of the two is asked for).
+    Chance is 1 / items and 1 / n.  The items of each chain are drawn for each subject.
 
     Source: associative inference, Preston et al. 2004; Kumaran & McClelland (2012).
 

@@ -154,7 +154,7 @@ def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
     if path.suffix not in readers:
         raise DataFileError(str(path), "is none of .npy, .npz, .csv", remedy)
     if path.exists() and not path.is_file():  # reading a pipe would block
-        raise DataFileError(str(path), "is no plain file", remedy)
+        raise DataFileError(str(path), "is not a plain file", remedy)
     try:
         return readers[path.suffix](key, path)
     except DataFileError:
@@ -194,7 +194,7 @@ def _read_csv(key: str, path: Path) -> np.ndarray:
     try:
         lines = io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
     except UnicodeDecodeError as error:
-        raise DataFileError(str(path), f"is no UTF-8 text (at byte {error.start})", "save it as CSV in UTF-8") from None
+        raise DataFileError(str(path), f"is not UTF-8 text (at byte {error.start})", "save it in UTF-8") from None
     head = csv.reader(lines, strict=True)
     first = next(head, None)
     if first is None:

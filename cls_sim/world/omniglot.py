@@ -22,10 +22,10 @@ HOME = "https://github.com/brendenlake/omniglot"
 
 
 class Omniglot(Listed):
-    """A few drawings of some characters, all in every experience; evaluations ask drawings by other people.
+    """A few drawings of each character, all of them in every experience; evaluations use drawings by other people.
 
     ways      number of characters, drawn for each subject out of 136; labels are their numbers
-    drawings  drawings of each character in experience, by as many of the 20 drawers; the others are for evaluation
+    drawings  drawings of each character in experience, by as many of the 20 drawers; evaluations use the others
     side      side in pixels: 105 divided by 1, 3, 5 or 7; blocks of the original are averaged
 
     Inputs are shares of ink in [0, 1], a vector of side x side; characters and drawers are drawn for each subject.

@@ -25,7 +25,7 @@ class Patches(Listed):
     images       images (classes) in each task, from 1
     per_context  experiences in each task; each shows all images of the task
 
-    Pixels are drawn for each subject.  An evaluation asks the images of one task.  With more overlap, tasks interfere
+    Pixels are drawn for each subject.  An evaluation has the images of one task.  With more overlap, tasks interfere
     more.
 
     Source: the Patches of Tadros, Krishnan, Ramyaa & Bazhenov 2022 (with a number of pixels that does not change).

@@ -12,7 +12,7 @@ from cls_sim.world.listed import Listed
 
 
 class RandomItems(Listed):
-    """The same random patterns in every experience; evaluations ask the same patterns.
+    """The same random patterns in every experience; evaluations use the same patterns.
 
     items     P, number of patterns
     features  N, length of a pattern

@@ -28,8 +28,9 @@ class Satellites(Listed):
     test      new items of each class, for questions about regularities
 
     An experience has two rows for each item: x and its name (context 0), x and its class (context 1).  Subjects know
-    which one is asked, so that names compete with names and classes with classes.  Evaluation 0 asks the names of
-    presented items, evaluation 1 the classes of new items.  Chance is 1 / m and 1 / c.  x [s, b, features] is 0 or 1.
+    whether a question is about a name or a class: names compete with names only, classes with classes only.
+    Evaluation 0 asks for the names of presented items, evaluation 1 for the classes of new items.  Chance is 1 / m and
+    1 / c.  x [s, b, features] is 0 or 1.
 
     Source: the satellites of Schapiro et al. (2017, 2018); episodes and regularities, Schapiro et al. (2017).
 

@@ -49,7 +49,7 @@ class Semantic(Listed):
 
     A row has an item and a relation as input, x one-hot [9 + 4], and all 36 attributes as targets, y 0 or 1
     (regression).  An experience is an epoch: 32 rows for the eight items, 36 with the ninth, 4 for the ninth alone;
-    other rows have weight 0.  Context 0 is the eight items, context 1 the ninth; evaluations ask the same rows.  The
+    other rows have weight 0.  Context 0 is the eight items, context 1 the ninth; evaluations use the same rows.  The
     world is the same for all subjects.
 
     Source: Rumelhart & Todd (1993); the penguin, McClelland, McNaughton & O'Reilly (1995).

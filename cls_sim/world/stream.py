@@ -100,7 +100,7 @@ class Stream(World):
         known = inspect.signature(cls).parameters
         if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
             for name in settings.keys() - known.keys():
-                raise ConfigError(name, f"is no setting of {cls.__name__}", suggest(name, known))
+                raise ConfigError(name, f"is not a setting of {cls.__name__}", suggest(name, known))
         return super().__new__(cls)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:

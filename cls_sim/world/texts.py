@@ -74,7 +74,7 @@ class Texts(Stream, per_context=30, batch=50):
         if self.width % 16:
             raise ConfigError("width", f"{width} is not a multiple of 16", "give one, such as 2048")
         if encoder is not None and not callable(encoder) and not isinstance(encoder, str):
-            raise ConfigError("encoder", f"{encoder!r} is no function", "give one, the name of a model, or none")
+            raise ConfigError("encoder", f"{encoder!r} is not a function", "give one, the name of a model, or none")
         self.encoder = encoder
         if contexts is not None:
             whole("contexts", contexts)

@@ -15,7 +15,7 @@ from cls_sim.world.listed import Listed
 
 
 class Tree(Listed):
-    """All items of a binary tree in one experience, then a new item on its last branch in one, then empty ones.
+    """One experience with all items of a tree, one with a new item on its last branch, then empty experiences.
 
     features           number of features of each node, by level from the root; an item has the features of all nodes
                        above it and its own
@@ -24,7 +24,7 @@ class Tree(Listed):
     x one-hot [items + 1], y the features, 0 or 1 (regression).  With (3, 2, 2) there are eight items: four plants, two
     fish, two birds.  The new item has the features that its siblings share, one feature of each sibling, and one new
     feature, so that .866 of it lies in the space of the known items.  Context 0 is the items, context 1 the new item;
-    evaluations ask the same rows.  The world is the same for all subjects.
+    evaluations use the same rows.  The world is the same for all subjects.
 
     Source: McClelland, McNaughton & Lampinen 2020; trees of Saxe, McClelland & Ganguli 2019.
 

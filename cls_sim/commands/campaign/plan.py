@@ -167,7 +167,7 @@ def _check_parts(experiment: str, parts: Parts, arms: Mapping[str, Any], claims:
         if name not in home and asked.size in (None, "paper"):
             raise ConfigError(key, f"{name} is in no part", "add it to one")
         if home.get(name) != home.get(asked.origin or name):
-            raise ConfigError(key, f"{name} shares the past of {asked.origin}, in another part", "put both into one")
+            raise ConfigError(key, f"{name} branches from {asked.origin}, in another part", "put both into one")
     for name, claim in claims.items():
         named = about(claim)
         if claim.get("size", "paper") == "paper" and not (
