@@ -16,7 +16,7 @@ run: $(READY)  ## the first life: real digits, seven arms, a table and figures
 	$(BIN)/cls-sim experiment=digits
 
 test: $(READY)  ## the fast tests
-	$(BIN)/python -m pytest -m "not claims" -n 2
+	$(BIN)/python -m pytest -m "not claims" -n 2 --dist worksteal
 
 claims: $(READY)  ## every claim at size=small (one in four without its mechanism too), a tenth of the faults, W&B, Ray, sweeps, notebooks, wheel
 	$(BIN)/python -m pytest -m claims -n 2 --durations=0 --durations-min=2

@@ -32,6 +32,19 @@ def data_dir() -> Path:
 
 
 @pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """`cls-sim` with these arguments in this folder, without a process of its own: exit code, output, errors."""
+    from cls_sim.__main__ import main
+
+    def called(*args: str, cwd: Path) -> tuple[int, str, str]:
+        monkeypatch.chdir(cwd)
+        capsys.readouterr()  # what was printed before is not of this call
+        return (main(args), *capsys.readouterr())
+
+    return called
+
+
+@pytest.fixture
 def figure(record_property):
     """Say what was measured: `make faults` keeps it as a row of docs/reliability.md."""
     return lambda text: record_property("figure", text)

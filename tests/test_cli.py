@@ -1,4 +1,7 @@
-"""The console door, as a user meets it: processes, exit codes, one line of error, a run directory."""
+"""The console door, as a user meets it: processes, exit codes, one line of error, a run directory.
+
+What a process of its own shows (its exit code, its pipes, what it imports) is asked of a process; the rest of the door.
+"""
 
 from __future__ import annotations
 
@@ -73,33 +76,36 @@ def test_nothing_is_drawn_to_a_pipe_but_the_table(lived):
     assert "cls" in done.stdout and "accuracy" in done.stdout
 
 
-def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(tmp_path: Path):
-    for args in (["subjcts=3"], ["hippocampus.capacity=-1"], ["experiment=nope"], ["resume=nowhere"], ["--config-dir"]):
-        done = cls_sim(*args, cwd=tmp_path)
-        assert done.returncode == 2, args
-        assert done.stderr.startswith("cls-sim: error: ") and done.stderr.count("\n") == 1, done.stderr
-        assert not list(tmp_path.iterdir())
+def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(tmp_path: Path, typed):
+    done = cls_sim("subjcts=3", cwd=tmp_path)
+    said = {"subjcts=3": (done.returncode, done.stdout, done.stderr)}
+    for one in ("hippocampus.capacity=-1", "experiment=nope", "resume=nowhere", "--config-dir"):
+        said[one] = typed(one, cwd=tmp_path)
+    for one, (code, _, err) in said.items():
+        assert code == 2, one
+        assert err.startswith("cls-sim: error: ") and err.count("\n") == 1, err
+    assert not list(tmp_path.iterdir())
 
 
-def test_a_run_is_not_written_over(lived):
+def test_a_run_is_not_written_over(lived, typed):
     folder, _ = lived
-    done = cls_sim(*TINY[:-1], "out=run", cwd=folder.parent)
-    assert done.returncode == 2 and "out" in done.stderr
+    code, _, err = typed(*TINY[:-1], "out=run", cwd=folder.parent)
+    assert code == 2 and "out" in err
 
 
-def test_a_finished_run_resumes_to_the_same_summary(lived):
+def test_a_finished_run_resumes_to_the_same_summary(lived, typed):
     folder, _ = lived
     before = json.loads((folder / "summary.json").read_text())
-    done = cls_sim("resume=run", cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip().splitlines()[-1] == "run: run"
+    code, out, err = typed("resume=run", cwd=folder.parent)
+    assert code == 0, err
+    assert out.strip().splitlines()[-1] == "run: run"
     assert json.loads((folder / "summary.json").read_text()) == before
 
 
-def test_a_resumed_run_may_not_change_what_decides_its_results(lived):
+def test_a_resumed_run_may_not_change_what_decides_its_results(lived, typed):
     folder, _ = lived
-    done = cls_sim("resume=run", "hippocampus.capacity=9", cwd=folder.parent)
-    assert done.returncode == 2 and "hippocampus.capacity" in done.stderr
+    code, _, err = typed("resume=run", "hippocampus.capacity=9", cwd=folder.parent)
+    assert code == 2 and "hippocampus.capacity" in err
 
 
 def test_help_is_light_and_names_the_rooms(tmp_path: Path):
@@ -121,12 +127,12 @@ def test_help_is_light_and_names_the_rooms(tmp_path: Path):
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=tmp_path, check=False).returncode == 0
 
 
-def test_options_and_overrides_come_in_any_order_also_with_a_folder_of_ones_own(tmp_path: Path):
+def test_options_and_overrides_come_in_any_order_also_with_a_folder_of_ones_own(tmp_path: Path, typed):
     (tmp_path / "conf" / "experiment").mkdir(parents=True)
     (tmp_path / "conf" / "experiment" / "mine.yaml").write_text("# @package _global_\ntitle: mine\n")
-    done = cls_sim("experiment=mine", "--cfg", "job", "subjects=3", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert {"title: mine", "subjects: 3"} <= set(done.stdout.splitlines())
+    code, out, err = typed("experiment=mine", "--cfg", "job", "subjects=3", cwd=tmp_path)
+    assert code == 0, err
+    assert {"title: mine", "subjects: 3"} <= set(out.splitlines())
 
 
 def test_completion_offers_groups(tmp_path: Path):

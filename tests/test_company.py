@@ -74,6 +74,7 @@ def lived(cfg: dict[str, Any], first: int = 0, subjects: int = SUBJECTS) -> Seen
         life.step()
         if life.clock.tick <= STEPS:
             seen.weights.append({name: w.detach().clone() for name, w in life.neocortex.weights.items()})
+        if life.clock.tick == STEPS or (life.over and life.clock.tick < STEPS):
             seen.state = dict(leaves("", life.state()))
     return seen
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +27,17 @@ TENANTS = [
 NEEDS = {"mnist": "mnist", "split_mnist": "mnist"}  # experiments and worlds that need a data set
 
 
+MADE: set[str] = set()
+
+
+def make_once(part_kind: str, cfg: dict[str, Any], **how: Any) -> None:
+    """Make a part, unless one of the very same configuration was made before: most arms differ in one part."""
+    asked = json.dumps([part_kind, cfg], sort_keys=True)
+    if asked not in MADE:
+        experiments.make(part_kind, cfg, **how)
+        MADE.add(asked)
+
+
 @pytest.mark.parametrize("size", ["paper", "small"])
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_composes_and_every_arm_is_made(name: str, size: str):
@@ -32,10 +45,10 @@ def test_every_experiment_composes_and_every_arm_is_made(name: str, size: str):
     assert experiment.arms
     for arm in experiment.arms.values():
         for part_kind in experiments.PART_KINDS:
-            experiments.make(part_kind, arm.cfg[part_kind], wrapping=True)
+            make_once(part_kind, arm.cfg[part_kind], wrapping=True)
         for probe, cfg in arm.cfg["probes"].items():
             if cfg:
-                experiments.make(f"probes.{probe}", cfg, kind="Probe")
+                make_once(f"probes.{probe}", cfg, kind="Probe")
 
 
 @pytest.mark.parametrize("part_kind, name", TENANTS)

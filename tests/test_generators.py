@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -144,23 +145,23 @@ def test_soft_targets_reach_the_lesson_and_lived_rows_teach_labels():
     )
 
 
+@cache
+def learnt_by(make: Any) -> np.ndarray:
+    """The mean accuracy over five contexts of digits at the end of a life, of four subjects."""
+    life = live(make(4, world=cs.Digits(per_context=150, batch=20), plasticity=cs.Constant(rate=0.005)))
+    return cs.Accuracy().measure(life).nanmean(1).numpy()
+
+
+def alone(subjects: int, **changes: Any) -> cs.Life:
+    parts = {"hippocampus": cs.NoHippocampus(), "rhythm": cs.Sleepless(experiences_per_day=6)}
+    return small(subjects, **parts | changes)
+
+
 @lives
 def test_dreams_keep_what_was_learnt(make):
-    """Digits, five contexts: the mean over contexts, against the same cortex alone; paired over four subjects."""
-
-    def end(life: cs.Life) -> np.ndarray:
-        live(life)
-        return cs.Accuracy().measure(life).nanmean(1).numpy()
-
-    world = {"world": cs.Digits(per_context=150, batch=20), "subjects": 4}
-    plasticity = cs.Constant(rate=0.005)
-    alone = end(
-        small(
-            **world, plasticity=plasticity, hippocampus=cs.NoHippocampus(), rhythm=cs.Sleepless(experiences_per_day=6)
-        )
-    )
-    ours = end(make(**world, plasticity=plasticity))
-    assert (ours - alone).min() > 0.05 and (ours - alone).mean() > 0.15
+    """Against the same cortex alone, paired by subject."""
+    more = learnt_by(make) - learnt_by(alone)
+    assert more.min() > 0.05 and more.mean() > 0.15
 
 
 def test_bytes_are_those_of_the_networks():

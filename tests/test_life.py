@@ -93,7 +93,7 @@ def test_alone_or_in_company_the_same_draws_and_nearly_the_same_weights():
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("times", few_or_many(2, 4, 40))
-def test_alone_or_in_company_with_odd_sizes(times: int, figure):
+def test_alone_or_in_company_with_odd_sizes_on_one_thread_and_on_two(times: int, figure):
     """Layers, batches and memories of any size, on one thread and on two: weights within 1e-5 over 50 steps."""
     chance, furthest = np.random.default_rng(times), 0.0
     for turn in range(times):

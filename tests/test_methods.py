@@ -61,7 +61,7 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
         cfg["hippocampus"]["frequencies"] = 30
     if "steps_per_night" in cfg["rhythm"]:
         cfg["rhythm"] |= {"experiences_per_day": 8, "steps_per_night": 20} | (
-            {"growth": 1.1} if "growth" in cfg["rhythm"] else {}
+            {"growth": 1.05} if "growth" in cfg["rhythm"] else {}
         )
     return cfg
 

@@ -41,7 +41,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return found
 
 
-def test_each_life_is_made_once_and_no_trace_is_read_back(counted: Counter[str], tmp_path: Path):
+def test_each_life_is_made_once_and_only_a_resumed_run_reads_traces_once_each(counted: Counter[str], tmp_path: Path):
     """In version 0.1 such a run of seven arms made 16 lives, cut its jobs 10 times and read 22 traces."""
     experiment = experiments.read([*FEW, f"out={tmp_path / 'run'}"])
     runs.perform(experiment, quiet=True)
@@ -49,13 +49,8 @@ def test_each_life_is_made_once_and_no_trace_is_read_back(counted: Counter[str],
     assert counted.pop("life of 2") == len(experiment.arms) > 4 and branches
     assert counted.pop("life of 1", 0) <= len(branches)  # whether the parts of a branch fit one another from birth
     assert counted == {"jobs": 1}
-
-
-def test_a_resumed_run_reads_each_trace_once(counted: Counter[str], tmp_path: Path):
-    out = tmp_path / "run"
-    runs.perform(experiments.read([*FEW, f"out={out}"]), quiet=True)
     counted.clear()
-    runs.perform(experiments.read([*FEW, f"resume={out}"]), quiet=True)
+    runs.perform(experiments.read([*FEW, f"resume={tmp_path / 'run'}"]), quiet=True)
     assert {n for name, n in counted.items() if name.startswith("trace")} == {1} and counted["jobs"] == 1
 
 
@@ -74,7 +69,7 @@ def test_a_life_that_waited_is_the_life_that_is_built_when_it_is_due(monkeypatch
     for waiting in (16, 0):
         monkeypatch.setattr(runs, "WAITING", waiting)
         out = tmp_path / str(waiting)
-        runs.perform(experiments.read([*FEW, "arms=[cls,buffer_only]", f"out={out}"]), quiet=True)
+        runs.perform(experiments.read([*FEW, "arms=[cls,buffer_only]", "figures=null", f"out={out}"]), quiet=True)
         files = sorted((out / "trace").glob("*.jsonl"))
         fingerprints.append([file.read_bytes() for file in files])
     assert fingerprints[0] == fingerprints[1] and len(fingerprints[0]) > 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -350,7 +349,7 @@ def test_what_is_looked_at_costs_nothing_later_and_changes_nothing(monkeypatch: 
     assert set(counts) == {"replay.draw", "replay.training_batch", "awake"}
 
 
-def test_on_the_command_line_as_in_a_notebook(tmp_path: Path):
+def test_on_the_command_line_as_in_a_notebook(tmp_path: Path, typed, monkeypatch: pytest.MonkeyPatch):
     """A class of an allowed package that breaks the contract ends the command with one line and exit code 2."""
     text = (
         "import numpy as np\nimport cls_sim as cs\n"
@@ -358,7 +357,9 @@ def test_on_the_command_line_as_in_a_notebook(tmp_path: Path):
         "class Half(cs.Replay):\n    pass\n"
     )
     (tmp_path / "own_parts.py").write_text(text)
-    command = [sys.executable, "-m", "cls_sim", "experiment=digits", "size=small", "subjects=1", "arms=[cls]"]
+    command = ["experiment=digits", "size=small", "subjects=1", "arms=[cls]", "--allow", "own_parts"]
+    monkeypatch.setenv("CLS_SIM_ALLOW", "")
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # the door appends this folder
     for change, line in (
         ("+plasticity._target_=own_parts.Bad", "plasticity.rate: gives -0.001, expected finite numbers from 0"),
         ("+replay._target_=own_parts.Half", "own_parts.Half lacks the methods draw; define them"),
@@ -366,23 +367,8 @@ def test_on_the_command_line_as_in_a_notebook(tmp_path: Path):
         room = change[1:].split(".")[0]
         (tmp_path / room).mkdir(exist_ok=True)
         (tmp_path / room / "mine.yaml").write_text(f"_target_: {change.split('=')[1]}\n")
-        done = subprocess.run(
-            [
-                *command,
-                f"{room}=mine",
-                "--allow",
-                "own_parts",
-                "--config-dir",
-                str(tmp_path),
-                f"out={tmp_path / room / 'run'}",
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env={**__import__("os").environ, "PYTHONPATH": f"{Path(cs.__file__).parent.parent}:{tmp_path}"},
-        )
-        assert done.returncode == 2 and line in done.stderr and "Traceback" not in done.stderr, done.stderr
+        code, _, err = typed(*command, f"{room}=mine", "--config-dir", str(tmp_path), f"out={room}/run", cwd=tmp_path)
+        assert code == 2 and line in err and "Traceback" not in err, err
 
 
 # -- networks whose rows depend on one another ----------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -217,9 +218,35 @@ def show(life: cs.Life, ticks: int) -> cs.Life:
 # -- the contract, for every option ---------------------------------------------------------------------------
 
 
+IN_DIGITS = (small, paths, indexed, dreaming, nightly)
+
+
+@cache
+def shared(kind: Any, ticks: int) -> cs.Life:
+    """A life of three subjects in its middle, for probes that only look."""
+    return live(kind(3), ticks)
+
+
+@cache
+def shown(kind: Any, subjects: int, seed: int) -> cs.Life:
+    """Subjects who only remember, for probes that only look."""
+    return show(kind(subjects, seed=seed), 7 if kind in (lessons, things) else 30)
+
+
+def brief(kind: Any) -> cs.Life:
+    """A life to be lived to its end: in digits, five contexts in three days, of which one ends together with a day."""
+    return kind(2, world=cs.Digits(per_context=4, batch=8)) if kind in IN_DIGITS else kind(2)
+
+
+@cache
+def unmeasured(kind: Any) -> dict[str, bytes]:
+    """The state at the end of a life in which nothing was measured."""
+    return leaves(live(brief(kind)).state())
+
+
 @pytest.mark.parametrize(("name", "settings"), EVERY, ids=str)
 def test_a_number_a_subject_or_one_a_context(name: str, settings: dict):
-    life = live(of_kind(name, 3), 40)
+    life = shared(KINDS.get(name, small), 40)
     numbers = read(getattr(cs, name)(**settings), life)
     assert numbers.is_floating_point() and not numbers.requires_grad
     own = hasattr(getattr(cs, name), "axis")  # a profile over an axis of the probe's own
@@ -229,25 +256,24 @@ def test_a_number_a_subject_or_one_a_context(name: str, settings: dict):
 @pytest.mark.parametrize(("name", "settings"), EVERY, ids=str)
 def test_measuring_never_changes_the_measured(name: str, settings: dict):
     """At every tick of a life, awake or asleep: state as before, and the same future."""
-    probe, probed, plain = getattr(cs, name)(**settings), of_kind(name), of_kind(name)
-    while not plain.over:
-        before = leaves(probed.state())
-        read(probe, probed)
-        assert leaves(probed.state()) == before
-        plain.step()
-        probed.step()
-    assert leaves(probed.state()) == leaves(plain.state())
+    kind = KINDS.get(name, small)
+    probe, life = getattr(cs, name)(**settings), brief(kind)
+    while not life.over:
+        before = leaves(life.state())
+        read(probe, life)
+        assert leaves(life.state()) == before
+        life.step()
+    assert leaves(life.state()) == unmeasured(kind)
     assert probe.state() == {}, "a probe keeps no state"
 
 
 @pytest.mark.parametrize(("name", "settings"), EVERY, ids=str)
 def test_company_does_not_matter(name: str, settings: dict):
     """Measured on memories and first weights, which are the same alone and in company."""
-    ticks = 7 if KINDS.get(name) in (lessons, things) else 30
-    probe, together = getattr(cs, name)(**settings), show(of_kind(name, 3, seed=5), ticks)
-    company = read(probe, together)
+    probe, kind = getattr(cs, name)(**settings), KINDS.get(name, small)
+    company = read(probe, shown(kind, 3, 5))
     for i in range(3):
-        alone = read(probe, show(of_kind(name, 1, seed=5 + i), ticks))
+        alone = read(probe, shown(kind, 1, 5 + i))
         k = alone[0].numel()  # who is alone may have met fewer contexts, never more
         torch.testing.assert_close(
             alone[0], company[i].reshape(-1)[:k].reshape(alone[0].shape), equal_nan=True, rtol=1e-5, atol=1e-6

@@ -303,6 +303,7 @@ def test_a_real_experiment_without_its_mechanism(tmp_path: Path):
         "arms=[cls]",
         "world.per_context=60",
         "plasticity.night_rate=0",
+        "figures=null",
     ]
     found, seconds = runner.live(few, tmp_path / "run")
     assert found.arms["cls"].readings["accuracy"].mean < 0.25 and seconds > 0

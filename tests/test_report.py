@@ -7,14 +7,13 @@ import io
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cls_sim import statistics
+from cls_sim.__main__ import main
 from cls_sim.claims.arms import published
 from cls_sim.claims.case import Case
 from cls_sim.commands import report
@@ -34,9 +33,7 @@ RUN = (
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of three arms, a few ticks long."""
     folder = tmp_path_factory.mktemp("report") / "run"
-    args = [sys.executable, "-m", "cls_sim", *RUN, "arms=[none,joint,er]", f"out={folder}"]
-    done = subprocess.run(args, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert main([*RUN, "arms=[none,joint,er]", f"out={folder}"]) == 0
     return folder
 
 

@@ -36,6 +36,20 @@ def two() -> experiments.Experiment:
     return tiny(*TWO)
 
 
+@pytest.fixture(scope="module")
+def done(two):
+    """A run that is finished: tests look at it, or leave it as it was."""
+    with scratch() as where:
+        runs.perform(into(two, where / "run"), quiet=True)
+        yield where / "run"
+
+
+@pytest.fixture(scope="module")
+def whole(done) -> dict[str, Any]:
+    """What a run comes to if nothing happens to it."""
+    return came_to(done)
+
+
 @pytest.fixture
 def home():
     with scratch() as where:
@@ -139,7 +153,7 @@ def test_the_kills_find_a_naive_saver(two, home, figure, worse):
 
 
 @forks
-def test_killed_before_its_first_checkpoint_it_begins(two, home):
+def test_killed_before_its_first_checkpoint_it_begins(two, whole, home):
     out = home / "run"
 
     def work(say) -> None:
@@ -148,8 +162,7 @@ def test_killed_before_its_first_checkpoint_it_begins(two, home):
 
     assert forked(work, home / "log").ends() == 9
     assert (out / "run.json").is_file() and not newest(out)
-    runs.perform(into(two, home / "whole"), quiet=True)
-    assert gone_on(two, out) == came_to(home / "whole")
+    assert gone_on(two, out) == whole
 
 
 @forks
@@ -176,13 +189,12 @@ def spoil(path: Path) -> None:
     (path / checkpoint.STATE).write_bytes(data)
 
 
-def test_a_damaged_checkpoint_is_named_and_the_one_before_used(two, home, monkeypatch, capsys):
-    runs.perform(into(two, home / "whole"), quiet=True)
+def test_a_damaged_checkpoint_is_named_and_the_one_before_used(two, whole, home, monkeypatch, capsys):
     out = stopped(two, home / "run", 20, monkeypatch)
     newest_, _ = checkpoint.found(out / "checkpoints" / "cls-000000")
     spoil(newest_)
     capsys.readouterr()
-    assert gone_on(two, out) == came_to(home / "whole")
+    assert gone_on(two, out) == whole
     said = [line for line in capsys.readouterr().err.splitlines() if "set aside" in line]
     assert len(said) == 1 and newest_.name in said[0] and said[0].startswith("cls-sim: warning: ")
 
@@ -210,14 +222,13 @@ def test_a_lost_trace_is_refused(two, home, monkeypatch):
     assert newest(out)["cls-000000"] == 20
 
 
-def test_damage_behind_the_saved_rows_does_not_matter_and_within_them_is_named(two, home, monkeypatch):
-    runs.perform(into(two, home / "whole"), quiet=True)
+def test_damage_behind_the_saved_rows_does_not_matter_and_within_them_is_named(two, whole, home, monkeypatch):
     out = stopped(two, home / "run", 20, monkeypatch)
     trace = out / "trace" / "cls-000000.jsonl"
     good = trace.read_bytes()
     again = shutil.copytree(out, home / "again")
     trace.write_bytes(good + b'{"moment":"day.end"\n' + good[:50])
-    assert gone_on(two, out) == came_to(home / "whole")
+    assert gone_on(two, out) == whole
     lines = good.splitlines(keepends=True)
     (again / "trace" / "cls-000000.jsonl").write_bytes(lines[0] + lines[1].replace(b"0", b"1", 1) + b"".join(lines[2:]))
     with pytest.raises(ConfigError, match=r"cls-000000\.jsonl:2: the line fails its checksum"):
@@ -228,9 +239,8 @@ def test_damage_behind_the_saved_rows_does_not_matter_and_within_them_is_named(t
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
-def test_a_damaged_record_is_refused(two, home, text: bytes):
-    out = home / "run"
-    runs.perform(into(two, out), quiet=True)
+def test_a_damaged_record_is_refused(two, done, home, text: bytes):
+    out = shutil.copytree(done, home / "run")
     (out / "jobs" / "cls-000000.json").write_bytes(text)  # a report is made again
     assert gone_on(two, out)
     (out / "run.json").write_bytes(text)
@@ -261,13 +271,6 @@ def test_a_checkpoint_of_something_else_is_refused(two, home, monkeypatch):
 
 
 # -- changed ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def done(two):
-    with scratch() as where:
-        runs.perform(into(two, where / "run"), quiet=True)
-        yield where / "run"
 
 
 CHANGES = {
@@ -382,7 +385,7 @@ PARTS = {
 
 
 def life_of(name: str) -> cs.Life:
-    return small(2, world=cs.Digits(per_context=12, batch=4), **{room: make() for room, make in PARTS[name].items()})
+    return small(2, world=cs.Digits(per_context=6, batch=4), **{room: make() for room, make in PARTS[name].items()})
 
 
 @pytest.mark.parametrize("name", PARTS)

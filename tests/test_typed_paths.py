@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,7 +17,6 @@ from cls_sim.core.signals import Interrupted
 from cls_sim.running.engines.base import died
 from cls_sim.storage.run_directory import resumed
 
-ROOT = Path(__file__).resolve().parent.parent
 TINY = [
     "subjects=2",
     "size=small",
@@ -95,32 +91,19 @@ def test_the_way_on_can_be_pasted_into_a_shell(name: str):
     assert shlex.split(sweeps._again(Path(folder))) == [f"out={folder}"]
 
 
-def cls_sim(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cls_sim", *args],
-        cwd=cwd,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-
-
-def test_a_run_in_a_folder_of_an_odd_name_goes_on(tmp_path: Path):
+def test_a_run_in_a_folder_of_an_odd_name_goes_on(tmp_path: Path, typed):
     """`cls-sim resume=sweep/seed=1`, the folder's own name, was told "mismatched input '='"."""
     (tmp_path / "sweep").mkdir()
     for name in ("sweep/seed=1", "".join(odd for odd in ODD if "/" not in odd)):
-        done = cls_sim(*TINY, f"out={name}", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines()[-1] == f"run: {name}"
-        again = cls_sim(f"resume={name}", cwd=tmp_path)
-        assert again.returncode == 0 and again.stdout.splitlines()[-1] == f"run: {name}", again.stderr
+        code, out, err = typed(*TINY, f"out={name}", cwd=tmp_path)
+        assert code == 0, err
+        assert out.splitlines()[-1] == f"run: {name}"
+        code, out, err = typed(f"resume={name}", cwd=tmp_path)
+        assert code == 0 and out.splitlines()[-1] == f"run: {name}", err
         assert json.loads((tmp_path / name / "run.json").read_text())["resumed"] == 1
-        busy = cls_sim(*TINY, f"out={name}", cwd=tmp_path)
-        assert busy.returncode == 2
-        assert shlex.split(busy.stderr.partition("resume it with ")[2]) == [f"resume={name}"]
+        code, out, err = typed(*TINY, f"out={name}", cwd=tmp_path)
+        assert code == 2
+        assert shlex.split(err.partition("resume it with ")[2]) == [f"resume={name}"]
 
 
 def test_a_folder_of_configurations_may_have_any_name(tmp_path: Path):

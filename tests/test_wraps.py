@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,9 @@ def life(**parts: Any) -> Life:
     return Life(**usual | parts, probes=probes, subjects=2, seed=3)
 
 
+Rows = list[tuple[str, dict[str, Any]]]
+
+
 def same(one: Any, other: Any, where: str = "") -> None:
     if isinstance(one, dict):
         assert one.keys() == other.keys(), where
@@ -194,10 +198,10 @@ def same(one: Any, other: Any, where: str = "") -> None:
     ), where
 
 
-def traced(one: Life) -> list[tuple[str, dict]]:
+def traced(one: Life, end: int = END) -> Rows:
     """Live on; what probes read on the way."""
     rows = []
-    while one.clock.tick < END:
+    while one.clock.tick < end:
         if one.over:
             break
         rows += [(moment.name, one.measure(moment)) for moment in one.step()]
@@ -210,9 +214,9 @@ def bare(part: Any, layers: int = 1) -> Any:
     return part
 
 
-def alike(plain: Life, wrapped: Life, part_kind: str, layers: int = 1) -> None:
-    """Two lives are bit for bit the same on their way and in the end."""
-    mine, its = traced(plain), traced(wrapped)
+def alike(plain: Life, mine: Rows, wrapped: Life, part_kind: str, layers: int = 1) -> None:
+    """A life that was lived, with what was read of it, and one to be lived, are bit for bit the same, way and end."""
+    its = traced(wrapped)
     assert [name for name, _ in mine] == [name for name, _ in its]
     for (name, one), (_, other) in zip(mine, its, strict=True):
         same(one, other, name)
@@ -244,6 +248,24 @@ def others(part_kind: str, name: str) -> dict[str, Any]:
     return {key: make() for key, make in INSIDE[part_kind][name][1].items()}
 
 
+def bared(part_kind: str, name: str) -> Life:
+    """A life with this part, around which there is no wrap."""
+    return life(**others(part_kind, name) | {part_kind: INSIDE[part_kind][name][0]()})
+
+
+@cache
+def middle(part_kind: str, name: str) -> Life:
+    """It in its middle, of which others may be twins."""
+    return live(bared(part_kind, name), MIDDLE)
+
+
+@cache
+def whole(part_kind: str, name: str) -> tuple[Life, Rows, Rows]:
+    """It at its end, and what was read before its middle and after."""
+    one = bared(part_kind, name)
+    return one, traced(one, MIDDLE), traced(one)
+
+
 @pytest.mark.parametrize(("wrap", "name"), PAIRS, ids=lambda value: str(value))
 def test_with_its_null_setting_a_wrap_is_the_part_inside(wrap: str, name: str):
     """From birth and from the middle of a life.  CortexLesion(fraction=0) differed around six of ten cortices."""
@@ -253,14 +275,11 @@ def test_with_its_null_setting_a_wrap_is_the_part_inside(wrap: str, name: str):
         with pytest.raises(ConfigError, match=UNFIT[wrap, name]):
             null(wrap, make())
         return
-    alike(
-        life(**others(part_kind, name) | {part_kind: make()}),
-        life(**others(part_kind, name) | {part_kind: null(wrap, make())}),
-        part_kind,
-    )
-    plain = live(life(**others(part_kind, name) | {part_kind: make()}), MIDDLE)
-    twin = plain.twin(**{part_kind: lambda part: null(wrap, part)})
-    alike(plain, twin, part_kind)
+    plain, before, after = whole(part_kind, name)
+    born = life(**others(part_kind, name) | {part_kind: null(wrap, make())})
+    alike(plain, before + after, born, part_kind)
+    twin = middle(part_kind, name).twin(**{part_kind: lambda part: null(wrap, part)})
+    alike(plain, after, twin, part_kind)
 
 
 def neighbours() -> list[tuple[str, str]]:
@@ -279,7 +298,8 @@ def neighbours() -> list[tuple[str, str]]:
 def test_a_wrap_of_a_wrap_is_the_part_inside(outer: str, inner: str):
     part_kind = ROOM_OF[kind_of(WRAPS[outer])]
     make = next(iter(INSIDE[part_kind].values()))[0]
-    alike(life(**{part_kind: make()}), life(**{part_kind: null(outer, null(inner, make()))}), part_kind, layers=2)
+    plain, wrapped = life(**{part_kind: make()}), life(**{part_kind: null(outer, null(inner, make()))})
+    alike(plain, traced(plain), wrapped, part_kind, layers=2)
 
 
 def test_every_part_stands_inside_a_wrap():
