@@ -346,19 +346,25 @@ def test_in_yaml_the_moments_stand_beside_the_class():
 # -- sharing --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("name", "settings"), EVERY, ids=str)
-def test_what_is_shared_reads_the_same(name: str, settings: dict):
-    """In a moment with all probes of its kind, in both orders, each reads bit for bit what it reads alone."""
-    life = live(of_kind(name), 40)
-    alone = read(getattr(cs, name)(**settings), life)
-    others = {
-        f"{n}{i}": getattr(cs, n)(**s).at("day.end")
-        for i, (n, s) in enumerate(EVERY)
-        if KINDS.get(n) is KINDS.get(name)
-    }
-    for probes in (others, dict(reversed(others.items()))):
-        life.probes = {**probes, "last": getattr(cs, name)(**settings).at("day.end")}
-        assert _bytes(life.measure(Moment("day.end", np.ones(2, bool)))["last"]) == _bytes(alone)
+@pytest.mark.parametrize("kind", dict.fromkeys(KINDS.get(name, small) for name, _ in EVERY), ids=lambda it: it.__name__)
+def test_what_is_shared_reads_the_same(kind: Any):
+    """In a moment with all probes of its kind, in both orders and once more after all of them, each reads bit for bit
+    what it reads alone.
+    """
+    life = live(kind(2), 40)
+    named = [(name, settings) for name, settings in EVERY if KINDS.get(name, small) is kind]
+    alone = [_bytes(read(getattr(cs, name)(**settings), life)) for name, settings in named]
+    for order in (1, -1):
+        life.probes = {
+            f"{turn}-{i}": getattr(cs, name)(**settings).at("day.end")
+            for turn in ("first", "again")
+            for i, (name, settings) in list(enumerate(named))[::order]
+        }
+        found = life.measure(Moment("day.end", np.ones(2, bool)))
+        assert found.keys() == life.probes.keys()
+        for key, value in found.items():
+            turn, _, i = key.partition("-")
+            assert _bytes(value) == alone[int(i)], (named[int(i)], turn, order)
     assert not evaluations._OPEN, "nothing is kept after the moment"
 
 
