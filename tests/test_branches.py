@@ -23,7 +23,7 @@ from cls_sim.running.identical import identical
 from tests.lives import live, small
 
 BRANCHING = sorted(
-    file.stem for file in (experiments.conf_dir() / "experiment").glob("*.yaml") if "branch_from: " in file.read_text()
+    file.stem for file in (experiments.conf_dir() / "experiment").glob("*.yaml") if "{from: " in file.read_text()
 )
 TICKS = 12
 

@@ -215,7 +215,7 @@ class Staged(_Two):
     """
 
     inside, other, null = "nrem", "rem", None
-    derived = frozenset({"_stages"})
+    derived = frozenset({"_stages", "_night"})
 
     def __init__(self, nrem: Replay, rem: Replay):
         super().__init__(nrem, rem)
@@ -224,13 +224,11 @@ class Staged(_Two):
         if spec.stages is None:
             raise ConfigError("", "needs nights with NREM and REM stages", "use rhythm=nrem_rem")
         self._stages = spec.stages
-
-    def _fresh(self, spec: Spec) -> None:
-        self.night = np.full(spec.subjects, -1)
+        self._night = np.full(spec.subjects, -1)  # not state: whoever sees a night begin twice keeps the first sight
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        rem, begins = in_rem(clock, self._stages), clock.asleep & (self.night != clock.night)
-        self.night = np.where(begins, clock.night, self.night)
+        rem, begins = in_rem(clock, self._stages), clock.asleep & (self._night != clock.night)
+        self._night = np.where(begins, clock.night, self._night)
         if (rem.all() or not rem.any()) and begins.any():  # the other policy only sees this step
             (self.nrem if rem.all() else self.rem).draw(hippocampus, neocortex, view, clock)
         if rem.all() or not rem.any():
