@@ -1,6 +1,6 @@
 """A part that a branch brings in announces its sizes to all other parts, or is refused in one line.
 
-Version 0.1 dropped it: `one_block` of singh_2022_stages lived the nights of the arm that it left, in all subjects.
+Version 0.1 dropped it: one arm of singh_2022_stages lived the nights of the arm that it left, in all subjects.
 """
 
 from __future__ import annotations
@@ -100,10 +100,10 @@ def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str)
 
 def test_other_nights_of_sleep_stages_are_other_lives():
     """The arm of singh_2022_stages, with half the subjects: one block a night is worse for the old list."""
-    study = cs.study("experiment=singh_2022_stages", "subjects=4", "arms=[alternating,one_block]")
+    study = cs.study("experiment=singh_2022_stages", "subjects=4", "arms=[cycles_10,cycles_1]")
     assert study.summary["identical"] == []
     old = {name: trace.last("accuracy")[:, 0] for name, trace in study.traces.items()}
-    assert (old["one_block"] < old["alternating"] - 0.1).all()
+    assert (old["cycles_1"] < old["cycles_10"] - 0.1).all()
 
 
 def test_memories_kept_from_replay_are_kept_by_all():

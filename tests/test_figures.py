@@ -206,6 +206,10 @@ def test_sweep_marks_the_best_mean():
     assert np.allclose(best, [[4.0, values[2].mean()], [1.0, 1 - values[0].mean()]])
     assert axes.get_xscale() == "log" and [t.get_text() for t in axes.get_xticklabels()] == ["1", "2", "4", "8"]
     assert [row["x"] for row in figure.data() if row["best"]] == [4.0, 1.0]
+    flat = np.zeros((4, 6))
+    flat[2, 0] = 0.002
+    none = figures.sweep(x, {"a": flat, "b": values[:, :1]}, xlabel="x")
+    assert [(row["world"], row["x"]) for row in none.data() if row["best"]] == [("b", 4.0)], "no best on a zero line"
     low = figures.sweep(x, {"a": values}, xlabel="x", best="min")
     assert [row["x"] for row in low.data() if row["best"]] == [1.0]
     constant = figures.sweep([1, 2, 4, math.inf], {"a": values}, xlabel="x", log=True)

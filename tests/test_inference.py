@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,26 @@ def test_pseudorehearsal_teaches_what_the_cortex_said_at_nightfall():
         with torch.no_grad():
             life.neocortex.weights["weight0"].add_(0.1)  # the cortex changes in the night
         life.step()
+
+
+@pytest.mark.parametrize("copied, follow", [("night", 0.0), ("rem", 0.0), ("rem", 1.0)])
+def test_what_rem_rehearses_is_the_cortex_of_nightfall_or_that_of_its_first_rem_sleep(copied: str, follow: float):
+    """Version 0.1 promised the cortex of nightfall, and copied it only after the first NREM sleep."""
+    rem = cs.Pseudorehearsal(batch=16, copied=copied, follow=follow)
+    life = alone(
+        rhythm=cs.NremRem(experiences_per_day=1, cycles=2, nrem=5, rem=5), replay=cs.Staged(cs.Uniform(batch=16), rem)
+    )
+    while not life.clock.asleep.any():
+        life.step()
+    for step in range(20):
+        now = {name: w.detach().clone() for name, w in life.neocortex.weights.items()}
+        if step == {"night": 0, "rem": 5}[copied] or (follow and step % 10 >= 5):
+            teacher = now
+        if step % 10 >= 5:
+            batch = copy.deepcopy(life.replay).draw(life.hippocampus, life.neocortex, life.view, life.clock)
+            assert torch.equal(batch.scores, life.neocortex.scores(batch.x, weights=teacher).detach()), step
+        life.step()
+        assert not torch.equal(now["weight0"], life.neocortex.weights["weight0"]) or (follow and step >= 5)
 
 
 def test_pseudorehearsal_is_the_same_alone_and_after_a_stop():

@@ -130,6 +130,41 @@ def test_dreaming_raises_capacity_and_unlearning_restores_memories():
     assert completed("pattern", 0.0, lived, "mask") > before and path.ca3 is not None
 
 
+def test_cells_that_change_one_after_another_lower_the_energy_and_repair_more():
+    """Fachechi et al. at 0.9 patterns a cell: 5 % of the signs changed, measured independently .79 against .03."""
+
+    def made(**settings) -> cs.Life:
+        path = cs.Trisynaptic(capacity=180, ca3=cs.DreamingHopfield(dream_time=10.0, **settings), eviction="ring")
+        return life(path, items=180, features=200, subjects=2)
+
+    one_by_one, at_once = made(), made(synchronous=True)
+    assert completed("pattern", 0.05, one_by_one, "flip") > completed("pattern", 0.05, at_once, "flip") + 0.3
+    path, x = one_by_one.hippocampus, one_by_one.world.evaluation(0).x
+    start = torch.where(torch.arange(200) % 10 == 0, -x, x)
+    start[..., ::7] = 0.0  # a cell may be silent in the cue
+    ca3, engrams = path.ca3, path.engrams()
+    weights = ca3._learnt(engrams)
+    weights = weights.diagonal_scatter(torch.zeros_like(weights[..., 0]), dim1=1, dim2=2)
+    z = start.clone()
+    for i in range(2):  # cell by cell, without blocks
+        for j in ca3._order[i].tolist():
+            drive = z[i] @ weights[i, :, j]
+            z[i, :, j] = torch.where(drive == 0, z[i, :, j], drive.sign())
+    ca3.updates = 1
+    assert torch.equal(ca3.settle(start, engrams), z)
+    energy = [-(s @ weights * s).sum(2) for s in (start, z)]
+    assert (energy[1] <= energy[0]).all()
+    ca3.updates = 100
+    rest = ca3.settle(start, engrams)
+    assert torch.equal((rest @ weights).sign(), rest), "where it stops, no cell would change"
+    assert not torch.equal(ca3._order[0], ca3._order[1]) and set(ca3._order[0].tolist()) == set(range(200))
+
+
+def test_signs_of_a_cue_are_changed_in_the_share_that_is_asked_for():
+    path = cs.Trisynaptic(capacity=20, ca3=None, eviction="ring")
+    assert completed("cue", 0.1, life(path, features=2000), "flip") == pytest.approx(0.8, abs=0.01)
+
+
 # -- search: what streams is what would be done at once -------------------------------------------------------
 
 

@@ -134,6 +134,8 @@ def sweep(
 ) -> Any:
     """A reading [n_x, s] against a swept number, one line per world; a diamond marks the best mean.
 
+    A line without a best mean has no diamond: the paired 95 % interval of its best from its worst number reaches 0.
+
     x     the swept numbers; infinity is drawn one step to the right of the last finite number
     best  which mean is marked: "max", "min" or "none"
     """
@@ -155,7 +157,7 @@ def sweep(
             reason = f"has shape {values.shape} for {len(places)} numbers"
             raise ConfigError(world, reason, "give [numbers, subjects]")
         e, ink = estimated(values), page.ink_of(number)
-        optimum = -1 if best == "none" else int(np.nanargmax(e.mean if best == "max" else -e.mean))
+        optimum = -1 if best == "none" else _optimum(values, e.mean, -1 if best == "min" else 1)
         rows += rows_of(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)
         page.draw_line(axes, places, e, ink, world)
         if values.shape[1] <= page.FEW:
@@ -165,6 +167,15 @@ def sweep(
     axes.set(xlabel=xlabel, ylabel=ylabel)
     page.show_scale(axes, rows, chance)
     return page.finished(figure, rows, "" if best == "none" else "diamond: best mean", legend=[axes])
+
+
+def _optimum(values: np.ndarray, means: np.ndarray, sign: int) -> int:
+    """The place of the best mean of values [n_x, s] (sign -1: the smallest), or -1 if no number is better."""
+    best, worst = int(np.nanargmax(sign * means)), int(np.nanargmin(sign * means))
+    gain = sign * (values[best] - values[worst])
+    gain = gain[np.isfinite(gain)]
+    above = float(statistics.estimate(gain).low) if len(gain) > 1 else float(gain.sum())
+    return best if above > 0 else -1
 
 
 def in_rows(

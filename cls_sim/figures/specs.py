@@ -60,19 +60,23 @@ def _plain(figure: Callable[..., Any], traces: Traces, _: Readings, **settings: 
     return figure(traces, **settings)
 
 
+def _found(traces: Traces, readings: Readings, arm: str, reading: str) -> Any:
+    """The last reading [s] of an arm; `name[3]` is one entry of a profile."""
+    name, _, place = reading.partition("[")
+    return traces[arm].last(name)[:, int(place.rstrip("]"))] if place else readings[arm][name]
+
+
 def draw_arms(traces: Traces, readings: Readings, reading: str = "accuracy", **settings: Any) -> Any:
-    name, _, place = reading.partition("[")  # `name[3]` is one entry of a profile
-    found = {
-        arm: trace.last(name)[:, int(place.rstrip("]"))] if place else readings[arm][name]
-        for arm, trace in traces.items()
-    }
+    found = {arm: _found(traces, readings, arm, reading) for arm in traces}
     return arms(found, **{"ylabel": label_of(reading), **settings})
 
 
 def draw_side_by_side(traces: Traces, readings: Readings, columns: Mapping[str, str], **settings: Any) -> Any:
     """columns: title → reading."""
     there = {
-        title: {arm: readings[arm][reading] for arm in traces if reading in readings[arm]}
+        title: {
+            arm: _found(traces, readings, arm, reading) for arm in traces if reading.partition("[")[0] in readings[arm]
+        }
         for title, reading in columns.items()
     }
     return side_by_side(there, **settings)
@@ -120,11 +124,17 @@ def draw_matrix(traces: Traces, _: Readings, reading: str = "accuracy", **settin
 
 
 def draw_sweep(
-    traces: Traces, readings: Readings, worlds: Mapping[str, Sequence[str]], reading: str = "accuracy", **settings: Any
+    traces: Traces, readings: Readings, worlds: Mapping[str, Any], reading: str = "accuracy", **settings: Any
 ) -> Any:
-    """A reading of arms that differ in one number, one line per world; incomplete worlds are left out."""
-    whole = {world: arms for world, arms in worlds.items() if set(arms) <= set(readings)}
-    values = {world: [readings[arm][reading] for arm in arms] for world, arms in whole.items()}
+    """A reading of arms that differ in one number, one line per world; incomplete worlds are left out.
+
+    worlds  name → its arms, or {arms: […], reading: another reading}
+    """
+    values = {}
+    for world, told in worlds.items():
+        arms, name = (told["arms"], told.get("reading", reading)) if isinstance(told, Mapping) else (told, reading)
+        if set(arms) <= set(traces):
+            values[world] = [_found(traces, readings, arm, name) for arm in arms]
     return sweep(worlds=values, **settings) if values else None
 
 

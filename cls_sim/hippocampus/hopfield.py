@@ -9,10 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, flag, real, reals, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
+
+TOGETHER = 20  # cells whose drive is computed at once
 
 
 class ModernHopfield(Ca3):
@@ -108,9 +111,11 @@ class DreamingHopfield(Ca3):
 
         J = (1 + t) / M · ξᵀ (1 + t C)⁻¹ ξ - (ε / M) Σ_dreams sᵀs,  J_ii = 0,  C = ξ ξᵀ / M,  z ← sign(z J)
 
-    dream_time  t from 0: 0 is Hebb's rule, ∞ the pseudo-inverse; one number, or one per subject
-    unlearning  ε from 0, amount that each replayed state is unlearned; one number, or one per subject
-    updates     largest number of synchronous updates; they end early when the state no longer changes
+    dream_time   t from 0: 0 is Hebb's rule, ∞ the pseudo-inverse; one number, or one per subject
+    unlearning   ε from 0, amount that each replayed state is unlearned; one number, or one per subject
+    updates      largest number of updates of all cells; they end early when the state no longer changes
+    synchronous  whether all cells change at once; false: one after another, in an order drawn once for each subject,
+                 so that the energy never rises and damaged cues are completed better
 
     Patterns are vectors of ±1 (no dentate gyrus); the strength of a trace scales the outer product of its pattern.
     States that replay generates are unlearned (`replay=dreamed`).  A state and its mirror image are the same memory;
@@ -122,13 +127,18 @@ class DreamingHopfield(Ca3):
     0.0
     """
 
-    derived = Ca3.derived | {"_time", "_loss"}
+    derived = Ca3.derived | {"_time", "_loss", "_order"}
 
     def __init__(
-        self, *, dream_time: float | list[float] = 0.0, unlearning: float | list[float] = 0.0, updates: int = 100
+        self,
+        *,
+        dream_time: float | list[float] = 0.0,
+        unlearning: float | list[float] = 0.0,
+        updates: int = 100,
+        synchronous: bool = False,
     ):
         self.dream_time, self.unlearning = reals("dream_time", dream_time, 0.0), reals("unlearning", unlearning, 0.0)
-        self.updates = whole("updates", updates)
+        self.updates, self.synchronous = whole("updates", updates), flag("synchronous", synchronous)
         self.unlearns = bool(np.max(self.unlearning) > 0)
 
     def setup(self, spec: Spec) -> Spec:
@@ -141,6 +151,7 @@ class DreamingHopfield(Ca3):
     def fit(self, spec: Spec, units: int, winners: int) -> None:
         if winners:
             raise ConfigError("dentate", "gives sparse patterns, and this network stores ±1", "give dentate=null")
+        self._order = each(spec.seeds, "hippocampus.order", lambda g: g.permutation(units)).to(spec.device)
         if self.unlearns:
             self.unlearnt = torch.zeros(spec.subjects, units, units, device=spec.device)
 
@@ -153,16 +164,42 @@ class DreamingHopfield(Ca3):
             weights = weights - self.unlearnt
         weights = weights.diagonal_scatter(torch.zeros_like(weights[..., 0]), dim1=1, dim2=2)
 
-        def update(z: Tensor) -> Tensor:
+        def at_once(z: Tensor) -> Tensor:
             drive = z @ weights
             return without(torch.where(drive == 0, z, drive.sign()), engrams)
 
-        z = settled(z, update, self.updates)
+        z = settled(z, at_once, self.updates) if self.synchronous else self._one_by_one(z, weights, engrams.lost)
         if not free:
             return z
         shares = z @ engrams.all().mT * (engrams.weight > 0)[:, None]  # the mirror image of a state is the same memory
         most = shares.gather(2, shares.abs().argmax(2, keepdim=True))
         return torch.where(most < 0, -z, z)
+
+    def _one_by_one(self, z: Tensor, weights: Tensor, lost: Tensor | None) -> Tensor:
+        """The state after asynchronous updates; the drive of a block of cells is corrected for each that changes."""
+        if lost is not None:
+            weights = weights.masked_fill(lost[:, None] | lost[..., None], 0.0)
+        rows = self._order[:, :, None].expand_as(weights)
+        weights = weights.gather(1, rows).gather(2, rows.mT)
+        units = self._order.shape[1]
+        blocks = [slice(i, min(i + TOGETHER, units)) for i in range(0, units, TOGETHER)]
+
+        def in_order(z: Tensor) -> Tensor:
+            z = z.clone()
+            for block in blocks:
+                drive, within, new = z @ weights[:, :, block], weights[:, block, block], z[..., block].clone()
+                if not ((drive != 0) & (drive.sign() != new)).any():  # no cell of the block changes
+                    continue
+                for i in range(new.shape[2]):
+                    now, there = drive[..., i], new[..., i]
+                    change = torch.where(now == 0, 0.0, now.sign() - there)
+                    there += change
+                    drive.addcmul_(change[..., None], within[:, None, i])
+                z[..., block] = new
+            return z
+
+        order = self._order[:, None].expand_as(z)
+        return torch.empty_like(z).scatter_(2, order, settled(z.gather(2, order), in_order, self.updates))
 
     def unlearn(self, z: Tensor, there: Tensor) -> None:
         if self.unlearns:

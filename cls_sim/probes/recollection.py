@@ -59,7 +59,8 @@ class Completion(Probe):
 
     damage  correlation: the cue is ρ x + sqrt(1 - ρ²) noise; mask: a random share of the numbers is 0; occlusion: a
             share of the rows of an image is 0, from the bottom; noise: Gaussian noise of this standard deviation is
-            added; random: a share of the numbers is replaced by other numbers of the same pattern
+            added; random: a share of the numbers is replaced by other numbers of the same pattern; flip: a random
+            share of the numbers changes its sign
     levels  of the damage
     of      code: cosine of the state of CA3 and the stored pattern; cue: the same before CA3; pattern: cosine of the
             recalled and the stored input; exact: share of recalls with all signs right; item: share that recalls the
@@ -224,4 +225,15 @@ def _scattered(x: Tensor, level: float, draws: Tensor) -> Tensor:
     return torch.where(some < level, flat.roll(1, 2).flip(2), flat).view_as(x)
 
 
-DAMAGES = {"correlation": _correlated, "mask": _masked, "occlusion": _occluded, "noise": _noisy, "random": _scattered}
+def _flipped(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return torch.where(draws[:, 1] < level, -x, x)
+
+
+DAMAGES = {
+    "correlation": _correlated,
+    "mask": _masked,
+    "occlusion": _occluded,
+    "noise": _noisy,
+    "random": _scattered,
+    "flip": _flipped,
+}

@@ -203,6 +203,8 @@ class Staged(_Two):
     nrem  the policy of NREM sleep, such as Recent; awake, it makes the training batches
     rem   the policy of REM sleep, such as OldNew(old=1.0) or Dreamed
 
+    In the first step of a night both policies draw, so that each can keep what it needs of the cortex as it then is.
+
     Raises ConfigError in `setup` if nights have no stages.
 
     Source: NREM replays recent memories faithfully, REM replays remote ones, Singh, Norman & Schapiro 2022.
@@ -213,7 +215,7 @@ class Staged(_Two):
     """
 
     inside, other, null = "nrem", "rem", None
-    derived = frozenset({"_stages"})
+    derived = frozenset({"_stages", "_night"})
 
     def __init__(self, nrem: Replay, rem: Replay):
         super().__init__(nrem, rem)
@@ -222,9 +224,13 @@ class Staged(_Two):
         if spec.stages is None:
             raise ConfigError("", "needs nights with NREM and REM stages", "use rhythm=nrem_rem")
         self._stages = spec.stages
+        self._night = np.full(spec.subjects, -1)  # not state: whoever sees a night begin twice keeps the first sight
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        rem = in_rem(clock, self._stages)
+        rem, begins = in_rem(clock, self._stages), clock.asleep & (self._night != clock.night)
+        self._night = np.where(begins, clock.night, self._night)
+        if (rem.all() or not rem.any()) and begins.any():  # the other policy only sees this step
+            (self.nrem if rem.all() else self.rem).draw(hippocampus, neocortex, view, clock)
         if rem.all() or not rem.any():
             return (self.rem if rem.all() else self.nrem).draw(hippocampus, neocortex, view, clock)
         batches = [policy.draw(hippocampus, neocortex, view, clock) for policy in (self.nrem, self.rem)]
