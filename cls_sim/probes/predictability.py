@@ -85,7 +85,7 @@ class Regret(NumericProbe):
 class Predictability(NumericProbe):
     """Error of an estimate of the teacher's SNR from the stored episodes alone: log2(estimated / true) [s].
 
-    by     likelihood  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I), for variances that sum to 1, as in the world
+    by     likelihood  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); variances sum to 1
            validation  the SNR whose best dose is the dose with the smallest error on held-out episodes
            speed       initial speed of learning over the initial error: dE_t/ds = -2 |Xᵀy|² / P, E_t = Σ y² / P
     share  share of the episodes that is held out, from 0.01 to 0.99
