@@ -19,9 +19,9 @@ SYSTEMS = ("cortex", "both")
 class MemorySignal(Probe):
     """Signal-to-noise ratio of a memory by its age, for an ideal observer: SNR(t) = √N y·w / (|y| |w|) [s, k].
 
-    y is the pattern of t experiences ago (0: the last one), w are the N synapses; |y| = √N for a pattern of ±1.  For a
-    random pattern this has mean 0 and standard deviation 1; a memory is alive while its SNR is above 1.  The value at each age is the mean
-    over at most `window` memories of ages in [age · (1 - width), age · (1 + width)].
+    y is the pattern of t experiences ago (0: the last one), w are the N synapses; |y| = √N for a pattern of ±1. For a
+    random pattern this has mean 0 and standard deviation 1; a memory is alive while its SNR is above 1. The value at
+    each age is the mean over at most `window` memories of ages in [age · (1 - width), age · (1 + width)].
 
     ages    of the profile, from 0, in experiences
     window  number of memories that are averaged at each age, from 1
