@@ -91,6 +91,18 @@ def test_estimates_of_predictability_get_better_with_more_episodes():
     assert off(400, "likelihood") < 0.6
 
 
+def test_the_speed_of_learning_tells_the_snr_up_to_four_better_than_a_guess():
+    """N = P = 1000: .35, .38 and .71 octaves at .25, 1 and 4; taking the variance of y for known gives 1.20 and 2.71."""
+    rng, off = np.random.default_rng(20_001), list[float]()
+    for snr in (0.25, 1.0, 4.0) * 8:
+        x, w = rng.standard_normal((1000, 1000)) / 1000**0.5, rng.standard_normal(1000)
+        y = (snr**0.5 * x @ w + rng.standard_normal(1000)) / (1 + snr) ** 0.5
+        off.append(theory.predictability.speed(x, y) - np.log2(snr))
+        assert theory.predictability.speed(x, 5 * y) == pytest.approx(off[-1] + np.log2(snr), abs=1e-6)
+    assert np.sqrt(np.mean(np.square(off))) < 0.7
+    assert np.isfinite(theory.predictability.speed(x, 0 * y))
+
+
 # -- copies ---------------------------------------------------------------------------------------------------
 
 

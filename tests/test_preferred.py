@@ -260,3 +260,22 @@ def test_sooner_counts_to_the_criterion_subject_by_subject():
     assert KINDS["sooner"](Case(traces, {}), "slow", "fast", at_least=1.0, **settings).passed
     assert KINDS["sooner"](Case(traces, {}), "never", "fast", at_least=9.0, **settings).passed
     assert not KINDS["sooner"](Case(traces, {}), "never", "fast", at_most=9.0, **settings).passed
+
+
+def test_sooner_of_the_mean_is_not_decided_by_the_worst_subject():
+    def trace(costs):
+        trace, clock = Trace(), Clock(8, 1)
+        for t in range(13):
+            error = np.where(np.array(costs) <= t, 0.0, 1.0)
+            trace.append(Moment("night.end", np.ones(8, bool)), clock, {"error": error, "dose": np.full(8, float(t))})
+        return trace
+
+    fast, slow, never = trace([4, 5, 5, 5, 6, 5, 5, 10]), trace([10] * 8), trace([99] * 8)
+    case, ask = Case({"fast": fast, "slow": slow, "never": never}, {}), {"reading": "error", "criterion": 0.2}
+    ask = {**ask, "counted": "dose", "arm": "fast", "than": "slow"}
+    assert not KINDS["sooner"](case, at_most=0.9, **ask).passed
+    mean = KINDS["sooner"](case, at_most=0.9, each=False, **ask)
+    low, high = mean.more["interval"]
+    assert mean.passed and mean.value == pytest.approx(45 / 80) and low < mean.value < high < 0.9
+    assert not KINDS["sooner"](case, at_least=mean.value, each=False, **ask).passed, "the interval must be inside"
+    assert not KINDS["sooner"](case, at_least=0.1, each=False, **{**ask, "arm": "never"}).passed, "no interval"

@@ -17,11 +17,11 @@ def hebb() -> cs.Descent:
     return cs.Descent(optimizer=cs.Sgd(), objective=cs.Hebb(), reduction="sum")
 
 
-def remembered(consolidation: cs.Consolidation, ages: list[int], subjects: int = 8, **settings) -> np.ndarray:
+def remembered(consolidation: cs.Consolidation, ages: list[int], subjects: int = 8, coding: float = 1.0) -> np.ndarray:
     """The mean SNR at these ages, of a stream of patterns."""
-    probe = cs.MemorySignal(ages=ages, **settings)
+    probe = cs.MemorySignal(ages=ages)
     life = cs.Life(
-        world=cs.Patterns(synapses=2000),
+        world=cs.Patterns(synapses=2000, coding=coding),
         neocortex=cs.Linear(),
         hippocampus=cs.NoHippocampus(),
         rhythm=cs.Sleepless(experiences_per_day=100),
@@ -42,6 +42,7 @@ def remembered(consolidation: cs.Consolidation, ages: list[int], subjects: int =
         (lambda: cs.BennaFusi(consolidation=hebb(), variables=5), "benna_fusi_snr", {"variables": 5, "lived": 200}),
         (lambda: cs.Fading(consolidation=hebb(), fade=0.1), "fading_snr", {"fade": 0.1}),
         (lambda: cs.Cascade(consolidation=hebb(), depth=6), "cascade_snr", {"depth": 6}),
+        (lambda: cs.Cascade(consolidation=hebb(), depth=6), "cascade_snr", {"depth": 6, "coding": 0.25}),
         (lambda: cs.Partition(consolidation=hebb(), regions=1), "partition_snr", {"regions": 1, "rate": 1.0}),
     ],
 )
@@ -50,12 +51,52 @@ def test_memories_fade_as_theory_says(synapses, law: str, settings: dict):
     wanted = theory.law("law", law)(np.array(ages), synapses=2000, **settings)
     if law == "fading_snr":  # the tick itself fades, too, and so does the noise
         wanted = theory.fading_snr(np.array(ages), 2000, 0.1)
-    assert np.abs(remembered(synapses(), ages) - wanted).max() < 1.5  # five standard errors of 1/√8, and some
+    found = remembered(synapses(), ages, coding=settings.get("coding", 1.0))
+    assert np.abs(found - wanted).max() < 1.5  # five standard errors of 1/√8, and some
 
 
 def test_the_markov_chain_of_cascades_starts_at_two_over_n():
     for n in (8, 10, 15):
         assert theory.cascade_signal(0, n) * n == pytest.approx(2.0, abs=0.02)
+
+
+def test_with_events_by_lot_the_signal_of_a_cascade_falls():
+    """The continuous-time chain has .250 .148 .109 .090 at 0 to 3 events; an event in every tick makes it rise once."""
+    often, lot = theory.cascade_signal(range(4), 8), theory.cascade_signal([0, 1000, 2000, 3000], 8, coding=0.001)
+    assert np.abs(lot - [0.250, 0.148, 0.109, 0.090]).max() < 0.001
+    assert often[2] > often[1] and (np.diff(theory.cascade_signal(range(400), 8, coding=0.25)) < 0).all()
+
+
+def test_a_deep_cascade_fades_as_a_power_near_three_quarters_and_a_shallow_one_does_not():
+    """So lifetimes grow with the number of synapses near 2/3, and of shallow cascades ever less."""
+    t = np.geomspace(64, 1024, 9).round()
+
+    def slope(depth: int) -> float:
+        signal = theory.cascade_signal(4 * t, depth, coding=0.25)
+        return float(np.polyfit(np.log(t), np.log(signal), 1)[0])
+
+    def lives(synapses: int, depth: int) -> float:
+        return theory.lifetime(lambda age: theory.cascade_snr(age, synapses, depth), longest=5000)
+
+    def exponents(depth: int) -> np.ndarray:
+        return np.diff(np.log([lives(n, depth) for n in (20_000, 80_000, 320_000)])) / np.log(4)
+
+    assert slope(15) == pytest.approx(-0.75, abs=0.05) and slope(8) < -2
+    assert np.abs(exponents(15) - 2 / 3).max() < 0.05 and exponents(8).max() < 0.4
+
+
+def test_regions_are_compared_at_equal_synapses():
+    """Of 96,000 synapses in n regions: the first SNR falls as 1/√n, lifetimes grow, and with slowing the more."""
+
+    def life(regions: int, **settings: float) -> float:
+        return theory.lifetime(lambda t: theory.partition_snr(t, 96_000 // regions, regions, **settings), longest=400)
+
+    first = [float(theory.partition_snr(0, 96_000 // n, n)) for n in (1, 2, 3, 4, 6)]
+    assert first == pytest.approx([62.0 / n**0.5 for n in (1, 2, 3, 4, 6)], rel=0.01)
+    slowing, even = ([life(n, slowing=s) for n in (1, 2, 3, 4, 6)] for s in (0.2, 0.0))
+    assert slowing == pytest.approx([18.5, 26.4, 35.5, 45.1, 65.3], abs=0.8)
+    assert even == pytest.approx([18.5, 24.2, 30.2, 35.8, 46.5], abs=0.8)
+    assert slowing[-1] / life(1, rate=0.2 / 6**0.5) == pytest.approx(1.72, abs=0.05), "as strong when new"
 
 
 def test_the_chain_conserves_what_its_last_variable_does_not_leak():

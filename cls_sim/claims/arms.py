@@ -130,11 +130,16 @@ def selective_advantage(case: Case, arms: list[str], than: list[str], reading: s
 def rms(case: Case, arms: list[str], reading: str, at_most: float) -> Verdict:
     """The root mean square, over arms and subjects, of a reading that should be 0 is at most `at_most`.
 
-    The entry `mean` is the bias.
+    The interval is the root of that of the subjects' mean squares.  The entry `mean` is the bias, `cells` has the root
+    mean square of each arm.
     """
-    found = np.concatenate([case.values(arm, reading) for arm in arms])
+    found = np.stack([case.values(arm, reading) for arm in arms])  # [a, s]
     square = float(np.sqrt(np.nanmean(found**2)))
-    return Verdict(f"<= {at_most}", square, square <= at_most, mean=float(np.nanmean(found)))
+    e = statistics.estimate(np.nanmean(found**2, 0))
+    interval = np.sqrt(np.maximum([e.low, e.high], 0.0)).tolist()
+    cells = dict(zip(arms, np.sqrt(np.nanmean(found**2, 1)).tolist(), strict=True))
+    bias = float(np.nanmean(found))
+    return Verdict(f"<= {at_most}", square, square <= at_most, mean=bias, cells=cells, interval=interval)
 
 
 def crossing(

@@ -160,6 +160,25 @@ def all_bounded(values: np.ndarray, at_least: float | None, at_most: float | Non
     return next((v for v in found if not v.passed), found[0] if at_least is not None else found[1])
 
 
+def mean_bounded(e: Estimate, at_least: float | None, at_most: float | None) -> Verdict:
+    """The verdict on a mean over subjects whose 95 % interval must lie within bounds; without an interval it fails."""
+    ends = [bounded(float(end), at_least, at_most) for end in (e.low, e.high)]
+    return of_mean(f"interval {ends[0].expected}", e, all(end.passed for end in ends))
+
+
+def of_curves(found: Callable[..., float], *curves: np.ndarray) -> tuple[float, list[float]]:
+    """A number found from the mean curves of several arms, each [s, k], and its 95 % interval.
+
+    The interval is that of the jackknife: of the mean of n θ - (n - 1) θ_i, where θ_i leaves out subject i.
+    """
+    whole, n = found(*(np.nanmean(c, 0) for c in curves)), min(map(len, curves))
+    if n < statistics.FEWEST:
+        return whole, [float("nan")] * 2
+    without = [found(*(np.nanmean(np.delete(c, i, 0), 0) for c in curves)) for i in range(n)]
+    e = statistics.estimate(n * whole - (n - 1) * np.array(without))
+    return whole, [float(e.low), float(e.high)]
+
+
 def relative(a: np.ndarray, b: np.ndarray) -> float:
     """|a - b| / |b|, Euclidean."""
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, along, no_profile, of_mean, top_inside, worst
+from cls_sim.claims.case import Case, Verdict, all_bounded, along, mean_bounded, no_profile, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError, real
 
 
@@ -74,19 +74,23 @@ def sooner(
     at_most: float | None = None,
     above: bool = False,
     since: dict[str, float] | None = None,
+    each: bool = True,
 ) -> Verdict:
-    """One arm reaches a criterion at lower cost than another: the ratio of costs lies within bounds in each subject.
+    """One arm reaches a criterion at lower cost than another: the ratio of costs lies within bounds.
 
     The cost is the increase of the reading `counted` (dose, presentations) from the first reading of an arm until
-    `reading` is at most `criterion`; it is infinite if that never happens.  Profiles are averaged.  The value is the
-    worst ratio.
+    `reading` is at most `criterion`; it is infinite if that never happens.  Profiles are averaged.
 
     above  the criterion is that `reading` is at least `criterion`
     since  arm → the day from which costs are counted, for arms that have a past
+    each   the ratio of every subject lies within bounds, and the value is the worst ratio; else the 95 % interval of
+           the mean ratio does, and the value is the mean
     """
     sign = -1 if above else 1
     ours, theirs = (_taken(case, a, reading, criterion, counted, sign, (since or {}).get(a)) for a in (arm, than))
-    return all_bounded(ours / theirs, at_least, at_most)
+    if each:
+        return all_bounded(ours / theirs, at_least, at_most)
+    return mean_bounded(statistics.estimate(ours / theirs), at_least, at_most)
 
 
 def _taken(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, of_mean, top_inside
+from cls_sim.claims.case import Case, Verdict, of_curves, of_mean, top_inside
 from cls_sim.core.errors import choice
 
 
@@ -30,18 +30,21 @@ def lifetimes(
            of the arms' numbers lies in [low, high], and R² is at least r2
     """
     choice("grows", grows, ("power", "linear"))
-    numbers = np.array(list(cells.values()), np.float64)
-    lives = np.array([lasts(np.asarray(x, np.float64), case.mean_profile(arm, reading), at_least) for arm in cells])
-    if not (lives > 0).all():
-        found, fits = float("nan"), 0.0
-    elif grows == "power":
-        found, fits = float(np.polyfit(np.log(numbers), np.log(lives), 1)[0]), 1.0
-    else:
-        found = float(np.polyfit(numbers, lives / lives[0], 1)[0])
-        fits = float(np.corrcoef(numbers, lives)[0, 1] ** 2)
+    numbers, ages = np.array(list(cells.values()), np.float64), np.asarray(x, np.float64)
+
+    def growth(*curves: np.ndarray) -> float:
+        lives = np.array([lasts(ages, curve, at_least) for curve in curves])
+        if not (lives > 0).all():
+            return float("nan")
+        if grows == "power":
+            return float(np.polyfit(np.log(numbers), np.log(lives), 1)[0])
+        return float(np.polyfit(numbers, lives / lives[0], 1)[0])
+
+    found, interval = of_curves(growth, *(case.profile(arm, reading) for arm in cells))
+    lived = {arm: lasts(ages, case.mean_profile(arm, reading), at_least) for arm in cells}
+    fits = 1.0 if grows == "power" else float(np.corrcoef(numbers, list(lived.values()))[0, 1] ** 2)
     expected = f"{grows}, {low} to {high}" + (f", R² >= {r2}" if r2 else "")
-    lived = dict(zip(cells, lives.tolist(), strict=True))
-    return Verdict(expected, found, low <= found <= high and fits >= r2, cells=lived, r2=fits)
+    return Verdict(expected, found, low <= found <= high and fits >= r2, cells=lived, r2=fits, interval=interval)
 
 
 def lasts(age: np.ndarray, snr: np.ndarray, least: float = 1.0) -> float:

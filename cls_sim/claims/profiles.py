@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, along, bounded, laws, relative, worst
+from cls_sim.claims.case import Case, Verdict, along, bounded, laws, of_curves, relative, worst
 from cls_sim.core.errors import choice
 
 
@@ -48,12 +48,16 @@ def slope(
     end: float | None = None,
 ) -> Verdict:
     """The exponent of the mean profile over x lies in [low, high]; least squares of logarithms, start <= x <= end."""
-    mean = case.mean_profile(arm, reading)
-    at = along(x, len(mean), reading)
+    curves = case.profile(arm, reading)
+    at = along(x, curves.shape[1], reading)
     inside = (at >= (at.min() if start is None else start)) & (at <= (at.max() if end is None else end))
-    inside &= mean > 0  # the logarithm needs positive numbers
-    found = float(np.polyfit(np.log(at[inside]), np.log(mean[inside]), 1)[0]) if inside.sum() > 2 else float("nan")
-    return Verdict(f"{low} to {high}", found, low <= found <= high)
+
+    def exponent(mean: np.ndarray) -> float:
+        here = inside & (mean > 0)  # the logarithm needs positive numbers
+        return float(np.polyfit(np.log(at[here]), np.log(mean[here]), 1)[0]) if here.sum() > 2 else float("nan")
+
+    found, interval = of_curves(exponent, curves)
+    return Verdict(f"{low} to {high}", found, low <= found <= high, interval=interval)
 
 
 def profile_trend(

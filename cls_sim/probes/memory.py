@@ -17,11 +17,11 @@ SYSTEMS = ("cortex", "both")
 
 
 class MemorySignal(Probe):
-    """Signal-to-noise ratio of a memory by its age, for an ideal observer: SNR(t) = y·w / |w| [s, k].
+    """Signal-to-noise ratio of a memory by its age, for an ideal observer: SNR(t) = √N y·w / (|y| |w|) [s, k].
 
-    y is the pattern of t experiences ago (0: the last one), w are the synapses.  For a random pattern of ±1, y·w / |w|
-    has mean 0 and standard deviation 1; a memory is alive while its SNR is above 1.  The value at each age is the mean
-    over at most `window` memories of ages in [age · (1 - width), age · (1 + width)].
+    y is the pattern of t experiences ago (0: the last one), w are the N synapses; |y| = √N for a pattern of ±1. For a
+    random pattern this has mean 0 and standard deviation 1; a memory is alive while its SNR is above 1. The value at
+    each age is the mean over at most `window` memories of ages in [age · (1 - width), age · (1 + width)].
 
     ages    of the profile, from 0, in experiences
     window  number of memories that are averaged at each age, from 1
@@ -65,7 +65,9 @@ class MemorySignal(Probe):
         clock, seen = copy.deepcopy(life.clock), dict[int, Tensor]()
         for lag in sorted({lag for some in lags.values() for lag in some}):
             clock.experience = life.clock.experience - 1 - lag
-            seen[lag] = (life.world.next(clock).y[:, 0].double() * weights).sum(1) / length
+            y = life.world.next(clock).y[:, 0].double()
+            size = (y.square().sum(1) / y.shape[1]).sqrt().clamp_min(1e-12)  # 1 for ±1
+            seen[lag] = (y * weights).sum(1) / (size * length)
         nothing = torch.full_like(length, torch.nan)
         columns = [torch.stack([seen[lag] for lag in some]).mean(0) if some else nothing for some in lags.values()]
         return torch.stack(columns, 1)

@@ -85,13 +85,13 @@ class Regret(NumericProbe):
 class Predictability(NumericProbe):
     """Error of an estimate of the teacher's SNR from the stored episodes alone: log2(estimated / true) [s].
 
-    by     likelihood  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I)
+    by     likelihood  maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); variances sum to 1
            validation  the SNR whose best dose is the dose with the smallest error on held-out episodes
-           speed       initial speed of learning: dE_t/ds = -2 |Xᵀy|² / P at s = 0
+           speed       initial speed of learning over the initial error: dE_t/ds = -2 |Xᵀy|² / P, E_t = Σ y² / P
     share  share of the episodes that is held out, from 0.01 to 0.99
 
     0 is a perfect estimate; NaN if nothing is stored, or if the true SNR is 0 or infinite.  Estimates are clamped to
-    [2^-6, 2^10].  Variances sum to 1, as in the world.
+    [2^-6, 2^10].
 
     Source: Sun, Advani, Spruston, Saxe & Fitzgerald 2023, the three ways of regulating consolidation.
 

@@ -97,7 +97,7 @@ class Estimated(Rhythm):
     replay, reduction=sum, learning rate `rate` by night and 0 by day).
 
     estimator            likelihood: maximum likelihood of y | X ~ N(0, σ_w² X Xᵀ + σ_e² I); speed: the initial speed
-                         of learning, dE/ds = -2 |Xᵀy|² / P at s = 0
+                         of learning, dE/ds = -2 |Xᵀy|² / P, over the initial error Σ y² / P
     experiences_per_day  from 1, experiences a day
     steps_per_night      from 1, the longest night, in replay steps
     rate                 above 0, the learning rate of a replay step

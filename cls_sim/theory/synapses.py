@@ -91,17 +91,24 @@ def fading_snr(age: ArrayLike, synapses: int, fade: float) -> Numbers:
     return np.sqrt(whole("synapses", synapses) * q * (2.0 - q)) * (1.0 - q) ** np.asarray(age, np.float64)
 
 
-def cascade_signal(age: ArrayLike, depth: int) -> Numbers:
+def cascade_signal(age: ArrayLike, depth: int, coding: float = 1.0) -> Numbers:
     """Signal of a memory per synapse on cascades of depth n: (⟨w⟩ after + - ⟨w⟩ after -) / 2, initially 2 / n.
 
-    It is that of a Markov chain at equilibrium with an event in every tick, and decays about as t^(-3/4).
+    It is that of a Markov chain at equilibrium, among the synapses that had an event when the memory was stored.
+
+    coding  chance of a later event in each tick, above 0, at most 1.  Small: a Poisson process with `coding` events a
+            tick, whose signal always falls.  1: an event in every tick, which makes the first ages rise and fall
+
+    For depths from 15 the signal falls about as t^(-3/4) over hundreds of events; shallower cascades end exponentially.
 
     Source: Fusi, Drew & Abbott 2005.
 
-    >>> cascade_signal([0, 10, 100], depth=8).round(4).tolist()
-    [0.25, 0.0458, 0.0092]
+    >>> cascade_signal([0, 100, 200, 300], depth=8, coding=0.01).round(3).tolist()
+    [0.25, 0.148, 0.109, 0.089]
+    >>> cascade_signal([0, 1, 2, 3], depth=8).round(3).tolist()
+    [0.25, 0.083, 0.107, 0.076]
     """
-    n = whole("depth", depth, 1, 60)
+    n, share = whole("depth", depth, 1, 60), real("coding", coding, 0.0, 1.0, open_low=True)
     up = np.zeros((2 * n, 2 * n))  # states: 0 … n-1 weak at depths 1 … n, n … 2n-1 strong; an event toward strong
     for i, (switch, deepen) in enumerate(zip(*cascade(n), strict=True)):
         up[n, i] += switch
@@ -115,20 +122,21 @@ def cascade_signal(age: ArrayLike, depth: int) -> Numbers:
     weight = np.repeat([-1.0, 1.0], n)
     first = (up - down) @ np.full(2 * n, 0.5 / n) / 2.0
     ages = np.asarray(age, np.int64)
-    found, state, mixed = np.empty(int(ages.max()) + 1), first, (up + down) / 2.0
+    found, state = np.empty(int(ages.max()) + 1), first
+    mixed = (1.0 - share) * np.eye(2 * n) + share * (up + down) / 2.0
     for t in range(len(found)):
         found[t] = weight @ state
         state = mixed @ state
     return np.interp(np.asarray(age, np.float64), np.arange(len(found)), found)
 
 
-def cascade_snr(age: ArrayLike, synapses: int, depth: int) -> Numbers:
-    """SNR of a memory on N cascades: √N times `cascade_signal`, for weights of ±1.
+def cascade_snr(age: ArrayLike, synapses: int, depth: int, coding: float = 1.0) -> Numbers:
+    """SNR of a memory on N cascades of which a share `coding` takes part: √(coding N) times `cascade_signal`.
 
-    >>> cascade_snr(0, synapses=10_000, depth=10).round(6)
-    np.float64(20.0)
+    >>> cascade_snr(0, synapses=10_000, depth=10).round(6), cascade_snr(0, 40_000, 10, coding=0.25).round(6)
+    (np.float64(20.0), np.float64(20.0))
     """
-    return np.sqrt(whole("synapses", synapses)) * cascade_signal(age, depth)
+    return np.sqrt(whole("synapses", synapses) * coding) * cascade_signal(age, depth, coding)
 
 
 def partition_snr(
@@ -145,7 +153,7 @@ def partition_snr(
     S_1(0) = q, S_1 ← (1 - q) S_1, and in every tick S_i ← (1 - r_i) S_i + r_i S_(i-1), with
     r_i = transfer / (1 + slowing (i - 1)).
 
-    Source: after Roxin & Fusi 2013; their rates are not published, and these are a linear substitute.
+    Source: after Roxin & Fusi 2013; the rates and the linear copying are ours.
 
     >>> partition_snr([0, 10, 40], synapses=4000, regions=4).round(2).tolist()
     [12.65, 3.12, 0.66]

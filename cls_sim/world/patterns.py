@@ -51,6 +51,8 @@ class Patterns(_Synapses):
     """A new random pattern in every experience: x = 1, y = ±1 for each of N synapses, independent and balanced.
 
     synapses  N
+    coding    coding level, above 0, at most 1: the chance that a synapse takes part in an experience; else its y is 0,
+              so that the events of a synapse come by lot, as in a Poisson process with `coding` events an experience
     length    experiences until the world ends; None: endless
 
     Synaptic memory models are compared on this stream (Amit & Fusi 1994; Benna & Fusi 2016).
@@ -64,8 +66,8 @@ class Patterns(_Synapses):
 
     derived = _Synapses.derived | {"_kept", "_rows"}
 
-    def __init__(self, *, synapses: int = 1000, length: int | None = None):
-        self.synapses = whole("synapses", synapses)
+    def __init__(self, *, synapses: int = 1000, coding: float = 1.0, length: int | None = None):
+        self.synapses, self.coding = whole("synapses", synapses), real("coding", coding, 0.0, 1.0, open_low=True)
         self.length = None if length is None else whole("length", length)
 
     def setup(self, spec: Spec) -> Spec:
@@ -79,7 +81,7 @@ class Patterns(_Synapses):
     def evaluation(self, context: int = 0) -> Batch:
         """A pattern that never occurs in experience: [s, 1, N]."""
         whole("context", context, 0, 0)
-        y = torch.stack([signs(seed, "patterns.exam", self.synapses) for seed in self._spec.seeds])
+        y = torch.stack([self._signs(seed, "patterns.exam", self.synapses) for seed in self._spec.seeds])
         return self._asked(y.to(self._spec.device))
 
     def train(self, context: int = 0) -> Batch:
@@ -98,8 +100,16 @@ class Patterns(_Synapses):
     def _drawn(self, block: np.ndarray) -> Tensor:
         """A block of patterns for each subject: int8 [s, block, N]."""
         subjects = zip(self._spec.seeds, block.tolist(), strict=True)
-        rows = [signs(seed, "patterns", BLOCK * self.synapses, one) for seed, one in subjects]
+        rows = [self._signs(seed, "patterns", BLOCK * self.synapses, one) for seed, one in subjects]
         return torch.stack(rows).view(len(rows), BLOCK, self.synapses).to(self._rows.device)
+
+    def _signs(self, seed: int, purpose: str, count: int, block: int = 0) -> Tensor:
+        """`count` random signs of one subject, 0 where a synapse takes no part: int8."""
+        found = signs(seed, purpose, count, block)
+        if self.coding < 1.0:
+            lot = np.frombuffer(generator(seed, f"{purpose}.coding", block).bytes(2 * count), "<u2")
+            found[torch.from_numpy(lot >= self.coding * 2**16)] = 0
+        return found
 
 
 class Cohorts(_Synapses):
