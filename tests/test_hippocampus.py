@@ -597,5 +597,5 @@ def test_a_coarse_code_is_for_images_of_one_channel():
     for inputs in ((17,), (3, 8, 8)):
         with pytest.raises(cs.ConfigError, match="images"):
             cs.Store(code=cs.Coarse()).setup(spec_of(inputs=inputs))
-    with pytest.raises(cs.ConfigError, match="byte"):
+    with pytest.raises(cs.ConfigError, match="does not divide 8"):
         cs.Coarse(bits=3)

@@ -172,7 +172,7 @@ def test_killed_while_the_folder_is_made(two, home, name: str):
 
     def work(say) -> None:
         put = disk.put
-        disk.put = lambda path, data: os._exit(9) if path.name == name else put(path, data)
+        disk.put = lambda path, *data, **how: os._exit(9) if path.name == name else put(path, *data, **how)
         runs.perform(into(two, out), quiet=True)
 
     assert forked(work, home / "log").ends() == 9
