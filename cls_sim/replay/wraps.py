@@ -224,7 +224,8 @@ class Staged(_Two):
         if spec.stages is None:
             raise ConfigError("", "needs nights with NREM and REM stages", "use rhythm=nrem_rem")
         self._stages = spec.stages
-        self._night = np.full(spec.subjects, -1)  # not state: whoever sees a night begin twice keeps the first sight
+        # Not state: after a resume both policies see the night begin again, and a policy keeps its first copy.
+        self._night = np.full(spec.subjects, -1)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         rem, begins = in_rem(clock, self._stages), clock.asleep & (self._night != clock.night)
