@@ -34,6 +34,8 @@ VOCABULARY = {
     "Species": "world.species",
     "Abalone": "world.species",
     "Mnist": "world.mnist",
+    "Cifar10": "world.cifar",
+    "Cifar100": "world.cifar",
     "Patches": "world.patches",
     "Arrays": "world.arrays",
     "Teacher": "world.teacher",

@@ -200,6 +200,8 @@ from cls_sim.world.associations import Associations as Associations
 from cls_sim.world.base import World as World
 from cls_sim.world.candies import Candies as Candies
 from cls_sim.world.chains import Chains as Chains
+from cls_sim.world.cifar import Cifar10 as Cifar10
+from cls_sim.world.cifar import Cifar100 as Cifar100
 from cls_sim.world.clinc import Clinc as Clinc
 from cls_sim.world.deficit import Deficit as Deficit
 from cls_sim.world.digits import Digits as Digits

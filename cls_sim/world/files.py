@@ -46,26 +46,33 @@ def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
     return gunzip(path, raw, remedy) if path.suffix == ".gz" else raw
 
 
-def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str]:
-    """The path of a public file, and the remedy if its content is wrong.
-
-    The file is looked for in this folder of $CLS_SIM_DATA_DIR and in the user's cache (a .gz also unpacked), else
-    downloaded from `home` to the cache.  An incomplete file, or one with another checksum (`sha256:…`), is not kept.
-    """
+def places(folder: str) -> list[Path]:
+    """Where files of a data set are looked for: its folder in $CLS_SIM_DATA_DIR, then in the user's cache."""
     import pooch
 
     named = os.environ.get("CLS_SIM_DATA_DIR")
-    cache = Path(pooch.os_cache("cls_sim")) / folder
-    places = [Path(named).expanduser() / folder] if named else []
+    return ([Path(named).expanduser() / folder] if named else []) + [Path(pooch.os_cache("cls_sim")) / folder]
+
+
+def fetched(folder: str, name: str, home: str, checksum: str, resumable: bool = False) -> tuple[Path, str]:
+    """The path of a public file, and the remedy if its content is wrong.
+
+    The file is looked for in this folder of $CLS_SIM_DATA_DIR and in the user's cache (a .gz also unpacked), else
+    downloaded from `home` to the cache.  An incomplete file, or one with another checksum (`sha256:…`), is not kept;
+    what has arrived of a `resumable` one is kept as NAME.part, and the next download continues there.
+    """
+    import pooch
+
+    cache = places(folder)[-1]
     remedy = "delete it to have it downloaded again, or put the original file there"
-    for place in (*places, cache):
+    for place in places(folder):
         for file in (place / name, place / name.removesuffix(".gz")):
             if file.is_file():
                 return file, remedy
     pooch.get_logger().setLevel("WARNING")  # no progress messages
     try:
         _reach(home)
-        get: Any = pooch.HTTPDownloader(timeout=TIMEOUT)
+        get: Any = _Resumed(cache / f"{name}.part") if resumable else pooch.HTTPDownloader(timeout=TIMEOUT)
         pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
     except (OSError, ValueError) as error:  # requests raises OSError; a wrong checksum raises ValueError
         reason = "the server sent another file" if type(error) is ValueError else type(error).__name__
@@ -73,6 +80,38 @@ def fetched(folder: str, name: str, home: str, checksum: str) -> tuple[Path, str
         reason = f"is not there and cannot be downloaded from {home} ({reason})"
         raise DataFileError(str(cache / name), reason, remedy) from None
     return cache / name, remedy
+
+
+class _Resumed:
+    """A downloader for pooch that continues where an earlier one stopped.
+
+    If two programs download at once, the second one does not touch the first one's part.
+    """
+
+    def __init__(self, part: Path):
+        self.part = part
+
+    def __call__(self, url: str, output_file: str, _: Any) -> None:
+        import fcntl
+
+        import requests
+
+        with self.part.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                with Path(output_file).open("wb") as alone, requests.get(url, stream=True, timeout=TIMEOUT) as answer:
+                    answer.raise_for_status()
+                    alone.writelines(answer.iter_content(2**16))
+                return
+            have = file.tell()
+            head = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+            with requests.get(url, stream=True, timeout=TIMEOUT, headers=head) as answer:
+                if answer.status_code != 206:  # the server sends the whole file, or (416) has a shorter one
+                    file.truncate(0)
+                answer.raise_for_status()
+                file.writelines(answer.iter_content(2**16))
+            os.replace(self.part, output_file)
 
 
 def _reach(url: str) -> None:
