@@ -85,6 +85,8 @@ VOCABULARY = {
     "Linear": "neocortex.mlp",
     "Mlp": "neocortex.mlp",
     "Module": "neocortex.module",
+    "SlimResNet18": "neocortex.convolutional",
+    "Cnn4": "neocortex.convolutional",
     "Feedback": "neocortex.feedback",
     "CortexLesion": "neocortex.wraps",
     "Gated": "neocortex.routed",
@@ -146,6 +148,7 @@ VOCABULARY = {
     "MaximallyInterfered": "replay.preferences",
     "Similar": "replay.preferences",
     "Augmented": "replay.altered",
+    "CropFlip": "replay.altered",
     "Mixup": "replay.altered",
     # consolidation
     "Consolidation": "consolidation.base",

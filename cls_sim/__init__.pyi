@@ -73,6 +73,8 @@ from cls_sim.neocortex.averaged import Averaged as Averaged
 from cls_sim.neocortex.base import Neocortex as Neocortex
 from cls_sim.neocortex.columns import Columns as Columns
 from cls_sim.neocortex.columns import Growing as Growing
+from cls_sim.neocortex.convolutional import Cnn4 as Cnn4
+from cls_sim.neocortex.convolutional import SlimResNet18 as SlimResNet18
 from cls_sim.neocortex.feedback import Feedback as Feedback
 from cls_sim.neocortex.mlp import Linear as Linear
 from cls_sim.neocortex.mlp import Mlp as Mlp
@@ -154,6 +156,7 @@ from cls_sim.readout.systems import LogitSum as LogitSum
 from cls_sim.readout.systems import MostConfident as MostConfident
 from cls_sim.readout.systems import SlowCopyReadout as SlowCopyReadout
 from cls_sim.replay.altered import Augmented as Augmented
+from cls_sim.replay.altered import CropFlip as CropFlip
 from cls_sim.replay.altered import Mixup as Mixup
 from cls_sim.replay.base import Replay as Replay
 from cls_sim.replay.cued import Cued as Cued

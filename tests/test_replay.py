@@ -106,6 +106,7 @@ SETTINGS = {
     "AwakeAsleep": HOURS,
     "Mixed": {"stored": cs.Uniform(), "dreamed": cs.Recent(batch=7)},
     "Augmented": MOVES,
+    "CropFlip": {"crop": 0, "flip": 0.0},  # inputs here are no images
 }
 
 

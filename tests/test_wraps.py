@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import cls_sim as cs
 from cls_sim.core.clock import Clock
@@ -47,6 +48,12 @@ def stored() -> Any:
 
 # Every part that can stand inside a wrap, small; the settings of the life that a part needs stand beside it.
 TASK: dict[str, Any] = {"world": lambda: cs.Digits(per_context=3, batch=4, scenario="task")}
+
+
+def dropping() -> nn.Module:
+    return nn.Sequential(nn.Linear(64, 6), nn.ReLU(), nn.Dropout(0.3), nn.Linear(6, 10))
+
+
 INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "world": {"Digits": (lambda: cs.Digits(per_context=3, batch=4), {})},
     "rhythm": {
@@ -81,6 +88,9 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         ),
     },
     "neocortex": {
+        "SlimResNet18": (lambda: cs.SlimResNet18(width=2), {}),
+        "Cnn4": (lambda: cs.Cnn4(channels=[2, 2, 2, 2]), {}),
+        "Module,dropout": (lambda: cs.Module(module=dropping), {}),
         "Linear": (lambda: cs.Linear(), {}),
         "Mlp": (lambda: cs.Mlp(hidden=[6]), {}),
         "Mlp, met": (lambda: cs.Mlp(hidden=[6], outputs="met"), {}),

@@ -48,6 +48,8 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else remedy
         raise ConfigError(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
+    if not ours and key.rpartition(".")[2] == "module" and not inspect.isclass(found):
+        return _network(key, target, found)
     abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
     if inspect.isclass(found) and abstract and not ours:
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
@@ -60,6 +62,16 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
     if kind and not issubclass(found, _base(kind)):
         raise ConfigError(f"{key}._target_", f"{target} is not a {kind}", f"name a class of the kind {kind.lower()}")
     return found
+
+
+def _network(key: str, target: str, found: Any) -> Any:
+    """A function of an allowed package that makes a network, or a network that the package has made."""
+    from torch import nn
+
+    if isinstance(found, nn.Module) or (inspect.isfunction(found) and _is_allowed(found.__module__)):
+        return found
+    remedy = "name a class, a function or a network of an allowed package"
+    raise ConfigError(f"{key}._target_", f"{target} is not a network", remedy)
 
 
 def _base(name: str) -> type:
@@ -113,6 +125,10 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
             raise ConfigError(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
         return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
     cls = _find(key, cfg["_target_"], kind)
+    if not inspect.isclass(cls) and not inspect.isfunction(cls):
+        if len(cfg) > 1:
+            raise ConfigError(key, f"{cfg['_target_']} is a network, which has no settings", "give its name only")
+        return cls
     attached = ("at",) if kind == "Probe" else ()  # the moments of a probe are attached to it; they are not a setting
     plain = {name: value for name, value in cfg.items() if name not in ("_target_", *attached)}
     settings = {name: make(f"{key}.{name}", value) for name, value in plain.items()}
@@ -121,7 +137,8 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
         if name not in parameters:
             remedy = suggest(name, [*parameters, *attached])
             raise ConfigError(f"{key}.{name}", f"is not a setting of {cls.__name__}", remedy)
-    _fitting(key, cls, settings)
+    if inspect.isclass(cls):
+        _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]
     if needed and key in PART_KINDS and parameters[needed[0]].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
         if wrapping:
@@ -130,8 +147,10 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
         raise ConfigError(key, f"{cls.__name__} wraps the {key} of another arm", f"write {branch}, or give {needed[0]}")
     if needed:
         raise ConfigError(f"{key}.{needed[0]}", f"is missing for {cls.__name__}", "give a value")
+    if not inspect.isclass(cls):
+        return functools.partial(cls, **settings)  # Module calls it once for each subject
     try:
-        part = cls(**settings)
+        part: Any = cls(**settings)
         moments = [cfg[name] for name in attached if name in cfg]
         return part.at(*(moments[0] if isinstance(moments[0], list) else moments)) if moments else part
     except ConfigError as refused:

@@ -58,8 +58,8 @@ class Composer:
         self._files: dict[tuple[str, str], tuple[dict[str, str], Tree]] = {}
         self._trees: dict[Any, tuple[Tree, dict[str, str]]] = {}
 
-    def __call__(self, overrides: Sequence[str], own: Sequence[str] = ()) -> Tree:
-        """One configuration, with the overrides of an arm (`own`) on top.
+    def __call__(self, overrides: Sequence[str], own: Sequence[str] = (), *, draft: bool = False) -> Tree:
+        """One configuration, with the overrides of an arm (`own`) on top; in a draft, values may be missing (???).
 
         If other overrides replaced a part, settings in `own` that the new part does not have are ignored.
         Raises ConfigError for unknown keys and for references to missing keys.
@@ -73,7 +73,7 @@ class Composer:
             tree = _applied(tree, one)
         for one in own_values:
             tree = _applied(tree, one, optional=one.key_or_group.split(".")[0] in swapped)
-        tree = validation.resolved(tree)
+        tree = validation.resolved(tree, draft)
         for key in (*PART_KINDS, *TOP[:-1]):
             if key not in tree:
                 raise ConfigError(key, "is missing", "leave it in")

@@ -74,11 +74,11 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     mine = [str(override) for override in overrides]
     compose = Composer(folders)
     first = [override for override in mine if not _is_setting(override)]
-    cfg = compose(first)
+    cfg = compose(first, draft=True)
     size = choice("size", cfg["size"], ("paper", "small"))
     small = texts("small", cfg["small"])
     settled = [*(small if size == "small" else []), *_method(cfg.get("method"), scenario_of(cfg)), *mine]
-    cfg = cfg if settled == first else compose(settled)
+    cfg = compose(settled)
     _check_top(cfg)
     arms: dict[str, Arm] = {}
     for name, asked in list(_asked(cfg).items())[: 1 if one and cfg["arms"] is None else None]:

@@ -202,7 +202,7 @@ def _data(key: str, node: Any) -> None:
         _data(f"{key}[{i}]", said)
 
 
-def resolved(tree: Any) -> Any:
+def resolved(tree: Any, draft: bool = False) -> Any:
     """A copy of a configuration in which each ${key} is replaced by its value.
 
     Raises ConfigError for a missing value, a reference to itself or to a missing key, a key that is not a text, and a
@@ -229,6 +229,8 @@ def resolved(tree: Any) -> Any:
         elif isinstance(node, list):
             node = [walk((*where, str(i)), value) for i, value in enumerate(node)]
         elif isinstance(node, str):
+            if node == "???" and draft:
+                return node
             if node == "???":
                 raise ConfigError(key, "is not given", "give a value")
             text(key, node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ class Spec:
     """The sizes and facts that parts announce to one another; each part receives the Spec in `setup`.
 
     The world announces the fields from `inputs` to `input_weights`, the rhythm `per_day`, `due` and `stages`, the
-    neocortex `features`, `weights`, `running` and `routed`.
+    neocortex `features`, `weights`, `running`, `row_values` and `routed`.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -50,6 +51,7 @@ class Spec:
     features: int = 0  # width of the neocortex's last hidden layer
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # name → shape [s, …]
     running: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])  # its statistics
+    row_values: int | None = None  # values per row and subject in a forward pass of it; None: judged by its weights
     routed: bool = False  # the neocortex needs the context to answer (gates, masks, columns)
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, if nights have stages
     held_out: float = 0.0  # share of the hippocampal slots that is never replayed but used for validation
@@ -69,6 +71,20 @@ class Spec:
                 new = renamed.FIELDS["Spec"][name]
                 raise AttributeError(f"Spec.{name} was renamed in {renamed.VERSION}; write Spec.{new}")
             raise AttributeError(f"Spec has no attribute {name!r}")
+
+
+def image_shape(inputs: tuple[int, ...]) -> tuple[int, ...]:
+    """Channels, height and width of inputs [c, h, w], [h, w], or [h · h], a flat square; else ConfigError.
+
+    >>> image_shape((784,)), image_shape((3, 32, 32))
+    ((1, 28, 28), (3, 32, 32))
+    """
+    side = math.isqrt(math.prod(inputs))
+    shape = (1, side, side) if inputs == (side**2,) else (1, *inputs)[-3:]
+    if len(shape) != 3 or math.prod(shape) != math.prod(inputs):
+        remedy = "use a world of images, such as cifar10, or arrays of shape [n, channels, height, width]"
+        raise ConfigError("", f"needs images, and inputs are {list(inputs)}", remedy)
+    return shape
 
 
 def stretches(spec: Spec) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.draws import over
+from cls_sim.core.draws import generator, over
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.neocortex.networks import joined, line, probed, without
+
+REMEDY = "use operations that torch.func.vmap supports"
 
 
 class Module(Neocortex):
@@ -33,8 +35,13 @@ class Module(Neocortex):
     mode, with the running statistics.  Rows of weight 0 do not count.  For a subject with fewer than two rows in a
     step, the running statistics are used and not updated.
 
+    Dropout works as in PyTorch: on in a learning step, off in all other calls.  What is dropped depends on the
+    subject's seed and on how many steps it has made (`steps` [s]).
+
+    Networks with convolutions run subject by subject, all others as one batched computation (vmap).
+
     Raises ConfigError in `setup` for a network whose output is not [b, outputs], whose output for a row depends on
-    other rows (BatchNorm without running statistics), or that draws random numbers (dropout).
+    other rows (BatchNorm without running statistics), or that draws random numbers in evaluation mode.
 
     >>> cortex = Module(module=lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3)))
     >>> spec = cortex.setup(Spec(seeds=(0, 1), inputs=(4,), outputs=3))
@@ -42,7 +49,17 @@ class Module(Neocortex):
     (torch.Size([2, 5, 3]), 8)
     """
 
-    derived = Neocortex.derived | {"module", "fixed", "_body", "_lesson", "_last", "_batch", "_moved"}
+    derived = Neocortex.derived | {
+        "module",
+        "fixed",
+        "_body",
+        "_lesson",
+        "_last",
+        "_batch",
+        "_moved",
+        "_seeds",
+        "_apart",
+    }
 
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):
@@ -53,13 +70,18 @@ class Module(Neocortex):
         nets = [self._born(seed) for seed in spec.seeds]
         self.heads = spec.heads
         self._body = copy.deepcopy(nets[0])
-        self._last, moving = probed(self._body, spec)
+        found = probed(self._body, spec)
+        self._last, moving = found.readout, found.moving
         features = spec.outputs
         if self._last is not None:
             features = self._body.get_submodule(self._last).in_features
             self._body = without(self._body, self._last)
-        self._lesson = copy.deepcopy(self._body)  # in training mode, for batch normalisation
+        self._lesson = copy.deepcopy(self._body)  # in training mode, for batch normalisation and dropout
         self._body.eval()
+        self._seeds = spec.seeds
+        self._apart = any(isinstance(layer, nn.modules.conv._ConvNd) for layer in self._body.modules())
+        if found.random:
+            self.steps = np.zeros(spec.subjects, np.int64)
         self._batch: Batch | None = None
         self._moved: tuple[Batch, dict[str, Tensor]] | None = None
         stacks = [dict(net.named_parameters()) | dict(net.named_buffers()) for net in nets]
@@ -70,7 +92,8 @@ class Module(Neocortex):
         self.fixed = {name: t for name, t in stacked.items() if name not in plastic | moving}
         self._check_vmap(spec)
         weights, running = ({n: tuple(t.shape) for n, t in named.items()} for named in (self.weights, self.running))
-        return replace(spec, features=features, weights=weights, running=running)
+        values = 3 * found.values // (spec.subjects if self._apart else 1)  # an operation and its copies
+        return replace(spec, features=features, weights=weights, running=running, row_values=max(values, 1))
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         from torch.func import functional_call, vmap
@@ -78,8 +101,11 @@ class Module(Neocortex):
         body, everything = self._body, self.fixed | self.running | (self.weights if weights is None else weights)
         inside = set(dict(body.named_parameters())) | set(dict(body.named_buffers()))
         tensors = {name: t for name, t in everything.items() if name in inside}
-        if self._batch is not None and self.running and x is self._batch.x and torch.is_grad_enabled():
+        learns = self._batch is not None and x is self._batch.x and torch.is_grad_enabled()
+        if self._batch is not None and learns and (self.running or hasattr(self, "steps")):
             return self._learned_from(tensors, self._batch)
+        if self._apart:
+            return torch.stack([functional_call(body, mine, (x[i],)) for i, mine in enumerate(_each(tensors, len(x)))])
         return vmap(lambda t, rows: functional_call(body, t, (rows,)))(tensors, x)
 
     def learned(self) -> dict[str, Tensor]:
@@ -94,6 +120,8 @@ class Module(Neocortex):
             self._batch = None
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
+        if hasattr(self, "steps"):
+            self.steps = self.steps + active
         if self._moved is None or self._moved[0] is not batch:
             return
         who = torch.from_numpy(active).to(batch.x.device)
@@ -105,14 +133,26 @@ class Module(Neocortex):
         from torch.func import functional_call
 
         found, moved = [], {name: t.clone() for name, t in self.running.items()}
-        for i, there in enumerate(batch.present()):
-            mine = {name: t[i] for name, t in tensors.items()} | {name: t[i] for name, t in moved.items()}
-            few = int(there.sum()) < 2
+        for i, (there, mine) in enumerate(zip(batch.present(), _each(tensors, batch.subjects), strict=True)):
+            mine |= {name: t[i] for name, t in moved.items()}
+            few = bool(self.running) and int(there.sum()) < 2
             rows = batch.x[i] if few else batch.x[i][there]
-            out = functional_call(self._body if few else self._lesson, mine, (rows,))
+            with self._dropping(i):
+                out = functional_call(self._body if few else self._lesson, mine, (rows,))
             found.append(out if few else out.new_zeros(len(there), *out.shape[1:]).index_put((there,), out))
         self._moved = (batch, moved)
         return torch.stack(found)
+
+    @contextmanager
+    def _dropping(self, subject: int) -> Iterator[None]:
+        """Within this context, torch draws the subject's random numbers for its next step."""
+        if not hasattr(self, "steps"):
+            yield
+            return
+        source = generator(self._seeds[subject], "neocortex.dropout", int(self.steps[subject]))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(int(source.integers(2**63)))
+            yield
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         if self._last is None:
@@ -134,12 +174,18 @@ class Module(Neocortex):
         return net
 
     def _check_vmap(self, spec: Spec) -> None:
-        """Check that the stacked networks run under vmap; random draws (dropout) fail here."""
+        """Check that the stacked networks run under vmap."""
         with torch.no_grad():
             try:
                 self.features(torch.zeros(spec.subjects, 1, *spec.inputs, device=spec.device))
             except (RuntimeError, ValueError) as error:
-                raise ConfigError("module", f"cannot be stacked ({line(error)})", "leave out dropout") from None
+                raise ConfigError("module", f"cannot be stacked ({line(error)})", REMEDY) from None
+
+
+def _each(tensors: dict[str, Tensor], subjects: int) -> list[dict[str, Tensor]]:
+    """The tensors of each subject; the gradient of all of them is one stack, not a sum of padded ones."""
+    apart = {name: t.unbind(0) for name, t in tensors.items()}
+    return [{name: parts[i] for name, parts in apart.items()} for i in range(subjects)]
 
 
 def _reset(net: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,30 +15,51 @@ from cls_sim.core.part import Spec
 REMEDY = "keep running statistics (track_running_stats=True), or normalise each row (LayerNorm, GroupNorm)"
 
 
-def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
-    """Run a few rows through a network.  Raises ConfigError if the network does not fit the spec.
+@dataclass(frozen=True)
+class Probed:
+    """What a trial run tells about a network.
 
-    Returns the name of its readout layer (None if the output is not that of a linear layer) and the names of the
-    buffers that a learning step changes.
+    readout  the name of its readout layer; None if the output is not that of a linear layer
+    moving   the names of the buffers that a learning step changes
+    random   whether a learning step draws random numbers, as dropout does
+    values   the largest number of values that a layer reads and writes for one row
     """
+
+    readout: str | None
+    moving: frozenset[str]
+    random: bool
+    values: int
+
+
+def probed(net: nn.Module, spec: Spec) -> Probed:
+    """Run a few rows through a network.  Raises ConfigError if the network does not fit the spec."""
     for name, layer in net.named_modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0 and layer.training:
-            raise ConfigError("module", f"draws random numbers in {name!r}", "leave out dropout")
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
             raise ConfigError("module", f"has an output that depends on other rows of the batch in {name!r}", REMEDY)
-    learns = copy.deepcopy(net)
+    learns, values = copy.deepcopy(net), [0]
     calls: list[Any] = []
+
+    def count(_: nn.Module, given: Any, out: Any) -> None:
+        values[0] = max(values[0], sum(t.numel() for t in (*given, out) if isinstance(t, Tensor)) // 3)
+
     hooks = [
         layer.register_forward_hook(lambda _, given, out, name=name: calls.append((name, given, out)))
         for name, layer in net.named_modules(remove_duplicate=False)
         if isinstance(layer, nn.Linear)
     ]
+    for layer in learns.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(count)
     modes = {name: layer.training for name, layer in net.named_modules()}
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             net.eval()
+            net(torch.zeros(1, *spec.inputs))
+            calls.clear()
             out = net(torch.zeros(2, *spec.inputs))
+            before = torch.default_generator.get_state()
             learns(_some(spec))
+            random = not torch.equal(before, torch.default_generator.get_state())
     except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise ConfigError("module", f"fails on an input {list(spec.inputs)} ({line(error)})", _fit(net, spec)) from None
     finally:
@@ -51,7 +73,8 @@ def probed(net: nn.Module, spec: Spec) -> tuple[str | None, set[str]]:
     for name, layer in net.named_modules():
         layer.training = modes[name]
     after = dict(learns.named_buffers())
-    return last, {name for name, buffer in net.named_buffers() if not torch.equal(buffer, after[name])}
+    moving = frozenset(name for name, buffer in net.named_buffers() if not torch.equal(buffer, after[name]))
+    return Probed(last, moving, random, values[0])
 
 
 def _some(spec: Spec) -> Tensor:
@@ -76,7 +99,8 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
                 "module", f"changes its buffer {name!r} in evaluation mode", "change it in training mode only"
             )
     if not torch.equal(together, again):
-        raise ConfigError("module", "cannot be stacked (it draws random numbers)", "leave out dropout")
+        remedy = "draw in training mode only, as nn.Dropout does"
+        raise ConfigError("module", "draws random numbers in evaluation mode", remedy)
     if not torch.allclose(together, apart, rtol=1e-3, atol=1e-3 * float(together.abs().max()) + 1e-6, equal_nan=True):
         raise ConfigError("module", "has an output that depends on other rows of the batch", REMEDY)
 

@@ -215,13 +215,9 @@ def _systems(
 
 
 def _width(spec: Spec) -> int:
-    """An upper estimate of the number of values per row in a forward pass of the cortex.
-
-    A convolution [s, out, in, k, k] is assumed to give maps of the size of the input.
-    """
-    maps = int(np.prod(spec.inputs[-2:]))
-    layers = [shape[1] * maps if len(shape) == 5 else max(shape[1:], default=1) for shape in spec.weights.values()]
-    return int(np.prod(spec.inputs)) + spec.outputs + sum(layers)
+    """An estimate of the number of values per row and subject in a forward pass of the cortex."""
+    layers = sum(max(shape[1:], default=1) for shape in spec.weights.values())
+    return int(np.prod(spec.inputs)) + spec.outputs + (layers if spec.row_values is None else spec.row_values)
 
 
 # -- grades -----------------------------------------------------------------------------------------------------

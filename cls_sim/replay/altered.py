@@ -14,8 +14,8 @@ from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import ConfigError, real
-from cls_sim.core.part import Spec, View
+from cls_sim.core.errors import ConfigError, flag, real, whole
+from cls_sim.core.part import Spec, View, image_shape
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay, Within
@@ -150,6 +150,74 @@ def _pearson(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's r [n] of each image [n, ...] of a with the same image of b."""
     a, b = a.flatten(1), b.flatten(1)
     return cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True), dim=1)
+
+
+class CropFlip(Altered):
+    """Photographs are shifted by whole pixels, mirrored and changed in colour, as replayed and as experienced.
+
+    policy  the policy that chooses the rows
+    crop    largest shift in pixels, in each direction, from 0: a random crop of the image padded with zeros
+    flip    0 to 1, probability of a mirror image
+    colour  0 to 1, largest change of brightness, contrast and saturation, as a share; values are not clipped
+    lived   whether the cortex also sees the rows of experience altered (the hippocampus stores them unaltered)
+
+    For each row, with u uniform in (-1, 1): shift = round(crop · u) in both directions; then, for grey g (the mean of
+    the channels) and m (the mean of the image), x ← g + (1 + colour · u) (x - g), x ← m + (1 + colour · u) (x - m),
+    x ← (1 + colour · u) x.  The draws depend on the subject's seed, the tick and the row.
+
+    Raises ConfigError for settings out of range, and in `setup` for inputs that are not images [c, h, w], [h, w] or
+    flat and square.
+
+    Source: He, Zhang, Ren & Sun 2016 (crop and mirror); Caccia et al. 2022 (in online continual learning).
+
+    >>> from cls_sim.replay.stored import Uniform
+    >>> CropFlip(Uniform(batch=8), crop=4).setup(Spec(inputs=(3, 32, 32))).inputs
+    (3, 32, 32)
+    """
+
+    inside, null = "policy", {"crop": 0, "flip": 0.0, "colour": 0.0}
+    stream = "photographs"
+
+    def __init__(self, policy: Replay, *, crop: int = 4, flip: float = 0.5, colour: float = 0.0, lived: bool = True):
+        super().__init__(policy)
+        self.crop, self.flip = whole("crop", crop, 0), real("flip", flip, 0.0, 1.0)
+        self.colour, self.lived = real("colour", colour, 0.0, 1.0), flag("lived", lived)
+
+    def _settle(self, spec: Spec) -> None:
+        super()._settle(spec)
+        if self.crop or self.flip or self.colour:
+            self._shape = image_shape(spec.inputs)
+
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
+        if not self.lived:
+            return super().training_batch(lived, hippocampus, neocortex, view, clock)
+        batch = self.policy.training_batch(lived, hippocampus, neocortex, view, clock)
+        return self.alter(batch, "day", clock.experience)
+
+    def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
+        if not (self.crop or self.flip or self.colour):
+            return batch
+        lots = self._lots("photograph", part, ticks, batch, (6,)).to(batch.x.dtype).flatten(0, 1)
+        x = self._shifted(batch.x.reshape(-1, *self._shape), lots)
+        if self.colour:
+            share = (1 + self.colour * (2 * lots[:, 3:] - 1)).view(-1, 3, 1, 1, 1).unbind(1)
+            x = torch.lerp(x.mean(1, keepdim=True), x, share[0])
+            x = share[2] * torch.lerp(x.mean((1, 2, 3), keepdim=True), x, share[1])
+        return batch.with_(x=x.view(batch.x.shape))
+
+    def _shifted(self, images: Tensor, lots: Tensor) -> Tensor:
+        """Images [n, c, h, w], shifted and mirrored by random numbers [n, 3 and more] in [0, 1)."""
+        (n, c, h, w), device = images.shape, images.device
+        shift = (lots[:, :2] * (2 * self.crop + 1)).floor().long() - self.crop
+        row = torch.arange(h, device=device) + shift[:, :1]
+        column = torch.arange(w, device=device) + shift[:, 1:]
+        column = torch.where(lots[:, 2:3] < self.flip, column.flip(1), column)
+        inside = ((row >= 0) & (row < h))[:, :, None] & ((column >= 0) & (column < w))[:, None]
+        at = row.clamp(0, h - 1)[:, :, None] * w + column.clamp(0, w - 1)[:, None]
+        taken = images.reshape(n, c, h * w).gather(2, at.view(n, 1, -1).expand(-1, c, -1)).view(n, c, h, w)
+        return taken * inside[:, None]
 
 
 class Mixup(Altered):
