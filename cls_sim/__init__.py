@@ -85,6 +85,7 @@ VOCABULARY = {
     "Linear": "neocortex.mlp",
     "Mlp": "neocortex.mlp",
     "Module": "neocortex.module",
+    "LayerPeriods": "neocortex.layered",
     "SlimResNet18": "neocortex.convolutional",
     "Cnn4": "neocortex.convolutional",
     "Feedback": "neocortex.feedback",

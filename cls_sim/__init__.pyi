@@ -76,6 +76,7 @@ from cls_sim.neocortex.columns import Growing as Growing
 from cls_sim.neocortex.convolutional import Cnn4 as Cnn4
 from cls_sim.neocortex.convolutional import SlimResNet18 as SlimResNet18
 from cls_sim.neocortex.feedback import Feedback as Feedback
+from cls_sim.neocortex.layered import LayerPeriods as LayerPeriods
 from cls_sim.neocortex.mlp import Linear as Linear
 from cls_sim.neocortex.mlp import Mlp as Mlp
 from cls_sim.neocortex.module import Module as Module

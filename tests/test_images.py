@@ -264,3 +264,72 @@ def test_a_copy_of_a_life_with_a_convolutional_cortex_lives_on_alike():
     other = copy.deepcopy(life)
     live(life, 20), live(other, 20)
     assert all(torch.equal(w, other.neocortex.weights[n]) for n, w in life.neocortex.weights.items())
+
+
+# -- layers at their own pace ---------------------------------------------------------------------------------
+
+
+def periods(**settings: object) -> cs.LayerPeriods:
+    return cs.LayerPeriods(cs.Mlp(hidden=[16, 12]), **settings)  # pyright: ignore[reportArgumentType]
+
+
+def test_a_layer_stays_as_it_is_once_its_period_is_closed():
+    life = small(2, neocortex=periods(close=[1.0, 3.0, float("inf")]))
+    kept = []
+    while life.clock.day[0] < 6:
+        live(life, life.clock.tick + 1)
+        kept.append((life.clock.day[0], {n: w.detach().clone() for n, w in life.neocortex.weights.items()}))
+    for layer, close in (("weight0", 1.0), ("bias0", 1.0), ("weight1", 3.0), ("weight2", float("inf"))):
+        early = [w[layer] for day, w in kept if day <= close]
+        late = [w[layer] for day, w in kept if day > close]
+        assert not torch.equal(early[0], early[-1])
+        assert not late or all(torch.equal(w, late[0]) for w in late)
+
+
+def test_the_factor_of_a_layer_is_a_factor_of_its_learning_rate():
+    rule = cs.Descent(optimizer=cs.Sgd())
+    ours = live(small(1, neocortex=periods(rates=[0.5, 0.0, 2.0]), consolidation=rule), 7)  # the first steps by day
+    plain = small(1, neocortex=cs.Mlp(hidden=[16, 12]), consolidation=cs.Descent(optimizer=cs.Sgd()))
+    before = {n: w.detach().clone() for n, w in plain.neocortex.weights.items()}
+    one = live(small(1, neocortex=periods(rates=[0.5, 0.0, 2.0]), consolidation=cs.Descent(optimizer=cs.Sgd())), 1)
+    live(plain, 1)
+    for n, factor in (("weight0", 0.5), ("weight1", 0.0), ("bias2", 2.0)):
+        moved = plain.neocortex.weights[n] - before[n]
+        assert torch.allclose(one.neocortex.weights[n] - before[n], factor * moved, atol=1e-7), n
+    assert torch.equal(ours.neocortex.weights["bias1"], before["bias1"])
+
+
+def test_plasticity_fades_after_a_period():
+    cortex = periods(close=[2.0], fade=4.0)
+    life = small(1, neocortex=cortex)
+    life.clock.experience += 6 * 6  # six days
+    assert cortex.factors()[0].round(6).tolist() == [round(float(np.exp(-1)), 6)]
+
+
+def test_running_statistics_of_a_closed_layer_stay():
+    cortex = cs.LayerPeriods(cs.Cnn4(channels=[2, 2, 2, 2]), close=[0.0, float("inf")])
+    life = small(1, neocortex=cortex)
+    before = {n: t.clone() for n, t in life.neocortex.running.items()}  # pyright: ignore[reportAttributeAccessIssue]
+    live(life, 12)
+    after = life.neocortex.running  # pyright: ignore[reportAttributeAccessIssue]
+    lower = [n for n in cortex.members[0] if n.endswith("running_mean")]
+    assert lower and all(torch.equal(before[n], after[n]) for n in lower)
+    upper = [n for n in cortex.members[1] if n.endswith("running_mean")]
+    assert upper and not any(torch.equal(before[n], after[n]) for n in upper)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"close": [1.0, 2.0], "rates": [1.0, 1.0, 1.0]}, "one number for each group"),
+        ({"close": [1.0] * 9}, "has 9 groups for 3 layers"),
+        ({"groups": [["weight0"], ["weight"]]}, "name weight0 more than once"),
+        ({"groups": [["weight"]]}, "leave out bias0"),
+        ({"groups": ["weight0"]}, "is not a list of names"),
+        ({"rates": [-1.0]}, "out of range"),
+        ({"close": []}, "is an empty list"),
+    ],
+)
+def test_groups_that_do_not_fit_are_refused(settings: dict[str, object], said: str):
+    with pytest.raises(cs.ConfigError, match=said):
+        small(1, neocortex=periods(**settings))
