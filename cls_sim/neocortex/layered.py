@@ -135,8 +135,9 @@ def _layer(name: str) -> str:
 
 
 def _list(key: str, value: Any, number: Any) -> list[float]:
-    several = not isinstance(value, (str, int, float)) and hasattr(value, "__iter__")
-    found = [number(f"{key}[{i}]", one, 0.0) for i, one in enumerate(value)] if several else [number(key, value, 0.0)]
+    if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
+        return [number(key, value, 0.0)]
+    found = [number(f"{key}[{i}]", one, 0.0) for i, one in enumerate(list(value))]
     if not found:
         raise ConfigError(key, "is an empty list", "give one number, or one for each group")
     return found
