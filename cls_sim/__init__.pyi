@@ -209,6 +209,10 @@ from cls_sim.world.cifar import Cifar100 as Cifar100
 from cls_sim.world.clinc import Clinc as Clinc
 from cls_sim.world.deficit import Deficit as Deficit
 from cls_sim.world.digits import Digits as Digits
+from cls_sim.world.encoded import Encoded as Encoded
+from cls_sim.world.encoders import EfficientNetLite0 as EfficientNetLite0
+from cls_sim.world.encoders import Pretrained as Pretrained
+from cls_sim.world.encoders import Youth as Youth
 from cls_sim.world.hierarchy import Hierarchy as Hierarchy
 from cls_sim.world.mnist import Mnist as Mnist
 from cls_sim.world.omniglot import Omniglot as Omniglot

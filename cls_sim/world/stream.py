@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Self, Unpack
@@ -61,10 +61,24 @@ class Stream(World):
     """
 
     derived = frozenset(
-        {"_spec", "_visits", "_shares", "_learnt", "_asked", "_exams", "_plan", "_rows", "_source", "source", "unit"}
+        {
+            "_spec",
+            "_visits",
+            "_shares",
+            "_learnt",
+            "_asked",
+            "_exams",
+            "_plan",
+            "_rows",
+            "_source",
+            "source",
+            "unit",
+            "recode",
+        }
     )
     _defaults: ClassVar[dict[str, Any]] = {}
     __signature__: ClassVar[inspect.Signature]
+    recode: Callable[[Data], Data] | None = None  # changes the inputs before they are split (see Encoded)
     unit: float | np.ndarray = 1.0  # size of one unit of the regression targets, after `setup`
 
     def __init__(self, source: Source | None = None, /, **protocol: Unpack[StreamSettings]):
@@ -113,6 +127,7 @@ class Stream(World):
 
     def setup(self, spec: Spec) -> Spec:
         data = self.data(spec.seeds)
+        data = data if self.recode is None else self.recode(data)
         self.unit = data.unit
         data = data if self.views == "plain" else copied(data, self.contexts)
         protocol = self._protocol(data)
