@@ -102,6 +102,8 @@ def test_cifar_10_is_cifar_10(data_dir, monkeypatch):
     first = data.x[int(batch.item[0, 0])]
     assert torch.equal(batch.x[0, 0], torch.from_numpy(first) * (1 / 255))
     assert sum(len(world.evaluation(k).y[0]) for k in range(5)) == 1000
+    few = Cifar10(train_images=300, test_images=100).data()
+    assert np.array_equal(few.x, data.x[:300]) and np.array_equal(few.tests.y, data.tests.y[:100])
 
 
 @pytest.mark.parametrize("kind", [Cifar10, Cifar100])

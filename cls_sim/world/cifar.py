@@ -24,7 +24,8 @@ PIXELS, TESTS = 3 * 32 * 32, 10_000
 class Cifar10(Stream, contexts=5):
     """CIFAR-10: 50,000 training and 10,000 test photographs, 3 x 32 x 32 bytes, ten classes.
 
-    test_images  number of test images that evaluations ask, the first in the file; None: all 10,000
+    train_images  number of training images, the first in the files; None: all 50,000
+    test_images   number of test images that evaluations ask, the first in the file; None: all 10,000
 
     Inputs are raw/255 in [0, 1], [3, 32, 32] (red, green, blue), kept as bytes.  Other settings as in Stream, without
     `test`: CIFAR-10 has a test set.  The files data_batch_1.bin … test_batch.bin, or the official archive
@@ -45,7 +46,10 @@ class Cifar10(Stream, contexts=5):
     files: ClassVar[dict[str, int]] = {f"data_batch_{i}.bin": 10_000 for i in range(1, 6)} | {"test_batch.bin": TESTS}
     labels: ClassVar[tuple[int, ...]] = (10,)  # number of classes of each label byte; the last one is the class
 
-    def __init__(self, *, test_images: int | None = None, **protocol: Unpack[StreamSettings]):
+    def __init__(
+        self, *, train_images: int | None = None, test_images: int | None = None, **protocol: Unpack[StreamSettings]
+    ):
+        self.train_images = None if train_images is None else whole("train_images", train_images, 1, 50_000)
         self.test_images = None if test_images is None else whole("test_images", test_images, 1, TESTS)
         super().__init__(**protocol)
 
@@ -58,6 +62,9 @@ class Cifar10(Stream, contexts=5):
             rows = slice(at, at := at + self.files[name])
             x[rows], y[rows] = self._read(place / name)
         questions, classes = self._read(place / asked)
+        few = self.train_images
+        if few is not None:
+            x, y = x[:few].copy(), y[:few].copy()
         return _data(x, y, _data(questions[:n], classes[:n], None))
 
     def _place(self) -> Path:
@@ -91,7 +98,8 @@ class Cifar10(Stream, contexts=5):
 class Cifar100(Cifar10, contexts=20):
     """CIFAR-100: 50,000 training and 10,000 test photographs, 3 x 32 x 32 bytes, a hundred classes.
 
-    test_images  number of test images that evaluations ask, the first in the file; None: all 10,000
+    train_images  number of training images, the first in the files; None: all 50,000
+    test_images   number of test images that evaluations ask, the first in the file; None: all 10,000
 
     As Cifar10, with 20 contexts of five classes unless `contexts` is given.  The class is the fine label.  The files
     are train.bin and test.bin, or the official archive cifar-100-binary.tar.gz (161 MB), in the folder cifar100/.
@@ -108,8 +116,10 @@ class Cifar100(Cifar10, contexts=20):
     files: ClassVar[dict[str, int]] = {"train.bin": 50_000, "test.bin": TESTS}
     labels: ClassVar[tuple[int, ...]] = (20, 100)
 
-    def __init__(self, *, test_images: int | None = None, **protocol: Unpack[StreamSettings]):
-        super().__init__(test_images=test_images, **protocol)
+    def __init__(
+        self, *, train_images: int | None = None, test_images: int | None = None, **protocol: Unpack[StreamSettings]
+    ):
+        super().__init__(train_images=train_images, test_images=test_images, **protocol)
 
 
 def _data(pixels: np.ndarray, classes: np.ndarray, tests: Data | None) -> Data:
