@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 
 import numpy as np
@@ -333,3 +334,13 @@ def test_running_statistics_of_a_closed_layer_stay():
 def test_groups_that_do_not_fit_are_refused(settings: dict[str, object], said: str):
     with pytest.raises(cs.ConfigError, match=said):
         small(1, neocortex=periods(**settings))
+
+
+@pytest.mark.parametrize("page", ["images", "latent_replay"])
+def test_the_examples_of_a_page_run(page: str):
+    text = (Path(__file__).parent.parent / "docs" / f"{page}.md").read_text()
+    namespace: dict[str, object] = {}
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S):
+        exec(compile(code, page, "exec"), namespace)
+    life = namespace["life"]
+    assert isinstance(life, cs.Life) and life.over
