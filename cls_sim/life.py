@@ -29,7 +29,7 @@ from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.plasticity.by_state import schedule
-from cls_sim.probes.base import Probe, at
+from cls_sim.probes.base import Probe, at, intervals
 from cls_sim.probes.changes import Changes, changed
 from cls_sim.probes.evaluations import sharing
 from cls_sim.readout.base import Readout
@@ -156,12 +156,13 @@ class Life:
         clock.night += clock.asleep & ~asleep
         up_next = ~clock.asleep & (awake | asleep)
         moments = [
+            *(Moment(f"every {n}", awake & (clock.experience % n == 0)) for n in intervals(self.probes.values())),
             Moment("day.end", awake & (clock.experience % clock.per_day == 0)),
             Moment("night.end", asleep & ~clock.asleep),
             Moment("context.end", up_next & self._ends_at[np.minimum(clock.experience, len(self._ends_at) - 1)]),
         ]
-        if self.spec.ends and moments[2].who.any():
-            self._ending = moments[2].who
+        if self.spec.ends and moments[-1].who.any():
+            self._ending = moments[-1].who
             for part_kind in PART_KINDS:
                 getattr(self, part_kind).context_end(self.view, clock, self._ending)
         return [moment for moment in moments if moment.who.any()]
@@ -267,8 +268,7 @@ class Life:
         constant rate of plasticity.  The other parts keep their state; ConfigError if it does not fit the new spec.
         """
         twin = copy.copy(self)
-        for name in ("clock", "ledger", "probes"):
-            setattr(twin, name, copy.deepcopy(getattr(self, name)))
+        vars(twin).update({name: copy.deepcopy(getattr(self, name)) for name in ("clock", "ledger", "probes")})
         parts, twin._told = branched(self._parts(), self._told, changed(changes), KINDS)
         vars(twin).update(parts)
         twin.spec = twin._told[PART_KINDS[-1]][1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Protocol, Self, Unpack
@@ -25,6 +26,7 @@ from cls_sim.replay.base import Replay
 from cls_sim.world.base import World
 
 MOMENTS = ("life.begin", "day.end", "night.end", "context.end", "life.end")
+EVERY = re.compile("every ([1-9][0-9]{0,8})")  # `every 50`: after every 50th experience
 
 
 class Measured(Protocol):
@@ -73,14 +75,18 @@ def _known(moments: str | Iterable[str]) -> tuple[str, ...]:
     named = (moments,) if isinstance(moments, str) else tuple(moments)
     if not named:
         raise ConfigError("at", "has no moment", f"give some of {', '.join(MOMENTS)}")
-    return tuple(choice("at", moment, MOMENTS) for moment in named)
+    for one in named:
+        if not EVERY.fullmatch(str(one)) and choice("at", one, (*MOMENTS, "every N")) == "every N":
+            raise ConfigError("at", "'every N' has no number", "write every 50 for every 50th experience")
+    return named
 
 
 class Probe(Part):
     """Measures a life without changing it, at the moments that it is attached to.
 
-    A class names its moments as `moments`; `at` attaches a probe to others.  In a notebook, a plain function life → [s]
-    is a probe, too (see `at`).
+    A class names its moments as `moments`; `at` attaches a probe to others: life.begin, day.end, night.end,
+    context.end, life.end, or `every N`, after every Nth experience of a subject.  In a notebook, a plain function
+    life → [s] is a probe, too (see `at`).
 
     >>> from cls_sim import Accuracy
     >>> Accuracy().moments
@@ -136,6 +142,16 @@ class Function(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         return self.function(life)
+
+
+def intervals(probes: Iterable[Any]) -> list[int]:
+    """The numbers N of the moments `every N` to which probes are attached, in order.
+
+    >>> intervals([Function(len).at("every 50", "day.end")])
+    [50]
+    """
+    named = {moment for probe in probes for moment in getattr(probe, "moments", ())}
+    return sorted(int(found[1]) for found in map(EVERY.fullmatch, named) if found)
 
 
 def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:

@@ -13,7 +13,7 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
     """The last reading of every probe [s], averaged over contexts, and the readings derived from it.
 
     For a reading [s, k] by context, measured at context ends: NAME.forgetting, NAME.backward and NAME.forward; if it is
-    also measured within contexts, NAME.stability_gap and NAME.min_old.
+    also measured within contexts, NAME.stability_gap, NAME.min_old and NAME.anytime.
     """
     found: dict[str, np.ndarray] = {}
     for name in trace.names():
@@ -21,19 +21,45 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
         found[name] = last if last.ndim == 1 else np.nanmean(last, 1)
         if last.ndim == 2 and trace.is_taken(name, "context.end"):
             found |= {f"{name}.{k}": v for k, v in statistics.transfer(trace.matrix(name)).items() if k != "final"}
-            if trace.is_taken(name, "day.end") or trace.is_taken(name, "night.end"):
+            if any(row["moment"].startswith(WITHIN) and name in row["readings"] for row in trace.rows):
                 found |= {f"{name}.{k}": v for k, v in _dips(trace, name).items()}
     return found
 
 
+WITHIN = ("day.end", "night.end", "every ")  # moments within contexts
+
+
 def _dips(trace: Trace, name: str) -> dict[str, np.ndarray]:
-    """The `dips` of every subject [s], from the rows that the subject reached."""
+    """The `dips` of every subject [s], and its `anytime` accuracy, from the rows that the subject reached."""
     rows = [row for row in trace.rows if name in row["readings"]]
     values = np.stack([row["readings"][name] for row in rows])  # [t, s, k]
     who = np.stack([row.get("who", np.ones(trace.subjects, bool)) for row in rows])  # [t, s]
     ends = np.array([row["moment"] == "context.end" for row in rows])
     found = [dips(values[who[:, i], i], ends[who[:, i]]) for i in range(trace.subjects)]
-    return {key: np.array([one[key] for one in found]) for key in ("stability_gap", "min_old")}
+    derived = {key: np.array([one[key] for one in found]) for key in ("stability_gap", "min_old")}
+    often = np.array([row["moment"].startswith("every ") for row in rows])
+    looks = often if often.any() else np.array([row["moment"] == "day.end" for row in rows])
+    if looks.any():
+        by_subject = ((values[w, i], ends[w], looks[w]) for i, w in enumerate(who.T))
+        derived["anytime"] = np.array([anytime(*one) for one in by_subject])
+    return derived
+
+
+def anytime(values: np.ndarray, ends: np.ndarray, looks: np.ndarray) -> float:
+    """Average anytime accuracy of one subject: the mean over all looks of the mean over the contexts met so far.
+
+    values  readings [t, k]; contexts are learnt in order
+    ends    bool [t]: the rows measured at context ends
+    looks   bool [t]: the rows that count
+
+    NaN without looks.  Source: Caccia et al. 2022.
+
+    >>> anytime(np.array([[0.8, 0.0], [0.9, 0.0], [0.5, 0.7]]), np.array([0, 1, 0], bool), np.array([1, 0, 1], bool))
+    0.7
+    """
+    met = np.minimum(np.cumsum(ends) - ends + 1, values.shape[1])
+    found = [np.nanmean(row[:n]) for row, n in zip(values[looks], met[looks], strict=True)]
+    return round(float(np.mean(found)), 12) if found else float("nan")
 
 
 def dips(values: np.ndarray, ends: np.ndarray) -> dict[str, float]:

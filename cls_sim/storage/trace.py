@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any, cast
@@ -18,10 +18,9 @@ import numpy as np
 
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.storage.cohort import cohort, measured, who_of
 from cls_sim.storage.disk import broken, renamed, synced, unreadable
 from cls_sim.storage.lines import Row, line_of, parsed
-
-WITHIN = ("life.begin", "day.end", "night.end", "context.end", "life.end")  # the order of moments within a tick
 
 
 class Trace:
@@ -74,13 +73,11 @@ class Trace:
         if not chunks:
             raise ConfigError("traces", "is empty", "give at least one trace")
         for number, chunk in enumerate(chunks):
-            if _read(chunk) != _read(chunks[0]):
+            if measured(chunk.rows) != measured(chunks[0].rows):
                 reason = "has other readings than the first trace"
                 raise ConfigError(f"traces[{number}]", reason, "join chunks of one cohort")
-        placed = [_placed(chunk) for chunk in chunks]
-        sizes = [chunk.subjects for chunk in chunks]
         joined = cls()
-        joined.rows = [_side_by_side([p.get(place) for p in placed], sizes) for place in sorted(set().union(*placed))]
+        joined.rows = cohort([chunk.rows for chunk in chunks], [chunk.subjects for chunk in chunks])
         return joined
 
     def __len__(self) -> int:
@@ -176,17 +173,17 @@ class Trace:
         rows = [row for row in self._with(name) if moment in (None, row["moment"])]
         if not rows:
             raise ConfigError(f"{name} at {moment}", "was not measured", suggest(str(moment), set(self.moments())))
-        days = np.array([row["day"][_who(row)].mean() for row in rows])
+        days = np.array([row["day"][who_of(row)].mean() for row in rows])
         return days, np.stack([row["readings"][name] for row in rows])
 
     def last(self, name: str) -> np.ndarray:
         """The last reading of each subject: [s] or [s, k]."""
         rows = self._with(name)
-        found, open_ = rows[-1]["readings"][name].copy(), ~_who(rows[-1])
+        found, open_ = rows[-1]["readings"][name].copy(), ~who_of(rows[-1])
         for row in reversed(rows[:-1]):
             if not open_.any():
                 break
-            mine = open_ & _who(row)
+            mine = open_ & who_of(row)
             found[mine] = row["readings"][name][mine]
             open_ &= ~mine
         return found
@@ -209,7 +206,7 @@ class Trace:
         first = np.full_like(rows[0]["readings"][name], np.nan) if begin is None else begin
         if not ends:
             return first[:, None]
-        who = np.stack([_who(row) for row in ends], 1)  # [s, t]
+        who = np.stack([who_of(row) for row in ends], 1)  # [s, t]
         values = np.stack([row["readings"][name] for row in ends], 1)
         order = np.argsort(~who, axis=1, kind="stable")[:, : who.sum(1).max()]
         return np.concatenate([first[:, None], np.take_along_axis(values, order[..., None], 1)], 1)
@@ -306,40 +303,3 @@ def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:
         raise ConfigError(f"probes.{name}", f"returns shape {array.shape} for {len(who)} subjects", remedy)
     array[~who] = np.nan
     return array
-
-
-def _who(row: Row) -> np.ndarray:
-    return row["who"] if "who" in row else np.ones(len(row["day"]), bool)
-
-
-def _read(trace: Trace) -> dict[str, dict]:
-    """The readings of each moment and their shapes, which must agree between chunks."""
-    return {row["moment"]: {n: v.shape[1:] for n, v in row["readings"].items()} for row in trace.rows}
-
-
-def _placed(trace: Trace) -> dict[tuple, Row]:
-    """The rows of a chunk by their place in the life of the cohort, which ends with that of its last subject."""
-    found: dict[tuple, Row] = {}
-    for number, row in enumerate(trace.rows, 1):
-        if row["moment"] == "life.end" and number == len(trace):
-            found[(np.inf, 0, 0)] = row
-        else:
-            rank = WITHIN.index(row["moment"]) if row["moment"] in WITHIN else len(WITHIN)
-            found[(row["tick"], rank, sum(place[:2] == (row["tick"], rank) for place in list(found)[-9:]))] = row
-    return found
-
-
-def _side_by_side(rows: Sequence[Row | None], sizes: Sequence[int]) -> Row:
-    """A row of the cohort from those of its chunks; None for a chunk of which no subject reached the moment."""
-    there = [row for row in rows if row is not None]
-
-    def joined(of: Callable[[Row], np.ndarray], nobody: Any) -> np.ndarray:
-        shape = of(there[0]).shape[1:]
-        columns = [np.full((n, *shape), nobody) if r is None else of(r) for r, n in zip(rows, sizes, strict=True)]
-        return np.concatenate(columns)
-
-    row = there[0] | {"day": joined(lambda r: r["day"], np.nan), "tick": max(r["tick"] for r in there)}
-    row["readings"] = {name: joined(lambda r, name=name: r["readings"][name], np.nan) for name in row["readings"]}
-    if len(there) < len(rows) or any("who" in r for r in there):
-        row["who"] = joined(_who, False)
-    return row
