@@ -21,6 +21,7 @@ VOCABULARY = {
     "run": "running.runs",
     "build": "config.experiments",
     "study": "running.studies",
+    "open_run": "running.opened",
     "figures": "figures",
     "statistics": "statistics",
     "theory": "theory",

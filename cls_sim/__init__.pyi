@@ -197,6 +197,7 @@ from cls_sim.rhythm.nights import Nights as Nights
 from cls_sim.rhythm.nights import NremRem as NremRem
 from cls_sim.rhythm.nights import Sleepless as Sleepless
 from cls_sim.rhythm.pressure import Pressure as Pressure
+from cls_sim.running.opened import open_run as open_run
 from cls_sim.running.runs import run as run
 from cls_sim.running.studies import study as study
 from cls_sim.world.arrays import Arrays as Arrays

@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _door(args: list[str]) -> int:
     from cls_sim.core.errors import ConfigError
 
+    if args[:1] == ["export"]:
+        from cls_sim.commands.export import main as export
+
+        return export(args[1:])
     args, folders = _taken(args, "--config-dir", "-cd")
     args, packages = _taken(args, "--allow")
     args, into = _taken(args, "--into")

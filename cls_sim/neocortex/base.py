@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cls_sim.core.arrays import Flags
 from cls_sim.core.batch import Batch
@@ -94,6 +94,25 @@ class Neocortex(Part):
     def learned(self) -> dict[str, Tensor]:
         """What this cortex has learnt: its weights [s, …], detached, and the running statistics of its layers."""
         return {name: w.detach() for name, w in self.weights.items()}
+
+    def to_module(self, subject: int = 0) -> nn.Module:
+        """A copy of one subject's network as a plain PyTorch module, x [b, *inputs] → scores [b, outputs].
+
+        Raises ConfigError for a neocortex that has no plain form, such as one that depends on the context.
+        """
+        remedy = "read life.neocortex.weights, name → [s, …]"
+        raise ConfigError("to_module", f"{type(self).__name__} has no plain PyTorch form", remedy)
+
+    def state_dict(self, subject: int = 0) -> dict[str, Tensor]:
+        """The weights of `to_module(subject)`, by PyTorch's names.  Raises ConfigError as `to_module` does."""
+        return self.to_module(subject).state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Tensor], subject: int = 0) -> None:
+        """Set one subject's weights to those of a network like `to_module(subject)`.
+
+        Raises ConfigError for other names or shapes; then nothing changes.
+        """
+        raise ConfigError("load_state_dict", f"{type(self).__name__} has no plain PyTorch form", "set its weights")
 
     @contextmanager
     def learning(self, batch: Batch) -> Generator[None]:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, flag, reals, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap
+from cls_sim.neocortex.networks import checked_state
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu_,
@@ -31,7 +32,40 @@ BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (∂loss/∂activ
 }
 
 
-class Mlp(Neocortex):
+class Plain(Neocortex):
+    """A stack of linear layers, which plain PyTorch has, too: `weight0`, `bias0`, … [s, out, in] and [s, out, 1]."""
+
+    activation = "linear"
+
+    def to_module(self, subject: int = 0) -> nn.Module:
+        layers: list[nn.Module] = [nn.Flatten()]
+        for name, layer in self._layers():
+            if len(layers) > 1 and self.activation != "linear":
+                layers.append({"relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}[self.activation]())
+            fan_out, fan_in = self.weights[name].shape[1:]
+            layers.append(nn.Linear(fan_in, fan_out, bias=f"bias{layer}" in self.weights))
+        net = nn.Sequential(*layers).eval()
+        pairs = zip(net.state_dict().items(), self._names(), strict=True)
+        net.load_state_dict({key: self.weights[own].detach()[subject].reshape(t.shape) for (key, t), own in pairs})
+        return net
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor], subject: int = 0) -> None:
+        mine = self.state_dict(subject)
+        checked_state(state, mine)
+        for key, own in zip(mine, self._names(), strict=True):
+            self.weights[own][subject] = state[key].reshape(self.weights[own].shape[1:]).to(self.weights[own])
+
+    def _layers(self) -> list[tuple[str, str]]:
+        return [(name, name.removeprefix("weight")) for name in self.weights if name.startswith("weight")]
+
+    def _names(self) -> list[str]:
+        """The weights in the order of a PyTorch state dict."""
+        names = (own for name, layer in self._layers() for own in (name, f"bias{layer}"))
+        return [own for own in names if own in self.weights]
+
+
+class Mlp(Plain):
     """A multilayer perceptron for each subject: h' = f(W h + b), the last layer without f.
 
     hidden      widths of the hidden layers, from 1 each; an empty list makes a linear network
@@ -112,7 +146,7 @@ class Mlp(Neocortex):
         return self.mask_logits(self._known(taps[-1].drive.mT), context), taps
 
 
-class Linear(Neocortex):
+class Linear(Plain):
     """One linear layer, y = W x (+ b): the student of Go-CLS (Sun et al. 2023); its features are its inputs.
 
     bias  whether there is a bias, initially 0

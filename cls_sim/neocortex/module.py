@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from cls_sim.core.draws import generator, over
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.neocortex.networks import joined, line, probed, without
+from cls_sim.neocortex.networks import checked_state, joined, line, probed, without
 
 REMEDY = "use operations that torch.func.vmap supports"
 
@@ -51,6 +51,7 @@ class Module(Neocortex):
 
     derived = Neocortex.derived | {
         "module",
+        "_whole",
         "fixed",
         "_body",
         "_lesson",
@@ -69,7 +70,7 @@ class Module(Neocortex):
     def setup(self, spec: Spec) -> Spec:
         nets = [self._born(seed) for seed in spec.seeds]
         self.heads = spec.heads
-        self._body = copy.deepcopy(nets[0])
+        self._whole, self._body = nets[0], copy.deepcopy(nets[0])
         found = probed(self._body, spec)
         self._last, moving = found.readout, found.moving
         features = spec.outputs
@@ -107,6 +108,22 @@ class Module(Neocortex):
         if self._apart:
             return torch.stack([functional_call(body, mine, (x[i],)) for i, mine in enumerate(_each(tensors, len(x)))])
         return vmap(lambda t, rows: functional_call(body, t, (rows,)))(tensors, x)
+
+    def to_module(self, subject: int = 0) -> nn.Module:
+        net = copy.deepcopy(self._whole)
+        net.load_state_dict({name: t.detach()[subject] for name, t in self._everything().items()})
+        return net.eval()
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor], subject: int = 0) -> None:
+        mine = self._everything()
+        checked_state(state, {name: t[subject] for name, t in mine.items()})
+        for name, t in state.items():
+            mine[name][subject] = t.to(mine[name])
+
+    def _everything(self) -> dict[str, Tensor]:
+        """All parameters and buffers, name → [s, …]."""
+        return self.weights | self.running | self.fixed
 
     def learned(self) -> dict[str, Tensor]:
         return super().learned() | self.running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,6 +137,17 @@ def without(net: nn.Module, name: str) -> nn.Module:
     above, _, own = name.rpartition(".")
     setattr(net.get_submodule(above), own, nn.Identity())
     return net
+
+
+def checked_state(state: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> None:
+    """Raise ConfigError unless a state dict has exactly these names and shapes."""
+    for name in {*state, *mine}:
+        if name not in state or name not in mine:
+            missing = "is missing" if name not in state else "is not a weight of this network"
+            raise ConfigError(f"state.{name}", missing, f"give {', '.join(mine)}")
+        if state[name].shape != mine[name].shape:
+            reason = f"has the shape {list(state[name].shape)}, not {list(mine[name].shape)}"
+            raise ConfigError(f"state.{name}", reason, "give the state of an equal network")
 
 
 def joined(name: str, own: str) -> str:

@@ -234,6 +234,15 @@ def branched(job: Job, life: Life, past: State | None = None) -> Life:
     return life.twin(**changes)
 
 
+def final(job: Job, folder: Path) -> Life:
+    """The life of a job as its last checkpoint in this run directory has it."""
+    life, here = branched(job, begun(job)), folder / "checkpoints" / job.name
+    tree, _ = checkpoint.load(here)
+    with _fitting(here):
+        life.load(tree)
+    return life
+
+
 @contextmanager
 def _fitting(folder: Path) -> Iterator[None]:
     """Raise ConfigError for an intact checkpoint of another life."""

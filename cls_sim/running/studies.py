@@ -16,6 +16,7 @@ from cls_sim.config import experiments
 from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.running.checked import checked
 from cls_sim.running.runs import figure_specs, performed
+from cls_sim.storage import tidy
 from cls_sim.storage.trace import Trace
 
 
@@ -39,6 +40,17 @@ class Study:
         if name not in self.figures:
             raise ConfigError("figure", f"there is no {name!r}", suggest(name, self.figures))
         return figures.draw(name, self.figures[name], self.traces, self.readings)[0]
+
+    def to_pandas(self) -> Any:
+        """All readings as a tidy DataFrame: arm, subject, day, tick, moment, reading, context, value.
+
+        Raises ConfigError if pandas is not installed.
+        """
+        return tidy.to_pandas(self.traces)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the same table as a CSV file; returns its path."""
+        return tidy.to_csv(self.traces, path)
 
     def __repr__(self) -> str:
         page = io.StringIO()

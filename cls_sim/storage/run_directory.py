@@ -43,7 +43,7 @@ def opened(experiment: Experiment) -> Iterator[Path]:
     if cfg["resume"]:
         folder = Path(cfg["resume"])
         old = record(folder)
-        _all_here(folder)
+        all_here(folder)
     else:
         folder, old = _named(experiment), None
         try:
@@ -56,12 +56,12 @@ def opened(experiment: Experiment) -> Iterator[Path]:
         if old is None:
             _unused(folder)  # checked again under the lock
         else:
-            _same(folder, old, experiment)
+            same(folder, old, experiment)
         _furnish(folder, experiment, old)
         yield folder
 
 
-def _all_here(folder: Path) -> None:
+def all_here(folder: Path) -> None:
     """Raise ConfigError if a part of a run directory is a link, because files would be written elsewhere."""
     for above, names, files in os.walk(folder):
         if Path(above) == folder:
@@ -153,7 +153,7 @@ def _decisive(experiment: Experiment) -> dict[str, Any]:
     return json.loads(json.dumps(arms, default=str), parse_constant=str)
 
 
-def _same(folder: Path, old: dict[str, Any], experiment: Experiment) -> None:
+def same(folder: Path, old: dict[str, Any], experiment: Experiment) -> None:
     """Raise ConfigError, with the different keys, if the configuration is not that of the run."""
     if old.get("config_sha256") == config_hash(experiment):
         return

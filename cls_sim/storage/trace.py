@@ -18,6 +18,7 @@ import numpy as np
 
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.storage import tidy
 from cls_sim.storage.cohort import cohort, measured, who_of
 from cls_sim.storage.disk import broken, renamed, synced, unreadable
 from cls_sim.storage.lines import Row, line_of, parsed
@@ -210,6 +211,14 @@ class Trace:
         values = np.stack([row["readings"][name] for row in ends], 1)
         order = np.argsort(~who, axis=1, kind="stable")[:, : who.sum(1).max()]
         return np.concatenate([first[:, None], np.take_along_axis(values, order[..., None], 1)], 1)
+
+    def to_pandas(self) -> Any:
+        """All readings as a tidy DataFrame: subject, day, tick, moment, reading, context, value (pandas is needed)."""
+        return tidy.to_pandas({"": self}).drop(columns="arm")
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write all readings as a tidy CSV table, with an empty column `arm`; returns its path."""
+        return tidy.to_csv({"": self}, path)
 
     def digest(self, without: Collection[str] = ()) -> str:
         """The sha256 of all readings except those in `without`; traces with equal digests are bit-equal in them."""

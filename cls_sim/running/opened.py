@@ -1,0 +1,80 @@
+"""A finished run, opened again: its tables, claims, figures, configuration and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.life import Life
+from cls_sim.running.checkpointed import final
+from cls_sim.running.job import Job, jobs
+from cls_sim.running.runs import figure_specs, gathered
+from cls_sim.running.studies import Study
+from cls_sim.storage import run_directory, summary
+
+
+@dataclass(frozen=True, repr=False)
+class FinishedRun(Study):
+    """A finished run on disk; what a Study has, and:
+
+    folder  its directory
+    config  arm → all settings
+    """
+
+    folder: Path = Path()
+    config: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    jobs: Sequence[Job] = ()
+
+    def life(self, arm: str, subject: int = 0) -> Life:
+        """The life of the chunk that contains this subject (from 0), at the end of the run."""
+        return final(self._job(arm, subject), self.folder)
+
+    def module(self, arm: str, subject: int = 0) -> nn.Module:
+        """The neocortex of one subject at the end of the run, as a plain PyTorch network with its weights."""
+        job = self._job(arm, subject)
+        return final(job, self.folder).neocortex.to_module(subject - job.first)
+
+    def _job(self, arm: str, subject: int) -> Job:
+        if arm not in self.config:
+            raise ConfigError("arm", f"{arm!r} is not in this run", suggest(arm, self.config))
+        mine = [job for job in self.jobs if job.arm.name == arm]
+        subject = whole("subject", subject, 0, mine[-1].first + mine[-1].subjects - 1)
+        return next(job for job in mine if job.first <= subject < job.first + job.subjects)
+
+
+def open_run(folder: str | Path, folders: Sequence[str] = ()) -> FinishedRun:
+    """Open the directory of a finished run; nothing is written.
+
+    folder   the directory that the run printed as `run:`
+    folders  folders of configuration files that the run was given (`--config-dir`)
+
+    Raises ConfigError if it is no run directory, is not finished, or was made from other configuration files.
+
+    >>> open_run("no_such_folder")
+    Traceback (most recent call last):
+    cls_sim.core.errors.ConfigError: resume: no_such_folder is not a run directory; name the folder printed as `run:`
+    """
+    place = Path(folder)
+    old = run_directory.record(place)
+    run_directory.all_here(place)
+    if not (place / "summary.json").is_file():
+        raise ConfigError(str(place), "is not finished", f"continue it with resume={place}")
+    experiment = experiments.read(old.get("overrides", []), folders)
+    run_directory.same(place, old, experiment)
+    everything = [job for wave in jobs(experiment) for job in wave]
+    done = gathered(experiment, place, everything)
+    return FinishedRun(
+        traces=done.traces,
+        readings=done.readings,
+        summary=summary.read(place).entries(),
+        figures=figure_specs(experiment),
+        folder=place,
+        config={name: arm.cfg for name, arm in experiment.arms.items()},
+        jobs=everything,
+    )

@@ -1,0 +1,54 @@
+"""Readings as a tidy table: one row per subject, moment, reading and context."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cls_sim.core.errors import ConfigError
+from cls_sim.storage.cohort import who_of
+from cls_sim.storage.disk import put
+
+if TYPE_CHECKING:
+    from cls_sim.storage.trace import Trace
+
+COLUMNS = ("arm", "subject", "day", "tick", "moment", "reading", "context", "value")
+Line = tuple[str, int, float, int, str, str, "int | None", float]
+
+
+def lines(traces: Mapping[str, Trace]) -> Iterator[Line]:
+    """The rows of the table; `context` is None for a reading with one number per subject."""
+    for arm, trace in traces.items():
+        for row in trace.rows:
+            there = [int(i) for i in who_of(row).nonzero()[0]]
+            for name, values in row["readings"].items():
+                for i in there:
+                    where = (arm, i, float(row["day"][i]), row["tick"], row["moment"], name)
+                    if values.ndim == 1:
+                        yield *where, None, float(values[i])
+                    else:
+                        yield from ((*where, k, float(value)) for k, value in enumerate(values[i]))
+
+
+def to_csv(traces: Mapping[str, Trace], path: str | Path) -> Path:
+    """Write the table to a CSV file (UTF-8, comma, decimal point; an undefined reading is an empty cell)."""
+    page = io.StringIO(newline="")
+    table = csv.writer(page, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for *where, context, value in lines(traces):
+        table.writerow([*where, "" if context is None else context, "" if value != value else repr(value)])
+    put(Path(path), page.getvalue().encode(), lasts=False)
+    return Path(path)
+
+
+def to_pandas(traces: Mapping[str, Trace]) -> Any:
+    """The table as a pandas DataFrame; `context` is a nullable whole number."""
+    try:
+        import pandas  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        remedy = "pip install pandas, or write a file with to_csv(path)"
+        raise ConfigError("to_pandas", "needs pandas, which is not installed", remedy) from None
+    return pandas.DataFrame(list(lines(traces)), columns=list(COLUMNS)).astype({"context": "Int64"})
