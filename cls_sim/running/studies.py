@@ -46,11 +46,11 @@ class Study:
 
         Raises ConfigError if pandas is not installed.
         """
-        return tidy.to_pandas(self.traces)
+        return tidy.to_pandas({arm: trace.rows for arm, trace in self.traces.items()})
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the same table as a CSV file; returns its path."""
-        return tidy.to_csv(self.traces, path)
+        return tidy.to_csv({arm: trace.rows for arm, trace in self.traces.items()}, path)
 
     def __repr__(self) -> str:
         page = io.StringIO()

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cls_sim.core.errors import ConfigError
 from cls_sim.storage.cohort import who_of
 from cls_sim.storage.disk import put
-
-if TYPE_CHECKING:
-    from cls_sim.storage.trace import Trace
+from cls_sim.storage.lines import Row
 
 COLUMNS = ("arm", "subject", "day", "tick", "moment", "reading", "context", "value")
 Line = tuple[str, int, float, int, str, str, "int | None", float]
 
 
-def lines(traces: Mapping[str, Trace]) -> Iterator[Line]:
+def lines(traces: Mapping[str, Sequence[Row]]) -> Iterator[Line]:
     """The rows of the table; `context` is None for a reading with one number per subject."""
-    for arm, trace in traces.items():
-        for row in trace.rows:
+    for arm, rows in traces.items():
+        for row in rows:
             there = [int(i) for i in who_of(row).nonzero()[0]]
             for name, values in row["readings"].items():
                 for i in there:
@@ -33,7 +31,7 @@ def lines(traces: Mapping[str, Trace]) -> Iterator[Line]:
                         yield from ((*where, k, float(value)) for k, value in enumerate(values[i]))
 
 
-def to_csv(traces: Mapping[str, Trace], path: str | Path) -> Path:
+def to_csv(traces: Mapping[str, Sequence[Row]], path: str | Path) -> Path:
     """Write the table to a CSV file (UTF-8, comma, decimal point; an undefined reading is an empty cell)."""
     page = io.StringIO(newline="")
     table = csv.writer(page, lineterminator="\n")
@@ -44,7 +42,7 @@ def to_csv(traces: Mapping[str, Trace], path: str | Path) -> Path:
     return Path(path)
 
 
-def to_pandas(traces: Mapping[str, Trace]) -> Any:
+def to_pandas(traces: Mapping[str, Sequence[Row]]) -> Any:
     """The table as a pandas DataFrame; `context` is a nullable whole number."""
     try:
         import pandas  # pyright: ignore[reportMissingImports]

@@ -214,11 +214,11 @@ class Trace:
 
     def to_pandas(self) -> Any:
         """All readings as a tidy DataFrame: subject, day, tick, moment, reading, context, value (pandas is needed)."""
-        return tidy.to_pandas({"": self}).drop(columns="arm")
+        return tidy.to_pandas({"": self.rows}).drop(columns="arm")
 
     def to_csv(self, path: str | Path) -> Path:
         """Write all readings as a tidy CSV table, with an empty column `arm`; returns its path."""
-        return tidy.to_csv({"": self}, path)
+        return tidy.to_csv({"": self.rows}, path)
 
     def digest(self, without: Collection[str] = ()) -> str:
         """The sha256 of all readings except those in `without`; traces with equal digests are bit-equal in them."""
