@@ -238,6 +238,7 @@ VOCABULARY = {
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",
+    "NightAccuracy": "probes.night",
     "Content": "probes.content",
     "SleepGain": "probes.priority",
     "Priority": "probes.priority",

@@ -118,6 +118,7 @@ from cls_sim.probes.memory import MemorySignal as MemorySignal
 from cls_sim.probes.memory import MemoryStrength as MemoryStrength
 from cls_sim.probes.memory import RecalledShare as RecalledShare
 from cls_sim.probes.night import Dose as Dose
+from cls_sim.probes.night import NightAccuracy as NightAccuracy
 from cls_sim.probes.night import NightContent as NightContent
 from cls_sim.probes.night import Passes as Passes
 from cls_sim.probes.plasticity_state import CurrentAccuracy as CurrentAccuracy

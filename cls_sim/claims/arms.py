@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_mean, top_inside, worst
+from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_curves, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError
 
 
@@ -86,15 +86,21 @@ def ratio(
     at_most: float | None = None,
     each: bool = False,
     than_reading: str | None = None,
+    interval: bool = False,
 ) -> Verdict:
     """The ratio of the means of two arms lies within bounds.
 
     each          the ratio of every subject does; the value is the worst ratio
+    interval      the 95 % interval of the ratio does (jackknife over subjects, who are paired)
     than_reading  the reading of the other arm; None: the same reading
     """
     ours, theirs = case.values(arm, reading), case.values(than, than_reading or reading)
     if each:
         return all_bounded(ours / theirs, at_least, at_most)
+    if interval:
+        found, (low, high) = of_curves(lambda a, b: float(a / b), ours, theirs)
+        ends = [bounded(end, at_least, at_most) for end in (low, high)]
+        return Verdict(f"interval {ends[0].expected}", found, all(end.passed for end in ends), interval=[low, high])
     return bounded(float(np.nanmean(ours) / np.nanmean(theirs)), at_least, at_most)
 
 

@@ -7,7 +7,7 @@ Every function returns a matplotlib Figure (without pyplot or a window; Jupyter 
 """
 
 from cls_sim.figures.compared import arms, compared, side_by_side, sweep
-from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
+from cls_sim.figures.lives import awake_and_asleep, contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
 from cls_sim.figures.specs import FIGURE_KINDS, draw, kind_of
 from cls_sim.figures.theory import curves
@@ -17,6 +17,7 @@ __all__ = [
     "FIGURE_KINDS",
     "THIN",
     "arms",
+    "awake_and_asleep",
     "budget",
     "compared",
     "contexts_over_days",

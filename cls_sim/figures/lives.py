@@ -130,6 +130,56 @@ def forgetting(
 
 
 @page.styled
+def awake_and_asleep(
+    traces: Any,
+    awake: str = "accuracy",
+    asleep: str = "course",
+    *,
+    x: str = "passes",
+    rows_per_step: int = 1,
+    context: int = 0,
+    titles: Mapping[str, str] | None = None,
+    xlabel: str = "steps of learning",
+    ylabel: str | None = None,
+    chance: float | None = None,
+) -> Any:
+    """A reading of one context after every step of learning, one panel per arm: the states awake, and those asleep.
+
+    awake          a reading [s, k] by context, measured together with x
+    asleep         a reading [s, steps + 1] of the same context now and during the coming night (NightAccuracy)
+    x              a reading [s] that counts rows learnt
+    rows_per_step  rows of one step
+    titles         arm → title of its panel, if it is not the arm's name
+    """
+    columns, deep = page.grid(len(traces), 2)
+    figure, panels = page.new_page(page.DOUBLE, 0.7 + 1.6 * deep, deep, columns, share=True)
+    found: list[page.Row] = []
+    for panel, (arm, trace) in zip(panels, traces.items(), strict=False):
+        looks = [row for row in trace.rows if awake in row["readings"] and x in row["readings"]]
+        steps = np.array([np.nanmean(row["readings"][x]) for row in looks]) / rows_per_step
+        values = np.stack([row["readings"][awake][:, context] for row in looks])
+        for step, row in zip(steps, looks, strict=True):
+            if row["moment"] == "context.end":
+                panel.axvline(step, color=page.PALE, lw=0.8, zorder=0)
+        for row in (row for row in looks if asleep in row["readings"]):
+            inside, start = estimated(row["readings"][asleep].T).mean, np.nanmean(row["readings"][x]) / rows_per_step
+            at = start + np.arange(len(inside))
+            panel.plot(at, inside, color=page.PALETTE[1], lw=0.8, zorder=1, label="asleep")
+            found += [{"arm": arm, "state": "asleep", "step": a, "mean": m} for a, m in zip(at, inside, strict=True)]
+        e = estimated(values)
+        found += rows_of(e, values, arm=arm, state="awake", step=steps)
+        if len(np.unique(steps)) <= 2 * page.FEW:
+            panel.vlines(steps, e.low, e.high, color=page.PALETTE[0], lw=0.8, alpha=0.5)
+            panel.plot(steps, e.mean, "o", ms=2.5, color=page.PALETTE[0], label="awake", zorder=3)
+        else:
+            page.draw_line(panel, steps, e, {"color": page.PALETTE[0]}, "awake")
+        panel.set_title((titles or {}).get(arm, page.label_of(arm)), loc="left")
+        page.show_scale(panel, found, chance)
+    page.label_outer(panels, columns, len(traces), xlabel, ylabel or page.label_of(awake))
+    return page.finished(figure, found, legend=panels)
+
+
+@page.styled
 def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
     """Accuracy on every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such an array.
 

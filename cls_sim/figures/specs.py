@@ -11,7 +11,7 @@ import numpy as np
 from cls_sim import theory
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.figures.compared import arms, side_by_side, sweep
-from cls_sim.figures.lives import contexts_over_days, forgetting, matrix, over_days
+from cls_sim.figures.lives import awake_and_asleep, contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
 from cls_sim.figures.theory import curves
 from cls_sim.figures.tradeoffs import budget, frontier
@@ -25,9 +25,9 @@ Points = tuple[np.ndarray, np.ndarray]  # x [n], values [n, s]
 def draw(name: str, figure_spec: Mapping[str, Any], traces: Traces, readings: Readings) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    figure_spec  `kind` (over_days, contexts_over_days, forgetting, arms, side_by_side, matrix, curves, doses, sweep,
-                 profile, points, theory_over_days, modes_over_days, frontier or budget), `arms` (the arms and their
-                 order; default: all), and the settings of this kind
+    figure_spec  `kind` (over_days, contexts_over_days, forgetting, awake_and_asleep, arms, side_by_side, matrix,
+                 curves, doses, sweep, profile, points, theory_over_days, modes_over_days, frontier or budget), `arms`
+                 (the arms and their order; default: all), and the settings of this kind
     traces       arm → trace
     readings     arm → name → [s], the last readings
 
@@ -313,7 +313,8 @@ KINDS = (
     *(draw_arms, draw_side_by_side, draw_budget, draw_frontier, draw_matrix, draw_sweep, draw_curves, draw_doses),
     *(draw_profile, draw_points, draw_theory_over_days, draw_modes_over_days),
 )
+LIVES = (over_days, contexts_over_days, forgetting, awake_and_asleep)
 FIGURE_KINDS: dict[str, Callable[..., Any]] = {
-    **{kind.__name__: partial(_plain, kind) for kind in (over_days, contexts_over_days, forgetting)},
+    **{kind.__name__: partial(_plain, kind) for kind in LIVES},
     **{kind.__name__.removeprefix("draw_"): kind for kind in KINDS},
 }

@@ -1,4 +1,4 @@
-"""The dose of plasticity, sample passes, and the content of coming replay."""
+"""The dose of plasticity, sample passes, the content of coming replay, and accuracy inside the coming night."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import choice, whole
+from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe
-from cls_sim.probes.evaluations import shared
+from cls_sim.probes.evaluations import exams, shared
 
 
 class Dose(Probe):
@@ -84,6 +85,57 @@ class NightContent(Probe):
         recent = last_lived(life).context
         old = (batch.context[:, :, None] != recent[:, None, :]).all(-1)
         return old, batch.present() & (batch.context >= 0)
+
+
+class NightAccuracy(Probe):
+    """Accuracy inside the coming night, at which nobody can ask: measured in a copy of the life that sleeps.
+
+    of       lowest  the lowest accuracy in each context from now until the subject wakes [s, k]; now, if it is awake
+             course  the accuracy in one context now and after each of the coming replay steps [s, steps + 1]; NaN
+                     after waking
+    context  the context of the course, from 0
+    steps    the length of the course in replay steps, from 1
+
+    Attach it to day.end.  If `lowest` is also measured at context ends, the derived readings NAME.stability_gap and
+    NAME.min_old are the stability gap and min-ACC inside the nights.  The readout of the life answers.
+
+    Source: per-iteration evaluation, De Lange, van de Ven & Tuytelaars 2023.
+
+    >>> NightAccuracy(of="course", steps=80).at("day.end").steps
+    80
+    """
+
+    moments = ("day.end", "context.end")
+
+    def __init__(self, *, of: str = "lowest", context: int = 0, steps: int = 100):
+        self.of = choice("of", of, ("lowest", "course"))
+        self.context, self.steps = whole("context", context, 0), whole("steps", steps)
+
+    def setup(self, spec: Spec) -> Spec:
+        if self.context >= spec.contexts:
+            raise ConfigError("context", f"{self.context} is none of the {spec.contexts} contexts", "count from 0")
+        return super().setup(spec)
+
+    def measure(self, life: Measured) -> Tensor:
+        looks = _through(life)
+        if self.of == "course":
+            course = looks[: self.steps + 1, :, self.context].T
+            return torch.nn.functional.pad(course, (0, self.steps + 1 - course.shape[1]), value=torch.nan)
+        least = torch.where(looks.isnan(), torch.inf, looks).amin(0)
+        return torch.where(least.isinf(), torch.nan, least)
+
+
+@shared
+def _through(life: Measured) -> Tensor:
+    """The accuracy in each context now and after each step of the coming night: [t, s, k]; NaN after waking."""
+    ahead, looks = life.twin(), [exams(life, None)]
+    asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(looks[0].device)
+    while asleep.any():
+        with torch.enable_grad():
+            ahead.step()
+        looks.append(torch.where(asleep[:, None], exams(ahead, None), torch.nan))
+        asleep = asleep & torch.from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
+    return torch.stack(looks)
 
 
 @shared
