@@ -166,3 +166,19 @@ def test_an_index_goes_stale_with_learning_and_is_found_while_nothing_changes():
 
 def test_an_empty_index_has_no_validity():
     assert cs.IndexValidity().measure(small()).isnan().all()
+
+
+def test_an_index_goes_stale_unless_the_cortex_learns_what_it_reinstates():
+    def recalled(night: float, **sleep: Any) -> float:
+        world = cs.Scenes(areas=4, prototypes=3, units=8, scenes=200, contexts=2, per_context=200)
+        cortex = cs.Feedback(hidden=[100], latent=15, prior="one", gates=0.0, renew_every=10**6)
+        rhythm = cs.Nights(experiences_per_day=50, steps_per_night=25)
+        life = small(3, world=world, neocortex=cortex, rhythm=rhythm, plasticity=cs.WakeNight(wake_rate=0.01, night_rate=0.0))
+        list(life.live(4))
+        later = life.twin(hippocampus=cs.Frozen, plasticity=cs.WakeNight(wake_rate=0.001, night_rate=night), **sleep)
+        list(later.live())
+        return float(cs.IndexValidity(of="reinstated").measure(later).mean())
+
+    kept = cs.Reencoded(cs.Uniform(batch=12), renew=False)
+    stale, taught = recalled(0.0, replay=kept), recalled(0.001, replay=kept)
+    assert taught > stale + 0.2
