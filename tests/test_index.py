@@ -152,7 +152,8 @@ def test_the_probe_compares_with_what_was_lived():
     x, index, birth, alive = drift._patterns(life)
     item = life.hippocampus.traces().item
     for s in range(2):
-        seen = {int(i): row for i, row in zip(torch.cat([r.item[s] for r in rows]), torch.cat([r.x[s] for r in rows]), strict=True)}
+        items, inputs = torch.cat([r.item[s] for r in rows]), torch.cat([r.x[s] for r in rows])
+        seen = dict(zip(items.tolist(), inputs, strict=True))
         for slot in range(12):
             assert torch.equal(x[s, slot], seen[int(item[s, slot])])
     assert torch.equal(index, birth) and alive.all()
@@ -173,7 +174,8 @@ def test_an_index_goes_stale_unless_the_cortex_learns_what_it_reinstates():
         world = cs.Scenes(areas=4, prototypes=3, units=8, scenes=200, contexts=2, per_context=200)
         cortex = cs.Feedback(hidden=[100], latent=15, prior="one", gates=0.0, renew_every=10**6)
         rhythm = cs.Nights(experiences_per_day=50, steps_per_night=25)
-        life = small(3, world=world, neocortex=cortex, rhythm=rhythm, plasticity=cs.WakeNight(wake_rate=0.01, night_rate=0.0))
+        youth = cs.WakeNight(wake_rate=0.01, night_rate=0.0)
+        life = small(3, world=world, neocortex=cortex, rhythm=rhythm, plasticity=youth)
         list(life.live(4))
         later = life.twin(hippocampus=cs.Frozen, plasticity=cs.WakeNight(wake_rate=0.001, night_rate=night), **sleep)
         list(later.live())

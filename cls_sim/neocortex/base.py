@@ -125,7 +125,8 @@ class Neocortex(Part):
     def reinstate(self, features: Tensor) -> Tensor:
         """Inputs [s, b, …] that feedback connections reinstate from patterns [s, b, f] of the last hidden layer.
 
-        They are rounded to multiples of the world's quantum (binary units are on or off).  ConfigError without feedback.
+        They are multiples of the world's quantum, if it has one (binary units are on or off).  ConfigError without
+        feedback.
         """
         raise ConfigError("", f"{type(self).__name__} has no feedback to reinstate with", "use neocortex=feedback")
 

@@ -15,8 +15,8 @@ class IndexValidity(Probe):
 
         1 - Σ_j |x̂_j - x_j|² / Σ_j |x_j - x̄|²   over the stored episodes j, whose lived inputs are x_j
 
-    of    recalled    the cue is x_j with a part set to its mean; its cortical pattern chooses the index with the largest
-                      correlation; x̂_j is the input that the neocortex reinstates from that index
+    of    recalled    the cue is x_j with a part set to its mean; its cortical pattern chooses the index with the
+                      largest correlation; x̂_j is the input that the neocortex reinstates from that index
           reinstated  x̂_j is the input that the neocortex reinstates from the index of episode j itself
           found       (share found - chance) / (1 - chance): an episode is found if the pattern of its whole input has
                       the largest correlation with its own index; chance is 1 / (number of stored episodes)
