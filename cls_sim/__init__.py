@@ -56,6 +56,7 @@ VOCABULARY = {
     "Hierarchy": "world.hierarchy",
     "Deficit": "world.deficit",
     "Satellites": "world.satellites",
+    "Scenes": "world.scenes",
     "Chains": "world.chains",
     "Associations": "world.associations",
     "Tree": "world.tree",

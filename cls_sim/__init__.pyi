@@ -223,6 +223,7 @@ from cls_sim.world.patterns import Cohorts as Cohorts
 from cls_sim.world.patterns import Patterns as Patterns
 from cls_sim.world.random_items import RandomItems as RandomItems
 from cls_sim.world.satellites import Satellites as Satellites
+from cls_sim.world.scenes import Scenes as Scenes
 from cls_sim.world.semantic import Semantic as Semantic
 from cls_sim.world.species import Abalone as Abalone
 from cls_sim.world.species import Species as Species

@@ -176,11 +176,13 @@ def test_a_number_as_plasticity_is_a_constant_rate_in_a_branch():
 
 
 def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_path):
-    """In interventions, replay that is lost and a rate of 0 are the same but for the dose: nothing is learnt any
-    more."""
-    found = cs.study("experiment=interventions", "size=small", "subjects=2", "arms=[intact,disrupted,closed]")
-    assert found.summary["identical"] == [{"arm": "closed", "than": "disrupted", "subjects": 2}]
-    assert "arm closed: identical to disrupted in all 2 subjects" in repr(found)
+    """Replay that is lost and a rate of 0 are the same but for the dose: nothing is learnt any more."""
+    closed = (
+        "arm.stiff={branch_from: intact, branch_at: 8d, overrides: ['plasticity=modulated', 'plasticity.factor=0']}"
+    )
+    found = cs.study("experiment=interventions", "size=small", "subjects=2", "arms=[intact,disrupted,stiff]", closed)
+    assert found.summary["identical"] == [{"arm": "stiff", "than": "disrupted", "subjects": 2}]
+    assert "arm stiff: identical to disrupted in all 2 subjects" in repr(found)
 
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "twice.yaml").write_text(

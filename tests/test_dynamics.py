@@ -165,27 +165,6 @@ def test_measures_of_drift_do_not_mind_rotation_and_notice_noise():
         assert abs(measure(then, other, alive).item() - same) > abs(away - same) * 0.6
 
 
-def test_an_index_goes_stale_and_replay_mends_it():
-    def valid(replay: cs.Replay) -> float:
-        life = cs.Life(
-            world=cs.Digits(order="iid", contexts=1, per_context=12, batch=5),
-            neocortex=cs.Mlp(hidden=[32]),
-            hippocampus=cs.Indexed(cs.Store(capacity=60)),
-            rhythm=cs.Nights(experiences_per_day=1, steps_per_night=6),
-            plasticity=cs.Constant(rate=0.0),
-            replay=replay,
-            consolidation=cs.Drift(cs.Descent(), sd=0.05),
-            subjects=4,
-        )
-        for _ in life.live():
-            pass
-        with torch.no_grad():
-            return float(cs.IndexValidity().measure(life).mean())
-
-    stale, kept = valid(cs.Uniform(batch=32)), valid(cs.Reencoded(cs.Uniform(batch=32)))
-    assert kept > 0.9 and kept - stale > 0.3
-
-
 def test_modes_are_zero_at_birth_and_one_when_all_is_learnt():
     life = cs.Life(
         world=cs.Hierarchy(levels=2),

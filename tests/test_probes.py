@@ -144,9 +144,10 @@ def development(subjects: int = 2, **changes: Any) -> cs.Life:
 
 
 def indexed(subjects: int = 2, **changes: Any) -> cs.Life:
-    """Digits with an index in cortical terms, kept valid by night."""
+    """Digits with an index in cortical terms, renewed by night."""
     parts: dict[str, Any] = {
-        "hippocampus": cs.Indexed(cs.Store(capacity=20)),
+        "hippocampus": cs.Indexed(capacity=20),
+        "neocortex": cs.Feedback(hidden=[8], latent=4, renew_every=100),
         "replay": cs.Reencoded(cs.Uniform(batch=4)),
     }
     return small(subjects, **parts | changes)

@@ -1,68 +1,85 @@
-"""A hippocampus with a cortical index of every episode."""
+"""A hippocampus that stores an index of every episode: a pattern of the cortex, and no content."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.part import Spec, View
-from cls_sim.core.wrap import Wrap
-from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.hippocampus.codes import Plain
+from cls_sim.hippocampus.episodes import Episodic
 
 
-class Indexed(Wrap, Hippocampus):
-    """Stores with every episode its cortical pattern (last hidden layer) at the time of storage.
+class _Pattern(Plain):
+    """The pattern of the neocortex's last hidden layer."""
 
-    hippocampus  the hippocampus that stores the episodes, one in each slot
+    def setup(self, spec: Spec) -> Spec:
+        return super().setup(replace(spec, inputs=(spec.features,)))
 
-    When the neocortex changes, stored patterns become outdated.  Replay that provides current cortical patterns
-    (replay=reencoded) replaces them, so that the index stays valid.  The inner hippocampus stores the input itself; the
-    model does not include a neocortex that completes the recall from an outdated index.
 
-    index [s, n, f] is the stored pattern, birth [s, n, f] the first one.  Bytes: the inner memory and the index.
+class Indexed(Episodic):
+    """Stores of every episode only its cortical pattern f(x), the last hidden layer at the time of storage.
+
+    The input of an episode is not stored, nor its answer: only the feedback connections of the neocortex can reinstate
+    the input from the pattern (`Neocortex.reinstate`).  When the neocortex changes, stored patterns become outdated.
+    Replay that provides new patterns (replay=reencoded) replaces them.
+
+    capacity  episodes a subject can hold, from 1
+    eviction  which episodes stay when the memory is full: ring (the newest) or reservoir (a uniform sample of the past)
+
+    `fetch` gives the patterns as `features` [s, b, f], inputs of zeros and the label -1.  By itself this memory recalls
+    nothing from an input.  birth [s, n + 1, f] is the first pattern of each episode, for measurements only; it does not
+    count among the stored bytes.  Raises ConfigError in regression.
 
     Source: Káli & Dayan 2004, Off-line replay maintains declarative memories in a model of hippocampal-neocortical
     interactions; the index, Teyler & DiScenna 1986.
 
-    >>> from cls_sim.hippocampus.store import Store
-    >>> memory = Indexed(Store(capacity=5))
+    >>> memory = Indexed(capacity=5)
     >>> spec = memory.setup(Spec(inputs=(3,), outputs=2, features=7))
-    >>> memory.index.shape
-    torch.Size([1, 5, 7])
+    >>> memory.fetch(torch.tensor([[0, 1]])).features.shape, spec.recall_answers
+    (torch.Size([1, 2, 7]), False)
     """
 
-    inside, null = "hippocampus", {}
+    columns = (*Episodic.columns, "birth")
 
-    def __init__(self, hippocampus: Hippocampus):
-        super().__init__(hippocampus)
+    def __init__(self, *, capacity: int = 200, eviction: str = "ring"):
+        super().__init__(capacity, choice("eviction", eviction, ("ring", "reservoir")), _Pattern())
 
-    def _fresh(self, spec: Spec) -> None:
-        slots = self.hippocampus.traces().alive.shape[1]
-        self.index = torch.zeros(spec.subjects, slots, spec.features, device=spec.device)
-        self.birth = self.index.clone()
+    def setup(self, spec: Spec) -> Spec:
+        if spec.regression:
+            raise ConfigError("", "stores no answers, and this world is a regression", "choose another hippocampus")
+        spec = super().setup(spec)
+        self.birth = torch.zeros_like(self.content)
+        self.spec = replace(spec, recall_answers=False)
+        return self.spec
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        self.hippocampus.encode(batch, view, clock, who)
-        traces = self.hippocampus.traces()
-        new = traces.alive & (traces.born == torch.from_numpy(clock.experience).to(traces.born.device)[:, None])
-        if who is not None:
-            new = new & who[:, None]
-        slots = torch.arange(new.shape[1], device=new.device).expand(new.shape).contiguous()
-        now = view.features(self.hippocampus.fetch(slots).x)
-        self.index = torch.where(new[..., None], now, self.index)
-        self.birth = torch.where(new[..., None], now, self.birth)
+        slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
+        pattern = view.features(batch.x)
+        self._write(slot, key, pattern, batch.with_(y=torch.full_like(batch.y, -1)), clock)
+        self.birth[self._rows, slot] = pattern
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        self.hippocampus.sleep(batch, clock, who)
+        """Replace the patterns of the replayed episodes by the new ones, if the batch has any."""
         if batch.features is None or batch.slot is None:
             return
-        there = batch.present() if who is None else batch.present() & who[:, None]
-        slots = self.index.shape[1]
-        at = torch.where(there, batch.slot, slots)[..., None].expand(-1, -1, self.index.shape[2])
-        room = torch.cat((self.index, torch.zeros_like(self.index[:, :1])), 1)  # the last row receives absent rows
-        self.index = room.scatter(1, at, batch.features.to(room.dtype))[:, :slots]
+        there = self._fresh(batch, who) & (batch.slot >= 0)
+        self.content[self._rows, torch.where(there, batch.slot, self.capacity)] = batch.features
+
+    def fetch(self, slot: Tensor) -> Batch:
+        return super().fetch(slot).with_(features=self.content[self._rows, slot])
+
+    def recall(self, x: Tensor) -> Recall:
+        return nothing(x, self.spec.outputs)
 
     def stored_bytes(self) -> Tensor:
-        return self.hippocampus.stored_bytes() + 4 * self.index.shape[1] * self.index.shape[2]
+        return super().stored_bytes() - self.capacity * self.birth[0, 0].nbytes
+
+    def _input(self, content: Tensor) -> Tensor:
+        return torch.zeros(*content.shape[:2], *self.spec.inputs, device=content.device)

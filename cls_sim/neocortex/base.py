@@ -141,6 +141,14 @@ class Neocortex(Part):
         """Reconstruct inputs [s, b, …] by feedback connections, without noise; ConfigError without feedback."""
         raise ConfigError("", f"{type(self).__name__} has no feedback to recall with", "use neocortex=feedback")
 
+    def reinstate(self, features: Tensor) -> Tensor:
+        """Inputs [s, b, …] that feedback connections reinstate from patterns [s, b, f] of the last hidden layer.
+
+        They are multiples of the world's quantum, if it has one (binary units are on or off).  ConfigError without
+        feedback.
+        """
+        raise ConfigError("", f"{type(self).__name__} has no feedback to reinstate with", "use neocortex=feedback")
+
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         """Generate `n` rows for each subject at this replay step: [s, n, …], source DREAMED, weight 0 for absent rows.
 

@@ -209,10 +209,19 @@ class Feedback(Neocortex):
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """Reconstruct inputs [s, b, …] with the current weights, without noise."""
-        features = self.features(x)
+        return self._fed_back(self.features(x))
+
+    @torch.no_grad()
+    def reinstate(self, features: Tensor) -> Tensor:
+        x, step = self._fed_back(features), self.spec.quantum
+        return x if step is None else (x / step).round_().mul_(step)
+
+    def _fed_back(self, features: Tensor) -> Tensor:
+        """The inputs [s, b, …] that the current weights give back from patterns [s, b, f], without noise."""
         belongs = self.answer(features).softmax(2).mT
         z = latents(features.mT, self.weights, None)[2]
-        return shown(self._down(z, belongs, self.weights), self._levels()).mT.reshape(x.shape)
+        x = shown(self._down(z, belongs, self.weights), self._levels())
+        return x.mT.reshape(*features.shape[:2], *self.spec.inputs)
 
     def _down(self, z: Tensor, belongs: Tensor, weights: Weights) -> Tensor:
         return down(z, weights, "down", len(self.hidden), [gate @ belongs for gate in self._gates])

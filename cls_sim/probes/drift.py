@@ -1,38 +1,57 @@
-"""Representational drift: the change of cortical patterns since the hippocampus indexed or stored them."""
+"""Representational drift: what is left of an index of cortical patterns when the cortex has changed."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, choice
+from cls_sim.core.errors import ConfigError, choice, real
 from cls_sim.probes.base import Measured, Probe, inside
-from cls_sim.probes.evaluations import shared, stored
+from cls_sim.probes.evaluations import questions, shared
 
 
 class IndexValidity(Probe):
-    """Validity of the hippocampal index [s]: (share of episodes found - chance) / (1 - chance).
+    """Validity of the hippocampal index [s]: recall of the stored episodes through the present neocortex.
 
-    The present cortical pattern of each stored input is compared with all indices.  An episode is found if its own
-    index has the largest correlation.  Chance is 1 / (number of stored episodes).  NaN with fewer than two episodes.
-    Raises ConfigError for a hippocampus without an index.
+        1 - Σ_j |x̂_j - x_j|² / Σ_j |x_j - x̄|²   over the stored episodes j, whose lived inputs are x_j
 
-    Source: Káli & Dayan 2004.
+    of    recalled    the cue is x_j with a part set to its mean; its cortical pattern chooses the index with the
+                      largest correlation; x̂_j is the input that the neocortex reinstates from that index
+          reinstated  x̂_j is the input that the neocortex reinstates from the index of episode j itself
+          found       (share found - chance) / (1 - chance): an episode is found if the pattern of its whole input has
+                      the largest correlation with its own index; chance is 1 / (number of stored episodes)
+    lost  share of a cue that is lost, in [0, 1]: the last numbers of the input
 
-    >>> IndexValidity().moments
-    ('life.end',)
+    1: every episode is reinstated exactly; 0: no better than the mean of all episodes for each.  NaN with fewer than
+    two episodes.  Raises ConfigError for a hippocampus without an index, and for a neocortex without feedback
+    connections (found needs none).
+
+    Source: episodic recall from a part, Káli & Dayan 2004.
+
+    >>> IndexValidity().of
+    'recalled'
     """
 
     moments = ("life.end",)
 
+    def __init__(self, *, of: str = "recalled", lost: float = 0.2):
+        self.of, self.lost = choice("of", of, ("recalled", "reinstated", "found")), real("lost", lost, 0.0, 1.0)
+
     def measure(self, life: Measured) -> Tensor:
-        now, index, _, alive = _patterns(life)
-        alike = _unit(now) @ _unit(index).mT  # [s, today's, index]
-        best = alike.masked_fill(~alive[:, None], -2.0).argmax(2)
-        own = torch.arange(best.shape[1], device=best.device)
-        stored = alive.sum(1).double()
-        share = ((best == own) & alive).sum(1) / stored
-        return torch.where(stored > 1, (share - 1 / stored) / (1 - 1 / stored), torch.nan)
+        x, index, _, alive = _patterns(life)
+        stored, flat = alive.sum(1).double(), x.flatten(2)
+        if self.of == "found":
+            own = torch.arange(alive.shape[1], device=alive.device)
+            share = ((_chosen(life, x, index, alive) == own) & alive).sum(1) / stored
+            return torch.where(stored > 1, (share - 1 / stored) / (1 - 1 / stored), torch.nan)
+        middle = _mean(flat, alive)
+        if self.of == "recalled":
+            kept = flat.shape[2] - round(self.lost * flat.shape[2])
+            cue = torch.cat((flat[..., :kept], middle.expand_as(flat)[..., kept:]), 2).view_as(x)
+            index = index.gather(1, _chosen(life, cue, index, alive)[..., None].expand_as(index))
+        wrong = (life.neocortex.reinstate(index).flatten(2) - flat).double().square() * alive[..., None]
+        spread = (flat - middle).double().square() * alive[..., None]
+        return torch.where(stored > 1, 1 - wrong.sum((1, 2)) / spread.sum((1, 2)), torch.nan)
 
 
 class RepresentationalDrift(Probe):
@@ -57,21 +76,45 @@ class RepresentationalDrift(Probe):
         self.of = choice("of", of, ("cka", "procrustes", "rsa"))
 
     def measure(self, life: Measured) -> Tensor:
-        now, _, birth, alive = _patterns(life)
-        then, now = (_centred(one.double(), alive) for one in (birth, now))
+        x, _, birth, alive = _patterns(life)
+        then, now = (_centred(one.double(), alive) for one in (birth, life.neocortex.features(x)))
         found = {"cka": _cka, "procrustes": _procrustes, "rsa": _rsa}[self.of](then, now, alive)
         return torch.where(alive.sum(1) > 2, found, torch.nan)
 
 
 @shared
 def _patterns(life: Measured) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Cortical patterns of episodes now, as indexed, and when first stored [s, n, f]; which slots are alive [s, n]."""
+    """Of the episodes in all slots: lived inputs [s, n, …], indices now and when first stored [s, n, f], alive [s, n].
+
+    Lived inputs are those of the world, because the hippocampus does not store them.
+    """
     memory = inside(life.hippocampus, "birth")
     if memory is None:
         raise ConfigError("", "needs a hippocampus with an index", "use hippocampus=indexed")
-    alive = life.hippocampus.traces().alive
-    now = life.neocortex.features(stored(life).x)
-    return now, memory.index, memory.birth, alive
+    traces = life.hippocampus.traces()
+    x = torch.zeros(*traces.item.shape, *life.spec.inputs, device=traces.item.device)
+    for context in range(life.spec.contexts):
+        rows, item = questions(life, "train", context), traces.item.long()
+        most = 1 + int(torch.maximum(rows.item.max(), item.max()))
+        place = torch.full((len(item), most + 1), -1, device=item.device)  # item → row; the last entry: absent rows
+        place.scatter_(1, torch.where(rows.present(), rows.item, most), torch.arange(rows.rows).expand_as(rows.item))
+        row = place.gather(1, torch.where(item < 0, most, item))
+        there = ((row >= 0) & (item >= 0)).view(*row.shape, *[1] * len(life.spec.inputs))
+        x = torch.where(there, rows.at(row.clamp(min=0)).x, x)
+    slots = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
+    return x, life.hippocampus.fetch(slots).features, memory.birth[:, : x.shape[1]], traces.alive
+
+
+def _chosen(life: Measured, x: Tensor, index: Tensor, alive: Tensor) -> Tensor:
+    """The episode whose index has the largest correlation with the present pattern of each input: int64 [s, n]."""
+    alike = _unit(life.neocortex.features(x)) @ _unit(index).mT  # [s, inputs, indices]
+    return alike.masked_fill(~alive[:, None], -2.0).argmax(2)
+
+
+def _mean(x: Tensor, alive: Tensor) -> Tensor:
+    """The mean of x [s, n, f] over the episodes that are alive: [s, 1, f]."""
+    there = alive[..., None]
+    return (x * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
 
 
 def _unit(x: Tensor) -> Tensor:
@@ -81,9 +124,7 @@ def _unit(x: Tensor) -> Tensor:
 
 def _centred(x: Tensor, alive: Tensor) -> Tensor:
     """Patterns [s, n, f] minus their mean over the episodes that are alive; zero for the others."""
-    there = alive[..., None]
-    mean = (x * there).sum(1, keepdim=True) / there.sum(1, keepdim=True).clamp(min=1)
-    return (x - mean) * there
+    return (x - _mean(x, alive)) * alive[..., None]
 
 
 def _cka(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.errors import ConfigError, flag
 from cls_sim.core.part import View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.replay.base import Within
+from cls_sim.replay.base import Replay, Within
 
 
 class Inferred(Within):
@@ -39,9 +40,17 @@ class Inferred(Within):
 
 
 class Reencoded(Within):
-    """Adds to replayed rows the present cortical features of their inputs, so that Indexed can update its index.
+    """Reinstates the episodes of an index (Indexed) in the neocortex, and encodes the reinstated inputs anew.
 
-    policy  the policy that chooses the rows
+        x̂ = reinstate(stored pattern),   new pattern = f(x̂)
+
+    policy  the policy that chooses the episodes
+    renew   True: the new patterns are given to the hippocampus, which stores them in place of the old ones;
+            False: stored patterns stay as they are
+
+    Rows are the inputs that the present feedback connections reinstate, without a label; the episode itself is nowhere.
+    A neocortex that is plastic by night learns to reconstruct these rows.  Raises ConfigError for a hippocampus that
+    stores no patterns, and for a neocortex without feedback connections.
 
     Source: off-line replay that keeps the hippocampal index valid, Káli & Dayan 2004.
 
@@ -53,6 +62,13 @@ class Reencoded(Within):
 
     null = None
 
+    def __init__(self, policy: Replay, *, renew: bool = True):
+        super().__init__(policy)
+        self.renew = flag("renew", renew)
+
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
-        return batch.with_(features=view.features(batch.x))
+        if batch.features is None:
+            raise ConfigError("", "needs a hippocampus that stores patterns", "use hippocampus=indexed")
+        x = neocortex.reinstate(batch.features)
+        return batch.with_(x=x, features=view.features(x) if self.renew else None)
