@@ -48,7 +48,7 @@ VOCABULARY = {
     "Cohorts": "world.patterns",
     "Hierarchy": "world.hierarchy",
     "Deficit": "world.deficit",
-    "Satellites": "world.satellites",
+    "Communities": "world.communities",
     "Chains": "world.chains",
     "Associations": "world.associations",
     "Tree": "world.tree",

@@ -201,6 +201,7 @@ from cls_sim.world.base import World as World
 from cls_sim.world.candies import Candies as Candies
 from cls_sim.world.chains import Chains as Chains
 from cls_sim.world.clinc import Clinc as Clinc
+from cls_sim.world.communities import Communities as Communities
 from cls_sim.world.deficit import Deficit as Deficit
 from cls_sim.world.digits import Digits as Digits
 from cls_sim.world.hierarchy import Hierarchy as Hierarchy
@@ -210,7 +211,6 @@ from cls_sim.world.patches import Patches as Patches
 from cls_sim.world.patterns import Cohorts as Cohorts
 from cls_sim.world.patterns import Patterns as Patterns
 from cls_sim.world.random_items import RandomItems as RandomItems
-from cls_sim.world.satellites import Satellites as Satellites
 from cls_sim.world.semantic import Semantic as Semantic
 from cls_sim.world.species import Abalone as Abalone
 from cls_sim.world.species import Species as Species
