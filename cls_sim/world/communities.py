@@ -29,8 +29,8 @@ class Communities(Listed):
                  other item (control: there is nothing regular)
 
     The communities form a ring.  Within a community every item is the neighbour of every other one, except that its two
-    boundary items, left and right, never follow one another.  Each of these has one neighbour in the next or the last
-    community: left joins left, and right joins right, in turn.
+    boundary items, left and right, never follow one another.  Each of these has one neighbour in the next or the
+    previous community: left joins left, and right joins right, in turn.
 
     Evaluation 0 asks for episodes, by the item and a part of its scene: which item came next on this occasion?  x
     [s, asked, features + scene].  A guess among the neighbours of the item is right with probability 1 / (n - 1).
