@@ -428,7 +428,7 @@ def test_revisit_knows_the_order(order, contexts):
 # -- what is refused, what is said -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["Digits", "Chains", "Satellites", "Associations", "Hierarchy", "Tree", "Semantic"])
+@pytest.mark.parametrize("name", ["Digits", "Chains", "Communities", "Associations", "Hierarchy", "Tree", "Semantic"])
 def test_items_stay_below_the_number_that_is_told(name):
     world, spec = begun(getattr(cs, name)(), [0, 1])
     items = [world.next(at(e, e)).item.max() for e in range(min(world.length or 1, 60))]
