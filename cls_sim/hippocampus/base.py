@@ -142,7 +142,7 @@ class Hippocampus(Part):
         raise ConfigError("", f"{type(self).__name__} has no stages to read", "choose Trisynaptic or Sparse")
 
     def complete(self, cue: Tensor, first: Tensor) -> Tensor:
-        """The states of CA3 [s, b, m] from cues in CA3 [s, b, m], if only the first so many slots [s] had been filled."""
+        """The states that CA3 settles to from cues [s, b, m], if only the first so many slots [s] had been filled."""
         raise ConfigError("", f"{type(self).__name__} has no CA3 that completes its patterns", "choose Trisynaptic")
 
     @abstractmethod

@@ -115,9 +115,9 @@ class Relay(Dentate):
     """No separation: the cells repeat the input, and the k cells with the largest input are active.
 
     units     number of cells, that of the numbers of an input
-    activity  a in (0, 1], the share of active cells.  An input of 0 and 1 with exactly k = a · units ones is its own code
+    activity  a in (0, 1], the share of active cells.  An input of 0 and 1 with exactly a · units ones is its own code
 
-    It stands for a CA3 without a dentate gyrus that stores the code of the entorhinal cortex itself.  Raises
+    It stands for a CA3 without a dentate gyrus, which stores the code of the entorhinal cortex itself.  Raises
     ConfigError if there are more or fewer cells than numbers in an input.
 
     >>> relay = Relay(units=4, activity=0.5)

@@ -57,8 +57,8 @@ def attractor_capacity(activity: ArrayLike, overlap: float = 0.95) -> Numbers:
     overlap   p₁, share of a pattern's cells that are active in the settled state, above a and below 1; the capacity is
               the largest α of all states with this overlap or more
 
-    p₁ and p₀ = a (1 - p₁) / (1 - a) are the shares of the pattern's own and of other cells that are active, m = p₁ - p₀,
-    and the threshold lies u₁ = Φ⁻¹(1 - p₁) and u₀ = Φ⁻¹(1 - p₀) standard deviations σ above their mean input; C is the
+    p₁ and p₀ = a (1 - p₁) / (1 - a) are the active shares of the pattern's own and of other cells, m = p₁ - p₀, and
+    the threshold lies u₁ = Φ⁻¹(1 - p₁) and u₀ = Φ⁻¹(1 - p₀) standard deviations σ above their mean input; C is the
     feedback of the other patterns.  Mean field for many cells, random patterns and covariance synapses; there is no
     constant to fit.  With overlap 0.9 it is the 0.138 of Amit, Gutfreund & Sompolinsky 1985 at a = 1/2; for a → 0 it
     grows as 1 / (a |ln a|), apart from slow corrections.
