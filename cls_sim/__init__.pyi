@@ -52,6 +52,7 @@ from cls_sim.hippocampus.codes import NGrams as NGrams
 from cls_sim.hippocampus.copies import Copies as Copies
 from cls_sim.hippocampus.dentate import Index as Index
 from cls_sim.hippocampus.dentate import KWinners as KWinners
+from cls_sim.hippocampus.dentate import Relay as Relay
 from cls_sim.hippocampus.exemplars import Exemplars as Exemplars
 from cls_sim.hippocampus.gaussians import Gaussians as Gaussians
 from cls_sim.hippocampus.generative import GenerativeClassifier as GenerativeClassifier
@@ -108,6 +109,7 @@ from cls_sim.probes.amnesia import DoubleDissociation as DoubleDissociation
 from cls_sim.probes.amnesia import TransferTime as TransferTime
 from cls_sim.probes.base import Probe as Probe
 from cls_sim.probes.base import at as at
+from cls_sim.probes.capacity import Capacity as Capacity
 from cls_sim.probes.content import Content as Content
 from cls_sim.probes.cost import ExtraBytes as ExtraBytes
 from cls_sim.probes.drift import IndexValidity as IndexValidity

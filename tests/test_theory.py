@@ -224,6 +224,21 @@ def test_overlap_of_winners():
     assert theory.overlap_after_winners(1.0, 0.1) == pytest.approx(1.0)
 
 
+def test_the_capacity_of_an_attractor_is_that_of_hopfield_where_half_of_the_cells_are_active():
+    """0.138 patterns per cell, at the overlap (1 + .967) / 2 (Amit, Gutfreund & Sompolinsky 1985)."""
+    assert theory.attractor_capacity(0.5, overlap=0.9) == pytest.approx(0.1379, abs=2e-4)
+    assert theory.attractor_capacity(0.5, overlap=0.983) == pytest.approx(0.1379, abs=2e-4)
+    assert theory.attractor_capacity(0.5, overlap=0.99) < 0.137
+    known = np.array([1e-2, 1e-4, 1e-8, 1e-16])  # toward 1 / (2 a |ln a|) from below, slowly (Tsodyks & Feigelman 1988)
+    share = theory.attractor_capacity(known, overlap=0.7) * 2 * known * np.abs(np.log(known))
+    assert (np.diff(share) > 0).all() and 0.6 < share[-1] < 1.0
+
+
+def test_a_higher_criterion_is_no_larger_capacity():
+    curve = [float(theory.attractor_capacity(0.05, overlap=q)) for q in (0.7, 0.9, 0.95, 0.99)]
+    assert curve == sorted(curve, reverse=True)
+
+
 @given(st.floats(0.0, 0.99), st.floats(0.001, 0.4))
 def test_winners_separate_patterns(rho: float, activity: float):
     """Sparse winners overlap less than their inputs, more than by chance, and the less the sparser."""
@@ -257,6 +272,7 @@ def test_the_winners_of_random_projections():
         (lambda: theory.notebook_error(5, 1), "units"),
         (lambda: theory.overlap_after_winners(1.1, 0.1), "rho"),
         (lambda: theory.overlap_after_winners(0.5, 0.0), "activity"),
+        (lambda: theory.attractor_capacity(0.97), "overlap"),
     ],
 )
 def test_refusals_name_the_setting(make, key: str):

@@ -13,7 +13,8 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.search import Logits, attend, nearest
-from cls_sim.theory import notebook_error, overlap_after_winners
+from cls_sim.probes.capacity import swapped
+from cls_sim.theory import attractor_capacity, notebook_error, overlap_after_winners
 
 
 def life(hippocampus, items=20, features=100, kind="signs", subjects=3, **changes) -> cs.Life:
@@ -46,6 +47,58 @@ def test_the_dentate_gyrus_separates_and_ca3_completes():
     shared = cs.Separation(rho=[0.5, 0.8]).measure(lived).mean(0)
     assert shared.tolist() == pytest.approx(overlap_after_winners([0.5, 0.8], 0.05).tolist(), abs=0.03)
     assert completed("cue", 0.8, lived) < 0.6 and completed("code", 0.8, lived) > 0.99
+
+
+def test_the_capacity_is_that_of_a_memory_which_holds_no_more():
+    """The probe's synapses of the first P patterns are those of a memory in which only these were stored."""
+    lived = life(sparse_path(capacity=300, dentate=cs.Index(units=200, activity=0.1)), items=300)
+    probe = cs.Capacity(cues=60)
+    most = (probe.measure(lived)[:, 0] * 200).round().int()
+    assert ((most > 40) & (most < 160)).all(), most
+    slots = torch.arange(60).expand(3, -1)
+    cue = swapped(lived.hippocampus.patterns(slots), 0.2, torch.rand(3, 60, 200, generator=torch.manual_seed(0)))
+    few = life(sparse_path(capacity=300, dentate=cs.Index(units=200, activity=0.1)), items=60)
+    found, alone = lived.hippocampus.complete(cue, torch.tensor([60, 60, 60])), few.hippocampus
+    assert torch.equal(found, alone.complete(cue, torch.tensor([60, 60, 60])))
+    assert torch.equal(lived.hippocampus.patterns(slots), alone.patterns(slots))
+
+
+def test_the_sparser_the_code_the_more_ca3_holds_within_a_fifth_of_theory():
+    for a in (0.5, 0.1):
+        lived = life(sparse_path(capacity=250, dentate=cs.Index(units=400, activity=a)), items=250, features=10)
+        found = float(cs.Capacity(cues=60).measure(lived).mean())
+        assert found == pytest.approx(float(attractor_capacity(a)), rel=0.2)
+
+
+def test_a_cue_damaged_in_the_input_is_separated_by_the_dentate_gyrus():
+    """A relay passes the damage on as it is; a sparse dentate gyrus makes it larger, so that CA3 holds less."""
+    world = cs.Associations(lists=1, items=200, answers=2, features=200, active=0.1, per_visit=1)
+
+    def holds(dentate, damage: str) -> float:
+        lived = life(sparse_path(capacity=200, dentate=dentate), world=world)
+        return float(cs.Capacity(damage=damage, cues=60).measure(lived).mean())
+
+    relay = cs.Relay(units=200, activity=0.1)
+    assert holds(relay, "ca3") == holds(relay, "input") > 0.3
+    sparse = cs.KWinners(units=200, activity=0.05)
+    assert holds(sparse, "ca3") > 1.5 * holds(sparse, "input")
+
+
+def test_a_relay_needs_a_cell_for_every_number():
+    with pytest.raises(cs.ConfigError, match="are 50, and an input has 100 numbers"):
+        life(sparse_path(dentate=cs.Relay(units=50, activity=0.1)))
+    with pytest.raises(cs.ConfigError, match="has no CA3"):
+        cs.Capacity().measure(life(cs.Sparse(capacity=20, units=100, winners=5)))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 12), st.floats(0.0, 0.9), st.integers(0, 9))
+def test_swapped_cells_are_as_many(active: int, wrong: float, seed: int):
+    source = torch.manual_seed(seed)
+    pattern = torch.zeros(1, 1, 25)
+    pattern[..., torch.randperm(25, generator=source)[:active]] = 1.0
+    cue = swapped(pattern, wrong, torch.rand(1, 1, 25, generator=source))
+    assert cue.sum() == active and (cue * pattern).sum() == active - round(wrong * active)
 
 
 def test_without_ca3_nothing_is_completed_and_without_ca1_nothing_is_heard():

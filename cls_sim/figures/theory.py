@@ -10,6 +10,8 @@ import numpy as np
 from cls_sim.figures import page
 from cls_sim.figures.numbers import estimated, rows_of
 
+FEW = 8  # swept numbers that are labelled one by one on a logarithmic axis
+
 
 @page.styled
 def curves(
@@ -27,7 +29,7 @@ def curves(
     A panel is {"title": …, "points": label → (x [n], values [n, s]), "lines": label → (x, y), "mark": x}.  Equal labels
     have equal colours; a mark is a vertical line (such as a best dose).  At most 25 points are drawn.
 
-    log, logy  logarithmic axes
+    log, logy  logarithmic axes; a few numbers x that are far apart are the labels of their axis
     joined     join the points of a simulation by thin lines, for a simulation without theory
     """
     columns, deep = page.grid(len(panels), columns)
@@ -56,6 +58,10 @@ def curves(
             page.draw_points(axes, at, e, ink, name, log=log)
             if joined:
                 axes.plot(at, e.mean, lw=0.7, color=ink["color"], zorder=2)
+        places = np.unique([a for x, _ in points.values() for a in x])
+        if log and 1 < len(places) <= FEW and (places[1:] >= 1.5 * places[:-1]).all():
+            axes.set_xticks(places, [f"{place:.3g}" for place in places])
+            axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axes.set_title(title, loc="left", fontsize=6.5 if not alone else None)
     page.label_outer(pages, columns, len(panels), xlabel, ylabel)
     note = "points: simulation; lines: theory" if any(p.get("lines") for p in panels) else ""

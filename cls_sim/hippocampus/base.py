@@ -141,6 +141,10 @@ class Hippocampus(Part):
         """The CA3 patterns of the traces in these slots [s, b]: [s, b, m]."""
         raise ConfigError("", f"{type(self).__name__} has no stages to read", "choose Trisynaptic or Sparse")
 
+    def complete(self, cue: Tensor, first: Tensor) -> Tensor:
+        """The states that CA3 settles to from cues [s, b, m], if only the first so many slots [s] had been filled."""
+        raise ConfigError("", f"{type(self).__name__} has no CA3 that completes its patterns", "choose Trisynaptic")
+
     @abstractmethod
     def stored_bytes(self) -> Tensor:
         """Bytes of each subject's memory when it is full: int64 [s] (fixed wiring is not counted)."""

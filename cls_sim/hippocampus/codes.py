@@ -67,7 +67,7 @@ class Levels(Plain):
 
 
 class Coarse(Code):
-    """Store images at a lower resolution with few grey levels: an index instead of a copy.
+    """Store images at a lower resolution with few grey levels: coarse copies.
 
         z = round((2^bits - 1) · mean of x over each scale × scale field),    x' = bilinear interpolation of z
 
@@ -77,7 +77,8 @@ class Coarse(Code):
     A 28 × 28 image at scale 2 and 1 bit takes 25 bytes instead of 784.  Inputs are clipped to 0 … 1.  Raises
     ConfigError for inputs that are not images with one channel (a square image may be flat).
 
-    In the theory, the hippocampus stores an index of the cortical pattern, not the pattern (Teyler & DiScenna 1986).
+    A coarse copy has content.  It is not an index, which has none and points to a cortical pattern (Teyler & DiScenna
+    1986; see Indexed, and Index for the codes of CA3).
 
     >>> code = Coarse(scale=2, bits=1)
     >>> _ = code.setup(Spec(inputs=(4, 4)))

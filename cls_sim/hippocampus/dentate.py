@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import real, whole
+from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Part, Spec
 
 
@@ -109,6 +109,33 @@ class Index(Dentate):
 
     def cue(self, x: Tensor, seed: Callable[[], Tensor]) -> Tensor:
         return self._winners(seed())
+
+
+class Relay(Dentate):
+    """No separation: the cells repeat the input, and the k cells with the largest input are active.
+
+    units     number of cells, that of the numbers of an input
+    activity  a in (0, 1], the share of active cells.  An input of 0 and 1 with exactly a · units ones is its own code
+
+    It stands for a CA3 without a dentate gyrus, which stores the code of the entorhinal cortex itself.  Raises
+    ConfigError if there are more or fewer cells than numbers in an input.
+
+    >>> relay = Relay(units=4, activity=0.5)
+    >>> relay.wire(Spec(inputs=(4,)), 1)
+    >>> relay.new(torch.tensor([[[1.0, 0.0, 0.0, 1.0]]]), torch.zeros(1, 1)).sort().values.tolist()
+    [[[0, 3]]]
+    """
+
+    def wire(self, spec: Spec, capacity: int) -> None:
+        width = int(torch.Size(spec.inputs).numel())
+        if width != self.units:
+            raise ConfigError("units", f"are {self.units}, and an input has {width} numbers", f"give {width}")
+
+    def new(self, x: Tensor, slot: Tensor) -> Tensor:
+        return self._winners(x)
+
+    def cue(self, x: Tensor, seed: Callable[[], Tensor]) -> Tensor:
+        return self._winners(x)
 
 
 def _balanced(weights: np.ndarray) -> np.ndarray:

@@ -48,8 +48,8 @@ class Sparse(Episodic):
     merge, learning_rate and fade are one number, or one for each subject.  If rows of a batch repeat one another, the
     last one is stored.  Content is stored as in Store, but as float32 if the learning rate is below 1.
 
-    Source: O'Reilly & McClelland 1994; Treves & Rolls 1992 (separation and completion); Teyler & DiScenna 1986
-    (the index); the vote is one step of a modern Hopfield network, Ramsauer et al. 2021.
+    Source: O'Reilly & McClelland 1994; Treves & Rolls 1992 (separation and completion); the vote is one step of a
+    modern Hopfield network, Ramsauer et al. 2021.
 
     >>> sparse = Sparse(capacity=5, units=20, winners=2)
     >>> spec = sparse.setup(Spec(seeds=(0,), inputs=(6,), outputs=2))

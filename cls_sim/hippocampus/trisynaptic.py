@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -168,6 +170,12 @@ class Trisynaptic(Episodic):
         if self.dentate is None:
             return self._input(self.content.flatten(0, 1)[at]).flatten(2)
         return self._kept(active(self.code.flatten(0, 1)[at].long(), self._units))
+
+    def complete(self, cue: Tensor, first: Tensor) -> Tensor:
+        engrams, most = self.engrams(), int(first.max())
+        there = torch.arange(most, device=cue.device) < first[:, None]
+        few = replace(engrams, n=most, weight=engrams.weight[:, :most] * there)
+        return self._completed(self._kept(cue), few)
 
     def engrams(self) -> Engrams:
         """The content of CA3, computed again only after a change."""

@@ -16,6 +16,7 @@ from cls_sim.theory.amnesia import chain_lesion as chain_lesion
 from cls_sim.theory.amnesia import compartment_both as compartment_both
 from cls_sim.theory.amnesia import compartment_cortex as compartment_cortex
 from cls_sim.theory.amnesia import relative_gradient as relative_gradient
+from cls_sim.theory.attractor import attractor_capacity as attractor_capacity
 from cls_sim.theory.attractor import notebook_error as notebook_error
 from cls_sim.theory.attractor import overlap_after_winners as overlap_after_winners
 from cls_sim.theory.development import half_time as half_time
