@@ -28,9 +28,10 @@ class RealTime(Wrap, World):
     replayed  from 0, rows that the subject replays by day beside each experience: as many rows of the stream pass by
               unseen, replayed / b experiences; 0: the stream waits, or the subject replays by night only
 
-    The number is that of the replay policy (such as `replay.policy.batch` of Interleaved); probe Passes counts.  The
-    life is shorter in experiences, and as long in time: give days of fewer experiences.  What has passed by is neither
-    lived nor revisited; evaluations do not change.  Raises ConfigError if put around a world in mid-life, unless 0.
+    Give the number of rows that the replay policy adds by day (`replay.policy.batch` of Interleaved): the world does
+    not see it.  The life then has fewer experiences in the same time, so give fewer experiences to a day.  What has
+    passed by is neither lived nor revisited; evaluations do not change.  Raises ConfigError if it is put around a
+    world in mid-life, unless `replayed` is 0.
 
     Source: a method that computes longer learns from less of the stream, Ghunaim et al. 2023.
 
