@@ -47,6 +47,7 @@ class Rationed(Within):
     ([[0.5, 1.0]], [[0.0, 1.0]])
     """
 
+    null = None
     derived = frozenset({"_doses", "_changed", "_known"})
 
     def __init__(self, policy: Replay, *, doses: Any = "likelihood", shape: str = "stop", rate: float = 0.01):
