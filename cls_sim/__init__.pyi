@@ -178,6 +178,7 @@ from cls_sim.replay.preferences import Weakness as Weakness
 from cls_sim.replay.preferred import Preferred as Preferred
 from cls_sim.replay.preferred import Thinned as Thinned
 from cls_sim.replay.pseudo import Pseudorehearsal as Pseudorehearsal
+from cls_sim.replay.rationed import Rationed as Rationed
 from cls_sim.replay.reencoded import Inferred as Inferred
 from cls_sim.replay.reencoded import Reencoded as Reencoded
 from cls_sim.replay.stored import FullBatch as FullBatch
@@ -224,9 +225,11 @@ from cls_sim.world.patches import Patches as Patches
 from cls_sim.world.patterns import Cohorts as Cohorts
 from cls_sim.world.patterns import Patterns as Patterns
 from cls_sim.world.random_items import RandomItems as RandomItems
+from cls_sim.world.real_time import RealTime as RealTime
 from cls_sim.world.satellites import Satellites as Satellites
 from cls_sim.world.scenes import Scenes as Scenes
 from cls_sim.world.semantic import Semantic as Semantic
+from cls_sim.world.sources import Sources as Sources
 from cls_sim.world.species import Abalone as Abalone
 from cls_sim.world.species import Species as Species
 from cls_sim.world.teacher import Teacher as Teacher

@@ -271,20 +271,24 @@ def draw_theory_over_days(
     settings: Settings = None,
     moment: str | None = None,
     names: Mapping[str, str] | None = None,
+    x: str | None = None,
     **others: Any,
 ) -> Any:
     """Readings over the days of one arm (profiles are averaged), with laws of cls_sim.theory at the day.
 
     law       reading → law
-    settings  settings of all laws
+    settings  settings of all laws, or reading → settings
+    x         a reading whose mean takes the place of the day, such as dose
     """
     (trace,) = traces.values()
     series = []
     for name in _several(reading):
         days, found = trace.reading(name, moment)
-        points = days, found if found.ndim == 2 else np.nanmean(found, 2)
-        series.append(((names or {}).get(name, label_of(name)), points, law[name], settings))
-    return curves([_panel("", series)], **{"xlabel": "age (days)", "columns": 1, **others})
+        at = days if x is None else trace.reading(x, moment)[1].mean(1)
+        points = at, found if found.ndim == 2 else np.nanmean(found, 2)
+        series.append(((names or {}).get(name, label_of(name)), points, law[name], _own(settings, name)))
+    drawn = _panel("", series, others.get("log", False))
+    return curves([drawn], **{"xlabel": "age (days)", "columns": 1, **others})
 
 
 def draw_modes_over_days(

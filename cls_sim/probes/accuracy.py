@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
+from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.part import Spec
 from cls_sim.probes.base import Measured, NumericProbe, Probe, undefined
 from cls_sim.probes.evaluations import (
     BUDGET,
@@ -132,21 +134,38 @@ def rehearsed(life: Measured) -> Tensor:
 
 
 class _Error(NumericProbe):
-    """Mean squared error of the cortex [s], in regression; subclasses choose the questions."""
+    """Mean squared error of the cortex [s], in regression; subclasses choose the questions.
+
+    context  the context that is asked; None: the mean over all contexts
+    """
 
     moments = ("night.end", "life.end")
     kind: ClassVar[str]
 
+    def __init__(self, *, context: int | None = None):
+        self.context = None if context is None else whole("context", context, 0)
+
+    def setup(self, spec: Spec) -> Spec:
+        if self.context is not None and self.context >= spec.contexts:
+            raise ConfigError("context", f"there are only {spec.contexts} contexts", "count from 0")
+        return super().setup(spec)
+
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        batch = questions(life, self.kind)
-        error = (scores(life, CORTEX, self.kind) - batch.y).double().square().mean(-1)
+        asked = range(life.spec.contexts) if self.context is None else [self.context]
+        return torch.stack([self._error(life, context) for context in asked]).mean(0)
+
+    def _error(self, life: Measured, context: int) -> Tensor:
+        batch = questions(life, self.kind, context)
+        error = (scores(life, CORTEX, self.kind, context) - batch.y).double().square().mean(-1)
         weights = batch.weights().double()
         return (error * weights).sum(1) / weights.sum(1)
 
 
 class Generalisation(_Error):
     """Generalisation error E_g [s]: mean squared error of the cortex on held-out questions (Sun et al. 2023).
+
+    context  the context that is asked; None: the mean over all contexts
 
     >>> Generalisation().moments
     ('night.end', 'life.end')
@@ -157,6 +176,8 @@ class Generalisation(_Error):
 
 class Memorisation(_Error):
     """Training error E_t [s]: mean squared error of the cortex on all training data (Sun et al. 2023).
+
+    context  the context that is asked; None: the mean over all contexts
 
     >>> Memorisation().kind
     'train'

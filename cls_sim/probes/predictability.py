@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.batch import Batch
 from cls_sim.core.errors import choice, real
 from cls_sim.probes.base import Measured, NumericProbe, of_world
 from cls_sim.probes.evaluations import questions, shared, stored
@@ -36,7 +37,8 @@ class ConsolidationScore(NumericProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         kind = "train" if self.of == "memory" else "evaluation"
-        return 1.0 - _error(life, kind) / questions(life, kind).y.double().square().mean((1, 2))
+        before = [batch.y.double().square().mean((1, 2)) for batch in _asked(life, kind)]
+        return 1.0 - _error(life, kind) / torch.stack(before).mean(0)
 
 
 class BayesExcess(NumericProbe):
@@ -70,6 +72,7 @@ class Regret(NumericProbe):
 
     The path is gradient descent from w = 0 on all stored episodes, at any dose.  The minimum is taken on the same
     questions (an oracle, for each subject).  Values below 0 are possible for a cortex that learnt on another path.
+    With several contexts both errors are means over them, and the oracle stops for each context on its own.
 
     >>> Regret().moments
     ('night.end', 'life.end')
@@ -122,18 +125,31 @@ class Predictability(NumericProbe):
 
 
 def _excess(life: Measured, best: Callable[..., float]) -> Tensor:
-    """The cortex' error on held-out questions over the `best` error (i, x, y, questions, answers), minus 1: [s]."""
-    exam, cortex = questions(life), _error(life, "evaluation")
-    asked, right = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
-    least = [best(i, x, y, asked[i], right[i]) for i, (x, y) in enumerate(_stored(life))]
-    return cortex / torch.tensor(least, device=cortex.device) - 1.0
+    """The cortex' error on held-out questions over the `best` error (i, x, y, questions, answers), minus 1: [s].
+
+    With several contexts, the errors are means over them, and the best one of each is that on its own episodes.
+    """
+    least = np.zeros(life.spec.subjects)
+    for context, exam in enumerate(_asked(life, "evaluation")):
+        asked, right = exam.x.flatten(2).double().cpu().numpy(), exam.y[..., 0].double().cpu().numpy()
+        for i, (x, y) in enumerate(_stored(life, context)):
+            used = x.any(0)  # inputs that are 0 in all episodes teach nothing
+            least[i] += best(i, x[:, used], y, asked[i][:, used], right[i])
+    least = torch.from_numpy(least / life.spec.contexts)
+    cortex = _error(life, "evaluation")
+    return cortex / least.to(cortex.device) - 1.0
+
+
+def _asked(life: Measured, kind: str) -> list[Batch]:
+    """The held-out questions (evaluation) or the training data (train) of each context."""
+    return [questions(life, kind, context) for context in range(life.spec.contexts)]
 
 
 @shared
 def _error(life: Measured, kind: str) -> Tensor:
     """The mean squared error of the cortex on held-out questions (evaluation) or on the training data (train): [s]."""
-    batch = questions(life, kind)
-    return (life.neocortex.scores(batch.x) - batch.y).double().square().mean((1, 2))
+    errors = [(life.neocortex.scores(b.x) - b.y).double().square().mean((1, 2)) for b in _asked(life, kind)]
+    return torch.stack(errors).mean(0)
 
 
 def _ratio(life: Measured) -> np.ndarray:
@@ -142,8 +158,10 @@ def _ratio(life: Measured) -> np.ndarray:
 
 
 @shared
-def _stored(life: Measured) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The stored episodes of each subject: x [P, N] and y [P], in float64."""
+def _stored(life: Measured, context: int | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The stored episodes of each subject (of a context, if there are several): x [P, N] and y [P], in float64."""
     batch, there = stored(life), life.hippocampus.traces().alive.cpu().numpy()
+    if context is not None and life.spec.contexts > 1:
+        there = there & (batch.context == context).cpu().numpy()
     x, y = batch.x.flatten(2).cpu().numpy(), batch.y[..., 0].cpu().numpy()
     return [(x[i][there[i]].astype(np.float64), y[i][there[i]].astype(np.float64)) for i in range(len(x))]

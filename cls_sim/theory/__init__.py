@@ -29,6 +29,7 @@ from cls_sim.theory.go_cls import best_memory_score as best_memory_score
 from cls_sim.theory.go_cls import generalisation_score as generalisation_score
 from cls_sim.theory.go_cls import go_cls_generalise as go_cls_generalise
 from cls_sim.theory.go_cls import go_cls_limits as go_cls_limits
+from cls_sim.theory.go_cls import go_cls_sources as go_cls_sources
 from cls_sim.theory.go_cls import go_cls_train as go_cls_train
 from cls_sim.theory.go_cls import spectrum as spectrum
 from cls_sim.theory.go_cls import variances as variances
