@@ -9,6 +9,7 @@ from cls_sim.consolidation.averaging import Averaging as Averaging
 from cls_sim.consolidation.base import Consolidation as Consolidation
 from cls_sim.consolidation.binary import Cascade as Cascade
 from cls_sim.consolidation.binary import Partition as Partition
+from cls_sim.consolidation.caching import Caching as Caching
 from cls_sim.consolidation.descent import Descent as Descent
 from cls_sim.consolidation.downscaled import Downscaled as Downscaled
 from cls_sim.consolidation.drift import Drift as Drift
@@ -25,6 +26,7 @@ from cls_sim.consolidation.objectives import SupervisedLoss as SupervisedLoss
 from cls_sim.consolidation.penalties import ImportanceScaledRate as ImportanceScaledRate
 from cls_sim.consolidation.penalties import Penalty as Penalty
 from cls_sim.consolidation.penalties import QuadraticPenalty as QuadraticPenalty
+from cls_sim.consolidation.perceptron import PerceptronLoss as PerceptronLoss
 from cls_sim.consolidation.projected import Projected as Projected
 from cls_sim.consolidation.rehearsal import AsymmetricLoss as AsymmetricLoss
 from cls_sim.consolidation.rehearsal import DarkExperienceLoss as DarkExperienceLoss
@@ -114,6 +116,7 @@ from cls_sim.probes.content import Content as Content
 from cls_sim.probes.cost import ExtraBytes as ExtraBytes
 from cls_sim.probes.drift import IndexValidity as IndexValidity
 from cls_sim.probes.drift import RepresentationalDrift as RepresentationalDrift
+from cls_sim.probes.energy import Energy as Energy
 from cls_sim.probes.imagery import Imagery as Imagery
 from cls_sim.probes.memory import Discriminability as Discriminability
 from cls_sim.probes.memory import MemorySignal as MemorySignal
@@ -213,6 +216,7 @@ from cls_sim.world.cifar import Cifar10 as Cifar10
 from cls_sim.world.cifar import Cifar100 as Cifar100
 from cls_sim.world.clinc import Clinc as Clinc
 from cls_sim.world.deficit import Deficit as Deficit
+from cls_sim.world.dichotomy import Dichotomy as Dichotomy
 from cls_sim.world.digits import Digits as Digits
 from cls_sim.world.encoded import Encoded as Encoded
 from cls_sim.world.encoders import EfficientNetLite0 as EfficientNetLite0

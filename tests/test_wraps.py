@@ -161,6 +161,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Homeostasis": (lambda: cs.Homeostasis(), {}),
         "BennaFusi": (lambda: cs.BennaFusi(variables=3), {}),
         "Fading": (lambda: cs.Fading(), {}),
+        "Caching": (lambda: cs.Caching(fade=0.1), {}),
         "Cascade": (lambda: cs.Cascade(gain=100.0), {}),
         "Partition": (lambda: cs.Partition(gain=100.0), {}),
     },

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, of_curves, of_mean, top_inside, worst
+from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, laws, of_curves, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError
 
 
@@ -174,19 +175,40 @@ def crossing(
     return Verdict(value, found, abs(found - value) <= tolerance, tolerance, cells=means)
 
 
-def maximum_at(case: Case, cells: dict[str, float], reading: str, value: float, tolerance: float) -> Verdict:
+def maximum_at(
+    case: Case, cells: dict[str, float], reading: str, value: float, tolerance: float, lowest: bool = False
+) -> Verdict:
     """Over arms (arm: number above 0) the maximum of the mean is inside, within a share `tolerance` of `value`.
 
     The maximum is that of a parabola in the logarithm of the number, through the largest mean and its neighbours.
+
+    lowest  the minimum, instead of the maximum
     """
     x, y = case.over(cells, reading)
-    x = np.log(x)
+    x, y = np.log(x), -y if lowest else y
     top, found = int(np.argmax(y)), float("nan")
     if 0 < top < len(x) - 1:
         a, b, _ = np.polyfit(x[top - 1 : top + 2], y[top - 1 : top + 2], 2)
         found = float(np.exp(-b / (2 * a)))
-    means = dict(zip(cells, y.tolist(), strict=True))
+    means = dict(zip(cells, (-y if lowest else y).tolist(), strict=True))
     return Verdict(value, found, abs(found / value - 1) <= tolerance, tolerance, cells=means)
+
+
+def on_law(
+    case: Case,
+    cells: dict[str, float],
+    reading: str,
+    law: str,
+    tolerance: float,
+    settings: dict[str, Any] | None = None,
+) -> Verdict:
+    """The means of arms (arm: number) lie on a law of cls_sim.theory of that number, within a share `tolerance` of it.
+
+    settings  settings of the law
+    """
+    x, y = case.over(cells, reading)
+    off = np.abs(y / laws(law, ["all"], settings)["all"](x) - 1)
+    return worst(dict(zip(cells, off.tolist(), strict=True)), tolerance)
 
 
 def frontier(case: Case, arms: list[str], than: list[str], x: str, y: str, by: float = 0.0) -> Verdict:

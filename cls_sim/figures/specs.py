@@ -235,7 +235,7 @@ def draw_points(
 
     x         the numbers of the arms in order, or the name of a reading whose mean is used
     law       a function of cls_sim.theory, at x; or reading → law
-    settings  settings of the law, for all panels or panel title → settings
+    settings  settings of the law, for all panels or panel title → settings; these for all readings or reading → settings
     panels    title → its arms (x is then a reading); None: one panel with all arms
     """
     wanted, drawn = _several(reading), []
@@ -248,7 +248,7 @@ def draw_points(
         own, series = _own(settings, title), []
         for name in wanted:
             points = at, np.stack([readings[arm][name] for arm in arms])
-            series.append(((names or {}).get(name, label_of(name)), points, laws.get(name), own))
+            series.append(((names or {}).get(name, label_of(name)), points, laws.get(name), _own(own, name)))
         drawn.append(_panel(title, series, others.get("log", False)))
     given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
     return curves(drawn, **given) if drawn else None

@@ -21,6 +21,11 @@ from cls_sim.theory.attractor import notebook_error as notebook_error
 from cls_sim.theory.attractor import overlap_after_winners as overlap_after_winners
 from cls_sim.theory.development import half_time as half_time
 from cls_sim.theory.development import mode_strength as mode_strength
+from cls_sim.theory.energy import best_interval as best_interval
+from cls_sim.theory.energy import caching_energy as caching_energy
+from cls_sim.theory.energy import nightly_energy as nightly_energy
+from cls_sim.theory.energy import perceptron_energy as perceptron_energy
+from cls_sim.theory.energy import perceptron_updates as perceptron_updates
 from cls_sim.theory.go_cls import Limits as Limits
 from cls_sim.theory.go_cls import bayes_bound as bayes_bound
 from cls_sim.theory.go_cls import best_dose as best_dose

@@ -1,0 +1,49 @@
+"""The energy that changing synapses costs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.core.errors import ConfigError, choice, real
+from cls_sim.probes.base import Measured, Probe, inside
+
+
+class Energy(Probe):
+    """Energy of plasticity so far, relative to something [s]: (Σ|Δl| + c Σ_t |s|) / reference.  For `Caching` only.
+
+    of      consolidated: changes of the stable weights l, with the upkeep of the labile weights s
+            learned: all changes of the weights w; the energy if each of them were consolidated at once
+    upkeep  c, from 0: energy of one unit of labile weight per tick, if one unit of change of a stable weight costs 1
+    over    the reference.  minimum: Σ|w - w_0|, the energy of going straight to the present weights
+            learned: all changes;  weights: the number of weights, so that energy is per synapse
+
+    NaN where the reference is 0.
+
+    Source: Li & van Rossum 2020, equations 1 to 4.
+
+    >>> Energy(upkeep=0.1).over
+    'minimum'
+    """
+
+    moments = ("night.end", "life.end")
+
+    def __init__(self, *, of: str = "consolidated", upkeep: float = 0.0, over: str = "minimum"):
+        self.of = choice("of", of, ("consolidated", "learned"))
+        self.upkeep = real("upkeep", upkeep, 0.0)
+        self.over = choice("over", over, ("minimum", "learned", "weights"))
+
+    def measure(self, life: Measured) -> Tensor:
+        cache = inside(life.consolidation, "learned", "consolidated", "held", "first")
+        if cache is None:
+            raise ConfigError("", "needs a consolidation that counts its energy", "use consolidation=caching")
+        weights = {name: w.detach().flatten(1).double() for name, w in life.neocortex.weights.items()}
+        if self.over == "minimum":
+            straight = [(w - cache.first[name].flatten(1)).abs().sum(1) for name, w in weights.items()]
+            reference = torch.stack(straight).sum(0)
+        elif self.over == "learned":
+            reference = cache.learned
+        else:
+            reference = torch.full_like(cache.learned, sum(w.shape[1] for w in weights.values()))
+        spent = cache.learned if self.of == "learned" else cache.consolidated + self.upkeep * cache.held
+        return torch.where(reference > 0, spent / reference, torch.nan)
