@@ -156,7 +156,7 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         "* *Without the mechanism* is the same claim in a run whose mechanism is removed (`ablation` in its file),",
         "  where it must fail.",
         "* *Not decided*: the test cannot tell at this number of subjects, because the 95 % interval reaches across",
-        f"  the bound, or because there is none.  A published number is not decided if our SEM is above {VAGUE:g} points.",
+        f"  the bound, or because there is none.  A published number: our SEM is above {VAGUE:g} points.",
         "* *Unused blocks*: in how many blocks of subjects with seeds from 20000 the claim holds (`blocks=20`).",
         "",
         f"{len(found) - count[UNJUDGED]} claims were tested: {count[HOLDS]} hold, {count[FAILS]} do not hold, "

@@ -76,7 +76,7 @@ def _nothing(told: Mapping[str, Any]) -> str:
         return "a difference of 0"
     if told.get("kind") in ("ratio", "sooner"):
         low, high = (told.get(key) for key in ("at_least", "at_most"))
-        if (-math.inf if low is None else low) <= 1 <= (math.inf if high is None else high):
+        if (-math.inf if low is None else low) < 1 < (math.inf if high is None else high):
             return "a ratio of 1"
     return ""
 
