@@ -162,7 +162,9 @@ class Lives:
         self.stop_after = stop_after
 
     def __call__(self, overrides: Any, folder: Path) -> tuple[Summary, float]:
-        seed = int(overrides[-1].removeprefix("seed="))
+        *_, given, figures = overrides
+        assert figures == "figures=null", "nobody looks at the figures of a block"
+        seed = int(given.removeprefix("seed="))
         if len(self.seeds) == self.stop_after:
             raise KeyboardInterrupt
         self.seeds.append(seed)
