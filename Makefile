@@ -37,8 +37,9 @@ docs: $(READY)  ## the site, warnings as errors (notebooks are run); every examp
 stub: $(READY)  ## the static types of the public names (cls_sim/__init__.pyi), written anew from the vocabulary
 	$(BIN)/python tests/stub.py
 
-check: $(READY)
+check: $(READY)  ## style, types, and claims that are weak (from the files and the stored results; nothing is run)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright
+	$(BIN)/cls-sim-claims --check
 
 clean:
 	rm -rf .venv outputs multirun dist

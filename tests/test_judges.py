@@ -34,6 +34,16 @@ def test_a_mean_against_a_number():
     assert verdict(high, {"a": 0.35 + NOISE})["value"] == pytest.approx(0.35, abs=0.01)
 
 
+def test_an_interval_across_the_bound_decides_nothing():
+    high = {"kind": "at_least", "arm": "a", "value": 0.3}
+    found = verdict(high, {"a": 0.302 + NOISE - NOISE.mean()})
+    assert found["passed"] is True and found["decided"] is False
+    assert verdict(high, {"a": 0.35 + NOISE})["decided"] is True
+    assert verdict(high, {"a": 0.35 + NOISE}, seed=0)["decided"] is False, "nothing is judged"
+    few = verdict(high, {"a": [0.35, 0.36]})
+    assert few["passed"] is True and few["decided"] is False, "two subjects have no interval"
+
+
 def test_better_needs_an_interval_above_zero():
     claim = {"kind": "better", "arm": "a", "than": "b"}
     other = np.random.default_rng(1).normal(0, 0.01, 12)

@@ -149,6 +149,17 @@ def test_what_worsens_and_what_peaks_is_told_from_what_does_not():
     assert not claims.rises_then_falls(Case(told(rising), {}), "old", "error").passed
 
 
+def test_a_skewed_reading_rises_and_falls_in_its_geometric_mean():
+    """One subject in ten ends high: the arithmetic mean hides the fall of the others."""
+    found = np.exp(np.random.default_rng(0).normal(0, 0.1, (3, 20))) * np.array([[1.0], [10.0], [2.0]])
+    found[-1, :2] *= 100
+    case = Case(told(found), {})
+    assert not claims.rises_then_falls(case, "old", "error").passed
+    verdict = claims.rises_then_falls(case, "old", "error", geometric=True)
+    assert verdict.passed and verdict.value == 1
+    assert verdict.more["interval"][0] == pytest.approx(np.log(10), abs=0.15)
+
+
 def test_stages_must_come_one_after_another():
     time = np.arange(20.0)[:, None, None]
     late = np.array([4.0, 8.0, 12.0]) + np.random.default_rng(1).integers(0, 2, (8, 1))

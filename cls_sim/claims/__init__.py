@@ -1,7 +1,8 @@
 """Claims: statements about the readings of an experiment, tested after a run.
 
 A claim in an experiment's file has a `kind` (one of those below), the settings of this kind, a `statement`, a `source`,
-and `size` (paper or small) or `scenario` if it applies to one of them only.  Each kind is a function of a `Case` (the
+and `size` (paper or small) or `scenario` if it applies to one of them only.  `exact` says why every subject may be at
+the end of the scale, `guess` is the number that a constant answer reaches.  Each kind is a function of a `Case` (the
 measurements) and of the claim's settings, and returns a `Verdict`.
 """
 
@@ -15,13 +16,15 @@ from typing import Any
 import numpy as np
 
 from cls_sim.claims import arms, go_cls, lives, memories, profiles
+from cls_sim.claims.bounds import decided
 from cls_sim.claims.case import Case, Verdict
 from cls_sim.core.errors import ConfigError, choice, suggest
 from cls_sim.statistics import FEWEST
 from cls_sim.storage.trace import Trace
 
 # keys of a claim that are not settings of its kind
-ABOUT = ("kind", "source", "size", "scenario", "missed", "ablation", "theory", "statement")
+WORDS = ("source", "statement", "theory", "missed", "exact", "guess")  # they change no verdict
+ABOUT = ("kind", "size", "scenario", "ablation", *WORDS)
 # settings that name arms: one, a list, or a mapping from arms
 NAMING = {"arm": str, "than": str | list, "arms": list | dict, "cells": dict, "since": dict}
 OVERRIDES, FAILS = "overrides", "must_fail"  # keys of an ablation
@@ -64,6 +67,8 @@ def judge(
 ) -> list[dict[str, Any]]:
     """The verdict on every claim of this size; `passed` is None if there is no verdict.
 
+    `decided` is False if the test cannot tell at this number of subjects (see `cls_sim.claims.bounds`).
+
     There is no verdict below seed 1000 (these seeds are for choosing settings), if an arm was not run, and if a claim
     needs an interval and there are too few subjects for one.  A claim that compares two arms whose lives are
     `identical` (see summary.json) fails, with the reason under `reason`.
@@ -89,7 +94,7 @@ def judge(
                 entry |= {"passed": False, "reason": reason}
         if "missed" in claim:
             entry["missed"] = claim["missed"]
-        found.append(entry)
+        found.append(entry | {"decided": entry["passed"] is not None and decided(claim, entry)})
     return found
 
 

@@ -41,9 +41,14 @@ def worsens(case: Case, arm: str, reading: str, by: float = 0.1, part: float = 0
     return Verdict(f"interval above {by}", e.mean, e.low > by, best=best, interval=[e.low, e.high])
 
 
-def rises_then_falls(case: Case, arm: str, reading: str) -> Verdict:
-    """The mean of a reading over the cohort has its peak inside the life, above both ends (paired 95 % intervals)."""
-    best, lows, passed = top_inside(case.traces[arm].reading(reading)[1])
+def rises_then_falls(case: Case, arm: str, reading: str, geometric: bool = False) -> Verdict:
+    """The mean of a reading over the cohort has its peak inside the life, above both ends (paired 95 % intervals).
+
+    geometric  the geometric mean, of a reading above 0 whose distribution is skewed: all of this holds for its
+               logarithm, and the intervals are those of ratios, as logarithms
+    """
+    values = case.traces[arm].reading(reading)[1]
+    best, lows, passed = top_inside(np.log(values) if geometric else values)
     return Verdict("a peak inside", best, passed, interval=lows)
 
 

@@ -10,11 +10,11 @@ from typing import Any, TextIO
 import numpy as np
 
 from cls_sim.sinks.base import Sink, print_above
-from cls_sim.storage.summary import Claim, Difference, Summary
+from cls_sim.storage.summary import FAILS, HOLDS, OPEN, UNJUDGED, Claim, Difference, Summary
 
 WIDTH = 100  # columns of a summary that is not printed to a terminal
-MARKS = {True: ("✓", "+"), False: ("✗", "x"), None: ("-", "-")}  # in Unicode, in ASCII
-COLOURS = {True: "green", False: "red", None: "dim"}
+MARKS = {HOLDS: ("✓", "+"), FAILS: ("✗", "x"), OPEN: ("?", "?"), UNJUDGED: ("-", "-")}  # in Unicode, in ASCII
+COLOURS = {HOLDS: "green", FAILS: "red", OPEN: "yellow", UNJUDGED: "dim"}
 
 
 class Console(Sink):
@@ -109,7 +109,7 @@ def table(summary: Summary | Mapping[str, Any]) -> Any:
 
 
 def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = None) -> None:
-    """Print a run's summary: title, table, identical arms, then every claim with ✓, ✗ or - (no verdict).
+    """Print a run's summary: title, table, identical arms, claims with ✓, ✗, ? (not decided) or - (not judged).
 
     If `out` (default: standard output) is not a terminal, the output has 100 columns and no colour; it is ASCII if
     `out` has no Unicode.
@@ -121,7 +121,7 @@ def print_summary(summary: Summary | Mapping[str, Any], out: TextIO | None = Non
     stream: Any = sys.stdout if out is None else out
     claims = Table.grid(padding=(0, 1))
     for claim in told.claims:
-        mark, colour = MARKS[claim.passed][_plain(stream)], COLOURS[claim.passed]
+        mark, colour = MARKS[claim.state][_plain(stream)], COLOURS[claim.state]
         claims.add_row(Text(mark, style=colour), Text(_said(claim)))
     same = [Text(line, style="yellow") for line in alike(told)]
     show([Text(told.title or "", style="bold"), table(told), *same, claims], stream)
@@ -170,7 +170,7 @@ def _said(claim: Claim) -> str:
         f"expected {brief(claim.expected)}": claim.expected is not None,
         f"within {brief(claim.tolerance)}": claim.tolerance,
         str(claim.told.get("reason")): claim.told.get("reason"),
-        "not judged": claim.passed is None and ran,
+        claim.state: claim.state in (OPEN, UNJUDGED) and ran,
     }
     source = f" [{claim.source}]" if claim.source else ""
     missed = f" Known to miss: {claim.missed}." if claim.missed else ""

@@ -18,6 +18,7 @@ from cls_sim.core.errors import ConfigError
 from cls_sim.storage import disk
 
 SCHEMA = 1
+HOLDS, FAILS, OPEN, UNJUDGED = "holds", "does not hold", "not decided", "not judged"  # the verdicts on a claim
 NAN = float("nan")
 
 
@@ -83,7 +84,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim and its verdict; `passed` is None without a verdict.  `told` is the entry in summary.json."""
+    """A claim and its verdict; `passed` is None without a verdict.  `told` is the entry in summary.json.
+
+    decided  whether the test could tell at this number of subjects; None in files of older versions
+    """
 
     name: str
     statement: str
@@ -93,10 +97,18 @@ class Claim:
     tolerance: Any
     value: Any
     passed: bool | None
+    decided: bool | None
     missed: str | None
     interval: tuple[float, float] | None
     sem: float
     told: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def state(self) -> str:
+        """The verdict in words: holds, does not hold, not decided, or not judged."""
+        if self.passed is None:
+            return UNJUDGED
+        return OPEN if self.decided is False else HOLDS if self.passed else FAILS
 
 
 @dataclass(frozen=True)
@@ -165,8 +177,8 @@ def claim_of(told: Mapping[str, Any]) -> Claim:
     """A claim from its entry in summary.json, or from `claims.judge`."""
     ends = told.get("interval")
     low, high = ends[:2] if isinstance(ends, list) and len(ends) > 1 and None not in ends else (None, None)
-    passed = told.get("passed")
-    if passed is not None and not isinstance(passed, bool):
+    passed, decided = told.get("passed"), told.get("decided")
+    if not {type(passed), type(decided)} <= {bool, NoneType}:
         raise TypeError
     return Claim(
         name=_text(told["name"]),
@@ -177,6 +189,7 @@ def claim_of(told: Mapping[str, Any]) -> Claim:
         tolerance=_plain(told.get("tolerance")),
         value=_plain(told.get("value")),
         passed=passed,
+        decided=decided,
         missed=_text_or_none(told.get("missed") or None),
         interval=None if low is None else (_number(low), _number(high)),
         sem=_number(told.get("sem")),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim import PART_KINDS
+from cls_sim.claims import WORDS
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.config import experiments
 from cls_sim.storage.disk import made, read, write
@@ -28,11 +29,10 @@ def decides(overrides: Sequence[str]) -> str:
     return fingerprint({name: arm.cfg for name, arm in experiments.read(overrides).arms.items()})
 
 
-def asks(piece: Piece) -> list[str]:
-    """Two sha256 of a piece's claims: without `missed`, which is added after a run, and with it."""
-    plain = {name: {key: v for key, v in claim.items() if key != "missed"} for name, claim in piece.claims.items()}
-    texts = [json.dumps(claims, sort_keys=True, default=str) for claims in (plain, piece.claims)]
-    return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+def asks(claims: Mapping[str, Any]) -> str:
+    """The sha256 of all keys of the claims that determine a verdict: not of their words (statement, source, …)."""
+    plain = {name: {key: v for key, v in claim.items() if key not in WORDS} for name, claim in claims.items()}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,9 @@ class Results:
     def done(self, piece: Piece) -> bool:
         """Whether there is a result for this piece with its present configuration and claims."""
         kept = self.kept(piece)
-        return (
-            kept is not None
-            and kept["decides"] == decides(piece.overrides)
-            and kept.get("asks") in (None, *asks(piece))
-        )
+        if kept is None or kept.get("asks") != asks(piece.claims):
+            return False
+        return kept["decides"] == decides(piece.overrides)
 
     def record(self, piece: Piece, summary: Summary, seconds: float) -> None:
         """Store a finished piece.  The time of a resumed run is more than that of its last process."""
@@ -75,7 +73,7 @@ class Results:
         kept = {
             "command": f"cls-sim {' '.join(piece.overrides)}",
             "decides": decides(piece.overrides),
-            "asks": asks(piece)[0],
+            "asks": asks(piece.claims),
         }
         kept |= {"seconds": round(seconds, 1), "summary": replace(summary, arms=arms, claims=mine).entries()}
         self._write(piece, kept)

@@ -5,14 +5,18 @@ cls-sim-claims size=small       the same at size=small (minutes)
 cls-sim-claims off=none         no ablations; off=quarter: the ablations of one experiment in four
 cls-sim-claims workers=2        number of experiments that run at the same time
 cls-sim-claims into=FOLDER      folder of results/ and of the tables (default: docs/ of a checkout, else ./claims)
+cls-sim-claims NAME blocks=20   live 20 blocks of subjects with seeds from 20000, and print how often each claim holds
 cls-sim-claims --again          also run again what is finished
 cls-sim-claims --table          run nothing; write the tables from the existing results
 cls-sim-claims --list           run nothing; list what is done and what is missing
+cls-sim-claims --check          run nothing; list weak claims, one line each (part of `make check`)
 
 A piece is an experiment, one scenario of it (EXPERIMENT_SCENARIO), or, at full size, one part of its arms if its file
 has `parts` (EXPERIMENT_SCENARIO_PART).  EXPERIMENT may name any of these.  A finished piece writes results/PIECE.json
 (size=small: results/small/PIECE.json), which is committed; claims.md and results.md are made from these files.  An
-interrupted piece continues where it stopped.  Exit code 1: a claim failed, or a piece did not finish.
+interrupted piece continues where it stopped.  With `blocks=`, each finished block is kept in
+results/blocks/PIECE.json, and the same command lives those that are missing.  Exit code 1: a claim failed, a piece did
+not finish, a claim held in less than 95 % of 20 blocks or more, or a claim is weak.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cls_sim.commands.campaign import tables
+from cls_sim.commands.campaign import blocks, tables, weak
 from cls_sim.commands.campaign.plan import Piece, pieces
 from cls_sim.commands.campaign.results import Results, decides
 from cls_sim.commands.door import Parser, entered
@@ -36,8 +40,8 @@ from cls_sim.core.errors import ConfigError, choice, suggest, whole
 from cls_sim.storage import summary
 from cls_sim.storage.summary import Summary
 
-SETTINGS = {"size": "paper", "off": "all", "workers": "1", "into": None}
-FLAGS = ("--again", "--table", "--list")
+SETTINGS = {"size": "paper", "off": "all", "blocks": "0", "workers": "1", "into": None}
+FLAGS = ("--again", "--table", "--list", "--check")
 
 
 def one_in_four(experiment: str) -> bool:
@@ -116,12 +120,19 @@ def _claims(args: argparse.Namespace) -> int:
         raise ConfigError(key, "is unknown", suggest(key, SETTINGS))
     size = choice("size", args.size, ("paper", "small"))
     off = choice("off", args.off, ("all", "quarter", "none"))
-    workers = whole("workers", int(args.workers) if args.workers.isdecimal() else args.workers, 1, 1024)
+    workers = whole("workers", _number(args.workers), 1, 1024)
+    wanted = whole("blocks", _number(args.blocks), 0, 10_000)
     results, chosen = Results(Path(args.into) if args.into else _docs()), pieces(size, args.given)
     if args.list:
         for piece in chosen:
             print(f"{'done   ' if results.done(piece) else 'missing'}  {piece.name}")
         return 0
+    if args.check:
+        found = list(weak.findings(results, pieces(named=args.given), pieces("small", args.given)))
+        print("\n".join(found) or "no claim is weak")
+        return int(bool(found))
+    if wanted:
+        return _on_blocks(chosen, results, wanted, again=args.again)
     failed: list[str] = []
     if not args.table:
 
@@ -135,9 +146,24 @@ def _claims(args: argparse.Namespace) -> int:
             failed = [line for lines in pool.map(one, chosen) for line in lines]
     tables.write(results, pieces(), pieces("small"))
     wrong = [row for piece in chosen for row in tables.rows(results, piece) if row.wrong]
-    for line in [*failed, *(f"{row.piece.name}: {row.claim.statement}: {row.wrong}" for row in wrong)]:
+    for line in [*failed, *(f"{row.piece.name}: {row.statement}: {row.wrong}" for row in wrong)]:
         print(line, file=sys.stderr)
     return int(bool(failed or wrong))
+
+
+def _on_blocks(chosen: Sequence[Piece], results: Results, wanted: int, *, again: bool) -> int:
+    """Live blocks of each piece, print how often each claim holds, and write the tables; returns the exit code."""
+    rare = False
+    for piece in chosen:
+        found = blocks.run(piece, results, Path("outputs") / "claims", live, wanted, again=again)
+        rare |= any(tally.rare and "missed" not in piece.claims[name] for name, tally in found.items())
+        print("\n".join(blocks.lines(piece, found)), flush=True)
+        tables.write(results, pieces(), pieces("small"))
+    return int(rare)
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
 
 
 def _docs() -> Path:

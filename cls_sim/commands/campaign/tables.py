@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cls_sim.commands.campaign import plan
+from cls_sim.claims.bounds import VAGUE, decided
+from cls_sim.commands.campaign import blocks, plan
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.results import Results
 from cls_sim.sinks.console import brief
 from cls_sim.storage.disk import made, put
-from cls_sim.storage.summary import Claim, Summary
+from cls_sim.storage.summary import FAILS, HOLDS, OPEN, UNJUDGED, Claim, Summary
 
-HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "passed", "without the mechanism", "seconds")
-VAGUE, OUTSIDE = 3.0, "**outside**"  # with an SEM above this number of percentage points, there is no verdict
+HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "verdict", "without the mechanism")
+HEADS = (*HEADS, "unused blocks", "seconds")
+BESIDE = {HOLDS: "inside", FAILS: "**outside**", OPEN: OPEN, UNJUDGED: OPEN}  # the verdicts on published numbers
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Row:
 
     told     the claim in the experiment's file
     off      whether it failed in the ablation, as it must; None: not run
+    blocks   in how many unused blocks of seeds it held, such as 19/20; empty: not tested
     seconds  the time of the whole piece
     """
 
@@ -32,6 +36,7 @@ class Row:
     told: Mapping[str, Any]
     off: bool | None
     seconds: float
+    blocks: str = ""
 
     @property
     def expected(self) -> str:
@@ -48,10 +53,9 @@ class Row:
 
     @property
     def verdict(self) -> str:
+        state = f"**{FAILS}**" if self.claim.state == FAILS else self.claim.state
         missed = self.told.get("missed")
-        if self.claim.passed is None:
-            return "not judged"
-        return "yes" if self.claim.passed else f"**no** (known: {missed})" if missed else "**no**"
+        return f"{state} (known: {missed})" if missed and not self.claim.passed else state
 
     @property
     def wrong(self) -> str:
@@ -63,12 +67,20 @@ class Row:
             return f"holds, although its file says that it is missed: {missed}"
         return "holds without its mechanism" if self.off is False else ""
 
+    @property
+    def statement(self) -> str:
+        return str(self.told.get("statement") or self.claim.statement)
+
+    @property
+    def source(self) -> str:
+        return str(self.told.get("source") or self.claim.source)
+
     def cells(self) -> list[str]:
         size = "" if self.piece.size == "paper" else f" ({self.piece.size})"
         off = {None: "", True: "fails, as it must", False: "**still holds**"}[self.off]
         return [
-            *(self.piece.name + size, self.claim.statement, self.claim.source, self.expected, self.value, self.theory),
-            *(self.verdict, off, f"{self.seconds:.0f}"),
+            *(self.piece.name + size, self.statement, self.source, self.expected, self.value, self.theory),
+            *(self.verdict, off, self.blocks, f"{self.seconds:.0f}"),
         ]
 
 
@@ -77,14 +89,15 @@ def rows(results: Results, piece: Piece) -> list[Row]:
     kept, summary = results.kept(piece), results.summary(piece)
     if kept is None or summary is None:
         return []
-    off = kept.get("ablation", {}).get("claims", {})
+    off, lived = kept.get("ablation", {}).get("claims", {}), blocks.tallies(results, piece)
     seconds = kept.get("seconds") or sum(arm.seconds for arm in summary.arms.values())
-    return [_row(piece, claim, off.get(claim.name), seconds) for claim in summary.claims]
+    found = [_row(piece, claim, off.get(claim.name), seconds) for claim in summary.claims]
+    return [replace(row, blocks=lived[name].cell) if (name := row.claim.name) in lived else row for row in found]
 
 
 def _row(piece: Piece, claim: Claim, off: Mapping[str, Any] | None, seconds: float) -> Row:
-    failed = None if off is None else off["passed"] is False
-    return Row(piece, claim, piece.claims.get(claim.name, {}), failed, seconds)
+    failed, told = None if off is None else off["passed"] is False, piece.claims.get(claim.name, {})
+    return Row(piece, replace(claim, decided=decided(told, claim.told)), told, failed, seconds)
 
 
 def _ends(low: float, high: float) -> str:
@@ -99,7 +112,7 @@ def _ends(low: float, high: float) -> str:
 def lines(results: Results, piece: Piece) -> list[str]:
     """The claims of a piece, one line each, for a terminal."""
     return [
-        f"{'ok  ' if not row.wrong else 'FAIL'} {piece.name} · {row.claim.statement}: {row.value} "
+        f"{'ok  ' if not row.wrong else 'FAIL'} {piece.name} · {row.statement}: {row.value} "
         f"(expected {row.expected}; {row.seconds:.0f} s){' · ' + row.wrong if row.wrong else ''}"
         for row in rows(results, piece)
     ]
@@ -122,6 +135,8 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
     for key in full.keys() & less.keys():
         if full[key].off is None:
             full[key] = replace(full[key], off=less[key].off)
+        if less[key].blocks and not full[key].blocks:
+            full[key] = replace(full[key], blocks=f"{less[key].blocks} (small)")
     group = {(piece.experiment, piece.scenario): i for i, piece in enumerate(paper)}  # a scenario's parts together
     order = {piece.name: i for i, piece in enumerate(paper)}
 
@@ -130,17 +145,23 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
         return group.get((piece.experiment, piece.scenario), 0), piece.size == "small", order.get(piece.name, 0)
 
     found = sorted((less | full).values(), key=place)
-    judged = [row.claim.passed for row in found if row.claim.passed is not None]
-    held, tried = sum(judged), [row.off for row in found if row.off is not None]
+    count = Counter(row.claim.state for row in found)
+    tried, many = [row.off for row in found if row.off is not None], sum(bool(row.blocks) for row in found)
     page = [
         "# Claims",
         "",
         "Every claim of every experiment, on seeds from 1000, made by `make paper` (`cls-sim-claims`).  An experiment",
-        "marked (small) was run at `size=small` only.  *Without the mechanism* is the same claim in a run whose",
-        "mechanism is removed (`ablation` in its file), where it must fail.  Seconds are those of its whole piece.",
+        "marked (small) was run at `size=small` only.  Seconds are those of the whole piece.",
         "",
-        f"{len(judged)} claims were tested: {held} hold, {len(judged) - held} do not.  {len(tried)} were also tested "
-        f"without their mechanism; {sum(tried)} of them then failed, as they must.",
+        "* *Without the mechanism* is the same claim in a run whose mechanism is removed (`ablation` in its file),",
+        "  where it must fail.",
+        "* *Not decided*: the test cannot tell at this number of subjects, because the 95 % interval reaches across",
+        f"  the bound, or because there is none.  A published number: our SEM is above {VAGUE:g} points.",
+        "* *Unused blocks*: in how many blocks of subjects with seeds from 20000 the claim holds (`blocks=20`).",
+        "",
+        f"{len(found) - count[UNJUDGED]} claims were tested: {count[HOLDS]} hold, {count[FAILS]} do not hold, "
+        f"{count[OPEN]} are not decided.  {len(tried)} were also tested without their mechanism; {sum(tried)} of them "
+        f"then failed, as they must.  {many} were also tested on unused blocks of seeds.",
         "",
         *table(HEADS, ([_cell(cell) for cell in row.cells()] for row in found)),
     ]
@@ -172,7 +193,7 @@ def published_page(results: Results, paper: Sequence[Piece]) -> str:
 
 def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str]:
     cells: dict[str, dict[str, str]] = {}
-    count = {"inside": 0, OUTSIDE: 0, "not decided": 0}
+    count = Counter[str]()
     seconds = 0.0
     for piece, summary in found:
         claims = {claim.name: claim for claim in summary.claims}
@@ -183,19 +204,20 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str
             cell = f"{100 * e.mean:.1f} ± {100 * e.sem:.1f}"
             if name in told:
                 claim, known = told[name]
-                verdict = _verdict(claims[claim].sem, claims[claim].passed)
+                judged = replace(claims[claim], decided=decided(known, claims[claim].told))
+                verdict = BESIDE[judged.state]
                 count[verdict] += 1
                 cell += f" ({known['value']:g} ± {known['sem']:g}), {verdict}"
             cells.setdefault(name, {})[piece.scenario or ""] = cell
     scenarios = dict.fromkeys(piece.scenario or "" for piece, _ in found)
     order = [*plan.read(experiment).get("arm", ()), *cells]  # the order of the file, independent of parts
     cells = {arm: cells[arm] for arm in sorted(cells, key=order.index)}
-    decided = count["inside"] + count[OUTSIDE]
+    clear = count[BESIDE[HOLDS]] + count[BESIDE[FAILS]]
     sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))
     return [
         f"## {experiment}",
         "",
-        f"{'; '.join(sources)}.  Of {sum(count.values())} numbers {decided} are decided, {count['inside']} inside.  "
+        f"{'; '.join(sources)}.  Of {count.total()} numbers {clear} are decided, {count[BESIDE[HOLDS]]} inside.  "
         f"All arms of one subject take {seconds / 60:.0f} minutes of one core.",
         "",
         *table(("arm", *scenarios), ([name, *(row.get(s, "") for s in scenarios)] for name, row in cells.items())),
@@ -206,17 +228,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
     """The lines of a Markdown table, and an empty line."""
     lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)]
     return [lines[0], f"|{'---|' * len(heads)}", *lines[1:], ""]
-
-
-def _verdict(sem: float, passed: bool | None) -> str:
-    """The verdict on a number that is compared with a published one.
-
-    >>> _verdict(0.2, True), _verdict(4.0, True)
-    ('inside', 'not decided')
-    """
-    if passed is None or not sem <= VAGUE:
-        return "not decided"
-    return "inside" if passed else OUTSIDE
 
 
 def results_page(results: Results, paper: Sequence[Piece]) -> str:

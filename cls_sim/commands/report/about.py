@@ -118,10 +118,9 @@ def claims(run: Facts) -> Blocks:
     """The claims of the experiment and their verdicts."""
     rows = []
     for claim in run.claims:
-        said = {True: "holds", False: "does not hold", None: "not judged"}[claim.passed]
         missed = f" Known to miss: {claim.missed}" if claim.missed else ""
         wanted = brief(claim.expected) + (f" ± {brief(claim.tolerance)}" if claim.tolerance else "")
-        rows.append([claim.statement + missed, claim.source, wanted, brief(claim.value), said])
+        rows.append([claim.statement + missed, claim.source, wanted, brief(claim.value), claim.state])
     if not rows:
         return []
     heads = ["claim", "source", "expected", "found", "verdict"]

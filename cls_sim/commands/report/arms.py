@@ -10,13 +10,13 @@ from itertools import combinations
 import numpy as np
 
 from cls_sim import figures, statistics
+from cls_sim.claims.bounds import VAGUE
 from cls_sim.commands.report import expected
 from cls_sim.commands.report.blocks import Blocks, Heading, Points, Table, Text, picture, without_empty
 from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.figures.page import label_of
 from cls_sim.sinks.console import interval, number, p_value
 
-VAGUE = 3.0  # with an SEM above this number of percentage points, there is no verdict
 ALL_PAIRS = 6  # largest number of arms for which all pairs are compared
 MANY = 14  # number of readings shown for an experiment without a main reading
 LEVEL = 0.05
