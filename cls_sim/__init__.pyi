@@ -215,6 +215,7 @@ from cls_sim.world.chains import Chains as Chains
 from cls_sim.world.cifar import Cifar10 as Cifar10
 from cls_sim.world.cifar import Cifar100 as Cifar100
 from cls_sim.world.clinc import Clinc as Clinc
+from cls_sim.world.communities import Communities as Communities
 from cls_sim.world.deficit import Deficit as Deficit
 from cls_sim.world.dichotomy import Dichotomy as Dichotomy
 from cls_sim.world.digits import Digits as Digits
@@ -230,7 +231,6 @@ from cls_sim.world.patterns import Cohorts as Cohorts
 from cls_sim.world.patterns import Patterns as Patterns
 from cls_sim.world.random_items import RandomItems as RandomItems
 from cls_sim.world.real_time import RealTime as RealTime
-from cls_sim.world.satellites import Satellites as Satellites
 from cls_sim.world.scenes import Scenes as Scenes
 from cls_sim.world.semantic import Semantic as Semantic
 from cls_sim.world.sources import Sources as Sources

@@ -19,7 +19,9 @@ from cls_sim.core.part import Spec
 from cls_sim.life import Life
 
 
-def life(items: int = 20, per_day: int = 20, subjects: int = 3, rule: Any = None, probe: Any = None, **cache: Any) -> Life:
+def life(
+    items: int = 20, per_day: int = 20, subjects: int = 3, rule: Any = None, probe: Any = None, **cache: Any
+) -> Life:
     learner = cs.Descent(optimizer=cs.Sgd(), objective=cs.PerceptronLoss(), reduction="sum")
     return cs.Life(
         world=cs.Dichotomy(items=items, features=24),
@@ -72,7 +74,11 @@ def test_costs_are_those_of_a_perceptron_by_hand(per_day: int, fade: float):
 
 
 def test_caching_changes_the_cost_and_not_what_is_learnt():
-    lives = [life(), life(when="tick"), life(rule=cs.Descent(optimizer=cs.Sgd(), objective=cs.PerceptronLoss()), probe=cs.Accuracy())]
+    lives = [
+        life(),
+        life(when="tick"),
+        life(rule=cs.Descent(optimizer=cs.Sgd(), objective=cs.PerceptronLoss()), probe=cs.Accuracy()),
+    ]
     for one in lives:
         list(one.live(3))
     night, tick, plain = (one.neocortex.weights["weight0"] for one in lives)
@@ -97,7 +103,9 @@ def test_labels_are_drawn_and_patterns_come_in_one_order():
     assert ((rows.y.double().mean(1) - 0.5).abs() < 0.3).all() and not torch.equal(rows.y[0], rows.y[1])
     clock.experience[:] = 41, 5  # subjects of different ages
     now = world.next(clock)
-    assert now.item.tolist() == [[1], [5]] and torch.equal(now.x[1, 0], rows.x[1, 5]) and now.born.tolist() == [[41], [5]]
+    assert (
+        now.item.tolist() == [[1], [5]] and torch.equal(now.x[1, 0], rows.x[1, 5]) and now.born.tolist() == [[41], [5]]
+    )
 
 
 def test_the_perceptron_rule_steps_only_after_a_wrong_answer_or_a_tie():
