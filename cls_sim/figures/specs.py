@@ -235,7 +235,7 @@ def draw_points(
 
     x         the numbers of the arms in order, or the name of a reading whose mean is used
     law       a function of cls_sim.theory, at x; or reading → law
-    settings  settings of the law, for all panels or panel title → settings; these for all readings or reading → settings
+    settings  settings of the law, for all, or panel title → settings, or reading → settings
     panels    title → its arms (x is then a reading); None: one panel with all arms
     """
     wanted, drawn = _several(reading), []

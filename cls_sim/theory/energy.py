@@ -49,7 +49,7 @@ def nightly_energy(load: ArrayLike) -> Numbers:
     Source: ours, from the K of Li & van Rossum 2020.
 
     >>> nightly_energy([0.5, 1.0, 1.5]).round(2).tolist()
-    [2.21, 3.73, 7.87]
+    [2.22, 3.73, 7.87]
     """
     root = np.sqrt(1.0 - (1.0 - np.asarray(load, np.float64) / 2.0) ** 2)
     return np.sqrt((1.0 + root) / (1.0 - root))
