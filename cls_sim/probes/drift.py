@@ -102,7 +102,9 @@ def _patterns(life: Measured) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         there = ((row >= 0) & (item >= 0)).view(*row.shape, *[1] * len(life.spec.inputs))
         x = torch.where(there, rows.at(row.clamp(min=0)).x, x)
     slots = torch.arange(x.shape[1], device=x.device).expand(x.shape[:2])
-    return x, life.hippocampus.fetch(slots).features, memory.birth[:, : x.shape[1]], traces.alive
+    index = life.hippocampus.fetch(slots).features
+    assert index is not None  # a hippocampus with an index gives patterns
+    return x, index, memory.birth[:, : x.shape[1]], traces.alive
 
 
 def _chosen(life: Measured, x: Tensor, index: Tensor, alive: Tensor) -> Tensor:
