@@ -11,37 +11,40 @@ from torch import Tensor
 
 from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
+from cls_sim.hippocampus.base import Filling
 
 
 @dataclass(frozen=True)
 class Places:
     """The rows of a block of experiences that are stored; every other row is dropped.
 
-    start, ticks       the first experience of the block, and their number
-    rows               rows of an experience
-    count              [s]  traces before the block
-    subject, row       [m]  int64, whose row it is and its place in the batch, sorted by experience
-    slot, key          [m]  int64, its slot and its key (see Slots)
-    first              [ticks + 1]  the index of the first stored row of each experience
+    rows      rows of an experience
+    filling   the numbers of traces before each experience of the block, and after it
+    source    [m]  int64, the index of the row among all rows of its experience [s · b], sorted by experience
+    target    [m]  int64, the index of its slot among all slots and the row behind them [s · (n + 1)]
+    mark      [m, 3]  int32, experience, item (-1, written where it is known) and key (see Slots)
+    first     [ticks + 1]  the index of the first stored row of each experience
     """
 
-    start: int
-    ticks: int
     rows: int
-    count: Counts
-    subject: Tensor
-    row: Tensor
-    slot: Tensor
-    key: Tensor
+    filling: Filling
+    source: Tensor
+    target: Tensor
+    mark: Tensor
     first: list[int]
+
+    @property
+    def ticks(self) -> int:
+        return len(self.first) - 1
 
     def of(self, experience: int) -> slice:
         """The stored rows of this experience, as a slice of the columns."""
-        return slice(self.first[experience - self.start], self.first[experience - self.start + 1])
+        at = experience - self.filling.start
+        return slice(self.first[at], self.first[at + 1])
 
-    def filled(self, experience: int, capacity: int) -> Counts:
+    def filled(self, experience: int) -> Counts:
         """The number of traces of each subject before this experience: int64 [s]."""
-        return np.minimum(self.count + self.rows * (experience - self.start), capacity)
+        return self.filling.counts[:, experience - self.filling.start]
 
 
 def planned(start: int, keys: Tensor, stored: Tensor, alive: Tensor) -> Places | None:
@@ -61,8 +64,11 @@ def planned(start: int, keys: Tensor, stored: Tensor, alive: Tensor) -> Places |
     tick, row, slot, key = np.concatenate(found).T
     order = np.argsort(tick, kind="stable")
     first = np.searchsorted(tick[order], np.arange(ticks + 1)).tolist()
-    columns = [from_numpy(np.ascontiguousarray(column[order])).to(keys.device) for column in (subject, row, slot, key)]
-    return Places(start, ticks, rows, count, *columns, first=first)
+    source, target = (row + subject * rows)[order], (slot + subject * (full.shape[1] + 1))[order]
+    mark = np.stack((start + tick, np.full_like(tick, -1), key), 1)[order].astype(np.int32)
+    counts = np.minimum(count[:, None] + rows * np.arange(ticks + 1), full.shape[1])
+    columns = [from_numpy(column).to(keys.device) for column in (source, target, mark)]
+    return Places(rows, Filling(start, counts), *columns, first=first)
 
 
 def _stored(keys: np.ndarray, stored: np.ndarray, count: int) -> np.ndarray:

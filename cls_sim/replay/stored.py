@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import alike, every
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, held_out, per_subject
 from cls_sim.core.tensors import from_numpy
-from cls_sim.hippocampus.base import Hippocampus, Traces
+from cls_sim.hippocampus.base import Filling, Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay
 
@@ -72,7 +73,7 @@ class Sampled(Stored):
     If all weights of a group are zero, the sum of the other groups' weights is used.
     """
 
-    derived = Stored.derived | {"_night", "_day", "_spec"}
+    derived = Stored.derived | {"_night", "_day", "_spec", "_coming"}
     _groups: tuple[int, ...]  # rows of each group
     uniform: bool = False
     """Whether every trace always has the same weight."""
@@ -92,6 +93,7 @@ class Sampled(Stored):
         shape = (sum(self._groups),)
         self._night = Draws(spec.seeds, "replay.night", shape, device=spec.device)
         self._day = Draws(spec.seeds, "replay.day", shape, device=spec.device)
+        self._coming: tuple[Filling, int, Sequence[Tensor]] | None = None
         return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -105,10 +107,28 @@ class Sampled(Stored):
         return batch.with_(weight=None if everybody else plan.weight)
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
+        if before is None and (coming := self._planned(hippocampus, clock)) is not None:
+            return hippocampus.fetch(coming).with_(weight=None)
         when = (clock.experience.tobytes(), None if before is None else before.tobytes())
         plan = self._keep(hippocampus, when, lambda: self._plan(hippocampus, clock, before))
         slot = _drawn(plan, self._day.at(clock.experience), self._groups)
         return hippocampus.fetch(slot).with_(weight=plan.weight)
+
+    def _planned(self, hippocampus: Hippocampus, clock: Clock) -> Tensor | None:
+        """The slots [s, b] of this experience, drawn with those of the next ones; None: they must be drawn alone."""
+        now = int(clock.experience[0])
+        if not self.uniform or self._held_out or not alike(clock.experience):
+            return None
+        filling = hippocampus.filling(now)
+        if filling is None or not every(filling.counts[:, now - filling.start] > 0):
+            return None
+        if self._coming is None or self._coming[0] is not filling or now - self._coming[1] >= len(self._coming[2]):
+            draws, counts = self._day.rest(now), filling.counts[:, now - filling.start :, None]
+            ticks = min(draws.shape[1], counts.shape[1])
+            total = from_numpy(counts[:, :ticks].astype(np.float64)).to(draws.device)
+            slots = torch.minimum(draws[:, :ticks] * total, _below(total)).long()
+            self._coming = filling, now, slots.transpose(0, 1).contiguous().unbind()
+        return self._coming[2][now - self._coming[1]]
 
     def _plan(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Plan:
         filled = hippocampus.filled()
