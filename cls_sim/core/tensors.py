@@ -13,7 +13,8 @@ from torch import Tensor
 from_numpy: Callable[[NDArray[Any]], Tensor] = torch.from_numpy  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 """`torch.from_numpy` with a type annotation: the tensor shares the memory of the array."""
 
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def without_gradient(function: Callable[P, R]) -> Callable[P, R]:

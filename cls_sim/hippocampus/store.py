@@ -110,8 +110,9 @@ class Store(Episodic):
         return self._places.filled(self._next)
 
     def filling(self, experience: int) -> Filling | None:
-        known = self._places is not None and self._silent is None and experience == self._next
-        return self._places.filling if known else None
+        if self._places is None or self._silent is not None or experience != self._next:
+            return None
+        return self._places.filling
 
     def load(self, tree: State) -> None:
         super().load(tree)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.arrays import alike, every
+from cls_sim.core.arrays import Counts, alike, every
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
@@ -54,7 +54,7 @@ class Stored(Replay):
         return self._kept[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """How slots are drawn.
 
@@ -73,7 +73,7 @@ class Sampled(Stored):
     If all weights of a group are zero, the sum of the other groups' weights is used.
     """
 
-    derived = Stored.derived | {"_night", "_day", "_spec", "_coming"}
+    derived = Stored.derived | {"_night", "_day", "_spec", "_coming", "_asleep"}
     _groups: tuple[int, ...]  # rows of each group
     uniform: bool = False
     """Whether every trace always has the same weight."""
@@ -93,7 +93,8 @@ class Sampled(Stored):
         shape = (sum(self._groups),)
         self._night = Draws(spec.seeds, "replay.night", shape, device=spec.device)
         self._day = Draws(spec.seeds, "replay.day", shape, device=spec.device)
-        self._coming: tuple[Filling, int, Sequence[Tensor]] | None = None
+        self._coming: tuple[Filling, int, Sequence[Tensor]] | None = None  # slots of waking steps, from this one on
+        self._asleep: tuple[Plan | None, int, Sequence[Tensor]] = None, 0, ()  # and of replay steps
         return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -103,7 +104,7 @@ class Sampled(Stored):
             return plan, plan.weight is None or bool((plan.weight > 0).all())
 
         plan, everybody = self._keep(hippocampus, (clock.experience.tobytes(),), make)
-        batch = hippocampus.fetch(_drawn(plan, self._night.at(clock.replay), self._groups))
+        batch = hippocampus.fetch(self._slots(plan, clock.replay))
         return batch.with_(weight=None if everybody else plan.weight)
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
@@ -111,8 +112,20 @@ class Sampled(Stored):
             return hippocampus.fetch(coming).with_(weight=None)
         when = (clock.experience.tobytes(), None if before is None else before.tobytes())
         plan = self._keep(hippocampus, when, lambda: self._plan(hippocampus, clock, before))
-        slot = _drawn(plan, self._day.at(clock.experience), self._groups)
+        slot = _drawn(plan, self._day.at(clock.experience)[:, None], self._groups)[:, 0]
         return hippocampus.fetch(slot).with_(weight=plan.weight)
+
+    def _slots(self, plan: Plan, ticks: Counts) -> Tensor:
+        """The slots [s, b] that the draws of these replay steps select; a lasting plan draws for more steps at once."""
+        if not alike(ticks):
+            return _drawn(plan, self._night.at(ticks)[:, None], self._groups)[:, 0]
+        now, (of, first, steps) = int(ticks[0]), self._asleep
+        if of is not plan or not first <= now < first + len(steps):
+            size = 2 * len(steps) if of is plan else 1
+            slots = _drawn(plan, self._night.rest(now)[:, :size], self._groups)
+            first, steps = now, slots.transpose(0, 1).contiguous().unbind()
+            self._asleep = plan, first, steps
+        return steps[now - first]
 
     def _planned(self, hippocampus: Hippocampus, clock: Clock) -> Tensor | None:
         """The slots [s, b] of this experience, drawn with those of the next ones; None: they must be drawn alone."""
@@ -146,11 +159,13 @@ class Sampled(Stored):
 
 
 def _drawn(plan: Plan, draws: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """The slots [s, b] selected by draws [s, b] in [0, 1); traces of weight 0 are never selected."""
+    """The slots [s, t, b] selected by draws [s, t, b] in [0, 1); traces of weight 0 are never selected."""
     if plan.cumulated.dim() == 2:
-        return torch.minimum(draws * plan.cumulated, _below(plan.cumulated)).long()
-    slots = [falling(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 1))]
-    return slots[0] if len(slots) == 1 else torch.cat(slots, 1)
+        total = plan.cumulated[..., None]
+        return torch.minimum(draws * total, _below(total)).long()
+    each = [(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 2)) if groups[g]]
+    slots = [falling(cumulated, some.flatten(1)).view(some.shape) for cumulated, some in each]
+    return slots[0] if len(slots) == 1 else torch.cat(slots, 2)
 
 
 def falling(cumulated: Tensor, draws: Tensor) -> Tensor:
