@@ -13,7 +13,6 @@ from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Filling
 
-
 ROWS, TOGETHER = 2**14, 4  # rows that are planned at once, and the fewest subjects for which this is faster
 
 
