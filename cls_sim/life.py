@@ -18,7 +18,7 @@ from cls_sim import PART_KINDS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.announce import begun, branched, hear, same
-from cls_sim.core.arrays import Flags, Numbers
+from cls_sim.core.arrays import Flags, Numbers, every, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
@@ -118,9 +118,9 @@ class Life:
         asleep = self.clock.asleep
         awake = ~asleep & ~self._ended()
         rate = self._first("plasticity.rate", self.plasticity.rate(self.clock))
-        if awake.any():
+        if some(awake):
             self._wake(awake, rate * awake)
-        if asleep.any():
+        if some(asleep):
             self._sleep(asleep, rate * asleep)
         self.consolidation.elapse(self.neocortex, self.clock)
         self.clock.advance(awake, asleep)
@@ -130,7 +130,7 @@ class Life:
         """By day: the hippocampus encodes the experience; the neocortex learns it if its rate is above 0."""
         lived = self._first("world.next", self.world.next(self.clock))
         self.ledger.add("lived", lived.rows, awake)
-        if rate.any():
+        if some(rate):
             lesson = self.replay.training_batch(lived, self.hippocampus, self.neocortex, self.view, self.clock)
             self._first("replay.training_batch", lesson, self.replay, self.hippocampus)
             self.consolidation.step(self.neocortex, lesson, rate, self.view)
@@ -143,7 +143,7 @@ class Life:
         """By night: the neocortex learns a replayed batch; then the hippocampus decays or trains, if its model does."""
         batch = self.replay.draw(self.hippocampus, self.neocortex, self.view, self.clock)
         self._first("replay.draw", batch, self.replay, self.hippocampus)
-        if rate.any():
+        if some(rate):
             self.consolidation.step(self.neocortex, batch, rate, self.view)
             self.ledger.add("night_passes", batch.count(), rate > 0)
             self.ledger.add("night_dose", rate)
@@ -153,19 +153,19 @@ class Life:
         """The moments that this tick reaches.  A context ends after the night that follows its last experience."""
         clock = self.clock
         clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
+        up_next, roused = ~clock.asleep & (awake | asleep), asleep & ~clock.asleep
         clock.night += clock.asleep & ~asleep
-        up_next = ~clock.asleep & (awake | asleep)
-        moments = [
-            *(Moment(f"every {n}", awake & (clock.experience % n == 0)) for n in intervals(self.probes.values())),
-            Moment("day.end", awake & (clock.experience % clock.per_day == 0)),
-            Moment("night.end", asleep & ~clock.asleep),
-            Moment("context.end", up_next & self._ends_at[np.minimum(clock.experience, len(self._ends_at) - 1)]),
-        ]
-        if self.spec.ends and moments[-1].who.any():
-            self._ending = moments[-1].who
+        ended = up_next & self._ends_at[np.minimum(clock.experience, len(self._ends_at) - 1)]
+        if self.spec.ends and some(ended):
+            self._ending = ended
             for part_kind in PART_KINDS:
-                getattr(self, part_kind).context_end(self.view, clock, self._ending)
-        return [moment for moment in moments if moment.who.any()]
+                getattr(self, part_kind).context_end(self.view, clock, ended)
+        reached = {f"every {n}": awake & (clock.experience % n == 0) for n in intervals(self.probes.values())} | {
+            "day.end": awake & (clock.experience % clock.per_day == 0),
+            "night.end": roused,
+            "context.end": ended,
+        }
+        return [Moment(name, who) for name, who in reached.items() if some(who)]
 
     def _ended(self) -> Flags:
         """The subjects that have had their last experience: bool [s]."""
@@ -173,7 +173,7 @@ class Life:
 
     def _some(self, who: Flags) -> Tensor | None:
         """`who` as a tensor on the device, or None if it is all subjects."""
-        return None if who.all() else torch.as_tensor(who, device=self.spec.device)
+        return None if every(who) else torch.as_tensor(who, device=self.spec.device)
 
     def _revisit(self, size: int) -> Iterator[Batch]:
         """The data of the context that has just ended, for the subjects whose context ended; the ledger counts them."""
@@ -212,7 +212,7 @@ class Life:
     @property
     def over(self) -> bool:
         """Whether all subjects have reached the horizon and finished the night that follows."""
-        return self.clock.tick > 0 and bool((self._ended() & ~self.clock.asleep).all())
+        return self.clock.tick > 0 and every(self._ended() & ~self.clock.asleep)
 
     def _going_on(self) -> None:
         if self.over:

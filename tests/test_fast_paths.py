@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
@@ -14,6 +15,7 @@ from cls_sim.consolidation.objectives import Objective
 from cls_sim.core.batch import LIVED, STORED, Batch
 from cls_sim.core.part import Spec
 from cls_sim.core.trees import leaves as tree_leaves
+from cls_sim.hippocampus.planned import _all_stored, _stored
 from cls_sim.hippocampus.slots import Slots
 from cls_sim.neocortex.base import has_closed_form
 from cls_sim.neocortex.mlp import ACTIVATIONS
@@ -149,6 +151,69 @@ def test_planned_slots_are_those_of_the_tick(monkeypatch, name):
 
 def settings_of(part: Any) -> dict[str, Any]:
     return {name: vars(part)["form" if name == "code" else name] for name in inspect.signature(type(part)).parameters}
+
+
+def test_slots_of_many_subjects_are_those_of_each():
+    """Full memories are planned together, unless keys are equal or most rows could stay."""
+    draw, planned_together = np.random.default_rng(0), 0
+    for trial in range(30):
+        s, n, ticks, rows = (int(draw.integers(low, high)) for low, high in ((4, 9), (3, 60), (1, 20), (1, 8)))
+        keys, stored = draw.integers(0, 2**31, (s, ticks, rows)), draw.integers(0, 2**31 >> trial % 4 + 1, (s, n))
+        one = _all_stored(keys, stored)
+        each = [_stored(*of_one, n) for of_one in zip(keys, stored, strict=True)]
+        other = np.column_stack((np.repeat(np.arange(s), [len(found) for found in each]), np.concatenate(each)))
+        if one is not None:
+            planned_together += 1
+            assert np.array_equal(one, other[np.argsort(other[:, 1], kind="stable")])
+    assert planned_together > 10
+    keys, stored = np.full((4, 2, 3), 2**30), draw.permuted(np.tile(np.arange(9), (4, 1)), axis=1)
+    assert _all_stored(keys, stored).shape == (0, 5)  # no row can stay
+    keys[:, 1, :2] = 5  # the key of a stored trace
+    assert _all_stored(keys, stored) is None
+
+
+WORLDS = {
+    "classes": {"world": cs.Digits(per_context=40, batch=6, label_noise=0.2)},
+    "domain": {"world": cs.Digits(per_context=40, batch=6, scenario="domain", order="fuzzy")},
+    "targets": {
+        "world": cs.Arrays(
+            per_context=120,
+            x=np.random.default_rng(0).random((90, 5), np.float32),
+            y=np.arange(180.0).reshape(90, 2) / 90,
+            batch=4,
+        )
+    },
+    "pressure": {"rhythm": cs.Pressure(experiences_per_day=25)},
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_rows_and_slots_in_blocks_are_those_of_the_tick(monkeypatch, name):
+    lives = []
+    for in_blocks in (True, False):
+        if not in_blocks:
+            monkeypatch.setattr("cls_sim.world.stream.gathered", lambda *_: None)
+            monkeypatch.setattr("cls_sim.replay.stored.alike", lambda *_: False)
+        life = life_of(**copy.deepcopy(WORLDS[name]))
+        list(life.live(days=2))
+        for context in (life.world.next(life.clock), life.view.latest()):  # the next one, and one before
+            assert context.columns().keys() >= {"x", "y", "context", "born", "item", "source"}
+        twin = life.twin()
+        list(life.live(days=2))
+        list(twin.live(days=2))
+        assert equal(life, twin)
+        lives.append(life)
+    assert equal(*lives)
+
+
+def test_sparse_codes_do_not_depend_on_the_groups_in_which_they_are_made(monkeypatch):
+    lives = []
+    for numbers in (1, 2**30):
+        monkeypatch.setattr("cls_sim.hippocampus.sparse.IN_CACHE", numbers)
+        life = life_of(hippocampus=cs.Sparse(capacity=30))
+        list(life.live(days=3))
+        lives.append(life)
+    assert equal(*lives)
 
 
 def test_a_plan_is_made_again_after_a_load_a_branch_and_a_lesion():

@@ -59,6 +59,8 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
         cfg["hippocampus"] |= {"hidden": [64], "latent": 8, "rate": 0.01}
     if "frequencies" in cfg["hippocampus"]:
         cfg["hippocampus"]["frequencies"] = 30
+    if cfg["hippocampus"].get("components", 1) > 5:
+        cfg["hippocampus"]["components"] = 5
     if "steps_per_night" in cfg["rhythm"]:
         cfg["rhythm"] |= {"experiences_per_day": 8, "steps_per_night": 20} | (
             {"growth": 1.05} if "growth" in cfg["rhythm"] else {}

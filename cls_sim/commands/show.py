@@ -15,6 +15,7 @@ VALUES = {
     "scenario": ("class", "domain", "task"),
     "size": ("paper", "small"),
     "device": ("cpu", "cuda"),
+    "precision": ("float32", "bf16"),
     "engine": ("local", "ray"),
     "wandb": ("off", "offline", "online"),
     "debug": ("true", "false"),

@@ -129,6 +129,7 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     if choice("engine", cfg["engine"], ("local", "ray")) == "ray" and find_spec("ray") is None:
         raise ConfigError("engine", "ray is not installed", "pip install 'cls-sim[ray]'")
     choice("wandb", cfg["wandb"], ("off", "offline", "online"))
+    choice("precision", cfg["precision"], ("float32", "bf16"))
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
     if cfg["days"] is not None:

@@ -11,12 +11,13 @@ from torch import Tensor
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.consolidation.penalties import Penalty, hold
+from cls_sim.core.arrays import some
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.optimizers import Adam, Optimizer
 from cls_sim.core.part import Spec, View, known_contexts
-from cls_sim.core.tensors import gradients
+from cls_sim.core.tensors import gradients, without_gradient
 from cls_sim.neocortex.base import Neocortex, has_closed_form
 
 
@@ -78,7 +79,7 @@ class Descent(Consolidation):
         active = rate > 0
         if batch.weight is not None:  # the only place where the CPU waits for the device
             active = active & (batch.weight > 0).any(1).cpu().numpy()
-        if active.any():
+        if some(active):
             neocortex.before_step(batch, active)
             self.move(neocortex, batch, self.gradient(neocortex, batch), rate, active)
 
@@ -110,6 +111,7 @@ class Descent(Consolidation):
         found = gradients(rows, self._share(batch), weights)
         return dict(zip(names, found, strict=True))
 
+    @without_gradient
     def _closed_form(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor] | None:
         """The gradient by the closed form of the cortex; None if it has none, or if the objective needs more of it."""
         if type(self.objective).losses is not Objective.losses or not has_closed_form(type(neocortex)):

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Part
+from cls_sim.core.tensors import without_gradient
 from cls_sim.neocortex.base import Neocortex
 
 
@@ -70,17 +71,16 @@ class SupervisedLoss(Objective):
         told = {"reduction": "none", "ignore_index": -1, "label_smoothing": self.smoothing}
         return cross_entropy(scores.mT.contiguous(), batch.y, **told)
 
-    @torch.no_grad()
+    @without_gradient
     def slopes(self, scores: Tensor, batch: Batch, share: Tensor) -> Tensor | None:
         """For class labels without smoothing: share · (softmax(ŷ) - onehot(y)); 0 for rows without a label."""
         if batch.y.is_floating_point() or self.smoothing:
             return None
         log_p = scores.mT.contiguous().log_softmax(1)
-        back, none = torch.ops.aten, torch.empty((), device=log_p.device)
-        of_label = back.nll_loss2d_backward.default(
-            share[:, None], log_p[:, :, None], batch.y[:, None], None, 0, -1, none
+        of_label = torch.ops.aten.nll_loss2d_backward.default(
+            share[:, None], log_p[:, :, None], batch.y[:, None], None, 0, -1, share.new_empty(())
         )
-        return back._log_softmax_backward_data.default(of_label[:, :, 0], log_p, 1, log_p.dtype).mT
+        return torch.ops.aten._log_softmax_backward_data.default(of_label[:, :, 0], log_p, 1, log_p.dtype).mT
 
 
 class DistillationLoss(Objective):

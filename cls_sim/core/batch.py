@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypedDict, Unpack, cast
 
 import numpy as np
@@ -112,8 +112,7 @@ class Batch:
         later  column name → a function without arguments; what it reads must never change
         """
         batch = object.__new__(Batch)
-        absent = [name for name in (*COLUMNS, "sizes") if name not in later]
-        vars(batch).update(dict.fromkeys(absent), **columns, _later=later)
+        vars(batch).update(_absent(tuple(later)), **columns, _later=later)
         return batch
 
     def present(self) -> Tensor:
@@ -184,6 +183,12 @@ class Batch:
 
 
 COLUMNS = tuple(column.name for column in fields(Batch) if column.name != "sizes")
+
+
+@cache
+def _absent(later: tuple[str, ...]) -> dict[str, None]:
+    """None for every column that is not made later."""
+    return dict.fromkeys(name for name in (*COLUMNS, "sizes") if name not in later)
 
 
 def _unknown(like: Tensor, rows: int) -> Tensor:

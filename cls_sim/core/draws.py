@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from cls_sim.core.arrays import Counts
+from cls_sim.core.arrays import Counts, alike
 from cls_sim.core.tensors import from_numpy
 
 BLOCK = 64  # draws are planned this many ticks at once
@@ -50,6 +50,7 @@ class Draws:
         self.seeds, self.purpose, self.shape, self.kind, self.device = tuple(seeds), purpose, shape, kind, device
         self.length = max(1, min(BLOCK, 2**20 // max(1, int(np.prod(shape)))))
         self._block = np.full(len(self.seeds), -1, np.int64)
+        self._together = -1  # the block, if it is the same for all subjects
         self._numbers: Tensor | None = None
         self._rows = torch.arange(len(self.seeds), device=device)
 
@@ -67,6 +68,10 @@ class Draws:
 
     def at(self, ticks: Counts) -> Tensor:
         """The draws [s, *shape] of each subject at its tick in `ticks` [s]."""
+        first, together = int(ticks[0]), alike(ticks)
+        if together and self._together == first // self.length:
+            assert self._numbers is not None
+            return self._numbers[:, first % self.length]
         block = ticks // self.length
         stale = np.flatnonzero(block != self._block)
         if len(stale):
@@ -76,9 +81,9 @@ class Draws:
             else:
                 self._numbers[from_numpy(stale).to(self.device)] = fresh
             self._block = block.copy()
+            self._together = int(block[0]) if alike(block) else -1
         assert self._numbers is not None
-        first = int(ticks[0])
-        if (ticks == first).all():
+        if together:
             return self._numbers[:, first % self.length]
         return self._numbers[self._rows, from_numpy(ticks % self.length).to(self.device)]
 

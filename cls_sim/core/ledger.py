@@ -36,8 +36,8 @@ class Ledger:
     def __init__(self, subjects: int):
         self.counts: dict[str, Numbers] = {name: np.zeros(subjects) for name in self.names}
 
-    def add(self, name: str, amount: float | Numbers | Counts, who: Flags | float = 1.0) -> None:
-        self.counts[name] += amount * who
+    def add(self, name: str, amount: float | Numbers | Counts, who: Flags | None = None) -> None:
+        self.counts[name] += amount if who is None else amount * who
 
     def totals(self) -> dict[str, Numbers]:
         """Every count, and their sums `passes` and `dose`."""

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cls_sim.core.arrays import Flags, Numbers
+from cls_sim.core.arrays import Flags, Numbers, alike, every
 from cls_sim.core.contract import of_kind
 from cls_sim.core.errors import real
 from cls_sim.core.part import Part, Spec
-from cls_sim.core.tensors import from_numpy
+from cls_sim.core.tensors import from_numpy, without_gradient
 from cls_sim.core.wrap import Wrap
 
 Named = dict[str, Tensor]
@@ -59,7 +59,7 @@ class Sgd(Optimizer):
     [[0.5, 0.5]]
     """
 
-    @torch.no_grad()
+    @without_gradient
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         if equal_rates(rate, active):
             torch._foreach_add_(*_lists(weights, gradients), alpha=-float(rate[0]))
@@ -83,7 +83,7 @@ class Momentum(Optimizer):
         self.velocity = self._zeros()
         return spec
 
-    @torch.no_grad()
+    @without_gradient
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         if equal_rates(rate, active):
             w, m, g = _lists(weights, self.velocity, gradients)
@@ -118,10 +118,10 @@ class Adam(Optimizer):
         self.steps = np.zeros(spec.subjects, np.int64)
         return spec
 
-    @torch.no_grad()
+    @without_gradient
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         self.steps = self.steps + active
-        if equal_rates(rate, active) and (self.steps == self.steps[0]).all():
+        if equal_rates(rate, active) and alike(self.steps):
             self._fused(weights, gradients, float(rate[0]))
         else:
             self._masked(weights, gradients, np.where(active, rate, 0.0), active)
@@ -181,7 +181,7 @@ class Clipped(Wrap, Optimizer):
         super().__init__(of_kind("optimizer", optimizer, Optimizer, "give Sgd(), Momentum() or Adam()"))
         self.norm = real("norm", norm, 0.0, open_low=True)
 
-    @torch.no_grad()
+    @without_gradient
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         given = {name: gradients[name] for name in weights}
         square = torch.stack([g.reshape(len(g), -1).square().sum(1) for g in given.values()]).sum(0)  # [s]
@@ -192,7 +192,7 @@ class Clipped(Wrap, Optimizer):
 
 def equal_rates(rate: Numbers, active: Flags) -> bool:
     """Whether all subjects are active and have the same rate."""
-    return bool(active.all()) and bool((rate == rate[0]).all())
+    return every(active) and alike(rate)
 
 
 def _lists(*trees: Named) -> list[list[Tensor]]:

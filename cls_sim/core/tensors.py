@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -11,6 +12,22 @@ from torch import Tensor
 
 from_numpy: Callable[[NDArray[Any]], Tensor] = torch.from_numpy  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 """`torch.from_numpy` with a type annotation: the tensor shares the memory of the array."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def without_gradient(function: Callable[P, R]) -> Callable[P, R]:
+    """A decorator like `torch.no_grad()` that is free where gradients are off already."""
+
+    @functools.wraps(function)
+    def quiet(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not torch.is_grad_enabled():
+            return function(*args, **kwargs)
+        with torch.no_grad():
+            return function(*args, **kwargs)
+
+    return quiet
 
 
 def gradients(outputs: Tensor, share: Tensor, inputs: Sequence[Tensor], retain_graph: bool = False) -> Sequence[Tensor]:

@@ -65,13 +65,27 @@ class Stages:
     ca1: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class Filling:
+    """How many traces each subject holds before each of the coming experiences, if that is planned.
+
+    Slots 0 … n - 1 of a subject with n traces hold them, and all of them can be replayed.
+
+    start   the first of these experiences
+    counts  [s, t]
+    """
+
+    start: int
+    counts: Counts
+
+
 class Hippocampus(Part):
     """The fast memory: stores episodes in one exposure, recalls them by content, and provides traces for replay."""
 
     changed: int = 0
     """Increases whenever the stored traces change, so that a replay policy can cache its plan of a night."""
 
-    shortcuts = frozenset({"filled"})
+    shortcuts = frozenset({"filled", "filling"})
 
     spec: Spec
     """The spec that `setup` has returned; a wrap around a hippocampus in mid-life reads it."""
@@ -101,6 +115,13 @@ class Hippocampus(Part):
         """The number n_i of traces of each subject [s], if its slots 0 … n_i - 1 hold them and can be replayed.
 
         None: the memory does not know it without looking at its slots.
+        """
+        return None
+
+    def filling(self, experience: int) -> Filling | None:
+        """The numbers of traces before the coming experiences, if all subjects live this one next.
+
+        None: the memory has planned nothing.
         """
         return None
 

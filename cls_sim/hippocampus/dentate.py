@@ -162,7 +162,8 @@ def largest_whole(drive: Tensor, k: int, most: float) -> Tensor:
     number = torch.int32 if (most + 1) * cells < 2**31 else torch.int64
     key = drive.to(number).mul_(cells).add_(torch.arange(cells, dtype=number, device=drive.device))
     if drive.device.type == "cpu":
-        top = torch.from_numpy(np.partition(key.numpy(), -k, axis=-1)[..., -k:])
+        key.numpy().partition(-k, axis=-1)
+        top = key[..., -k:]
     else:
         top = key.topk(k, sorted=False).values
     return top.remainder_(cells).long()

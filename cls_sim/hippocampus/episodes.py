@@ -86,11 +86,12 @@ class Episodic(Hippocampus):
     def fetch(self, slot: Tensor) -> Batch:
         at = self._at(slot)
         what, mark = _rows_of(self.what, at), _rows_of(self.mark, at)  # copies, which stay as they are
-        there = mark[..., 0] >= 0 if self._by_mark else _rows_of(self._alive_all(), at)
+        heard = None if self._by_mark else _rows_of(self._alive_all(), at)
         if self._silent is not None:
-            there = there & ~self._silent.gather(1, slot)
+            heard = (mark[..., 0] >= 0 if heard is None else heard) & ~self._silent.gather(1, slot)
         return Batch.made(
             {
+                "weight": lambda: (mark[..., 0] >= 0 if heard is None else heard).float(),
                 "context": lambda: what[..., 1].long(),
                 "born": lambda: mark[..., 0].long(),
                 "item": lambda: mark[..., 1].long(),
@@ -98,7 +99,6 @@ class Episodic(Hippocampus):
             },
             x=self._input(_rows_of(self.content, at)),
             y=_rows_of(self.target, at) if self.spec.regression else what[..., 0].long(),
-            weight=there.float(),
             slot=slot,
             scores=_rows_of(self.answer, at) if self.keep_scores else None,
         )

@@ -11,37 +11,42 @@ from torch import Tensor
 
 from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
+from cls_sim.hippocampus.base import Filling
+
+ROWS, TOGETHER = 2**14, 4  # rows that are planned at once, and the fewest subjects for which this is faster
 
 
 @dataclass(frozen=True)
 class Places:
     """The rows of a block of experiences that are stored; every other row is dropped.
 
-    start, ticks       the first experience of the block, and their number
-    rows               rows of an experience
-    count              [s]  traces before the block
-    subject, row       [m]  int64, whose row it is and its place in the batch, sorted by experience
-    slot, key          [m]  int64, its slot and its key (see Slots)
-    first              [ticks + 1]  the index of the first stored row of each experience
+    rows      rows of an experience
+    filling   the numbers of traces before each experience of the block, and after it
+    source    [m]  int64, the index of the row among all rows of its experience [s · b], sorted by experience
+    target    [m]  int64, the index of its slot among all slots and the row behind them [s · (n + 1)]
+    mark      [m, 3]  int32, experience, item (-1, written where it is known) and key (see Slots)
+    first     [ticks + 1]  the index of the first stored row of each experience
     """
 
-    start: int
-    ticks: int
     rows: int
-    count: Counts
-    subject: Tensor
-    row: Tensor
-    slot: Tensor
-    key: Tensor
+    filling: Filling
+    source: Tensor
+    target: Tensor
+    mark: Tensor
     first: list[int]
+
+    @property
+    def ticks(self) -> int:
+        return len(self.first) - 1
 
     def of(self, experience: int) -> slice:
         """The stored rows of this experience, as a slice of the columns."""
-        return slice(self.first[experience - self.start], self.first[experience - self.start + 1])
+        at = experience - self.filling.start
+        return slice(self.first[at], self.first[at + 1])
 
-    def filled(self, experience: int, capacity: int) -> Counts:
+    def filled(self, experience: int) -> Counts:
         """The number of traces of each subject before this experience: int64 [s]."""
-        return np.minimum(self.count + self.rows * (experience - self.start), capacity)
+        return self.filling.counts[:, experience - self.filling.start]
 
 
 def planned(start: int, keys: Tensor, stored: Tensor, alive: Tensor) -> Places | None:
@@ -55,14 +60,73 @@ def planned(start: int, keys: Tensor, stored: Tensor, alive: Tensor) -> Places |
     if (full != (np.arange(full.shape[1]) < count[:, None])).any():
         return None
     _, ticks, rows = keys.shape
-    each = zip(keys.cpu().numpy(), stored.cpu().numpy(), count.tolist(), strict=True)
-    found = [_stored(*one) for one in each]
-    subject = np.repeat(np.arange(len(found)), [len(one) for one in found])
-    tick, row, slot, key = np.concatenate(found).T
+    size = max(1, ROWS // (ticks * rows)) if (count == full.shape[1]).all() else 1
+    each = [slice(i, i + size) for i in range(0, len(keys), size)]
+    parts = [_of_some(keys[some].cpu().numpy(), stored[some].cpu().numpy(), count[some]) for some in each]
+    subject, tick, row, slot, key = np.concatenate(
+        [part + [some.start, 0, 0, 0, 0] for part, some in zip(parts, each, strict=True)]
+    ).T
     order = np.argsort(tick, kind="stable")
     first = np.searchsorted(tick[order], np.arange(ticks + 1)).tolist()
-    columns = [from_numpy(np.ascontiguousarray(column[order])).to(keys.device) for column in (subject, row, slot, key)]
-    return Places(start, ticks, rows, count, *columns, first=first)
+    source, target = (row + subject * rows)[order], (slot + subject * (full.shape[1] + 1))[order]
+    mark = np.stack((start + tick, np.full_like(tick, -1), key), 1)[order].astype(np.int32)
+    counts = np.minimum(count[:, None] + rows * np.arange(ticks + 1), full.shape[1])
+    columns = [from_numpy(column).to(keys.device) for column in (source, target, mark)]
+    return Places(rows, Filling(start, counts), *columns, first=first)
+
+
+def _of_some(keys: np.ndarray, stored: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The stored rows of some subjects, [m, 5]: subject, tick, row, slot and key, for keys [s, t, b] and [s, n]."""
+    if len(keys) >= TOGETHER and (found := _all_stored(keys, stored)) is not None:
+        return found
+    found = [_stored(*one) for one in zip(keys, stored, count.tolist(), strict=True)]
+    subject = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    return np.column_stack((subject, np.concatenate(found)))
+
+
+def _all_stored(keys: np.ndarray, stored: np.ndarray) -> np.ndarray | None:
+    """The same as `_stored` for several subjects with full memories; None: two of their keys are equal, or so
+    many rows can stay that subject by subject is faster.
+
+    Only a row with a key below the largest stored one can stay: a candidate.  The trace with the j-th largest stored
+    key is removed when j candidates with smaller keys have come; so is a candidate with j - 1 larger stored keys.
+    """
+    (s, ticks, _), capacity = keys.shape, stored.shape[1]
+    subject, tick, row = np.nonzero(keys < stored.max(1)[:, None, None])
+    if 2 * len(row) > keys.size:
+        return None
+    key, most = keys[subject, tick, row], min(capacity, int(np.bincount(subject, minlength=s).max()))
+    top = np.argpartition(stored, -most, axis=1)[:, capacity - most :]
+    top = np.take_along_axis(top, np.argsort(-np.take_along_axis(stored, top, 1), 1), 1)  # the next to go is the first
+    apart = np.arange(s)[:, None] << 40  # keys of different subjects do not mix
+    old, new = np.take_along_axis(stored, top, 1) + apart, key + apart[subject, 0]
+    order = np.argsort(new)
+    every = np.sort(np.concatenate((old.ravel(), new)))
+    if (every[1:] == every[:-1]).any():
+        return None
+    come = np.zeros((ticks, len(new) + 1), np.int16)  # [t, i]: of the i smallest candidates, those up to tick t
+    come[tick[order], np.arange(1, len(new) + 1)] = 1
+    come = come.cumsum(1, dtype=np.int16).cumsum(0, dtype=np.int16)
+    start = np.searchsorted(new[order], apart[:, 0] - 2**39)  # the first candidate of each subject
+
+    def gone(value: np.ndarray, whose: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """The tick at which so many smaller candidates have come; `ticks`: never."""
+        smaller = come.take(np.searchsorted(new[order], value), 1) - come.take(start[whose], 1)
+        return (smaller < after).sum(0, dtype=np.int16)
+
+    larger = most * (subject + 1) - np.searchsorted(old[:, ::-1].ravel(), new)  # stored keys above each candidate
+    nth = np.tile(np.arange(1, most + 1, dtype=np.int16), s)
+    leaves = gone(old.ravel(), np.repeat(np.arange(s), most), nth)
+    leaves = np.concatenate((leaves, np.maximum(gone(new, subject, larger.astype(np.int16)), tick)))
+    place = np.concatenate(((top + np.arange(s)[:, None] * capacity).ravel(), np.zeros_like(new)))
+    kept = np.flatnonzero(leaves[s * most :] > tick)
+    kept = kept[np.argsort(tick[kept], kind="stable")]
+    held = np.concatenate((np.arange(s * most), s * most + kept))
+    held = held[np.argsort(leaves[held], kind="stable")]
+    until = np.searchsorted(tick[kept], np.arange(ticks + 1)).tolist()
+    for here, there in pairwise(until):  # as many traces leave as rows stay, subject by subject
+        place[s * most + kept[here:there]] = np.sort(place[held[here:there]])
+    return np.stack((subject, tick, row, place[s * most :] % capacity, key), 1)[kept]
 
 
 def _stored(keys: np.ndarray, stored: np.ndarray, count: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from cls_sim.hippocampus.base import Recall, Stages
 from cls_sim.hippocampus.dentate import active, largest, largest_whole
 from cls_sim.hippocampus.episodes import WORK, Episodic
 
+IN_CACHE = 2**19  # numbers
 DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
 
 
@@ -91,7 +92,8 @@ class Sparse(Episodic):
         self._stay = 1 - self._column("fade", self.fade, spec)
         self._blends = self.merge is not None and bool((self._rate < 1).any())
         self._fades = bool((self._stay < 1).any())
-        self._wiring = each(spec.seeds, "hippocampus.wiring", lambda g: _signs(g, width, self.units)).to(spec.device)
+        signs = each(spec.seeds, "hippocampus.wiring", lambda g: _signs(g, width, self.units))
+        self._wiring = (signs if spec.quantum is None else signs.to(torch.int8)).to(spec.device)
         self._most = 255 * width  # bytes drive a cell by a whole number, at most this
         lots = (spec.subjects, self.capacity + 1)
         self.code = torch.zeros(*lots, self.winners, dtype=torch.int16, device=spec.device)
@@ -119,9 +121,9 @@ class Sparse(Episodic):
         if self._threshold is None:
             slot, key = self._choose(batch, fresh, clock, view)
         else:
-            cells = active(code, self.units)
-            fresh = fresh & ~self._repeated(cells, batch.y, fresh)
-            same = self._same(batch.x, cells, batch.y)
+            near = self._nearest(batch.x, None if self.spec.regression else batch.y)[1]
+            alike, same = self._compared(code, near)
+            fresh, same = fresh & ~self._repeated(alike, batch.y, fresh), torch.where(same, near, -1)
             known = fresh & (same >= 0)
             slot, key = self._choose(batch, fresh & ~known, clock, view)
             slot, key, same = self._renewed(slot, key, same, known)
@@ -138,24 +140,26 @@ class Sparse(Episodic):
             self.strength = torch.where(weaker < DEAD, 0.0, weaker)
             self.changed += 1
 
-    def _repeated(self, cells: Tensor, y: Tensor, fresh: Tensor) -> Tensor:
-        """The rows that a later row of the same batch repeats: bool [s, b]."""
-        alike = cells @ cells.mT >= self._least()
-        if not self.spec.regression:
-            alike &= y[:, :, None] == y[:, None, :]
-        return (alike & fresh[:, None, :]).triu(1).any(2)
+    def _compared(self, code: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
+        """Which rows have so much of their codes in common that they are one episode.
 
-    def _same(self, x: Tensor, cells: Tensor, y: Tensor) -> Tensor:
-        """The slot of the trace that each row repeats, or -1: int64 [s, b]."""
-        slot = self._nearest(x, None if self.spec.regression else y)[1]
-        code = self.code[self._rows, slot.clamp(min=0)].long()
-        repeated = cells.gather(2, code).sum(2) >= self._least()[..., 0]
-        return torch.where(repeated, slot, -1)
-
-    def _least(self) -> Tensor:
-        """The overlap in cells at which two codes count as one episode: [s, 1, 1]."""
+        code, near  the codes [s, b, k] of a batch, and the slot [s, b] of the trace nearest to each row
+        Returns for rows of the batch [s, b, b], and for each row and its trace [s, b].
+        """
         assert self._threshold is not None
-        return self._threshold[..., None] - 1e-3  # so that rounding does not put 0.9 · 50 above 45
+        least = self._threshold - 1e-3  # so that rounding does not put 0.9 · 50 above 45
+        stored, rows, traces = self.code[self._rows, near.clamp(min=0)].long(), list[Tensor](), list[Tensor]()
+        for some in self._groups(code.shape[1]):
+            cells = active(code[some], self.units)
+            rows.append(cells @ cells.mT)
+            traces.append(cells.gather(2, stored[some]).sum(2))
+        return torch.cat(rows) >= least[..., None], torch.cat(traces) >= least
+
+    def _repeated(self, alike: Tensor, y: Tensor, fresh: Tensor) -> Tensor:
+        """The rows that a later row of the same batch repeats: bool [s, b]."""
+        if not self.spec.regression:
+            alike = alike & (y[:, :, None] == y[:, None, :])
+        return (alike & fresh[:, None, :]).triu(1).any(2)
 
     def _renewed(self, slot: Tensor, key: Tensor, same: Tensor, known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Slots and keys after known rows are sent to their traces; a renewed trace is not overwritten by a new row."""
@@ -183,7 +187,15 @@ class Sparse(Episodic):
         if self.spec.quantum is None:
             return largest(x @ self._wiring, self.winners)
         # Bytes can drive two cells equally: the later cell wins, on every device and in any cohort.
-        return largest_whole((x * (1 / self.spec.quantum)).round_() @ self._wiring, self.winners, self._most)
+        level, whole = (x * (1 / self.spec.quantum)).round_(), (self.winners, self._most)
+        groups = self._groups(sum(x.shape[1:]))
+        return torch.cat([largest_whole(level[some] @ self._wiring[some].float(), *whole) for some in groups])
+
+    def _groups(self, rows: int) -> list[slice]:
+        """The subjects in groups, so that `rows` numbers for each cell of a group fit into the cache of a processor."""
+        s = self.spec.subjects
+        size = max(1, IN_CACHE // (rows * self.units)) if self._rows.device.type == "cpu" else s
+        return [slice(i, i + size) for i in range(0, s, size)]
 
     def _overlaps(self, cells: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """The number of active cells that each cue shares with each trace, one chunk of slots at a time: [s, b, c]."""

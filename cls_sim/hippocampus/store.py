@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.arrays import Counts
+from cls_sim.core.arrays import Counts, alike
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import flag
 from cls_sim.core.part import Spec, State, View, known_contexts
-from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.base import Filling, Recall
 from cls_sim.hippocampus.codes import Code
 from cls_sim.hippocampus.episodes import Episodic
 from cls_sim.hippocampus.planned import Places, planned
@@ -62,10 +62,10 @@ class Store(Episodic):
         if self.keep_scores:
             batch = batch.with_(scores=view.scores(batch.x, known_contexts(self.spec, batch)))
         now = int(clock.experience[0])
-        if who is None and batch.weight is None and (clock.experience == now).all() and self._planned(batch.rows, now):
+        if who is None and batch.weight is None and alike(clock.experience) and self._planned(batch.rows, now):
             assert self._places is not None
             self._next = now + 1
-            self._put(self._places, self._places.of(now), batch, now)
+            self._put(self._places, self._places.of(now), batch)
             return
         self._places = None
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
@@ -74,7 +74,7 @@ class Store(Episodic):
     def _planned(self, rows: int, now: int) -> bool:
         """Whether the slots of this experience are planned; makes a plan where one ends or does not fit."""
         places = self._places
-        if places is None or self._next != now or places.rows != rows or now >= places.start + places.ticks:
+        if places is None or self._next != now or places.rows != rows or now >= places.filling.start + places.ticks:
             self._places, alive = None, self._alive()
             stored = self.mark[:, : self.capacity, 2].long()
             keys = self._slots.upcoming(rows, alive, stored, now)
@@ -82,22 +82,20 @@ class Store(Episodic):
                 self._places = planned(now, keys, stored, alive)
         return self._places is not None
 
-    def _put(self, places: Places, rows: slice, batch: Batch, now: int) -> None:
+    def _put(self, places: Places, rows: slice, batch: Batch) -> None:
         """Write the rows of a batch that the plan keeps."""
-        subject, row, slot = places.subject[rows], places.row[rows], places.slot[rows]
-        if not len(slot):
+        if rows.start == rows.stop:
             return
-        where, at = slot + subject * (self.capacity + 1), row + subject * batch.rows
+        at, where, mark = places.source[rows], places.target[rows], places.mark[rows]
 
         def those(column: Tensor) -> Tensor:
-            return column.reshape(-1, *column.shape[2:]).index_select(0, at)
+            return column.flatten(0, 1).index_select(0, at)
 
-        label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
-        named = those(torch.stack((label, batch.context, batch.item), 2))
-        key = places.key[rows, None]
+        context = those(batch.context)
+        label = torch.full_like(context, -1) if self.spec.regression else those(batch.y)
+        mark[:, 1] = those(batch.item)
         columns = [(self.content, self._form.write(those(batch.x.flatten(2))[None])[0])]
-        columns.append((self.what, named[:, :2].to(torch.int16)))
-        columns.append((self.mark, torch.cat((torch.full_like(key, now), named[:, 2:], key), 1).to(torch.int32)))
+        columns += [(self.what, torch.stack((label, context), 1).to(torch.int16)), (self.mark, mark)]
         if self.spec.regression:
             columns.append((self.target, those(batch.y).to(self.target.dtype)))
         if self.keep_scores and batch.scores is not None:
@@ -109,7 +107,12 @@ class Store(Episodic):
     def filled(self) -> Counts | None:
         if self._places is None or self._silent is not None:
             return None
-        return self._places.filled(self._next, self.capacity)
+        return self._places.filled(self._next)
+
+    def filling(self, experience: int) -> Filling | None:
+        if self._places is None or self._silent is not None or experience != self._next:
+            return None
+        return self._places.filling
 
     def load(self, tree: State) -> None:
         super().load(tree)

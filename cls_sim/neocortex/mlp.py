@@ -15,6 +15,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, flag, reals, whole
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.tensors import without_gradient
 from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap
 from cls_sim.neocortex.networks import checked_state
 
@@ -219,7 +220,7 @@ def drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
     return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)
 
 
-@torch.no_grad()
+@without_gradient
 def closed_form(
     weights: dict[str, Tensor], x: Tensor, activation: str, scores: Callable[[Tensor], Tensor]
 ) -> ClosedForm:
@@ -234,7 +235,7 @@ def closed_form(
         if layer < layers - 1:
             h = ACTIVATIONS[activation](h)
 
-    @torch.no_grad()
+    @without_gradient
     def gradients(slope: Tensor) -> dict[str, Tensor]:
         found, delta = dict[str, Tensor](), slope.mT
         for layer in reversed(range(layers)):

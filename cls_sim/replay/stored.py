@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts, alike, every
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, held_out, per_subject
 from cls_sim.core.tensors import from_numpy
-from cls_sim.hippocampus.base import Hippocampus, Traces
+from cls_sim.hippocampus.base import Filling, Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay
 
@@ -53,7 +54,7 @@ class Stored(Replay):
         return self._kept[2]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """How slots are drawn.
 
@@ -72,7 +73,7 @@ class Sampled(Stored):
     If all weights of a group are zero, the sum of the other groups' weights is used.
     """
 
-    derived = Stored.derived | {"_night", "_day", "_spec"}
+    derived = Stored.derived | {"_night", "_day", "_spec", "_coming", "_asleep"}
     _groups: tuple[int, ...]  # rows of each group
     uniform: bool = False
     """Whether every trace always has the same weight."""
@@ -92,6 +93,8 @@ class Sampled(Stored):
         shape = (sum(self._groups),)
         self._night = Draws(spec.seeds, "replay.night", shape, device=spec.device)
         self._day = Draws(spec.seeds, "replay.day", shape, device=spec.device)
+        self._coming: tuple[Filling, int, Sequence[Tensor]] | None = None  # slots of waking steps, from this one on
+        self._asleep: tuple[Plan | None, int, Sequence[Tensor]] = None, 0, ()  # and of replay steps
         return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -101,14 +104,44 @@ class Sampled(Stored):
             return plan, plan.weight is None or bool((plan.weight > 0).all())
 
         plan, everybody = self._keep(hippocampus, (clock.experience.tobytes(),), make)
-        batch = hippocampus.fetch(_drawn(plan, self._night.at(clock.replay), self._groups))
+        batch = hippocampus.fetch(self._slots(plan, clock.replay))
         return batch.with_(weight=None if everybody else plan.weight)
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
+        if before is None and (coming := self._planned(hippocampus, clock)) is not None:
+            return hippocampus.fetch(coming).with_(weight=None)
         when = (clock.experience.tobytes(), None if before is None else before.tobytes())
         plan = self._keep(hippocampus, when, lambda: self._plan(hippocampus, clock, before))
-        slot = _drawn(plan, self._day.at(clock.experience), self._groups)
+        slot = _drawn(plan, self._day.at(clock.experience)[:, None], self._groups)[:, 0]
         return hippocampus.fetch(slot).with_(weight=plan.weight)
+
+    def _slots(self, plan: Plan, ticks: Counts) -> Tensor:
+        """The slots [s, b] that the draws of these replay steps select; a lasting plan draws for more steps at once."""
+        if not alike(ticks):
+            return _drawn(plan, self._night.at(ticks)[:, None], self._groups)[:, 0]
+        now, (of, first, steps) = int(ticks[0]), self._asleep
+        if of is not plan or not first <= now < first + len(steps):
+            size = 2 * len(steps) if of is plan else 1
+            slots = _drawn(plan, self._night.rest(now)[:, :size], self._groups)
+            first, steps = now, slots.transpose(0, 1).contiguous().unbind()
+            self._asleep = plan, first, steps
+        return steps[now - first]
+
+    def _planned(self, hippocampus: Hippocampus, clock: Clock) -> Tensor | None:
+        """The slots [s, b] of this experience, drawn with those of the next ones; None: they must be drawn alone."""
+        now = int(clock.experience[0])
+        if not self.uniform or self._held_out or not alike(clock.experience):
+            return None
+        filling = hippocampus.filling(now)
+        if filling is None or not every(filling.counts[:, now - filling.start] > 0):
+            return None
+        if self._coming is None or self._coming[0] is not filling or now - self._coming[1] >= len(self._coming[2]):
+            draws, counts = self._day.rest(now), filling.counts[:, now - filling.start :, None]
+            ticks = min(draws.shape[1], counts.shape[1])
+            total = from_numpy(counts[:, :ticks].astype(np.float64)).to(draws.device)
+            slots = torch.minimum(draws[:, :ticks] * total, _below(total)).long()
+            self._coming = filling, now, slots.transpose(0, 1).contiguous().unbind()
+        return self._coming[2][now - self._coming[1]]
 
     def _plan(self, hippocampus: Hippocampus, clock: Clock, before: np.ndarray | None) -> Plan:
         filled = hippocampus.filled()
@@ -126,11 +159,13 @@ class Sampled(Stored):
 
 
 def _drawn(plan: Plan, draws: Tensor, groups: tuple[int, ...]) -> Tensor:
-    """The slots [s, b] selected by draws [s, b] in [0, 1); traces of weight 0 are never selected."""
+    """The slots [s, t, b] selected by draws [s, t, b] in [0, 1); traces of weight 0 are never selected."""
     if plan.cumulated.dim() == 2:
-        return torch.minimum(draws * plan.cumulated, _below(plan.cumulated)).long()
-    slots = [falling(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 1))]
-    return slots[0] if len(slots) == 1 else torch.cat(slots, 1)
+        total = plan.cumulated[..., None]
+        return torch.minimum(draws * total, _below(total)).long()
+    each = [(plan.cumulated[:, g].contiguous(), some) for g, some in enumerate(draws.split(groups, 2)) if groups[g]]
+    slots = [falling(cumulated, some.flatten(1)).view(some.shape) for cumulated, some in each]
+    return slots[0] if len(slots) == 1 else torch.cat(slots, 2)
 
 
 def falling(cumulated: Tensor, draws: Tensor) -> Tensor:

@@ -121,6 +121,8 @@ class Interleaved(Within):
     def training_batch(
         self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
     ) -> Batch:
+        if isinstance(self.share, float) and not self.only_old and isinstance(self.policy, Stored):
+            return self._of_all(lived, self.policy, self.share, hippocampus, view, clock)
         share, now = np.full(lived.subjects, self.share), None
         if self.only_old or isinstance(self.share, str):
             now = stretch(self._spec, clock)  # [s], from 0
@@ -142,6 +144,17 @@ class Interleaved(Within):
         if lived.weight is None and old.weight is None and (share * (lived.rows + old.rows) == lived.rows).all():
             return lived.join(old)  # every row has the same weight
         return _mixed(lived, old, torch.from_numpy(share).to(self._spec.device)[:, None])
+
+    def _of_all(
+        self, lived: Batch, policy: Stored, share: float, hippocampus: Hippocampus, view: View, clock: Clock
+    ) -> Batch:
+        """The training batch if all subjects have the same share at all times."""
+        if share == 1:
+            return lived
+        old = policy.awake(hippocampus, view.after(lived), clock, None)
+        if lived.weight is None and old.weight is None and share * (lived.rows + old.rows) == lived.rows:
+            return lived.join(old)
+        return _mixed(lived, old, torch.full((lived.subjects, 1), share, dtype=torch.float64, device=lived.x.device))
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
         """The share [s] that the items of these contexts [s] have among these items and all stored memories."""

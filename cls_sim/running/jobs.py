@@ -18,6 +18,7 @@ from cls_sim.core.trees import fingerprint, leaves
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import CheckpointedLife, past_of
 from cls_sim.running.job import Job
+from cls_sim.running.precision import products
 from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage.disk import read, write
 from cls_sim.storage.run_directory import claimed
@@ -42,6 +43,7 @@ def live(
     with (
         handle_signals() as ear,
         _one_thread(),
+        products(job.arm.cfg),
         claimed(folder / "jobs" / f".{job.name}.lock", PATIENCE),
         ExitStack() as stack,
     ):

@@ -25,6 +25,7 @@ from cls_sim.running.finite import FiniteCheck
 from cls_sim.running.identical import identical
 from cls_sim.running.job import Job, jobs
 from cls_sim.running.jobs import cost, fingerprint, live
+from cls_sim.running.precision import possible
 from cls_sim.sinks.wandb_run import show
 from cls_sim.storage import run_directory as folders
 from cls_sim.storage.disk import read, synced, write
@@ -119,6 +120,7 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
     """Run an experiment as `perform` does, and return all its results."""
     everything = [job for wave in jobs(checked(experiment)) for job in wave]
     save_every()
+    possible(experiment.cfg)
     protocols: dict[str, list[str]] = {}
     here = experiment.cfg["workers"] == 1 and experiment.cfg["engine"] == "local"
     newborn: dict[str, Life] = {}  # checked lives that have not started

@@ -64,7 +64,7 @@ def study(*overrides: str, folders: Sequence[str] = ()) -> Study:
     The results are the same as from the command line with these overrides; nothing stays on disk.  Raises ConfigError
     for unknown, contradictory or out-of-range settings.
 
-    >>> found = study("experiment=digits", "size=small", "subjects=2", "arms=[cls,sleepless]")
+    >>> found = study("experiment=digits", "subjects=2", "days=2", "arms=[cls,sleepless]")
     >>> sorted(found.readings), sorted(found.figures)[:2]
     (['cls', 'sleepless'], ['contexts', 'first_life'])
     """

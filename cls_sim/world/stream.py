@@ -12,12 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import alike
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import ConfigError, choice, flag, real, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world import plan
+from cls_sim.world.ahead import Ahead, gathered
 from cls_sim.world.base import World
 from cls_sim.world.protocol import SCENARIOS, Protocol, Share
 from cls_sim.world.settings import StreamSettings, defaults, signature_of
@@ -61,25 +63,15 @@ class Stream(World):
     """
 
     derived = frozenset(
-        {
-            "_spec",
-            "_visits",
-            "_shares",
-            "_learnt",
-            "_asked",
-            "_exams",
-            "_plan",
-            "_rows",
-            "_source",
-            "source",
-            "unit",
-            "recode",
-        }
+        {"_spec", "_visits", "_shares", "_learnt", "_asked", "_exams", "_plan", "_rows", "_source", "source", "unit"}
+        | {"_ahead", "_latest", "recode"}
     )
     _defaults: ClassVar[dict[str, Any]] = {}
     __signature__: ClassVar[inspect.Signature]
     recode: Callable[[Data], Data] | None = None  # changes the inputs before they are split (see Encoded)
     unit: float | np.ndarray = 1.0  # size of one unit of the regression targets, after `setup`
+    _ahead: Ahead | None = None
+    _latest: int = -1  # the experience that was asked for last, if it was the same for all subjects
 
     def __init__(self, source: Source | None = None, /, **protocol: Unpack[StreamSettings]):
         given: dict[str, Any] = defaults(StreamSettings) | self._defaults | protocol
@@ -192,6 +184,7 @@ class Stream(World):
         plans = [self._items(seed, share) for seed, share in zip(seeds, self._shares, strict=True)]
         self._plan = torch.from_numpy(np.stack(plans)).to(device)
         self._rows = torch.arange(len(seeds), device=device)
+        self._ahead, self._latest = None, -1
         self._source = torch.full((1, 1), LIVED, dtype=torch.uint8, device=device)
 
     def _items(self, seed: int, share: Share) -> np.ndarray:
@@ -212,9 +205,22 @@ class Stream(World):
 
     def next(self, clock: Clock) -> Batch:
         """The experience of each subject at its `clock.experience` (after the end of the world: the last one)."""
+        first = int(clock.experience[0]) if alike(clock.experience) else -1
+        if (ahead := self._coming(first)) is not None:
+            return ahead.batch(first, self._source)
         now, items = self._planned(clock)
         born = torch.from_numpy(now).to(items.device)[:, None]
         return self._batch(self._learnt, items, born)
+
+    def _coming(self, first: int) -> Ahead | None:
+        """The block of experiences with this one; None unless all subjects live one experience after another."""
+        goes_on, self._latest = 0 <= first == self._latest + 1 < self._plan.shape[1], first
+        if self._ahead is not None and self._ahead.holds(first):
+            return self._ahead
+        if goes_on and type(self)._batch is Stream._batch:
+            self._ahead = gathered(self._learnt, self._plan, first)
+            return self._ahead
+        return None
 
     def contexts_at(self, clock: Clock) -> Tensor:
         return self._learnt.contexts_of(self._planned(clock)[1])
@@ -222,9 +228,8 @@ class Stream(World):
     def _planned(self, clock: Clock) -> tuple[np.ndarray, Tensor]:
         """The index [s] of each subject's current experience, and its items [s, b]."""
         now = np.minimum(clock.experience, self._plan.shape[1] - 1)
-        first = int(now[0])
-        if (now == first).all():
-            return now, self._plan[:, first].long()
+        if alike(now):
+            return now, self._plan[:, int(now[0])].long()
         return now, self._plan[self._rows, torch.from_numpy(now).to(self._rows.device)].long()
 
     def _batch(

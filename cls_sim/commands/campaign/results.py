@@ -22,6 +22,9 @@ DECIDE = (*PART_KINDS, "subjects", "seed", "days", "chunk")  # the keys on which
 def fingerprint(arms: Mapping[str, Any]) -> str:
     """The sha256 of the settings that determine the numbers of a piece."""
     plain = {name: {key: cfg.get(key) for key in DECIDE} for name, cfg in arms.items()}
+    for name, cfg in arms.items():
+        if cfg.get("precision", "float32") != "float32":
+            plain[name]["precision"] = cfg["precision"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
 
 
