@@ -112,7 +112,7 @@ def side_by_side(
         labels = [(names or {}).get(arm, page.label_of(arm)) for arm in arms]
         page.label_rows(axes, len(arms), labels if axes is pages[0] else [])
         axes.tick_params(axis="x", labelsize=6)
-        axes.locator_params(axis="x", nbins=3)
+        axes.locator_params(axis="x", nbins=3 if len(readings) <= 4 else 1)  # narrow columns: two labels
         axes.use_sticky_edges = False
         axes.margins(x=0.12)
         if title in unit:
