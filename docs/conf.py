@@ -55,8 +55,8 @@ KINDS = {  # page of the API: its title, and the folders and modules of cls_sim 
     "core": ("What parts work with", ["core"]),
 }
 MORE = {  # page of the API: names for parts of your own, imported from their modules
-    "life": ["running.studies.Study", "storage.trace.Trace", "core.ledger.Ledger"],
-    "world": ["world.stream.Stream", "world.table.Source", "world.table.Data"],
+    "life": ["running.studies.Study", "running.opened.FinishedRun", "storage.trace.Trace", "core.ledger.Ledger"],
+    "world": ["world.stream.Stream", "world.table.Source", "world.table.Data", "world.encoders.Encoder"],
     "rhythm": ["rhythm.base.Counted"],
     "neocortex": ["neocortex.base.Tap"],
     "hippocampus": ["hippocampus.base.Recall", "hippocampus.base.Traces", "hippocampus.base.Stages"],
