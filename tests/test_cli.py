@@ -154,7 +154,7 @@ def test_completion_offers_groups(tmp_path: Path):
         ("cls-sim subjects=", {"subjects=16"}),
         ("cls-sim hippocampus=sp", {"hippocampus=sparse"}),
         ("cls-sim hippocampus=store hippocampus.cap", {"hippocampus.capacity="}),
-        ("cls-sim experiment=dig", {"experiment=digits", "experiment=digits_plasticity"}),
+        ("cls-sim experiment=digits_", {"experiment=digits_plasticity", "experiment=digits_timing"}),
         ("cls-sim -m wandb=o", {"wandb=off", "wandb=offline", "wandb=online"}),
         ("cls-sim experiment=nobody hipp", set()),
     ],

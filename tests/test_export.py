@@ -79,7 +79,7 @@ def test_a_finished_run_is_what_was_run(folder: Path):
     assert set(run.to_pandas().arm) == set(run.config)
     assert run.config["sleepless"]["rhythm"]["_target_"] == "cls_sim.Sleepless"
     assert run.figure("first_life") is not None
-    assert "hippocampus and sleep beat the cortex alone" in repr(run)
+    assert "hippocampus and replay beat the cortex alone" in repr(run)
 
 
 @pytest.mark.parametrize("arm", ["cls", "sleepless", "lesioned"])

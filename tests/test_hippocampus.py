@@ -76,7 +76,8 @@ def made(option: type) -> Hippocampus:
     """A small one of its class, with the settings it has by default."""
     parameters = inspect.signature(option).parameters
     around = [cs.Store(capacity=SIZE)] if "hippocampus" in parameters else []
-    small = {"capacity": SIZE, "hidden": [16], "latent": 4, "samples": 3, "renew_every": 10**6}
+    width = 4 if option is cs.TwoPaths else [16]  # one hidden layer, or several
+    small = {"capacity": SIZE, "hidden": width, "latent": 4, "samples": 3, "renew_every": 10**6}
     return option(*around, **{name: value for name, value in small.items() if name in parameters})
 
 

@@ -143,6 +143,11 @@ def development(subjects: int = 2, **changes: Any) -> cs.Life:
     return life
 
 
+def cached(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Digits in a cortex whose changes stay labile until the night."""
+    return small(subjects, **{"consolidation": cs.Caching()} | changes)
+
+
 def indexed(subjects: int = 2, **changes: Any) -> cs.Life:
     """Digits with an index in cortical terms, renewed by night."""
     parts: dict[str, Any] = {
@@ -178,6 +183,8 @@ KINDS: dict[str, Any] = {
     "TriageRates": questions,
     "OutOfScope": questions,
     "Dreams": dreaming,
+    "Capacity": dreaming,
+    "Energy": cached,
     "Content": nightly,
     "Recollection": lessons,
     "IndexValidity": indexed,
@@ -219,7 +226,7 @@ def show(life: cs.Life, ticks: int) -> cs.Life:
 # -- the contract, for every option ---------------------------------------------------------------------------
 
 
-IN_DIGITS = (small, paths, indexed, dreaming, nightly)
+IN_DIGITS = (small, paths, indexed, dreaming, nightly, cached)
 
 
 @cache

@@ -94,6 +94,10 @@ def nights(policy: Replay, hippocampus, spec: Spec, steps: int, experience: int 
     return whole
 
 
+ELSEWHERE = (cs.Dreamed, cs.Pseudorehearsal, cs.Reencoded, cs.Rationed)
+"""Policies that do not replay the rows of a store as they are: see test_generators, test_index, test_two_sources."""
+
+
 def unfinished(option: type) -> bool:
     return any(getattr(getattr(option, name), "__isabstractmethod__", False) for name in dir(option))
 
@@ -119,7 +123,7 @@ def options() -> dict:
     classes = [getattr(cs, name) for name in cs.VOCABULARY if cs.VOCABULARY[name].startswith("replay")]
     classes = [c for c in classes if not c.__module__.endswith("disrupted")]  # tests/test_interventions.py has them
     classes = [c for c in classes if issubclass(c, Replay)]
-    stored = [c for c in classes if not unfinished(c) and c not in (cs.Dreamed, cs.Pseudorehearsal)]  # not of a store
+    stored = [c for c in classes if not unfinished(c) and c not in ELSEWHERE]
     return {c.__name__: (lambda c=c: made(c)) for c in stored} | {
         "all old": lambda: cs.OldNew(old=1.0),
         "all new": lambda: cs.OldNew(old=0.0),

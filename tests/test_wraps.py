@@ -127,6 +127,14 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
         "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
         "Remerge": (lambda: cs.Remerge(capacity=12), {}),
+        "Indexed": (
+            lambda: cs.Indexed(capacity=12),
+            {
+                "neocortex": lambda: cs.Feedback(hidden=[6], latent=3),
+                "replay": lambda: cs.Reencoded(cs.Uniform(batch=4)),
+                "readout": cs.CortexReadout,
+            },
+        ),
     },
     "replay": {
         "Uniform": (lambda: cs.Uniform(batch=6), {}),
