@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
+import pytest
+
 import cls_sim as cs
+from cls_sim.config import experiments
 
 
 def wraps(name: str) -> bool:
     """Whether a name of the vocabulary is a wrap: it takes the part inside first (tests/test_interventions.py)."""
     first = next(iter(inspect.signature(getattr(cs, name)).parameters.values()), None)
     return first is not None and first.kind is first.POSITIONAL_OR_KEYWORD
+
+
+DATA_SETS = re.compile(
+    r"override /world: (mnist|cifar\w+|encoded|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split"
+)
+
+
+def needs_data(experiment: str, request: pytest.FixtureRequest) -> None:
+    """Skip, or in CI fail, where an experiment needs data sets that are not there."""
+    if DATA_SETS.search((experiments.conf_dir() / "experiment" / f"{experiment}.yaml").read_text()):
+        request.getfixturevalue("data_dir")
 
 
 def small(subjects: int = 2, seed: int = 0, **changes: Any) -> cs.Life:

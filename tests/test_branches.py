@@ -20,7 +20,7 @@ from cls_sim.core.announce import FOR_LIFE, same
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part
 from cls_sim.running.identical import identical
-from tests.lives import live, small
+from tests.lives import live, needs_data, small
 
 BRANCHING = sorted(
     file.stem for file in (experiments.conf_dir() / "experiment").glob("*.yaml") if "branch_from: " in file.read_text()
@@ -72,9 +72,10 @@ def settings(part_kind: str, cfg: Any, path: tuple[str, ...] = ()) -> Iterator[t
 
 
 @pytest.mark.parametrize("experiment", BRANCHING)
-def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str):
+def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str, request: pytest.FixtureRequest):
     """Each setting of the arm that others leave, changed alone by a branch: where it changes what is announced, every
     other part has the tables of a life born with it, and the state that it had."""
+    needs_data(experiment, request)
     arms = experiments.read([f"experiment={experiment}", "size=small"]).arms
     origin = next(arms[arm.origin] for arm in arms.values() if arm.origin).cfg
     life, tried = live(experiments.make_life(origin, 2, origin["seed"]), TICKS), 0

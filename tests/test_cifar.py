@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import http.server
 import io
 import os
 import tarfile
-import threading
 
 import numpy as np
 import pytest
@@ -16,9 +14,11 @@ import torch
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec
-from cls_sim.world import cifar, files
+from cls_sim.world import cifar
 from cls_sim.world.cifar import Cifar10, Cifar100
 from cls_sim.world.files import DataFileError
+from tests import web
+from tests.web import Quiet, without_data
 
 ROWS = 20
 
@@ -29,12 +29,7 @@ def empty(tmp_path, monkeypatch):
     for kind in (Cifar10, Cifar100):
         monkeypatch.setattr(kind, "files", dict.fromkeys(kind.files, ROWS))
     monkeypatch.setattr(cifar, "TESTS", ROWS)
-    monkeypatch.setattr(files, "TIMEOUT", (0.5, 0.5))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("CLS_SIM_DATA_DIR", raising=False)
-    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    without_data(tmp_path, monkeypatch)
     return tmp_path
 
 
@@ -58,16 +53,9 @@ def packed(kind, only=None) -> bytes:
     return whole.getvalue()
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):
-        pass
-
-
 def serve(handler, monkeypatch):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(cifar, "HOME", f"http://127.0.0.1:{server.server_port}/")
+    server, address = web.serve(handler)
+    monkeypatch.setattr(cifar, "HOME", address)
     return server
 
 

@@ -6,31 +6,23 @@ that passes fails too.  For one experiment in four, its claims must also fail wh
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
 from cls_sim.commands.campaign import runner
 from cls_sim.commands.campaign.runner import Piece
-from cls_sim.config import experiments
+from tests.lives import needs_data
 
 PIECES = runner.pieces("small")
-NEEDS_DATA = re.compile(r"override /world: (mnist|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split")
 WITHOUT = [piece for piece in PIECES if piece.fails and runner.one_in_four(piece.experiment)]
-
-
-def _data(piece: Piece, request: pytest.FixtureRequest) -> None:
-    """Skip, or in CI fail, where an experiment needs data sets that are not there."""
-    if NEEDS_DATA.search((experiments.conf_dir() / "experiment" / f"{piece.experiment}.yaml").read_text()):
-        request.getfixturevalue("data_dir")
 
 
 @pytest.mark.claims
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("piece", PIECES, ids=lambda piece: piece.name)
 def test_the_claims_of(piece: Piece, tmp_path: Path, request: pytest.FixtureRequest):
-    _data(piece, request)
+    needs_data(piece.experiment, request)
     summary, _ = runner.live(piece.overrides, tmp_path / "run")
     judged = [claim for claim in summary.claims if claim.passed is not None]
     assert judged, "an experiment claims something at every size"
@@ -42,7 +34,7 @@ def test_the_claims_of(piece: Piece, tmp_path: Path, request: pytest.FixtureRequ
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("piece", WITHOUT, ids=lambda piece: piece.name)
 def test_without_the_mechanism_they_fail(piece: Piece, tmp_path: Path, request: pytest.FixtureRequest):
-    _data(piece, request)
+    needs_data(piece.experiment, request)
     summary, _ = runner.live(piece.without(), tmp_path / "run")
     passed = {claim.name: claim.passed for claim in summary.claims}
     assert {name: passed[name] for name in piece.fails} == dict.fromkeys(piece.fails, False)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.server
 import os
 import struct
-import threading
 import time
 from functools import partial
 
@@ -20,6 +18,8 @@ from cls_sim.core.part import Spec
 from cls_sim.world import files, mnist
 from cls_sim.world.files import CAP, DataFileError, gunzip, read_idx
 from cls_sim.world.mnist import FILES, Mnist
+from tests import web
+from tests.web import Quiet, without_data
 
 
 @pytest.fixture
@@ -52,25 +52,13 @@ def small(tmp_path, monkeypatch):
         dims = (count, 28, 28) if "images" in name else (count,)
         table[name] = (dims, hashlib.md5(content).hexdigest(), hashlib.md5(packed).hexdigest())
     monkeypatch.setattr(mnist, "FILES", table)
-    monkeypatch.setattr(files, "TIMEOUT", (0.5, 0.5))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("CLS_SIM_DATA_DIR", raising=False)
-    for proxy in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(proxy, raising=False)
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    without_data(tmp_path, monkeypatch)
     return site
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format, *args):
-        pass
-
-
 def serve(handler, monkeypatch):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(mnist, "MIRROR", f"http://127.0.0.1:{server.server_port}/")
+    server, address = web.serve(handler)
+    monkeypatch.setattr(mnist, "MIRROR", address)
     return server
 
 
@@ -265,7 +253,12 @@ def test_a_bad_server_leaves_nothing_behind(small, monkeypatch, tmp_path, handle
 def test_without_a_network_one_attempt_is_enough(monkeypatch):
     """A name with eight addresses of which none answers took eight time-outs, 38 seconds in all."""
     monkeypatch.setattr(files, "REACH", 0.2)
-    monkeypatch.setattr(files.socket, "create_connection", lambda *_, **__: time.sleep(8))
+
+    def silent(*_, **__):
+        time.sleep(8)
+        raise TimeoutError
+
+    monkeypatch.setattr(files.socket, "create_connection", silent)
     start = time.monotonic()
     with pytest.raises(ConnectionError):
         files._reach("https://nowhere.invalid/mnist/")

@@ -6,6 +6,7 @@ import copy
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol, Self, Unpack
 
 import torch
@@ -144,14 +145,19 @@ class Function(Probe):
         return self.function(life)
 
 
-def intervals(probes: Iterable[Any]) -> list[int]:
+def intervals(probes: Iterable[Any]) -> tuple[int, ...]:
     """The numbers N of the moments `every N` to which probes are attached, in order.
 
     >>> intervals([Function(len).at("every 50", "day.end")])
-    [50]
+    (50,)
     """
-    named = {moment for probe in probes for moment in getattr(probe, "moments", ())}
-    return sorted(int(found[1]) for found in map(EVERY.fullmatch, named) if found)
+    return _numbers(tuple(getattr(probe, "moments", ()) for probe in probes))
+
+
+@lru_cache(64)  # a life asks at every tick
+def _numbers(moments: tuple[tuple[str, ...], ...]) -> tuple[int, ...]:
+    named = {moment for some in moments for moment in some}
+    return tuple(sorted(int(found[1]) for found in map(EVERY.fullmatch, named) if found))
 
 
 def at(probe: Probe | Callable[[Any], Any], *moments: str) -> Probe:
