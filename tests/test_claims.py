@@ -12,6 +12,7 @@ import pytest
 
 from cls_sim.commands.campaign import runner
 from cls_sim.commands.campaign.runner import Piece
+from cls_sim.config import experiments
 from tests.lives import needs_data
 
 PIECES = runner.pieces("small")
