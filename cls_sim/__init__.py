@@ -43,6 +43,7 @@ VOCABULARY = {
     "EfficientNetLite0": "world.encoders",
     "Patches": "world.patches",
     "Arrays": "world.arrays",
+    "Features": "world.features",
     "Teacher": "world.teacher",
     "Sources": "world.sources",
     "RandomItems": "world.random_items",

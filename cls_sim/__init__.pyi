@@ -223,6 +223,7 @@ from cls_sim.world.encoded import Encoded as Encoded
 from cls_sim.world.encoders import EfficientNetLite0 as EfficientNetLite0
 from cls_sim.world.encoders import Pretrained as Pretrained
 from cls_sim.world.encoders import Youth as Youth
+from cls_sim.world.features import Features as Features
 from cls_sim.world.hierarchy import Hierarchy as Hierarchy
 from cls_sim.world.mnist import Mnist as Mnist
 from cls_sim.world.omniglot import Omniglot as Omniglot

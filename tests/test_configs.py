@@ -53,7 +53,7 @@ def test_every_experiment_composes_and_every_arm_is_made(name: str, size: str):
 
 @pytest.mark.parametrize("part_kind, name", TENANTS)
 def test_every_tenant_is_made_from_its_file(part_kind: str, name: str):
-    if name in ("arrays", "module"):
+    if name in ("arrays", "features", "module"):
         with pytest.raises(ConfigError, match=r"world\.[xy]|neocortex\.module"):
             experiments.read([f"{part_kind}={name}", "arms=[cls]"])
         return
@@ -393,7 +393,7 @@ def test_a_method_without_a_name_is_told_what_is_missing(tmp_path: Path):
         experiments.read(["method=mine"], [str(tmp_path)])
 
 
-def test_only_the_world_that_reads_files_has_settings_named_like_its_paths():
+def test_only_the_worlds_that_read_files_have_settings_named_like_its_paths():
     """What is typed for these keys is a path, letter by letter, in every world."""
     import inspect
 
@@ -402,4 +402,5 @@ def test_only_the_world_that_reads_files_has_settings_named_like_its_paths():
     for file in (CONF / "world").glob("*.yaml"):
         settings = inspect.signature(getattr(cs, page(file)[0]["_target_"].split(".")[-1])).parameters
         named = {name for name in settings if validation.PATH.fullmatch(f"world.{name}")}
-        assert named == (set() if file.stem != "arrays" else {"x", "y", "context", "x_test", "y_test", "context_test"})
+        paths = {"x", "y", "context", "x_test", "y_test", "context_test"}
+        assert named == (paths if file.stem in ("arrays", "features") else set())

@@ -22,6 +22,7 @@ from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.arrays import Arrays
 from cls_sim.world.digits import Digits
+from cls_sim.world.features import Features
 from cls_sim.world.files import DataFileError
 from cls_sim.world.mnist import Mnist
 from cls_sim.world.settings import StreamSettings, defaults
@@ -490,7 +491,8 @@ def test_the_protocol_can_be_read():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("digits", Digits), ("mnist", Mnist), ("arrays", Arrays), ("teacher", Teacher)]
+    ("name", "kind"),
+    [("digits", Digits), ("mnist", Mnist), ("arrays", Arrays), ("features", Features), ("teacher", Teacher)],
 )
 def test_yaml_names_every_setting_with_its_default(name, kind):
     from omegaconf import OmegaConf

@@ -60,24 +60,42 @@ class Arrays(Stream):
     ):
         if quantum is not None:
             quantum = real("quantum", quantum, 0.0, open_low=True)
-        tests = None
-        if x_test is not None or y_test is not None or context_test is not None:
-            tests = _data("_test", x_test, y_test, context_test, quantum)
-        data = _data("", x, y, context, quantum, tests)
-        self._given = data
-        super().__init__(contexts=_count(data) if contexts is None else contexts, **protocol)
-        if not data.split_by_class and self.contexts != _count(data):
-            where = "y is a regression, which is one context" if context is None else f"`context` has {_count(data)}"
-            remedy = "give `context`, the context of each row" if context is None else "leave it out"
-            raise ConfigError("contexts", f"is {self.contexts}, but {where}", remedy)
+        data = self._given = data_of(x, y, x_test, y_test, context, context_test, quantum)
+        super().__init__(contexts=count(data) if contexts is None else contexts, **protocol)
+        fits(data, self.contexts)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         return self._given
 
 
-def _count(data: Data) -> int:
+def data_of(
+    x: Any,
+    y: Any,
+    x_test: Any = None,
+    y_test: Any = None,
+    context: Any = None,
+    context_test: Any = None,
+    quantum: float | None = None,
+) -> Data:
+    """Check arrays, or the files that hold them, and make a data set with its test set."""
+    tests = None
+    if x_test is not None or y_test is not None or context_test is not None:
+        tests = _data("_test", x_test, y_test, context_test, quantum)
+    return _data("", x, y, context, quantum, tests)
+
+
+def count(data: Data) -> int:
     """The number of contexts of this data: its own, or the default."""
     return 5 if data.split_by_class else 1 if data.context is None else int(data.context.max()) + 1
+
+
+def fits(data: Data, contexts: int) -> None:
+    """Refuse a number of contexts that is not that of the data."""
+    if not data.split_by_class and contexts != count(data):
+        own = data.context is not None
+        where = f"`context` has {count(data)}" if own else "y is a regression, which is one context"
+        remedy = "leave it out" if own else "give `context`, the context of each row"
+        raise ConfigError("contexts", f"is {contexts}, but {where}", remedy)
 
 
 def _data(suffix: str, x: Any, y: Any, context: Any, quantum: float | None, tests: Data | None = None) -> Data:

@@ -19,10 +19,9 @@ from cls_sim.world.base import World
 from cls_sim.world.encoders import ROWS, Encoder, Youth, fingerprint
 from cls_sim.world.files import places
 from cls_sim.world.stream import Stream
-from cls_sim.world.table import Data
+from cls_sim.world.table import Data, in_bytes
 
 LONG = 2.0  # seconds from which codes are kept in the cache
-HIGH = 99.9  # percentile of the training codes that becomes the largest code
 
 
 class Encoded(Wrap, World):
@@ -77,17 +76,9 @@ class Encoded(Wrap, World):
         net.eval()
         learnt = self._codes(net, data)
         asked = None if data.tests is None else self._codes(net, data.tests)
-        if self.bytes:
-            low, high = learnt.min(0), np.percentile(learnt, HIGH, 0).astype(np.float32)
-            span = np.where(high > low, high - low, 1.0)
-
-            def packed(codes: np.ndarray) -> np.ndarray:
-                return np.rint(255 * np.clip((codes - low) / span, 0, 1)).astype(np.uint8)
-
-            learnt, asked = packed(learnt), None if asked is None else packed(asked)
-        quantum = 1 / 255 if self.bytes else None
-        tests = None if data.tests is None or asked is None else replace(data.tests, x=asked, quantum=quantum)
-        return replace(data, x=learnt, quantum=quantum, tests=tests)
+        tests = None if data.tests is None or asked is None else replace(data.tests, x=asked, quantum=None)
+        coded = replace(data, x=learnt, quantum=None, tests=tests)
+        return in_bytes(coded) if self.bytes else coded
 
     def _first(self, data: Data) -> np.ndarray:
         """The rows of the first context."""

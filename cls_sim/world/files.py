@@ -185,6 +185,18 @@ def read_idx(path: Path, dims: tuple[int, ...], md5: str, remedy: str) -> np.nda
     return np.frombuffer(content, np.uint8, offset=head).reshape(dims).copy()
 
 
+def npz_names(path: str | PathLike[str]) -> tuple[str, ...]:
+    """The names of the arrays in a .npz file; none for another file, or one that `read_array` will refuse."""
+    path = Path(path).expanduser()
+    if path.suffix != ".npz" or not path.is_file():
+        return ()
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return tuple(name.removesuffix(".npy") for name in packed.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return ()
+
+
 def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
     """An array from a file: .npy, .npz (the array called `key`, or the only one), or .csv with numbers."""
     path = Path(path).expanduser()

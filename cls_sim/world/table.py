@@ -12,6 +12,8 @@ from torch import Tensor
 from cls_sim.core.errors import ConfigError
 from cls_sim.world.views import Views
 
+HIGH = 99.9  # percentile of the training features that becomes the largest byte
+
 
 @dataclass(frozen=True)
 class Data:
@@ -149,3 +151,24 @@ def copied(data: Data, contexts: int) -> Data:
         copies=contexts,
         tests=None if data.tests is None else copied(data.tests, contexts),
     )
+
+
+def in_bytes(data: Data) -> Data:
+    """Float features [n, f] as one byte each, scaled by the training rows.
+
+        byte_f = round(255 · clip((x_f - lo_f) / (hi_f - lo_f), 0, 1))
+
+    lo is the smallest value of a feature and hi its 99.9th percentile; labels are not used.
+
+    >>> small = in_bytes(Data(x=np.linspace(-3, 3, 5, dtype=np.float32)[:, None], y=np.zeros(5, np.int64)))
+    >>> small.x[:, 0].tolist(), small.quantum == 1 / 255
+    ([0, 64, 128, 191, 255], True)
+    """
+    low, high = data.x.min(0), np.percentile(data.x, HIGH, 0).astype(np.float32)
+    span = np.where(high > low, high - low, 1.0)
+
+    def packed(x: np.ndarray) -> np.ndarray:
+        return np.rint(255 * np.clip((x - low) / span, 0, 1)).astype(np.uint8)
+
+    tests = None if data.tests is None else replace(data.tests, x=packed(data.tests.x), quantum=1 / 255)
+    return replace(data, x=packed(data.x), quantum=1 / 255, tests=tests)
