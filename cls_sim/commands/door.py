@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cls_sim.core.errors import ConfigError, StorageError, suggest
+from cls_sim.storage.disk import plain_below
 
 
 class Parser(argparse.ArgumentParser):
@@ -110,6 +111,8 @@ def runs_below(folders: Iterable[str | Path], file: str, what: str, remedy: str,
         if not mine:
             raise ConfigError(str(folder), f"holds no {what} (no {file})", remedy)
         found += [path for path in mine if path not in found]
+    for run in found:
+        plain_below(run)
     return found
 
 

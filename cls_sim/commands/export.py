@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cls_sim.commands.door import Parser, entered
 from cls_sim.core.errors import ConfigError
-from cls_sim.storage.disk import made, put
+from cls_sim.storage.disk import LARGEST, content, made, put
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def _export(args: argparse.Namespace) -> None:
         raise ConfigError("out", f"{out} exists and is not empty", "remove it, or give another folder, out=FOLDER")
     made(out / "weights")
     run.to_csv(out / "table.csv")
-    put(out / "summary.json", (run.folder / "summary.json").read_bytes(), lasts=False)
+    put(out / "summary.json", content(run.folder / "summary.json", LARGEST), lasts=False)
     for job in run.jobs:
         cortex = run.life(job.arm.name, job.first).neocortex
         for i in range(job.subjects):

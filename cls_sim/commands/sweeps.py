@@ -27,7 +27,7 @@ from cls_sim.config.composer import Composer
 from cls_sim.config.experiments import Experiment, read, unread
 from cls_sim.core import signals
 from cls_sim.core.errors import ConfigError, Diverged, StorageError
-from cls_sim.storage.disk import made, write
+from cls_sim.storage.disk import appended, made, opened, plain_below, text, write
 
 BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"
 POLL = 0.2  # seconds between two checks of a job
@@ -89,6 +89,8 @@ def _home(out: list[str]) -> Path:
         raise ConfigError("out", f"{home} refers to another key", "give the full path of the folder")
     if home.exists() and not (home / BOOK).is_file() and (not home.is_dir() or any(home.iterdir())):
         raise ConfigError("out", f"{home} exists, is not empty and is not a sweep", "name a new folder, or a sweep")
+    if home.exists():
+        plain_below(home)
     return home
 
 
@@ -183,7 +185,7 @@ def _passing_on(ear: signals.SignalHandler, stop: Path) -> Iterator[None]:
         while not over.wait(POLL) and not ear.heard:
             pass
         if ear.heard:
-            stop.touch()
+            appended(stop, b"")
 
     thread = threading.Thread(target=listen, daemon=True)
     thread.start()
@@ -245,7 +247,7 @@ def attend(_: object) -> Said:
 
     settings = HydraConfig.get()
     home = Path(settings.sweep.dir)
-    book = json.loads((home / BOOK).read_text())
+    book = json.loads(text(home / BOOK))
     name, overrides = book["jobs"][settings.job.num]
     if (home / STOP).exists():
         return {"name": name, "code": 143, "why": "not started"}
@@ -268,7 +270,7 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
     env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | os.environ
     # a batch system's signals are for submitit, which may queue the job again
     names = ("SIGINT",) if "SUBMITIT_EXECUTOR" in os.environ else ()
-    with signals.handle_signals(*names) as ear, log.open("ab") as page:
+    with signals.handle_signals(*names) as ear, opened(log) as page:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=page, stderr=page, env=env)
         try:
             while process.poll() is None:
@@ -292,7 +294,7 @@ def _left(process: subprocess.Popen[bytes]) -> int:
 
 def _why(code: int, log: Path, start: int) -> str:
     """The reason of a job's failure in one line: its last error message, else its exit code."""
-    with log.open("rb") as page:
+    with opened(log) as page:
         page.seek(start)
         lines = page.read().decode(errors="replace").splitlines()
     told = [f": {line.removeprefix(ERROR)}" for line in lines if line.startswith(ERROR)]
@@ -311,7 +313,7 @@ def done(experiment: Experiment, folder: Path) -> bool:
         record = folder / name
         if record.is_file():
             try:
-                same = json.loads(record.read_text())["config_sha256"] == config_hash(experiment)
+                same = json.loads(text(record))["config_sha256"] == config_hash(experiment)
             except (OSError, ValueError, TypeError, KeyError):
                 raise ConfigError(str(record), "is not a record of a run", "remove the folder") from None
             if not same:

@@ -12,7 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.core.errors import StorageError
+from cls_sim.storage.disk import made, put
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # the eighth arm has the first colour, dashed
@@ -206,17 +206,15 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
     rows = figure.data() if data is None else list(data)
     heads = list(dict.fromkeys(head for row in rows for head in row))
     paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf", "csv")}
-    try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(paths["png"], dpi=200, metadata={"Software": None})
-        figure.savefig(paths["pdf"], metadata={"CreationDate": None, "Creator": None, "Producer": None})
-        with paths["csv"].open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, heads, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
-    except OSError as error:
-        reason = f"cannot be written ({error.strerror})"
-        raise StorageError(str(stem), reason, "make room or choose another folder") from error
+    png, pdf, table = io.BytesIO(), io.BytesIO(), io.StringIO(newline="")
+    figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    writer = csv.DictWriter(table, heads, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
+    made(stem.parent)
+    for kind, content in (("png", png.getvalue()), ("pdf", pdf.getvalue()), ("csv", table.getvalue().encode())):
+        put(paths[kind], content, lasts=False)
     return paths["png"]
 
 

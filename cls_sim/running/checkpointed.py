@@ -28,6 +28,7 @@ from cls_sim.life import Life
 from cls_sim.running.finite import FiniteCheck
 from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage import checkpoint
+from cls_sim.storage.disk import ANY, NotPlain, content
 from cls_sim.storage.run_directory import say
 from cls_sim.storage.trace import Trace
 
@@ -261,8 +262,8 @@ def _fork(job: Job, folder: Path) -> Path:
 def past_of(job: Job, folder: Path) -> str | None:
     """The hash of the past that this life shares with its origin; None without an origin, or if it is missing."""
     there = checkpoint.found(_fork(job, folder)) if job.origin else []
-    with suppress(OSError):
-        return hashlib.sha256((there[0] / checkpoint.MANIFEST).read_bytes()).hexdigest() if there else None
+    with suppress(OSError, NotPlain):
+        return hashlib.sha256(content(there[0] / checkpoint.MANIFEST, ANY)).hexdigest() if there else None
 
 
 def _whole(folder: Path) -> tuple[State, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from cls_sim.running.checkpointed import final
 from cls_sim.running.job import Job, jobs
 from cls_sim.running.runs import figure_specs, gathered
 from cls_sim.running.studies import Study
-from cls_sim.storage import run_directory, summary
+from cls_sim.storage import disk, run_directory, summary
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,9 +63,9 @@ def open_run(folder: str | Path, folders: Sequence[str] = ()) -> FinishedRun:
     """
     place = Path(folder)
     old = run_directory.record(place)
-    run_directory.all_here(place)
+    disk.plain_below(place)
     if not (place / "summary.json").is_file():
-        raise ConfigError(str(place), "is not finished", f"continue it with resume={place}")
+        raise ConfigError(str(place), "is not finished", f"continue it with cls-sim {shlex.quote(f'resume={place}')}")
     experiment = experiments.read(old.get("overrides", []), folders)
     run_directory.same(place, old, experiment)
     everything = [job for wave in jobs(experiment) for job in wave]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.sinks.wandb import DEADLINE, write
+from cls_sim.storage.disk import text
 
 PATIENCE = 12  # seconds to wait for W&B's server at the start
 REPEATED = 3  # number of consecutive errors after which the service gives up
@@ -202,7 +203,7 @@ def _alone(service: Service, record: Path) -> None:
     _end_all(DEADLINE)
     service.hear({"end": {"outcome": "interrupted"}})
     with contextlib.suppress(OSError, ValueError):
-        write(record, json.loads(record.read_text()) | {"state": "interrupted", "rows": service.rows})
+        write(record, json.loads(text(record)) | {"state": "interrupted", "rows": service.rows})
 
 
 if __name__ == "__main__":

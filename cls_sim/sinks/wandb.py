@@ -26,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import cls_sim
+from cls_sim.core.errors import StorageError
 from cls_sim.sinks.base import Sink, print_above
 from cls_sim.sinks.curves import curves
+from cls_sim.storage.disk import ANY, appended, made, put, text
 
 ROOM = 1000  # largest number of waiting rows
 GATHER = 1.0  # seconds for which rows are collected before they are sent together
@@ -80,7 +82,7 @@ class Wandb(Sink):
     # -- a sink ---------------------------------------------------------------------------------------------
 
     def start(self, info: Mapping[str, Any]) -> None:
-        (self.folder / "wandb").mkdir(exist_ok=True)
+        made(self.folder / "wandb", below=self.folder)
         if not installed():
             self._down("wandb is not installed")
             say("it is not installed, and nothing is logged; pip install wandb, or give wandb=off")
@@ -104,8 +106,8 @@ class Wandb(Sink):
         self._told += 1
         if self._process is None:
             return
-        with contextlib.suppress(OSError), self._rows.open("a") as file:
-            file.write(json.dumps(told) + "\n")
+        with contextlib.suppress(OSError):
+            appended(self._rows, f"{json.dumps(told)}\n".encode())
         if _place(told) in self._had:  # a resumed life makes again what W&B has
             self._there += 1
         elif self._reason is None:
@@ -222,7 +224,7 @@ class Wandb(Sink):
         if self._fresh:
             return
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            old = json.loads(self._file.read_text())
+            old = json.loads(text(self._file))
             if re.fullmatch(r"[0-9a-f]{8}", old["id"]) and not self._superseded(old["id"]):
                 online = old["mode"] == self.mode == "online"
                 self.record |= {"id": old["id"], "rows": int(old["rows"]) if online else 0}
@@ -239,12 +241,12 @@ class Wandb(Sink):
         """The rows of the trace, with their costs from the row file; the row file is rewritten with these rows."""
         old: dict[Place, dict[str, Any]] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            for told in map(json.loads, self._rows.read_text().splitlines()):
+            for told in map(json.loads, text(self._rows, ANY).splitlines()):
                 old[_place(told)] = told
         self._had = {place for place in old if place[0] < self.record["rows"]}
         new = ({"n": n, **curves(row)} for n, row in enumerate(rows))
         found = [{**old.get(_place(row), {}), **row} for row in new]
-        self._rows.write_text("".join(json.dumps(row) + "\n" for row in found))
+        put(self._rows, "".join(json.dumps(row) + "\n" for row in found).encode(), lasts=False)
         return found
 
 
@@ -295,16 +297,14 @@ def collect(folder: Path) -> None:
     found = {}
     for file in sorted((folder / "wandb").glob("*.json")):
         with contextlib.suppress(OSError, ValueError):
-            found[file.stem] = json.loads(file.read_text())
+            found[file.stem] = json.loads(text(file))
     write(folder / "wandb.json", found)
 
 
 def write(path: Path, content: Any) -> None:
     """Write JSON under a temporary name and rename it; disk errors are ignored."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):
-        aside.write_text(json.dumps(content, indent=1) + "\n")
-        os.replace(aside, path)
+    with contextlib.suppress(StorageError):
+        put(path, f"{json.dumps(content, indent=1)}\n".encode(), lasts=False, shared=True)
 
 
 def say(text: str | None) -> None:

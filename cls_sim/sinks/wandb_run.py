@@ -13,12 +13,13 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import yaml
 
 from cls_sim import PART_KINDS, __version__, sinks, statistics
+from cls_sim.config.reader import page
 from cls_sim.config.validation import ENVIRONMENT
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage import summary as summaries
-from cls_sim.storage.disk import read
+from cls_sim.storage.disk import plain_below, read, text
 from cls_sim.storage.readings import readings
 from cls_sim.storage.summary import Summary
 from cls_sim.storage.trace import Trace
@@ -183,9 +184,11 @@ def tables(summary: Summary) -> dict[str, Any]:
 
 def artifact(folder: Path, summary: Summary) -> dict[str, Any]:
     """The files of the run directory without checkpoints, small files first."""
-    files = [file for file in folder.rglob("*") if file.is_file() and not file.name.startswith(".") and _plain(file)]
-    names = {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
-    kept = sorted((size, name) for name, size in names.items() if name.split("/")[0] not in SKIPPED)
+    plain_below(folder)
+    files = (file for file in folder.rglob("*") if file.is_file() and not file.name.startswith("."))
+    names = {file.relative_to(folder).as_posix(): file for file in files}
+    mine = {name: file for name, file in names.items() if name.split("/")[0] not in SKIPPED and _plain(file)}
+    kept = sorted((file.stat().st_size, name) for name, file in mine.items())
     return {
         "name": f"{summary.experiment}-{summary.config_sha256[:12]}",
         "type": "run",
@@ -198,8 +201,8 @@ def _plain(file: Path) -> bool:
     """Whether a file contains no values of environment variables."""
     if file.suffix not in (".json", ".yaml"):
         return True
-    text = file.read_text(errors="replace")
-    return without_environment(text) == text
+    content = text(file)
+    return without_environment(content) == content
 
 
 def _number(value: Any) -> float | None:
@@ -215,7 +218,10 @@ def _text(value: Any) -> str | None:
 
 def send(mode: str, folder: Path) -> list[str]:
     """Send a finished run to W&B: all rows of all jobs, then the run as a whole.  Returns the names of the jobs."""
-    arms = yaml.safe_load((folder / "config.yaml").read_text())["arms"]
+    plain_below(folder)
+    arms = page(folder / "config.yaml")[0].get("arms")
+    if not isinstance(arms, dict):
+        raise ConfigError(str(folder / "config.yaml"), "is damaged", f"resume={folder} writes it again")
     sent = []
     for path in sorted((folder / "trace").glob("*.jsonl")):
         arm = path.stem.rpartition("-")[0]

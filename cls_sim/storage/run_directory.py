@@ -43,7 +43,7 @@ def opened(experiment: Experiment) -> Iterator[Path]:
     if cfg["resume"]:
         folder = Path(cfg["resume"])
         old = record(folder)
-        all_here(folder)
+        disk.plain_below(folder)
     else:
         folder, old = _named(experiment), None
         try:
@@ -59,17 +59,6 @@ def opened(experiment: Experiment) -> Iterator[Path]:
             same(folder, old, experiment)
         _furnish(folder, experiment, old)
         yield folder
-
-
-def all_here(folder: Path) -> None:
-    """Raise ConfigError if a part of a run directory is a link, because files would be written elsewhere."""
-    for above, names, files in os.walk(folder):
-        if Path(above) == folder:
-            names[:] = [name for name in names if name in ROOMS]  # W&B makes links in its folder
-            files = [*files, *(name for name in ROOMS if os.path.islink(folder / name))]
-        for name in (*names, *files):
-            if os.path.islink(os.path.join(above, name)):
-                raise ConfigError(os.path.join(above, name), "is a link", "replace it by the file that it points to")
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -129,7 +118,7 @@ def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -
     told = identity | {"resumed": resumes, "overrides": kept, "arms": _decisive(experiment)}
     write(folder / "run.json", told, lasts=True)
     for name in ROOMS:
-        disk.made(folder / name)
+        disk.made(folder / name, below=folder)
     page = yaml.safe_dump({"overrides": kept, "arms": arms}, sort_keys=False)
     disk.put(folder / "config.yaml", page.encode(), lasts=False)
     if (folder / "environment.json").is_file():

@@ -20,7 +20,7 @@ from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, suggest, whole
 from cls_sim.storage import tidy
 from cls_sim.storage.cohort import cohort, measured, who_of
-from cls_sim.storage.disk import broken, renamed, synced, unreadable
+from cls_sim.storage.disk import ANY, NotPlain, broken, content, renamed, synced, unlinked, unreadable
 from cls_sim.storage.lines import Row, line_of, parsed
 
 
@@ -247,7 +247,7 @@ class Trace:
         assert self.path is not None
         if self._file is None:
             try:
-                self._file = FileIO(self.path, mode, opener=_unlinked)
+                self._file = FileIO(self.path, mode, opener=unlinked)
                 self._shorten(self._file)
             except OSError as error:
                 raise broken(cast(Path, self.path), error) from error
@@ -276,9 +276,9 @@ class Trace:
     def _read(self, most: int | None) -> None:
         assert self.path is not None
         try:
-            if not self.path.is_file():  # reading a pipe would block
-                raise ConfigError(str(self.path), "is not a regular file", "name the trace of a run")
-            data = self.path.read_bytes()
+            data = content(self.path, ANY)
+        except NotPlain:
+            raise ConfigError(str(self.path), "is not a regular file", "name the trace of a run") from None
         except OSError as error:
             raise unreadable(self.path, error) from None
         lines = data.split(b"\n")
@@ -293,11 +293,6 @@ class Trace:
             self._ends.append(self._end + len(line) + 1)
         if lines[-1] and (most is None or len(self) < most):
             warnings.warn(f"{self.path}:{len(lines)}: the last line is incomplete and left out", stacklevel=4)
-
-
-def _unlinked(path: str, flags: int) -> int:
-    """Open a file, without following a symbolic link."""
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cls_sim.commands.door import below
 from cls_sim.core.errors import ConfigError
+from cls_sim.storage.disk import plain_below
 
 MOST = 20  # largest number of contexts with a panel each
 AMNESIA = ("dependence", "hippocampus", "both", "rehearsal_gap")
@@ -43,6 +44,8 @@ def found(folder: Path) -> list[Run]:
     places = [place for place in below(folder, "summary.json") if (place / "run.json").is_file()]
     if not places:
         raise ConfigError(str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
+    for place in places:
+        plain_below(place)
     return [_run(place) for place in places]
 
 

@@ -5,13 +5,14 @@ W&B draws the panels in its own style; this picture only shows their content.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
 from cls_sim.commands.dashboard.workspace import COLUMNS
-from cls_sim.core.errors import StorageError
+from cls_sim.storage.disk import put
 
 
 def picture(run: Run, path: Path) -> Path:
@@ -34,10 +35,9 @@ def picture(run: Run, path: Path) -> Path:
         sections.setdefault(panel.section, []).append((panel.title, _png(figure)))
     title = f"Content of the panels, drawn from experiment={run.experiment} by cls_sim.figures"
     page = _page({title: [], **sections, f"Only at W&B: {'; '.join(missing)}": []})
-    try:
-        page.save(path, optimize=True)
-    except OSError as error:
-        raise StorageError(str(path), f"cannot be written ({error.strerror})", "make room, or copy the run") from None
+    drawn = io.BytesIO()
+    page.save(drawn, format="PNG", optimize=True)
+    put(path, drawn.getvalue(), lasts=False)
     return path
 
 
@@ -99,8 +99,6 @@ def _text(text: str, width: int, size: int) -> Any:
 
 
 def _png(figure: Any) -> Any:
-    import io
-
     from PIL import Image
 
     page = io.BytesIO()

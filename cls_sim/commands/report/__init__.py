@@ -47,7 +47,7 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     runs = [facts(folder) for folder in runs_below(folders, "run.json", "run", "name a run or a folder of runs")]
     title, blocks = report(runs, reference)
     foot = "Written by `cls-sim-report` from the traces of these runs."
-    made(out / PICTURES)
+    made(out / PICTURES, below=out)
     for block in blocks:
         if isinstance(block, Picture):
             put(out / PICTURES / f"{block.name}.png", block.png)

@@ -8,6 +8,7 @@ from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Tab
 from cls_sim.commands.report.facts import Facts
 from cls_sim.figures.tradeoffs import size_of
 from cls_sim.sinks.console import brief
+from cls_sim.storage.disk import LARGEST, content
 
 COSTS = {
     "stored_bytes": "stored",
@@ -129,5 +130,5 @@ def claims(run: Facts) -> Blocks:
 
 def drawn(run: Facts) -> Blocks:
     """The figures of the experiment, as the run has drawn them."""
-    pictures = [Picture(f"figure_{name}", path.read_bytes(), name.replace("_", " ")) for name, path in run.figures]
+    pictures = [Picture(f"figure_{name}", content(path, LARGEST), name.replace("_", " ")) for name, path in run.figures]
     return [Heading("Figures of the experiment"), *pictures] if pictures else []

@@ -18,6 +18,7 @@ from cls_sim.core import signals
 from cls_sim.core.errors import ConfigError, StorageError
 from cls_sim.running.engines.base import PATIENCE, THREADS, Engine, Failure, died, lived
 from cls_sim.running.engines.owners import sole
+from cls_sim.storage import disk
 
 if TYPE_CHECKING:
     from cls_sim.running.job import Job
@@ -148,14 +149,14 @@ def _here(folder: Path) -> dict[str, Any]:
 
     env = {name: os.environ[name] for name in PASSED if name in os.environ}
     versions = {"cls_sim": __version__, "torch": torch.__version__}
-    return {"env": env, "versions": versions, "run": (folder / "run.json").read_text()}
+    return {"env": env, "versions": versions, "run": disk.text(folder / "run.json")}
 
 
 def _elsewhere(job: bytes, folder: str, there: dict[str, Any]) -> Failure:
     """A task on Ray: run a job, or return the reason why it cannot run on this node."""
     os.environ.update(dict.fromkeys(THREADS, "1"), **there["env"])
     run = Path(folder) / "run.json"
-    if not run.is_file() or run.read_text() != there["run"]:
+    if not run.is_file() or disk.text(run) != there["run"]:
         remedy = "put out= on a disk that all nodes share"
         return ConfigError("engine", f"{folder} does not exist on the node {socket.gethostname()}", remedy)
     versions = _here(Path(folder))["versions"]

@@ -15,6 +15,7 @@ from typing import Any
 
 from cls_sim.core.errors import StorageError
 from cls_sim.storage import checkpoint
+from cls_sim.storage.disk import appended, text
 
 WATCH = 1.0  # seconds between two checks of the owner of a job
 OVER = "over"  # entry of a finished job, in place of an owner
@@ -52,8 +53,7 @@ def sole(job: str, folder: Path, **about: Any) -> Iterator[None]:
 
 def _note(book: Path, line: Mapping[str, Any]) -> None:
     try:
-        with book.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        appended(book, f"{json.dumps(line)}\n".encode())
     except OSError as error:
         raise StorageError(str(book), f"cannot be written ({error.strerror})", "make room, then resume") from None
 
@@ -61,6 +61,6 @@ def _note(book: Path, line: Mapping[str, Any]) -> None:
 def owner(book: Path) -> str | None:
     """The id of the present owner of a job; None if the file cannot be read at the moment."""
     try:
-        return json.loads(book.read_text().splitlines()[-1])["id"]
+        return json.loads(text(book).splitlines()[-1])["id"]
     except (OSError, ValueError, IndexError, KeyError):
         return None
