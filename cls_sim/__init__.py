@@ -71,6 +71,8 @@ VOCABULARY = {
     "Store": "hippocampus.store",
     "Gaussians": "hippocampus.gaussians",
     "Mixtures": "hippocampus.mixtures",
+    "Discriminant": "hippocampus.discriminant",
+    "RandomRidge": "hippocampus.discriminant",
     "Copies": "hippocampus.copies",
     "Exemplars": "hippocampus.exemplars",
     "GenerativeClassifier": "hippocampus.generative",

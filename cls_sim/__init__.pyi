@@ -55,6 +55,8 @@ from cls_sim.hippocampus.copies import Copies as Copies
 from cls_sim.hippocampus.dentate import Index as Index
 from cls_sim.hippocampus.dentate import KWinners as KWinners
 from cls_sim.hippocampus.dentate import Relay as Relay
+from cls_sim.hippocampus.discriminant import Discriminant as Discriminant
+from cls_sim.hippocampus.discriminant import RandomRidge as RandomRidge
 from cls_sim.hippocampus.exemplars import Exemplars as Exemplars
 from cls_sim.hippocampus.gaussians import Gaussians as Gaussians
 from cls_sim.hippocampus.generative import GenerativeClassifier as GenerativeClassifier

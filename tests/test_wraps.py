@@ -114,6 +114,8 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Sparse": (lambda: cs.Sparse(capacity=12, units=40, winners=4), {}),
         "Gaussians": (lambda: cs.Gaussians(), {}),
         "Mixtures": (lambda: cs.Mixtures(), {}),
+        "Discriminant": (lambda: cs.Discriminant(), {}),
+        "RandomRidge": (lambda: cs.RandomRidge(units=20), {}),
         "Copies": (lambda: cs.Copies(), {}),
         "Exemplars": (
             lambda: cs.Exemplars(capacity=12),
