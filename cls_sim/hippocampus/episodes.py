@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
@@ -17,7 +19,8 @@ from cls_sim.core.part import Spec, State, View, known_contexts
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
-from cls_sim.hippocampus.slots import BY_CLASS, BY_WORTH, Slots
+from cls_sim.hippocampus.slots import BY_CLASS, BY_TURN, BY_WORTH, Slots
+from cls_sim.hippocampus.standing import LABELLED, UNLABELLED, Ranks, Standing
 
 COMPARED = 64  # number of stored episodes with which a gradient is compared
 WORK = 2**24  # limit of the numbers in memory while cues are compared with traces
@@ -53,7 +56,6 @@ class Episodic(Hippocampus):
         if max(spec.outputs, spec.contexts) > 2**15:
             raise ConfigError("capacity", "this world has more than 32768 labels or contexts", "use a smaller world")
         self._slots.setup(spec)
-        self._by_mark = type(self)._alive_all is Episodic._alive_all  # a mark alone tells whether its slot is empty
         lots = (spec.subjects, self.capacity + 1)
         self._form = self.form or (Levels() if self._exact(spec) else Plain())
         self._form.setup(spec)
@@ -69,6 +71,9 @@ class Episodic(Hippocampus):
             self.summed = torch.zeros(spec.subjects, spec.outputs, width, device=spec.device)
             self.met = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
         self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
+        least = LABELLED if self.eviction in BY_CLASS else UNLABELLED
+        large = spec.device.type == "cpu" and self.eviction in BY_TURN and self.capacity >= least
+        self._standing = Standing() if large else None
         self._silent: Tensor | None = None
         return super().setup(spec)
 
@@ -86,7 +91,8 @@ class Episodic(Hippocampus):
     def fetch(self, slot: Tensor) -> Batch:
         at = self._at(slot)
         what, mark = _rows_of(self.what, at), _rows_of(self.mark, at)  # copies, which stay as they are
-        heard = None if self._by_mark else _rows_of(self._alive_all(), at)
+        strengths = self._strengths()
+        heard = None if strengths is None else _rows_of(strengths, at) > 0
         if self._silent is not None:
             heard = (mark[..., 0] >= 0 if heard is None else heard) & ~self._silent.gather(1, slot)
         return Batch.made(
@@ -117,13 +123,14 @@ class Episodic(Hippocampus):
             self._silent = self._silent & ~slots
             self.changed += 1
 
-    def _alive_all(self) -> Tensor:
-        """Which slots hold a trace: bool [s, n + 1]."""
-        return self.mark[..., 0] >= 0
+    def _strengths(self) -> Tensor | None:
+        """The strengths [s, n + 1], of which 0 is an empty slot; None: a mark tells whether its slot is empty."""
+        return None
 
     def _alive(self) -> Tensor:
         """Which slots hold a trace, lesioned or not: bool [s, n]."""
-        return self._alive_all()[:, : self.capacity]
+        strengths = self._strengths()
+        return (self.mark[..., 0] >= 0 if strengths is None else strengths > 0)[:, : self.capacity]
 
     def _heard(self) -> Tensor:
         """Which slots hold a trace that is not lesioned: bool [s, n]."""
@@ -131,7 +138,8 @@ class Episodic(Hippocampus):
 
     def _strength(self) -> Tensor:
         """The strength of each trace: float [s, n]."""
-        return self._alive().float()
+        strengths = self._strengths()
+        return self._alive().float() if strengths is None else strengths[:, : self.capacity]
 
     # -- writing and reading ----------------------------------------------------------------------------
 
@@ -141,11 +149,44 @@ class Episodic(Hippocampus):
 
     def _choose(self, batch: Batch, fresh: Tensor, clock: Clock, view: View) -> tuple[Tensor, Tensor]:
         """The slot and the key of each row [s, b]."""
+        if (ranks := self._ranks()) is not None and self._standing is not None:
+            key = self._slots.keys(batch.rows, lambda: self._newest(ranks), clock)
+            return self._standing.choose(ranks, fresh, key, batch.y if self.eviction in BY_CLASS else None), key
         n, alive = self.capacity, self._alive()
         by_class = self.eviction in BY_CLASS  # else labels are not used; in regression there are none
         label, kept = (batch.y, self._y()[:, :n].long()) if by_class else (fresh, alive)
         worth = self._worth(batch, fresh, view, clock) if self.eviction in BY_WORTH else None
         return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock, worth)
+
+    # -- the index of a large memory on a CPU (see Standing) ---------------------------------------------
+
+    def _watched(self) -> list[Tensor]:
+        """The columns that decide which slot is used next."""
+        return [column for column in (self.mark, self.what, self._strengths()) if column is not None]
+
+    def _ranks(self, at_once: bool = False) -> list[Ranks] | None:
+        """The index of slots, or None: slots are to be chosen by looking at all of them."""
+        if self._standing is None:
+            return None
+        n = self.capacity
+
+        def facts() -> tuple[Tensor, Tensor | None, Tensor]:
+            return self.mark[:, :n, 2], self._y()[:, :n] if self.eviction in BY_CLASS else None, self._alive()
+
+        return self._standing.ready(self._watched(), facts, at_once)
+
+    @staticmethod
+    def _newest(ranks: list[Ranks]) -> Tensor:
+        return torch.tensor([one.newest for one in ranks])
+
+    def filled(self) -> Counts | None:
+        ranks = None if self._standing is None else self._standing.current(self._watched())
+        if ranks is None or self._silent is not None:
+            return None
+        first = [one.first() for one in ranks]
+        return None if None in first else np.array(first, np.int64)
+
+    # -- the worth of rows ------------------------------------------------------------------------------
 
     def _worth(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
         """Retention priority of each row, [s, b] in [0, 1]; rows with the lowest values are kept."""
@@ -191,6 +232,9 @@ class Episodic(Hippocampus):
         """Write the rows of a batch, with contents x [s, b, x], to their slots; slot `capacity` discards a row."""
         now = torch.from_numpy(clock.experience).to(slot.device)[:, None].expand_as(slot)
         label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
+        if self._standing is not None:
+            old_key, old_label = self.mark[self._rows, slot, 2], self.what[self._rows, slot, 0]
+            self._standing.write(slot, key, label if self.eviction in BY_CLASS else None, old_key, old_label)
         self.content[self._rows, slot] = self._form.write(x)
         self.what[self._rows, slot] = torch.stack((label, batch.context), -1).to(torch.int16)
         self.mark[self._rows, slot] = torch.stack((now, batch.item, key), -1).to(torch.int32)
@@ -198,6 +242,8 @@ class Episodic(Hippocampus):
             self.target[self._rows, slot] = batch.y.to(self.target.dtype)
         if self.keep_scores and batch.scores is not None:
             self.answer[self._rows, slot] = batch.scores
+        if self._standing is not None:
+            self._standing.seen(self._watched())
         self.changed += 1
 
     def _input(self, content: Tensor) -> Tensor:

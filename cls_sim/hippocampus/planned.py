@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import pairwise
@@ -12,7 +13,9 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Filling
+from cls_sim.hippocampus.standing import Ranks
 
+PLANNED = ("reservoir", "ring")  # rules by which slots depend on nothing learned
 ROWS, TOGETHER = 2**14, 4  # rows that are planned at once, and the fewest subjects for which this is faster
 
 
@@ -39,6 +42,11 @@ class Places:
     def ticks(self) -> int:
         return len(self.first) - 1
 
+    @property
+    def end(self) -> int:
+        """The experience after the block."""
+        return self.filling.start + self.ticks
+
     def of(self, experience: int) -> slice:
         """The stored rows of this experience, as a slice of the columns."""
         at = experience - self.filling.start
@@ -63,14 +71,27 @@ def planned(start: int, keys: Tensor, stored: Tensor, alive: Tensor) -> Places |
     size = max(1, ROWS // (ticks * rows)) if (count == full.shape[1]).all() else 1
     each = [slice(i, i + size) for i in range(0, len(keys), size)]
     parts = [_of_some(keys[some].cpu().numpy(), stored[some].cpu().numpy(), count[some]) for some in each]
-    subject, tick, row, slot, key = np.concatenate(
-        [part + [some.start, 0, 0, 0, 0] for part, some in zip(parts, each, strict=True)]
-    ).T
+    found = [part + [some.start, 0, 0, 0, 0] for part, some in zip(parts, each, strict=True)]
+    return _joined(start, np.concatenate(found), keys, count, full.shape[1])
+
+
+def followed(start: int, keys: Tensor, ranks: Sequence[Ranks]) -> Places:
+    """The same from the ranks of each subject, which are then those after the block; the cost is O(t · b) a subject."""
+    count = np.array([one.count for one in ranks])
+    found = [one.plan(mine) for one, mine in zip(ranks, keys.numpy(), strict=True)]
+    subject = np.repeat(np.arange(len(found)), [len(one) for one in found])
+    return _joined(start, np.column_stack((subject, np.concatenate(found))), keys, count, ranks[0].capacity)
+
+
+def _joined(start: int, found: np.ndarray, keys: Tensor, count: np.ndarray, capacity: int) -> Places:
+    """The places of rows [m, 5] (subject, tick, row, slot and key) in memories that hold `count` traces."""
+    _, ticks, rows = keys.shape
+    subject, tick, row, slot, key = found.T
     order = np.argsort(tick, kind="stable")
     first = np.searchsorted(tick[order], np.arange(ticks + 1)).tolist()
-    source, target = (row + subject * rows)[order], (slot + subject * (full.shape[1] + 1))[order]
+    source, target = (row + subject * rows)[order], (slot + subject * (capacity + 1))[order]
     mark = np.stack((start + tick, np.full_like(tick, -1), key), 1)[order].astype(np.int32)
-    counts = np.minimum(count[:, None] + rows * np.arange(ticks + 1), full.shape[1])
+    counts = np.minimum(count[:, None] + rows * np.arange(ticks + 1), capacity)
     columns = [from_numpy(column).to(keys.device) for column in (source, target, mark)]
     return Places(rows, Filling(start, counts), *columns, first=first)
 

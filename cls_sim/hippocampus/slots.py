@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from cls_sim.core.part import Spec
 EVICTION = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
 BY_CLASS = ("balanced", "herding")  # balance the classes
 BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # use a retention priority that the memory computes
+BY_TURN = ("reservoir", "ring", "balanced")  # keys that depend on nothing learned
 TICKS = 64  # experiences planned at once, for rules that need no draws
 EMPTY, ABSENT = 2**61, 2**62  # priorities above those of any row: an empty slot, an absent row
 
@@ -38,8 +41,9 @@ class Slots:
                random sample of stored episodes: rows with different gradients stay (gradient-based sample selection,
                Aljundi et al. 2019)
 
-    Empty slots are used first, in order; a slot freed by forgetting counts as empty.  This class has no state: keys
-    are stored with the episodes.
+    Empty slots are used first, in order; a slot freed by forgetting counts as empty.  `choose` looks at all slots;
+    large memories make the same choices of the first three rules with an index (see Standing).  This class has no
+    state: keys are stored with the episodes.
 
     >>> slots = Slots(3, "ring")
     >>> slots.setup(Spec(batch=2, outputs=2))
@@ -81,7 +85,10 @@ class Slots:
         Different rows of a subject get different slots.
         """
         rows = y.shape[1]
-        key = self._keys(rows, alive, stored_key, clock) if worth is None else (worth.double() * LARGEST).long()
+        if worth is None:
+            key = self.keys(rows, lambda: newest(stored_key, alive), clock)
+        else:
+            key = (worth.double() * LARGEST).long()
         priority = torch.cat((stored_key, key), 1)  # [s, n + b]
         if self.eviction in BY_CLASS:
             class_of = torch.where(torch.cat((alive, fresh), 1), torch.cat((stored_y, y), 1), 2**16)
@@ -95,11 +102,14 @@ class Slots:
         slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))  # the i-th row that stays takes the i-th free slot
         return torch.where(stays, slot, self.capacity), key
 
-    def upcoming(self, rows: int, alive: Tensor, stored_key: Tensor, experience: int) -> Tensor | None:
-        """The keys of the next experiences of a cohort in step, int64 [s, t, b]; None: they depend on the rows."""
+    def upcoming(self, rows: int, newest: Callable[[], Tensor], experience: int) -> Tensor | None:
+        """The keys of the next experiences of a cohort in step, int64 [s, t, b]; None: they depend on the rows.
+
+        newest  gives the lowest key of each subject, at most 0: [s]
+        """
         if self.eviction == "ring":
-            newest = torch.where(alive, stored_key, 0).amin(1)[:, None, None]
-            return newest - torch.arange(1, TICKS * rows + 1, device=newest.device).view(1, TICKS, rows)
+            turn = torch.arange(1, TICKS * rows + 1, device=self._spec.device)
+            return newest()[:, None, None] - turn.view(1, TICKS, rows)
         if self.eviction == "reservoir":
             return (self._of(rows).rest(experience) * 2**31).long()
         return None
@@ -109,12 +119,16 @@ class Slots:
             self._draws = Draws(self._spec.seeds, "hippocampus.slots", (rows,), device=self._spec.device)
         return self._draws
 
-    def _keys(self, rows: int, alive: Tensor, stored_key: Tensor, clock: Clock) -> Tensor:
-        """The keys of new rows: int64 [s, b], within 32 bits."""
+    def keys(self, rows: int, newest: Callable[[], Tensor], clock: Clock) -> Tensor:
+        """The keys of new rows: int64 [s, b], within 32 bits; `newest` as in `upcoming`."""
         if self.eviction == "ring":
-            newest = torch.where(alive, stored_key, 0).amin(1, keepdim=True)
-            return newest - torch.arange(1, rows + 1, device=newest.device)
+            return newest()[:, None] - torch.arange(1, rows + 1, device=self._spec.device)
         return (self._of(rows).at(clock.experience) * 2**31).long()
+
+
+def newest(key: Tensor, alive: Tensor) -> Tensor:
+    """The lowest key [s] of the traces, at most 0: that of the newest row of a ring; keys and alive are [s, n]."""
+    return torch.where(alive, key, 0).amin(1)
 
 
 def _rank_within(group: Tensor, key: Tensor) -> Tensor:

@@ -107,11 +107,8 @@ class Sparse(Episodic):
     def _exact(self, spec: Spec) -> bool:
         return super()._exact(spec) and not self._blends
 
-    def _alive_all(self) -> Tensor:
-        return self.strength > 0
-
-    def _strength(self) -> Tensor:
-        return self.strength[:, : self.capacity]
+    def _strengths(self) -> Tensor:
+        return self.strength
 
     # -- encoding and sleep -----------------------------------------------------------------------------
 
@@ -167,8 +164,8 @@ class Sparse(Episodic):
         slot, key = torch.where(known, same, slot), torch.where(known, self.mark[self._rows, same, 2].long(), key)
         rows = slot.shape[1]
         turn = torch.arange(1, rows + 1, device=slot.device) + known * rows
-        last = torch.zeros_like(self.strength, dtype=torch.int64).scatter_reduce_(1, slot, turn, "amax")
-        return slot.masked_fill(last.gather(1, slot) != turn, self.capacity), key, same
+        later = turn[:, None] > turn[:, :, None]  # [s, b, b]
+        return slot.masked_fill(((slot[:, None] == slot[:, :, None]) & later).any(2), self.capacity), key, same
 
     def _blended(self, x: Tensor, batch: Batch, same: Tensor, known: Tensor) -> tuple[Tensor, Batch]:
         """Contents and targets of known rows, moved from those of the trace toward the new ones."""

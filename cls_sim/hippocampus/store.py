@@ -13,7 +13,8 @@ from cls_sim.core.part import Spec, State, View, known_contexts
 from cls_sim.hippocampus.base import Filling, Recall
 from cls_sim.hippocampus.codes import Code
 from cls_sim.hippocampus.episodes import Episodic
-from cls_sim.hippocampus.planned import Places, planned
+from cls_sim.hippocampus.planned import PLANNED, Places, followed, planned
+from cls_sim.hippocampus.slots import newest
 
 
 class Store(Episodic):
@@ -67,20 +68,34 @@ class Store(Episodic):
             self._next = now + 1
             self._put(self._places, self._places.of(now), batch)
             return
-        self._places = None
+        self._unplan()
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
         self._write(slot, key, batch.x.flatten(2), batch, clock)
 
     def _planned(self, rows: int, now: int) -> bool:
         """Whether the slots of this experience are planned; makes a plan where one ends or does not fit."""
         places = self._places
-        if places is None or self._next != now or places.rows != rows or now >= places.filling.start + places.ticks:
-            self._places, alive = None, self._alive()
-            stored = self.mark[:, : self.capacity, 2].long()
-            keys = self._slots.upcoming(rows, alive, stored, now)
+        if places is None or self._next != now or places.rows != rows or now >= places.end:
+            self._unplan()
+            if self.eviction not in PLANNED:
+                return False
+            if (ranks := self._ranks(at_once=True)) is not None and self._standing is not None:
+                keys = self._slots.upcoming(rows, lambda: self._newest(ranks), now)
+                if keys is not None and None not in [one.first() for one in ranks]:
+                    self._places = places = followed(now, keys, ranks)
+                    self._standing.seen(self._watched(), later=len({*places.first}) - 1)
+                return self._places is not None
+            alive, stored = self._alive(), self.mark[:, : self.capacity, 2].long()
+            keys = self._slots.upcoming(rows, lambda: newest(stored, alive), now)
             if keys is not None:
                 self._places = planned(now, keys, stored, alive)
         return self._places is not None
+
+    def _unplan(self) -> None:
+        """Give up what is left of the plan."""
+        if self._standing is not None and self._places is not None and self._next < self._places.end:
+            self._standing.drop()  # it is as far as the whole plan
+        self._places = None
 
     def _put(self, places: Places, rows: slice, batch: Batch) -> None:
         """Write the rows of a batch that the plan keeps."""
@@ -105,7 +120,9 @@ class Store(Episodic):
         self.changed += 1
 
     def filled(self) -> Counts | None:
-        if self._places is None or self._silent is not None:
+        if self._places is None:
+            return super().filled()
+        if self._silent is not None:
             return None
         return self._places.filled(self._next)
 

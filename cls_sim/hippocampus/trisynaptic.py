@@ -102,11 +102,8 @@ class Trisynaptic(Episodic):
         self._mute: Tensor | None = None
         return spec
 
-    def _alive_all(self) -> Tensor:
-        return self.strength > 0
-
-    def _strength(self) -> Tensor:
-        return self.strength[:, : self.capacity]
+    def _strengths(self) -> Tensor:
+        return self.strength
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
