@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,11 @@ from cls_sim.claims.bounds import VAGUE, decided
 from cls_sim.commands.campaign import blocks, plan
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.results import Results
+from cls_sim.commands.pages import page
 from cls_sim.sinks.console import brief
 from cls_sim.storage.disk import made, put
 from cls_sim.storage.summary import FAILS, HOLDS, OPEN, UNJUDGED, Claim, Summary
 
-HEADS = ("experiment", "claim", "source", "expected", "value", "theory", "verdict", "without the mechanism")
-HEADS = (*HEADS, "unused blocks", "seconds")
 BESIDE = {HOLDS: "inside", FAILS: "**outside**", OPEN: OPEN, UNJUDGED: OPEN}  # the verdicts on published numbers
 
 
@@ -74,14 +73,6 @@ class Row:
     @property
     def source(self) -> str:
         return str(self.told.get("source") or self.claim.source)
-
-    def cells(self) -> list[str]:
-        size = "" if self.piece.size == "paper" else f" ({self.piece.size})"
-        off = {None: "", True: "fails, as it must", False: "**still holds**"}[self.off]
-        return [
-            *(self.piece.name + size, self.statement, self.source, self.expected, self.value, self.theory),
-            *(self.verdict, off, self.blocks, f"{self.seconds:.0f}"),
-        ]
 
 
 def rows(results: Results, piece: Piece) -> list[Row]:
@@ -146,52 +137,24 @@ def claims_page(results: Results, paper: Sequence[Piece], small: Sequence[Piece]
 
     found = sorted((less | full).values(), key=place)
     count = Counter(row.claim.state for row in found)
-    tried, many = [row.off for row in found if row.off is not None], sum(bool(row.blocks) for row in found)
-    page = [
-        "# Claims",
-        "",
-        "Every claim of every experiment, on seeds from 1000, made by `make paper` (`cls-sim-claims`).  An experiment",
-        "marked (small) was run at `size=small` only.  Seconds are those of the whole piece.",
-        "",
-        "* *Without the mechanism* is the same claim in a run whose mechanism is removed (`ablation` in its file),",
-        "  where it must fail.",
-        "* *Not decided*: the test cannot tell at this number of subjects, because the 95 % interval reaches across",
-        f"  the bound, or because there is none.  A published number: our SEM is above {VAGUE:g} points.",
-        "* *Unused blocks*: in how many blocks of subjects with seeds from 20000 the claim holds (`blocks=20`).",
-        "",
-        f"{len(found) - count[UNJUDGED]} claims were tested: {count[HOLDS]} hold, {count[FAILS]} do not hold, "
-        f"{count[OPEN]} are not decided.  {len(tried)} were also tested without their mechanism; {sum(tried)} of them "
-        f"then failed, as they must.  {many} were also tested on unused blocks of seeds.",
-        "",
-        *table(HEADS, ([_cell(cell) for cell in row.cells()] for row in found)),
-    ]
-    return "\n".join(page)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return page("campaign/claims.md.jinja", rows=found, count=count, vague=f"{VAGUE:g}")
 
 
 def published_page(results: Results, paper: Sequence[Piece]) -> str:
     """Experiments with published numbers: one row per arm, one column per scenario, its parts combined."""
-    page = [
-        "# Comparison with published numbers",
-        "",
-        "Ours ± SEM (published ± SEM), and whether ours lies within `max(1.5, 3 √(SEM² + SEM²))` points of the",
-        f"published number; not decided if our SEM is above {VAGUE:g} points.  Seeds from 1000, made by `make paper`.",
-        "",
-    ]
     groups: dict[str, list[tuple[Piece, Summary]]] = {}
     for piece in paper:
         if summary := results.summary(piece):
             groups.setdefault(piece.experiment, []).append((piece, summary))
-    for experiment, found in groups.items():
-        if sum(told.get("kind") == "published" for piece, _ in found for told in piece.claims.values()) > 1:
-            page += _beside(experiment, found)
-    return "\n".join(page)
+    studies = [
+        _beside(experiment, found)
+        for experiment, found in groups.items()
+        if sum(told.get("kind") == "published" for piece, _ in found for told in piece.claims.values()) > 1
+    ]
+    return page("campaign/published.md.jinja", studies=studies, vague=f"{VAGUE:g}")
 
 
-def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str]:
+def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> dict[str, Any]:
     cells: dict[str, dict[str, str]] = {}
     count = Counter[str]()
     seconds = 0.0
@@ -211,43 +174,19 @@ def _beside(experiment: str, found: Sequence[tuple[Piece, Summary]]) -> list[str
             cells.setdefault(name, {})[piece.scenario or ""] = cell
     scenarios = dict.fromkeys(piece.scenario or "" for piece, _ in found)
     order = [*plan.read(experiment).get("arm", ()), *cells]  # the order of the file, independent of parts
-    cells = {arm: cells[arm] for arm in sorted(cells, key=order.index)}
-    clear = count[BESIDE[HOLDS]] + count[BESIDE[FAILS]]
     sources = dict.fromkeys(t["source"] for piece, _ in found for t in piece.claims.values() if t.get("source"))
-    return [
-        f"## {experiment}",
-        "",
-        f"{'; '.join(sources)}.  Of {count.total()} numbers {clear} are decided, {count[BESIDE[HOLDS]]} inside.  "
-        f"All arms of one subject take {seconds / 60:.0f} minutes of one core.",
-        "",
-        *table(("arm", *scenarios), ([name, *(row.get(s, "") for s in scenarios)] for name, row in cells.items())),
-    ]
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[str]:
-    """The lines of a Markdown table, and an empty line."""
-    lines = [f"| {' | '.join(map(str, cells))} |" for cells in (heads, *rows)]
-    return [lines[0], f"|{'---|' * len(heads)}", *lines[1:], ""]
+    return {
+        "experiment": experiment,
+        "sources": sources,
+        "count": count,
+        "seconds": seconds,
+        "scenarios": scenarios,
+        "arms": {arm: cells[arm] for arm in sorted(cells, key=order.index)},
+    }
 
 
 def results_page(results: Results, paper: Sequence[Piece]) -> str:
     """The main readings of all arms at full size."""
-    page = ["# Results", ""]
-    page += ["Every experiment at full size, on seeds from 1000, made by `make paper`.  Their claims are in"]
-    page += ["[claims](claims.md).", ""]
-    for piece in paper:
-        if summary := results.summary(piece):
-            page += _section(summary, (results.kept(piece) or {})["command"], piece.part)
-    return "\n".join(page)
-
-
-def _section(summary: Summary, command: str, part: str | None) -> list[str]:
-    seconds = sum(arm.seconds for arm in summary.arms.values())
-    title = (summary.title or summary.experiment) + (f" ({part})" if part else "")
-    lines = [
-        [name, reading, brief(e.mean), _ends(e.low, e.high), brief(e.sem), e.n]
-        for name, arm in summary.arms.items()
-        for reading, e in arm.readings.items()
-    ]
-    heads = ("arm", "reading", "mean", "95 % interval", "SEM", "n")
-    return [f"## {title}", "", f"`{command}` ({seconds:.0f} s)", "", *(table(heads, lines) if lines else [])]
+    stored = ((piece, results.summary(piece), results.kept(piece) or {}) for piece in paper)
+    runs = [(piece, summary, kept["command"]) for piece, summary, kept in stored if summary]
+    return page("campaign/results.md.jinja", runs=runs, brief=brief, ends=_ends)

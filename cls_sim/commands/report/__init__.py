@@ -39,21 +39,22 @@ def _report(args: argparse.Namespace) -> None:
 
 def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> list[Path]:
     """Write report.html and report.md of the runs in or below these folders; returns their paths."""
-    from cls_sim.commands.report.blocks import Picture
+    from cls_sim.commands.pages import page
+    from cls_sim.commands.report.blocks import MOODS, WORDS, Picture
     from cls_sim.commands.report.facts import facts
-    from cls_sim.commands.report.page import html_page, markdown_page
     from cls_sim.storage.disk import made, put
 
     runs = [facts(folder) for folder in runs_below(folders, "run.json", "run", "name a run or a folder of runs")]
     title, blocks = report(runs, reference)
-    foot = "Written by `cls-sim-report` from the traces of these runs."
+    content = {"title": title, "blocks": blocks, "words": WORDS, "moods": MOODS, "pictures": PICTURES}
     made(out / PICTURES, below=out)
     for block in blocks:
         if isinstance(block, Picture):
             put(out / PICTURES / f"{block.name}.png", block.png)
-    put(out / "report.html", html_page(title, blocks, foot).encode())
-    put(out / "report.md", markdown_page(title, blocks, foot, PICTURES).encode())
-    return [out / "report.html", out / "report.md"]
+    paths = [out / "report.html", out / "report.md"]
+    for path in paths:
+        put(path, page(f"report/page{path.suffix}.jinja", **content).encode())
+    return paths
 
 
 def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Text, without_empty
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Terms, Text, without_empty
 from cls_sim.commands.report.facts import Facts
 from cls_sim.figures.tradeoffs import size_of
 from cls_sim.sinks.console import brief
@@ -32,7 +32,7 @@ def head(run: Facts) -> Blocks:
         ("Command", f"`cls-sim {' '.join(run.overrides)}`"),
         ("Made", _made(run)),
     ]
-    blocks: Blocks = [Points(about)]
+    blocks: Blocks = [Terms(about)]
     if run.seed < 1000:
         blocks.append(Text("Seeds below 1000 are for choosing settings: this is not a result.", "warning"))
     if run.missing:

@@ -12,7 +12,7 @@ import numpy as np
 from cls_sim import figures, statistics
 from cls_sim.claims.bounds import VAGUE
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Points, Table, Text, picture, without_empty
+from cls_sim.commands.report.blocks import Blocks, Heading, Table, Terms, Text, picture, without_empty
 from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.figures.page import label_of
 from cls_sim.sinks.console import interval, number, p_value
@@ -126,7 +126,7 @@ def expectations(run: Facts) -> Blocks:
         f"In the {run.scenario} scenario of Split MNIST at full size. **At the floor** is less than one fifth of the "
         "difference between `none` and `joint`, **near joint** is four fifths or more."
     )
-    return [Heading("What is expected of each method"), Text(note), Points(items)]
+    return [Heading("What is expected of each method"), Text(note), Terms(items)]
 
 
 def tests(run: Facts, reference: str) -> Blocks:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 
+class Block:
+    """A part of a report; `kind` is its name in the templates of a page."""
+
+    @property
+    def kind(self) -> str:
+        return type(self).__name__
+
+
 @dataclass(frozen=True)
-class Heading:
+class Heading(Block):
     text: str
     level: int = 2
 
 
 @dataclass(frozen=True)
-class Text:
+class Text(Block):
     """A paragraph, with `code` between backticks and **strong** between asterisks."""
 
     text: str
@@ -23,14 +32,21 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Points:
-    """A list; with pairs, a list of terms and their descriptions."""
+class Points(Block):
+    """A list."""
 
-    items: Sequence[str | tuple[str, str]]
+    items: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Table:
+class Terms(Block):
+    """A list of terms and their descriptions."""
+
+    items: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Table(Block):
     """A table of text.  Columns named in WORDS are words, the others numbers; MOODS says how some cells are shown."""
 
     heads: Sequence[str]
@@ -39,16 +55,24 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Picture(Block):
     """A picture: PNG bytes, the name of its file, and its caption."""
 
     name: str
     png: bytes
     caption: str
 
+    @property
+    def data(self) -> str:
+        return base64.b64encode(self.png).decode()
 
-Block = Heading | Text | Points | Table | Picture
-Blocks = list[Any]
+    @property
+    def width(self) -> int:
+        """The width on a page: of 200 dots an inch (the PNG header has their number), shown at 150."""
+        return 3 * int.from_bytes(self.png[16:20], "big") // 4
+
+
+Blocks = list[Block]
 
 WORDS = frozenset({"arm", "claim", "expected", "family", "pair", "reading", "source", "verdict"})
 MOODS = {

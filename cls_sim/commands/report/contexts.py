@@ -6,7 +6,7 @@ import numpy as np
 
 from cls_sim import figures, statistics
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Points, Table, Text, picture
+from cls_sim.commands.report.blocks import Blocks, Heading, Table, Terms, Text, picture
 from cls_sim.commands.report.facts import Arm, Facts
 from cls_sim.figures.page import label_of
 from cls_sim.sinks.console import interval, number
@@ -54,7 +54,7 @@ def transfer(run: Facts) -> Blocks:
     blocks: Blocks = [
         Heading("Forgetting and transfer"),
         Table(heads, rows, "Mean over subjects and its 95 % interval."),
-        Points([(label.capitalize(), f"{what}.") for _, label, what in shown]),
+        Terms([(label.capitalize(), f"{what}.") for _, label, what in shown]),
     ]
     absent = {key[1] for key in keys} - {key[1] for key in shown}
     if "stability gap" in absent:
