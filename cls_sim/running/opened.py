@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from cls_sim.core.errors import ConfigError, suggest, whole
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import final
 from cls_sim.running.job import Job, jobs
-from cls_sim.running.runs import figure_specs, gathered
+from cls_sim.running.runs import Outcome, figure_specs, gathered, judged, readings
 from cls_sim.running.studies import Study
 from cls_sim.storage import disk, run_directory, summary
+from cls_sim.storage.summary import Claim
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,21 +62,45 @@ def open_run(folder: str | Path, folders: Sequence[str] = ()) -> FinishedRun:
     Traceback (most recent call last):
     cls_sim.core.errors.ConfigError: resume: no_such_folder is not a run directory; name the folder printed as `run:`
     """
-    place = Path(folder)
-    old = run_directory.record(place)
-    disk.plain_below(place)
-    if not (place / "summary.json").is_file():
-        raise ConfigError(str(place), "is not finished", f"continue it with cls-sim {shlex.quote(f'resume={place}')}")
-    experiment = experiments.read(old.get("overrides", []), folders)
-    run_directory.same(place, old, experiment)
-    everything = [job for wave in jobs(experiment) for job in wave]
-    done = gathered(experiment, place, everything)
+    done = reopened(Path(folder), folders)
     return FinishedRun(
         traces=done.traces,
         readings=done.readings,
-        summary=summary.read(place).entries(),
-        figures=figure_specs(experiment),
-        folder=place,
-        config={name: arm.cfg for name, arm in experiment.arms.items()},
-        jobs=everything,
+        summary=summary.read(done.folder).entries(),
+        figures=figure_specs(done.experiment),
+        folder=done.folder,
+        config={name: arm.cfg for name, arm in done.experiment.arms.items()},
+        jobs=done.jobs,
     )
+
+
+def reopened(folder: Path, folders: Sequence[str] = ()) -> Outcome:
+    """The outcome of a finished run, from its directory; raises ConfigError as `open_run` does."""
+    old = run_directory.record(folder)
+    disk.plain_below(folder)
+    if not (folder / "summary.json").is_file():
+        raise ConfigError(str(folder), "is not finished", f"continue it with cls-sim {shlex.quote(f'resume={folder}')}")
+    experiment = experiments.read(old.get("overrides", []), folders)
+    run_directory.same(folder, old, experiment)
+    return gathered(experiment, folder, [job for wave in jobs(experiment) for job in wave])
+
+
+def judged_in_blocks(folder: Path, subjects: int) -> list[tuple[Claim, ...]]:
+    """The verdicts on the claims of a finished run in each block of `subjects` subjects, as if it had lived alone.
+
+    A subject's life does not depend on its company, so a block of a large cohort has the readings that it has alone
+    (up to rounding).  Arms count as identical in a block if the chunks that contain it have also learnt the same.
+    """
+    done, blocks = reopened(folder), []
+    for first in range(0, done.experiment.cfg["subjects"], subjects):
+        cfg = done.experiment.cfg | {"seed": done.experiment.cfg["seed"] + first, "subjects": subjects}
+        traces = {name: trace.part(first, subjects) for name, trace in done.traces.items()}
+        block = replace(
+            done,
+            experiment=replace(done.experiment, cfg=cfg),
+            jobs=[job for job in done.jobs if job.first < first + subjects and first < job.first + job.subjects],
+            traces=traces,
+            readings={name: readings(trace) for name, trace in traces.items()},
+        )
+        blocks.append(judged(block)[1])
+    return blocks

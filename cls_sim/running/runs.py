@@ -31,7 +31,7 @@ from cls_sim.storage import run_directory as folders
 from cls_sim.storage.disk import read, synced, write
 from cls_sim.storage.readings import readings
 from cls_sim.storage.run_directory import config_hash
-from cls_sim.storage.summary import Arm, Difference, Reading, Summary, claim_of
+from cls_sim.storage.summary import Arm, Claim, Difference, Reading, Summary, claim_of
 from cls_sim.storage.trace import Trace
 
 __all__ = ["Job", "draw", "fingerprint", "jobs", "live", "perform", "readings", "run", "summarise"]
@@ -230,13 +230,11 @@ def summarise(outcome: Outcome) -> Summary:
     traces, cfg = outcome.traces, outcome.experiment.cfg
     main = next((n for n in ("accuracy", "r2") if all(n in t.names() for t in traces.values())), None)
     arms: dict[str, Arm] = {}
-    learnt: dict[str, list[Any]] = {}
     for name, values in outcome.readings.items():
-        reports = [read(outcome.folder / "jobs" / f"{job.name}.json") for job in outcome.jobs if job.arm.name == name]
+        reports = _reports(outcome, name)
         found = {key: Reading(**_numbers(statistics.estimate(v)), per_subject=v) for key, v in values.items()}
         wall, cpu = (sum(report["seconds"][key] for report in reports) for key in ("wall", "cpu"))
         arms[name] = Arm(found, main, cost(reports), wall, cpu)
-        learnt[name] = [report.get("learnt") for report in reports]
     first, *others = traces
     paired = []
     for other in others:
@@ -244,8 +242,7 @@ def summarise(outcome: Outcome) -> Summary:
             continue
         e = statistics.paired(outcome.readings[first][main], outcome.readings[other][main])
         paired.append(Difference(**_numbers(e), reading=main, a=first, b=other, p=e.p))
-    same = identical(outcome.experiment, traces, learnt)
-    judged = claims.judge(cfg["claims"] or {}, traces, outcome.readings, cfg, same)
+    same, verdicts = judged(outcome)
     return Summary(
         experiment=outcome.experiment.name,
         arms=arms,
@@ -253,11 +250,24 @@ def summarise(outcome: Outcome) -> Summary:
         size=cfg["size"],
         paired=tuple(paired),
         identical=tuple(same),
-        claims=tuple(claim_of(claim) for claim in judged),
+        claims=verdicts,
         version=__version__,
         seed=cfg["seed"],
         config_sha256=config_hash(outcome.experiment),
     )
+
+
+def judged(outcome: Outcome) -> tuple[list[dict[str, Any]], tuple[Claim, ...]]:
+    """The arms whose lives are identical (see `identical`), and the verdict on every claim."""
+    traces, cfg = outcome.traces, outcome.experiment.cfg
+    learnt = {name: [report.get("learnt") for report in _reports(outcome, name)] for name in traces}
+    same = identical(outcome.experiment, traces, learnt)
+    found = claims.judge(cfg["claims"] or {}, traces, outcome.readings, cfg, same)
+    return same, tuple(claim_of(claim) for claim in found)
+
+
+def _reports(outcome: Outcome, arm: str) -> list[dict[str, Any]]:
+    return [read(outcome.folder / "jobs" / f"{job.name}.json") for job in outcome.jobs if job.arm.name == arm]
 
 
 def _numbers(e: statistics.Estimate) -> dict[str, Any]:

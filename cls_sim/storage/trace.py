@@ -81,6 +81,22 @@ class Trace:
         joined.rows = cohort([chunk.rows for chunk in chunks], [chunk.subjects for chunk in chunks])
         return joined
 
+    def part(self, first: int, subjects: int) -> Trace:
+        """The trace, in memory, of the subjects from `first` (from 0) on; it lacks moments that none of them reached.
+
+        Raises ConfigError for subjects that are not in the trace.
+        """
+        first = whole("first", first, 0, max(0, self.subjects - 1))
+        mine = slice(first, first + whole("subjects", subjects, 1, self.subjects - first))
+        part = Trace()
+        for row in self.rows:
+            who = who_of(row)[mine]
+            if who.any():
+                readings = {name: value[mine] for name, value in row["readings"].items()}
+                found = {"moment": row["moment"], "day": row["day"][mine], "tick": row["tick"], "readings": readings}
+                part.rows.append(found if who.all() else found | {"who": who})
+        return part
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -1,13 +1,15 @@
 """`cls-sim-claims blocks=N`: how often each claim holds on blocks of subjects that nobody has looked at.
 
-Block k has the subjects with seeds from 20000 + k · stride, where the stride is the number of subjects rounded up to
-hundreds; so blocks share no subject.  Blocks are stored in results/blocks/EXPERIMENT.json, one entry for each size.
-If a claim changes, its blocks no longer count, and if the configuration changes, none does: new ones are lived on
-seeds that come after all that were used.
+A block has as many subjects as the experiment.  The first block has the seeds from 20000 on, and each block those that
+follow the block before.  A subject's life does not depend on its company, so several blocks are lived as one cohort in
+one batched computation, as long as that is cheaper, and judged one by one.  Blocks are stored in
+results/blocks/EXPERIMENT.json, one entry for each size.  If a claim changes, its blocks no longer count, and if the
+configuration changes, none does: new ones are lived on seeds that come after all that were used.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,30 +21,57 @@ from cls_sim.commands.campaign.results import Results, asks, decides
 from cls_sim.config import experiments
 from cls_sim.sinks.console import brief
 from cls_sim.storage.disk import made, read, write
-from cls_sim.storage.summary import Summary
+from cls_sim.storage.summary import Claim
 
-FIRST, HUNDRED = 20_000, 100  # the first seed of all, and the unit of the stride
+FIRST = 20_000  # the first seed of all
+FEW, TOGETHER = 16, 128  # subjects that are lived together at first, and at most if the experiment has no `chunk`
+PAYS = 0.85  # more blocks are lived together if a block then takes less than this share of its time
 ENOUGH, SHARE = 20, 0.95  # from this number of blocks on, a claim must hold in this share of them
 
-Live = Callable[[Sequence[str], Path], tuple[Summary, float]]
+# overrides, folder, subjects of a block → the verdicts on the claims in each block, and the processor seconds of all
+Live = Callable[[Sequence[str], Path, int], tuple[Sequence[Sequence[Claim]], float]]
 
 
-def seed_of(block: int, subjects: int) -> int:
-    """The first seed of a block.
+def on(piece: Piece, seed: int, subjects: int | None = None) -> list[str]:
+    """The overrides of a piece on other subjects.
 
-    >>> seed_of(0, 40), seed_of(3, 40), seed_of(3, 101)
-    (20000, 20300, 20600)
+    >>> on(Piece("digits", None, "small"), 20100, 80)
+    ['experiment=digits', 'size=small', 'seed=20100', 'subjects=80']
     """
-    return FIRST + block * HUNDRED * -(-subjects // HUNDRED)
+    return [*piece.overrides, f"seed={seed}", *([] if subjects is None else [f"subjects={subjects}"])]
 
 
-def on(piece: Piece, seed: int) -> list[str]:
-    """The overrides of a piece on another block of seeds.
+class Sizes:
+    """How many blocks to live together: three times as many as before while that makes a block cheaper.
 
-    >>> on(Piece("digits", None, "small"), 20100)
-    ['experiment=digits', 'size=small', 'seed=20100']
+    A batched computation of a few small subjects takes as long as that of one; of large ones it does not.
+
+    >>> sizes = Sizes(subjects=16, most=128)
+    >>> sizes.next(20)
+    1
+    >>> sizes.took(1, seconds=10.0)
+    >>> sizes.next(19)  # three blocks may cost little more than one
+    3
+    >>> sizes.took(3, seconds=29.0)
+    >>> sizes.next(16), Sizes(subjects=5, most=128).next(20), Sizes(subjects=6, most=5).next(20)
+    (1, 3, 1)
     """
-    return [*piece.overrides, f"seed={seed}"]
+
+    def __init__(self, *, subjects: int, most: int):
+        self.most = max(1, most // subjects)
+        self.now = self.best = min(self.most, max(1, FEW // subjects))
+        self.least = math.inf  # seconds of a block
+
+    def next(self, missing: int) -> int:
+        return min(self.now, missing)
+
+    def took(self, blocks: int, seconds: float) -> None:
+        """Note what these blocks, lived together, cost."""
+        if seconds / blocks < PAYS * self.least:
+            self.least, self.best = seconds / blocks, blocks
+            self.now = min(self.most, 3 * blocks)
+        else:
+            self.now = self.best
 
 
 @dataclass(frozen=True)
@@ -82,29 +111,44 @@ def tallies(results: Results, piece: Piece) -> dict[str, Tally]:
 
 
 def run(
-    piece: Piece, results: Results, runs: Path, live: Live, wanted: int, *, again: bool = False
+    piece: Piece,
+    results: Results,
+    runs: Path,
+    live: Live,
+    wanted: int,
+    *,
+    again: bool = False,
+    together: int | None = None,
 ) -> dict[str, Tally]:
-    """Live blocks until each claim has `wanted` of them; each block is stored, and told in one line, as it ends.
+    """Live blocks until each claim has `wanted` of them; each block is stored, and told in one line, when it is judged.
 
-    again  start anew, on blocks after all that were used
+    again     start anew, on blocks after all that were used
+    together  the number of subjects that are lived together at most; None: `chunk` of the experiment, or 128
     """
     kept, now = _kept(results, piece), _decides(piece)
     if again or kept.get("decides") != now:
-        kept = {"decides": now, "used": kept.get("used", 0) + len(kept.get("blocks", ())), "blocks": []}
-    subjects = experiments.read(piece.overrides).cfg["subjects"]
-    while min((len(_mine(piece, name, kept["blocks"])) for name in piece.claims), default=wanted) < wanted:
-        seed = seed_of(kept["used"] + len(kept["blocks"]), subjects)
-        folder = runs / "blocks" / piece.size / f"{piece.name}-{decides(on(piece, seed))[:8]}"
-        summary, seconds = live([*on(piece, seed), "figures=null"], folder)
-        found = {
-            claim.name: {"asks": _asks(piece, claim.name), "value": claim.told.get("value"), "passed": claim.passed}
-            for claim in summary.claims
-            if claim.name in piece.claims
-        }
-        kept["blocks"].append({"seed": seed, "seconds": round(seconds, 1), "claims": found})
+        kept = {"decides": now, "next": kept.get("next", FIRST), "blocks": []}
+    cfg = experiments.read(piece.overrides).cfg
+    subjects = cfg["subjects"]
+    sizes = Sizes(subjects=subjects, most=together or cfg["chunk"] or TOGETHER)
+    while (missing := _missing(piece, wanted, kept["blocks"])) > 0:
+        seed, number = kept["next"], sizes.next(missing)
+        overrides = on(piece, seed, number * subjects)
+        folder = runs / "blocks" / piece.size / f"{piece.name}-{decides(overrides)[:8]}"
+        judged, seconds = live([*overrides, "figures=null"], folder, subjects)
+        sizes.took(number, seconds)
+        for block, found in enumerate(judged):
+            claims = {
+                claim.name: {"asks": _asks(piece, claim.name), "value": claim.told.get("value"), "passed": claim.passed}
+                for claim in found
+                if claim.name in piece.claims
+            }
+            lived = {"seed": seed + block * subjects, "seconds": round(seconds / number, 1), "claims": claims}
+            kept["blocks"].append(lived)
+            print(_line(piece, len(kept["blocks"]), lived), flush=True)
+        kept["next"] = seed + number * subjects
         _store(results, piece, kept)
         shutil.rmtree(folder, ignore_errors=True)
-        print(_line(piece, len(kept["blocks"]), kept["blocks"][-1]), flush=True)
     return _tallies(piece, kept["blocks"])
 
 
@@ -134,6 +178,11 @@ def _tallies(piece: Piece, blocks: Sequence[Mapping[str, Any]]) -> dict[str, Tal
         held, values = sum(one["passed"] for one in mine), tuple(one["value"] for one in mine)
         found[name] = Tally(held, len(mine), values)
     return found
+
+
+def _missing(piece: Piece, wanted: int, blocks: Sequence[Mapping[str, Any]]) -> int:
+    """How many blocks lack to the claim that has fewest."""
+    return max((wanted - len(_mine(piece, name, blocks)) for name in piece.claims), default=0)
 
 
 def _mine(piece: Piece, name: str, blocks: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ cls-sim-claims off=none         no ablations; off=quarter: the ablations of one 
 cls-sim-claims workers=2        number of experiments that run at the same time
 cls-sim-claims into=FOLDER      folder of results/ and of the tables (default: docs/ of a checkout, else ./claims)
 cls-sim-claims NAME blocks=20   live 20 blocks of subjects with seeds from 20000, and print how often each claim holds
+cls-sim-claims NAME blocks=20 together=16    with at most 16 subjects in one computation (less memory; default: 128)
 cls-sim-claims --again          also run again what is finished
 cls-sim-claims --table          run nothing; write the tables from the existing results
 cls-sim-claims --list           run nothing; list what is done and what is missing
@@ -37,10 +38,11 @@ from cls_sim.commands.campaign.results import Results, decides
 from cls_sim.commands.door import Parser, entered
 from cls_sim.config import experiments
 from cls_sim.core.errors import ConfigError, choice, suggest, whole
+from cls_sim.running.opened import judged_in_blocks
 from cls_sim.storage import summary
-from cls_sim.storage.summary import Summary
+from cls_sim.storage.summary import Claim, Summary
 
-SETTINGS = {"size": "paper", "off": "all", "blocks": "0", "workers": "1", "into": None}
+SETTINGS = {"size": "paper", "off": "all", "blocks": "0", "together": "0", "workers": "1", "into": None}
 FLAGS = ("--again", "--table", "--list", "--check")
 
 
@@ -75,6 +77,15 @@ def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise ConfigError(" ".join(overrides), said.removeprefix("cls-sim: error: "), f"see {folder}")
     return summary.read(folder), time.monotonic() - started
+
+
+def live_blocks(overrides: Sequence[str], folder: Path, subjects: int) -> tuple[list[tuple[Claim, ...]], float]:
+    """Run an experiment as `live` does; returns the verdicts on each block of subjects, and processor time."""
+    before = os.times()
+    live(overrides, folder)
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return judged_in_blocks(folder, subjects), spent
 
 
 def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = False) -> list[str]:
@@ -132,7 +143,8 @@ def _claims(args: argparse.Namespace) -> int:
         print("\n".join(found) or "no claim is weak")
         return int(bool(found))
     if wanted:
-        return _on_blocks(chosen, results, wanted, again=args.again)
+        together = whole("together", _number(args.together), 0, 1_000_000)
+        return _on_blocks(chosen, results, wanted, again=args.again, together=together)
     failed: list[str] = []
     if not args.table:
 
@@ -151,11 +163,12 @@ def _claims(args: argparse.Namespace) -> int:
     return int(bool(failed or wrong))
 
 
-def _on_blocks(chosen: Sequence[Piece], results: Results, wanted: int, *, again: bool) -> int:
+def _on_blocks(chosen: Sequence[Piece], results: Results, wanted: int, *, again: bool, together: int) -> int:
     """Live blocks of each piece, print how often each claim holds, and write the tables; returns the exit code."""
     rare = False
     for piece in chosen:
-        found = blocks.run(piece, results, Path("outputs") / "claims", live, wanted, again=again)
+        runs = Path("outputs") / "claims"
+        found = blocks.run(piece, results, runs, live_blocks, wanted, again=again, together=together or None)
         rare |= any(tally.rare and "missed" not in piece.claims[name] for name, tally in found.items())
         print("\n".join(blocks.lines(piece, found)), flush=True)
         tables.write(results, pieces(), pieces("small"))
