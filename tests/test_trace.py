@@ -306,6 +306,28 @@ def test_join_puts_chunks_side_by_side():
         Trace.join([])
 
 
+def test_a_part_of_a_cohort_is_the_chunk_that_was_joined():
+    chunks = []
+    for subjects, reached in ((2, [True, True]), (3, [False, True, True]), (1, [False])):
+        trace = Trace()
+        for day, who in ((1, np.ones(subjects, bool)), (2, np.array(reached))):
+            if who.any():
+                x = np.arange(2.0 * subjects).reshape(subjects, 2) + 10 * day + 100 * subjects
+                trace.append(Moment("day.end", who), clock_at(10 * day, subjects=subjects), {"x": x})
+        chunks.append(trace)
+    joined, first = Trace.join(chunks), 0
+    for chunk in chunks:
+        part = joined.part(first, chunk.subjects)
+        assert part.digest() == chunk.digest() and ["who" in row for row in part.rows] == [
+            "who" in r for r in chunk.rows
+        ]
+        assert np.array_equal(part.last("x"), chunk.last("x"), equal_nan=True)
+        first += chunk.subjects
+    for wrong in ((6, 1), (0, 7), (5, 2), (0, 0)):
+        with pytest.raises(ConfigError, match=r"first|subjects"):
+            joined.part(*wrong)
+
+
 def test_chunks_whose_subjects_sleep_when_they_need_it_are_joined_as_the_cohort():
     def lived(subjects: int, seed: int = 0, cohort: tuple[int, int] | None = None) -> Trace:
         rhythm = cs.Pressure(experiences_per_day=8, rise_per_experience=[0.05, 0.2, 0.11], fall_per_step=0.2)

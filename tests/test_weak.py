@@ -12,6 +12,7 @@ from cls_sim.claims.bounds import decided
 from cls_sim.commands.campaign import blocks, runner, tables, weak
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.results import Results, asks
+from cls_sim.core.errors import ConfigError
 from cls_sim.storage.summary import FAILS, HOLDS, OPEN, UNJUDGED, Summary, claim_of
 
 BETTER = {"kind": "better", "arm": "er", "than": "none", "source": "ours"}
@@ -155,38 +156,61 @@ PIECE = Piece("digits", None, "small", {"good": LEAST, "rare": LEAST | {"value":
 
 
 class Lives:
-    """In place of runs: claim `good` always holds, claim `rare` on even blocks."""
+    """In place of runs: claim `good` always holds, claim `rare` on every other block."""
 
     def __init__(self, stop_after: int = 1000) -> None:
         self.seeds: list[int] = []
+        self.cohorts: list[int] = []
         self.stop_after = stop_after
 
-    def __call__(self, overrides: Any, folder: Path) -> tuple[Summary, float]:
-        *_, given, figures = overrides
+    def __call__(self, overrides: Any, folder: Path, subjects: int) -> tuple[list[Any], float]:
+        *_, given, many, figures = overrides
         assert figures == "figures=null", "nobody looks at the figures of a block"
-        seed = int(given.removeprefix("seed="))
-        if len(self.seeds) == self.stop_after:
+        seed, number = int(given.removeprefix("seed=")), int(many.removeprefix("subjects=")) // subjects
+        if len(self.cohorts) == self.stop_after:
             raise KeyboardInterrupt
-        self.seeds.append(seed)
-        value = 0.95 - seed % 200 / 1e4
-        told = [entry(name="good", value=value), entry(name="rare", value=value, passed=value > 0.945)]
-        return summary(*told, er=[value, value]), 2.0
+        self.cohorts.append(number)
+        self.seeds += [seed + i * subjects for i in range(number)]
+        values = [0.95 - seed % (2 * subjects) / 1e3 for seed in self.seeds[-number:]]
+        told = [[entry(name="good", value=v), entry(name="rare", value=v, passed=v > 0.945)] for v in values]
+        return [[claim_of(one) for one in block] for block in told], 2.0
 
 
 def test_each_block_is_kept_and_the_next_call_lives_the_missing_ones(tmp_path: Path, capsys: Any):
-    results, first = Results(tmp_path), Lives(stop_after=3)
+    results, first = Results(tmp_path), Lives(stop_after=1)
     with pytest.raises(KeyboardInterrupt):
         blocks.run(PIECE, results, tmp_path, first, 5)
     second = Lives()
     found = blocks.run(PIECE, results, tmp_path, second, 20)
-    assert first.seeds + second.seeds == [20_000 + 100 * k for k in range(20)]
+    assert first.seeds + second.seeds == [20_000 + 8 * k for k in range(20)], "digits has 8 subjects at size=small"
+    assert second.cohorts == [2, 6, 10], "three times as many, while that is cheaper"
     assert blocks.run(PIECE, results, tmp_path, Lives(stop_after=0), 20) == found == blocks.tallies(results, PIECE)
     assert found["good"].cell == "20/20" and not found["good"].rare
-    assert found["rare"].cell == "10/20" and found["rare"].rare and "0.94 to 0.95" in found["rare"].spread
+    assert found["rare"].cell == "10/20" and found["rare"].rare and "0.942 to 0.95" in found["rare"].spread
     out = capsys.readouterr().out.splitlines()
-    assert len(out) == 20 and "digits block 2, seeds from 20100: 1 of 2 claims hold, not rare (2 s)" in out[1]
+    assert len(out) == 20 and "digits block 2, seeds from 20008: 1 of 2 claims hold, not rare (1 s)" in out[1]
     kept = json.loads((tmp_path / "results" / "blocks" / "digits.json").read_text())
     assert list(kept) == ["small"] and len(kept["small"]["blocks"]) == 20
+
+
+def test_one_block_at_a_time_on_request(tmp_path: Path):
+    lives = Lives()
+    blocks.run(PIECE, Results(tmp_path), tmp_path, lives, 3, together=1)
+    assert lives.cohorts == [1, 1, 1]
+
+
+def test_an_experiment_that_cannot_be_lived_together_is_lived_block_by_block(tmp_path: Path):
+    lives = Lives()
+
+    def small_memory(overrides: Any, folder: Path, subjects: int) -> Any:
+        if f"subjects={subjects}" not in overrides:
+            raise ConfigError("memory", "is full", "free some")
+        return lives(overrides, folder, subjects)
+
+    blocks.run(PIECE, Results(tmp_path), tmp_path, small_memory, 4)
+    assert lives.cohorts == [1] * 4 and lives.seeds == [20_000, 20_008, 20_016, 20_024]
+    with pytest.raises(ConfigError, match="memory"):
+        blocks.run(PIECE, Results(tmp_path), tmp_path, lambda *args: small_memory(args[0], args[1], 7), 5)
 
 
 def test_a_changed_claim_is_tested_on_blocks_that_were_not_used(tmp_path: Path):
@@ -197,7 +221,7 @@ def test_a_changed_claim_is_tested_on_blocks_that_were_not_used(tmp_path: Path):
         blocks.tallies(results, weaker)["rare"].cell == "" and blocks.tallies(results, weaker)["good"].cell == "20/20"
     )
     found = blocks.run(weaker, results, tmp_path, again, 20)
-    assert again.seeds[0] == 22_000 and found["rare"].tried == 20 and found["good"].cell == "40/40"
+    assert again.seeds[0] == 20_160 and found["rare"].tried == 20 and found["good"].cell == "40/40"
     other = Piece("digits", "x", "small", PIECE.claims)  # another file
     assert blocks.tallies(results, other) == {}
 
@@ -208,9 +232,9 @@ def test_another_configuration_starts_on_blocks_that_were_not_used(tmp_path: Pat
     monkeypatch.setattr(blocks, "decides", lambda overrides: "another" + overrides[-1])
     assert blocks.tallies(results, PIECE) == {}
     found = blocks.run(PIECE, results, tmp_path, again, 2)
-    assert again.seeds == [20_300, 20_400] and found["good"].cell == "2/2"
+    assert again.seeds == [20_024, 20_032] and found["good"].cell == "2/2"
     blocks.run(PIECE, results, tmp_path, again, 1, again=True)
-    assert again.seeds[-1] == 20_500
+    assert again.seeds[-1] == 20_040
 
 
 def test_a_claim_that_is_rare_on_unused_blocks_is_weak_unless_missed(tmp_path: Path):
@@ -228,20 +252,41 @@ def test_a_claim_that_is_rare_on_unused_blocks_is_weak_unless_missed(tmp_path: P
     assert "| 20/20 (small) |" in tables.claims_page(results, [paper], [PIECE])
 
 
+TINY = """# @package _global_
+title: tiny
+defaults: [override /world: teacher, override /neocortex: linear, override /rhythm: pressure, override /probes: regression]
+subjects: 5
+days: 2
+world: {items: 40, features: 10, batch: 4, test: 50}
+hippocampus: {eviction: ring}
+rhythm: {experiences_per_day: 10, rise_per_experience: 0.15, fall_per_step: 0.1, error_gain: 0.02}
+arm:
+  life: []
+  late: {branch_from: life, branch_at: 1d, overrides: [replay.batch=5]}
+claims:
+"""
+LEARNS = {"kind": "at_least", "arm": "life", "reading": "r2", "value": 0.1, "guess": 0.0, "source": "ours"}
+DIFFERS = {"kind": "better", "arm": "late", "than": "life", "reading": "r2", "by": 0.01, "source": "ours"}
+
+
 def test_a_tiny_experiment_is_lived_on_two_unused_blocks(tmp_path: Path, monkeypatch: Any, capsys: Any):
     """The command itself, on real lives."""
-    told = {"kind": "at_least", "arm": "life", "value": 0.2, "guess": 0.1, "source": "ours"}
     conf = tmp_path / "conf"
     (conf / "experiment").mkdir(parents=True)
-    text = "# @package _global_\ntitle: tiny\nsubjects: 5\ndays: 1\nworld: {per_context: 20, batch: 10}\n"
-    (conf / "experiment" / "tiny.yaml").write_text(f"{text}arm: {{life: []}}\nclaims: {{learns: {json.dumps(told)}}}\n")
+    told = {"learns": LEARNS, "differs": DIFFERS}
+    (conf / "experiment" / "tiny.yaml").write_text(TINY + "\n".join(f"  {k}: {json.dumps(v)}" for k, v in told.items()))
     monkeypatch.chdir(tmp_path)
-    piece, results = Piece("tiny", None, "paper", {"learns": told}), Results(tmp_path / "docs")
+    piece, found = Piece("tiny", None, "paper", told), {}
     monkeypatch.setattr(runner, "pieces", lambda size="paper", named=(): [piece])
-    assert runner.main(["tiny", "blocks=2", f"into={tmp_path / 'docs'}"]) == 0
-    out = capsys.readouterr().out
-    assert ("tiny block 2, seeds from 20100" in out and "holds in 2/2 blocks" in out) or "0/2" in out or "1/2" in out
-    kept = json.loads((tmp_path / "docs" / "results" / "blocks" / "tiny.json").read_text())["paper"]["blocks"]
-    assert [block["seed"] for block in kept] == [20_000, 20_100]
-    assert blocks.tallies(results, piece)["learns"].tried == 2
+    for together in (5, 10):
+        docs = tmp_path / str(together)
+        assert runner.main(["tiny", "blocks=2", f"into={docs}", f"together={together}"]) == 0
+        assert "tiny block 2, seeds from 20005" in capsys.readouterr().out
+        found[together] = json.loads((docs / "results" / "blocks" / "tiny.json").read_text())["paper"]["blocks"]
+        assert blocks.tallies(Results(docs), piece)["learns"].tried == 2
+    for alone, beside in zip(*found.values(), strict=True):
+        assert alone["seed"] == beside["seed"]
+        for name in piece.claims:
+            told = alone["claims"][name]
+            assert beside["claims"][name] == told | {"value": pytest.approx(told["value"], abs=1e-5)}
     assert not list((tmp_path / "outputs").rglob("summary.json")), "a finished block leaves no run behind"

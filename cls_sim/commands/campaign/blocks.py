@@ -19,6 +19,7 @@ from typing import Any
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.results import Results, asks, decides
 from cls_sim.config import experiments
+from cls_sim.core.errors import ConfigError
 from cls_sim.sinks.console import brief
 from cls_sim.storage.disk import made, read, write
 from cls_sim.storage.summary import Claim
@@ -61,6 +62,10 @@ class Sizes:
         self.most = max(1, most // subjects)
         self.now = self.best = min(self.most, max(1, FEW // subjects))
         self.least = math.inf  # seconds of a block
+
+    def alone(self) -> None:
+        """One block at a time from now on: this experiment cannot be lived together."""
+        self.most = self.now = self.best = 1
 
     def next(self, missing: int) -> int:
         return min(self.now, missing)
@@ -135,7 +140,13 @@ def run(
         seed, number = kept["next"], sizes.next(missing)
         overrides = on(piece, seed, number * subjects)
         folder = runs / "blocks" / piece.size / f"{piece.name}-{decides(overrides)[:8]}"
-        judged, seconds = live([*overrides, "figures=null"], folder, subjects)
+        try:
+            judged, seconds = live([*overrides, "figures=null"], folder, subjects)
+        except ConfigError:  # not enough memory, or a setting has one number for each subject
+            if number == 1:
+                raise
+            sizes.alone()
+            continue
         sizes.took(number, seconds)
         for block, found in enumerate(judged):
             claims = {
