@@ -329,7 +329,7 @@ def test_the_same_figure_gives_the_same_bytes(tmp_path):
 
 def test_a_disk_that_refuses_is_told(tmp_path):
     (tmp_path / "f.png").mkdir()
-    with pytest.raises(StorageError, match="f.png: cannot be written"):
+    with pytest.raises(StorageError, match=r"f\.png: cannot be written"):
         figures.save(figures.arms({"a": np.ones(2)}), None, tmp_path / "f")
 
 

@@ -21,10 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cls_sim.commands import markup
 from cls_sim.commands.door import Parser, entered, folders, runs_below
 from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.storage import summary
 from cls_sim.storage.disk import made, put, read
+from cls_sim.storage.tidy import cell
 
 
 @dataclass(frozen=True)
@@ -220,10 +222,10 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
     writer = csv.DictWriter(page, records[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
-    heads, *cells = [[cell.replace("|", "\\|") for cell in line] for line in _cells(rows, reading)]
-    lines = [heads, ["---"] * len(heads), *cells]
+    heads, *lines = _cells(rows, reading)
+    table = [heads, ["---"] * len(heads), *lines]
     put(made(folder) / "table.csv", page.getvalue().encode())
-    put(folder / "table.md", "".join(f"| {' | '.join(line)} |\n" for line in lines).encode())
+    put(folder / "table.md", "".join(f"{markup.row(line)}\n" for line in table).encode())
     arms = list(dict.fromkeys(row.arm for row in rows))
     groups = [arms.index(row.arm) for row in rows] if len(arms) < len(rows) else None
     named = {row.name.replace("$", r"\$"): row for row in rows}  # matplotlib would read $ as mathematics
@@ -241,7 +243,7 @@ def _record(row: Row, reading: str) -> dict[str, Any]:
     other = {"difference": "mean", "difference_low": "low", "difference_high": "high", "pairs": "n", "p": "p"}
     record |= {head: getattr(d, name, None) for head, name in other.items()}
     record["against"] = None if against is None else against.name
-    return {head: "" if cell is None or cell != cell else cell for head, cell in record.items()}
+    return {head: "" if value is None or value != value else cell(value) for head, value in record.items()}
 
 
 if __name__ == "__main__":

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-import re
 from pathlib import Path
 from typing import Any
+
+from cls_sim.commands import markup
 
 TIE = "\N{NO-BREAK SPACE}"
 
@@ -22,7 +23,8 @@ def page(template: str, **values: Any) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    env.filters |= {"inline": inline, "marked": marked, "cell": cell, "tied": tied}
+    env.filters |= {"inline": inline, "visible": markup.visible, "cell": cell, "tied": tied}
+    env.filters |= {name: getattr(markup, name) for name in ("markdown", "paragraph", "heading", "row", "plain")}
     return env.get_template(template).render(values)
 
 
@@ -34,15 +36,8 @@ def inline(text: str) -> Any:
     """
     from markupsafe import Markup
 
-    escaped = html.escape(text, quote=False)
-    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
-    return Markup(re.sub(r"\*\*([^*]+)\*\*", r"<strong>\1</strong>", escaped))
-
-
-def marked(text: str) -> str:
-    """Text for Markdown: on one line, with HTML escaped."""
-    pieces = " ".join(text.split()).split("`")
-    return "`".join(piece if i % 2 else piece.replace("<", "&lt;") for i, piece in enumerate(pieces))
+    marks = {"text": "{}", "code": "<code>{}</code>", "strong": "<strong>{}</strong>"}
+    return Markup("".join(marks[kind].format(html.escape(piece, quote=False)) for kind, piece in markup.pieces(text)))
 
 
 def cell(value: Any) -> str:

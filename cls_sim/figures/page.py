@@ -13,6 +13,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.storage.disk import made, put
+from cls_sim.storage.tidy import cell
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe & Ito 2008
 DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))  # the eighth arm has the first colour, dashed
@@ -166,7 +167,7 @@ def _add_note(figure: Any, rows: Sequence[Row], more: str, interval: bool) -> No
 
 
 def label_of(reading: str) -> str:
-    return reading.replace("_", " ").replace(".", ", ")
+    return reading.replace("_", " ").replace(".", ", ").replace("$", r"\$")  # $ would begin mathematics
 
 
 def empty(name: str) -> Any:
@@ -220,4 +221,4 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
 
 def _cell(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
-    return "" if value != value else repr(value) if isinstance(value, float) else value
+    return "" if value != value else repr(value) if isinstance(value, float) else cell(value)

@@ -154,7 +154,7 @@ class Summary:
         try:
             return cls(
                 experiment=_text(told["experiment"]),
-                arms={_text(name): _arm(arm) for name, arm in _items(told["arms"])},
+                arms={_name(name): _arm(arm) for name, arm in _items(told["arms"])},
                 title=_text_or_none(told.get("title")),
                 size=_text(told.get("size") or "paper"),
                 paired=tuple(_difference(entry) for entry in _list(told.get("paired"))),
@@ -253,6 +253,17 @@ def printable(text: str) -> str:
     'a?[31m'
     """
     return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
+
+
+def is_name(value: str) -> bool:
+    """Whether the name of an arm can be part of the name of a file."""
+    return 0 < len(value) < 200 and not {"/", "\\", "\0"} & {*value}
+
+
+def _name(value: Any) -> str:
+    if not is_name(name := _text(value)):
+        raise ValueError
+    return name
 
 
 def _text(value: Any) -> str:

@@ -13,6 +13,7 @@ from cls_sim.storage.cohort import who_of
 from cls_sim.storage.disk import put
 from cls_sim.storage.lines import Row
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "|", "%")  # a spreadsheet calculates what begins with one of these
 COLUMNS = ("arm", "subject", "day", "tick", "moment", "reading", "context", "value")
 Line = tuple[str, int, float, int, str, str, "int | None", float]
 
@@ -37,7 +38,7 @@ def to_csv(traces: Mapping[str, Sequence[Row]], path: str | Path) -> Path:
     table = csv.writer(page, lineterminator="\n")
     table.writerow(COLUMNS)
     for *where, context, value in lines(traces):
-        table.writerow([*where, "" if context is None else context, "" if value != value else repr(value)])
+        table.writerow([*map(cell, where), "" if context is None else context, "" if value != value else repr(value)])
     put(Path(path), page.getvalue().encode(), lasts=False)
     return Path(path)
 
@@ -50,3 +51,18 @@ def to_pandas(traces: Mapping[str, Sequence[Row]]) -> Any:
         remedy = "pip install pandas, or write a file with to_csv(path)"
         raise ConfigError("to_pandas", "needs pandas, which is not installed", remedy) from None
     return pandas.DataFrame(list(lines(traces)), columns=list(COLUMNS)).astype({"context": "Int64"})
+
+
+def cell(value: Any) -> Any:
+    """A value for a CSV file: text that a spreadsheet would read as a formula begins with an apostrophe.
+
+    >>> cell("=cmd|' /C calc'!A0"), cell("-0.5"), cell("a"), cell(-0.5)
+    ("'=cmd|' /C calc'!A0", '-0.5', 'a', -0.5)
+    """
+    if not isinstance(value, str) or not value.startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Terms, Text, without_empty
@@ -10,6 +11,7 @@ from cls_sim.figures.tradeoffs import size_of
 from cls_sim.sinks.console import brief
 from cls_sim.storage.disk import LARGEST, content
 
+PNG = b"\x89PNG\r\n\x1a\n"
 COSTS = {
     "stored_bytes": "stored",
     "extra_bytes": "extra",
@@ -130,5 +132,12 @@ def claims(run: Facts) -> Blocks:
 
 def drawn(run: Facts) -> Blocks:
     """The figures of the experiment, as the run has drawn them."""
-    pictures = [Picture(f"figure_{name}", content(path, LARGEST), name.replace("_", " ")) for name, path in run.figures]
+    found = [(name, content(path, LARGEST)) for name, path in run.figures]
+    found = [(name, png) for name, png in found if png.startswith(PNG)]
+    plain = [re.sub(r"[^A-Za-z0-9_.=+-]", "_", name) for name, _ in found]
+    numbers = ["" if plain.count(name) == 1 else f"_{i}" for i, name in enumerate(plain)]
+    pictures = [
+        Picture(f"figure_{safe}{number}", png, name.replace("_", " "))
+        for (name, png), safe, number in zip(found, plain, numbers, strict=True)
+    ]
     return [Heading("Figures of the experiment"), *pictures] if pictures else []

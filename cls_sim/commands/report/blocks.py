@@ -69,7 +69,7 @@ class Picture(Block):
     @property
     def width(self) -> int:
         """The width on a page: of 200 dots an inch (the PNG header has their number), shown at 150."""
-        return 3 * int.from_bytes(self.png[16:20], "big") // 4
+        return 3 * min(int.from_bytes(self.png[16:20], "big"), 4000) // 4
 
 
 Blocks = list[Block]
