@@ -130,3 +130,15 @@ def test_a_large_memory_is_not_looked_through(monkeypatch):
         if step > 2:
             assert replay.awake(memory, view, clock, None).rows == 4
             assert replay.draw(memory, None, view, clock).rows == 4  # pyright: ignore[reportArgumentType]
+
+
+def test_an_index_of_episodes_computes_the_patterns_of_new_rows_only():
+    asked = list[int]()
+    memory = cs.Indexed(capacity=300)
+    memory.setup(Spec(seeds=(0,), inputs=(2,), outputs=2, batch=4, features=3))
+    view: Any = View(None, lambda x: asked.append(x.shape[1]) or torch.zeros(*x.shape[:2], 3), None, None, None)  # pyright: ignore
+    clock = Clock(1, 100)
+    for _ in range(100):
+        memory.encode(Batch.lived(torch.rand(1, 4, 2), torch.zeros(1, 4, dtype=torch.int64)), view, clock)
+        clock.experience += 1
+    assert asked == [4] * 100

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, Stages
 from cls_sim.hippocampus.dentate import active, largest, largest_whole
 from cls_sim.hippocampus.episodes import WORK, Episodic
+from cls_sim.hippocampus.repeats import LARGE, Repeats
 
 IN_CACHE = 2**19  # numbers
+ROUNDING = 1e-3  # of the least number of common cells
 DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
 
 
@@ -47,7 +52,12 @@ class Sparse(Episodic):
     eviction       which episodes stay when the memory is full; see Slots
 
     merge, learning_rate and fade are one number, or one for each subject.  If rows of a batch repeat one another, the
-    last one is stored.  Content is stored as in Store, but as float32 if the learning rate is below 1.
+    last one is stored.  From 4,096 slots on (on a CPU, if merge is large enough, .75 for 50 winners), the traces whose
+    codes overlap a new one enough are found by an index, whatever the capacity, and the most similar of these is the
+    one that is repeated; smaller memories ask whether the most similar of all traces overlaps enough, which can differ
+    only if it does not and another does.
+
+    Content is stored as in Store, but as float32 if the learning rate is below 1.
 
     Source: O'Reilly & McClelland 1994; Treves & Rolls 1992 (separation and completion); the vote is one step of a
     modern Hopfield network, Ramsauer et al. 2021.
@@ -98,7 +108,15 @@ class Sparse(Episodic):
         lots = (spec.subjects, self.capacity + 1)
         self.code = torch.zeros(*lots, self.winners, dtype=torch.int16, device=spec.device)
         self.strength = torch.zeros(lots, device=spec.device)
+        self._repeats = self._index() if spec.device.type == "cpu" and self.capacity >= LARGE else None
         return super().setup(spec)
+
+    def _index(self) -> Repeats | None:
+        """An index of codes for `merge`, if it finds repeats faster than a look at all traces."""
+        if self._threshold is None:
+            return None
+        index = Repeats(self.units, self.winners, math.ceil(float(self._threshold.min()) - ROUNDING))
+        return index if index.useful else None
 
     @staticmethod
     def _column(key: str, value: float | list[float], spec: Spec) -> Tensor:
@@ -118,7 +136,7 @@ class Sparse(Episodic):
         if self._threshold is None:
             slot, key = self._choose(batch, fresh, clock, view)
         else:
-            near = self._nearest(batch.x, None if self.spec.regression else batch.y)[1]
+            near = self._near(batch, code)
             alike, same = self._compared(code, near)
             fresh, same = fresh & ~self._repeated(alike, batch.y, fresh), torch.where(same, near, -1)
             known = fresh & (same >= 0)
@@ -126,7 +144,10 @@ class Sparse(Episodic):
             slot, key, same = self._renewed(slot, key, same, known)
             if self._blends:
                 x, batch = self._blended(x, batch, same, known)
-        self.code[self._rows, slot.masked_fill(known, self.capacity)] = code.to(torch.int16)
+        place = slot.masked_fill(known, self.capacity)
+        self.code[self._rows, place] = code.to(torch.int16)
+        if self._repeats is not None:
+            self._repeats.wrote(self.code, place)
         self.strength[self._rows, slot] = 1.0
         self._write(slot, key, x, batch, clock)
 
@@ -137,6 +158,32 @@ class Sparse(Episodic):
             self.strength = torch.where(weaker < DEAD, 0.0, weaker)
             self.changed += 1
 
+    def _near(self, batch: Batch, code: Tensor) -> Tensor:
+        """The trace [s, b] that each row may repeat; -1: none."""
+        y = None if self.spec.regression else batch.y
+        if self._repeats is None:
+            return self._nearest(batch.x, y)[1]
+        near, heard = torch.full(batch.x.shape[:2], -1), self._heard_at
+        cue = normalize(batch.x.flatten(2), dim=2)
+        for i, (row, slot) in enumerate(self._repeats.find(self.code, code)):
+            known = heard(i, slot) if y is None else heard(i, slot) & (y[i, row] == self.what[i, slot, 0])
+            row, slot = row[known.numpy()], slot[known.numpy()]
+            trace = self._plain(self.content[i : i + 1, slot])[0]
+            like = (normalize(trace, dim=1) * cue[i, row]).sum(1)
+            best = torch.full((len(cue[i]),), -torch.inf).scatter_reduce_(0, from_numpy(row), like, "amax")
+            top = np.flatnonzero((like == best[row]).numpy())
+            rows, first = np.unique(row[top], return_index=True)  # the first of equal ones
+            near[i, rows] = from_numpy(slot[top[first]])
+        return near
+
+    def _heard_at(self, subject: int, slot: np.ndarray) -> Tensor:
+        """Which of these slots of a subject hold a trace that is not lesioned."""
+        there = self.strength[subject, slot] > 0
+        inside = from_numpy(slot < self.capacity)
+        if self._silent is None:
+            return there & inside
+        return there & inside & ~self._silent[subject, slot.clip(max=self.capacity - 1)]
+
     def _compared(self, code: Tensor, near: Tensor) -> tuple[Tensor, Tensor]:
         """Which rows have so much of their codes in common that they are one episode.
 
@@ -144,7 +191,7 @@ class Sparse(Episodic):
         Returns for rows of the batch [s, b, b], and for each row and its trace [s, b].
         """
         assert self._threshold is not None
-        least = self._threshold - 1e-3  # so that rounding does not put 0.9 · 50 above 45
+        least = self._threshold - ROUNDING  # so that rounding does not put 0.9 · 50 above 45
         stored, rows, traces = self.code[self._rows, near.clamp(min=0)].long(), list[Tensor](), list[Tensor]()
         for some in self._groups(code.shape[1]):
             cells = active(code[some], self.units)
