@@ -152,7 +152,8 @@ def test_words_are_not_part_of_a_question():
 
 # -- unused blocks ------------------------------------------------------------------------------------------
 
-PIECE = Piece("digits", None, "small", {"good": LEAST, "rare": LEAST | {"value": 0.94}})
+GOOD = LEAST | {"arm": "cls"}
+PIECE = Piece("digits", None, "small", {"good": GOOD, "rare": GOOD | {"value": 0.94}})
 
 
 class Lives:
@@ -164,8 +165,9 @@ class Lives:
         self.stop_after = stop_after
 
     def __call__(self, overrides: Any, folder: Path, subjects: int) -> tuple[list[Any], float]:
-        *_, given, many, figures = overrides
+        *_, given, many, arms, figures = overrides
         assert figures == "figures=null", "nobody looks at the figures of a block"
+        assert arms == "arms=[cls]", "no claim is about another arm"
         seed, number = int(given.removeprefix("seed=")), int(many.removeprefix("subjects=")) // subjects
         if len(self.cohorts) == self.stop_after:
             raise KeyboardInterrupt
@@ -216,7 +218,7 @@ def test_an_experiment_that_cannot_be_lived_together_is_lived_block_by_block(tmp
 def test_a_changed_claim_is_tested_on_blocks_that_were_not_used(tmp_path: Path):
     results, again = Results(tmp_path), Lives()
     blocks.run(PIECE, results, tmp_path, Lives(), 20)
-    weaker = Piece("digits", None, "small", PIECE.claims | {"rare": LEAST | {"value": 0.93}})
+    weaker = Piece("digits", None, "small", PIECE.claims | {"rare": GOOD | {"value": 0.93}})
     assert (
         blocks.tallies(results, weaker)["rare"].cell == "" and blocks.tallies(results, weaker)["good"].cell == "20/20"
     )
@@ -244,11 +246,11 @@ def test_a_claim_that_is_rare_on_unused_blocks_is_weak_unless_missed(tmp_path: P
     assert "claims.rare: holds in 10/20 unused blocks" in line
     known = Piece("digits", None, "small", PIECE.claims | {"rare": PIECE.claims["rare"] | {"missed": "why"}})
     assert list(weak.findings(results, [], [known])) == []
-    results.record(PIECE, summary(entry(name="good"), entry(name="rare"), er=[0.9, 0.95]), 1.0)
+    results.record(PIECE, summary(entry(name="good"), entry(name="rare"), cls=[0.9, 0.95]), 1.0)
     assert [row.blocks for row in tables.rows(results, PIECE)] == ["20/20", "10/20"]
     assert "| 10/20 |" in tables.claims_page(results, [], [PIECE])
     paper = Piece("digits", None, "paper", PIECE.claims)
-    results.record(paper, summary(entry(name="good"), entry(name="rare"), er=[0.9, 0.95]), 1.0)
+    results.record(paper, summary(entry(name="good"), entry(name="rare"), cls=[0.9, 0.95]), 1.0)
     assert "| 20/20 (small) |" in tables.claims_page(results, [paper], [PIECE])
 
 

@@ -2,9 +2,10 @@
 
 A block has as many subjects as the experiment.  The first block has the seeds from 20000 on, and each block those that
 follow the block before.  A subject's life does not depend on its company, so several blocks are lived as one cohort in
-one batched computation, as long as that is cheaper, and judged one by one.  Blocks are stored in
-results/blocks/EXPERIMENT.json, one entry for each size.  If a claim changes, its blocks no longer count, and if the
-configuration changes, none does: new ones are lived on seeds that come after all that were used.
+one batched computation, as long as that is cheaper, and judged one by one.  Arms that no claim names are left out.
+
+Blocks are stored in results/blocks/EXPERIMENT.json, one entry for each size.  If a claim changes, its blocks no longer
+count, and if the configuration changes, none does: new ones are lived on seeds that come after all that were used.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cls_sim.claims import about
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.results import Results, asks, decides
 from cls_sim.config import experiments
@@ -40,6 +42,16 @@ def on(piece: Piece, seed: int, subjects: int | None = None) -> list[str]:
     ['experiment=digits', 'size=small', 'seed=20100', 'subjects=80']
     """
     return [*piece.overrides, f"seed={seed}", *([] if subjects is None else [f"subjects={subjects}"])]
+
+
+def needed(piece: Piece) -> list[str]:
+    """The override that leaves out arms that no claim names, or none; the origins of branches are lived anyway.
+
+    >>> needed(Piece("digits", None, "small", {"it": {"kind": "better", "arm": "cls", "than": "sleepless"}}))
+    ['arms=[cls,sleepless]']
+    """
+    named = [about(claim) for claim in piece.claims.values()]
+    return [] if piece.part or not all(named) else [f"arms=[{','.join(sorted(set().union(*named)))}]"]
 
 
 class Sizes:
@@ -138,7 +150,7 @@ def run(
     sizes = Sizes(subjects=subjects, most=together or cfg["chunk"] or TOGETHER)
     while (missing := _missing(piece, wanted, kept["blocks"])) > 0:
         seed, number = kept["next"], sizes.next(missing)
-        overrides = on(piece, seed, number * subjects)
+        overrides = [*on(piece, seed, number * subjects), *needed(piece)]
         folder = runs / "blocks" / piece.size / f"{piece.name}-{decides(overrides)[:8]}"
         try:
             judged, seconds = live([*overrides, "figures=null"], folder, subjects)
