@@ -13,6 +13,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 success; else one line on stderr gives the reason: 2 bad input or checkpoint, 3 disk error, 4 a number is no
     longer finite, 130 Ctrl-C, 143 SIGTERM or SIGUSR1.
     """
+    if "CLS_SIM_PARENT" in os.environ:
+        from cls_sim.core.parents import bind
+
+        bind()
     args = list(sys.argv[1:] if argv is None else argv)
     debug = "debug=true" in args
     try:

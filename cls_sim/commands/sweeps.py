@@ -25,7 +25,7 @@ from typing import Any
 from cls_sim.config import validation
 from cls_sim.config.composer import Composer
 from cls_sim.config.experiments import Experiment, read, unread
-from cls_sim.core import signals
+from cls_sim.core import parents, signals
 from cls_sim.core.errors import ConfigError, Diverged, StorageError
 from cls_sim.storage.disk import appended, made, opened, plain_below, text, write
 
@@ -62,7 +62,7 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
         names, batch = [_name(overrides, swept) for overrides in jobs], [[] for _ in jobs]
         made(home / LOGS)
         absolute = [str(Path(folder).absolute()) for folder in folders]
-        write(home / BOOK, {"folders": absolute, "jobs": list(zip(names, jobs, strict=True))})
+        write(home / BOOK, {"process": os.getpid(), "folders": absolute, "jobs": list(zip(names, jobs, strict=True))})
         if launcher == "submitit_slurm":  # leaving here does not change the queue
             return _ended(home, names, _launched(start, batch, home, names), launcher)
         (home / STOP).unlink(missing_ok=True)
@@ -248,6 +248,8 @@ def attend(_: object) -> Said:
     settings = HydraConfig.get()
     home = Path(settings.sweep.dir)
     book = json.loads(text(home / BOOK))
+    if os.getppid() == book.get("process"):  # a worker of joblib
+        parents.bind(book["process"])
     name, overrides = book["jobs"][settings.job.num]
     if (home / STOP).exists():
         return {"name": name, "code": 143, "why": "not started"}
@@ -271,7 +273,9 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
     # a batch system's signals are for submitit, which may queue the job again
     names = ("SIGINT",) if "SUBMITIT_EXECUTOR" in os.environ else ()
     with signals.handle_signals(*names) as ear, opened(log) as page:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=page, stderr=page, env=env)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=page, stderr=page, env=parents.environment(env)
+        )
         try:
             while process.poll() is None:
                 time.sleep(POLL)

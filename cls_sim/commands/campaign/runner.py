@@ -37,6 +37,7 @@ from cls_sim.commands.campaign.plan import Piece, pieces
 from cls_sim.commands.campaign.results import Results, decides
 from cls_sim.commands.door import Parser, entered
 from cls_sim.config import experiments
+from cls_sim.core import parents
 from cls_sim.core.errors import ConfigError, choice, suggest, whole
 from cls_sim.running.opened import judged_in_blocks
 from cls_sim.storage import summary
@@ -67,7 +68,7 @@ def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
     args = [f"resume={folder}"] if resumed else [*overrides, f"out={folder}"]
     done = subprocess.run(
         [sys.executable, "-m", "cls_sim", *args],
-        env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")},
+        env=parents.environment(os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
+from cls_sim.core import parents
 from cls_sim.core.errors import ConfigError, StorageError
 
 PATIENCE = 60.0  # seconds that a push may take
@@ -84,12 +85,17 @@ def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
     told = {"name": name, "groups": groups, "panels": [asdict(panel) for panel in panels(runs)]}
     quiet = os.environ | {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
     process = subprocess.Popen(
-        [sys.executable, "-c", "from cls_sim.commands.dashboard.workspace import pushed; pushed()"],
+        [
+            sys.executable,
+            "-c",
+            "from cls_sim.core.parents import bind; bind(); from cls_sim.commands.dashboard.workspace import pushed; pushed()",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=quiet | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), quiet.get("PYTHONPATH", "")])},
+        env=parents.environment(quiet)
+        | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), quiet.get("PYTHONPATH", "")])},
         text=True,
     )
     try:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cls_sim.core import parents
 from cls_sim.running.engines.base import PATIENCE, POLL, THREADS, Engine, Failure, died, lived
 
 if TYPE_CHECKING:
@@ -74,7 +74,9 @@ class _Process:
     def __init__(self) -> None:
         context = get_context("spawn")
         self._line, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self._process = context.Process(
+            target=parents.bound, args=(os.getpid(), __name__, work.__name__, theirs), daemon=True
+        )
         before = {name: os.environ.get(name) for name in THREADS}
         os.environ.update(dict.fromkeys(THREADS, "1"))  # read when the process imports torch
         try:
@@ -125,21 +127,12 @@ def _how(code: int | None) -> str:
     return f"killed by signal {-code}, perhaps out of memory" if code and code < 0 else f"exit code {code}"
 
 
-def _work(line: Any) -> None:
+def work(line: Any) -> None:
     """The main function of a process: run the jobs that are sent, until the connection is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of a terminal; the parent handles it
-    threading.Thread(target=_orphaned, daemon=True).start()
     while True:
         try:
             job, folder = line.recv()
         except (EOFError, OSError):
             return
         line.send(lived(job, folder))
-
-
-def _orphaned() -> None:
-    """Exit when the parent process ends, so that a resumed run is the only one in its directory."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
