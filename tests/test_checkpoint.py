@@ -300,8 +300,8 @@ def test_forged_manifests_never_load(tmp_path, figure):
 
 def test_a_newer_schema_is_told_not_set_aside(tmp_path):
     path = checkpoint.save(tmp_path, small(1), {})
-    forged(path, lambda m: m.update(schema=2, version="9.9"))
-    with pytest.raises(ConfigError, match=r"made by cls_sim 9\.9 \(schema 2\)"):
+    forged(path, lambda m: m.update(schema=3, version="9.9"))
+    with pytest.raises(ConfigError, match=r"made by cls_sim 9\.9 \(schema 3\)"):
         checkpoint.load(tmp_path)
     assert path.is_dir()
 

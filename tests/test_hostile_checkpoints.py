@@ -322,7 +322,7 @@ def test_the_forger_is_able(folder: Path):
     assert meta == {"rows": 2} and found["w"].eq(0).all()
 
 
-@pytest.mark.parametrize("schema", [2, "1", None, [1], True, 1e300])
+@pytest.mark.parametrize("schema", [3, "1", None, [1], True, 1e300])
 def test_another_schema_is_refused_and_left_alone(schema: Any, folder: Path):
     forged(folder / "tick-000000002", at("schema", value=schema))
     with watched() as done:

@@ -2,6 +2,7 @@
 
     folder/tick-000012345/state.safetensors   the tensors, by dotted names
                           manifest.json       tick, version, metadata, sizes and sha256
+    folder/tensors/<sha256>                   large tensors, and what changed in them (see deltas)
 
 A checkpoint is written to a temporary folder, synced and renamed; the two newest are kept.  Loading takes the newest
 checkpoint whose hashes are correct.  Nothing is unpickled, and no class is created from names in a file.
@@ -26,10 +27,12 @@ import numpy as np
 from cls_sim import __version__
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.trees import leaves
+from cls_sim.storage import deltas
+from cls_sim.storage.deltas import Damaged
 from cls_sim.storage.disk import NotPlain, broken, content, synced, unreadable, written
 from cls_sim.storage.lines import no_number
 
-SCHEMA = 1
+SCHEMAS = (1, 2)  # without and with large tensors in files of their own
 KEEP = 2
 STATE, MANIFEST = "state.safetensors", "manifest.json"
 LARGEST_MANIFEST = 2**24  # bytes; JSON can take twenty times as much in memory
@@ -37,10 +40,6 @@ LARGEST_HEADER = 2**24
 FINISHED = re.compile(r"tick-(\d{9,18})(?:-(\d+))?")  # -1, -2, …: saved again at the same tick
 UNFINISHED = re.compile(r"\.tmp-(\d+)-[0-9a-f]+")
 SEAL = ',"sha256":"%s"}\n'  # ends the manifest: the hash of what is before
-
-
-class _Damaged(Exception):
-    """The checkpoint differs from what was written."""
 
 
 def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -> Path:
@@ -64,12 +63,14 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
         tick = int(tree["clock"]["tick"])
     except (KeyError, TypeError, ValueError):
         raise ConfigError("clock.tick", "is not in the tree", "save the state of a life") from None
-    state, kinds = _packed(tree)
-    manifest = _sealed(tick, meta, kinds, state)
+    state, kinds, large = _packed(tree)
+    plan = deltas.Plan(folder, large)
+    manifest = _sealed(tick, meta, kinds, state, plan.entries)
     aside = folder / f".tmp-{os.getpid()}-{secrets.token_hex(8)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _sweep(folder)
+        plan.write()
         os.mkdir(aside)
         written(aside / STATE, state)
         written(aside / MANIFEST, manifest)
@@ -82,6 +83,7 @@ def save(folder: str | Path, tree: Mapping[str, Any], meta: Mapping[str, Any]) -
         if isinstance(error, OSError):
             raise broken(folder, error) from error
         raise
+    plan.done()
     _prune(folder)
     return path
 
@@ -100,7 +102,7 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
     for path in found(folder):
         try:
             return _verified(path)
-        except (_Damaged, NotPlain) as damage:
+        except (Damaged, NotPlain) as damage:
             damaged.append(_set_aside(path, str(damage)))
             if aside is not None:
                 aside.append(damaged[-1])
@@ -141,14 +143,14 @@ def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
         yield ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path), leaf
 
 
-def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
-    """The tensors of the tree as safetensors, and for every leaf whether it is a tensor, an array or empty."""
+def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str], dict[str, Any]]:
+    """The tensors of the tree as safetensors, the kind of every leaf (tensor, array or empty), and large tensors."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import save
 
     kinds: dict[str, str] = {}
-    tensors = {}
+    tensors, large = dict[str, Any](), dict[str, Any]()
     for name, value in _named(tree):
         kinds[name] = "tensor" if isinstance(value, torch.Tensor) else "array"
         if isinstance(value, Mapping):
@@ -160,31 +162,37 @@ def _packed(tree: Mapping[str, Any]) -> tuple[bytes, dict[str, str]]:
             if isinstance(value, np.ndarray):
                 value = torch.from_numpy(np.array(value, value.dtype.newbyteorder("="), order="C"))
             tensor = value.detach()
+            if deltas.is_large(tensor):
+                large[name] = tensor.cpu().contiguous()
+                continue
             tensors[name] = tensor.to("cpu", copy=True).contiguous()  # a copy: names may share memory, files may not
         except (TypeError, ValueError, RuntimeError) as error:
             raise ConfigError(name, f"cannot be saved ({error})", "keep state in plain dense tensors") from None
     try:
-        return save(tensors), kinds
+        return save(tensors), kinds, large
     except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise ConfigError("state", f"cannot be saved ({error})", "keep state in plain dense tensors") from None
 
 
-def _unpacked(data: bytes, kinds: Mapping[str, str]) -> dict[str, Any]:
-    """The tree from its safetensors, with every leaf of its original kind."""
+def _unpacked(data: bytes, kinds: Mapping[str, str], large: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree from its safetensors and its large tensors, with every leaf of its original kind."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
     header = int.from_bytes(data[:8], "little")
     if len(data) < 8 or header > min(len(data) - 8, LARGEST_HEADER):
-        raise _Damaged(f"{STATE} has an absurd header")
+        raise Damaged(f"{STATE} has an absurd header")
     try:
         tensors: dict[str, Any] = load(data)
+        if tensors.keys() & large.keys():
+            raise Damaged(f"{STATE} holds a tensor that is elsewhere")
+        tensors |= large
         if set(tensors) != {name for name, kind in kinds.items() if kind != "empty"}:
-            raise _Damaged(f"{STATE} holds other tensors than {MANIFEST} says")
+            raise Damaged(f"{STATE} holds other tensors than {MANIFEST} says")
         leaves: dict[str, Any] = {name: {} if kind == "empty" else tensors[name] for name, kind in kinds.items()}
         return _grown(leaves | {name: leaves[name].numpy() for name, kind in kinds.items() if kind == "array"})
     except (SafetensorError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise _Damaged(f"{STATE} cannot be read ({error})") from None
+        raise Damaged(f"{STATE} cannot be read ({error})") from None
 
 
 def _grown(leaves: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,9 +204,9 @@ def _grown(leaves: Mapping[str, Any]) -> dict[str, Any]:
         for branch in branches:
             node = node.setdefault(branch, {})
             if not isinstance(node, dict):
-                raise _Damaged(f"{name} is both a leaf and a branch")
+                raise Damaged(f"{name} is both a leaf and a branch")
         if last in node:
-            raise _Damaged(f"{name} is there twice")
+            raise Damaged(f"{name} is there twice")
         node[last] = value
     return tree
 
@@ -206,11 +214,14 @@ def _grown(leaves: Mapping[str, Any]) -> dict[str, Any]:
 # -- the manifest -------------------------------------------------------------------------------------------
 
 
-def _sealed(tick: int, meta: Mapping[str, Any], kinds: Mapping[str, str], state: bytes) -> bytes:
+def _sealed(
+    tick: int, meta: Mapping[str, Any], kinds: Mapping[str, str], state: bytes, large: Mapping[str, deltas.Entry]
+) -> bytes:
     """The manifest as strict JSON that ends with its own hash."""
     files = {STATE: {"size": len(state), "sha256": hashlib.sha256(state).hexdigest()}}
-    manifest: dict[str, Any] = {"schema": SCHEMA, "version": __version__, "tick": tick, "files": files}
-    manifest |= {"leaves": kinds, "meta": dict(meta)}
+    schema = SCHEMAS[1] if large else SCHEMAS[0]
+    manifest: dict[str, Any] = {"schema": schema, "version": __version__, "tick": tick, "files": files}
+    manifest |= {"leaves": kinds, "meta": dict(meta)} | ({"large": dict(large)} if large else {})
     try:
         body = json.dumps(manifest, separators=(",", ":"), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -223,17 +234,17 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
     """The manifest of the checkpoint `path`, after a check of its hash."""
     body = data[: -len(SEAL % ("0" * 64))] + b"}"
     if data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode():
-        raise _Damaged(f"{MANIFEST} fails its hash")
+        raise Damaged(f"{MANIFEST} fails its hash")
     try:
         manifest = json.loads(body, parse_constant=no_number)
-        if manifest["schema"] != SCHEMA:
+        if manifest["schema"] not in SCHEMAS:
             reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
             raise ConfigError(str(path), reason, "use that version")
         _check(manifest)
     except ConfigError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise _Damaged(f"{MANIFEST} is not a manifest") from None
+        raise Damaged(f"{MANIFEST} is not a manifest") from None
     return manifest
 
 
@@ -244,23 +255,25 @@ def _check(manifest: Any) -> None:
     sizes = [manifest["tick"], *(file["size"] for file in files)]
     if {*map(type, words)} != {str} or {*map(type, sizes)} != {int} or type(manifest["meta"]) is not dict:
         raise TypeError
-    if min(sizes) < 0:
+    if min(sizes) < 0 or ("large" in manifest) != (manifest["schema"] == SCHEMAS[1]):
         raise ValueError
+    deltas.check(manifest.get("large", {}))
 
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tree and the meta of one checkpoint, with every byte verified."""
     if path.is_symlink() or not path.is_dir():
-        raise _Damaged("it is not a folder")
+        raise Damaged("it is not a folder")
     manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
     files = manifest["files"]
     if set(files) != {STATE} or manifest["tick"] != tick_of(path):
-        raise _Damaged(f"{MANIFEST} tells of something else")
+        raise Damaged(f"{MANIFEST} tells of something else")
     size, digest = files[STATE]["size"], files[STATE]["sha256"]
     data = content(path / STATE, size)
     if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
-        raise _Damaged(f"{STATE} fails its hash")
-    return _unpacked(data, manifest["leaves"]), manifest["meta"]
+        raise Damaged(f"{STATE} fails its hash")
+    large = deltas.read(path.parent, manifest.get("large", {}))
+    return _unpacked(data, manifest["leaves"], large), manifest["meta"]
 
 
 # -- the disk -----------------------------------------------------------------------------------------------
@@ -286,6 +299,10 @@ def _prune(folder: Path) -> None:
             shutil.rmtree(gone)
         except OSError as error:
             warnings.warn(f"{path} cannot be removed ({error.strerror or error})", stacklevel=3)
+    if (folder / deltas.FOLDER).exists():
+        with contextlib.suppress(Damaged, NotPlain, OSError, ConfigError):  # one that is damaged may need any file
+            manifests = [_opened(path, content(path / MANIFEST, LARGEST_MANIFEST)) for path in found(folder)]
+            deltas.tidy(folder, [entry for one in manifests for entry in one.get("large", {}).values()])
 
 
 def _sweep(folder: Path) -> None:

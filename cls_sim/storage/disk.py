@@ -114,14 +114,15 @@ def _memory() -> float:
         return float("inf")
 
 
-def written(path: Path, data: bytes) -> None:
+def written(path: Path, *parts: bytes | memoryview) -> None:
     """Write a new file; its content is on the disk when this returns."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     file = os.open(path, flags, 0o666)
     try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(file, rest) :]
+        for part in parts:
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(file, rest) :]
         os.fsync(file)
     finally:
         os.close(file)
