@@ -58,6 +58,11 @@ VOCABULARY = {
     "Cohorts": "world.patterns",
     "Hierarchy": "world.hierarchy",
     "Deficit": "world.deficit",
+    "Acting": "world.acting",
+    "Maze": "world.maze",
+    "Rewards": "world.rewards",
+    "ByLot": "world.rewards",
+    "AtGoals": "world.rewards",
     "Scenes": "world.scenes",
     "Communities": "world.communities",
     "RealTime": "world.real_time",
@@ -93,6 +98,7 @@ VOCABULARY = {
     "TwoPaths": "hippocampus.paths",
     "Remerge": "hippocampus.remerge",
     "Frozen": "hippocampus.wraps",
+    "CognitiveMap": "hippocampus.cognitive_map",
     # neocortices
     "Neocortex": "neocortex.base",
     "Linear": "neocortex.mlp",
@@ -133,6 +139,7 @@ VOCABULARY = {
     "Validated": "rhythm.early_stopping",
     "Estimated": "rhythm.early_stopping",
     "Deprived": "rhythm.nights",
+    "Pauses": "rhythm.pauses",
     # replay
     "Replay": "replay.base",
     "Uniform": "replay.stored",
@@ -165,6 +172,9 @@ VOCABULARY = {
     "Augmented": "replay.altered",
     "CropFlip": "replay.altered",
     "Mixup": "replay.altered",
+    "InOrder": "replay.in_order",
+    "GainNeed": "replay.gain_need",
+    "Ordered": "replay.order",
     # consolidation
     "Consolidation": "consolidation.base",
     "Descent": "consolidation.descent",
@@ -205,6 +215,7 @@ VOCABULARY = {
     "Fading": "consolidation.synapses",
     "Cascade": "consolidation.binary",
     "Partition": "consolidation.binary",
+    "TemporalDifference": "consolidation.temporal_difference",
     # readout
     "Readout": "readout.base",
     "CortexReadout": "readout.systems",
@@ -215,6 +226,7 @@ VOCABULARY = {
     "RecallFirst": "readout.recall_first",
     "NearestMean": "readout.prototypes",
     "ExpertGate": "readout.prototypes",
+    "Softmax": "readout.softmax",
     # probes
     "Probe": "probes.base",
     "at": "probes.base",
@@ -247,6 +259,8 @@ VOCABULARY = {
     "Imagery": "probes.imagery",
     "ExtraBytes": "probes.cost",
     "Energy": "probes.energy",
+    "ReplayOrder": "probes.order",
+    "EpisodeSteps": "probes.order",
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",

@@ -36,6 +36,7 @@ from cls_sim.consolidation.synapses import Fading as Fading
 from cls_sim.consolidation.teachers import BinaryDistillation as BinaryDistillation
 from cls_sim.consolidation.teachers import FeatureDistillation as FeatureDistillation
 from cls_sim.consolidation.teachers import Lwf as Lwf
+from cls_sim.consolidation.temporal_difference import TemporalDifference as TemporalDifference
 from cls_sim.consolidation.wraps import FromScratch as FromScratch
 from cls_sim.consolidation.wraps import Imm as Imm
 from cls_sim.consolidation.wraps import Retrain as Retrain
@@ -51,6 +52,7 @@ from cls_sim.hippocampus.autoencoder import Autoencoder as Autoencoder
 from cls_sim.hippocampus.base import Hippocampus as Hippocampus
 from cls_sim.hippocampus.codes import Coarse as Coarse
 from cls_sim.hippocampus.codes import NGrams as NGrams
+from cls_sim.hippocampus.cognitive_map import CognitiveMap as CognitiveMap
 from cls_sim.hippocampus.copies import Copies as Copies
 from cls_sim.hippocampus.dentate import Index as Index
 from cls_sim.hippocampus.dentate import KWinners as KWinners
@@ -128,6 +130,8 @@ from cls_sim.probes.night import Dose as Dose
 from cls_sim.probes.night import NightAccuracy as NightAccuracy
 from cls_sim.probes.night import NightContent as NightContent
 from cls_sim.probes.night import Passes as Passes
+from cls_sim.probes.order import EpisodeSteps as EpisodeSteps
+from cls_sim.probes.order import ReplayOrder as ReplayOrder
 from cls_sim.probes.plasticity_state import CurrentAccuracy as CurrentAccuracy
 from cls_sim.probes.plasticity_state import PlasticityState as PlasticityState
 from cls_sim.probes.predictability import BayesExcess as BayesExcess
@@ -159,6 +163,7 @@ from cls_sim.readout.base import Readout as Readout
 from cls_sim.readout.prototypes import ExpertGate as ExpertGate
 from cls_sim.readout.prototypes import NearestMean as NearestMean
 from cls_sim.readout.recall_first import RecallFirst as RecallFirst
+from cls_sim.readout.softmax import Softmax as Softmax
 from cls_sim.readout.systems import CortexReadout as CortexReadout
 from cls_sim.readout.systems import HippocampusReadout as HippocampusReadout
 from cls_sim.readout.systems import LogitSum as LogitSum
@@ -172,6 +177,9 @@ from cls_sim.replay.cued import Cued as Cued
 from cls_sim.replay.disrupted import Disrupted as Disrupted
 from cls_sim.replay.disrupted import NoisyReplay as NoisyReplay
 from cls_sim.replay.dreamed import Dreamed as Dreamed
+from cls_sim.replay.gain_need import GainNeed as GainNeed
+from cls_sim.replay.in_order import InOrder as InOrder
+from cls_sim.replay.order import Ordered as Ordered
 from cls_sim.replay.preferences import Balanced as Balanced
 from cls_sim.replay.preferences import MaximallyInterfered as MaximallyInterfered
 from cls_sim.replay.preferences import Novelty as Novelty
@@ -205,10 +213,12 @@ from cls_sim.rhythm.nights import Naps as Naps
 from cls_sim.rhythm.nights import Nights as Nights
 from cls_sim.rhythm.nights import NremRem as NremRem
 from cls_sim.rhythm.nights import Sleepless as Sleepless
+from cls_sim.rhythm.pauses import Pauses as Pauses
 from cls_sim.rhythm.pressure import Pressure as Pressure
 from cls_sim.running.opened import open_run as open_run
 from cls_sim.running.runs import run as run
 from cls_sim.running.studies import study as study
+from cls_sim.world.acting import Acting as Acting
 from cls_sim.world.arrays import Arrays as Arrays
 from cls_sim.world.associations import Associations as Associations
 from cls_sim.world.base import World as World
@@ -227,6 +237,7 @@ from cls_sim.world.encoders import Pretrained as Pretrained
 from cls_sim.world.encoders import Youth as Youth
 from cls_sim.world.features import Features as Features
 from cls_sim.world.hierarchy import Hierarchy as Hierarchy
+from cls_sim.world.maze import Maze as Maze
 from cls_sim.world.mnist import Mnist as Mnist
 from cls_sim.world.omniglot import Omniglot as Omniglot
 from cls_sim.world.patches import Patches as Patches
@@ -234,6 +245,9 @@ from cls_sim.world.patterns import Cohorts as Cohorts
 from cls_sim.world.patterns import Patterns as Patterns
 from cls_sim.world.random_items import RandomItems as RandomItems
 from cls_sim.world.real_time import RealTime as RealTime
+from cls_sim.world.rewards import AtGoals as AtGoals
+from cls_sim.world.rewards import ByLot as ByLot
+from cls_sim.world.rewards import Rewards as Rewards
 from cls_sim.world.scenes import Scenes as Scenes
 from cls_sim.world.semantic import Semantic as Semantic
 from cls_sim.world.sources import Sources as Sources

@@ -32,7 +32,7 @@ from cls_sim.plasticity.by_state import schedule
 from cls_sim.probes.base import Probe, at, intervals
 from cls_sim.probes.changes import Changes, changed
 from cls_sim.probes.evaluations import sharing
-from cls_sim.readout.base import Readout
+from cls_sim.readout.base import Readout, chosen
 from cls_sim.readout.systems import CortexReadout
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
@@ -78,7 +78,6 @@ class Life:
         self.probes = probes_of(probes, Probe)
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
-
         self._told = begun(self._parts(), Spec(seeds=self.seeds, device=device_of(device), cohort=cohort))
         spec = self.spec = self._told[PART_KINDS[-1]][1]
         self._first = Contract(spec)
@@ -128,7 +127,8 @@ class Life:
 
     def _wake(self, awake: Flags, rate: Numbers) -> None:
         """By day: the hippocampus encodes the experience; the neocortex learns it if its rate is above 0."""
-        lived = self._first("world.next", self.world.next(self.clock))
+        actions = chosen(self.world, self.readout, self.hippocampus, self.neocortex, self.clock, awake)
+        lived = self._first("world.next", self.world.next(self.clock, *actions))
         self.ledger.add("lived", lived.rows, awake)
         if some(rate):
             lesson = self.replay.training_batch(lived, self.hippocampus, self.neocortex, self.view, self.clock)

@@ -21,6 +21,7 @@ Told = dict[str, tuple[Spec, Spec]]  # kind of part → (spec that its part rece
 FOR_LIFE = {  # fields of Spec that no branch can change, and why
     "inputs": "weights and memories have the size of an input",
     "outputs": "weights and memories have the number of outputs",
+    "actions": "weights and memories have the number of actions",
     "regression": "the subject has learned either labels or numbers",
     "contexts": "the subject's state is organised by context",
     "quantum": "memories are stored in the format of the inputs",

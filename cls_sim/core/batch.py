@@ -39,6 +39,10 @@ class Origin(TypedDict, total=False):
     scores: Tensor | None
     slot: Tensor | None
     features: Tensor | None
+    action: Tensor | None
+    reward: Tensor | None
+    after: Tensor | None
+    steps: Tensor | None
     sizes: Counts | None
 
 
@@ -63,6 +67,10 @@ class Batch:
     scores   [s, b, o]        soft targets of the row (distillation), or None
     slot     [s, b]           int64, the hippocampal slot that the row came from, or None
     features [s, b, f]        current cortical features of the row, or None
+    action   [s, b]           int64, the action that the subject took there, or None (a world that asks for none)
+    reward   [s, b]           float, the reward that followed, or None
+    after    [s, b, *inputs]  float, the input that followed, or None
+    steps    [s, b]           int64, the number of steps from x to `after`; 0: the episode ended there; or None
     sizes    [s]              numpy int64: the first sizes[i] rows belong to subject i, the rest is padding of weight 0;
                               None: all rows belong to every subject
 
@@ -81,6 +89,10 @@ class Batch:
     scores: Tensor | None = field(default_factory=_none)
     slot: Tensor | None = field(default_factory=_none)
     features: Tensor | None = field(default_factory=_none)
+    action: Tensor | None = field(default_factory=_none)
+    reward: Tensor | None = field(default_factory=_none)
+    after: Tensor | None = field(default_factory=_none)
+    steps: Tensor | None = field(default_factory=_none)
     sizes: Counts | None = field(default_factory=_none)
 
     def __getattr__(self, name: str) -> Any:

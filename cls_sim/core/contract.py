@@ -225,6 +225,17 @@ def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
         _tensor(f"{key}.scores", batch.scores, (*shape, spec.outputs), FLOAT)
 
 
+def _lived(spec: Spec, key: str, batch: Any) -> None:
+    """Check an experience; in a world that asks for actions it says what followed the action."""
+    _batch(spec, key, batch)
+    if spec.actions:
+        shape = (spec.subjects, batch.rows)
+        for name in ("action", "steps"):
+            _tensor(f"{key}.{name}", getattr(batch, name), shape, (torch.int64,))
+        _tensor(f"{key}.reward", batch.reward, shape, FLOAT)
+        _tensor(f"{key}.after", batch.after, (*shape, *spec.inputs), FLOAT)
+
+
 def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> None:
     """Check a batch of replay: rows with a slot must come from slots that hold a trace."""
     _batch(spec, key, batch)
@@ -289,7 +300,7 @@ def _fields(key: str, given: Any, wanted: Mapping[str, Any]) -> None:
 CHECKS: dict[str, Callable[..., None]] = {
     "plasticity.rate": _rate,
     "rhythm.asleep": _asleep,
-    "world.next": _batch,
+    "world.next": _lived,
     "replay.training_batch": _drawn,
     "replay.draw": _drawn,
     "awake": _awake,

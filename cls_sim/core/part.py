@@ -35,6 +35,7 @@ class Spec:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     inputs: tuple[int, ...] = ()  # shape of one input
     outputs: int = 0  # number of output units
+    actions: int = 0  # number of actions that a subject chooses from; 0: the world asks for none
     regression: bool = False  # targets are numbers, not labels
     batch: int = 1  # rows of one experience
     contexts: int = 1

@@ -79,6 +79,28 @@ class Filling:
     counts: Counts
 
 
+@dataclass(frozen=True)
+class Map:
+    """What a subject knows about the places of its world, and where actions lead.
+
+    x            [s, c, …]     the input of each place
+    there        bool [s, c]   whether the place has been seen
+    leads        [s, c, a]     int64, the place to which an action led when last taken; -1: never taken
+    reward       [s, c, a]     the reward that followed
+    ended        bool [s, c, a]  whether the episode ended there
+    transitions  [s, c, c]     float64, the chance that a place is followed by another
+
+    The slot of an action in a place is place · a + action.
+    """
+
+    x: Tensor
+    there: Tensor
+    leads: Tensor
+    reward: Tensor
+    ended: Tensor
+    transitions: Tensor
+
+
 class Hippocampus(Part):
     """The fast memory: stores episodes in one exposure, recalls them by content, and provides traces for replay."""
 
@@ -165,6 +187,10 @@ class Hippocampus(Part):
     def complete(self, cue: Tensor, first: Tensor) -> Tensor:
         """The states that CA3 settles to from cues [s, b, m], if only the first so many slots [s] had been filled."""
         raise ConfigError("", f"{type(self).__name__} has no CA3 that completes its patterns", "choose Trisynaptic")
+
+    def map(self) -> Map:
+        """What the subject knows about places and actions."""
+        raise ConfigError("", f"{type(self).__name__} has no map of places", "use hippocampus=cognitive_map")
 
     @abstractmethod
     def stored_bytes(self) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cls_sim.core.arrays import Counts
-from cls_sim.core.batch import STORED, Batch
+from cls_sim.core.batch import STORED, Batch, Columns
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import ConfigError
@@ -34,12 +34,15 @@ class Episodic(Hippocampus):
     mark     [s, n + 1, 3]  int32: born (-1: empty slot), item, key (see Slots)
     target   [s, n + 1, o]  float32, in regression
     answer   [s, n + 1, o]  float32, scores of the neocortex when the episode was stored, if `keep_scores`
+    deed     [s, n + 1, 2]  int16: action, steps until `after`, in a world that asks for actions
+    gained   [s, n + 1]     float32, the reward, in such a world
+    after    [s, n + 1, x]  what followed, in the format of `code`, in such a world
 
     Row n + 1 receives the rows that are not stored, so that writing needs no selection; it is not state.
     """
 
     derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent", "_lot"})
-    columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer")
+    columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer", "deed", "gained", "after")
 
     keep_scores: bool = False
 
@@ -66,6 +69,9 @@ class Episodic(Hippocampus):
             self.target = torch.zeros(*lots, spec.outputs, device=spec.device)
         if self.keep_scores:
             self.answer = torch.zeros(*lots, spec.outputs, device=spec.device)
+        if spec.actions:
+            self.deed = torch.full((*lots, 2), -1, dtype=torch.int16, device=spec.device)
+            self.gained, self.after = torch.zeros(lots, device=spec.device), torch.zeros_like(self.content)
         if self.eviction == "herding":  # the sum and the number of all rows of each class so far
             width = int(torch.Size(spec.inputs).numel())
             self.summed = torch.zeros(spec.subjects, spec.outputs, width, device=spec.device)
@@ -95,7 +101,7 @@ class Episodic(Hippocampus):
         heard = None if strengths is None else _rows_of(strengths, at) > 0
         if self._silent is not None:
             heard = (mark[..., 0] >= 0 if heard is None else heard) & ~self._silent.gather(1, slot)
-        return Batch.made(
+        episodes = Batch.made(
             {
                 "weight": lambda: (mark[..., 0] >= 0 if heard is None else heard).float(),
                 "context": lambda: what[..., 1].long(),
@@ -108,6 +114,13 @@ class Episodic(Hippocampus):
             slot=slot,
             scores=_rows_of(self.answer, at) if self.keep_scores else None,
         )
+        return episodes if not self.spec.actions else episodes.with_(**self._deeds(at))
+
+    def _deeds(self, at: Tensor) -> Columns:
+        """What was done in these episodes, and what followed."""
+        action, steps = _rows_of(self.deed, at).long().unbind(-1)
+        after = self._input(_rows_of(self.after, at))
+        return {"action": action, "reward": _rows_of(self.gained, at), "after": after, "steps": steps}
 
     def stored_bytes(self) -> Tensor:
         episode = sum(column[0, 0].nbytes for column in self._columns().values())
@@ -242,6 +255,11 @@ class Episodic(Hippocampus):
             self.target[self._rows, slot] = batch.y.to(self.target.dtype)
         if self.keep_scores and batch.scores is not None:
             self.answer[self._rows, slot] = batch.scores
+        if batch.action is not None and batch.reward is not None and batch.after is not None and self.spec.actions:
+            steps = torch.ones_like(batch.action) if batch.steps is None else batch.steps
+            self.deed[self._rows, slot] = torch.stack((batch.action, steps), -1).to(torch.int16)
+            self.gained[self._rows, slot] = batch.reward
+            self.after[self._rows, slot] = self._form.write(batch.after.flatten(2))
         if self._standing is not None:
             self._standing.seen(self._watched())
         self.changed += 1

@@ -33,7 +33,14 @@ class World(Part):
 
     @abstractmethod
     def next(self, clock: Clock) -> Batch:
-        """The experience of each subject at its `clock.experience`: [s, b, …]."""
+        """The experience of each subject at its `clock.experience`: [s, b, …].
+
+        A world that asks for actions (see world.acting.Acting) also takes them: `next(clock, actions)`.
+        """
+
+    def observe(self, clock: Clock) -> Tensor | None:
+        """What each subject sees before it acts: [s, 1, *inputs].  None: this world asks for no actions."""
+        return None
 
     def contexts_at(self, clock: Clock) -> Tensor:
         """The contexts [s, b] of each subject's experience at `clock.experience`; -1: unknown, or an absent row."""

@@ -63,8 +63,8 @@ class Deficit(Seen):
         if self.kind == "blur" and any(side % self.blocks for side in self._sides):
             raise ConfigError("blocks", f"{self.blocks} does not divide images of {self._sides}", "give a divisor")
 
-    def next(self, clock: Clock) -> Batch:
-        batch = self.world.next(clock)
+    def next(self, clock: Clock, *actions: Tensor) -> Batch:
+        batch = self.world.next(clock, *actions)
         spoilt = (clock.day >= self._since) & (clock.day < self._until)
         if not spoilt.any():
             return batch

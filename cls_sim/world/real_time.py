@@ -51,6 +51,9 @@ class RealTime(Wrap, World):
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
+        if spec.actions and self.replayed:
+            remedy = "give replayed=0, or a world without actions"
+            raise ConfigError("replayed", "skips experiences, and this world waits for each action", remedy)
         return replace(spec, ends=tuple(map(self._lived, spec.ends)))
 
     def _settle(self, spec: Spec) -> None:
@@ -78,8 +81,8 @@ class RealTime(Wrap, World):
         there.experience = clock.experience * (self._rows + self.replayed) // self._rows
         return there
 
-    def next(self, clock: Clock) -> Batch:
-        batch = self.world.next(self._at(clock))
+    def next(self, clock: Clock, *actions: Tensor) -> Batch:
+        batch = self.world.next(self._at(clock), *actions)
         born = torch.from_numpy(clock.experience.copy()).to(batch.x.device)
         if self.length is not None:
             born = born.clamp(max=self.length - 1)

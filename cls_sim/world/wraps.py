@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
@@ -49,8 +50,8 @@ class NoisyWorld(Seen):
         self._sd, self._step = per_subject("sd", self.sd, spec), spec.quantum
         self._draws = Draws(spec.seeds, "world.noise", (spec.batch, *spec.inputs), "normal", spec.device)
 
-    def next(self, clock: Clock) -> Batch:
-        batch = self.world.next(clock)
+    def next(self, clock: Clock, *actions: Tensor) -> Batch:
+        batch = self.world.next(clock, *actions)
         sd = self._sd * self.span.lasts(clock)
         if not sd.any():
             return batch
@@ -92,8 +93,8 @@ class Mislabelled(Seen):
         self._outputs = spec.outputs
         self._draws = Draws(spec.seeds, "world.mislabelled", (2, spec.batch), "uniform", spec.device)
 
-    def next(self, clock: Clock) -> Batch:
-        batch = self.world.next(clock)
+    def next(self, clock: Clock, *actions: Tensor) -> Batch:
+        batch = self.world.next(clock, *actions)
         lasts = torch.from_numpy(self.span.lasts(clock)).to(batch.y.device)
         if not lasts.any():
             return batch

@@ -1,0 +1,67 @@
+"""The order of replay, and how fast a subject reaches its goal."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.probes.base import Measured, Probe, inside, of_world
+
+SIZES, PLACES, DIRECTIONS = ("small", "large"), ("start", "end"), ("forward", "reverse")
+
+
+class ReplayOrder(Probe):
+    """Forward or reverse sequences for each pause so far [s], counted by the replay `Ordered`; NaN without pauses.
+
+    direction  forward or reverse
+    place      start (of an episode; a night that follows no end of an episode counts as one), end, or any
+    after      the size of the latest reward: small, large or any
+
+    Source: events a lap, Diba & Buzsáki 2007; Mattar & Daw 2018.
+
+    >>> ReplayOrder(direction="reverse", place="end").place
+    'end'
+    """
+
+    moments = ("life.end",)
+
+    def __init__(self, *, direction: str = "forward", place: str = "any", after: str = "any"):
+        self.direction = choice("direction", direction, DIRECTIONS)
+        self.place = choice("place", place, (*PLACES, "any"))
+        self.after = choice("after", after, (*SIZES, "any"))
+
+    def measure(self, life: Measured) -> Tensor:
+        counter = inside(life.replay, "counts", "pauses")
+        if counter is None:
+            raise ConfigError("", "needs a replay that counts sequences", "use replay=gain_need, or wrap it in Ordered")
+        sizes = [SIZES.index(self.after)] if self.after != "any" else [0, 1]
+        places = [PLACES.index(self.place)] if self.place != "any" else [0, 1]
+        found = counter.counts[..., DIRECTIONS.index(self.direction)][:, sizes][:, :, places].sum((1, 2)).double()
+        pauses = counter.pauses[:, sizes][:, :, places].sum((1, 2)).double()
+        return torch.where(pauses > 0, found / pauses, torch.nan)
+
+
+class EpisodeSteps(Probe):
+    """The steps that a subject took from start to goal in one episode [s], or in each [s, k]; NaN where not finished.
+
+    episode  from 1; None: all episodes that the world counts (`Maze(counted=…)`)
+
+    >>> EpisodeSteps(episode=5).episode
+    5
+    """
+
+    moments = ("life.end",)
+
+    def __init__(self, *, episode: int | None = None):
+        self.episode = None if episode is None else whole("episode", episode)
+
+    def measure(self, life: Measured) -> Tensor:
+        taken: Tensor = of_world(life, "taken", "counts the steps of episodes", "use world=track or world=maze")
+        steps = torch.where(taken >= 0, taken.double(), torch.nan)
+        if self.episode is None:
+            return steps
+        if self.episode > taken.shape[1]:
+            reason = f"is {self.episode}, and this world counts the first {taken.shape[1]}"
+            raise ConfigError("episode", reason, "give world.counted")
+        return steps[:, self.episode - 1]
