@@ -63,6 +63,7 @@ VOCABULARY = {
     "Rewards": "world.rewards",
     "ByLot": "world.rewards",
     "AtGoals": "world.rewards",
+    "Bursts": "world.bursts",
     "Scenes": "world.scenes",
     "Communities": "world.communities",
     "RealTime": "world.real_time",
@@ -99,6 +100,7 @@ VOCABULARY = {
     "Remerge": "hippocampus.remerge",
     "Frozen": "hippocampus.wraps",
     "CognitiveMap": "hippocampus.cognitive_map",
+    "FastWeights": "hippocampus.fast_weights",
     # neocortices
     "Neocortex": "neocortex.base",
     "Linear": "neocortex.mlp",
@@ -216,6 +218,7 @@ VOCABULARY = {
     "Cascade": "consolidation.binary",
     "Partition": "consolidation.binary",
     "TemporalDifference": "consolidation.temporal_difference",
+    "RecallGated": "consolidation.recall_gated",
     # readout
     "Readout": "readout.base",
     "CortexReadout": "readout.systems",
@@ -261,6 +264,8 @@ VOCABULARY = {
     "Energy": "probes.energy",
     "ReplayOrder": "probes.order",
     "EpisodeSteps": "probes.order",
+    "Selectivity": "probes.selectivity",
+    "GateShare": "probes.selectivity",
     "Dose": "probes.night",
     "Passes": "probes.night",
     "NightContent": "probes.night",

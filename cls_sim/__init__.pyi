@@ -28,6 +28,7 @@ from cls_sim.consolidation.penalties import Penalty as Penalty
 from cls_sim.consolidation.penalties import QuadraticPenalty as QuadraticPenalty
 from cls_sim.consolidation.perceptron import PerceptronLoss as PerceptronLoss
 from cls_sim.consolidation.projected import Projected as Projected
+from cls_sim.consolidation.recall_gated import RecallGated as RecallGated
 from cls_sim.consolidation.rehearsal import AsymmetricLoss as AsymmetricLoss
 from cls_sim.consolidation.rehearsal import DarkExperienceLoss as DarkExperienceLoss
 from cls_sim.consolidation.spiking import SpikingSleep as SpikingSleep
@@ -60,6 +61,7 @@ from cls_sim.hippocampus.dentate import Relay as Relay
 from cls_sim.hippocampus.discriminant import Discriminant as Discriminant
 from cls_sim.hippocampus.discriminant import RandomRidge as RandomRidge
 from cls_sim.hippocampus.exemplars import Exemplars as Exemplars
+from cls_sim.hippocampus.fast_weights import FastWeights as FastWeights
 from cls_sim.hippocampus.gaussians import Gaussians as Gaussians
 from cls_sim.hippocampus.generative import GenerativeClassifier as GenerativeClassifier
 from cls_sim.hippocampus.hopfield import DreamingHopfield as DreamingHopfield
@@ -146,6 +148,8 @@ from cls_sim.probes.recollection import Recollection as Recollection
 from cls_sim.probes.recollection import Separation as Separation
 from cls_sim.probes.relearning import Interference as Interference
 from cls_sim.probes.relearning import Savings as Savings
+from cls_sim.probes.selectivity import GateShare as GateShare
+from cls_sim.probes.selectivity import Selectivity as Selectivity
 from cls_sim.probes.semantics import Belief as Belief
 from cls_sim.probes.semantics import Differentiation as Differentiation
 from cls_sim.probes.semantics import Distance as Distance
@@ -222,6 +226,7 @@ from cls_sim.world.acting import Acting as Acting
 from cls_sim.world.arrays import Arrays as Arrays
 from cls_sim.world.associations import Associations as Associations
 from cls_sim.world.base import World as World
+from cls_sim.world.bursts import Bursts as Bursts
 from cls_sim.world.candies import Candies as Candies
 from cls_sim.world.chains import Chains as Chains
 from cls_sim.world.cifar import Cifar10 as Cifar10

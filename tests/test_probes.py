@@ -171,6 +171,36 @@ def nightly(subjects: int = 2, **changes: Any) -> cs.Life:
     return small(subjects, **{"hippocampus": path, "replay": replay} | changes)
 
 
+def running(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Runs to and fro on a short track, with replay at both ends."""
+    parts: dict[str, Any] = {
+        "world": cs.Maze(plan=("a..B", "####", "A..b"), episodes=8, explored=False),
+        "neocortex": cs.Linear(),
+        "hippocampus": cs.CognitiveMap(capacity=8),
+        "rhythm": cs.Pauses(experiences_per_day=20, steps=4),
+        "plasticity": cs.Constant(rate=1.0),
+        "replay": cs.Ordered(cs.GainNeed(longest=6), cells=3),
+        "consolidation": cs.Descent(optimizer=cs.Sgd(), objective=cs.TemporalDifference(), reduction="sum"),
+        "readout": cs.Softmax(),
+    }
+    life = small(subjects, **parts | changes)
+    life.horizon = 60
+    return life
+
+
+def gated(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Bursts of a pattern, of which the cortex learns what the hippocampus recalls."""
+    parts: dict[str, Any] = {
+        "world": cs.Bursts(features=40, rate=0.2, experiences=60),
+        "neocortex": cs.Linear(),
+        "hippocampus": cs.FastWeights(),
+        "rhythm": cs.Sleepless(experiences_per_day=20),
+        "plasticity": cs.Constant(rate=1.0),
+        "consolidation": cs.RecallGated(cs.Descent(optimizer=cs.Sgd(), objective=cs.Hebb()), threshold=0.5),
+    }
+    return small(subjects, **parts | changes)
+
+
 def questions(subjects: int = 2, **changes: Any) -> cs.Life:
     """Queries in words, some of which belong to no context."""
     from tests.test_texts import world
@@ -185,6 +215,8 @@ KINDS: dict[str, Any] = {
     "Dreams": dreaming,
     "Capacity": dreaming,
     "Energy": cached,
+    **dict.fromkeys(("ReplayOrder", "EpisodeSteps"), running),
+    **dict.fromkeys(("Selectivity", "GateShare"), gated),
     "Content": nightly,
     "Recollection": lessons,
     "IndexValidity": indexed,

@@ -49,6 +49,14 @@ def stored() -> Any:
 # Every part that can stand inside a wrap, small; the settings of the life that a part needs stand beside it.
 TASK: dict[str, Any] = {"world": lambda: cs.Digits(per_context=3, batch=4, scenario="task")}
 
+TRACK: dict[str, Any] = {
+    "world": lambda: cs.Maze(plan=["a..A"], explored=False),
+    "readout": lambda: cs.Softmax(),
+    "hippocampus": lambda: cs.CognitiveMap(capacity=4),
+    "neocortex": lambda: cs.Linear(),
+    "consolidation": lambda: cs.Descent(objective=cs.TemporalDifference()),
+}
+
 
 def dropping() -> nn.Module:
     return nn.Sequential(nn.Linear(64, 6), nn.ReLU(), nn.Dropout(0.3), nn.Linear(6, 10))
@@ -69,6 +77,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             ),
             {},
         ),
+        "Pauses": (lambda: cs.Pauses(experiences_per_day=3, steps=2), TRACK),
         "Validated": (
             lambda: cs.Validated(experiences_per_day=3, steps_per_night=4, steps_between_checks=1, held_out=0.3),
             {},
@@ -128,6 +137,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         ),
         "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
         "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
+        "CognitiveMap": (lambda: cs.CognitiveMap(capacity=4), TRACK),
         "Remerge": (lambda: cs.Remerge(capacity=12), {}),
         "Indexed": (
             lambda: cs.Indexed(capacity=12),
@@ -145,6 +155,8 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "FullBatch": (lambda: cs.FullBatch(), {}),
         "Dreamed": (lambda: cs.Dreamed(batch=6), {"hippocampus": lambda: cs.Mixtures()}),
         "Pseudorehearsal": (lambda: cs.Pseudorehearsal(), {}),
+        "InOrder": (lambda: cs.InOrder(batch=6, direction="either"), {}),
+        "GainNeed": (lambda: cs.GainNeed(longest=3), TRACK),
         "Cued": (lambda: cs.Cued(batch=6), {}),
         "Preferred": (lambda: cs.Preferred(batch=6), {}),
         "Thinned": (lambda: cs.Thinned(), {}),
@@ -155,6 +167,11 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             lambda: cs.Staged(cs.Recent(batch=4), cs.OldNew(batch=4)),
             {"rhythm": lambda: cs.NremRem(experiences_per_day=3, cycles=1, nrem=2, rem=1)},
         ),
+    },
+    "readout": {
+        "CortexReadout": (lambda: cs.CortexReadout(), {}),
+        "RecallFirst": (lambda: cs.RecallFirst(), {}),
+        "LogitSum": (lambda: cs.LogitSum(), {}),
     },
     "consolidation": {
         "Descent": (lambda: cs.Descent(), {}),
@@ -185,7 +202,7 @@ UNFIT = {  # a wrap and what it refuses to stand around, in words
     **{("Homeostasis", name): "not a Descent" for name in INSIDE["consolidation"] if not name.startswith("Descent")},
     **{
         ("Interleaved", name): "while awake"
-        for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged")
+        for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged", "InOrder", "GainNeed")
     },
 }
 

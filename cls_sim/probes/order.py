@@ -43,7 +43,7 @@ class ReplayOrder(Probe):
 
 
 class EpisodeSteps(Probe):
-    """The steps that a subject took from start to goal in one episode [s], or in each [s, k]; NaN where not finished.
+    """The steps that a subject took from start to goal in one run [s], or in each [s, k]; NaN where not finished.
 
     episode  from 1; None: all episodes that the world counts (`Maze(counted=…)`)
 
@@ -52,6 +52,7 @@ class EpisodeSteps(Probe):
     """
 
     moments = ("life.end",)
+    axis = "run"
 
     def __init__(self, *, episode: int | None = None):
         self.episode = None if episode is None else whole("episode", episode)

@@ -61,7 +61,8 @@ class Ordered(Within):
         self.night = torch.full((s,), -1, dtype=torch.int64, device=device)
         self.place, self.size = (torch.zeros(s, dtype=torch.int64, device=device) for _ in range(2))
         self.run = torch.zeros(s, 2, dtype=torch.int64, device=device)  # steps in a row, forward and reverse
-        self.x, self.after = (torch.full((s, *spec.inputs), torch.nan, device=device) for _ in range(2))
+        self.x, self.after = (torch.zeros(s, *spec.inputs, device=device) for _ in range(2))  # of the newest row
+        self.met = torch.zeros(s, dtype=torch.bool, device=device)  # whether there is one
 
     @torch.no_grad()
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -87,11 +88,12 @@ class Ordered(Within):
         last = (there.sum(1) - 1).clamp(min=0)  # present rows come first
         x, after = batch.x[self._rows, last].float(), batch.after[self._rows, last].float()
         runs = there.any(1) & asleep
-        forward = runs & ~new & (x == self.after).flatten(1).all(1)
-        reverse = runs & ~new & (after == self.x).flatten(1).all(1)
+        goes_on = runs & ~new & self.met
+        forward = goes_on & (x == self.after).flatten(1).all(1)
+        reverse = goes_on & (after == self.x).flatten(1).all(1)
         found = torch.stack((forward & ~reverse, reverse & ~forward), 1)
         self.run = torch.where(asleep[:, None], torch.where(found, self.run + 1, 0), self.run)
         self.counts[self._rows, self.size, self.place] += (self.run == self.cells - 1) & asleep[:, None]
-        mine = asleep.view(-1, *[1] * (x.dim() - 1))
-        self.x = torch.where(mine, torch.where(runs.view_as(mine), x, torch.nan), self.x)
-        self.after = torch.where(mine, torch.where(runs.view_as(mine), after, torch.nan), self.after)
+        mine = runs.view(-1, *[1] * (x.dim() - 1))
+        self.x, self.after = torch.where(mine, x, self.x), torch.where(mine, after, self.after)
+        self.met = torch.where(asleep, runs, self.met)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.part import Spec
+from cls_sim.core.part import Spec, State
 from cls_sim.core.tensors import from_numpy
 from cls_sim.world.base import World
 
@@ -38,7 +38,7 @@ class Acting(World):
     def ready(self, spec: Spec) -> Spec:
         """Make the state of the most recent experience; returns the spec."""
         s, device = spec.subjects, spec.device
-        self.spec = spec
+        self.spec, self._now = spec, None
         none = torch.full((s, 1), -1, dtype=torch.int64, device=device)
         self.latest = {
             "x": torch.zeros(s, 1, *spec.inputs, device=device),
@@ -52,8 +52,9 @@ class Acting(World):
         }
         return spec
 
-    derived = frozenset({"spec"})
+    derived = frozenset({"spec", "_now"})
     spec: Spec
+    _now: Batch | None  # the most recent experience, made from `latest` when first asked for
 
     @abstractmethod
     def observe(self, clock: Clock) -> Tensor: ...
@@ -81,11 +82,17 @@ class Acting(World):
     def next(self, clock: Clock, actions: Tensor | None = None) -> Batch:
         if actions is not None:
             self._step(clock, actions)
+            self._now = None
+        if self._now is None:
+            self._now = self._made(clock)
+        return self._now
+
+    def _made(self, clock: Clock) -> Batch:
+        """The most recent experience of each subject."""
         now = dict(self.latest)
         there, x, action = now.pop("there"), now.pop("x"), now.pop("action")
         new = now["born"] < 0  # before any experience: where the subject is
-        if actions is None:
-            x, there = torch.where(_like(new, x), self.observe(clock), x), there | new
+        x, there = torch.where(_like(new, x), self.observe(clock), x), there | new
         return Batch.lived(
             x,
             action,
@@ -120,6 +127,10 @@ class Acting(World):
             self.latest[name] = torch.where(_like(moved[:, None], column), column, self.latest[name])
         self.latest["there"] = torch.where(moved[:, None], who[:, None], self.latest["there"])
         self.turn(ended & who, clock)
+
+    def load(self, tree: State) -> None:
+        super().load(tree)
+        self._now = None
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """Nothing: no context ever ends."""
