@@ -94,8 +94,9 @@ def nights(policy: Replay, hippocampus, spec: Spec, steps: int, experience: int 
     return whole
 
 
-ELSEWHERE = (cs.Dreamed, cs.Pseudorehearsal, cs.Reencoded, cs.Rationed)
-"""Policies that do not replay the rows of a store as they are: see test_generators, test_index, test_two_sources."""
+ELSEWHERE = (cs.Dreamed, cs.Pseudorehearsal, cs.Reencoded, cs.Rationed, cs.GainNeed, cs.Ordered)
+"""Policies that do not replay the rows of a store as they are: see test_generators, test_index, test_two_sources,
+test_acting."""
 
 
 def unfinished(option: type) -> bool:
