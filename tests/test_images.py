@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import cls_sim as cs
 from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.clock import Clock
 from cls_sim.probes.evaluations import pieces
 from tests.lives import live, small
 
@@ -285,6 +286,51 @@ def test_a_layer_stays_as_it_is_once_its_period_is_closed():
         late = [w[layer] for day, w in kept if day > close]
         assert not torch.equal(early[0], early[-1])
         assert not late or all(torch.equal(w, late[0]) for w in late)
+
+
+def three_layers() -> nn.Module:
+    return nn.Sequential(nn.Linear(64, 9), nn.ReLU(), nn.Linear(9, 9), nn.ReLU(), nn.Linear(9, 10))
+
+
+@pytest.mark.parametrize("layers", [{"hidden": [16, 12]}, {"module": True}])
+def test_a_frozen_layer_gets_no_gradient_and_no_optimizer(monkeypatch, layers: dict[str, object]):
+    """The life is the same as with gradients for all layers, which are then undone."""
+
+    def life() -> cs.Life:
+        net = cs.Mlp(hidden=[16, 12]) if "hidden" in layers else cs.Module(module=three_layers)
+        return small(3, neocortex=cs.LayerPeriods(net, close=[1.0, 0.0, float("inf")], rates=[1.0, 0.0, 1.0]))
+
+    frozen = life()
+    live(frozen, 100)
+    still = frozen.neocortex.frozen()
+    assert len(still) == 4 and all(who.all() for who in still.values())
+    asked: list[int] = []
+    update = cs.Adam.update
+    monkeypatch.setattr(cs.Adam, "update", lambda self, w, *rest: (asked.append(len(w)), update(self, w, *rest))[1])
+    live(frozen, 110)
+    assert set(asked) == {2}
+    monkeypatch.undo()
+    monkeypatch.setattr(cs.LayerPeriods, "frozen", lambda _: {})
+    plain = life()
+    live(plain, 110)
+    assert all(torch.equal(w, plain.neocortex.weights[n]) for n, w in frozen.neocortex.weights.items())
+
+
+def test_a_layer_that_is_frozen_for_some_subjects_only():
+    spec, clock = cs.Spec(seeds=(0, 1), inputs=(6,), outputs=3), Clock(2, 100)
+    cortex, descent = periods(close=[1.0, 2.0, float("inf")]), cs.Descent()
+    told = descent.setup(cortex.setup(spec))
+    cortex.attach(told, clock)
+    batch = Batch.lived(torch.rand(2, 5, 6), torch.tensor([[0, 1, 2, 0, 1]] * 2))
+    before = descent.gradient(cortex, batch)
+    clock.experience = np.array([50, 150])
+    assert {name: who.tolist() for name, who in cortex.frozen().items()} == {
+        name: [False, True] for name in ("weight0", "bias0")
+    }
+    after = descent.gradient(cortex, batch)
+    for name, g in before.items():
+        assert torch.equal(after[name][0], g[0]), name
+        assert torch.equal(after[name][1], 0 * g[1] if name in cortex.frozen() else g[1]), name
 
 
 def test_the_factor_of_a_layer_is_a_factor_of_its_learning_rate():

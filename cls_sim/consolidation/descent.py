@@ -11,9 +11,10 @@ from torch import Tensor
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.consolidation.penalties import Penalty, hold
-from cls_sim.core.arrays import some
+from cls_sim.core.arrays import every, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.draws import updated
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.optimizers import Adam, Optimizer
 from cls_sim.core.part import Spec, View, known_contexts
@@ -93,7 +94,9 @@ class Descent(Consolidation):
         before = {name: w.detach().clone() for name, w in weights.items()} if watched else {}
         if penalty is not None:
             penalty.adjust_gradients(weights, gradients)
-        self.optimizer.update(weights, gradients, rate, active)
+        still = {name for name, who in neocortex.frozen().items() if every(who)}
+        if learning := {name: w for name, w in weights.items() if name not in still} if still else weights:
+            self.optimizer.update(learning, gradients, rate, active)
         if held is not None:
             hold(weights, before, held)
         if penalty is not None and penalty.watches:
@@ -102,13 +105,22 @@ class Descent(Consolidation):
         neocortex.after_step(batch, active)
 
     def gradient(self, neocortex: Neocortex, batch: Batch) -> dict[str, Tensor]:
-        """The gradient of each subject's loss in its own weights, name → [s, …]."""
-        if (known := self._closed_form(neocortex, batch)) is not None:
-            return known
-        names, weights = zip(*neocortex.weights.items(), strict=True)
+        """The gradient of each subject's loss in its own weights, name → [s, …]; 0 for those that are frozen."""
+        frozen = neocortex.frozen()
+        if (found := self._closed_form(neocortex, batch)) is None:
+            names = [name for name in neocortex.weights if name not in frozen or not every(frozen[name])]
+            found = self._by_autograd(neocortex, batch, names) if names else {}
+        for name, who in frozen.items():
+            if every(who):
+                found[name] = torch.zeros_like(neocortex.weights[name])
+            else:
+                found[name] = updated(who, torch.zeros_like(found[name]), found[name])
+        return {name: found[name] for name in neocortex.weights} if frozen else found
+
+    def _by_autograd(self, neocortex: Neocortex, batch: Batch, names: list[str]) -> dict[str, Tensor]:
         with neocortex.learning(batch):
             rows = self._rows(neocortex, batch)
-        found = gradients(rows, self._share(batch), weights)
+        found = gradients(rows, self._share(batch), [neocortex.weights[name] for name in names])
         return dict(zip(names, found, strict=True))
 
     @without_gradient

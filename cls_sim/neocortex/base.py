@@ -129,6 +129,10 @@ class Neocortex(Part):
         """How plastic each weight is for rows of these contexts [s, b]: name → [s, …] in [0, 1]; None: all 1."""
         return None
 
+    def frozen(self) -> dict[str, Flags]:
+        """The weights that never change again, name → for which subjects, bool [s]; they need no gradient."""
+        return {}
+
     def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
         """Scores and the activity of every layer, from which sums of squared per-row gradients are computed.
 

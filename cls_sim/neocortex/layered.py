@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Flags, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import over
 from cls_sim.core.errors import ConfigError, real
@@ -31,8 +32,10 @@ class LayerPeriods(Wrap, Neocortex):
                layers are divided evenly, from below
 
     `rates` and `close` have one number for each group, or one number for all groups.  Running statistics of
-    normalisation layers follow the same factors, up to 1.  A group with the factor 0 does not change at all.  The
-    factors apply to learning rules that learn in steps (Descent and its wraps, Binary).
+    normalisation layers follow the same factors, up to 1.  A group with the factor 0 does not change at all; if it
+    will never change again (rate 0, or closed without fading), its gradients are 0, and once this is so for all
+    subjects, they are not computed and the optimizer does not see them.  The factors apply to learning rules that learn
+    in steps (Descent and its wraps, Binary).
 
     Raises ConfigError for lists of different lengths, and in `setup` for more groups than layers and for a weight that
     belongs to no group or to several.
@@ -97,6 +100,16 @@ class LayerPeriods(Wrap, Neocortex):
             late = np.maximum(past - close, 0.0)
             after = np.exp(-late / self.fade) if self.fade else np.zeros_like(late)
             found.append(rate * np.where(past < close, 1.0, after))
+        return found
+
+    def frozen(self) -> dict[str, Flags]:
+        assert self.clock is not None
+        found = self.neocortex.frozen()
+        for i, members in enumerate(self.members):
+            rate, close = (one[i if len(one) > 1 else 0] for one in (self.rates, self.close))
+            closed = (self.clock.day >= close) & (self.fade == 0) | (rate == 0)
+            if some(closed):
+                found |= {name: found.get(name, closed) | closed for name in members & self.weights.keys()}
         return found
 
     def before_step(self, batch: Batch, active: np.ndarray) -> None:

@@ -223,7 +223,7 @@ def _ascending(some: NDArray[np.int64], blocks: int) -> bool:
 def _bytes(tensor: Tensor) -> memoryview:
     import torch
 
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy()).cast("B")
+    return tensor.reshape(-1).view(torch.uint8).numpy().data.cast("B")
 
 
 def _block(tensor: Tensor) -> int:
