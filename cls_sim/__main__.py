@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt as stop:  # raised by a signal; its message says how to continue
         print(f"cls-sim: {str(stop) or 'stopped before the simulation began'}", file=sys.stderr)
-        return getattr(stop, "exit_code", 130)
+        code = getattr(stop, "exit_code", 130)
+        return _stopped(stop.name) if code == 143 and "WANDB_SWEEP_ID" in os.environ else code
     except Exception as error:
         from cls_sim.core.errors import ConfigError, StorageError
 
@@ -39,6 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
+def _stopped(name: str) -> int:
+    """End as if nothing had caught the signal: an agent of a W&B sweep takes another exit code for a failure."""
+    import signal
+
+    number = signal.Signals[name]
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 143
+
+
 def _door(args: list[str]) -> int:
     from cls_sim.core.errors import ConfigError
 
@@ -47,6 +58,10 @@ def _door(args: list[str]) -> int:
 
         return export(args[1:])
     args, folders = _taken(args, "--config-dir", "-cd")
+    if args[:1] in (["experiments"], ["show"]):
+        from cls_sim.commands import listing
+
+        return getattr(listing, args[0])(args[1:], folders)
     args, packages = _taken(args, "--allow")
     args, into = _taken(args, "--into")
     for package in packages:
@@ -62,6 +77,7 @@ def _door(args: list[str]) -> int:
         return 0
     from cls_sim.config import validation
 
+    args = validation.hyphenless(args)
     validation.arguments(args)
     options = {arg.split("=")[0] for arg in args if arg.startswith("-")}
     if options and options <= {"-m", "--multirun"}:

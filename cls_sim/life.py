@@ -17,6 +17,7 @@ from torch import Tensor
 from cls_sim import PART_KINDS
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
+from cls_sim.core import portrait
 from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers, every, some
 from cls_sim.core.batch import Batch
@@ -87,6 +88,12 @@ class Life:
         self._ending = np.ones(spec.subjects, bool)  # the subjects whose context ends now; `_revisit` serves them
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
         self._look_around()
+
+    def __repr__(self) -> str:
+        return portrait.text("Life", portrait.rows(self._parts(), self.spec, self.clock, [*self.probes]))
+
+    def _repr_html_(self) -> str:
+        return portrait.page("Life", portrait.rows(self._parts(), self.spec, self.clock, [*self.probes]))
 
     def _parts(self) -> dict[str, Part]:
         return {part_kind: getattr(self, part_kind) for part_kind in PART_KINDS}

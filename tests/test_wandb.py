@@ -68,7 +68,7 @@ class Dummy:
     """Instead of the process that talks to W&B: one that does what its code says."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, code: str):
-        def start(_: Path) -> subprocess.Popen[bytes]:
+        def start(*_: Any) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-c", f"import sys, json, time\n{code}"]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
             return subprocess.Popen(command, start_new_session=True, **pipes)  # type: ignore[call-overload]
@@ -261,7 +261,7 @@ def test_variables_of_wandb_are_few_in_the_process(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", lambda *_, **how: seen.update(how))
     for name in ("WANDB_SERVICE", "WANDB_RUN_ID", "WANDB_MODE", "WANDB_BASE_URL", "WANDB_RESUME", "WANDB_DIR"):
         monkeypatch.setenv(name, "x")
-    arm._service(tmp_path)
+    arm._service(tmp_path, False)
     kept = {name for name in seen["env"] if name.startswith("WANDB_")}
     assert kept == {"WANDB_BASE_URL", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ERROR_REPORTING"}
     assert seen["start_new_session"] and seen["stdin"] == subprocess.PIPE  # no terminal to ask at

@@ -28,6 +28,8 @@ class Server(ThreadingHTTPServer):
         self.files: list[str] = []
         self.artifacts: list[str] = []
         self.saved: list[dict[str, Any]] = []  # workspaces
+        self.commands: list[Any] = []  # for an agent: a command, or a condition to wait for
+        self.sweep: dict[str, Any] = {}  # the configuration of the sweep
 
     def environment(self, **others: str) -> dict[str, str]:
         return {"WANDB_BASE_URL": self.url, "WANDB_API_KEY": KEY, **others}
@@ -59,7 +61,15 @@ class Server(ThreadingHTTPServer):
     def _UpsertBucket(self, told: dict[str, Any]) -> dict[str, Any]:
         fresh = told["name"] not in self.runs
         run = self.runs.setdefault(told["name"], {})
-        given = {"group": "groupName", "job_type": "jobType", "name": "displayName", "config": "config"}
+        given = {
+            "sweep": "sweep",
+            "tags": "tags",
+            "notes": "notes",
+            "group": "groupName",
+            "job_type": "jobType",
+            "name": "displayName",
+            "config": "config",
+        }
         run |= {ours: told[theirs] for ours, theirs in given.items() if told.get(theirs) is not None}
         project = {"id": "p", "name": "cls-sim", "entity": {"id": "e", "name": "tester"}}
         bucket = {"id": "b", "name": told["name"], "displayName": run.get("name"), "description": "", "config": "{}"}
@@ -92,6 +102,32 @@ class Server(ThreadingHTTPServer):
 
     def _CommitArtifact(self, _: Any) -> dict[str, Any]:
         return {"commitArtifact": {"artifact": {"id": "a", "digest": "x"}}}
+
+    def _SweepWithRuns(self, _: Any) -> dict[str, Any]:
+        told = {
+            "id": "s",
+            "name": "sweep1",
+            "state": "RUNNING",
+            "config": json.dumps(self.sweep),
+            "runs": {"edges": []},
+        }
+        return {"project": {"sweep": told}}
+
+    def _CreateAgent(self, _: Any) -> dict[str, Any]:
+        return {"createAgent": {"agent": {"id": "agent"}}}
+
+    def _Heartbeat(self, told: dict[str, Any]) -> dict[str, Any]:
+        """The next commands for an agent; a condition among them is waited for."""
+        found = []
+        running = list(json.loads(told["runState"]))
+        while self.commands:
+            if callable(self.commands[0]):
+                if not self.commands[0](running):
+                    break
+                self.commands.pop(0)
+            else:
+                found.append(self.commands.pop(0))
+        return {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(found)}}
 
     def _UpsertView2(self, told: dict[str, Any]) -> dict[str, Any]:
         self.saved.append(told)

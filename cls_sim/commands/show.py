@@ -11,6 +11,7 @@ from cls_sim.config.experiments import read
 from cls_sim.config.validation import GROUPS, TOP
 from cls_sim.core.errors import ConfigError, suggest
 
+COMMANDS = ("experiments", "export", "show")  # words after cls-sim
 VALUES = {
     "scenario": ("class", "domain", "task"),
     "size": ("paper", "small"),
@@ -76,6 +77,7 @@ def candidates(line: str, folders: Sequence[str] = ()) -> list[str]:
         node = _at(tree, path.split(".") if dot else [])
         names = node if isinstance(node, dict) else ()
         found = [f"{path}{dot}{one}{'.' if isinstance(names[one], dict) and names[one] else '='}" for one in names]
+        found += [] if before[1:] else [f"{one} " for one in COMMANDS]
         found += [] if dot else [f"{one}=" for one in ("experiment", "scenario", *GROUPS, *TOP)]
         return _starting(word, found)
     if key in ("experiment", *GROUPS):

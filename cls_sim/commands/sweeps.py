@@ -265,11 +265,13 @@ def _attended(home: Path, name: str, overrides: list[str], folders: list[str]) -
                 return {"name": name, "code": 0, "why": "", "before": True}
         except ConfigError as refused:
             return {"name": name, "code": refused.exit_code, "why": f"exit code {refused.exit_code}: {refused}"}
+    from cls_sim.sinks.wandb import without_run
+
     log = home / LOGS / f"{name}.txt"
     start = log.stat().st_size if log.exists() else 0
     options = [f"--config-dir={folder}" for folder in folders]
     command = [sys.executable, "-c", CODE, json.dumps(sys.path), "--into", str(home / name), *options, *overrides]
-    env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | os.environ
+    env = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1") | without_run(os.environ)
     # a batch system's signals are for submitit, which may queue the job again
     names = ("SIGINT",) if "SUBMITIT_EXECUTOR" in os.environ else ()
     with signals.handle_signals(*names) as ear, opened(log) as page:

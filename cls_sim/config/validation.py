@@ -94,6 +94,19 @@ def text(key: str, value: str) -> None:
 # -- the command line -------------------------------------------------------------------------------------
 
 
+def hyphenless(args: Sequence[str]) -> list[str]:
+    """The arguments with `--key=value`, as the agent of a W&B sweep writes them, as overrides `key=value`.
+
+    >>> hyphenless(["--hippocampus.capacity=3", "--seed=1", "--config-dir=x", "-m"])
+    ['hippocampus.capacity=3', 'seed=1', '--config-dir=x', '-m']
+    """
+    known = {"experiment", *GROUPS, *TOP, *DECLARED}
+    return [
+        arg[2:] if arg[:2] == "--" and "=" in arg and re.split(r"[.=@]", arg[2:], maxsplit=1)[0] in known else arg
+        for arg in args
+    ]
+
+
 def arguments(args: Sequence[str]) -> None:
     """Raise ConfigError for unknown options and invalid overrides."""
     rest, queue = [], list(args)

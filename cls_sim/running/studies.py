@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,9 @@ class Study:
         page = io.StringIO()
         sinks.print_summary(self.summary, page)
         return page.getvalue().rstrip()
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
 
 
 def study(*overrides: str, folders: Sequence[str] = ()) -> Study:

@@ -85,6 +85,10 @@ class Service:
         known = wandb.Settings.model_fields
         settings = wandb.Settings(**{name: value for name, value in SETTINGS.items() if name in known})
         about = {name: told.get(name) for name in ("name", "group", "job_type", "tags", "notes", "config")}
+        named = {"name": "WANDB_NAME", "group": "WANDB_RUN_GROUP", "notes": "WANDB_NOTES"}
+        about |= {key: os.environ[name] for key, name in named.items() if os.environ.get(name)}
+        if tags := os.environ.get("WANDB_TAGS"):
+            about["tags"] = [*(told.get("tags") or ()), *filter(None, map(str.strip, tags.split(",")))]
         about |= {"project": os.environ.get("WANDB_PROJECT", "cls-sim"), "dir": told["folder"], "id": told["start"]}
 
         def init(mode: str) -> Any:
@@ -116,34 +120,49 @@ class Service:
         for name in ("summary", "tables", "images", "artifact"):
             try:
                 if told.get(name):
-                    self._send(name, told[name])
+                    missing |= self._send(name, told[name])
             except Exception as error:  # the other items may still be sent
                 missing[name] = _brief(error)
         if missing:
             self.answer({"missing": missing})
+            with contextlib.suppress(Exception):
+                self._open.summary.update({f"missing/{name}": reason for name, reason in missing.items()})
         if outcome == "interrupted":
             self._open.mark_preempting()
         self._open.finish(exit_code=0 if outcome == "finished" else 1)
         self.answer({"closed": True})
 
-    def _send(self, kind: str, told: Mapping[str, Any]) -> None:
-        """Send the summary, the tables, the images, or the artifact: files up to the largest size, not moved."""
+    def _send(self, kind: str, told: Mapping[str, Any]) -> dict[str, str]:
+        """Send the summary, the tables, the images, or the artifact: files up to the largest size, not moved.
+
+        Returns what cannot be sent: name → reason.
+        """
         import wandb
 
+        missing: dict[str, str] = {}
         if kind == "summary":
-            return self._open.summary.update(dict(told))
-        if kind == "tables":
-            return self._open.log({name: wandb.Table(**table) for name, table in told.items()})
-        if kind == "images":
-            return self._open.log({name: wandb.Image(path) for name, path in told.items()})
-        artifact, room = wandb.Artifact(told["name"], told["type"]), FILES
-        for name in told["files"]:
-            file = Path(told["root"], name)
-            room -= file.stat().st_size
-            if room < 0:
-                break
-            artifact.add_file(str(file), name=name, skip_cache=True, policy="immutable")
-        self._open.log_artifact(artifact)
+            self._open.summary.update(dict(told))
+        elif kind == "tables":
+            self._open.log({name: wandb.Table(**table) for name, table in told.items()})
+        elif kind == "images":
+            images = {}
+            for name, path in told.items():
+                try:
+                    images[name] = wandb.Image(path)
+                except Exception as error:
+                    missing[name] = _brief(error)
+            self._open.log(images)
+        else:
+            artifact, sizes = wandb.Artifact(told["name"], told["type"]), 0
+            for name in told["files"]:
+                file = Path(told["root"], name)
+                sizes += file.stat().st_size
+                if sizes > FILES:
+                    missing[name] = f"the artifact holds {FILES >> 20} MB at most"
+                else:
+                    artifact.add_file(str(file), name=name, skip_cache=True, policy="immutable")
+            self._open.log_artifact(artifact)
+        return missing
 
     @property
     def _open(self) -> Any:

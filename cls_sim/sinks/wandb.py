@@ -15,6 +15,7 @@ import os
 import queue
 import re
 import secrets
+import shlex
 import shutil
 import signal
 import subprocess
@@ -35,7 +36,12 @@ ROOM = 1000  # largest number of waiting rows
 GATHER = 1.0  # seconds for which rows are collected before they are sent together
 DEADLINE = 30.0  # seconds that `end` may take
 HURRY = 3.0  # the same for an interrupted life
-PASSED_ON = ("API_KEY", "BASE_URL", "ENTITY", "PROJECT", "IDENTITY_TOKEN_FILE", "HTTP_TIMEOUT", "INSECURE_DISABLE_SSL")
+PASSED_ON = (
+    *("API_KEY", "BASE_URL", "ENTITY", "PROJECT", "IDENTITY_TOKEN_FILE", "HTTP_TIMEOUT", "INSECURE_DISABLE_SSL"),
+    *("RUN_GROUP", "TAGS", "NOTES"),
+)
+OF_ONE_RUN = ("RUN_ID", "NAME", "SWEEP_ID", "SWEEP_PARAM_PATH")
+ID = r"[A-Za-z0-9_-]{1,64}"
 OUT_OF_REACH: dict[Path, str] = {}  # run directories whose online runs became offline ones, and why
 SAID: set[str] = set()
 
@@ -52,6 +58,7 @@ class Wandb(Sink):
     fresh     True: start a new run at W&B, even if this job has had one
     deadline  seconds that `end` may take; after them W&B is given up
     room      largest number of waiting rows; if there are more, the oldest are dropped and counted
+    owns      whether this job is the run that the environment names (WANDB_RUN_ID, as an agent of a sweep sets it)
 
     `start` receives {"rows": the rows of the trace so far, "name", "group", "job_type", "tags", "notes", "config"};
     `end` receives {"outcome": "finished", "failed" or "interrupted", "summary", "tables", "images", "artifact"}.
@@ -66,9 +73,13 @@ class Wandb(Sink):
         fresh: bool = False,
         deadline: float = DEADLINE,
         room: int = ROOM,
+        owns: bool = False,
     ):
         self.mode, self.folder, self.job, self.deadline = mode, Path(folder).absolute(), job, deadline
         self.record: dict[str, Any] = {"id": secrets.token_hex(4), "state": "open", "rows": 0, "dropped": 0}
+        self._owns, self._named = owns, os.environ.get("WANDB_RUN_ID", "") if owns else ""
+        if re.fullmatch(ID, self._named):
+            self.record["id"] = self._named
         self._fresh = fresh
         self._told = 0  # rows of the trace
         self._there = 0  # of them, those that W&B has
@@ -97,7 +108,7 @@ class Wandb(Sink):
         self._told, self._there = len(rows), len(rows) - len(unsent)
         self.record |= {"mode": self.mode, "told": self._told}
         write(self._file, self.record)
-        self._process = _service(self.folder / "wandb")
+        self._process = _service(self.folder / "wandb", self._owns)
         self._thread(self._hand_on, [first, *unsent])
         self._thread(self._listen)
 
@@ -128,8 +139,17 @@ class Wandb(Sink):
         collect(self.folder)
         if self._process is not None and (self._reason or lost):
             missing = f"{lost} of {self._told} rows are lost there" if lost else "it may lack the last rows"
-            remedy = f"send all of it with cls-sim-dashboard {self.folder} --send"
+            remedy = f"send all of it with {self._again}"
             say(f"{self.job}: {self._reason or 'W&B did not keep up'}: {missing}; {remedy}")
+
+        if lacking := self.record.get("missing"):
+            what = "; ".join(f"{name} ({reason})" for name, reason in lacking.items())
+            say(f"{self.job}: W&B did not take {what}; they are in {self.folder}, and can be sent with {self._again}")
+
+    @property
+    def _again(self) -> str:
+        """The command that sends the run, for a shell."""
+        return f"cls-sim-dashboard {shlex.quote(str(self.folder))} --send"
 
     # -- the queue and the process --------------------------------------------------------------------------
 
@@ -182,7 +202,8 @@ class Wandb(Sink):
                 self._there += "rows" in answer
                 if "fell_back" in answer:
                     OUT_OF_REACH[self.folder] = why = answer["fell_back"]
-                    say(f"{why}; logged offline instead; to send it: wandb sync {self.folder}/wandb/offline-run-*")
+                    files = f"{shlex.quote(str(self.folder))}/wandb/offline-run-*"
+                    say(f"{why}; logged offline instead; to send it: wandb sync {files}")
                 if "down" in answer:
                     self._down(answer.pop("down"))
                 self.record |= answer
@@ -225,7 +246,8 @@ class Wandb(Sink):
             return
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
             old = json.loads(text(self._file))
-            if re.fullmatch(r"[0-9a-f]{8}", old["id"]) and not self._superseded(old["id"]):
+            mine = old["id"] == self._named or not self._named  # else the environment names another run
+            if mine and re.fullmatch(ID, old["id"]) and not self._superseded(old["id"]):
                 online = old["mode"] == self.mode == "online"
                 self.record |= {"id": old["id"], "rows": int(old["rows"]) if online else 0}
 
@@ -263,11 +285,18 @@ def installed() -> bool:
     return False
 
 
-def _service(folder: Path) -> subprocess.Popen[bytes]:
+def without_run(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without the names of one run at W&B, for a process that is not that run."""
+    return {name: value for name, value in environment.items() if name.removeprefix("WANDB_") not in OF_ONE_RUN}
+
+
+def _service(folder: Path, owns: bool) -> subprocess.Popen[bytes]:
     """Start the process that talks to W&B: a new session without a terminal, with W&B's files in `folder`."""
-    kept = [f"WANDB_{name}" for name in PASSED_ON]
+    kept = [f"WANDB_{name}" for name in (*PASSED_ON, *(OF_ONE_RUN if owns else ()))]
     ours = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("WANDB_")}
     ours |= {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_ERROR_REPORTING": "false"}
+    if "WANDB_SWEEP_PARAM_PATH" in ours:
+        ours["WANDB_SWEEP_PARAM_PATH"] = os.path.abspath(ours["WANDB_SWEEP_PARAM_PATH"])
     places = [str(Path(cls_sim.__file__).parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     ours["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places if place)
     return subprocess.Popen(

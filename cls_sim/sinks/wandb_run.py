@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -60,7 +61,7 @@ class Told(sinks.Sink):
 
     def __init__(self, mode: str, folder: Path, job: str, cfg: Mapping[str, Any], trace: Trace, **how: Any):
         self.folder, self.job, self.cfg, self.trace = folder, job, cfg, trace
-        self.wandb = sinks.Wandb(mode, folder, job=job, **how)
+        self.wandb = sinks.Wandb(mode, folder, job=job, owns=owner(folder) == job and not how.get("fresh"), **how)
 
     def start(self, info: Mapping[str, Any]) -> None:
         self.wandb.start({**about(self.folder, self.job, self.cfg), "rows": self.trace.rows})
@@ -80,16 +81,26 @@ def show(mode: str, folder: Path, summary: Summary, **how: Any) -> None:
     """Send the run as a whole: its claims and tables, its figures, and its files as an artifact."""
     if mode == "off":
         return
-    sink = sinks.Fenced(sinks.Wandb(mode, folder, job="summary", **how))
+    owns = owner(folder) == "summary" and not how.get("fresh")
+    sink = sinks.Fenced(sinks.Wandb(mode, folder, job="summary", owns=owns, **how))
     sink.start({**about(folder, "summary", {"size": summary.size, "seed": summary.seed}), "job_type": "summary"})
     sink.end(
         {
-            "summary": {f"claim/{claim.name}": claim.passed for claim in summary.claims},
+            "summary": results(summary),
             "tables": tables(summary),
-            "images": {f"figures/{f.stem}": str(f) for f in sorted((folder / "figures").glob("*.png"))},
+            "images": {f"figures/{f.stem}": str(f) for f in sorted((folder.absolute() / "figures").glob("*.png"))},
             "artifact": artifact(folder, summary),
         }
     )
+
+
+def owner(folder: Path) -> str:
+    """The job that is the run which the environment names (WANDB_RUN_ID): the only job, else the summary of all."""
+    arms = read(folder / "run.json").get("arms", {})
+    if len(arms) != 1:
+        return "summary"
+    ((name, cfg),) = arms.items()
+    return f"{name}-000000" if (cfg.get("chunk") or cfg.get("subjects")) == cfg.get("subjects") else "summary"
 
 
 # -- the data -----------------------------------------------------------------------------------------------
@@ -160,6 +171,13 @@ def final(folder: Path, job: str, trace: Trace) -> dict[str, Any]:
     return {"summary": numbers, "tables": {"subjects": subjects}}
 
 
+def results(summary: Summary) -> dict[str, Any]:
+    """The verdicts on the claims, and the mean of every reading of every arm as ARM/READING."""
+    means = {f"{arm}/{name}": e.mean for arm, told in summary.arms.items() for name, e in told.readings.items()}
+    found = {name: mean for name, mean in means.items() if mean == mean}
+    return found | {f"claim/{claim.name}": claim.passed for claim in summary.claims}
+
+
 def tables(summary: Summary) -> dict[str, Any]:
     """The tables of summary.json: arms, paired differences, claims."""
 
@@ -190,7 +208,7 @@ def artifact(folder: Path, summary: Summary) -> dict[str, Any]:
     mine = {name: file for name, file in names.items() if name.split("/")[0] not in SKIPPED and _plain(file)}
     kept = sorted((file.stat().st_size, name) for name, file in mine.items())
     return {
-        "name": f"{summary.experiment}-{summary.config_sha256[:12]}",
+        "name": f"{re.sub('[^A-Za-z0-9_.-]', '-', summary.experiment)[:100]}-{summary.config_sha256[:12]}",
         "type": "run",
         "root": str(folder.absolute()),
         "files": [name for _, name in kept if name != "wandb.json"],

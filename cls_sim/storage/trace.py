@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from cls_sim.core import portrait
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, suggest, whole
 from cls_sim.storage import tidy
@@ -102,6 +103,15 @@ class Trace:
 
     def __repr__(self) -> str:
         return f"Trace({len(self)} rows of {self.subjects} subjects: {', '.join(self.names()) or 'no readings'})"
+
+    def _repr_html_(self) -> str:
+        days = [float(np.max(row["day"])) for row in self.rows[-1:]]
+        told = [("subjects", str(self.subjects)), ("rows", f"{len(self)}, to day {days[0]:g}" if days else "none")]
+        for name in self.names():
+            last = self.last(name)
+            last = last if last.ndim == 1 else np.nanmean(last, 1)
+            told.append((name, f"{np.nanmean(last):.3f} at the end (mean over subjects)"))
+        return portrait.page("Trace", told)
 
     @property
     def subjects(self) -> int:

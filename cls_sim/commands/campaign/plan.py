@@ -115,7 +115,7 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
             for name, claim in claims.items()
             if claim.get("size", own) == own and claim.get("scenario", scenario) == scenario
         }
-        if claims and not mine:  # it has claims, but none at this size
+        if not mine:  # it claims nothing, or nothing at this size
             continue
         whole = Piece(experiment, scenario, own, mine, off)
         found += _divided(whole, told, parts) if parts and own == "paper" else [whole]

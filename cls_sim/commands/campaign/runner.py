@@ -40,6 +40,7 @@ from cls_sim.config import experiments
 from cls_sim.core import parents
 from cls_sim.core.errors import ConfigError, choice, suggest, whole
 from cls_sim.running.opened import judged_in_blocks
+from cls_sim.sinks.wandb import without_run
 from cls_sim.storage import summary
 from cls_sim.storage.summary import Claim, Summary
 
@@ -68,7 +69,7 @@ def live(overrides: Sequence[str], folder: Path) -> tuple[Summary, float]:
     args = [f"resume={folder}"] if resumed else [*overrides, f"out={folder}"]
     done = subprocess.run(
         [sys.executable, "-m", "cls_sim", *args],
-        env=parents.environment(os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}),
+        env=parents.environment(without_run(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -19,6 +19,8 @@ from cls_sim.core.errors import ConfigError, StorageError
 
 PATIENCE = 60.0  # seconds that a push may take
 COLUMNS = 4
+PUSH = """from cls_sim.core.parents import bind; bind()
+from cls_sim.commands.dashboard.workspace import pushed; pushed()"""
 
 
 def workspace(folder: Path, runs: Sequence[Run], entity: str, project: str) -> dict[str, Any]:
@@ -83,19 +85,15 @@ def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
         raise ConfigError("--push", "none of these runs is online", remedy)
     name, groups = _named(folder, runs)
     told = {"name": name, "groups": groups, "panels": [asdict(panel) for panel in panels(runs)]}
-    quiet = os.environ | {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"}
+    places = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "PYTHONPATH": places}
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "from cls_sim.core.parents import bind; bind(); from cls_sim.commands.dashboard.workspace import pushed; pushed()",
-        ],
+        [sys.executable, "-c", PUSH],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env=parents.environment(quiet)
-        | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), quiet.get("PYTHONPATH", "")])},
+        env=parents.environment(os.environ | quiet),
         text=True,
     )
     try:

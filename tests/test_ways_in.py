@@ -1,0 +1,129 @@
+"""Ways in: experiments by theme, the settings of an arm, one's own data, and what a notebook shows of an object."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+import cls_sim as cs
+from cls_sim.__main__ import main
+from cls_sim.commands import listing
+from cls_sim.commands.show import candidates
+from cls_sim.config import experiments
+from tests.lives import small
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_experiment_is_listed_with_its_title(capsys: pytest.CaptureFixture):
+    assert main(["experiments"]) == 0
+    said = capsys.readouterr().out
+    for file in (ROOT / "conf" / "experiment").glob("*.yaml"):
+        title = yaml.safe_load(file.read_text())["title"]
+        assert re.search(rf"^  {file.stem} +{re.escape(' '.join(title.split()))}$", said, re.M), file.stem
+    assert main(["experiments", "dreams", "shin"]) == 0
+    assert capsys.readouterr().out.count("\n  ") == 1
+    assert main(["experiments", "nothing-has-this"]) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_themes_name_experiments_that_exist_once_each():
+    told = yaml.safe_load((ROOT / "cls_sim" / "commands" / "themes.yaml").read_text())
+    names = [name for listed in told.values() for name in listed]
+    assert len(names) == len(set(names)) and all(
+        (ROOT / "conf" / "experiment" / f"{name}.yaml").is_file() for name in names
+    )
+
+
+def test_experiments_of_the_user_are_listed_too(tmp_path: Path, capsys: pytest.CaptureFixture):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ntitle: My own\x1b[31m\n".replace("\x1b", "?")
+    )
+    (tmp_path / "experiment" / "broken.yaml").write_text("a: [")
+    assert main(["--config-dir", str(tmp_path), "experiments"]) == 0
+    others = capsys.readouterr().out.partition(f"\n{listing.OTHERS}\n")[2]
+    assert "My own" in others and "cannot be read" in others
+
+
+def test_the_settings_of_an_arm_are_shown(capsys: pytest.CaptureFixture):
+    assert main(["show", "experiment=digits", "arm=exact", "hippocampus.capacity=7", "seed=3"]) == 0
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert shown == experiments.read(["experiment=digits", "hippocampus.capacity=7", "seed=3"]).arms["exact"].cfg
+    assert main(["show", "experiment=digits", "arms=[cls,sleepless]"]) == 0
+    first, other = capsys.readouterr().out.split("# arm: ")[1:]
+    assert yaml.safe_load(first.partition("\n")[2])["hippocampus"]["capacity"] == 50
+    odd = yaml.safe_load(other.partition("\n")[2])
+    assert odd["plasticity"] == {"wake_rate": 0.003} and odd["rhythm"]["_target_"] == "cls_sim.Sleepless"
+    for bad in (["show"], ["show", "arm=cl"], ["show", "digits"], ["show", "experiment=digit"], ["show", "--fast"]):
+        code = main(bad)
+        said = capsys.readouterr()
+        assert code == (0 if bad == ["show"] else 2) and (said.err.count("\n") == 1 or code == 0)
+
+
+def test_words_after_the_command_are_completed():
+    assert candidates("cls-sim exp") == ["experiment=", "experiments ", "export "]
+    assert "experiments " not in candidates("cls-sim seed=1 exp")
+    for key in (
+        "scenario=",
+        "subjects=",
+        "arms=",
+        "device=",
+        "precision=",
+        "engine=",
+        "chunk=",
+        "days=",
+        "out=",
+        "resume=",
+    ):
+        assert any(one.startswith(key) for one in candidates(f"cls-sim {key[:-1]}")), key
+
+
+def test_own_data_have_an_experiment_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture):
+    rng = np.random.default_rng(0)
+    y = np.arange(160) % 4
+    np.save(tmp_path / "x.npy", (rng.normal(size=(160, 6)) + 3 * np.eye(4, 6)[y]).astype(np.float32))
+    np.save(tmp_path / "y.npy", y)
+    data = [
+        "world=arrays",
+        f"world.x={tmp_path}/x.npy",
+        f"world.y={tmp_path}/y.npy",
+        "world.contexts=2",
+        "world.per_context=20",
+    ]
+    assert main(["experiment=own", *data, "size=small", "subjects=2", f"out={tmp_path}/run"]) == 0
+    said = capsys.readouterr().out
+    assert "Your own data" in said and "digits" not in said and "no_replay" in said
+    assert {file.stem for file in (tmp_path / "run" / "figures").glob("*.png")} == {"contexts", "at_the_end"}
+
+
+class Balanced(HTMLParser):
+    def __init__(self, page: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, _: object):
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str):
+        assert self.open.pop() == tag
+
+
+def test_objects_say_what_they_are():
+    life = small(subjects=3)
+    said = repr(life)
+    lines = said.splitlines()
+    assert lines[0] == "Life" and "3 (seeds 0 to 2)" in said and "0 days old" in said and max(map(len, lines)) <= 100
+    assert all(any(line.startswith(f"  {kind} ") for line in lines) for kind in cs.PART_KINDS)
+    trace = cs.run(life, progress=False)
+    assert repr(life) != said
+    for found in (life, trace):
+        page = found._repr_html_()
+        assert not Balanced(page).open and "subjects" in page and "<script" not in page
+    assert "Trace(" in repr(trace)
+    assert type(trace)()._repr_html_().startswith("<table>")
