@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: run test claims paper faults bench docs stub check clean
+.PHONY: run lab test claims paper faults bench docs stub check clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -14,6 +14,9 @@ $(READY): pyproject.toml constraints.txt
 
 run: $(READY)  ## the first life: real digits, seven arms, a table and figures
 	$(BIN)/cls-sim experiment=digits
+
+lab: $(READY)  ## JupyterLab with the notebooks
+	$(BIN)/jupyter lab notebooks
 
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest -m "not claims" -n 2 --dist worksteal
