@@ -101,6 +101,7 @@ VOCABULARY = {
     "Frozen": "hippocampus.wraps",
     "CognitiveMap": "hippocampus.cognitive_map",
     "FastWeights": "hippocampus.fast_weights",
+    "Follows": "hippocampus.follows",
     # neocortices
     "Neocortex": "neocortex.base",
     "Linear": "neocortex.mlp",
@@ -264,6 +265,7 @@ VOCABULARY = {
     "Energy": "probes.energy",
     "ReplayOrder": "probes.order",
     "EpisodeSteps": "probes.order",
+    "SequenceLength": "probes.sequences",
     "Selectivity": "probes.selectivity",
     "GateShare": "probes.selectivity",
     "Dose": "probes.night",

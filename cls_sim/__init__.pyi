@@ -62,6 +62,7 @@ from cls_sim.hippocampus.discriminant import Discriminant as Discriminant
 from cls_sim.hippocampus.discriminant import RandomRidge as RandomRidge
 from cls_sim.hippocampus.exemplars import Exemplars as Exemplars
 from cls_sim.hippocampus.fast_weights import FastWeights as FastWeights
+from cls_sim.hippocampus.follows import Follows as Follows
 from cls_sim.hippocampus.gaussians import Gaussians as Gaussians
 from cls_sim.hippocampus.generative import GenerativeClassifier as GenerativeClassifier
 from cls_sim.hippocampus.hopfield import DreamingHopfield as DreamingHopfield
@@ -157,6 +158,7 @@ from cls_sim.probes.semantics import Distinctions as Distinctions
 from cls_sim.probes.semantics import Residual as Residual
 from cls_sim.probes.semantics import SchemaConsistency as SchemaConsistency
 from cls_sim.probes.semantics import SingularModes as SingularModes
+from cls_sim.probes.sequences import SequenceLength as SequenceLength
 from cls_sim.probes.triage import HandoverRate as HandoverRate
 from cls_sim.probes.triage import HippocampalShare as HippocampalShare
 from cls_sim.probes.triage import ImmediateRecall as ImmediateRecall

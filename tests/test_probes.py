@@ -188,6 +188,11 @@ def running(subjects: int = 2, **changes: Any) -> cs.Life:
     return life
 
 
+def followed(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Digits in a memory of order."""
+    return small(subjects, **{"hippocampus": cs.Follows(cs.Store(capacity=20, eviction="ring"))} | changes)
+
+
 def gated(subjects: int = 2, **changes: Any) -> cs.Life:
     """Bursts of a pattern, of which the cortex learns what the hippocampus recalls."""
     parts: dict[str, Any] = {
@@ -216,6 +221,7 @@ KINDS: dict[str, Any] = {
     "Capacity": dreaming,
     "Energy": cached,
     **dict.fromkeys(("ReplayOrder", "EpisodeSteps"), running),
+    "SequenceLength": followed,
     **dict.fromkeys(("Selectivity", "GateShare"), gated),
     "Content": nightly,
     "Recollection": lessons,
@@ -258,7 +264,7 @@ def show(life: cs.Life, ticks: int) -> cs.Life:
 # -- the contract, for every option ---------------------------------------------------------------------------
 
 
-IN_DIGITS = (small, paths, indexed, dreaming, nightly, cached)
+IN_DIGITS = (small, paths, indexed, dreaming, nightly, cached, followed)
 
 
 @cache

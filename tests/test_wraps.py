@@ -138,6 +138,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
         "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
         "CognitiveMap": (lambda: cs.CognitiveMap(capacity=4), TRACK),
+        "FastWeights": (lambda: cs.FastWeights(), {"readout": cs.CortexReadout}),
         "Remerge": (lambda: cs.Remerge(capacity=12), {}),
         "Indexed": (
             lambda: cs.Indexed(capacity=12),
