@@ -220,6 +220,7 @@ VOCABULARY = {
     "Partition": "consolidation.binary",
     "TemporalDifference": "consolidation.temporal_difference",
     "RecallGated": "consolidation.recall_gated",
+    "Tagging": "consolidation.tagging",
     # readout
     "Readout": "readout.base",
     "CortexReadout": "readout.systems",

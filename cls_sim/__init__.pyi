@@ -34,6 +34,7 @@ from cls_sim.consolidation.rehearsal import DarkExperienceLoss as DarkExperience
 from cls_sim.consolidation.spiking import SpikingSleep as SpikingSleep
 from cls_sim.consolidation.synapses import BennaFusi as BennaFusi
 from cls_sim.consolidation.synapses import Fading as Fading
+from cls_sim.consolidation.tagging import Tagging as Tagging
 from cls_sim.consolidation.teachers import BinaryDistillation as BinaryDistillation
 from cls_sim.consolidation.teachers import FeatureDistillation as FeatureDistillation
 from cls_sim.consolidation.teachers import Lwf as Lwf

@@ -107,3 +107,34 @@ def test_bursts_come_as_often_as_they_should_and_alone_as_in_company():
     alone = cs.Bursts(features=5, rate=0.1, burst=3, experiences=2000)
     alone.setup(cs.Spec(seeds=(5,)))
     assert torch.equal(alone._plan[0], world._plan[5])
+
+
+def tagged(strong: int | None, weak: int = 10, **settings: Any) -> torch.Tensor:
+    """Strength of a weak memory, sixty experiences after it was learnt."""
+    others = [] if strong is None else strong
+    life = cs.Life(
+        world=cs.Cohorts(times=[weak, others, others, others], items=30),
+        neocortex=cs.Linear(),
+        hippocampus=cs.NoHippocampus(),
+        rhythm=cs.Sleepless(experiences_per_day=10),
+        plasticity=1.0,
+        replay=cs.Uniform(batch=1),
+        consolidation=cs.Tagging(
+            cs.Descent(optimizer=cs.Sgd(), objective=cs.Hebb(), reduction="sum"), fade=0.2, **settings
+        ),
+        subjects=2,
+    )
+    return cs.MemoryStrength().measure(live(life, weak + 60))
+
+
+def test_a_strong_event_captures_what_is_tagged():
+    assert (tagged(None)[:, 0] < 0.01).all() and (tagged(40)[:, 0] < 0.05).all()
+    assert (tagged(11)[:, 0] > 0.6).all() and (tagged(9)[:, 0] > 0.6).all()
+    assert (tagged(11)[:, 1:] > 0.9).all(), "the strong memory itself lasts"
+    assert (tagged(11, blocked=True) < 0.01).all() and (tagged(11, change=5.0) < 0.01).all()
+
+
+def test_capture_by_hand():
+    """One weak memory, captured once: l = p h s two ticks after it was learnt, with proteins of a single tick."""
+    found = tagged(12, protein=1e-3, tag=4.0)[0, 0]
+    assert abs(float(found) - float(torch.exp(torch.tensor(-0.5)) * 0.8**2)) < 1e-5

@@ -189,6 +189,8 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Homeostasis": (lambda: cs.Homeostasis(), {}),
         "BennaFusi": (lambda: cs.BennaFusi(variables=3), {}),
         "Fading": (lambda: cs.Fading(), {}),
+        "Tagging": (lambda: cs.Tagging(fade=0.1), {}),
+        "RecallGated": (lambda: cs.RecallGated(threshold=0.5), {}),
         "Caching": (lambda: cs.Caching(fade=0.1), {}),
         "Cascade": (lambda: cs.Cascade(gain=100.0), {}),
         "Partition": (lambda: cs.Partition(gain=100.0), {}),
