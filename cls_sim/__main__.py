@@ -29,9 +29,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = getattr(stop, "exit_code", 130)
         return _stopped(stop.name) if code == 143 and "WANDB_SWEEP_ID" in os.environ else code
     except Exception as error:
-        from cls_sim.core.errors import ConfigError, StorageError
+        from cls_sim.core.errors import ConfigError, StorageError, short_of_memory
 
-        if isinstance(error, OSError):
+        if short := short_of_memory(error):
+            error = short
+        elif isinstance(error, OSError):
             place, reason = str(error.filename or "the disk"), error.strerror or str(error)
             error = StorageError(place, reason, "free disk space, then resume")
         if debug or not isinstance(error, ConfigError):

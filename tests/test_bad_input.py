@@ -15,7 +15,7 @@ from cls_sim import __main__ as command
 from cls_sim.commands import compare, dashboard, report
 from cls_sim.commands.campaign import runner
 from cls_sim.commands.report import blocks
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, short_of_memory
 
 COUNT = 200
 TINY = ["experiment=digits", "subjects=2", "size=small", "world.per_context=12", "rhythm.experiences_per_day=6"]
@@ -280,3 +280,41 @@ def test_200_damaged_runs_are_one_line_each(
         except AssertionError as error:
             raise AssertionError(f"{path.relative_to(place)}: {path.read_bytes()[:3000]!r}") from error
         path.write_bytes(before)
+
+
+SHORT = (
+    MemoryError(),
+    RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"
+    ),
+    OSError(12, "Cannot allocate memory"),
+    ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+    RuntimeError("can't start new thread"),
+)
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: type(error).__name__)
+def test_too_little_memory_at_any_stage_is_one_line(
+    error: Exception, place: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    """`replay.batch=2147483647` under a limit of memory was a traceback: only making a life was fenced."""
+
+    def short(*_: Any, **__: Any) -> Any:
+        raise error
+
+    for where in (
+        "cls_sim.running.runs.perform",
+        "cls_sim.config.experiments.read",
+        "cls_sim.storage.run_directory.resumed",
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, short)
+            assert command.main([*TINY, *(["resume=run"] if "resumed" in where else [])]) == 3, where
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and "memory: is not enough" in said
+    monkeypatch.setattr("cls_sim.storage.summary.read", short)
+    assert compare.main(["run"]) == 3 and capsys.readouterr().err.count("\n") == 1
+
+
+def test_another_error_is_no_lack_of_memory():
+    assert short_of_memory(RuntimeError("shapes differ")) is None and short_of_memory(KeyError("memory")) is None

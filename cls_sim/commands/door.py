@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cls_sim.core.errors import ConfigError, StorageError, suggest
+from cls_sim.core.errors import ConfigError, StorageError, short_of_memory, suggest
 from cls_sim.storage.disk import plain_below
 
 
@@ -84,8 +84,12 @@ def entered(
         return 130
     except SystemExit as left:  # after --help
         return int(left.code or 0)
-    except (OSError, ConfigError) as error:
-        if not isinstance(error, ConfigError):
+    except Exception as error:
+        if short := short_of_memory(error):
+            error = short
+        elif not isinstance(error, (OSError, ConfigError)):
+            raise
+        elif not isinstance(error, ConfigError):
             error = StorageError(str(error.filename or "the disk"), error.strerror or str(error), "check the disk")
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return error.exit_code

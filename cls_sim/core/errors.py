@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeGuard
 
 from cls_sim.core import renamed
 
+SHORT = re.compile("allocate memory|out of memory|failed to map segment|cannot allocate|start new thread", re.I)
 LARGEST = 2**31 - 1  # default upper limit of sizes and counts
 
 
@@ -50,6 +52,21 @@ class Diverged(ConfigError):
     """A number is no longer finite: exit code 4."""
 
     exit_code = 4
+
+
+def short_of_memory(error: BaseException) -> StorageError | None:
+    """The error in one line, if this one says that memory or processes are used up; else None.
+
+    >>> print(short_of_memory(MemoryError()))
+    memory: is not enough; give fewer subjects, chunk=N, smaller parts or a larger limit (a run can be resumed)
+    >>> short_of_memory(RuntimeError("x")) is None
+    True
+    """
+    kinds = (MemoryError, RuntimeError, ImportError, OSError)
+    if not isinstance(error, kinds) or (type(error) is not MemoryError and not SHORT.search(str(error))):
+        return None
+    remedy = "give fewer subjects, chunk=N, smaller parts or a larger limit (a run can be resumed)"
+    return StorageError("memory", "is not enough", remedy)
 
 
 def _plain(text: str, most: int = 1000) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cls_sim.core import signals
-from cls_sim.core.errors import ConfigError, StorageError
+from cls_sim.core.errors import ConfigError, StorageError, short_of_memory
 
 if TYPE_CHECKING:
     from cls_sim.running.job import Job
@@ -130,6 +130,8 @@ def lived(job: Job, folder: Path) -> Failure:
     try:
         live(job, folder)
     except BaseException as error:
+        if short := short_of_memory(error):
+            return short
         try:
             pickle.loads(pickle.dumps(error))
         except Exception:
