@@ -11,13 +11,14 @@ from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import Draws, over
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Averaging(Wrap, Consolidation):
+class Averaging(Settings, Wrap, Consolidation):
     """CLS-ER: after each step of the inner rule, two averaged copies of the cortex are updated, θ̄ ← a θ̄ + (1 - a) θ.
 
         a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy is updated in a step with probability r
@@ -41,22 +42,11 @@ class Averaging(Wrap, Consolidation):
     inside, null = "consolidation", None
     derived = frozenset({"spec", "_draws"})
 
-    def __init__(
-        self,
-        consolidation: Consolidation | None = None,
-        *,
-        slow_decay: float = 0.99,
-        fast_decay: float = 0.99,
-        slow_probability: float = 0.9,
-        fast_probability: float = 1.0,
-    ):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.slow_decay, self.fast_decay = (
-            real("slow_decay", slow_decay, 0.0, 1.0),
-            real("fast_decay", fast_decay, 0.0, 1.0),
-        )
-        self.slow_probability = real("slow_probability", slow_probability, 0.0, 1.0)
-        self.fast_probability = real("fast_probability", fast_probability, 0.0, 1.0)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
+    slow_decay: float = setting(0.99, 0.0, 1.0)
+    fast_decay: float = setting(0.99, 0.0, 1.0)
+    slow_probability: float = setting(0.9, 0.0, 1.0)
+    fast_probability: float = setting(1.0, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         if "slow" not in spec.averages:

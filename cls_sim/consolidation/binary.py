@@ -14,14 +14,21 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each, over
-from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.theory.synapses import cascade
 
 
-class BinarySynapses(Wrap, Synapses):
+class _Inner(Wrap, Synapses):
+    """A rule around another one, with inner variables of its own."""
+
+    inside = "consolidation"
+    inner: dict[str, Tensor]
+
+
+class BinarySynapses(Settings, _Inner):
     """Weights of ± amplitude: a step gives each synapse, with probability min(1, gain · η |∇|), an event of sign -∇.
 
     The amplitude of a layer is the mean absolute value of its initial weights (1 if all are zero).  The initial sign is
@@ -29,16 +36,10 @@ class BinarySynapses(Wrap, Synapses):
     number of steps.
     """
 
-    inside = "consolidation"
-    consolidation: Descent
-    inner: dict[str, Tensor]
     derived = frozenset({"spec", "_draws", "_gain"})
 
-    def __init__(self, *, consolidation: Descent | None, gain: float | list[float]):
-        if consolidation is not None and not isinstance(consolidation, Descent):
-            raise ConfigError("consolidation", f"{consolidation!r} has no gradient", "give a Descent")
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.gain = reals("gain", gain, 0.0)
+    consolidation: Descent = part(Descent, default_factory=Descent)
+    gain: float | list[float] = setting(1.0, 0.0)
 
     @abstractmethod
     def first(self, name: str, sign: Tensor) -> Tensor:
@@ -138,9 +139,7 @@ class Cascade(BinarySynapses):
     null = None
     derived = BinarySynapses.derived | {"_switch", "_deepen"}
 
-    def __init__(self, *, consolidation: Descent | None = None, depth: int = 8, gain: float | list[float] = 1.0):
-        super().__init__(consolidation=consolidation, gain=gain)
-        self.depth = whole("depth", depth, 1, 60)
+    depth: int = setting(8, 1, 60)
 
     def _settle(self, spec: Spec) -> None:
         super()._settle(spec)
@@ -188,19 +187,9 @@ class Partition(BinarySynapses):
     null = None
     derived = BinarySynapses.derived | {"_copies", "_copy"}
 
-    def __init__(
-        self,
-        *,
-        consolidation: Descent | None = None,
-        regions: int = 4,
-        transfer: float | list[float] = 0.2,
-        slowing: float = 0.2,
-        gain: float | list[float] = 1.0,
-    ):
-        super().__init__(consolidation=consolidation, gain=gain)
-        self.regions = whole("regions", regions, 1, 100)
-        self.transfer = reals("transfer", transfer, 0.0, 1.0)
-        self.slowing = real("slowing", slowing, 0.0)
+    regions: int = setting(4, 1, 100)
+    transfer: float | list[float] = setting(0.2, 0.0, 1.0)
+    slowing: float = setting(0.2, 0.0)
 
     def _settle(self, spec: Spec) -> None:
         super()._settle(spec)

@@ -12,14 +12,14 @@ from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
-from cls_sim.core.errors import choice, real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Caching(Wrap, Consolidation):
+class Caching(Settings, Wrap, Consolidation):
     """Synaptic caching: learning changes labile weights s, which are added to the stable weights l once a night.
 
         w = l + s,    in a tick without consolidation  s ← (1 - q) s,    in a tick with it  l ← l + s,  s ← 0
@@ -43,10 +43,9 @@ class Caching(Wrap, Consolidation):
 
     inside, null = "consolidation", {"fade": 0.0}
 
-    def __init__(self, consolidation: Consolidation | None = None, *, when: str = "night", fade: float = 0.0):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.when = choice("when", when, ("night", "tick"))
-        self.fade = real("fade", fade, 0.0, 1.0)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
+    when: str = setting("night", ("night", "tick"))
+    fade: float = setting(0.0, 0.0, 1.0)
 
     def _fresh(self, spec: Spec) -> None:
         none = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}

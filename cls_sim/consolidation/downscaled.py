@@ -10,13 +10,13 @@ from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import over
-from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Downscaled(Wrap, Consolidation):
+class Downscaled(Settings, Wrap, Consolidation):
     """Weight decay: after each step of another rule all weights shrink, w ← (1 - share) w.
 
     consolidation  the inner rule; default Descent()
@@ -34,9 +34,8 @@ class Downscaled(Wrap, Consolidation):
     inside, null = "consolidation", {"share": 0.0}
     derived = frozenset({"_stay", "_device"})
 
-    def __init__(self, consolidation: Consolidation | None = None, *, share: float | list[float] = 1e-4):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.share = reals("share", share, 0.0, 1.0)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
+    share: float | list[float] = setting(1e-4, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         self._stay, self._device = 1 - per_subject("share", self.share, spec), spec.device

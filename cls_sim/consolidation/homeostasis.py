@@ -9,13 +9,13 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import over
-from cls_sim.core.errors import ConfigError, real, reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Homeostasis(Wrap, Consolidation):
+class Homeostasis(Settings, Wrap, Consolidation):
     """Synaptic homeostasis: awake, the inner rule learns; asleep, all weights shrink to their total at baseline.
 
         w_i ← w_i (1 - f d_i)        d_i = share · exp(-a_i / k)
@@ -39,22 +39,12 @@ class Homeostasis(Wrap, Consolidation):
 
     inside, null = "consolidation", {"share": 0.0}
     derived = frozenset({"_share", "_none"})
-    consolidation: Descent
 
-    def __init__(
-        self,
-        consolidation: Descent | None = None,
-        *,
-        share: float | list[float] = 0.02,
-        protection: float = float("inf"),
-    ):
-        if consolidation is not None and not isinstance(consolidation, Descent):
-            reason = f"{consolidation!r} is not a Descent"
-            raise ConfigError("consolidation", reason, "give a Descent: its gradient is needed")
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.share = reals("share", share, 0.0, 1.0)
-        endless = protection == float("inf")
-        self.protection = protection if endless else real("protection", protection, 0.0, open_low=True)
+    consolidation: Descent = part(
+        Descent, "give a Descent: its gradient is needed", default_factory=Descent, kw_only=False
+    )
+    share: float | list[float] = setting(0.02, 0.0, 1.0)
+    protection: float = setting(float("inf"), 0.0, open_low=True, endless=True)
 
     def _settle(self, spec: Spec) -> None:
         share = per_subject("share", self.share, spec)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,8 +16,9 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws, over, updated
-from cls_sim.core.errors import choice, real, whole
+from cls_sim.core.errors import real
 from cls_sim.core.part import Part, Spec, View, known_contexts
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex
 
@@ -54,14 +56,13 @@ class UniformImportance(Importance):
         return {name: torch.ones_like(w) for name, w in view.neocortex.weights.items()}
 
 
-class _Rows(Importance):
+class _Rows(Settings, Importance):
     """The mean of |gradient|^power over the rows of the ended context; subclasses define the gradients."""
 
-    power: int
+    power: ClassVar[int]
 
-    def __init__(self, batch: int, samples: int | None):
-        self.batch = whole("batch", batch)
-        self.samples = None if samples is None else whole("samples", samples)
+    batch: int = setting(500)
+    samples: int | None = setting(None)
 
     @abstractmethod
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
@@ -143,9 +144,7 @@ class Fisher(_Rows):
     derived = _Rows.derived | {"_draws"}
     power = 2
 
-    def __init__(self, *, labels: str = "exact", batch: int = 500, samples: int | None = None):
-        super().__init__(batch, samples)
-        self.labels = choice("labels", labels, ("exact", "empirical", "sampled"))
+    labels: str = setting("exact", ("exact", "empirical", "sampled"))
 
     def setup(self, spec: Spec) -> Spec:
         self._draws = Draws(spec.seeds, "consolidation.fisher", (self.batch,), device=spec.device)
@@ -195,14 +194,11 @@ class OutputSensitivity(_Rows):
 
     power = 1
 
-    def __init__(self, *, batch: int = 500, samples: int | None = None):
-        super().__init__(batch, samples)
-
     def passes(self, scores: Tensor, batch: Batch, heads: Tensor | None) -> Iterator[Pass]:
         yield batch.weights(), 2 * (scores if heads is None else scores.masked_fill(~heads, 0.0))
 
 
-class PathIntegral(Importance):
+class PathIntegral(Settings, Importance):
     """Path integral of the loss decrease that a weight has caused (synaptic intelligence).
 
         Ω_j = Σ_t -g_j Δθ_j / ((θ_j - θ_j^start)² + damping)
@@ -219,8 +215,7 @@ class PathIntegral(Importance):
 
     watches = True
 
-    def __init__(self, *, damping: float = 0.1):
-        self.damping = real("damping", damping, 0.0, open_low=True)
+    damping: float = setting(0.1, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         self.path, self.start = _zeros(spec), _zeros(spec)

@@ -15,8 +15,8 @@ from cls_sim.consolidation.copies import kept
 from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import choice, real, reals
 from cls_sim.core.part import Part, Spec, View, per_subject
+from cls_sim.core.settings import Settings, part, setting
 
 
 class Penalty(Part):
@@ -38,7 +38,7 @@ class Penalty(Part):
         """Called after the weights have moved from `before`, if `watches`; may change the weights in place."""
 
 
-class QuadraticPenalty(Penalty):
+class QuadraticPenalty(Settings, Penalty):
     """Quadratic penalty on moving weights away from their values at the end of earlier contexts.
 
         L ← L + strength/2 · Σ_j Ω_j (θ_j - θ*_j)²
@@ -61,18 +61,12 @@ class QuadraticPenalty(Penalty):
     'separate'
     """
 
-    def __init__(
-        self,
-        *,
-        importance: Importance | None = None,
-        strength: float | list[float] = 1.0,
-        accumulation: str = "separate",
-        decay: float = 1.0,
-    ):
-        self.importance = Fisher() if importance is None else importance
-        self.strength = reals("strength", strength, 0.0)
-        self.accumulation = choice("accumulation", accumulation, ("separate", "online"))
-        self.decay = real("decay", decay, 0.0, 1.0)
+    importance: Importance = part(Importance, default_factory=Fisher)
+    strength: float | list[float] = setting(1.0, 0.0)
+    accumulation: str = setting("separate", ("separate", "online"))
+    decay: float = setting(1.0, 0.0, 1.0)
+
+    def _ready(self) -> None:
         self.watches = self.importance.watches
 
     def setup(self, spec: Spec) -> Spec:
@@ -109,7 +103,7 @@ class QuadraticPenalty(Penalty):
         self.ended = self.ended + who
 
 
-class ImportanceScaledRate(Penalty):
+class ImportanceScaledRate(Settings, Penalty):
     """Metaplasticity: the learning rate of a weight decreases with its importance.
 
         Δθ_j ← Δθ_j / (1 + strength · Ω_j / mean Ω),   Ω summed over the contexts that have ended
@@ -128,9 +122,8 @@ class ImportanceScaledRate(Penalty):
 
     watches = True
 
-    def __init__(self, *, importance: Importance | None = None, strength: float | list[float] = 10.0):
-        self.importance = Fisher() if importance is None else importance
-        self.strength = reals("strength", strength, 0.0)
+    importance: Importance = part(Importance, default_factory=Fisher)
+    strength: float | list[float] = setting(10.0, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         self.setup_inside("importance", spec)

@@ -15,15 +15,16 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError, real, several
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 SOFT = 0.001  # scale of the sigmoid below which a weight counts as 0
 
 
-class SpikingSleep(Wrap, Consolidation):
+class SpikingSleep(Settings, Wrap, Consolidation):
     """Sleep replay consolidation: awake, the inner rule learns; asleep, layers spike and a Hebbian rule acts.
 
         input units fire with probability min(1, r · mean input);  u ← d u + α W s,  at u ≥ β a unit fires, u ← 0
@@ -53,25 +54,16 @@ class SpikingSleep(Wrap, Consolidation):
     inside, null = "consolidation", {"inc": 0.0, "dec": 0.0}
     derived = frozenset({"spec", "_draws", "_layers"})
 
-    def __init__(
-        self,
-        consolidation: Consolidation | None = None,
-        *,
-        steps: int = 100,
-        r: float = 0.128,
-        thresholds: Sequence[float] = (1.045, 0.715, 0.385),
-        inc: float = 0.0035,
-        dec: float = 0.0002,
-        gain: float = 4.25,
-        decay: float = 0.999,
-    ):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.steps, self.r = whole("steps", steps), real("r", r, 0.0)
-        if isinstance(thresholds, (str, int, float)) or not len(thresholds):
-            raise ConfigError("thresholds", f"{thresholds!r} is not a list of numbers", "write [1.045, 0.715, 0.385]")
-        self.thresholds = tuple(real(f"thresholds[{i}]", b, 0.0, open_low=True) for i, b in enumerate(thresholds))
-        self.inc, self.dec = real("inc", inc, 0.0), real("dec", dec, 0.0)
-        self.gain, self.decay = real("gain", gain, 0.0), real("decay", decay, 0.0, 1.0)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
+    steps: int = setting(100)
+    r: float = setting(0.128, 0.0)
+    thresholds: Sequence[float] = setting(
+        (1.045, 0.715, 0.385), "numbers", "[1.045, 0.715, 0.385]", real, 0.0, check=several, least=1, open_low=True
+    )
+    inc: float = setting(0.0035, 0.0)
+    dec: float = setting(0.0002, 0.0)
+    gain: float = setting(4.25, 0.0)
+    decay: float = setting(0.999, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         self.spec = spec

@@ -11,8 +11,8 @@ from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
-from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.theory.synapses import chain
@@ -42,7 +42,7 @@ class _Drawn(Wrap, Synapses):
             self.born = torch.ones(1, dtype=torch.bool)
 
 
-class BennaFusi(_Drawn):
+class BennaFusi(Settings, _Drawn):
     """Benna-Fusi synapses: a chain of m bidirectionally coupled variables for each weight, each slower than the last.
 
         C_k du_k/dt = g_(k-1) (u_(k-1) - u_k) + g_k (u_(k+1) - u_k),   C_k = 2^(k-1),   g_k = 2^-(k-1) / 4
@@ -70,18 +70,10 @@ class BennaFusi(_Drawn):
     inside, null = "consolidation", None
     derived = frozenset({"_flow", "_bound"})
 
-    def __init__(
-        self,
-        *,
-        consolidation: Consolidation | None = None,
-        variables: int = 8,
-        pace: float | list[float] = 1.0,
-        bound: float = float("inf"),
-    ):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.variables = whole("variables", variables, 1, 30)
-        self.pace = reals("pace", pace, 0.0, 1.0, open_low=True)
-        self.bound = bound if bound == float("inf") else real("bound", bound, 0.0, open_low=True)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent)
+    variables: int = setting(8, 1, 30)
+    pace: float | list[float] = setting(1.0, 0.0, 1.0, open_low=True)
+    bound: float = setting(float("inf"), 0.0, open_low=True, endless=True)
 
     def _settle(self, spec: Spec) -> None:
         pace = torch.from_numpy(per_subject("pace", self.pace, spec))[:, None, None]
@@ -111,7 +103,7 @@ class BennaFusi(_Drawn):
         self.consolidation.elapse(neocortex, clock)
 
 
-class Fading(_Drawn):
+class Fading(Settings, _Drawn):
     """Exponential decay of weights to their initial values: w - w_0 ← (1 - q) (w - w_0) in every tick.
 
     consolidation  the inner rule; default Descent()
@@ -127,9 +119,8 @@ class Fading(_Drawn):
     inside, null = "consolidation", {"fade": 0.0}
     derived = frozenset({"_stay"})
 
-    def __init__(self, *, consolidation: Consolidation | None = None, fade: float | list[float] = 0.01):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.fade = reals("fade", fade, 0.0, 1.0)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent)
+    fade: float | list[float] = setting(0.01, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         self._stay = torch.from_numpy(1.0 - per_subject("fade", self.fade, spec)).float().to(spec.device)

@@ -13,13 +13,14 @@ from cls_sim.consolidation.importance import Fisher, Importance
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Spec, State, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Imm(Wrap, Consolidation):
+class Imm(Settings, Wrap, Consolidation):
     """Incremental moment matching: at the end of a context the weights learnt in all contexts are merged.
 
         mean: θ = Σ_k θ_k / K        mode: θ = Σ_k F_k θ_k / Σ_k F_k
@@ -42,12 +43,9 @@ class Imm(Wrap, Consolidation):
     inside, null = "consolidation", None
     derived = frozenset({"spec"})
 
-    def __init__(
-        self, consolidation: Consolidation | None = None, *, merge: str = "mean", importance: Importance | None = None
-    ):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.merge = choice("merge", merge, ("mean", "mode"))
-        self.importance = Fisher() if importance is None else importance
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
+    merge: str = setting("mean", ("mean", "mode"))
+    importance: Importance = part(Importance, default_factory=Fisher)
 
     def _settle(self, spec: Spec) -> None:
         self.spec = spec
@@ -113,7 +111,7 @@ class Retrain(Wrap, Consolidation):
         super().context_end(view, clock, who)
 
 
-class FromScratch(Wrap, Consolidation):
+class FromScratch(Settings, Wrap, Consolidation):
     """Training from scratch: the first step after the end of a context starts from the initial weights.
 
     The state of the inner rule (momenta) is reset as well.  Until that step the old weights answer questions.
@@ -132,8 +130,7 @@ class FromScratch(Wrap, Consolidation):
     inside, null = "consolidation", None
     derived = frozenset({"spec"})
 
-    def __init__(self, consolidation: Consolidation | None = None):
-        super().__init__(Descent() if consolidation is None else consolidation)
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
 
     def _settle(self, spec: Spec) -> None:
         if not spec.ends:

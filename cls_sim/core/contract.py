@@ -33,15 +33,16 @@ def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
     if isinstance(value, kind):
         return value
     name = kind.__name__
-    remedy = remedy or f"give a {name}"
+    one = f"{'an' if name[0] in 'AEIO' else 'a'} {name}"
+    remedy = remedy or f"give {one}"
     if inspect.isclass(value):
         remedy = f"make one: {value.__name__}(...)" if issubclass(value, kind) else remedy
-        raise ConfigError(key, f"{value.__name__} is a class, not a {name}", remedy)
+        raise ConfigError(key, f"{value.__name__} is a class, not {one}", remedy)
     if isinstance(value, nn.Module):
-        raise ConfigError(key, f"a network ({type(value).__name__}) is not a {name}", "wrap it: Module(module=...)")
+        raise ConfigError(key, f"a network ({type(value).__name__}) is not {one}", "wrap it: Module(module=...)")
     if value is None:
         raise ConfigError(key, "is None", "give NoHippocampus()" if name == "Hippocampus" else remedy)
-    raise ConfigError(key, f"{value!r} is not a {name}", remedy)
+    raise ConfigError(key, f"{value!r} is not {one}", remedy)
 
 
 def changed(key: str, change: Any, part: Part, kind: type[Part]) -> Part:

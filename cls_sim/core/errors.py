@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeGuard
 
 from cls_sim.core import renamed
@@ -91,12 +91,22 @@ def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
     return number
 
 
-def real(key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False) -> float:
-    """`value` as a finite float in [low, high] (low excluded if open_low).  Raises ConfigError.
+def real(
+    key: str,
+    value: Any,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    endless: bool = False,
+) -> float:
+    """`value` as a finite float in [low, high] (low excluded if open_low; inf allowed if endless).  Raises ConfigError.
 
     >>> real("rate", 0.1, 0.0)
     0.1
     """
+    if endless and isinstance(value, float) and value == math.inf:
+        return value
     span = f"a finite number {'above' if open_low else 'from'} {low:g}" + (f" to {high:g}" if high < math.inf else "")
     if low == -math.inf:
         span = "a finite number" + (f" up to {high:g}" if high < math.inf else "")
@@ -130,6 +140,19 @@ def reals(
             raise ConfigError(key, "is an empty list", "give one number, or one for each subject")
         return [real(f"{key}[{i}]", v, low, high, open_low=open_low) for i, v in enumerate(value)]
     return real(key, value, low, high, open_low=open_low)
+
+
+def several(
+    key: str, value: Any, what: str, such: str, check: Callable[..., Any], *limits: Any, least: int = 0, **more: Any
+) -> tuple[Any, ...]:
+    """A list of at least so many entries, each checked; the error says `what` they are, and writes `such` a list.
+
+    >>> several("hidden", [400, 200], "widths", "[400, 400]", whole)
+    (400, 200)
+    """
+    if isinstance(value, (str, int, float)) or not hasattr(value, "__len__") or len(value) < least:
+        raise ConfigError(key, f"{value!r} is not a list of {what}", f"write {such}")
+    return tuple(check(f"{key}[{i}]", one, *limits, **more) for i, one in enumerate(value))
 
 
 def _several(value: Any) -> TypeGuard[Sequence[Any]]:

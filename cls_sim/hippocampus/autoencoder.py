@@ -14,16 +14,17 @@ from torch.nn.functional import cosine_similarity, one_hot
 from cls_sim.core.batch import DREAMED, STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, over, pick
-from cls_sim.core.errors import ConfigError, choice, real, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, State, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.core.variational import divergence, down, drawn, latents, layers, misfit, shown, up
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 
-class Autoencoder(Slotless):
+class Autoencoder(Settings, Slotless):
     """A variational autoencoder that learns from experience together with rows that it has generated itself.
 
         z = μ(x) + σ(x) ε,   x̂ = down(z),   loss of a row = misfit(x̂, x) + KL(q(z|x) ‖ N(0, 1)) / x-numbers
@@ -54,21 +55,14 @@ class Autoencoder(Slotless):
 
     derived = Slotless.derived | {"_draws", "_dreamt"}
 
-    def __init__(
-        self,
-        *,
-        hidden: Sequence[int] = (400, 400),
-        latent: int = 100,
-        rate: float = 0.001,
-        batch: int = 128,
-        targets: str = "hard",
-        renew_every: int | None = None,
-    ):
-        self.hidden = widths(hidden, "[400, 400]")
-        self.latent, self.batch = whole("latent", latent), whole("batch", batch)
-        self.rate = real("rate", rate, 0.0)
-        self.targets = choice("targets", targets, ("hard", "soft"))
-        self.renew_every = None if renew_every is None else whole("renew_every", renew_every)
+    hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several, least=1)
+    latent: int = setting(100)
+    rate: float = setting(0.001, 0.0)
+    batch: int = setting(128)
+    targets: str = setting("hard", ("hard", "soft"))
+    renew_every: int | None = setting(None)
+
+    def _ready(self) -> None:
         self.rule = Adam()
 
     def setup(self, spec: Spec) -> Spec:
@@ -204,13 +198,6 @@ class Autoencoder(Slotless):
     def load(self, tree: State) -> None:
         super().load(tree)
         self._dreamt = None
-
-
-def widths(hidden: Sequence[int], such: str) -> tuple[int, ...]:
-    """The setting `hidden`, checked: a list of widths, not empty."""
-    if isinstance(hidden, (str, int)) or not len(hidden):
-        raise ConfigError("hidden", f"{hidden!r} is not a list of widths", f"write {such}")
-    return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
 
 def coder(sizes: tuple[int, ...], latent: int, bias: bool = True) -> dict[str, tuple[int, tuple[int, ...]]]:

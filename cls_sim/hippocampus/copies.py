@@ -13,15 +13,15 @@ from torch.nn.functional import one_hot
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import choice, flag, real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 MOST = 24  # copies of one item that are counted, far above any mean in use
 
 
-class Copies(Slotless):
+class Copies(Settings, Slotless):
     """Memory as numbers of copies of items: learning makes Poisson(μ₁) copies, and sleep makes cortical copies of them.
 
     In a replay step of τ = 1 / steps_per_night days each copy is lost with probability 1 - e^(-a₁τ) and produces
@@ -49,20 +49,12 @@ class Copies(Slotless):
 
     derived = Slotless.derived | {"_draws"}
 
-    def __init__(
-        self,
-        *,
-        intensity: float = 2.0,
-        decline: float = 0.1,
-        transfer: float = 0.03,
-        steps_per_night: int = 10,
-        copying: str = "own",
-        stochastic: bool = True,
-    ):
-        self.intensity, self.transfer = real("intensity", intensity, 0.0, MOST / 3), real("transfer", transfer, 0.0)
-        self.decline = real("decline", decline, 0.0, open_low=True)
-        self.steps_per_night = whole("steps_per_night", steps_per_night)
-        self.copying, self.stochastic = choice("copying", copying, ("own", "mean")), flag("stochastic", stochastic)
+    intensity: float = setting(2.0, 0.0, MOST / 3)
+    decline: float = setting(0.1, 0.0, open_low=True)
+    transfer: float = setting(0.03, 0.0)
+    steps_per_night: int = setting(10)
+    copying: str = setting("own", ("own", "mean"))
+    stochastic: bool = setting(True)
 
     def setup(self, spec: Spec) -> Spec:
         purposes, lots = ("learn", "make", "lose"), (spec.outputs,)

@@ -12,8 +12,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
-from cls_sim.core.errors import ConfigError, choice, flag, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.densities import Densities, drawn
 
@@ -36,7 +37,7 @@ class Fit:
     back: Tensor | None
 
 
-class Gaussians(Densities):
+class Gaussians(Settings, Densities):
     """Streaming class-conditional Gaussians: counts, means and covariances of features f = nonlinearity(W x).
 
         p(f | c) = N(μ_c, Σ_c),   P = (Σ_c S_c + ν σ² I) / (n + ν),   Σ_c = (S_c + ν P) / (n_c + ν), or P if
@@ -69,21 +70,12 @@ class Gaussians(Densities):
 
     derived = Densities.derived | {"_wiring"}
 
-    def __init__(
-        self,
-        *,
-        features: str = "random",
-        units: int = 100,
-        nonlinearity: str = "linear",
-        shared_covariance: bool = False,
-        prior: float = 10.0,
-        dreams: bool = False,
-    ):
-        self.features = choice("features", features, ("random", "input", "cortex"))
-        self.units = whole("units", units)
-        self.nonlinearity = choice("nonlinearity", nonlinearity, SQUASH)
-        self.shared_covariance, self.dreams = flag("shared_covariance", shared_covariance), flag("dreams", dreams)
-        self.prior = real("prior", prior, 0.0, open_low=True)
+    features: str = setting("random", ("random", "input", "cortex"))
+    units: int = setting(100)
+    nonlinearity: str = setting("linear", SQUASH)
+    shared_covariance: bool = setting(False)
+    prior: float = setting(10.0, 0.0, open_low=True)
+    dreams: bool = setting(False)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

@@ -14,19 +14,20 @@ from torch.nn.functional import cosine_similarity, softplus
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.core.variational import Weights, divergence, down, drawn, latents, misfit, shown, up
-from cls_sim.hippocampus.autoencoder import coder, widths
+from cls_sim.hippocampus.autoencoder import coder
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 WORK = 2**24  # limit of the numbers in memory while cues are compared with classes
 
 
-class GenerativeClassifier(Slotless):
+class GenerativeClassifier(Settings, Slotless):
     """A generative classifier: one variational autoencoder for each class; the class with the highest likelihood wins.
 
         p(x|c) ≈ 1/S Σ_i p(x|z_i) p(z_i) / q(z_i|x),   z_i ~ q(z|x) of class c's network;   ŷ = softmax_c log p(x|c)
@@ -52,18 +53,11 @@ class GenerativeClassifier(Slotless):
 
     derived = Slotless.derived | {"_draws", "_rows"}
 
-    def __init__(
-        self,
-        *,
-        hidden: Sequence[int] = (85, 85),
-        latent: int = 5,
-        rate: float = 0.001,
-        samples: int = 50,
-        accumulate: int = 1,
-    ):
-        self.hidden = widths(hidden, "[85, 85]")
-        self.latent, self.samples = whole("latent", latent), whole("samples", samples)
-        self.rate, self.accumulate = real("rate", rate, 0.0), whole("accumulate", accumulate)
+    hidden: Sequence[int] = setting((85, 85), "widths", "[85, 85]", whole, check=several, least=1)
+    latent: int = setting(5)
+    rate: float = setting(0.001, 0.0)
+    samples: int = setting(50)
+    accumulate: int = setting(1)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

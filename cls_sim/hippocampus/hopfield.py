@@ -12,6 +12,7 @@ from torch import Tensor
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, flag, real, reals, whole
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
 
@@ -106,7 +107,7 @@ class ModernHopfield(Ca3):
         return self._once(engrams, make)
 
 
-class DreamingHopfield(Ca3):
+class DreamingHopfield(Settings, Ca3):
     """A Hopfield network that changes in sleep: by a dreaming kernel, or by unlearning of generated states.
 
         J = (1 + t) / M · ξᵀ (1 + t C)⁻¹ ξ - (ε / M) Σ_dreams sᵀs,  J_ii = 0,  C = ξ ξᵀ / M,  z ← sign(z J)
@@ -129,16 +130,12 @@ class DreamingHopfield(Ca3):
 
     derived = Ca3.derived | {"_time", "_loss", "_order"}
 
-    def __init__(
-        self,
-        *,
-        dream_time: float | list[float] = 0.0,
-        unlearning: float | list[float] = 0.0,
-        updates: int = 100,
-        synchronous: bool = False,
-    ):
-        self.dream_time, self.unlearning = reals("dream_time", dream_time, 0.0), reals("unlearning", unlearning, 0.0)
-        self.updates, self.synchronous = whole("updates", updates), flag("synchronous", synchronous)
+    dream_time: float | list[float] = setting(0.0, 0.0)
+    unlearning: float | list[float] = setting(0.0, 0.0)
+    updates: int = setting(100)
+    synchronous: bool = setting(False)
+
+    def _ready(self) -> None:
         self.unlearns = bool(np.max(self.unlearning) > 0)
 
     def setup(self, spec: Spec) -> Spec:

@@ -8,13 +8,13 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 
 
-class Operator(Wrap, Hippocampus):
+class Operator(Settings, Wrap, Hippocampus):
     """Stores only the rows that the subject is unsure of, for which it asks an operator for the label.
 
         asked:  novelty of the subject's answer ≥ threshold
@@ -34,9 +34,8 @@ class Operator(Wrap, Hippocampus):
 
     inside, null = "hippocampus", {"threshold": 0.0}
 
-    def __init__(self, hippocampus: Hippocampus, *, threshold: float = 0.15):
-        super().__init__(hippocampus)
-        self.threshold = real("threshold", threshold, 0.0, 1.0)
+    hippocampus: Hippocampus = part(Hippocampus, kw_only=False)
+    threshold: float = setting(0.15, 0.0, 1.0)
 
     def _fresh(self, spec: Spec) -> None:
         s, device = spec.subjects, spec.device

@@ -13,11 +13,12 @@ from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import each, over
 from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 
 
-class Frozen(Wrap, Hippocampus):
+class Frozen(Settings, Wrap, Hippocampus):
     """Stop encoding: the hippocampus keeps its traces, stores nothing new, and still decays.
 
     hippocampus  the hippocampus that is frozen, in mid-life or from birth
@@ -29,8 +30,7 @@ class Frozen(Wrap, Hippocampus):
 
     inside, null = "hippocampus", None
 
-    def __init__(self, hippocampus: Hippocampus):
-        super().__init__(hippocampus)
+    hippocampus: Hippocampus = part(Hippocampus, kw_only=False)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         """Store nothing."""

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import flag, real
+from cls_sim.core.errors import several, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import setting
 from cls_sim.neocortex.routed import Named, Routed
 
 
@@ -20,6 +21,8 @@ class _Columned(Routed):
     """A block of hidden units for each context; output weights without biases."""
 
     derived = Routed.derived | {"_column"}
+
+    hidden: Sequence[int] = setting((100, 100), "widths", "[400, 400]", whole, check=several)
 
     def setup(self, spec: Spec) -> Spec:
         contexts = torch.arange(spec.contexts, device=spec.device)
@@ -58,9 +61,7 @@ class Columns(_Columned):
     derived = _Columned.derived | {"_shown"}
     heads_needed = False
 
-    def __init__(self, *, hidden: Sequence[int] = (100, 100), lateral: bool = True):
-        super().__init__(hidden)
-        self.lateral = flag("lateral", lateral)
+    lateral: bool = setting(True)
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
@@ -108,9 +109,7 @@ class Growing(_Columned):
     0.05
     """
 
-    def __init__(self, *, hidden: Sequence[int] = (100, 100), loss_threshold: float = 0.05):
-        super().__init__(hidden)
-        self.loss_threshold = real("loss_threshold", loss_threshold, 0.0)
+    loss_threshold: float = setting(0.05, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         self.grown = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)

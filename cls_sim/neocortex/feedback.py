@@ -13,8 +13,9 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, each, over, pick
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, View, fill_contexts, known_contexts
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.variational import (
     Weights,
     divergence,
@@ -28,10 +29,9 @@ from cls_sim.core.variational import (
     up,
 )
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.neocortex.mlp import widths
 
 
-class Feedback(Neocortex):
+class Feedback(Settings, Neocortex):
     """A perceptron whose feedback connections reconstruct its input: a variational autoencoder that classifies.
 
         h = up(x),  ŷ = W h + b,   z = μ(h) + σ(h) ε,   x̂ = down(z · gates of the class)
@@ -63,28 +63,17 @@ class Feedback(Neocortex):
 
     derived = Neocortex.derived | {"spec", "_gates", "_draws"}
 
-    def __init__(
-        self,
-        *,
-        hidden: Sequence[int] = (400, 400),
-        latent: int = 100,
-        prior: str = "class",
-        gates: float = 0.1,
-        temperature: float = 2.0,
-        reconstruction_weight: float = 1.0,
-        renew_every: int | None = None,
-    ):
-        self.hidden = widths(hidden)
+    hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several)
+    latent: int = setting(100)
+    prior: str = setting("class", ("class", "one"))
+    gates: float = setting(0.1, 0.0, 0.999)
+    temperature: float = setting(2.0, 0.0, open_low=True)
+    reconstruction_weight: float = setting(1.0, 0.0)
+    renew_every: int | None = setting(None)
+
+    def _ready(self) -> None:
         if not self.hidden:
             raise ConfigError("hidden", "is empty", "give at least one layer")
-        self.latent = whole("latent", latent)
-        if prior not in ("class", "one"):
-            raise ConfigError("prior", f"{prior!r} is none of class, one", "give class or one")
-        self.prior = prior
-        self.gates = real("gates", gates, 0.0, 0.999)
-        self.temperature = real("temperature", temperature, 0.0, open_low=True)
-        self.reconstruction_weight = real("reconstruction_weight", reconstruction_weight, 0.0)
-        self.renew_every = None if renew_every is None else whole("renew_every", renew_every)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, flag, reals, whole
+from cls_sim.core.errors import ConfigError, choice, flag, reals, several, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.tensors import without_gradient
 from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap
@@ -95,7 +95,7 @@ class Mlp(Plain):
         outputs: str = "all",
     ):
         self.outputs = choice("outputs", outputs, ("all", "met"))
-        self.hidden = widths(hidden)
+        self.hidden = several("hidden", hidden, "widths", "[400, 400]", whole)
         self.activation = choice("activation", activation, ACTIVATIONS)
         self.bias = flag("bias", bias)
         self.gain = reals("gain", gain, 0.0)
@@ -187,13 +187,6 @@ class Linear(Plain):
         h = x.flatten(2).mT
         z = drive(h, self.weights, 0)
         return self.mask_logits(z.mT, context), [Tap("weight0", "bias0" if self.bias else None, h, z)]
-
-
-def widths(hidden: Sequence[int]) -> tuple[int, ...]:
-    """Widths of hidden layers, checked."""
-    if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
-        raise ConfigError("hidden", f"{hidden!r} is not a list of widths", "write [400, 400]")
-    return tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
 
 
 def drawn(spec: Spec, name: str, shape: tuple[int, ...], bound: np.ndarray) -> Tensor:

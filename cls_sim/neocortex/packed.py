@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, stretches
+from cls_sim.core.settings import setting
 from cls_sim.neocortex.routed import Named, Routed
 
 
@@ -33,9 +32,7 @@ class Packed(Routed):
 
     derived = Routed.derived | {"_order", "_place"}
 
-    def __init__(self, *, hidden: Sequence[int] = (400, 400), share: float | None = None):
-        super().__init__(hidden)
-        self.share = None if share is None else real("share", share, 0.0, 1.0)
+    share: float | None = setting(None, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:

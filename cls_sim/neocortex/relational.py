@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class Relational(Neocortex):
+class Relational(Settings, Neocortex):
     """Item → representation; representation and relation → hidden → attributes, all of them sigmoid.
 
         r = σ(W₀ x_item + b₀),  h = σ(W₁ [r, x_relation] + b₁),  y = σ(W₂ h + b₂)
@@ -34,18 +35,11 @@ class Relational(Neocortex):
     (torch.Size([2, 5, 36]), 16)
     """
 
-    def __init__(
-        self,
-        *,
-        relations: int = 4,
-        representation: int = 8,
-        units: int = 16,
-        spread: float = 0.45,
-        bias: float = -2.0,
-    ):
-        self.relations = whole("relations", relations)
-        self.representation, self.units = whole("representation", representation), whole("units", units)
-        self.spread, self.first = real("spread", spread, 0.0), real("bias", bias)
+    relations: int = setting(4)
+    representation: int = setting(8)
+    units: int = setting(16)
+    spread: float = setting(0.45, 0.0)
+    bias: float = setting(-2.0)
 
     def setup(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
@@ -59,7 +53,7 @@ class Relational(Neocortex):
         self.heads, self.weights = spec.heads, {}
         for layer, shape in enumerate(sizes):
             unit = each(spec.seeds, f"neocortex.weight{layer}", lambda g, shape=shape: g.random(shape, "float32"))
-            start = self.first if layer == 2 else 0.0
+            start = self.bias if layer == 2 else 0.0
             first = {
                 f"weight{layer}": (2 * unit - 1) * self.spread,
                 f"bias{layer}": torch.full((spec.subjects, shape[0], 1), start),

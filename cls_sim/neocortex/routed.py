@@ -21,16 +21,17 @@ from cls_sim.core.arrays import Flags
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.neocortex.mlp import drawn, drive, leaf, widths
+from cls_sim.neocortex.mlp import drawn, drive, leaf
 
 Named = dict[str, Tensor]
 HEADS_WANTED = "keeps an output head for each context, and needs the task at test"
 
 
-class Routed(Neocortex):
+class Routed(Settings, Neocortex):
     """A perceptron with `hidden` ReLU units; subclasses define which units and weights a context uses.
 
     In a batch with rows of several contexts each row moves only what is plastic for its own context: the gradient of a
@@ -41,8 +42,9 @@ class Routed(Neocortex):
     heads_needed = True  # the context must also be known in evaluations
     _lesson: Tensor | None = None  # bool [s, k]: the contexts of the rows from which the present step learns
 
-    def __init__(self, hidden: Sequence[int]):
-        self.hidden = widths(hidden)
+    hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several)
+
+    def _ready(self) -> None:
         if not self.hidden:
             raise ConfigError("hidden", "is empty, so there are no units to route", "write [400, 400]")
 
@@ -139,9 +141,7 @@ class Gated(Routed):
 
     derived = Routed.derived | {"_open"}
 
-    def __init__(self, *, hidden: Sequence[int] = (400, 400), share: float = 0.9):
-        super().__init__(hidden)
-        self.share = real("share", share, 0.0, 1.0)
+    share: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
@@ -182,9 +182,7 @@ class Attentive(Routed):
     400.0
     """
 
-    def __init__(self, *, hidden: Sequence[int] = (400, 400), s_max: float = 400.0):
-        super().__init__(hidden)
-        self.s_max = real("s_max", s_max, 0.0, open_low=True)
+    s_max: float = setting(400.0, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:

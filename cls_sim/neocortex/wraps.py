@@ -13,15 +13,15 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Span
 from cls_sim.core.draws import each, over
-from cls_sim.core.errors import choice, reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex, Tap
 
 OF = ("units", "weights")
 
 
-class CortexLesion(Wrap, Neocortex):
+class CortexLesion(Settings, Wrap, Neocortex):
     """Lesion the neocortex: a fraction of its units or weights, drawn for each subject, is silent.
 
         units:    h ← m ⊙ h, of the last hidden layer;    weights:    W ← m ⊙ W, of every layer;    m in {0, 1}
@@ -47,18 +47,13 @@ class CortexLesion(Wrap, Neocortex):
     inside, null = "neocortex", {"fraction": 0.0}
     derived = frozenset({"_units", "_synapses", "_hurt"})
 
-    def __init__(
-        self,
-        neocortex: Neocortex,
-        *,
-        fraction: float | list[float] = 1.0,
-        of: str = "units",
-        until: float | None = None,
-    ):
-        super().__init__(neocortex)
-        self.fraction = reals("fraction", fraction, 0.0, 1.0)
-        self.of = choice("of", of, OF)
-        self.span = Span(until)
+    neocortex: Neocortex = part(Neocortex, kw_only=False)
+    fraction: float | list[float] = setting(1.0, 0.0, 1.0)
+    of: str = setting("units", OF)
+    until: float | None = setting(None, 0.0)
+
+    def _ready(self) -> None:
+        self.span = Span(self.until)
 
     def _settle(self, spec: Spec) -> None:
         fraction = per_subject("fraction", self.fraction, spec)

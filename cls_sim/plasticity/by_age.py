@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import real, reals
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.settings import Settings, setting
 from cls_sim.plasticity.base import Plasticity
 
 
@@ -29,14 +30,13 @@ def durations(key: str, value: Any) -> Any:
     return reals(key, value, 0.0, open_low=True)
 
 
-class Formula(Plasticity):
+class Formula(Settings, Plasticity):
     """A learning rate by a formula whose settings are numbers, one or one per subject."""
 
     derived = frozenset({"_of"})
-    numbers: ClassVar[tuple[str, ...]]  # the names of these settings
 
     def setup(self, spec: Spec) -> Spec:
-        self._of = {name: per_subject(name, getattr(self, name), spec) for name in self.numbers}
+        self._of = {name: per_subject(name, getattr(self, name), spec) for name in self._declared}
         return spec
 
 
@@ -110,10 +110,8 @@ class Exponential(Formula):
     [0.036788]
     """
 
-    numbers = ("start", "tau_days")
-
-    def __init__(self, *, start: float | list[float] = 0.1, tau_days: float | list[float] = 8.0):
-        self.start, self.tau_days = reals("start", start, 0.0), durations("tau_days", tau_days)
+    start: float | list[float] = setting(0.1, 0.0)
+    tau_days: float | list[float] = setting(8.0, check=durations)
 
     def rate(self, clock: Clock) -> np.ndarray:
         return self._of["start"] * np.exp(-clock.day * (1.0 / self._of["tau_days"]))  # 1/∞ = 0: no fading
@@ -136,17 +134,9 @@ class PowerLaw(Formula):
     [0.05]
     """
 
-    numbers = ("start", "tau_days", "exponent")
-
-    def __init__(
-        self,
-        *,
-        start: float | list[float] = 0.1,
-        tau_days: float | list[float] = 8.0,
-        exponent: float | list[float] = 1.0,
-    ):
-        self.start, self.tau_days = reals("start", start, 0.0), durations("tau_days", tau_days)
-        self.exponent = reals("exponent", exponent, 0.0)
+    start: float | list[float] = setting(0.1, 0.0)
+    tau_days: float | list[float] = setting(8.0, check=durations)
+    exponent: float | list[float] = setting(1.0, 0.0)
 
     def rate(self, clock: Clock) -> np.ndarray:
         return self._of["start"] * (1.0 + clock.day * (1.0 / self._of["tau_days"])) ** -self._of["exponent"]
@@ -171,18 +161,10 @@ class CriticalPeriod(Formula):
     [0.06]
     """
 
-    numbers = ("start", "closes", "width", "floor")
-
-    def __init__(
-        self,
-        *,
-        start: float | list[float] = 0.1,
-        closes: float | list[float] = 10.0,
-        width: float | list[float] = 1.0,
-        floor: float | list[float] = 0.0,
-    ):
-        self.start, self.closes = reals("start", start, 0.0), reals("closes", closes, 0.0)
-        self.width, self.floor = reals("width", width, 0.0, open_low=True), reals("floor", floor, 0.0, 1.0)
+    start: float | list[float] = setting(0.1, 0.0)
+    closes: float | list[float] = setting(10.0, 0.0)
+    width: float | list[float] = setting(1.0, 0.0, open_low=True)
+    floor: float | list[float] = setting(0.0, 0.0, 1.0)
 
     def rate(self, clock: Clock) -> np.ndarray:
         start, closes, width, floor = self._of.values()

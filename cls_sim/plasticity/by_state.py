@@ -9,8 +9,9 @@ import numpy as np
 
 from cls_sim.core.clock import Clock, in_rem
 from cls_sim.core.contract import of_kind
-from cls_sim.core.errors import ConfigError, reals
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.settings import setting
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.plasticity.by_age import Aged, Constant, Formula
 
@@ -121,17 +122,10 @@ class NightlyDecay(Formula):
     """
 
     derived = Formula.derived | {"_due"}
-    numbers = ("start", "floor", "wake_rate")
 
-    def __init__(
-        self,
-        *,
-        start: float | list[float] = 0.001,
-        floor: float | list[float] = 0.01,
-        wake_rate: float | list[float] = 0.0,
-    ):
-        self.start, self.floor = reals("start", start, 0.0), reals("floor", floor, 0.0, 1.0)
-        self.wake_rate = reals("wake_rate", wake_rate, 0.0)
+    start: float | list[float] = setting(0.001, 0.0)
+    floor: float | list[float] = setting(0.01, 0.0, 1.0)
+    wake_rate: float | list[float] = setting(0.0, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.due is None:

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, NumericProbe, Probe, undefined
 from cls_sim.probes.evaluations import (
     BUDGET,
@@ -76,7 +77,7 @@ class AbsoluteError(NumericProbe):
         return torch.stack(errors, 1) * unit.reshape(-1, 1)
 
 
-class Dependence(Probe):
+class Dependence(Settings, Probe):
     """Hippocampal dependence index [s]: the share of recall lost in a hippocampal lesion.
 
         (R_control - R_lesion) / R_control,   R = (accuracy - chance) / (1 - chance), in regression R²
@@ -91,8 +92,7 @@ class Dependence(Probe):
     True
     """
 
-    def __init__(self, *, control: Readout | None = None):
-        self.control = checked("control", control)
+    control: Readout | None = setting(None, check=checked)
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
@@ -133,7 +133,7 @@ def rehearsed(life: Measured) -> Tensor:
     return torch.stack([grade(said, traces.y, there, spec.regression) for there in mine], 1)
 
 
-class _Error(NumericProbe):
+class _Error(Settings, NumericProbe):
     """Mean squared error of the cortex [s], in regression; subclasses choose the questions.
 
     context  the context that is asked; None: the mean over all contexts
@@ -142,8 +142,7 @@ class _Error(NumericProbe):
     moments = ("night.end", "life.end")
     kind: ClassVar[str]
 
-    def __init__(self, *, context: int | None = None):
-        self.context = None if context is None else whole("context", context, 0)
+    context: int | None = setting(None, 0)
 
     def setup(self, spec: Spec) -> Spec:
         if self.context is not None and self.context >= spec.contexts:

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import choice, real, whole
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import CORTEX, above_chance, answered, exams, grade, questions, shared
 
 
-class Amnesia(Probe):
+class Amnesia(Settings, Probe):
     """Recall by the age of memories: a profile [s, k] over the k contexts met so far, the youngest first.
 
     R = (accuracy - chance) / (1 - chance) in the evaluation of a context.  The age of a context is the time since the
@@ -37,8 +37,7 @@ class Amnesia(Probe):
     axis = "age"
     moments = ("life.end",)
 
-    def __init__(self, *, of: str = "retained"):
-        self.of = choice("of", of, ("control", "lesion", "retained", "rr"))
+    of: str = setting("retained", ("control", "lesion", "retained", "rr"))
 
     def measure(self, life: Measured) -> Tensor:
         control, lesion = recalls(life)
@@ -51,7 +50,7 @@ class Amnesia(Probe):
         return torch.where(lost < 0, left / lost, torch.nan)
 
 
-class TransferTime(Probe):
+class TransferTime(Settings, Probe):
     """The age [s], in days, from which the hippocampal dependence of memories is below `level`.
 
     The dependence index is HDI(age) = (R_c - R_l) / R_c, see Amnesia.  The result is the youngest age at which HDI is
@@ -66,8 +65,7 @@ class TransferTime(Probe):
 
     moments = ("life.end",)
 
-    def __init__(self, *, level: float = 0.5):
-        self.level = real("level", level, 0.0, 1.0)
+    level: float = setting(0.5, 0.0, 1.0)
 
     def measure(self, life: Measured) -> Tensor:
         control, lesion = recalls(life)
@@ -118,7 +116,7 @@ def ages(life: Measured) -> np.ndarray:
     return (now[:, None] - when) / life.clock.per_day
 
 
-class DoubleDissociation(Probe):
+class DoubleDissociation(Settings, Probe):
     """Double dissociation [s]: the interaction of two lesions and two tasks, with R = performance above chance.
 
         R(episodes | slow lost) - R(episodes | fast lost) + R(regularities | fast lost) - R(regularities | slow lost)
@@ -138,18 +136,11 @@ class DoubleDissociation(Probe):
 
     moments = ("life.end",)
 
-    def __init__(
-        self,
-        *,
-        fast: str = "trisynaptic",
-        slow: str = "monosynaptic",
-        episodes: int = 0,
-        regularities: int = 1,
-        of: str = "interaction",
-    ):
-        self.fast, self.slow = fast, slow
-        self.episodes, self.regularities = whole("episodes", episodes, 0), whole("regularities", regularities, 0)
-        self.of = choice("of", of, ("interaction", "episodes", "regularities"))
+    fast: str = setting("trisynaptic")
+    slow: str = setting("monosynaptic")
+    episodes: int = setting(0, 0)
+    regularities: int = setting(1, 0)
+    of: str = setting("interaction", ("interaction", "episodes", "regularities"))
 
     def measure(self, life: Measured) -> Tensor:
         without_fast, without_slow = (above_chance(life, _without(life, part)) for part in (self.fast, self.slow))

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import choice, real, whole
+from cls_sim.core.errors import real, several
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe
 
 
-class Capacity(Probe):
+class Capacity(Settings, Probe):
     """Capacity of CA3 per cell [s, k]: the largest P / M at which damaged cues still bring back the first P patterns.
 
     overlaps  criteria, above 0, at most 1: a settled state has this share of the active cells of its pattern, the mean
@@ -36,12 +37,10 @@ class Capacity(Probe):
     axis = "overlap"
     moments = ("life.end",)
 
-    def __init__(
-        self, *, overlaps: Sequence[float] = (0.95,), wrong: float = 0.2, damage: str = "ca3", cues: int = 100
-    ):
-        self.overlaps = [real("overlaps", level, 0.0, 1.0, open_low=True) for level in overlaps]
-        self.wrong, self.cues = real("wrong", wrong, 0.0, 1.0 - 1e-9), whole("cues", cues)
-        self.damage = choice("damage", damage, ("ca3", "input"))
+    overlaps: Sequence[float] = setting((0.95,), "numbers", "[0.95]", real, 0.0, 1.0, check=several, open_low=True)
+    wrong: float = setting(0.2, 0.0, 1.0 - 1e-9)
+    damage: str = setting("ca3", ("ca3", "input"))
+    cues: int = setting(100)
 
     def measure(self, life: Measured) -> Tensor:
         stored = life.hippocampus.traces().alive.sum(1)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from cls_sim.core.batch import DREAMED, LIVED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import lived_contexts
@@ -26,7 +26,7 @@ LOOKS = 32  # number of batches of a night, evenly spread, whose inputs are kept
 OF = "entropy coverage recency class_bias weakness dreamed pure mixed spurious silent distance"
 
 
-class Content(Probe):
+class Content(Settings, Probe):
     """The content of replay from now until the next waking, or for one day awake [s], recorded in a copy of the life.
 
     Random numbers are functions of seed and tick, so the copy replays exactly what the life will replay.  At day.end
@@ -60,10 +60,9 @@ class Content(Probe):
 
     moments = ("day.end",)
 
-    def __init__(self, *, of: str = "coverage", threshold: float = 0.5, items: int = 500):
-        self.of = choice("of", of, OF.split())
-        self.threshold = real("threshold", threshold, 0.0, 1.0)
-        self.items = whole("items", items, 2)
+    of: str = setting("coverage", OF.split())
+    threshold: float = setting(0.5, 0.0, 1.0)
+    items: int = setting(500, 2)
 
     def setup(self, spec: Spec) -> Spec:
         if self.of in ("class_bias", "weakness"):

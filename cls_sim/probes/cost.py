@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import several, whole
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe
 
 
-class ExtraBytes(Probe):
+class ExtraBytes(Settings, Probe):
     """Memory beyond a plain perceptron [s], in bytes: episodes and their labels, statistics, additional weights.
 
         bytes = hippocampus + (numbers in the neocortex - numbers in a perceptron of these widths) · 4
@@ -30,10 +31,7 @@ class ExtraBytes(Probe):
 
     moments = ("life.end",)
 
-    def __init__(self, *, hidden: Sequence[int] = (400, 400)):
-        if isinstance(hidden, (str, int)) or not hasattr(hidden, "__len__"):
-            raise ConfigError("hidden", f"{hidden!r} is not a list of widths", "write [400, 400]")
-        self.hidden = tuple(whole(f"hidden[{i}]", width) for i, width in enumerate(hidden))
+    hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several)
 
     def measure(self, life: Measured) -> Tensor:
         sizes = (math.prod(life.spec.inputs), *self.hidden, life.spec.outputs)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.errors import ConfigError, choice, real
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, inside
 from cls_sim.probes.evaluations import questions, shared
 
@@ -54,7 +55,7 @@ class IndexValidity(Probe):
         return torch.where(stored > 1, 1 - wrong.sum((1, 2)) / spread.sum((1, 2)), torch.nan)
 
 
-class RepresentationalDrift(Probe):
+class RepresentationalDrift(Settings, Probe):
     """Similarity of the cortical patterns of stored episodes when they were stored and now [s].
 
     of  cka         linear CKA, |X'ᵀY'|² / (|X'ᵀX'| |Y'ᵀY'|) of the centred patterns then and now; 1: no drift
@@ -72,8 +73,7 @@ class RepresentationalDrift(Probe):
 
     moments = ("life.end",)
 
-    def __init__(self, *, of: str = "cka"):
-        self.of = choice("of", of, ("cka", "procrustes", "rsa"))
+    of: str = setting("cka", ("cka", "procrustes", "rsa"))
 
     def measure(self, life: Measured) -> Tensor:
         x, _, birth, alive = _patterns(life)

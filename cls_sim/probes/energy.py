@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, choice, real
+from cls_sim.core.errors import ConfigError
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, inside
 
 
-class Energy(Probe):
+class Energy(Settings, Probe):
     """Energy of plasticity so far, relative to something [s]: (Σ|Δl| + c Σ_t |s|) / reference.  For `Caching` only.
 
     of      consolidated: changes of the stable weights l, with the upkeep of the labile weights s
@@ -28,10 +29,9 @@ class Energy(Probe):
 
     moments = ("night.end", "life.end")
 
-    def __init__(self, *, of: str = "consolidated", upkeep: float = 0.0, over: str = "minimum"):
-        self.of = choice("of", of, ("consolidated", "learned"))
-        self.upkeep = real("upkeep", upkeep, 0.0)
-        self.over = choice("over", over, ("minimum", "learned", "weights"))
+    of: str = setting("consolidated", ("consolidated", "learned"))
+    upkeep: float = setting(0.0, 0.0)
+    over: str = setting("minimum", ("minimum", "learned", "weights"))
 
     def measure(self, life: Measured) -> Tensor:
         cache = inside(life.consolidation, "learned", "consolidated", "held", "first")

@@ -19,6 +19,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.trees import fingerprint
 from cls_sim.hippocampus.base import Hippocampus, Recall
 from cls_sim.neocortex.base import Neocortex
@@ -122,18 +123,17 @@ def stored(life: Measured) -> Batch:
 # -- answers ----------------------------------------------------------------------------------------------------
 
 
-class ReadoutProbe(Probe):
-    """A probe of the answers of a readout; None: the readout of the life."""
-
-    def __init__(self, *, readout: Readout | None = None):
-        self.readout = checked("readout", readout)
-
-
 def checked(key: str, readout: Readout | None) -> Readout | None:
     """A readout, or None; raises ConfigError for anything else."""
     if readout is not None and not isinstance(readout, Readout):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(key, f"{readout!r} is not a readout", "give one, such as CortexReadout(), or None")
     return readout
+
+
+class ReadoutProbe(Settings, Probe):
+    """A probe of the answers of a readout; None: the readout of the life."""
+
+    readout: Readout | None = setting(None, check=checked)
 
 
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:

@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from cls_sim.core.batch import Batch
+from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, flag, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, undefined
 from cls_sim.probes.evaluations import questions, stored
 from cls_sim.world.base import World
@@ -20,7 +22,7 @@ from cls_sim.world.base import World
 ROWS = 1000  # rows that are recalled at once
 
 
-class Imagery(Probe):
+class Imagery(Settings, Probe):
     """Reconstruction r(x) of inputs x by the feedback connections of the cortex, or by recall of the hippocampus [s].
 
     of      restored  1 - |r(x̃) - x|² / |x̃ - x|² over stored items, where x̃ is x with a part of its numbers set to 0:
@@ -48,22 +50,12 @@ class Imagery(Probe):
 
     moments = ("night.end", "life.end")
 
-    def __init__(
-        self,
-        *,
-        of: str = "restored",
-        system: str = "cortex",
-        lost: float = 0.25,
-        items: int = 500,
-        novel: World | None = None,
-        relative: bool = False,
-    ):
-        self.of = choice("of", of, ("restored", "spread", "strange", "kept"))
-        self.system = choice("system", system, ("cortex", "hippocampus"))
-        self.lost, self.items = real("lost", lost, 0.0, 1.0), whole("items", items, 2)
-        if novel is not None and not isinstance(novel, World):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("novel", f"{novel!r} is not a world", "give one, such as Omniglot(), or None")
-        self.novel, self.relative = novel, flag("relative", relative)
+    of: str = setting("restored", ("restored", "spread", "strange", "kept"))
+    system: str = setting("cortex", ("cortex", "hippocampus"))
+    lost: float = setting(0.25, 0.0, 1.0)
+    items: int = setting(500, 2)
+    novel: World | None = setting(None, World, "give one, such as Omniglot(), or None", check=of_kind)
+    relative: bool = setting(False)
 
     def setup(self, spec: Spec) -> Spec:
         if self.novel is not None:

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, choice, real, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, of_world
 
 SYSTEMS = ("cortex", "both")
 
 
-class MemorySignal(Probe):
+class MemorySignal(Settings, Probe):
     """Signal-to-noise ratio of a memory by its age, for an ideal observer: SNR(t) = √N y·w / (|y| |w|) [s, k].
 
     y is the pattern of t experiences ago (0: the last one), w are the N synapses; |y| = √N for a pattern of ±1. For a
@@ -39,17 +40,10 @@ class MemorySignal(Probe):
     axis = "age"
     moments = ("life.end",)
 
-    def __init__(
-        self,
-        *,
-        ages: Sequence[int] = (0, 1, 3, 10, 30, 100),
-        window: int = 16,
-        width: float = 0.1,
-        region: int | None = None,
-    ):
-        self.ages = tuple(whole(f"ages[{i}]", age, 0) for i, age in enumerate(ages))
-        self.window, self.width = whole("window", window), real("width", width, 0.0, 0.99)
-        self.region = None if region is None else whole("region", region, 0)
+    ages: Sequence[int] = setting((0, 1, 3, 10, 30, 100), "whole numbers", "[0, 1, 3, 10]", whole, 0, check=several)
+    window: int = setting(16)
+    width: float = setting(0.1, 0.0, 0.99)
+    region: int | None = setting(None, 0)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.inputs != (1,) or spec.batch != 1:
@@ -93,14 +87,13 @@ class MemorySignal(Probe):
         return inner[..., self.region].flatten(1)
 
 
-class OfCohorts(Probe):
+class OfCohorts(Settings, Probe):
     """A measure of each cohort of items of the world, in the cortex or in both systems: [s, K]."""
 
     axis = "cohort"
     moments = ("life.end",)
 
-    def __init__(self, *, of: str = "cortex"):
-        self.of = choice("of", of, SYSTEMS)
+    of: str = setting("cortex", SYSTEMS)
 
     def cohorts(self, life: Measured) -> tuple[Tensor, Tensor]:
         """The patterns of the cohorts, and the strengths in the cortex or in both systems: [s, K, items] each."""
@@ -139,8 +132,7 @@ class RecalledShare(OfCohorts):
     'cortex'
     """
 
-    def __init__(self, *, of: str = "both"):
-        super().__init__(of=of)
+    of: str = setting("both", SYSTEMS)
 
     def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)

@@ -11,6 +11,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import exams, shared
@@ -30,7 +31,7 @@ class Dose(Probe):
         return torch.from_numpy(life.ledger.totals()["dose"].copy())
 
 
-class Passes(Probe):
+class Passes(Settings, Probe):
     """Sample passes so far [s]: rows that went forward and backward through the cortex.
 
     of  all, wake or night
@@ -39,15 +40,14 @@ class Passes(Probe):
     'night'
     """
 
-    def __init__(self, *, of: str = "all"):
-        self.of = choice("of", of, ("all", "wake", "night"))
+    of: str = setting("all", ("all", "wake", "night"))
 
     def measure(self, life: Measured) -> Tensor:
         totals = life.ledger.totals()
         return torch.from_numpy(totals["passes" if self.of == "all" else f"{self.of}_passes"].copy())
 
 
-class NightContent(Probe):
+class NightContent(Settings, Probe):
     """Content of the replay if a night came now [s], from a sample of the policy's coming steps that is discarded.
 
     of     entropy    evenness of replay of the P stored episodes, H / ln P: 1 if all are equally frequent, 0 if it is
@@ -64,9 +64,8 @@ class NightContent(Probe):
 
     moments = ("night.end", "life.end")
 
-    def __init__(self, *, of: str = "entropy", draws: int = 16):
-        self.of = choice("of", of, ("entropy", "age_days", "old_share"))
-        self.draws = whole("draws", draws)
+    of: str = setting("entropy", ("entropy", "age_days", "old_share"))
+    draws: int = setting(16)
 
     def measure(self, life: Measured) -> Tensor:
         rows = [self._row(life, batch) for batch in coming(life, self.draws)]

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import choice, flag, whole
+from cls_sim.core.errors import choice, whole
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe, undefined
 from cls_sim.probes.evaluations import CORTEX, graded, shared
@@ -18,7 +19,7 @@ from cls_sim.probes.evaluations import CORTEX, graded, shared
 DORMANT = 0.025  # a unit is dormant below this share of its layer's mean activity (Sokar et al. 2023)
 
 
-class CurrentAccuracy(Probe):
+class CurrentAccuracy(Settings, Probe):
     """Accuracy (or R²) of the cortex in the evaluation of the context met last [s].
 
     error  measure 1 - accuracy instead
@@ -29,8 +30,7 @@ class CurrentAccuracy(Probe):
 
     moments = ("day.end", "life.end")
 
-    def __init__(self, *, error: bool = False):
-        self.error = flag("error", error)
+    error: bool = setting(False)
 
     def measure(self, life: Measured) -> Tensor:
         now = last_lived(life).context[:, -1].clamp(min=0)
@@ -64,8 +64,7 @@ class PlasticityState(Probe):
     moments = ("day.end", "life.end")
 
     def __init__(self, *, of: str = "dormant", rows: int = 64):
-        self.of = choice("of", of, KINDS)
-        self.rows = whole("rows", rows)
+        self.of, self.rows = choice("of", of, KINDS), whole("rows", rows)
 
     def measure(self, life: Measured) -> Tensor:
         return KINDS[self.of](life, last_lived(life).part(slice(self.rows))).double()

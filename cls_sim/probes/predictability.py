@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import choice, real
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, NumericProbe, of_world
 from cls_sim.probes.evaluations import questions, shared, stored
 from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
@@ -17,7 +18,7 @@ from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood,
 NIGHT = ("night.end", "life.end")
 
 
-class ConsolidationScore(NumericProbe):
+class ConsolidationScore(Settings, NumericProbe):
     """Relative reduction of the error by consolidation [s]: 1 - MSE / mean y², in regression (Sun et al. 2023).
 
     of  memory          on the training data: the memory score of a subject without hippocampus
@@ -31,8 +32,7 @@ class ConsolidationScore(NumericProbe):
 
     moments = NIGHT
 
-    def __init__(self, *, of: str = "generalisation"):
-        self.of = choice("of", of, ("memory", "generalisation"))
+    of: str = setting("generalisation", ("memory", "generalisation"))
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)

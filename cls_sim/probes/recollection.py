@@ -12,8 +12,9 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, real, whole
+from cls_sim.core.errors import ConfigError, choice, real, several, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, NumericProbe, Probe, labelled
 from cls_sim.probes.evaluations import questions, shared
 from cls_sim.probes.night import counts
@@ -21,7 +22,7 @@ from cls_sim.probes.night import counts
 TOGETHER = 256  # cues or dreams at once
 
 
-class Separation(Probe):
+class Separation(Settings, Probe):
     """Pattern separation: overlap of the dentate codes of two similar inputs [s, k], a profile over their correlation.
 
         |c ∩ c'| / k  for Gaussian inputs of correlation ρ, the mean over pairs
@@ -40,8 +41,10 @@ class Separation(Probe):
     axis = "correlation"
     moments = ("life.end",)
 
-    def __init__(self, *, rho: Sequence[float] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99), pairs: int = 200):
-        self.rho, self.pairs = [real("rho", r, -1.0, 1.0) for r in rho], whole("pairs", pairs)
+    rho: Sequence[float] = setting(
+        (0.0, 0.5, 0.8, 0.9, 0.95, 0.99), "numbers", "[0.0, 0.9]", real, -1.0, 1.0, check=several
+    )
+    pairs: int = setting(200)
 
     def measure(self, life: Measured) -> Tensor:
         shape = (2, self.pairs, *life.spec.inputs)
@@ -143,7 +146,7 @@ class Recollection(NumericProbe):
         return error / lived.y.double().square().mean((1, 2))
 
 
-class Dreams(Probe):
+class Dreams(Settings, Probe):
     """Content of the dreams that the hippocampus would generate now [s]; the dreams are discarded.
 
     of     retrieved: share of dreams that are a stored trace; silent: share without any activity; spurious: all others
@@ -160,9 +163,8 @@ class Dreams(Probe):
 
     moments = ("life.end",)
 
-    def __init__(self, *, of: str = "retrieved", draws: int = 2000):
-        self.of = choice("of", of, ("retrieved", "silent", "spurious", "entropy", "coverage"))
-        self.draws = whole("draws", draws)
+    of: str = setting("retrieved", ("retrieved", "silent", "spurious", "entropy", "coverage"))
+    draws: int = setting(2000)
 
     def setup(self, spec: Spec) -> Spec:
         if "hippocampus" not in spec.dreams:

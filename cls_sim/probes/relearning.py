@@ -11,20 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import choice, real, whole
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import answered, grade, questions, shared
 
 
-class ListLearning(Probe):
+class ListLearning(Settings, Probe):
     """A probe that trains copies of the cortex in passes over all rows of a context, at a given learning rate."""
 
     moments = ("life.end",)
 
-    def __init__(self, *, rate: float, criterion: float, passes: int):
-        self.rate = real("rate", rate, 0.0, open_low=True)
-        self.criterion = real("criterion", criterion, 0.0, 1.0)
-        self.passes = whole("passes", passes)
+    rate: float = setting(0.1, 0.0, open_low=True)
+    criterion: float = setting(1.0, 0.0, 1.0)
+    passes: int = setting(200)
 
     def learn(self, life: Measured, newborn: bool, learnt: int, asked: int) -> Tensor:
         """Accuracy (or R²) in context `asked` before and after each pass over context `learnt`: [passes + 1, s]."""
@@ -54,9 +53,7 @@ class Savings(ListLearning):
     0
     """
 
-    def __init__(self, *, context: int = 0, rate: float = 0.1, criterion: float = 1.0, passes: int = 200):
-        super().__init__(rate=rate, criterion=criterion, passes=passes)
-        self.context = whole("context", context, 0)
+    context: int = setting(0, 0)
 
     def measure(self, life: Measured) -> Tensor:
         first = self.reached(self.learn(life, True, self.context, self.context)).double()
@@ -81,19 +78,9 @@ class Interference(ListLearning):
     1
     """
 
-    def __init__(
-        self,
-        *,
-        of: str = "retroactive",
-        old: int = 0,
-        new: int = 1,
-        rate: float = 0.1,
-        criterion: float = 1.0,
-        passes: int = 200,
-    ):
-        super().__init__(rate=rate, criterion=criterion, passes=passes)
-        self.of = choice("of", of, ("retroactive", "proactive"))
-        self.old, self.new = whole("old", old, 0), whole("new", new, 0)
+    of: str = setting("retroactive", ("retroactive", "proactive"))
+    old: int = setting(0, 0)
+    new: int = setting(1, 0)
 
     def measure(self, life: Measured) -> Tensor:
         if self.of == "retroactive":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import flag, whole
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, NumericProbe, Probe, of_world
 from cls_sim.probes.evaluations import CORTEX, questions, scores
 
@@ -35,7 +35,7 @@ class Belief(Probe):
         return life.neocortex.scores(x)[:, 0, unit]
 
 
-class Distance(Probe):
+class Distance(Settings, Probe):
     """Distance of the cortex' answers from the targets in the evaluation of a context [s]: mean |y - ŷ|.
 
     context  number of the context, from 0
@@ -46,15 +46,14 @@ class Distance(Probe):
 
     moments = SELDOM
 
-    def __init__(self, *, context: int = 0):
-        self.context = whole("context", context, 0)
+    context: int = setting(0, 0)
 
     def measure(self, life: Measured) -> Tensor:
         off = scores(life, CORTEX, "evaluation", self.context) - questions(life, "evaluation", self.context).y
         return torch.linalg.vector_norm(off, dim=2).mean(1)
 
 
-class Residual(NumericProbe):
+class Residual(Settings, NumericProbe):
     """Remaining error over the evaluations of all contexts [s]: Σ_items |y - ŷ|² / |y_new|².
 
     The unit is the squared norm of the targets of the last context (the new item).
@@ -70,8 +69,7 @@ class Residual(NumericProbe):
     axis = "item"
     moments = SELDOM
 
-    def __init__(self, *, each: bool = False):
-        self.each = flag("each", each)
+    each: bool = setting(False)
 
     def measure(self, life: Measured) -> Tensor:
         exams = [questions(life, "evaluation", context) for context in range(life.spec.contexts)]
@@ -105,7 +103,7 @@ class Distinctions(Probe):
         return torch.stack([_apart(items, tree, level) for level in range(tree.shape[1])], 1)
 
 
-class SchemaConsistency(Probe):
+class SchemaConsistency(Settings, Probe):
     """Schema consistency of a new context with what the cortex knows about context 0 [s], in [0, 1]:
 
         |P y| / |y|, with P the projection on the first k right singular vectors of its answers to context 0
@@ -120,8 +118,7 @@ class SchemaConsistency(Probe):
     4
     """
 
-    def __init__(self, *, rank: int = 8):
-        self.rank = whole("rank", rank)
+    rank: int = setting(8)
 
     def measure(self, life: Measured) -> Tensor:
         known, new = scores(life, CORTEX), questions(life, "evaluation", 1)

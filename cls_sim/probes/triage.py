@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import real
+from cls_sim.core.settings import setting
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.amnesia import ages
 from cls_sim.probes.base import Measured, Probe, inside, undefined
@@ -83,9 +83,7 @@ class TriageRates(ReadoutProbe):
     axis = "share"
     moments = ("life.end",)
 
-    def __init__(self, *, threshold: float | None = None, readout: Readout | None = None):
-        super().__init__(readout=readout)
-        self.threshold = None if threshold is None else real("threshold", threshold, 0.0, 1.0)
+    threshold: float | None = setting(None, 0.0, 1.0)
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)

@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, ended, stretches
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, Answer, Readout, by
@@ -62,7 +63,7 @@ class NearestMean(Readout):
         return normalize(sums, dim=2), known > 0
 
 
-class ExpertGate(Readout):
+class ExpertGate(Settings, Readout):
     """Expert gate: infers the context of a question from its reconstruction error; the expert of that context answers.
 
         k̂ = argmin_k ‖ (x - μ_k) - V_k V_kᵀ (x - μ_k) ‖²
@@ -84,8 +85,7 @@ class ExpertGate(Readout):
     derived = frozenset({"spec"})
     guesses = True
 
-    def __init__(self, *, components: int = 30):
-        self.components = whole("components", components)
+    components: int = setting(30)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:

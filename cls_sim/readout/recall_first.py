@@ -5,14 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout
 
 
-class RecallFirst(Readout):
+class RecallFirst(Settings, Readout):
     """The hippocampus answers questions that match a stored episode closely; the cortex answers all others.
 
         the hippocampus answers if  match ≥ threshold
@@ -29,8 +30,7 @@ class RecallFirst(Readout):
     0.8
     """
 
-    def __init__(self, *, threshold: float = 0.9):
-        self.threshold = real("threshold", threshold, 0.0, 1.0)
+    threshold: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout, by
@@ -78,7 +79,7 @@ class HippocampusReadout(Readout):
         return Answer(neocortex.mask_logits(recall.scores, context), by(HIPPOCAMPUS, x), 1 - recall.match)
 
 
-class MostConfident(Readout):
+class MostConfident(Settings, Readout):
     """Each question is answered by the more confident system.  The hippocampus answers if
 
         match ≥ threshold,   or, without a threshold,   match > max softmax(cortical scores).
@@ -94,8 +95,7 @@ class MostConfident(Readout):
     MostConfident(threshold=0.8)
     """
 
-    def __init__(self, *, threshold: float | None = None):
-        self.threshold = None if threshold is None else real("threshold", threshold, 0.0, 1.0)
+    threshold: float | None = setting(None, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression and self.threshold is None:
@@ -114,7 +114,7 @@ class MostConfident(Readout):
         return Answer(scores, source, 1 - recall.match)
 
 
-class LogitSum(Readout):
+class LogitSum(Settings, Readout):
     """The recalled answer of the hippocampus is added to the log probabilities of the cortex.
 
         scores = log softmax(cortical scores) + weight · match · recalled scores
@@ -129,8 +129,7 @@ class LogitSum(Readout):
     1.0
     """
 
-    def __init__(self, *, weight: float = 1.0):
-        self.weight = real("weight", weight, 0.0)
+    weight: float = setting(1.0, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

@@ -16,6 +16,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import ConfigError, flag, real, whole
 from cls_sim.core.part import Spec, View, image_shape
+from cls_sim.core.settings import setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay, Within
@@ -88,20 +89,11 @@ class Augmented(Altered):
     inside, null = "policy", {"translation": 0.0, "rotation": 0.0, "scaling": 0.0, "noise": 0.0}
     stream = "augmented"
 
-    def __init__(
-        self,
-        policy: Replay,
-        *,
-        translation: float = 1.0,
-        rotation: float = 10.0,
-        scaling: float = 0.1,
-        noise: float = 0.0,
-        min_autocorrelation: float = -1.0,
-    ):
-        super().__init__(policy)
-        self.translation, self.rotation = real("translation", translation, 0.0), real("rotation", rotation, 0.0, 180.0)
-        self.scaling, self.noise = real("scaling", scaling, 0.0, 0.99), real("noise", noise, 0.0)
-        self.min_autocorrelation = real("min_autocorrelation", min_autocorrelation, -1.0, 1.0)
+    translation: float = setting(1.0, 0.0)
+    rotation: float = setting(10.0, 0.0, 180.0)
+    scaling: float = setting(0.1, 0.0, 0.99)
+    noise: float = setting(0.0, 0.0)
+    min_autocorrelation: float = setting(-1.0, -1.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         super()._settle(spec)
@@ -238,9 +230,7 @@ class Mixup(Altered):
 
     null, stream = None, "blended"
 
-    def __init__(self, policy: Replay, *, max_share: float = 0.5):
-        super().__init__(policy)
-        self.max_share = real("max_share", max_share, 0.0, 0.5, open_low=True)
+    max_share: float = setting(0.5, 0.0, 0.5, open_low=True)
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:
         lots = self._lots("pair", part, ticks, batch, (2,))

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Part, View
+from cls_sim.core.settings import Settings, part
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -26,12 +27,9 @@ class Replay(Part):
         return lived
 
 
-class Within(Wrap, Replay):
+class Within(Settings, Wrap, Replay):
     """A replay policy that wraps another one.  Methods that it does not override are forwarded to the inner policy."""
 
     inside = "policy"
     null = None
-    policy: Replay
-
-    def __init__(self, policy: Replay):
-        super().__init__(policy)
+    policy: Replay = part(Replay, kw_only=False)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.clock import Clock, Span
-from cls_sim.core.errors import ConfigError, reals, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.settings import setting
 from cls_sim.hippocampus.base import Traces
 from cls_sim.replay.stored import Sampled
 
@@ -35,21 +36,16 @@ class Cued(Sampled):
 
     derived = Sampled.derived | {"_gain", "_contexts", "_items"}
 
-    def __init__(
-        self,
-        *,
-        batch: int = 32,
-        contexts: Sequence[int] = (0,),
-        items: Sequence[int] = (),
-        gain: float | list[float] = 4.0,
-        until: float | None = None,
-    ):
-        self.batch = whole("batch", batch)
-        self.contexts, self.items = _numbers("contexts", contexts), _numbers("items", items)
+    contexts: Sequence[int] = setting((0,), "whole numbers", "[0, 3]", whole, 0, check=several)
+    items: Sequence[int] = setting((), "whole numbers", "[0, 3]", whole, 0, check=several)
+    gain: float | list[float] = setting(4.0, 0.0)
+    until: float | None = setting(None, 0.0)
+
+    def _ready(self) -> None:
         if not self.contexts and not self.items:
             raise ConfigError("contexts", "and items are empty: nothing is cued", "give contexts=[0], or use uniform")
-        self.gain, self.span = reals("gain", gain, 0.0), Span(until)
-        super().__init__(self.batch)
+        self.span = Span(self.until)
+        super()._ready()
 
     def setup(self, spec: Spec) -> Spec:
         if beyond := [context for context in self.contexts if context >= spec.contexts]:
@@ -67,9 +63,3 @@ class Cued(Sampled):
         cued = torch.isin(traces.context.long(), self._contexts) | torch.isin(traces.item.long(), self._items)
         cued &= torch.from_numpy(self.span.lasts(clock)).to(cued.device)[:, None]
         return torch.where(cued, self._gain, 1.0)[:, None]
-
-
-def _numbers(key: str, value: Sequence[int]) -> tuple[int, ...]:
-    if isinstance(value, (str, int)) or not hasattr(value, "__len__"):
-        raise ConfigError(key, f"{value!r} is not a list of whole numbers", "write [0, 3]")
-    return tuple(whole(f"{key}[{i}]", number, 0) for i, number in enumerate(value))

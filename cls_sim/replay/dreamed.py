@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, fill_contexts
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay
 
 
-class Dreamed(Replay):
+class Dreamed(Settings, Replay):
     """Replays rows that the hippocampus or the cortex generates in each step with `dream(n, clock, view)`.
 
     batch    rows per replay step, from 1
@@ -28,9 +29,8 @@ class Dreamed(Replay):
 
     derived = frozenset({"spec"})
 
-    def __init__(self, *, batch: int = 32, dreamer: str = "hippocampus"):
-        self.batch = whole("batch", batch)
-        self.dreamer = choice("dreamer", dreamer, ("hippocampus", "neocortex"))
+    batch: int = setting(32)
+    dreamer: str = setting("hippocampus", ("hippocampus", "neocortex"))
 
     def setup(self, spec: Spec) -> Spec:
         if self.dreamer not in spec.dreams:

@@ -11,8 +11,9 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Part, Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 
 
@@ -46,7 +47,7 @@ class Balanced(Preference):
         return 1 / _totals(batch, batch.present().double()[..., None], self.spec)[..., 0].clamp(min=1)
 
 
-class Surprise(Preference):
+class Surprise(Settings, Preference):
     """Memories on which the cortex errs most: p = loss of the cortex on the memory + eps.
 
     eps  from 0; with eps > 0, memories without any loss are replayed now and then
@@ -57,8 +58,7 @@ class Surprise(Preference):
     0.01
     """
 
-    def __init__(self, *, eps: float = 1e-3):
-        self.eps = real("eps", eps, 0.0)
+    eps: float = setting(1e-3, 0.0)
 
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         return view.loss(batch).double() + self.eps
@@ -87,7 +87,7 @@ class Novelty(Preference):
         return 1 - view.scores(batch.x, told).double().softmax(2).amax(2)
 
 
-class RecencyShare(Preference):
+class RecencyShare(Settings, Preference):
     """p = 1 for memories of the last day of which there are memories, p = `share` for older memories.
 
     share  in [0, 1]; 0 is focused learning, 1 full interleaving
@@ -98,14 +98,13 @@ class RecencyShare(Preference):
     0.3
     """
 
-    def __init__(self, *, share: float = 1.0):
-        self.share = real("share", share, 0.0, 1.0)
+    share: float = setting(1.0, 0.0, 1.0)
 
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         return torch.where(_new(batch, clock), 1.0, self.share).double()
 
 
-class Similar(Preference):
+class Similar(Settings, Preference):
     """Similarity-weighted interleaving (SWIL): old memories are replayed by their similarity to the new ones.
 
         p = 1 for memories of the last day,  p = (max(0, cos(v, n)) / max_old cos)^power  for older memories
@@ -123,9 +122,8 @@ class Similar(Preference):
     1.0
     """
 
-    def __init__(self, *, compare: str = "features", power: float = 1.0):
-        self.compare = choice("compare", compare, ("inputs", "features", "answers"))
-        self.power = real("power", power, 0.0)
+    compare: str = setting("features", ("inputs", "features", "answers"))
+    power: float = setting(1.0, 0.0)
 
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         there, new = batch.present(), _new(batch, clock)
@@ -148,7 +146,7 @@ class Similar(Preference):
         return (batch.y[..., None] == torch.arange(self.spec.outputs, device=batch.y.device)).float()
 
 
-class MaximallyInterfered(Preference):
+class MaximallyInterfered(Settings, Preference):
     """Memories whose loss a gradient step on the present experience would increase most (MIR).
 
         p = max(0, L(θ - step · ∇L_now(θ)) - L(θ)),   L: cross-entropy of a memory's label, L_now: of the present rows
@@ -167,8 +165,7 @@ class MaximallyInterfered(Preference):
 
     labels = True
 
-    def __init__(self, *, step: float = 0.1):
-        self.step = real("step", step, 0.0, open_low=True)
+    step: float = setting(0.1, 0.0, open_low=True)
 
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
         if view.latest is None:

@@ -10,15 +10,15 @@ from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, Draws
-from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.preferences import Preference, RecencyShare, Surprise
 from cls_sim.replay.stored import Stored, falling
 
 
-class Preferred(Stored):
+class Preferred(Settings, Stored):
     """Prioritised replay: draws traces with replacement by their present priority p.
 
         P(i) = p_i^α / Σ_j p_j^α,   weight of a drawn row: (N P(i))^-β, divided by its maximum in the batch
@@ -41,19 +41,11 @@ class Preferred(Stored):
 
     derived = Stored.derived | {"_draws"}
 
-    def __init__(
-        self,
-        preference: Preference | None = None,
-        *,
-        batch: int = 32,
-        power: float = 1.0,
-        correction: float = 0.0,
-        candidates: int | None = None,
-    ):
-        self.preference = _preference(preference)
-        self.batch = whole("batch", batch)
-        self.power, self.correction = real("power", power, 0.0), real("correction", correction, 0.0, 1.0)
-        self.candidates = None if candidates is None else whole("candidates", candidates)
+    preference: Preference = part(Preference, "give one, such as Surprise()", default_factory=Surprise, kw_only=False)
+    batch: int = setting(32)
+    power: float = setting(1.0, 0.0)
+    correction: float = setting(0.0, 0.0, 1.0)
+    candidates: int | None = setting(None)
 
     def setup(self, spec: Spec) -> Spec:
         shape = (self.batch + (self.candidates or 0),)
@@ -95,7 +87,7 @@ class Preferred(Stored):
         return wanted / wanted.sum(1, keepdim=True).clamp(min=1e-300)
 
 
-class Thinned(Stored):
+class Thinned(Settings, Stored):
     """In each step, replays every stored trace with probability p, its priority.
 
     preference  the priority p, in [0, 1]: RecencyShare (the default), Similar, Weakness or Novelty
@@ -110,8 +102,9 @@ class Thinned(Stored):
 
     derived = Stored.derived | {"_night", "_day"}
 
-    def __init__(self, preference: Preference | None = None):
-        self.preference = RecencyShare() if preference is None else _preference(preference)
+    preference: Preference = part(
+        Preference, "give one, such as Surprise()", default_factory=RecencyShare, kw_only=False
+    )
 
     def setup(self, spec: Spec) -> Spec:
         self._night, self._day = (
@@ -134,9 +127,3 @@ class Thinned(Stored):
         want = self.preference.priority(batch.with_(weight=there.float()), view, clock)
         comes = (lots[0].at(lots[1], (batch.rows,)) < want) & there
         return batch.with_(weight=comes.float())
-
-
-def _preference(by: Preference | None) -> Preference:
-    if by is not None and not isinstance(by, Preference):
-        raise ConfigError("preference", f"{by!r} is not a Preference", "give one, such as Surprise()")
-    return Surprise() if by is None else by

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, flag
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import View
+from cls_sim.core.settings import setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.replay.base import Replay, Within
+from cls_sim.replay.base import Within
 
 
 class Inferred(Within):
@@ -62,9 +63,7 @@ class Reencoded(Within):
 
     null = None
 
-    def __init__(self, policy: Replay, *, renew: bool = True):
-        super().__init__(policy)
-        self.renew = flag("renew", renew)
+    renew: bool = setting(True)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)

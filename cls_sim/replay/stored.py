@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,8 +15,8 @@ from cls_sim.core.arrays import Counts, alike, every
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, held_out, per_subject
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Filling, Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
@@ -67,19 +67,20 @@ class Plan:
     weight: Tensor | None
 
 
-class Sampled(Stored):
+class Sampled(Settings, Stored):
     """Draws rows with replacement, in groups: row i of group g is trace j with probability w_gj / Σ_j w_gj.
 
     If all weights of a group are zero, the sum of the other groups' weights is used.
     """
 
     derived = Stored.derived | {"_night", "_day", "_spec", "_coming", "_asleep"}
-    _groups: tuple[int, ...]  # rows of each group
-    uniform: bool = False
+    uniform: ClassVar[bool] = False
     """Whether every trace always has the same weight."""
 
-    def __init__(self, *groups: int):
-        self._groups = groups
+    batch: int = setting(32)
+
+    def _ready(self) -> None:
+        self._groups: tuple[int, ...] = (self.batch,)  # rows of each group
 
     @abstractmethod
     def weights(self, traces: Traces, clock: Clock) -> Tensor | None:
@@ -197,10 +198,6 @@ class Uniform(Sampled):
     Uniform(batch=32)
     """
 
-    def __init__(self, *, batch: int = 32):
-        self.batch = whole("batch", batch)
-        super().__init__(self.batch)
-
     uniform = True
 
     def weights(self, traces: Traces, clock: Clock) -> None:
@@ -220,10 +217,7 @@ class Recent(Sampled):
 
     derived = Sampled.derived | {"_half_life"}
 
-    def __init__(self, *, batch: int = 32, half_life_days: float | list[float] = 1.0):
-        self.batch = whole("batch", batch)
-        self.half_life_days = reals("half_life_days", half_life_days, 0.0, open_low=True)
-        super().__init__(self.batch)
+    half_life_days: float | list[float] = setting(1.0, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         experiences = per_subject("half_life_days", self.half_life_days, spec) * spec.per_day
@@ -247,11 +241,11 @@ class OldNew(Sampled):
     Source: interleaving old with new, McClelland, McNaughton & O'Reilly 1995.
     """
 
-    def __init__(self, *, batch: int = 32, old: float = 0.5):
-        self.batch = whole("batch", batch)
-        self.old = real("old", old, 0.0, 1.0)
+    old: float = setting(0.5, 0.0, 1.0)
+
+    def _ready(self) -> None:
         rows = round(self.old * self.batch)
-        super().__init__(rows, self.batch - rows)
+        self._groups = (rows, self.batch - rows)
 
     def weights(self, traces: Traces, clock: Clock) -> Tensor:
         today = (np.maximum(clock.experience, 1) - 1) // clock.per_day * clock.per_day  # its first experience

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock, in_rem
-from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import BatchDraws
 from cls_sim.core.errors import ConfigError, flag, real
 from cls_sim.core.part import Spec, View, stretch, stretches
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -163,14 +163,10 @@ class Interleaved(Within):
         return items / (items + hippocampus.traces().alive.sum(1).cpu().numpy())
 
 
-class _Two(Wrap, Replay):
+class _Two(Settings, Wrap, Replay):
     """Two policies: the first, `inside`, makes the training batches of the day; the subclass defines the nights."""
 
     other: ClassVar[str]
-
-    def __init__(self, first: Replay, second: Replay):
-        super().__init__(first)
-        setattr(self, self.other, of_kind(self.other, second, Replay))
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
@@ -198,9 +194,9 @@ class Mixed(_Two):
 
     inside, other, null = "stored", "dreamed", None
 
-    def __init__(self, stored: Replay, dreamed: Replay, *, share: float | None = None):
-        super().__init__(stored, dreamed)
-        self.share = None if share is None else real("share", share, 0.0, 1.0)
+    stored: Replay = part(Replay, kw_only=False)
+    dreamed: Replay = part(Replay, kw_only=False)
+    share: float | None = setting(None, 0.0, 1.0)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         stored, dreamed = (p.draw(hippocampus, neocortex, view, clock) for p in (self.stored, self.dreamed))
@@ -230,8 +226,8 @@ class Staged(_Two):
     inside, other, null = "nrem", "rem", None
     derived = frozenset({"_stages", "_night"})
 
-    def __init__(self, nrem: Replay, rem: Replay):
-        super().__init__(nrem, rem)
+    nrem: Replay = part(Replay, kw_only=False)
+    rem: Replay = part(Replay, kw_only=False)
 
     def _settle(self, spec: Spec) -> None:
         if spec.stages is None:
@@ -271,8 +267,8 @@ class AwakeAsleep(_Two):
 
     inside, other, null = "awake", "asleep", None
 
-    def __init__(self, awake: Replay, asleep: Replay):
-        super().__init__(awake, asleep)
+    awake: Replay = part(Replay, kw_only=False)
+    asleep: Replay = part(Replay, kw_only=False)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.asleep.draw(hippocampus, neocortex, view, clock)

@@ -9,8 +9,8 @@ import numpy as np
 
 from cls_sim.core.arrays import Counts, Flags
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import whole
 from cls_sim.core.part import Part, Spec, View
+from cls_sim.core.settings import Settings, setting
 
 UNASKED = np.iinfo(np.int64).min
 
@@ -23,7 +23,7 @@ class Rhythm(Part):
         """Whether each subject sleeps at the next tick: bool [s].  Called once before every tick; may use state."""
 
 
-class Counted(Rhythm):
+class Counted(Settings, Rhythm):
     """Sleep that depends on the number of experiences: a subject sleeps until it has made `due` replay steps.
 
     If a rhythm replaces another in mid-life (a twin that begins to sleep on day 30), the nights before count neither
@@ -32,17 +32,14 @@ class Counted(Rhythm):
     experiences_per_day  from 1
     """
 
-    offset: Counts
-
-    def __init__(self, *, experiences_per_day: int):
-        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
+    experiences_per_day: int = setting(100)
 
     @abstractmethod
     def due(self, experience: Counts) -> Counts:
         """The number of replay steps due after these experiences [s]: int64 [s], from 0, never falling."""
 
     def setup(self, spec: Spec) -> Spec:
-        self.offset = np.full(spec.subjects, UNASKED)
+        self.offset: Counts = np.full(spec.subjects, UNASKED)
         return replace(spec, per_day=self.experiences_per_day, due=self.due)
 
     def asleep(self, clock: Clock, view: View) -> Flags:

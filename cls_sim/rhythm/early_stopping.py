@@ -8,15 +8,16 @@ import numpy as np
 import torch
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, held_out
+from cls_sim.core.settings import Settings, setting
 from cls_sim.rhythm.base import UNASKED, Rhythm
 from cls_sim.theory.predictability import best_dose, decomposed, likelihood, speed
 
 WORST = np.finfo(np.float64).max  # a loss above any other; finite, because states hold no infinity
 
 
-class Validated(Rhythm):
+class Validated(Settings, Rhythm):
     """Nights that end when the loss on held-out memories has stopped falling.
 
     A night begins after every `experiences_per_day` experiences.  After every `steps_between_checks` replay steps the
@@ -37,19 +38,11 @@ class Validated(Rhythm):
     0.2
     """
 
-    def __init__(
-        self,
-        *,
-        experiences_per_day: int = 100,
-        steps_per_night: int = 400,
-        steps_between_checks: int = 10,
-        patience: int = 2,
-        held_out: float = 0.1,
-    ):
-        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
-        self.steps_per_night, self.patience = whole("steps_per_night", steps_per_night), whole("patience", patience)
-        self.steps_between_checks = whole("steps_between_checks", steps_between_checks)
-        self.held_out = real("held_out", held_out, 0.0, 0.99, open_low=True)
+    experiences_per_day: int = setting(100)
+    steps_per_night: int = setting(400)
+    steps_between_checks: int = setting(10)
+    patience: int = setting(2)
+    held_out: float = setting(0.1, 0.0, 0.99, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         self.nights, self.stale, self.looked = (np.zeros(spec.subjects, np.int64) for _ in range(3))
@@ -87,7 +80,7 @@ class Validated(Rhythm):
         return loss.nan_to_num(torch.inf).cpu().numpy()
 
 
-class Estimated(Rhythm):
+class Estimated(Settings, Rhythm):
     """Nights that end at the optimal dose for the signal-to-noise ratio estimated from the memories.
 
         asleep while  rate · (replay steps so far) < s*,   Σ e^(-l s*) [σ_e² (1 - e^(-l s*)) - σ_w² l e^(-l s*)] = 0
@@ -110,18 +103,10 @@ class Estimated(Rhythm):
     100
     """
 
-    def __init__(
-        self,
-        *,
-        estimator: str = "likelihood",
-        experiences_per_day: int = 100,
-        steps_per_night: int = 400,
-        rate: float = 0.01,
-    ):
-        self.estimator = choice("estimator", estimator, ("likelihood", "speed"))
-        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
-        self.steps_per_night = whole("steps_per_night", steps_per_night)
-        self.rate = real("rate", rate, 0.0, open_low=True)
+    estimator: str = setting("likelihood", ("likelihood", "speed"))
+    experiences_per_day: int = setting(100)
+    steps_per_night: int = setting(400)
+    rate: float = setting(0.01, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.regression or spec.outputs > 1:

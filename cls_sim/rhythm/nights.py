@@ -8,15 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from cls_sim.core.clock import Clock, Span
-from cls_sim.core.errors import ConfigError, flag, real, whole
+from cls_sim.core.errors import ConfigError, flag
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.rhythm.base import Counted, Rhythm
 
 LONGEST = 300  # the largest number of growing nights; later ones would be longer than any life
 
 
-class Sleepless(Rhythm):
+class Sleepless(Settings, Rhythm):
     """No sleep; days have the same length as with sleep, so that ages are comparable.
 
     experiences_per_day  from 1, experiences a day
@@ -26,8 +27,7 @@ class Sleepless(Rhythm):
     10
     """
 
-    def __init__(self, *, experiences_per_day: int = 100):
-        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
+    experiences_per_day: int = setting(100)
 
     def setup(self, spec: Spec) -> Spec:
         return replace(spec, per_day=self.experiences_per_day)
@@ -48,9 +48,7 @@ class Nights(Counted):
     [0, 40, 80]
     """
 
-    def __init__(self, *, experiences_per_day: int = 100, steps_per_night: int = 400):
-        super().__init__(experiences_per_day=experiences_per_day)
-        self.steps_per_night = whole("steps_per_night", steps_per_night, 0)
+    steps_per_night: int = setting(400, 0)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         return experience // self.experiences_per_day * self.steps_per_night
@@ -69,12 +67,8 @@ class GrowingNights(Counted):
     [0, 40, 140, 390]
     """
 
-    def __init__(self, *, experiences_per_day: int = 100, steps_per_night: int = 40, growth: float = 1.5):
-        super().__init__(experiences_per_day=experiences_per_day)
-        self.steps_per_night, self.growth = (
-            whole("steps_per_night", steps_per_night, 0),
-            real("growth", growth, 1.0, 10.0),
-        )
+    steps_per_night: int = setting(40, 0)
+    growth: float = setting(1.5, 1.0, 10.0)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         nights = np.minimum(experience // self.experiences_per_day, LONGEST)
@@ -100,9 +94,7 @@ class ContextNights(Counted):
 
     derived = frozenset({"_ends"})
 
-    def __init__(self, *, experiences_per_day: int = 100, steps_per_night: int = 400):
-        super().__init__(experiences_per_day=experiences_per_day)
-        self.steps_per_night = whole("steps_per_night", steps_per_night, 0)
+    steps_per_night: int = setting(400, 0)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.ends:
@@ -128,10 +120,8 @@ class Naps(Counted):
     [0, 2, 4]
     """
 
-    def __init__(self, *, experiences_per_day: int = 100, experiences_between_naps: int = 10, steps_per_nap: int = 40):
-        super().__init__(experiences_per_day=experiences_per_day)
-        self.experiences_between_naps = whole("experiences_between_naps", experiences_between_naps)
-        self.steps_per_nap = whole("steps_per_nap", steps_per_nap, 0)
+    experiences_between_naps: int = setting(10)
+    steps_per_nap: int = setting(40, 0)
 
     def due(self, experience: np.ndarray) -> np.ndarray:
         return experience // self.experiences_between_naps * self.steps_per_nap
@@ -200,9 +190,9 @@ class NremRem(Counted):
     ((15, 5), [80])
     """
 
-    def __init__(self, *, experiences_per_day: int = 100, cycles: int = 5, nrem: int = 60, rem: int = 20):
-        super().__init__(experiences_per_day=experiences_per_day)
-        self.cycles, self.nrem, self.rem = whole("cycles", cycles), whole("nrem", nrem), whole("rem", rem)
+    cycles: int = setting(5)
+    nrem: int = setting(60)
+    rem: int = setting(20)
 
     def setup(self, spec: Spec) -> Spec:
         return replace(super().setup(spec), stages=(self.nrem, self.rem))

@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import Settings, setting
 from cls_sim.rhythm.base import UNASKED, Rhythm
 
 
-class Pressure(Rhythm):
+class Pressure(Settings, Rhythm):
     """Sleep pressure P that rises awake and falls asleep, separately for each subject.
 
         awake:   P ← P + rise_per_experience + error_gain · (mean loss on the latest experience)
@@ -36,24 +36,12 @@ class Pressure(Rhythm):
 
     derived = frozenset({"_rise", "_fall", "_high"})
 
-    def __init__(
-        self,
-        *,
-        experiences_per_day: int = 100,
-        rise_per_experience: float | list[float] = 0.01,
-        error_gain: float = 0.0,
-        novelty_gain: float = 0.0,
-        fall_per_step: float | list[float] = 0.005,
-        threshold: float | list[float] = 1.0,
-    ):
-        self.experiences_per_day = whole("experiences_per_day", experiences_per_day)
-        self.rise_per_experience = reals("rise_per_experience", rise_per_experience, 0.0)
-        self.fall_per_step = reals("fall_per_step", fall_per_step, 0.0, open_low=True)
-        self.error_gain, self.novelty_gain = (
-            real("error_gain", error_gain, 0.0),
-            real("novelty_gain", novelty_gain, 0.0),
-        )
-        self.threshold = reals("threshold", threshold, 0.0, open_low=True)
+    experiences_per_day: int = setting(100)
+    rise_per_experience: float | list[float] = setting(0.01, 0.0)
+    error_gain: float = setting(0.0, 0.0)
+    novelty_gain: float = setting(0.0, 0.0)
+    fall_per_step: float | list[float] = setting(0.005, 0.0, open_low=True)
+    threshold: float | list[float] = setting(1.0, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         self._rise = per_subject("rise_per_experience", self.rise_per_experience, spec)

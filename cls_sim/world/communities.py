@@ -8,14 +8,15 @@ from numpy.random import Generator
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, flag, real, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
 
 EPISODES, REGULARITIES = 0, 1
 
 
-class Communities(Listed):
+class Communities(Settings, Listed):
     """A walk on a graph of communities: each experience has an item in its scene, and the answer is the next item.
 
     communities  c, number of communities, even, from 2
@@ -48,25 +49,20 @@ class Communities(Listed):
 
     derived = Listed.derived | {"_some"}
 
-    def __init__(
-        self,
-        *,
-        communities: int = 4,
-        members: int = 6,
-        features: int = 60,
-        scene: int = 20,
-        missing: float = 0.25,
-        steps: int = 2500,
-        asked: int = 200,
-        ordered: bool = True,
-    ):
-        self.communities, self.members = whole("communities", communities, 2), whole("members", members, 4)
-        if communities % 2:
-            raise ConfigError("communities", f"{communities} is odd, and they form a ring of pairs", "give an even one")
-        self.features, self.scene = whole("features", features, 2), whole("scene", scene)
-        self.missing = real("missing", missing, 0.0, 1.0)
-        self.steps, self.ordered = whole("steps", steps), flag("ordered", ordered)
-        self.asked = whole("asked", asked, 1, self.steps)
+    communities: int = setting(4, 2)
+    members: int = setting(6, 4)
+    features: int = setting(60, 2)
+    scene: int = setting(20)
+    missing: float = setting(0.25, 0.0, 1.0)
+    steps: int = setting(2500)
+    asked: int = setting(200)
+    ordered: bool = setting(True)
+
+    def _ready(self) -> None:
+        if self.communities % 2:
+            reason = f"{self.communities} is odd, and they form a ring of pairs"
+            raise ConfigError("communities", reason, "give an even one")
+        whole("asked", self.asked, 1, self.steps)
 
     def setup(self, spec: Spec) -> Spec:
         self.length, self.ends = self.steps, (self.steps,)

@@ -11,13 +11,14 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
-from cls_sim.core.errors import ConfigError, choice, reals, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.world.base import World
 from cls_sim.world.wraps import Seen
 
 
-class Deficit(Seen):
+class Deficit(Settings, Seen):
     """A sensory deficit: for some days, the images of experience are degraded; evaluations are not.
 
     kind = "blur"  blocks of `blocks` x `blocks` pixels are replaced by their mean
@@ -44,18 +45,11 @@ class Deficit(Seen):
     inside, null = "world", {"until": 0.0}
     derived = frozenset({"_since", "_until", "_step", "_sides"})
 
-    def __init__(
-        self,
-        world: World,
-        *,
-        kind: str = "blur",
-        since: float | list[float] = 0.0,
-        until: float | list[float] = 0.0,
-        blocks: int = 4,
-    ):
-        super().__init__(world)
-        self.kind, self.blocks = choice("kind", kind, ("blur", "flip")), whole("blocks", blocks)
-        self.since, self.until = reals("since", since, 0.0), reals("until", until, 0.0)
+    world: World = part(World, kw_only=False)
+    kind: str = setting("blur", ("blur", "flip"))
+    since: float | list[float] = setting(0.0, 0.0)
+    until: float | list[float] = setting(0.0, 0.0)
+    blocks: int = setting(4)
 
     def _settle(self, spec: Spec) -> None:
         self._since, self._until = per_subject("since", self.since, spec), per_subject("until", self.until, spec)

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, flag
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.world.base import World
 from cls_sim.world.encoders import ROWS, Encoder, Youth, fingerprint
@@ -24,7 +25,7 @@ from cls_sim.world.table import Data, in_bytes
 LONG = 2.0  # seconds from which codes are kept in the cache
 
 
-class Encoded(Wrap, World):
+class Encoded(Settings, Wrap, World):
     """The subject sees, stores and replays the codes of a frozen lower cortex instead of its inputs (latent replay).
 
         code_f = round(255 · clip((z_f - lo_f) / (hi_f - lo_f), 0, 1)) / 255,    z = encoder(x)
@@ -51,13 +52,9 @@ class Encoded(Wrap, World):
     """
 
     inside, null = "world", None
-    world: World
-
-    def __init__(self, world: World, *, encoder: Encoder, bytes: bool = True):
-        super().__init__(world)
-        if not isinstance(encoder, Encoder):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("encoder", f"{encoder!r} is not an Encoder", "give Pretrained, Youth or another Encoder")
-        self.encoder, self.bytes = encoder, flag("bytes", bytes)
+    world: World = part(World, kw_only=False)
+    encoder: Encoder = part(Encoder, "give Pretrained, Youth or another Encoder")
+    bytes: bool = setting(True)
 
     def setup(self, spec: Spec) -> Spec:
         if not isinstance(self.world, Stream):

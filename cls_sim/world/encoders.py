@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Part
+from cls_sim.core.settings import Settings, setting
 
 ROWS = 128  # inputs that are encoded at once
 
@@ -109,7 +110,7 @@ class Youth(Encoder):
         return found[-1].flatten(1)
 
 
-class EfficientNetLite0(Encoder):
+class EfficientNetLite0(Settings, Encoder):
     """EfficientNet-lite0, trained on ImageNet: colour images [n, 3, h, w] in [0, 1] → 1,280 pooled features.
 
     pixels  side to which images are resized, from 32; more cost more time (12 ms an image at 96 on one core)
@@ -123,8 +124,7 @@ class EfficientNetLite0(Encoder):
     64
     """
 
-    def __init__(self, *, pixels: int = 96):
-        self.pixels = whole("pixels", pixels, 32)
+    pixels: int = setting(96, 32)
 
     def network(self, x: Tensor, y: np.ndarray) -> nn.Module:
         if x.dim() != 4 or x.shape[1] != 3:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
 
 
-class Hierarchy(Listed):
+class Hierarchy(Settings, Listed):
     """The 2^levels leaves of a binary tree: x one-hot, y the nodes on the path from root to leaf (regression).
 
     levels  levels of branching, from 1: 2^levels items and 2^(levels+1) - 1 features, each 0 or 1
@@ -29,8 +29,7 @@ class Hierarchy(Listed):
 
     derived = Listed.derived | {"tree"}
 
-    def __init__(self, *, levels: int = 3):
-        self.levels = whole("levels", levels, 1, 8)
+    levels: int = setting(3, 1, 8)
 
     def setup(self, spec: Spec) -> Spec:
         items = np.arange(2**self.levels)

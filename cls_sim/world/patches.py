@@ -10,12 +10,13 @@ import torch
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
 
 
-class Patches(Listed):
+class Patches(Settings, Listed):
     """Binary images of a few active pixels, each image a class; `overlap` pixels are active in all images.
 
     overlap      active pixels that all images share, from 0
@@ -36,21 +37,14 @@ class Patches(Listed):
     (4, [25.0, 25.0], 18)
     """
 
-    length: int  # pyright: ignore[reportIncompatibleVariableOverride]
+    overlap: int = setting(18, 0)
+    size: int = setting(25)
+    pixels: int = setting(100)
+    contexts: int = setting(2)
+    images: int = setting(2)
+    per_context: int = setting(60)
 
-    def __init__(
-        self,
-        *,
-        overlap: int = 18,
-        size: int = 25,
-        pixels: int = 100,
-        contexts: int = 2,
-        images: int = 2,
-        per_context: int = 60,
-    ):
-        self.overlap, self.size = whole("overlap", overlap, 0), whole("size", size)
-        self.contexts, self.images = whole("contexts", contexts), whole("images", images)
-        self.pixels, self.per_context = whole("pixels", pixels), whole("per_context", per_context)
+    def _ready(self) -> None:
         if self.overlap > self.size:
             raise ConfigError("overlap", f"{self.overlap} is more than the {self.size} pixels of an image", "give less")
         used = self.overlap + self.contexts * self.images * (self.size - self.overlap)
@@ -76,5 +70,5 @@ class Patches(Listed):
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The images of the most recently ended task, each once, in batches of `size`, in an order drawn by subject."""
-        ended = np.maximum(np.minimum(clock.experience, self.length) // self.per_context - 1, 0)
+        ended = np.maximum(np.minimum(clock.experience, self.ends[-1]) // self.per_context - 1, 0)
         return self._again(ended, ended, clock.experience, size)

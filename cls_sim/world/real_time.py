@@ -13,13 +13,14 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.world.base import World
 
 
-class RealTime(Wrap, World):
+class RealTime(Settings, Wrap, World):
     """A stream that goes on while the subject replays by day; nights cost nothing.
 
         place in the stream of a subject's experience e:  ⌊e (b + replayed) / b⌋,   b rows in an experience
@@ -43,11 +44,8 @@ class RealTime(Wrap, World):
 
     inside, null = "world", {"replayed": 0}
     derived = frozenset({"_rows", "_items"})
-    world: World
-
-    def __init__(self, world: World, *, replayed: int = 0):
-        super().__init__(world)
-        self.replayed = whole("replayed", replayed, 0)
+    world: World = part(World, kw_only=False)
+    replayed: int = setting(0, 0)
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)

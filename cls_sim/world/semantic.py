@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, suggest, whole
+from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
 
 RELATIONS = ("isa", "is", "can", "has")
@@ -39,7 +40,7 @@ NEW = {
 TREE = np.array([[0, 0, 0], [0, 0, 1], [0, 1, 2], [0, 1, 3], [1, 2, 4], [1, 2, 5], [1, 3, 6], [1, 3, 7]])
 
 
-class Semantic(Listed):
+class Semantic(Settings, Listed):
     """Eight plants and animals are learned, then a ninth item, alone or interleaved with the eight.
 
     new            the ninth item: `penguin`, a bird that swims and does not fly, or `sparrow`, a typical bird
@@ -62,13 +63,10 @@ class Semantic(Listed):
 
     derived = Listed.derived | {"_taught"}
 
-    def __init__(
-        self, *, new: str = "penguin", schedule: str = "interleaved", epochs_before: int = 4000, epochs_with: int = 1000
-    ):
-        self.new = choice("new", new, NEW)
-        self.schedule = choice("schedule", schedule, ("interleaved", "focused"))
-        self.epochs_before = whole("epochs_before", epochs_before)
-        self.epochs_with = whole("epochs_with", epochs_with, 0)
+    new: str = setting("penguin", NEW)
+    schedule: str = setting("interleaved", ("interleaved", "focused"))
+    epochs_before: int = setting(4000)
+    epochs_with: int = setting(1000, 0)
 
     def setup(self, spec: Spec) -> Spec:
         items = {**KNOWN, self.new: NEW[self.new]}
