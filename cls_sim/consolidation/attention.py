@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.objectives import Objective, SupervisedLoss
+from cls_sim.consolidation.objectives import LABEL, Objective
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class Hat(Objective):
+class Hat(Settings, Objective):
     """Hard attention to the task (HAT): the label loss through learnt gates, plus a penalty on newly used units.
 
         L = label + c · Σ_i a_i (1 - a_i^<) / Σ_i (1 - a_i^<),   a = σ(s e),   s from 1/s_max to s_max over the context
@@ -32,11 +33,9 @@ class Hat(Objective):
     0.75
     """
 
-    derived = frozenset({"label", "_span"})
+    derived = frozenset({"_span"})
 
-    def __init__(self, *, sparsity: float = 0.75):
-        self.sparsity = real("sparsity", sparsity, 0.0)
-        self.label = SupervisedLoss()
+    sparsity: float = setting(0.75, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         if "gate0" not in spec.weights:
@@ -46,7 +45,7 @@ class Hat(Objective):
         return spec
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        return self.label.row_losses(scores, batch)
+        return LABEL.row_losses(scores, batch)
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
         self.steps = self.steps + active
@@ -72,4 +71,4 @@ class Hat(Objective):
             used, room = used + (gates * left[:, None]).sum(2), room + left.sum(1)  # [s, k], [s]
         cost = (self.sparsity * used / room.clamp(min=1e-6)[:, None]).gather(1, context.clamp(min=0))
         scores = cortex.scores(batch.x, context, cortex.weights | opened)
-        return self.label.row_losses(scores, batch) + cost
+        return LABEL.row_losses(scores, batch) + cost

@@ -7,19 +7,20 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.importance import Fisher, Named
-from cls_sim.consolidation.objectives import Objective, SupervisedLoss
+from cls_sim.consolidation.objectives import LABEL, Objective
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, ended, known_contexts, stretches
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex, Tap
 
 WORK = 2**24  # numbers held at once while a kernel is summed
 
 
-class Fromp(Objective):
+class Fromp(Settings, Objective):
     """Functional regularisation of the memorable past (FROMP).
 
         L = label + strength / N · ½ Σ_k Σ_c (m_kc - m*_kc)ᵀ K_kc⁻¹ (m_kc - m*_kc)
@@ -44,13 +45,15 @@ class Fromp(Objective):
     1.0
     """
 
-    derived = frozenset({"label", "spec"})
+    derived = frozenset({"spec"})
 
-    def __init__(self, *, strength: float = 1.0, points: int = 200, prior: float = 1.0, jitter: float = 0.01):
-        self.strength, self.points = real("strength", strength, 0.0), whole("points", points)
-        self.prior = real("prior", prior, 0.0, open_low=True)
-        self.jitter = real("jitter", jitter, 0.0, open_low=True)
-        self.label, self.fisher = SupervisedLoss(), Fisher()
+    strength: float = setting(1.0, 0.0)
+    points: int = setting(200)
+    prior: float = setting(1.0, 0.0, open_low=True)
+    jitter: float = setting(0.01, 0.0, open_low=True)
+
+    def _ready(self) -> None:
+        self.fisher = Fisher()
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression or not spec.ends:
@@ -68,7 +71,7 @@ class Fromp(Objective):
         return spec
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        return self.label.row_losses(scores, batch)
+        return LABEL.row_losses(scores, batch)
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
         self.turn = self.turn + active

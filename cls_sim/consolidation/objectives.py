@@ -83,6 +83,10 @@ class SupervisedLoss(Objective):
         return torch.ops.aten._log_softmax_backward_data.default(of_label[:, :, 0], log_p, 1, log_p.dtype).mT
 
 
+LABEL = SupervisedLoss()
+"""The loss of labels, for objectives that add something to it; it has no state."""
+
+
 class DistillationLoss(Objective):
     """Distillation: the loss of a row to its soft targets z and to its label.
 
@@ -104,10 +108,9 @@ class DistillationLoss(Objective):
     def __init__(self, *, temperature: float = 2.0, share: float = 1.0):
         self.temperature = real("temperature", temperature, 0.0, open_low=True)
         self.share = real("share", share, 0.0, 1.0)
-        self.label = SupervisedLoss()
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        label = self.label.row_losses(scores, batch)
+        label = LABEL.row_losses(scores, batch)
         if batch.scores is None:
             return label
         taught = ~batch.scores.isnan().any(-1)
@@ -121,11 +124,11 @@ class DistillationLoss(Objective):
         return t**2 * cross_entropy((scores / t).mT.contiguous(), (given / t).softmax(-1).mT, reduction="none")
 
 
-def share_of(share: str | float) -> str | float:
+def share_of(key: str, share: str | float) -> str | float:
     """The setting `share`, checked: `contexts`, or a number in [0, 1]."""
     if isinstance(share, str) and share != "contexts":
-        raise ConfigError("share", f"cannot be {share!r}", "give contexts, or a number from 0 to 1")
-    return share if isinstance(share, str) else real("share", share, 0.0, 1.0)
+        raise ConfigError(key, f"cannot be {share!r}", "give contexts, or a number from 0 to 1")
+    return share if isinstance(share, str) else real(key, share, 0.0, 1.0)
 
 
 def _squared(target: Tensor, scores: Tensor) -> Tensor:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.objectives import Objective, SupervisedLoss
+from cls_sim.consolidation.objectives import LABEL, Objective
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 
 
-class AsymmetricLoss(Objective):
+class AsymmetricLoss(Settings, Objective):
     """Asymmetric cross-entropy (ER-ACE): new rows compete among the present classes, replayed rows among all classes.
 
     New classes then do not suppress old ones at once.  The loss of a row is the cross-entropy of its label.
@@ -26,11 +27,7 @@ class AsymmetricLoss(Objective):
     2
     """
 
-    derived = frozenset({"label"})
-
-    def __init__(self, *, smoothing: float = 0.0):
-        self.smoothing = real("smoothing", smoothing, 0.0, 0.99)
-        self.label = SupervisedLoss()
+    smoothing: float = setting(0.0, 0.0, 0.99)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
@@ -43,14 +40,14 @@ class AsymmetricLoss(Objective):
         now = now.scatter_add(1, batch.y.clamp(min=0), lived.float()) > 0  # [s, o]
         away = lived[..., None] & ~now[:, None]
         competing = scores.masked_fill(away, -1e9)
-        loss = self.label.row_losses(competing, batch)
+        loss = LABEL.row_losses(competing, batch)
         if not self.smoothing:
             return loss
         even = -competing.log_softmax(-1).masked_fill(away, 0.0).sum(-1) / (~away).sum(-1)
         return torch.where(batch.y < 0, loss, torch.lerp(loss, even, self.smoothing))
 
 
-class DarkExperienceLoss(Objective):
+class DarkExperienceLoss(Settings, Objective):
     """Dark experience replay: replayed rows keep the scores z that the cortex had when they were stored.
 
         L = label loss for new rows,   L = α · mean_o (ŷ_o - z_o)² + β · label loss for replayed rows
@@ -66,14 +63,11 @@ class DarkExperienceLoss(Objective):
     1.0
     """
 
-    derived = frozenset({"label"})
-
-    def __init__(self, *, alpha: float = 0.5, beta: float = 0.0):
-        self.alpha, self.beta = real("alpha", alpha, 0.0), real("beta", beta, 0.0)
-        self.label = SupervisedLoss()
+    alpha: float = setting(0.5, 0.0)
+    beta: float = setting(0.0, 0.0)
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        label = self.label.row_losses(scores, batch)
+        label = LABEL.row_losses(scores, batch)
         if batch.scores is None:
             return label
         taught = (batch.source != LIVED) & ~batch.scores.isnan().any(-1)

@@ -11,27 +11,25 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from cls_sim.consolidation.copies import copied, empty
-from cls_sim.consolidation.objectives import Objective, SupervisedLoss, share_of
+from cls_sim.consolidation.objectives import LABEL, Objective, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
-from cls_sim.core.errors import ConfigError, flag, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, stretch, stretches
+from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class TeacherObjective(Objective):
+class TeacherObjective(Settings, Objective):
     """An objective with a teacher: a copy of the cortex at the last context's end.
 
     Before the first context has ended, the loss is the label loss.  Raises ConfigError if context boundaries are
     unknown.
     """
 
-    derived = frozenset({"spec", "label"})
+    derived = frozenset({"spec"})
     regression: ClassVar[str | None] = None  # the objective to use in regression instead, if this one has classes
-
-    def __init__(self) -> None:
-        self.label = SupervisedLoss()
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression and self.regression is not None:
@@ -50,7 +48,7 @@ class TeacherObjective(Objective):
         self.ended = self.ended + who
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        return self.label.row_losses(scores, batch)
+        return LABEL.row_losses(scores, batch)
 
     def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         if not self.ended.any():
@@ -86,10 +84,9 @@ class Lwf(TeacherObjective):
 
     regression = "FeatureDistillation"
 
-    def __init__(self, *, temperature: float = 2.0, share: str | float = "contexts", scaled: bool = True):
-        super().__init__()
-        self.temperature = real("temperature", temperature, 0.0, open_low=True)
-        self.share, self.scaled = share_of(share), flag("scaled", scaled)
+    temperature: float = setting(2.0, 0.0, open_low=True)
+    share: str | float = setting("contexts", check=share_of)
+    scaled: bool = setting(True)
 
     def setup(self, spec: Spec) -> Spec:
         self.contexts = np.ones(spec.subjects, np.int64)  # k
@@ -103,7 +100,7 @@ class Lwf(TeacherObjective):
         raw = neocortex.answer(neocortex.features(batch.x, context))
         with torch.no_grad():
             old = neocortex.answer(neocortex.features(batch.x, context, self.teacher), self.teacher)
-        label = self.label.row_losses(neocortex.mask_logits(raw, context), batch)
+        label = LABEL.row_losses(neocortex.mask_logits(raw, context), batch)
         share = np.full(len(self.contexts), self.share) if isinstance(self.share, float) else 1 - 1 / self.contexts
         if context is None or neocortex.heads is None:
             soft = self._soft(old, raw)
@@ -138,15 +135,13 @@ class FeatureDistillation(TeacherObjective):
     0.1
     """
 
-    def __init__(self, *, strength: float = 0.1):
-        super().__init__()
-        self.strength = real("strength", strength, 0.0)
+    strength: float = setting(0.1, 0.0)
 
     def teacher_loss(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         features = neocortex.features(batch.x, context)
         with torch.no_grad():
             old = neocortex.features(batch.x, context, self.teacher)
-        label = self.label.row_losses(neocortex.mask_logits(neocortex.answer(features), context), batch)
+        label = LABEL.row_losses(neocortex.mask_logits(neocortex.answer(features), context), batch)
         return label + 0.5 * self.strength * (features - old).square().sum(2)
 
 
@@ -167,9 +162,7 @@ class BinaryDistillation(TeacherObjective):
 
     regression = "SupervisedLoss"
 
-    def __init__(self, *, temperature: float = 2.0):
-        super().__init__()
-        self.temperature = real("temperature", temperature, 0.0, open_low=True)
+    temperature: float = setting(2.0, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         self.met = torch.zeros(spec.subjects, spec.outputs, dtype=torch.bool, device=spec.device)

@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from cls_sim.core.errors import ConfigError, choice, reals, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, image_shape
+from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.module import Module
 
 NORMS = ("batch", "group", "none")
 
 
-class Convolutional(Module):
+class Convolutional(Settings, Module):
     """A network for images [c, h, w], [h, w], or flat and square, [h · h]; each subject has its own weights."""
 
-    def __init__(self, norm: str, mean: float | list[float], std: float | list[float]):
-        self.norm = choice("norm", norm, NORMS)
-        self.mean, self.std = reals("mean", mean), reals("std", std, 0.0, open_low=True)
+    norm: str = setting("batch", NORMS)
+    mean: float | list[float] = setting(0.5)
+    std: float | list[float] = setting(0.25, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         shape = image_shape(spec.inputs)
@@ -60,16 +61,7 @@ class SlimResNet18(Convolutional):
     16
     """
 
-    def __init__(
-        self,
-        *,
-        width: int = 20,
-        norm: str = "batch",
-        mean: float | list[float] = 0.5,
-        std: float | list[float] = 0.25,
-    ):
-        super().__init__(norm, mean, std)
-        self.width = whole("width", width)
+    width: int = setting(20)
 
     def _layers(self, inputs: tuple[int, ...], outputs: int) -> list[nn.Module]:
         w = self.width
@@ -101,18 +93,9 @@ class Cnn4(Convolutional):
     16
     """
 
-    def __init__(
-        self,
-        *,
-        channels: Sequence[int] = (32, 64, 64, 128),
-        norm: str = "batch",
-        mean: float | list[float] = 0.5,
-        std: float | list[float] = 0.25,
-    ):
-        super().__init__(norm, mean, std)
-        if isinstance(channels, (str, int)) or len(channels) != 4:
-            raise ConfigError("channels", f"{channels!r} is not a list of four numbers", "write [32, 64, 64, 128]")
-        self.channels = tuple(whole(f"channels[{i}]", maps) for i, maps in enumerate(channels))
+    channels: Sequence[int] = setting(
+        (32, 64, 64, 128), "four numbers", "[32, 64, 64, 128]", whole, check=several, least=4
+    )
 
     def _layers(self, inputs: tuple[int, ...], outputs: int) -> list[nn.Module]:
         layers, (before, height, breadth) = list[nn.Module](), inputs
