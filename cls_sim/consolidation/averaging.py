@@ -11,7 +11,7 @@ from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import Draws, over
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
@@ -49,8 +49,7 @@ class Averaging(Settings, Wrap, Consolidation):
     fast_probability: float = setting(1.0, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
-        if "slow" not in spec.averages:
-            raise ConfigError("", "needs a cortex with averaged copies", "use neocortex=averaged")
+        refuse_if("slow" not in spec.averages, "", "needs a cortex with averaged copies", "use neocortex=averaged")
         self.spec = spec
         self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
 

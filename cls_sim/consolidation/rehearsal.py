@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cls_sim.consolidation.objectives import LABEL, Objective
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 
@@ -30,8 +30,7 @@ class AsymmetricLoss(Settings, Objective):
     smoothing: float = setting(0.0, 0.0, 0.99)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("objective", "needs class labels, and this is regression", "use SupervisedLoss")
+        refuse_if(spec.regression, "objective", "needs class labels, and this is regression", "use SupervisedLoss")
         return spec
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:

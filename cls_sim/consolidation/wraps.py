@@ -13,7 +13,7 @@ from cls_sim.consolidation.importance import Fisher, Importance
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import refuse_if, whole
 from cls_sim.core.part import Spec, State, View
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
@@ -133,8 +133,7 @@ class FromScratch(Settings, Wrap, Consolidation):
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
 
     def _settle(self, spec: Spec) -> None:
-        if not spec.ends:
-            raise ConfigError("", "needs known context boundaries", "give a world with boundaries_known=true")
+        refuse_if(not spec.ends, "", "needs known context boundaries", "give a world with boundaries_known=true")
         self.spec = spec
 
     def _fresh(self, spec: Spec) -> None:

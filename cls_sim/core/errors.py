@@ -178,6 +178,15 @@ def flag(key: str, value: Any) -> bool:
     return value
 
 
+def refuse_if(wrong: object, key: str, reason: str, remedy: str) -> None:
+    """Raise ConfigError if something is wrong.
+
+    >>> refuse_if(3 > 5, "overlap", "3 is more than 5", "give less")
+    """
+    if wrong:
+        raise ConfigError(key, reason, remedy)
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """The remedy for an unknown word: the most similar known word, or the list of all.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError, refuse_if, whole
 from cls_sim.core.part import Part, Spec
 
 
@@ -92,15 +92,13 @@ class Coarse(Code):
 
     def __init__(self, *, scale: int = 2, bits: int = 1):
         self.scale, self.bits = whole("scale", scale), whole("bits", bits, 1, 8)
-        if 8 % self.bits:
-            raise ConfigError("bits", f"{bits} does not divide 8", "give 1, 2, 4 or 8")
+        refuse_if(8 % self.bits, "bits", f"{bits} does not divide 8", "give 1, 2, 4 or 8")
 
     def setup(self, spec: Spec) -> Spec:
         sides = [side for side in spec.inputs if side > 1]
         if len(sides) == 1 and math.isqrt(sides[0]) ** 2 == sides[0]:
             sides = [math.isqrt(sides[0])] * 2  # a flat square image
-        if len(sides) != 2:
-            raise ConfigError("code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
+        refuse_if(len(sides) != 2, "code", f"is for images, and inputs are {list(spec.inputs)}", "use another code")
         self._image = (sides[0], sides[1])
         self._fields = (-(-sides[0] // self.scale), -(-sides[1] // self.scale))
         self.width = -(-self._fields[0] * self._fields[1] * self.bits // 8)

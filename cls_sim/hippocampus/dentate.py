@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import real, refuse_if, whole
 from cls_sim.core.part import Part, Spec
 
 
@@ -128,8 +128,7 @@ class Relay(Dentate):
 
     def wire(self, spec: Spec, capacity: int) -> None:
         width = int(torch.Size(spec.inputs).numel())
-        if width != self.units:
-            raise ConfigError("units", f"are {self.units}, and an input has {width} numbers", f"give {width}")
+        refuse_if(width != self.units, "units", f"are {self.units}, and an input has {width} numbers", f"give {width}")
 
     def new(self, x: Tensor, slot: Tensor) -> Tensor:
         return self._winners(x)

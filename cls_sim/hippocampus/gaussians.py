@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall
@@ -186,8 +186,7 @@ class Gaussians(Settings, Densities):
         return torch.linalg.solve(gram + ridge, self.cross.double()).float()
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        if not self.dreams:
-            raise ConfigError("dreams", "is false, so there is no map from features back to inputs", "give true")
+        refuse_if(not self.dreams, "dreams", "is false, so there is no map from features back to inputs", "give true")
         fit, now = self._fitted(), clock.experience + clock.replay
         known = fit.there.any(1)
         y = drawn(torch.where(known[:, None], fit.there, True).double(), self._draws["class"].at(now, (n,)))

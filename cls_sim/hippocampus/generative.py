@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity, softplus
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import refuse_if, several, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
@@ -60,8 +60,7 @@ class GenerativeClassifier(Settings, Slotless):
     accumulate: int = setting(1)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("", "has a network for each class, and this world is a regression", "choose another")
+        refuse_if(spec.regression, "", "has a network for each class, and this world is a regression", "choose another")
         sizes = (math.prod(spec.inputs), *self.hidden)
         shapes = coder(sizes, self.latent)
         self.weights = [drawn(spec, f"hippocampus.{c}", shapes) for c in range(spec.outputs)]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, flag, real, reals, whole
+from cls_sim.core.errors import flag, real, reals, refuse_if, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
@@ -146,8 +146,7 @@ class DreamingHopfield(Settings, Ca3):
         return spec
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:
-        if winners:
-            raise ConfigError("dentate", "gives sparse patterns, and this network stores ±1", "give dentate=null")
+        refuse_if(winners, "dentate", "gives sparse patterns, and this network stores ±1", "give dentate=null")
         self._order = each(spec.seeds, "hippocampus.order", lambda g: g.permutation(units)).to(spec.device)
         if self.unlearns:
             self.unlearnt = torch.zeros(spec.subjects, units, units, device=spec.device)

@@ -9,7 +9,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, reals, whole
+from cls_sim.core.errors import choice, reals, refuse_if, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus, Recall
@@ -58,8 +58,7 @@ class TwoPaths(Wrap, Hippocampus):
         self.hidden, self.rate = whole("hidden", hidden), reals("rate", rate, 0.0)
 
     def _settle(self, spec: Spec) -> None:
-        if spec.regression:
-            raise ConfigError("", "learns labels, and this world is a regression", "use Sparse alone")
+        refuse_if(spec.regression, "", "learns labels, and this world is a regression", "use Sparse alone")
         self._rate = torch.from_numpy(per_subject("rate", self.rate, spec)).float().to(spec.device)
 
     def _fresh(self, spec: Spec) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import real, refuse_if, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
@@ -58,8 +58,7 @@ class Remerge(Episodic):
         self.gain = real("gain", gain, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("", "stores pairs of cues and classes, and this world is a regression", "use Store")
+        refuse_if(spec.regression, "", "stores pairs of cues and classes, and this world is a regression", "use Store")
         return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:

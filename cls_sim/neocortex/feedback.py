@@ -13,7 +13,7 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, each, over, pick
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec, View, fill_contexts, known_contexts
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.variational import (
@@ -72,12 +72,10 @@ class Feedback(Settings, Neocortex):
     renew_every: int | None = setting(None)
 
     def _ready(self) -> None:
-        if not self.hidden:
-            raise ConfigError("hidden", "is empty", "give at least one layer")
+        refuse_if(not self.hidden, "hidden", "is empty", "give at least one layer")
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("", "generates classes, and this world is a regression", "choose another neocortex")
+        refuse_if(spec.regression, "", "generates classes, and this world is a regression", "choose another neocortex")
         if self.renew_every is None and not spec.ends:
             raise ConfigError(
                 "renew_every", "is null, and subjects do not know the boundaries", "give a number of steps"

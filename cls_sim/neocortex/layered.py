@@ -13,7 +13,7 @@ from torch import Tensor
 from cls_sim.core.arrays import Flags, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import over
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError, real, refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -151,8 +151,7 @@ def _list(key: str, value: Any, number: Any) -> list[float]:
     if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
         return [number(key, value, 0.0)]
     found = [number(f"{key}[{i}]", one, 0.0) for i, one in enumerate(list(value))]
-    if not found:
-        raise ConfigError(key, "is an empty list", "give one number, or one for each group")
+    refuse_if(not found, key, "is an empty list", "give one number, or one for each group")
     return found
 
 

@@ -21,7 +21,7 @@ from cls_sim.core.arrays import Flags
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
@@ -45,8 +45,7 @@ class Routed(Settings, Neocortex):
     hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several)
 
     def _ready(self) -> None:
-        if not self.hidden:
-            raise ConfigError("hidden", "is empty, so there are no units to route", "write [400, 400]")
+        refuse_if(not self.hidden, "hidden", "is empty, so there are no units to route", "write [400, 400]")
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.task_id_known and not spec.ends:
@@ -150,8 +149,7 @@ class Gated(Routed):
 
     def _drawn(self, spec: Spec, layer: int, width: int) -> Tensor:
         silent = round(self.share * width)
-        if silent == width:
-            raise ConfigError("share", f"silences all {width} units", "give less")
+        refuse_if(silent == width, "share", f"silences all {width} units", "give less")
 
         def draw(g: np.random.Generator) -> np.ndarray:
             return np.stack([g.permutation(width) >= silent for _ in range(spec.contexts)]).astype(np.float32)

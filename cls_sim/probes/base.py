@@ -15,7 +15,7 @@ from torch import Tensor
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice
+from cls_sim.core.errors import ConfigError, choice, refuse_if
 from cls_sim.core.ledger import Ledger
 from cls_sim.core.part import Part, Spec, View
 from cls_sim.hippocampus.base import Hippocampus
@@ -74,8 +74,7 @@ class Twin(Measured, Protocol):
 
 def _known(moments: str | Iterable[str]) -> tuple[str, ...]:
     named = (moments,) if isinstance(moments, str) else tuple(moments)
-    if not named:
-        raise ConfigError("at", "has no moment", f"give some of {', '.join(MOMENTS)}")
+    refuse_if(not named, "at", "has no moment", f"give some of {', '.join(MOMENTS)}")
     for one in named:
         if not EVERY.fullmatch(str(one)) and choice("at", one, (*MOMENTS, "every N")) == "every N":
             raise ConfigError("at", "'every N' has no number", "write every 50 for every 50th experience")
@@ -204,6 +203,5 @@ def of_world(life: Measured, name: str, asks: str, remedy: str) -> Any:
 
 def labelled(spec: Spec, key: str, reason: str, remedy: str) -> Spec:
     """The spec of a world with labels; raises ConfigError for a regression world."""
-    if spec.regression:
-        raise ConfigError(key, f"{reason}, and this world has none", remedy)
+    refuse_if(spec.regression, key, f"{reason}, and this world has none", remedy)
     return spec

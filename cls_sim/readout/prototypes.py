@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec, View, ended, stretches
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
@@ -35,8 +35,7 @@ class NearestMean(Readout):
     derived = frozenset({"spec"})
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("", "needs class labels, and this is regression", "use another readout")
+        refuse_if(spec.regression, "", "needs class labels, and this is regression", "use another readout")
         self.spec = spec
         return spec
 
@@ -91,8 +90,7 @@ class ExpertGate(Settings, Readout):
         if not spec.ends:
             remedy = "give a world with order=sharp and boundaries_known=true"
             raise ConfigError("", "needs known context boundaries", remedy)
-        if not spec.routed:
-            raise ConfigError("", "needs a cortex with one expert per context", "give neocortex=columns")
+        refuse_if(not spec.routed, "", "needs a cortex with one expert per context", "give neocortex=columns")
         width = math.prod(spec.inputs)
         if self.components >= width:
             raise ConfigError("components", f"is {self.components}, and there are {width} inputs", "give fewer")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
@@ -53,8 +53,7 @@ class SlowCopyReadout(_Cortical):
     """
 
     def setup(self, spec: Spec) -> Spec:
-        if "slow" not in spec.averages:
-            raise ConfigError("", "needs a cortex with averaged copies", "use neocortex=averaged")
+        refuse_if("slow" not in spec.averages, "", "needs a cortex with averaged copies", "use neocortex=averaged")
         return super().setup(spec)
 
     def _weights(self, neocortex: Neocortex) -> dict[str, Tensor] | None:
@@ -144,8 +143,7 @@ class LogitSum(Settings, Readout):
 
 
 def _named(spec: Spec) -> None:
-    if not spec.recall_answers:
-        raise ConfigError("", "needs a hippocampus that recalls answers", "use readout=cortex")
+    refuse_if(not spec.recall_answers, "", "needs a hippocampus that recalls answers", "use readout=cortex")
 
 
 def _confidence(scores: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock, in_rem
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import ConfigError, flag, real
+from cls_sim.core.errors import ConfigError, flag, real, refuse_if
 from cls_sim.core.part import Spec, View, stretch, stretches
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
@@ -109,8 +109,7 @@ class Interleaved(Within):
         self.only_old = flag("only_old", only_old)
 
     def _settle(self, spec: Spec) -> None:
-        if not spec.ends and self.only_old:
-            raise ConfigError("only_old", "needs known context boundaries", "give only_old=false")
+        refuse_if(not spec.ends and self.only_old, "only_old", "needs known context boundaries", "give only_old=false")
         if not spec.ends and isinstance(self.share, str):
             raise ConfigError("share", "needs known context boundaries", "give a number from 0 to 1")
         if spec.context_sizes is None and self.share == "items":

@@ -7,7 +7,7 @@ from typing import Any, Unpack
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError, real, refuse_if
 from cls_sim.world.files import read_array
 from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
@@ -130,8 +130,7 @@ def _array(key: str, value: Any) -> np.ndarray:
         raise ConfigError(key, "is not given", "give an array or the path of a file")
     if isinstance(value, (str, PathLike)):
         value = read_array(key, value)
-    if _is_masked(value):
-        raise ConfigError(key, "is a masked array", "fill its gaps yourself (.filled), or leave out these rows")
+    refuse_if(_is_masked(value), key, "is a masked array", "fill its gaps yourself (.filled), or leave out these rows")
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -141,10 +140,8 @@ def _array(key: str, value: Any) -> np.ndarray:
         words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
         remedy = words or "give numbers of one type, without missing values"
         raise ConfigError(key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
-    if array.dtype.itemsize > 8:
-        raise ConfigError(key, f"is of type {array.dtype}", "give numbers of at most 64 bit")
-    if not array.size or not array.ndim:
-        raise ConfigError(key, "is empty", "give at least one row")
+    refuse_if(array.dtype.itemsize > 8, key, f"is of type {array.dtype}", "give numbers of at most 64 bit")
+    refuse_if(not array.size or not array.ndim, key, "is empty", "give at least one row")
     return array
 
 
@@ -174,8 +171,7 @@ def _targets(key: str, value: Any, rows: int) -> np.ndarray:
         raise ConfigError(key, f"has {len(array)} rows for {rows} inputs", f"give one for each input{header}")
     if array.dtype.kind != "f":
         return _whole(key, array, rows)
-    if array.ndim > 2:
-        raise ConfigError(key, f"has {array.ndim} dimensions", "give [rows] or [rows, outputs]")
+    refuse_if(array.ndim > 2, key, f"has {array.ndim} dimensions", "give [rows] or [rows, outputs]")
     targets = _finite(key, array.reshape(rows, -1))
     if array.ndim == 1 and (array == np.rint(array)).all():
         reason = f"has whole numbers of type {array.dtype}: classes, or a regression?"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
@@ -66,8 +66,7 @@ class Encoded(Settings, Wrap, World):
     @torch.no_grad()
     def _recoded(self, data: Data) -> Data:
         """The data with codes in place of inputs."""
-        if data.own:
-            raise ConfigError("world", "has different inputs for each subject", "use one data set for all")
+        refuse_if(data.own, "world", "has different inputs for each subject", "use one data set for all")
         first = self._first(data)
         net = self.encoder.network(_floats(data.x[first], data.quantum), data.y[first])
         net.eval()

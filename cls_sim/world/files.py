@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 
 CAP = 2**27  # largest size of an unpacked file, in bytes
 REACH = 4.0  # seconds in which a server must be reached, over all its addresses
@@ -142,8 +142,7 @@ def at_hand(what: str, folder: str, name: str, home: str) -> tuple[Path, str]:
     """The path of a file in a folder of $CLS_SIM_DATA_DIR, and the remedy if it is missing; it is never downloaded."""
     named = os.environ.get("CLS_SIM_DATA_DIR")
     remedy = f"get {name} from {home} and put it into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
-    if not named:
-        raise ConfigError("world", f"{what} is not on this machine", remedy)
+    refuse_if(not named, "world", f"{what} is not on this machine", remedy)
     return Path(named).expanduser() / folder / name, remedy
 
 

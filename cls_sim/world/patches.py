@@ -10,7 +10,7 @@ import torch
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
@@ -48,8 +48,7 @@ class Patches(Settings, Listed):
         if self.overlap > self.size:
             raise ConfigError("overlap", f"{self.overlap} is more than the {self.size} pixels of an image", "give less")
         used = self.overlap + self.contexts * self.images * (self.size - self.overlap)
-        if used > self.pixels:
-            raise ConfigError("pixels", f"{self.pixels} are too few for these images", f"give {used} or more")
+        refuse_if(used > self.pixels, "pixels", f"{self.pixels} are too few for these images", f"give {used} or more")
 
     def setup(self, spec: Spec) -> Spec:
         classes, ends = self.contexts * self.images, np.arange(1, self.contexts + 1) * self.per_context

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import refuse_if, suggest
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
@@ -100,8 +100,7 @@ class Semantic(Settings, Listed):
         """The row of `next` with this item and relation, and the output of this attribute."""
 
         def place(key: str, word: str, known: Sequence[str]) -> int:
-            if word not in known:
-                raise ConfigError(key, f"{word!r} is not in this world", suggest(word, known))
+            refuse_if(word not in known, key, f"{word!r} is not in this world", suggest(word, known))
             return known.index(word)
 
         row = place("item", item, [*KNOWN, self.new]) * len(RELATIONS) + place("relation", relation, RELATIONS)

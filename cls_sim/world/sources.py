@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import real, refuse_if, whole
 from cls_sim.core.part import Spec
 from cls_sim.theory.go_cls import variances
 from cls_sim.world.listed import Listed
@@ -45,8 +45,7 @@ class Sources(Listed):
     def __init__(self, *, snr: Any = (0.1, 8.0), items: int = 100, features: int = 100, test: int = 1000):
         several = isinstance(snr, Iterable) and not isinstance(snr, str)
         given: list[Any] = list(snr) if several else []
-        if not given:
-            raise ConfigError("snr", f"{snr!r} is not a list of numbers", "give one for each source, such as [0.1, 8]")
+        refuse_if(not given, "snr", f"{snr!r} is not a list of numbers", "give one for each source, such as [0.1, 8]")
         self.snr = tuple(one if one == math.inf else real(f"snr[{k}]", one, 0.0) for k, one in enumerate(given))
         self.items, self.features, self.test = whole("items", items), whole("features", features), whole("test", test)
 

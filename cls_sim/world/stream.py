@@ -16,7 +16,7 @@ from cls_sim.core.arrays import alike
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, choice, flag, real, suggest, whole
+from cls_sim.core.errors import ConfigError, choice, flag, real, refuse_if, suggest, whole
 from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.ahead import Ahead, gathered
@@ -198,8 +198,7 @@ class Stream(World):
 
     @staticmethod
     def _enough(key: str, reason: str, rows: list[np.ndarray]) -> None:
-        if not all(map(len, rows)):
-            raise ConfigError(key, reason, "give more data or another part")
+        refuse_if(not all(map(len, rows)), key, reason, "give more data or another part")
 
     # -- experience and evaluation ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, generator
-from cls_sim.core.errors import ConfigError, choice, reals, whole
+from cls_sim.core.errors import ConfigError, choice, reals, refuse_if, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.world.listed import Listed
 
@@ -125,7 +125,6 @@ def _ratio(value: Any) -> Any:
     if getattr(value, "shape", None):
         value = value.tolist()
     if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
-        if not len(value):
-            raise ConfigError("snr", "is an empty list", "give one number, or one for each subject")
+        refuse_if(not len(value), "snr", "is an empty list", "give one number, or one for each subject")
         return [_ratio(one) for one in value]
     return math.inf if isinstance(value, float) and value == math.inf else reals("snr", value, 0.0)

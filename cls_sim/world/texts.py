@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.errors import ConfigError, choice, refuse_if, whole
 from cls_sim.core.part import Spec
 from cls_sim.world.settings import Timed, defaults
 from cls_sim.world.stream import Stream
@@ -71,8 +71,7 @@ class Texts(Stream, per_context=30, batch=50):
         given: dict[str, Any] = defaults(TextSettings) | self._defaults | settings
         width, encoder, contexts = (given.pop(name) for name in ("width", "encoder", "contexts"))
         self.width = whole("width", width, 16, 2**20)
-        if self.width % 16:
-            raise ConfigError("width", f"{width} is not a multiple of 16", "give one, such as 2048")
+        refuse_if(self.width % 16, "width", f"{width} is not a multiple of 16", "give one, such as 2048")
         if encoder is not None and not callable(encoder) and not isinstance(encoder, str):
             raise ConfigError("encoder", f"{encoder!r} is not a function", "give one, the name of a model, or none")
         self.encoder = encoder
@@ -230,8 +229,7 @@ class Queries(Texts):
         super().__init__(**settings)
         self.queries, self.odd = _checked("queries", queries), [str(text) for text in out_of_scope]
         self.tests = None if tests is None else _checked("tests", tests)
-        if not self.queries:
-            raise ConfigError("queries", "is empty", "give at least one (text, intent, domain)")
+        refuse_if(not self.queries, "queries", "is empty", "give at least one (text, intent, domain)")
 
     def corpus(self) -> Corpus:
         return Corpus(self.queries, self.tests, self.odd)
