@@ -45,8 +45,6 @@ class Fromp(Settings, Objective):
     1.0
     """
 
-    derived = frozenset({"spec"})
-
     strength: float = setting(1.0, 0.0)
     points: int = setting(200)
     prior: float = setting(1.0, 0.0, open_low=True)

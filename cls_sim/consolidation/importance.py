@@ -29,13 +29,8 @@ Pass = tuple[Tensor, Tensor]  # the weight of a pass for each row [s, b], and it
 class Importance(Part):
     """Measures how important each weight is for the context that has just ended."""
 
-    derived = frozenset({"spec"})
     watches: bool = False
     """Whether `after_step` is called after each step."""
-
-    def setup(self, spec: Spec) -> Spec:
-        self.spec = spec
-        return spec
 
     @abstractmethod
     def measure(self, view: View, who: np.ndarray) -> Named:
@@ -141,7 +136,7 @@ class Fisher(_Rows):
     'sampled'
     """
 
-    derived = _Rows.derived | {"_draws"}
+    derived = frozenset({"_draws"})
     power = 2
 
     labels: str = setting("exact", ("exact", "empirical", "sampled"))

@@ -22,13 +22,9 @@ from cls_sim.core.settings import Settings, part, setting
 class Penalty(Part):
     """Changes the gradients or the weights in every step of a rule."""
 
-    derived = frozenset({"spec", "_strength"})
+    derived = frozenset({"_strength"})
     watches: bool = False
     """Whether `after_step` is called after each step."""
-
-    def setup(self, spec: Spec) -> Spec:
-        self.spec = spec
-        return spec
 
     def adjust_gradients(self, weights: Named, gradients: Named) -> None:
         """Add the gradient of the penalty to these gradients [s, …], in place."""

@@ -43,7 +43,6 @@ class Projected(Wrap, Consolidation):
 
     inside, null = "descent", None
     descent: Descent
-    derived = frozenset({"spec"})
 
     def __init__(
         self,

@@ -28,7 +28,6 @@ class TeacherObjective(Settings, Objective):
     unknown.
     """
 
-    derived = frozenset({"spec"})
     regression: ClassVar[str | None] = None  # the objective to use in regression instead, if this one has classes
 
     def setup(self, spec: Spec) -> Spec:

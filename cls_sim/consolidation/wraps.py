@@ -41,8 +41,6 @@ class Imm(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", None
-    derived = frozenset({"spec"})
-
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     merge: str = setting("mean", ("mean", "mode"))
     importance: Importance = part(Importance, default_factory=Fisher)
@@ -128,8 +126,6 @@ class FromScratch(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", None
-    derived = frozenset({"spec"})
-
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
 
     def _settle(self, spec: Spec) -> None:

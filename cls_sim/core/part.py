@@ -172,6 +172,7 @@ class Part(_Whole):
 
     def setup(self, spec: Spec) -> Spec:
         """Receive the sizes of the cohort; return the spec, with the fields that this part announces to others."""
+        self.spec = spec
         return spec
 
     def setup_inside(self, name: str, spec: Spec) -> Spec:

@@ -21,13 +21,8 @@ class Code(Part):
     width  number of elements for each episode
     """
 
-    derived = frozenset({"spec"})
     kind: torch.dtype
     width: int
-
-    def setup(self, spec: Spec) -> Spec:
-        self.spec = spec
-        return spec
 
     @abstractmethod
     def write(self, x: Tensor) -> Tensor:
@@ -88,7 +83,7 @@ class Coarse(Code):
     """
 
     kind = torch.uint8
-    derived = Code.derived | {"_shifts"}
+    derived = frozenset({"_shifts"})
 
     def __init__(self, *, scale: int = 2, bits: int = 1):
         self.scale, self.bits = whole("scale", scale), whole("bits", bits, 1, 8)
@@ -138,7 +133,7 @@ class NGrams(Code):
     """
 
     kind = torch.uint8
-    derived = Code.derived | {"_bits", "_places", "_clock"}
+    derived = frozenset({"_bits", "_places", "_clock"})
 
     def setup(self, spec: Spec) -> Spec:
         size = int(torch.Size(spec.inputs).numel())

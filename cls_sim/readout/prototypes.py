@@ -32,8 +32,6 @@ class NearestMean(Readout):
     2
     """
 
-    derived = frozenset({"spec"})
-
     def setup(self, spec: Spec) -> Spec:
         refuse_if(spec.regression, "", "needs class labels, and this is regression", "use another readout")
         self.spec = spec
@@ -81,7 +79,6 @@ class ExpertGate(Settings, Readout):
     4
     """
 
-    derived = frozenset({"spec"})
     guesses = True
 
     components: int = setting(30)

@@ -27,8 +27,6 @@ class Dreamed(Settings, Replay):
     1
     """
 
-    derived = frozenset({"spec"})
-
     batch: int = setting(32)
     dreamer: str = setting("hippocampus", ("hippocampus", "neocortex"))
 
@@ -36,8 +34,7 @@ class Dreamed(Settings, Replay):
         if self.dreamer not in spec.dreams:
             able = " or ".join(spec.dreams) or f"a {self.dreamer} that can"
             raise ConfigError("dreamer", f"this {self.dreamer} cannot dream", f"choose {able}")
-        self.spec = spec
-        return spec
+        return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         dreamer = hippocampus if self.dreamer == "hippocampus" else neocortex

@@ -20,15 +20,13 @@ from cls_sim.core.tensors import gradients
 class Preference(Part):
     """The priority p ≥ 0 of each memory: memories with a larger p are replayed more often."""
 
-    derived = frozenset({"spec"})
     labels = False  # whether it needs labels; if so, it is refused in regression
 
     def setup(self, spec: Spec) -> Spec:
         if self.labels and spec.regression:
             reason = f"{type(self).__name__} needs class labels, and this world has none"
             raise ConfigError("preference", reason, "choose another")
-        self.spec = spec
-        return spec
+        return super().setup(spec)
 
     @abstractmethod
     def priority(self, batch: Batch, view: View, clock: Clock) -> Tensor:
