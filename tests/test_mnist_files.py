@@ -16,8 +16,8 @@ import torch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec
 from cls_sim.world import files, mnist
+from cls_sim.world.digits import FILES, Mnist
 from cls_sim.world.files import CAP, DataFileError, gunzip, read_idx
-from cls_sim.world.mnist import FILES, Mnist
 from tests import web
 from tests.web import Quiet, without_data
 

@@ -21,10 +21,9 @@ from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.world import plan
 from cls_sim.world.arrays import Arrays
-from cls_sim.world.digits import Digits
+from cls_sim.world.digits import Digits, Mnist
 from cls_sim.world.features import Features
 from cls_sim.world.files import DataFileError
-from cls_sim.world.mnist import Mnist
 from cls_sim.world.settings import StreamSettings, defaults
 from cls_sim.world.teacher import Teacher
 

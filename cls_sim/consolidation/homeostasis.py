@@ -1,14 +1,19 @@
-"""Synaptic homeostasis: learning by day strengthens synapses, and sleep reduces their total to its baseline."""
+"""Changes of all weights: synaptic homeostasis in sleep, weight decay, synaptic noise."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.draws import over
+from cls_sim.core.clock import Clock, Span
+from cls_sim.core.draws import Draws, over
+from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
@@ -84,3 +89,76 @@ class Homeostasis(Settings, Wrap, Consolidation):
 def total(neocortex: Neocortex) -> torch.Tensor:
     """Σ|w| of each subject: [s]."""
     return torch.stack([w.detach().abs().flatten(1).double().sum(1) for w in neocortex.weights.values()]).sum(0)
+
+
+class Downscaled(Settings, Wrap, Consolidation):
+    """Weight decay: after each step of another rule all weights shrink, w ← (1 - share) w.
+
+    consolidation  the inner rule; default Descent()
+    share          share of a weight that is lost per step, in [0, 1]; one number, or one per subject
+
+    Only weights of subjects that learnt in this step shrink.  The ratios between weights stay the same.
+
+    Source: multiplicative renormalisation, Tononi & Cirelli 2006; against overfitting, decoupled weight decay,
+    Loshchilov & Hutter 2019.
+
+    >>> Downscaled(share=0.001).share
+    0.001
+    """
+
+    inside, null = "consolidation", {"share": 0.0}
+    derived = frozenset({"_stay", "_device"})
+
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
+    share: float | list[float] = setting(1e-4, 0.0, 1.0)
+
+    def _settle(self, spec: Spec) -> None:
+        self._stay, self._device = 1 - per_subject("share", self.share, spec), spec.device
+
+    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        self.consolidation.step(neocortex, batch, rate, view)
+        stay = torch.from_numpy(np.where(learners(batch, rate), self._stay, 1.0).astype(np.float32)).to(self._device)
+        with torch.no_grad():
+            for w in neocortex.weights.values():
+                w.mul_(over(stay, w))
+
+
+class Drift(Wrap, Consolidation):
+    """Synaptic noise: every weight of the cortex makes a random walk while the subject is awake.
+
+        W ← W + sd · ε / √(experiences per day),  ε ~ N(0, 1)
+
+    consolidation  the inner rule, which learns as before
+    sd             standard deviation of the walk after one day, from 0, in units of the weights; one number, or one
+                   per subject
+    until          age in days at which the noise ends; None: it never ends
+
+    Source: the cortical change under which an index must be kept valid, Kali & Dayan 2004.
+
+    >>> from cls_sim.consolidation.descent import Descent
+    >>> Drift(Descent(), sd=0.1).setup(Spec()).subjects
+    1
+    """
+
+    inside, null = "consolidation", {"sd": 0.0}
+    derived = frozenset({"_sd", "_draws"})
+
+    def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
+        super().__init__(consolidation)
+        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
+
+    def _settle(self, spec: Spec) -> None:
+        self._sd = per_subject("sd", self.sd, spec)
+        self._draws = {
+            name: Draws(spec.seeds, f"consolidation.drift.{name}", shape[1:], "normal", spec.device)
+            for name, shape in spec.weights.items()
+        }
+
+    @torch.no_grad()
+    def elapse(self, neocortex: Neocortex, clock: Clock) -> None:
+        self.consolidation.elapse(neocortex, clock)
+        sd = self._sd * (self.span.lasts(clock) & ~clock.asleep) / math.sqrt(clock.per_day)
+        if not sd.any():
+            return
+        for name, weight in neocortex.weights.items():
+            weight.add_(self._draws[name].at(clock.experience) * over(torch.from_numpy(sd).to(weight), weight))

@@ -1,4 +1,4 @@
-"""Memory cost: the bytes that a subject keeps beyond a plain multilayer perceptron."""
+"""The cost of memory and of plasticity: bytes and energy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from cls_sim.core.errors import several, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.settings import Settings, setting
-from cls_sim.probes.base import Measured, Probe
+from cls_sim.probes.base import Measured, Probe, inside
 
 
 class ExtraBytes(Settings, Probe):
@@ -45,3 +46,42 @@ def _floats(tree: Mapping[str, Any]) -> int:
     branches = [_floats(branch) for branch in tree.values() if isinstance(branch, Mapping)]
     leaves = [leaf.nbytes for leaf in tree.values() if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     return sum(branches) + sum(leaves)
+
+
+class Energy(Settings, Probe):
+    """Energy of plasticity so far, relative to something [s]: (Σ|Δl| + c Σ_t |s|) / reference.  For `Caching` only.
+
+    of      consolidated: changes of the stable weights l, with the upkeep of the labile weights s
+            learned: all changes of the weights w; the energy if each of them were consolidated at once
+    upkeep  c, from 0: energy of one unit of labile weight per tick, if one unit of change of a stable weight costs 1
+    over    the reference.  minimum: Σ|w - w_0|, the energy of going straight to the present weights
+            learned: all changes;  weights: the number of weights, so that energy is per synapse
+
+    NaN where the reference is 0.
+
+    Source: Li & van Rossum 2020, equations 1 to 4.
+
+    >>> Energy(upkeep=0.1).over
+    'minimum'
+    """
+
+    moments = ("night.end", "life.end")
+
+    of: str = setting("consolidated", ("consolidated", "learned"))
+    upkeep: float = setting(0.0, 0.0)
+    over: str = setting("minimum", ("minimum", "learned", "weights"))
+
+    def measure(self, life: Measured) -> Tensor:
+        cache = inside(life.consolidation, "learned", "consolidated", "held", "first")
+        if cache is None:
+            raise ConfigError("", "needs a consolidation that counts its energy", "use consolidation=caching")
+        weights = {name: w.detach().flatten(1).double() for name, w in life.neocortex.weights.items()}
+        if self.over == "minimum":
+            straight = [(w - cache.first[name].flatten(1)).abs().sum(1) for name, w in weights.items()]
+            reference = torch.stack(straight).sum(0)
+        elif self.over == "learned":
+            reference = cache.learned
+        else:
+            reference = torch.full_like(cache.learned, sum(w.shape[1] for w in weights.values()))
+        spent = cache.learned if self.of == "learned" else cache.consolidated + self.upkeep * cache.held
+        return torch.where(reference > 0, spent / reference, torch.nan)

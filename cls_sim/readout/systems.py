@@ -1,4 +1,4 @@
-"""Readouts that ask the cortex, the hippocampus, or both."""
+"""Readouts that choose between the answers of both systems."""
 
 from __future__ import annotations
 
@@ -149,3 +149,36 @@ def _named(spec: Spec) -> None:
 def _confidence(scores: Tensor) -> Tensor:
     """The largest softmax probability [s, b]."""
     return scores.softmax(2).amax(2)
+
+
+class RecallFirst(Settings, Readout):
+    """The hippocampus answers questions that match a stored episode closely; the cortex answers all others.
+
+        the hippocampus answers if  match ≥ threshold
+        novelty = (1 - match) · (1 - max softmax(cortical scores))
+
+    threshold  in [0, 1]
+
+    A question is novel only if it is novel to both systems.  Raises ConfigError in regression, where the cortex has no
+    confidence.
+
+    Source: as MostConfident; two independent sources, a noisy OR (Pearl 1988).
+
+    >>> RecallFirst(threshold=0.8).threshold
+    0.8
+    """
+
+    threshold: float = setting(0.9, 0.0, 1.0)
+
+    def setup(self, spec: Spec) -> Spec:
+        if spec.regression:
+            reason = "needs the confidence of the cortex, which regression does not have"
+            raise ConfigError("", reason, "use readout=most_confident")
+        return super().setup(spec)
+
+    def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:
+        recall, cortical = hippocampus.recall(x), neocortex.scores(x, context).detach()
+        remembered = (recall.match >= self.threshold) & (recall.slot >= 0)
+        scores = torch.where(remembered[..., None], neocortex.mask_logits(recall.scores, context), cortical)
+        source = torch.where(remembered, HIPPOCAMPUS, CORTEX)
+        return Answer(scores, source, (1 - recall.match) * (1 - cortical.softmax(2).amax(2)))
