@@ -71,7 +71,8 @@ MORE = {  # page of the API: names for parts of your own, imported from their mo
         *("core.part.Part", "core.wrap.Wrap", "core.part.View", "core.clock.Clock", "core.clock.Moment"),
         *("core.clock.Span", "core.draws.Draws", "core.draws.BatchDraws", "core.draws.each", "core.draws.over"),
         *("core.part.per_subject", "core.part.known_contexts", "core.errors.real", "core.errors.reals"),
-        *("core.errors.whole", "core.errors.choice", "core.errors.flag"),
+        *("core.settings.Settings", "core.settings.setting", "core.settings.part"),
+        *("core.errors.whole", "core.errors.choice", "core.errors.flag", "core.errors.several"),
         *("core.errors.Diverged", "core.errors.StorageError"),
     ],
 }
