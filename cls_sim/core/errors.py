@@ -125,10 +125,8 @@ def real(
     return number
 
 
-def reals(
-    key: str, value: Any, low: float = -math.inf, high: float = math.inf, *, open_low: bool = False
-) -> float | list[float]:
-    """One number, or one for each subject [s] (a list, tuple, array or tensor).  Raises ConfigError.
+def reals(key: str, value: Any, low: float = -math.inf, high: float = math.inf, **more: bool) -> float | list[float]:
+    """One number as in `real`, or one for each subject [s] (a list, tuple, array or tensor).  Raises ConfigError.
 
     >>> reals("tau_days", [1, 2.5], 0.0)
     [1.0, 2.5]
@@ -138,8 +136,8 @@ def reals(
     if _several(value):
         if not len(value):
             raise ConfigError(key, "is an empty list", "give one number, or one for each subject")
-        return [real(f"{key}[{i}]", v, low, high, open_low=open_low) for i, v in enumerate(value)]
-    return real(key, value, low, high, open_low=open_low)
+        return [real(f"{key}[{i}]", v, low, high, **more) for i, v in enumerate(value)]
+    return real(key, value, low, high, **more)
 
 
 def several(

@@ -62,7 +62,7 @@ class LayerPeriods(Wrap, Neocortex):
         groups: Sequence[Sequence[str]] | None = None,
     ):
         super().__init__(neocortex)
-        self.rates, self.close = _list("rates", rates, real), _list("close", close, _age)
+        self.rates, self.close = _list("rates", rates), _list("close", close, endless=True)
         self.fade = real("fade", fade, 0.0)
         self.groups = None if groups is None else [[str(name) for name in _names(i, g)] for i, g in enumerate(groups)]
         counts = {len(self.rates), len(self.close), 1 if self.groups is None else len(self.groups)} - {1}
@@ -147,16 +147,12 @@ def _layer(name: str) -> str:
     return module if dot else found[0] if found else name
 
 
-def _list(key: str, value: Any, number: Any) -> list[float]:
+def _list(key: str, value: Any, **more: bool) -> list[float]:
     if isinstance(value, (str, int, float)) or not hasattr(value, "__iter__"):
-        return [number(key, value, 0.0)]
-    found = [number(f"{key}[{i}]", one, 0.0) for i, one in enumerate(list(value))]
+        return [real(key, value, 0.0, **more)]
+    found = [real(f"{key}[{i}]", one, 0.0, **more) for i, one in enumerate(list(value))]
     refuse_if(not found, key, "is an empty list", "give one number, or one for each group")
     return found
-
-
-def _age(key: str, value: Any, low: float) -> float:
-    return float("inf") if isinstance(value, float) and value == float("inf") else real(key, value, low)
 
 
 def _names(i: int, group: Any) -> list[str]:

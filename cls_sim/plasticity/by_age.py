@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -13,21 +11,6 @@ from cls_sim.core.errors import real, reals
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
 from cls_sim.plasticity.base import Plasticity
-
-
-def durations(key: str, value: Any) -> Any:
-    """Days above 0, infinity included; one number, or one per subject.
-
-    >>> durations("tau_days", [2.0, math.inf])
-    [2.0, inf]
-    """
-    if getattr(value, "shape", None):
-        value = value.tolist()
-    if isinstance(value, float) and value == math.inf:
-        return value
-    if not isinstance(value, (str, float, int)) and hasattr(value, "__iter__") and math.inf in value:
-        return [durations(f"{key}[{i}]", one) for i, one in enumerate(value)]
-    return reals(key, value, 0.0, open_low=True)
 
 
 class Formula(Settings, Plasticity):
@@ -111,7 +94,7 @@ class Exponential(Formula):
     """
 
     start: float | list[float] = setting(0.1, 0.0)
-    tau_days: float | list[float] = setting(8.0, check=durations)
+    tau_days: float | list[float] = setting(8.0, 0.0, open_low=True, endless=True)
 
     def rate(self, clock: Clock) -> np.ndarray:
         return self._of["start"] * np.exp(-clock.day * (1.0 / self._of["tau_days"]))  # 1/∞ = 0: no fading
@@ -135,7 +118,7 @@ class PowerLaw(Formula):
     """
 
     start: float | list[float] = setting(0.1, 0.0)
-    tau_days: float | list[float] = setting(8.0, check=durations)
+    tau_days: float | list[float] = setting(8.0, 0.0, open_low=True, endless=True)
     exponent: float | list[float] = setting(1.0, 0.0)
 
     def rate(self, clock: Clock) -> np.ndarray:
@@ -194,7 +177,7 @@ class DoseLimited(Plasticity):
 
     def __init__(self, *, rate: float | list[float] = 0.1, dose: float | list[float] = 1.0):
         self.value = reals("rate", rate, 0.0)
-        self.dose = 0.0 if dose == 0 else durations("dose", dose)
+        self.dose = 0.0 if dose == 0 else reals("dose", dose, 0.0, open_low=True, endless=True)
 
     def setup(self, spec: Spec) -> Spec:
         self._rate, self._dose = per_subject("rate", self.value, spec), per_subject("dose", self.dose, spec)

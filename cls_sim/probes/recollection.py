@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, real, several, whole
+from cls_sim.core.errors import ConfigError, real, several
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, NumericProbe, Probe, labelled
@@ -57,7 +57,50 @@ class Separation(Settings, Probe):
         return torch.stack(shared, 1).double()
 
 
-class Completion(Probe):
+def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal and uniform random numbers: [2, b, …]."""
+    return np.stack((source.standard_normal(shape[1:], np.float32), source.random(shape[1:], np.float32)))
+
+
+def _correlated(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return level * x + math.sqrt(1 - level * level) * draws[:, 0]
+
+
+def _masked(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return x.masked_fill(draws[:, 1] < level, 0.0)
+
+
+def _occluded(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    side = round(math.sqrt(x[0, 0].numel()))
+    image = x.flatten(2).clone()
+    image[..., (side - round(level * side)) * side :] = 0.0  # the lowest rows of a square image
+    return image.view_as(x)
+
+
+def _noisy(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return x + level * draws[:, 0]
+
+
+def _scattered(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    flat, some = x.flatten(2), draws[:, 1].flatten(2)
+    return torch.where(some < level, flat.roll(1, 2).flip(2), flat).view_as(x)
+
+
+def _flipped(x: Tensor, level: float, draws: Tensor) -> Tensor:
+    return torch.where(draws[:, 1] < level, -x, x)
+
+
+DAMAGES = {
+    "correlation": _correlated,
+    "mask": _masked,
+    "occlusion": _occluded,
+    "noise": _noisy,
+    "random": _scattered,
+    "flip": _flipped,
+}
+
+
+class Completion(Settings, Probe):
     """Pattern completion: recall from a damaged cue [s, k], a profile over the damage, the mean over traces.
 
     damage  correlation: the cue is ρ x + sqrt(1 - ρ²) noise; mask: a random share of the numbers is 0; occlusion: a
@@ -78,17 +121,14 @@ class Completion(Probe):
 
     moments = ("life.end",)
 
-    def __init__(
-        self,
-        *,
-        damage: str = "mask",
-        levels: Sequence[float] = (0.0, 0.25, 0.5, 0.75, 0.9),
-        of: str = "pattern",
-        traces: int = 256,
-    ):
-        self.damage, self.traces = choice("damage", damage, DAMAGES), whole("traces", traces)
-        self.levels = [real("levels", level, 0.0, 1.0 if damage != "noise" else math.inf) for level in levels]
-        self.of = choice("of", of, ("code", "cue", "pattern", "exact", "item", "label"))
+    damage: str = setting("mask", DAMAGES)
+    levels: Sequence[float] = setting((0.0, 0.25, 0.5, 0.75, 0.9), "numbers", "[0.0, 0.5]", real, 0.0, check=several)
+    of: str = setting("pattern", ("code", "cue", "pattern", "exact", "item", "label"))
+    traces: int = setting(256)
+
+    def _ready(self) -> None:
+        if self.damage != "noise":
+            several("levels", self.levels, "numbers", "[0.0, 0.5]", real, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         return labelled(spec, "of", "asks for labels", "give of=pattern") if self.of == "label" else spec
@@ -196,46 +236,3 @@ def dreamt(life: Measured, draws: int) -> tuple[Tensor, Tensor]:
         there.append(batch.present())
         clock.replay = clock.replay + 1
     return torch.cat(slots, 1), torch.cat(there, 1)
-
-
-def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal and uniform random numbers: [2, b, …]."""
-    return np.stack((source.standard_normal(shape[1:], np.float32), source.random(shape[1:], np.float32)))
-
-
-def _correlated(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return level * x + math.sqrt(1 - level * level) * draws[:, 0]
-
-
-def _masked(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return x.masked_fill(draws[:, 1] < level, 0.0)
-
-
-def _occluded(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    side = round(math.sqrt(x[0, 0].numel()))
-    image = x.flatten(2).clone()
-    image[..., (side - round(level * side)) * side :] = 0.0  # the lowest rows of a square image
-    return image.view_as(x)
-
-
-def _noisy(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return x + level * draws[:, 0]
-
-
-def _scattered(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    flat, some = x.flatten(2), draws[:, 1].flatten(2)
-    return torch.where(some < level, flat.roll(1, 2).flip(2), flat).view_as(x)
-
-
-def _flipped(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return torch.where(draws[:, 1] < level, -x, x)
-
-
-DAMAGES = {
-    "correlation": _correlated,
-    "mask": _masked,
-    "occlusion": _occluded,
-    "noise": _noisy,
-    "random": _scattered,
-    "flip": _flipped,
-}

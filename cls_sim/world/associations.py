@@ -11,13 +11,14 @@ from numpy.random import Generator
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, flag, real, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
 from cls_sim.world.plan import epochs
 
 
-class Associations(Listed):
+class Associations(Settings, Listed):
     """Lists of arbitrary pairs, cue → response, studied one after another; every list is a context.
 
     lists             k, number of lists; a list that is never studied serves as foils
@@ -44,32 +45,24 @@ class Associations(Listed):
     (8, [4, 5, 6, 7])
     """
 
-    length: int  # pyright: ignore[reportIncompatibleVariableOverride]
     derived = Listed.derived | {"_visits"}
 
-    def __init__(
-        self,
-        *,
-        lists: int = 2,
-        items: int = 10,
-        answers: int | None = None,
-        features: int = 25,
-        place: int = 0,
-        active: float = 0.25,
-        same_cues: bool = False,
-        visits: Sequence[int] | None = None,
-        per_visit: int = 10,
-        batch: int | None = None,
-        boundaries_known: bool = True,
-    ):
-        self.lists, self.items = whole("lists", lists), whole("items", items)
-        self.answers = None if answers is None else whole("answers", answers, 2)
-        self.features, self.place = whole("features", features), whole("place", place, 0)
-        self.active = real("active", active, 0.0, 1.0, open_low=True)
-        self.same_cues, self.boundaries_known = flag("same_cues", same_cues), flag("boundaries_known", boundaries_known)
-        self.visits = None if visits is None else tuple(_visited(visits, self.lists))
-        self.per_visit = whole("per_visit", per_visit)
-        self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
+    lists: int = setting(2)
+    items: int = setting(10)
+    answers: int | None = setting(None, 2)
+    features: int = setting(25)
+    place: int = setting(0, 0)
+    active: float = setting(0.25, 0.0, 1.0, open_low=True)
+    same_cues: bool = setting(False)
+    visits: Sequence[int] | None = setting(None)
+    per_visit: int = setting(10)
+    batch: int | None = setting(None)
+    boundaries_known: bool = setting(True)
+
+    def _ready(self) -> None:
+        shown = ("numbers", "[0, 1, 0]", whole, 0, self.lists - 1)
+        self.visits = None if self.visits is None else several("visits", self.visits, *shown, least=1)
+        self._batch = self.items if self.batch is None else whole("batch", self.batch, 1, self.items)
         if self.same_cues and not self.place and self.lists > 1:
             raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that code the list")
 
@@ -86,7 +79,7 @@ class Associations(Listed):
             responses,
             torch.arange(self.lists).repeat_interleave(self.items),
             outputs=self.lists * self.items if self.answers is None else self.answers,
-            batch=self.batch,
+            batch=self._batch,
             contexts=self.lists,
             ends=self.ends if self.boundaries_known else (),
             visits=tuple(self._visits.tolist()) if self.boundaries_known else (),
@@ -106,22 +99,16 @@ class Associations(Listed):
 
     def _order(self, seed: int) -> np.ndarray:
         """The item of each row in the life of a subject: int [experiences, b]."""
-        rows, pools = self.per_visit * self.batch, self._visits[:, None] * self.items + np.arange(self.items)
+        rows, pools = self.per_visit * self._batch, self._visits[:, None] * self.items + np.arange(self.items)
         sources = (generator(seed, "associations.order", visit) for visit in range(len(pools)))
         found = [epochs(source, pool, rows) for source, pool in zip(sources, pools, strict=True)]
-        return np.concatenate(found).reshape(self.length, self.batch).astype(np.int64)
+        return np.concatenate(found).reshape(self.length, self._batch).astype(np.int64)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The pairs of the list studied last, each once, in batches of `size`, in an order drawn for each subject."""
         ended = np.minimum(clock.experience, self.length) // self.per_visit
         studied = self._visits[np.maximum(ended - 1, 0)]
         return self._again(ended, studied, np.maximum(ended * self.per_visit - 1, 0), size)
-
-
-def _visited(visits: Sequence[int], lists: int) -> Iterator[int]:
-    if isinstance(visits, (str, int)) or not hasattr(visits, "__len__") or not len(visits):
-        raise ConfigError("visits", f"{visits!r} is not a list of numbers", "write [0, 1, 0]")
-    return (whole(f"visits[{i}]", which, 0, lists - 1) for i, which in enumerate(visits))
 
 
 def _bits(source: Generator, rows: int, width: int, active: float) -> np.ndarray:

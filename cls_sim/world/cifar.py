@@ -116,11 +116,6 @@ class Cifar100(Cifar10, contexts=20):
     files: ClassVar[dict[str, int]] = {"train.bin": 50_000, "test.bin": TESTS}
     labels: ClassVar[tuple[int, ...]] = (20, 100)
 
-    def __init__(
-        self, *, train_images: int | None = None, test_images: int | None = None, **protocol: Unpack[StreamSettings]
-    ):
-        super().__init__(train_images=train_images, test_images=test_images, **protocol)
-
 
 def _data(pixels: np.ndarray, classes: np.ndarray, tests: Data | None) -> Data:
     return Data(x=np.ascontiguousarray(pixels).reshape(-1, 3, 32, 32), y=classes, tests=tests, quantum=1 / 255)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -13,15 +12,16 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, generator
-from cls_sim.core.errors import ConfigError, choice, real, reals, refuse_if, whole
+from cls_sim.core.errors import ConfigError, real, several, whole
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.settings import Settings, setting
 from cls_sim.theory.go_cls import variances
 from cls_sim.world.listed import Listed
 
 TEACHERS = ("linear", "sine", "partial")
 
 
-class Teacher(Listed):
+class Teacher(Settings, Listed):
     """Training pairs from a noisy linear teacher: regression with one output of variance 1; the world never ends.
 
         y = x·w + ε,  x ~ N(0, I/N),  w ~ N(0, σ_w² I),  ε ~ N(0, σ_ε²),  σ_w² = SNR/(1+SNR),  σ_ε² = 1/(1+SNR)
@@ -51,21 +51,16 @@ class Teacher(Listed):
 
     derived = Listed.derived | {"weights", "ratio", "_exam"}
 
-    def __init__(
-        self,
-        *,
-        items: int = 100,
-        features: int = 100,
-        snr: Any = 4.0,
-        test: int = 1000,
-        batch: int | None = None,
-        teacher: str = "linear",
-        unseen: int = 0,
-    ):
-        self.items, self.features, self.test = whole("items", items), whole("features", features), whole("test", test)
-        self.snr = _ratio(snr)
-        self.batch = self.items if batch is None else whole("batch", batch, 1, self.items)
-        self.teacher, self.unseen = choice("teacher", teacher, TEACHERS), whole("unseen", unseen, 0)
+    items: int = setting(100)
+    features: int = setting(100)
+    snr: float | list[float] = setting(4.0, 0.0, endless=True)
+    test: int = setting(1000)
+    batch: int | None = setting(None)
+    teacher: str = setting("linear", TEACHERS)
+    unseen: int = setting(0, 0)
+
+    def _ready(self) -> None:
+        self._batch = self.items if self.batch is None else whole("batch", self.batch, 1, self.items)
         if self.unseen and self.teacher != "partial":
             raise ConfigError("unseen", f"has no effect for teacher={self.teacher}", "give teacher=partial")
 
@@ -78,7 +73,7 @@ class Teacher(Listed):
         x, y = self._pairs(spec, "test", self.test, weights, signal)
         self._exam = Batch.lived(x, y, context=torch.zeros(x.shape[:2], dtype=torch.int64, device=spec.device))
         self.weights = torch.from_numpy(weights.astype(np.float32)).to(spec.device)
-        return self._keep(spec, *pairs, outputs=1, batch=self.batch)
+        return self._keep(spec, *pairs, outputs=1, batch=self._batch)
 
     def _pairs(
         self, spec: Spec, part: str, count: int, weights: np.ndarray, signal: np.ndarray
@@ -108,12 +103,12 @@ class Teacher(Listed):
     def next(self, clock: Clock) -> Batch:
         """Pairs experience · batch … of each subject's list, in a cycle."""
         now = clock.experience
-        if self.batch == self.items:
+        if self._batch == self.items:
             return self._presented(born=now)
-        first = now * self.batch % self.items
-        if (first == first[0]).all() and first[0] + self.batch <= self.items:  # a slice is faster
-            return self._presented(slice(first[0], first[0] + self.batch), now)
-        pairs = (first[:, None] + np.arange(self.batch)) % self.items
+        first = now * self._batch % self.items
+        if (first == first[0]).all() and first[0] + self._batch <= self.items:  # a slice is faster
+            return self._presented(slice(first[0], first[0] + self._batch), now)
+        pairs = (first[:, None] + np.arange(self._batch)) % self.items
         return self._presented(torch.from_numpy(pairs).to(self.weights.device), now)
 
     def evaluation(self, context: int = 0) -> Batch:
@@ -122,17 +117,7 @@ class Teacher(Listed):
         return self._exam
 
 
-def _ratio(value: Any) -> Any:
-    """A signal-to-noise ratio from 0, infinity allowed, or one for each subject."""
-    if getattr(value, "shape", None):
-        value = value.tolist()
-    if isinstance(value, (list, tuple)) or type(value).__name__ == "ListConfig":
-        refuse_if(not len(value), "snr", "is an empty list", "give one number, or one for each subject")
-        return [_ratio(one) for one in value]
-    return math.inf if isinstance(value, float) and value == math.inf else reals("snr", value, 0.0)
-
-
-class Sources(Listed):
+class Sources(Settings, Listed):
     """Several noisy linear teachers, each with inputs of its own: regression with one output; the world never ends.
 
         y = x_k·w_k + ε,  x_k ~ N(0, I/N),  w_k ~ N(0, σ_w² I),  ε ~ N(0, σ_e²),  σ_w² = SNR_k/(1+SNR_k) = 1 - σ_e²
@@ -156,12 +141,12 @@ class Sources(Listed):
 
     derived = Listed.derived | {"_exams"}
 
-    def __init__(self, *, snr: Any = (0.1, 8.0), items: int = 100, features: int = 100, test: int = 1000):
-        several = isinstance(snr, Iterable) and not isinstance(snr, str)
-        given: list[Any] = list(snr) if several else []
-        refuse_if(not given, "snr", f"{snr!r} is not a list of numbers", "give one for each source, such as [0.1, 8]")
-        self.snr = tuple(one if one == math.inf else real(f"snr[{k}]", one, 0.0) for k, one in enumerate(given))
-        self.items, self.features, self.test = whole("items", items), whole("features", features), whole("test", test)
+    snr: Any = setting(
+        (0.1, 8.0), "numbers", "[0.1, 8], one for each source", real, 0.0, check=several, least=1, endless=True
+    )
+    items: int = setting(100)
+    features: int = setting(100)
+    test: int = setting(1000)
 
     def setup(self, spec: Spec) -> Spec:
         lists = [self._pairs(spec, k, "train", self.items) for k in range(len(self.snr))]
