@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,15 +12,16 @@ from cls_sim.consolidation.penalties import Penalty, hold
 from cls_sim.core.arrays import every, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import updated
-from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.optimizers import Adam, Optimizer
 from cls_sim.core.part import Spec, View, known_contexts
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import gradients, without_gradient
 from cls_sim.neocortex.base import Neocortex, has_closed_form
 
 
-class Descent(Consolidation):
+class Descent(Settings, Consolidation):
     """Gradient descent, one step per batch, each subject on its own rows.
 
         W ← W - η · optimizer(∇ Σ_b w_b L_b / Σ_b w_b)
@@ -46,22 +45,12 @@ class Descent(Consolidation):
     0.4
     """
 
-    derived = frozenset({"spec"})
-
-    def __init__(
-        self,
-        *,
-        optimizer: Optimizer | None = None,
-        objective: Objective | None = None,
-        penalty: Penalty | None = None,
-        reduction: str = "mean",
-    ):
-        if penalty is not None and not isinstance(penalty, Penalty):
-            raise ConfigError("penalty", f"{penalty!r} is not a Penalty", "give a Penalty, such as QuadraticPenalty()")
-        self.penalty = penalty
-        self.optimizer: Optimizer = _kind("optimizer", optimizer, Optimizer, Adam)
-        self.objective: Objective = _kind("objective", objective, Objective, SupervisedLoss)
-        self.reduction = choice("reduction", reduction, ("mean", "sum"))
+    optimizer: Optimizer = part(Optimizer, "give an Optimizer, such as Adam()", default_factory=Adam)
+    objective: Objective = part(
+        Objective, "give an Objective, such as SupervisedLoss()", default_factory=SupervisedLoss
+    )
+    penalty: Penalty | None = setting(None, Penalty, "give a Penalty, such as QuadraticPenalty()", check=of_kind)
+    reduction: str = setting("mean", ("mean", "sum"))
 
     def setup(self, spec: Spec) -> Spec:
         self.spec = spec
@@ -158,12 +147,3 @@ class Descent(Consolidation):
         if self.reduction == "sum":
             return batch.weight
         return batch.weight / batch.weight.sum(1, keepdim=True).clamp_min_(torch.finfo(batch.weight.dtype).tiny)
-
-
-def _kind(key: str, given: Any, kind: type, default: type) -> Any:
-    """The part given, or a default one."""
-    if given is not None and not isinstance(given, kind):
-        raise ConfigError(
-            key, f"{given!r} is not of type {kind.__name__}", f"give a {kind.__name__}, such as {default.__name__}()"
-        )
-    return default() if given is None else given

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -53,7 +55,8 @@ class Projected(Wrap, Consolidation):
         margin: float = 0.0,
         max_iterations: int = 50,
     ):
-        super().__init__(Descent(optimizer=optimizer, objective=objective))
+        given: dict[str, Any] = {"optimizer": optimizer, "objective": objective}
+        super().__init__(Descent(**given))
         self.constraints = choice("constraints", constraints, ("all", "contexts"))
         self.margin, self.max_iterations = real("margin", margin, 0.0), whole("max_iterations", max_iterations)
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, flag, reals, several, whole
+from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, per_subject
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import without_gradient
 from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap
 from cls_sim.neocortex.networks import checked_state
@@ -66,7 +67,7 @@ class Plain(Neocortex):
         return [own for own in names if own in self.weights]
 
 
-class Mlp(Plain):
+class Mlp(Settings, Plain):
     """A multilayer perceptron for each subject: h' = f(W h + b), the last layer without f.
 
     hidden      widths of the hidden layers, from 1 each; an empty list makes a linear network
@@ -85,20 +86,11 @@ class Mlp(Plain):
     (torch.Size([2, 5, 3]), 8, (2, 8, 4))
     """
 
-    def __init__(
-        self,
-        *,
-        hidden: Sequence[int] = (400, 400),
-        activation: str = "relu",
-        bias: bool = True,
-        gain: float | list[float] = 1.0,
-        outputs: str = "all",
-    ):
-        self.outputs = choice("outputs", outputs, ("all", "met"))
-        self.hidden = several("hidden", hidden, "widths", "[400, 400]", whole)
-        self.activation = choice("activation", activation, ACTIVATIONS)
-        self.bias = flag("bias", bias)
-        self.gain = reals("gain", gain, 0.0)
+    hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several)
+    activation: str = setting("relu", ACTIVATIONS)
+    bias: bool = setting(True)
+    gain: float | list[float] = setting(1.0, 0.0)
+    outputs: str = setting("all", ("all", "met"))
 
     def setup(self, spec: Spec) -> Spec:
         if self.outputs == "met":
@@ -147,7 +139,7 @@ class Mlp(Plain):
         return self.mask_logits(self._known(taps[-1].drive.mT), context), taps
 
 
-class Linear(Plain):
+class Linear(Settings, Plain):
     """One linear layer, y = W x (+ b): the student of Go-CLS (Sun et al. 2023); its features are its inputs.
 
     bias  whether there is a bias, initially 0
@@ -161,9 +153,8 @@ class Linear(Plain):
     0.0
     """
 
-    def __init__(self, *, bias: bool = False, init: float | list[float] = 0.0):
-        self.bias = flag("bias", bias)
-        self.init = reals("init", init, 0.0)
+    bias: bool = setting(False)
+    init: float | list[float] = setting(0.0, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         fan_in, s = math.prod(spec.inputs), spec.subjects
