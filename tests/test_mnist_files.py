@@ -15,7 +15,7 @@ import torch
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec
-from cls_sim.world import files, mnist
+from cls_sim.world import digits, files
 from cls_sim.world.digits import FILES, Mnist
 from cls_sim.world.files import CAP, DataFileError, gunzip, read_idx
 from tests import web
@@ -51,14 +51,14 @@ def small(tmp_path, monkeypatch):
         (site / f"{name}.gz").write_bytes(packed)
         dims = (count, 28, 28) if "images" in name else (count,)
         table[name] = (dims, hashlib.md5(content).hexdigest(), hashlib.md5(packed).hexdigest())
-    monkeypatch.setattr(mnist, "FILES", table)
+    monkeypatch.setattr(digits, "FILES", table)
     without_data(tmp_path, monkeypatch)
     return site
 
 
 def serve(handler, monkeypatch):
     server, address = web.serve(handler)
-    monkeypatch.setattr(mnist, "MIRROR", address)
+    monkeypatch.setattr(digits, "MIRROR", address)
     return server
 
 
@@ -166,7 +166,7 @@ def test_a_packed_file_with_a_fault_is_refused_by_path(tmp_path):
 def test_labels_above_nine_are_refused(small, monkeypatch, tmp_path):
     content = idx(np.full(40, 255, np.uint8))
     name = "train-labels-idx1-ubyte"
-    monkeypatch.setitem(mnist.FILES, name, ((40,), md5(content), ""))
+    monkeypatch.setitem(digits.FILES, name, ((40,), md5(content), ""))
     folder = tmp_path / "mine" / "mnist"
     folder.mkdir(parents=True)
     (folder / name).write_bytes(content)
@@ -203,7 +203,7 @@ def test_the_users_folder_comes_first_packed_or_not(small, monkeypatch, tmp_path
 
 
 def test_offline_the_refusal_says_what_to_put_where(small, monkeypatch, tmp_path):
-    monkeypatch.setattr(mnist, "MIRROR", "http://127.0.0.1:9/")
+    monkeypatch.setattr(digits, "MIRROR", "http://127.0.0.1:9/")
     refused = refusal()
     assert refused.key == str(tmp_path / "cache" / "cls_sim" / "mnist" / "train-images-idx3-ubyte.gz")
     assert "CLS_SIM_DATA_DIR" in refused.remedy and "train-images-idx3-ubyte.gz" in refused.remedy
