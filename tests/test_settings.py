@@ -1,16 +1,19 @@
-"""Declared settings: defaults, checks, inheritance, and the types that an editor sees."""
+"""Declared settings: defaults, checks, inheritance, and the types that an editor sees; what of a part is state."""
 
 from __future__ import annotations
 
+import copy
 import inspect
 from typing import Any
 
 import pytest
+import torch
 
 import cls_sim
 from cls_sim.core.errors import ConfigError, several, whole
-from cls_sim.core.part import Part
+from cls_sim.core.part import Part, Spec
 from cls_sim.core.settings import Settings, part, setting
+from cls_sim.core.trees import held
 
 
 class Leaf(Settings, Part):
@@ -87,3 +90,28 @@ def test_an_editor_asks_for_declared_settings_only(name: str):
         if issubclass(base, Settings):
             typed = {n for n, hint in vars(base).get("__annotations__", {}).items() if "ClassVar" not in hint}
             assert not {n for n in typed - set(public._declared) if not hasattr(base, n)}
+
+
+class Tables(Part):
+    """A part with state, with tables of its own, and with a private part inside."""
+
+    derived = frozenset({"named"})
+
+    def __init__(self):
+        self.memory, self._table, self.named = torch.zeros(2), torch.ones(2), torch.ones(2)
+        self._inner = Counting()
+
+
+class Counting(Part):
+    def __init__(self):
+        self.count = torch.zeros(1)
+
+
+def test_private_attributes_are_no_state_and_copies_share_them():
+    part_ = Tables()
+    twin = copy.deepcopy(part_)
+    assert set(part_.state()) == {"memory"}
+    assert twin._table is part_._table and twin.named is part_.named
+    assert twin.memory is not part_.memory and twin._inner is not part_._inner
+    assert twin._inner.count is not part_._inner.count
+    assert [leaf.tolist() for leaf in held([part_], without=Spec)] == [[0.0, 0.0]]

@@ -33,8 +33,6 @@ class Hat(Settings, Objective):
     0.75
     """
 
-    derived = frozenset({"_span"})
-
     sparsity: float = setting(0.75, 0.0)
 
     def setup(self, spec: Spec) -> Spec:

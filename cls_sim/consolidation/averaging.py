@@ -40,7 +40,6 @@ class Averaging(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", None
-    derived = frozenset({"spec", "_draws"})
 
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     slow_decay: float = setting(0.99, 0.0, 1.0)

@@ -36,8 +36,6 @@ class BinarySynapses(Settings, _Inner):
     number of steps.
     """
 
-    derived = frozenset({"spec", "_draws", "_gain"})
-
     consolidation: Descent = part(Descent, default_factory=Descent)
     gain: float | list[float] = setting(1.0, 0.0)
 
@@ -137,7 +135,6 @@ class Cascade(BinarySynapses):
     """
 
     null = None
-    derived = BinarySynapses.derived | {"_switch", "_deepen"}
 
     depth: int = setting(8, 1, 60)
 
@@ -185,7 +182,6 @@ class Partition(BinarySynapses):
     """
 
     null = None
-    derived = BinarySynapses.derived | {"_copies", "_copy"}
 
     regions: int = setting(4, 1, 100)
     transfer: float | list[float] = setting(0.2, 0.0, 1.0)

@@ -43,7 +43,6 @@ class Homeostasis(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", {"share": 0.0}
-    derived = frozenset({"_share", "_none"})
 
     consolidation: Descent = part(
         Descent, "give a Descent: its gradient is needed", default_factory=Descent, kw_only=False
@@ -107,7 +106,6 @@ class Downscaled(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", {"share": 0.0}
-    derived = frozenset({"_stay", "_device"})
 
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     share: float | list[float] = setting(1e-4, 0.0, 1.0)
@@ -141,7 +139,6 @@ class Drift(Wrap, Consolidation):
     """
 
     inside, null = "consolidation", {"sd": 0.0}
-    derived = frozenset({"_sd", "_draws"})
 
     def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
         super().__init__(consolidation)

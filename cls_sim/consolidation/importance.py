@@ -136,7 +136,6 @@ class Fisher(_Rows):
     'sampled'
     """
 
-    derived = frozenset({"_draws"})
     power = 2
 
     labels: str = setting("exact", ("exact", "empirical", "sampled"))

@@ -22,7 +22,6 @@ from cls_sim.core.settings import Settings, part, setting
 class Penalty(Part):
     """Changes the gradients or the weights in every step of a rule."""
 
-    derived = frozenset({"_strength"})
     watches: bool = False
     """Whether `after_step` is called after each step."""
 

@@ -52,7 +52,6 @@ class SpikingSleep(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", {"inc": 0.0, "dec": 0.0}
-    derived = frozenset({"spec", "_draws", "_layers"})
 
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     steps: int = setting(100)

@@ -68,7 +68,6 @@ class BennaFusi(Settings, _Drawn):
     """
 
     inside, null = "consolidation", None
-    derived = frozenset({"_flow", "_bound"})
 
     consolidation: Consolidation = part(Consolidation, default_factory=Descent)
     variables: int = setting(8, 1, 30)
@@ -117,7 +116,6 @@ class Fading(Settings, _Drawn):
     """
 
     inside, null = "consolidation", {"fade": 0.0}
-    derived = frozenset({"_stay"})
 
     consolidation: Consolidation = part(Consolidation, default_factory=Descent)
     fade: float | list[float] = setting(0.01, 0.0, 1.0)

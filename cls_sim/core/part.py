@@ -18,7 +18,7 @@ from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
-from cls_sim.core.trees import State, agree, collected, copied, restored
+from cls_sim.core.trees import State, agree, collected, copied, goes_along, is_state, restored
 
 __all__ = ["Part", "Spec", "State", "View", "agree", "fill_contexts", "held_out", "known_contexts", "per_subject"]
 
@@ -149,7 +149,8 @@ class Part(_Whole):
     """A component of a life: it takes keyword-only settings, receives sizes in `setup`, and keeps state in attributes.
 
     Every attribute that is a tensor, an array, a part, or a dict or list of these is state: it is saved and restored
-    by name.  Attributes named in `derived` are not state, because `setup` makes them again (data, draws, tables).
+    by name.  Private attributes (`_name`) and those named in `derived` are not state: `setup` makes them again (data,
+    draws, tables), and a copy of the part shares them.
     """
 
     derived: ClassVar[frozenset[str]] = frozenset()
@@ -203,9 +204,7 @@ class Part(_Whole):
     def state(self) -> State:
         """The state as a tree: dicts of tensors (leaf or detached), arrays and further trees."""
         return {
-            k: v
-            for k, v in ((k, collected(v)) for k, v in vars(self).items() if k not in self.derived)
-            if v is not None
+            k: v for k, v in ((k, collected(v)) for k, v in vars(self).items() if is_state(self, k)) if v is not None
         }
 
     def load(self, tree: State) -> None:
@@ -219,7 +218,8 @@ class Part(_Whole):
         twin = object.__new__(type(self))
         memo[id(self)] = twin
         for name, value in vars(self).items():
-            setattr(twin, name, value if name in self.derived else copied(value, memo, Spec))
+            own = is_state(self, name) or goes_along(name, value)
+            setattr(twin, name, copied(value, memo, Spec) if own else value)
         return twin
 
     def __repr__(self) -> str:

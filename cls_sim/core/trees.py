@@ -80,6 +80,17 @@ def _is_part(value: object) -> TypeIs[Stateful]:
     return all(hasattr(type(value), name) for name in ("derived", "state", "load"))
 
 
+def is_state(part: Stateful, name: str) -> bool:
+    """Whether an attribute can hold state: a private one, or one in `derived`, is made again by `setup`."""
+    return not (name.startswith("_") or name in part.derived)
+
+
+def goes_along(name: str, value: object) -> bool:
+    """Whether a private attribute is copied with its part: another part, or an object that says how it is copied."""
+    table = _is_tensor(value) or isinstance(value, np.ndarray)
+    return name.startswith("_") and not table and (_is_part(value) or "__deepcopy__" in vars(type(value)))
+
+
 def _is_tensor(value: object) -> TypeIs[Tensor]:
     """Whether this is a tensor, without importing torch."""
     return hasattr(type(value), "requires_grad")
@@ -134,12 +145,12 @@ def copied(value: Node, memo: dict[int, Any], shared: type) -> Any:
 def held(node: Node | float | str | None, without: type) -> Iterator[Tensor | NDArray[Any]]:
     """The tensors and arrays in a part, dict or list, except below objects of the class `without`.
 
-    `derived` attributes of parts are left out.
+    Attributes of parts that hold no state are left out.
     """
     if isinstance(node, without):
         return
     if _is_part(node):
-        node = {name: value for name, value in vars(node).items() if name not in node.derived}
+        node = {name: value for name, value in vars(node).items() if is_state(node, name)}
     if _is_tensor(node) or isinstance(node, np.ndarray):
         yield node
     elif isinstance(node, (Mapping, list, tuple)):

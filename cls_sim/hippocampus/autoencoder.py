@@ -53,8 +53,6 @@ class Autoencoder(Settings, Slotless):
     (('hippocampus',), [1272, 1272])
     """
 
-    derived = Slotless.derived | {"_draws", "_dreamt"}
-
     hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several, least=1)
     latent: int = setting(100)
     rate: float = setting(0.001, 0.0)

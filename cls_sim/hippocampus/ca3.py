@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -59,7 +59,6 @@ class Engrams:
 class Ca3(Part):
     """Moves a state z [s, b, m] to an attractor, and decodes it into the contents of the traces in it."""
 
-    derived: ClassVar[frozenset[str]] = frozenset({"_known"})
     spells: bool = True
     """Whether the state itself is the output to the neocortex if there is no dentate gyrus."""
     unlearns: bool = False

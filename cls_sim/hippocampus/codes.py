@@ -83,7 +83,6 @@ class Coarse(Code):
     """
 
     kind = torch.uint8
-    derived = frozenset({"_shifts"})
 
     def __init__(self, *, scale: int = 2, bits: int = 1):
         self.scale, self.bits = whole("scale", scale), whole("bits", bits, 1, 8)
@@ -133,7 +132,6 @@ class NGrams(Code):
     """
 
     kind = torch.uint8
-    derived = frozenset({"_bits", "_places", "_clock"})
 
     def setup(self, spec: Spec) -> Spec:
         size = int(torch.Size(spec.inputs).numel())

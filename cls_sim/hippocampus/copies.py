@@ -47,8 +47,6 @@ class Copies(Settings, Slotless):
     (('hippocampus',), [[0.0, 0.0, 0.0]])
     """
 
-    derived = Slotless.derived | {"_draws"}
-
     intensity: float = setting(2.0, 0.0, MOST / 3)
     decline: float = setting(0.1, 0.0, open_low=True)
     transfer: float = setting(0.03, 0.0)

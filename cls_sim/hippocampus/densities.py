@@ -21,8 +21,6 @@ class Densities(Slotless):
     match = exp(-½ max(0, d²/f - 1)), where d is the Mahalanobis distance from the nearest Gaussian of f numbers.
     """
 
-    derived = Slotless.derived | {"_draws", "_fit"}
-
     def setup(self, spec: Spec) -> Spec:
         self._draws = {
             purpose: BatchDraws(spec.seeds, f"hippocampus.{purpose}", kind, spec.device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from cls_sim.core.part import Part, Spec
 class Dentate(Part):
     """`units` cells of which `winners` are active in a code; activity a = winners / units."""
 
-    derived: ClassVar[frozenset[str]] = frozenset({"_wiring", "_lost"})
     _lost: Tensor | None = None
 
     def __init__(self, *, units: int = 1000, activity: float = 0.05):

@@ -127,8 +127,6 @@ class RandomRidge(Densities):
     (10, [7140])
     """
 
-    derived = Densities.derived | {"_wiring", "_lots"}
-
     def __init__(self, *, units: int = 1000, ridge: float | None = None, held_out: float = 0.2):
         self.units = whole("units", units)
         self.ridge = None if ridge is None else real("ridge", ridge, 0.0, open_low=True)

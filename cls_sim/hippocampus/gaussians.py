@@ -68,8 +68,6 @@ class Gaussians(Settings, Densities):
     [53040]
     """
 
-    derived = Densities.derived | {"_wiring"}
-
     features: str = setting("random", ("random", "input", "cortex"))
     units: int = setting(100)
     nonlinearity: str = setting("linear", SQUASH)

@@ -51,8 +51,6 @@ class GenerativeClassifier(Settings, Slotless):
     [1944, 1944]
     """
 
-    derived = Slotless.derived | {"_draws", "_rows"}
-
     hidden: Sequence[int] = setting((85, 85), "widths", "[85, 85]", whole, check=several, least=1)
     latent: int = setting(5)
     rate: float = setting(0.001, 0.0)

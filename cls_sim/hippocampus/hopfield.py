@@ -37,7 +37,6 @@ class ModernHopfield(Ca3):
     3
     """
 
-    derived = Ca3.derived | {"_beta"}
     spells = False
 
     def __init__(
@@ -127,8 +126,6 @@ class DreamingHopfield(Settings, Ca3):
     >>> DreamingHopfield(dream_time=2.0).unlearning
     0.0
     """
-
-    derived = Ca3.derived | {"_time", "_loss", "_order"}
 
     dream_time: float | list[float] = setting(0.0, 0.0)
     unlearning: float | list[float] = setting(0.0, 0.0)

@@ -51,7 +51,6 @@ class TwoPaths(Wrap, Hippocampus):
     """
 
     inside, null = "hippocampus", None
-    derived = frozenset({"_rate", "_fibres", "_lost"})
 
     def __init__(self, hippocampus: Hippocampus, *, hidden: int = 10, rate: float | list[float] = 0.01):
         super().__init__(hippocampus)

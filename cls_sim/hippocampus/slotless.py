@@ -14,8 +14,6 @@ from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 class Slotless(Hippocampus):
     """A hippocampus with one slot [s, 1] that is always empty: replay of stored traces draws rows of weight 0."""
 
-    derived = frozenset({"spec", "changed"})
-
     def traces(self) -> Traces:
         empty = self.fetch(torch.zeros(self.spec.subjects, 1, dtype=torch.int64, device=self.spec.device))
         return Traces(empty.present(), empty.y, empty.context, empty.born, empty.item, empty.weights())

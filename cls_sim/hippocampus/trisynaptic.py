@@ -54,7 +54,6 @@ class Trisynaptic(Episodic):
     [[-1]]
     """
 
-    derived = Episodic.derived | {"_stay", "_rate", "_engrams", "_noise", "_lost", "_mute"}
     columns = (*Episodic.columns, "code", "strength")
 
     def __init__(

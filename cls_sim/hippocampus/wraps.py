@@ -60,7 +60,6 @@ class Lesion(Wrap, Hippocampus):
     """
 
     inside, null = "hippocampus", {"fraction": 0.0}
-    derived = frozenset({"_lost", "_over"})
 
     def __init__(
         self, hippocampus: Hippocampus, *, fraction: float = 1.0, stage: str | None = None, until: float | None = None

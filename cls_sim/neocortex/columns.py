@@ -20,8 +20,6 @@ from cls_sim.neocortex.routed import Named, Routed
 class _Columned(Routed):
     """A block of hidden units for each context; output weights without biases."""
 
-    derived = Routed.derived | {"_column"}
-
     hidden: Sequence[int] = setting((100, 100), "widths", "[400, 400]", whole, check=several)
 
     def setup(self, spec: Spec) -> Spec:
@@ -58,7 +56,6 @@ class Columns(_Columned):
     False
     """
 
-    derived = _Columned.derived | {"_shown"}
     heads_needed = False
 
     lateral: bool = setting(True)

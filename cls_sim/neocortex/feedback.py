@@ -61,8 +61,6 @@ class Feedback(Settings, Neocortex):
     (torch.Size([2, 5, 3]), 8, ('neocortex',))
     """
 
-    derived = Neocortex.derived | {"spec", "_gates", "_draws"}
-
     hidden: Sequence[int] = setting((400, 400), "widths", "[400, 400]", whole, check=several)
     latent: int = setting(100)
     prior: str = setting("class", ("class", "one"))

@@ -50,7 +50,7 @@ class LayerPeriods(Wrap, Neocortex):
     """
 
     inside, null = "neocortex", {"rates": [1.0], "close": [float("inf")]}
-    derived = frozenset({"members", "_before", "_running"})
+    derived = frozenset({"members"})
 
     def __init__(
         self,

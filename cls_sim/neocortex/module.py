@@ -49,18 +49,7 @@ class Module(Neocortex):
     (torch.Size([2, 5, 3]), 8)
     """
 
-    derived = Neocortex.derived | {
-        "module",
-        "_whole",
-        "fixed",
-        "_body",
-        "_lesson",
-        "_last",
-        "_batch",
-        "_moved",
-        "_seeds",
-        "_apart",
-    }
+    derived = Neocortex.derived | {"module", "fixed"}
 
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):

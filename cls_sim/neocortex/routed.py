@@ -38,7 +38,6 @@ class Routed(Settings, Neocortex):
     row is 0 in all other weights, and `plastic_mask` frees what is plastic for at least one of the rows.
     """
 
-    derived = Neocortex.derived | {"spec", "_lesson"}
     heads_needed = True  # the context must also be known in evaluations
     _lesson: Tensor | None = None  # bool [s, k]: the contexts of the rows from which the present step learns
 
@@ -137,8 +136,6 @@ class Gated(Routed):
     >>> Gated(hidden=[8], share=0.5).share
     0.5
     """
-
-    derived = Routed.derived | {"_open"}
 
     share: float = setting(0.9, 0.0, 1.0)
 

@@ -46,7 +46,6 @@ class CortexLesion(Settings, Wrap, Neocortex):
     """
 
     inside, null = "neocortex", {"fraction": 0.0}
-    derived = frozenset({"_units", "_synapses", "_hurt"})
 
     neocortex: Neocortex = part(Neocortex, kw_only=False)
     fraction: float | list[float] = setting(1.0, 0.0, 1.0)

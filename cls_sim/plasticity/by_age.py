@@ -16,8 +16,6 @@ from cls_sim.plasticity.base import Plasticity
 class Formula(Settings, Plasticity):
     """A learning rate by a formula whose settings are numbers, one or one per subject."""
 
-    derived = frozenset({"_of"})
-
     def setup(self, spec: Spec) -> Spec:
         self._of = {name: per_subject(name, getattr(self, name), spec) for name in self._declared}
         return spec
@@ -34,7 +32,6 @@ class Constant(Plasticity):
     [0.1, 0.2]
     """
 
-    derived = frozenset({"_rate"})
     _key = "rate"
 
     def __init__(self, *, rate: float | list[float] = 0.1):
@@ -172,8 +169,6 @@ class DoseLimited(Plasticity):
     >>> rates
     [0.1, 0.1, 0.05, 0.0]
     """
-
-    derived = frozenset({"_rate", "_dose"})
 
     def __init__(self, *, rate: float | list[float] = 0.1, dose: float | list[float] = 1.0):
         self.value = reals("rate", rate, 0.0)

@@ -76,8 +76,6 @@ class StageRates(Plasticity):
     [0.02]
     """
 
-    derived = frozenset({"_stages"})
-
     def __init__(
         self, *, nrem: Plasticity | float | list[float] = 0.001, rem: Plasticity | float | list[float] = 0.001
     ):
@@ -120,8 +118,6 @@ class NightlyDecay(Formula):
     >>> rates
     [0.1, 0.075, 0.05, 0.025]
     """
-
-    derived = Formula.derived | {"_due"}
 
     start: float | list[float] = setting(0.001, 0.0)
     floor: float | list[float] = setting(0.01, 0.0, 1.0)

@@ -29,7 +29,6 @@ class Modulated(Wrap, Plasticity):
     """
 
     inside, null = "plasticity", {"factor": 1.0}
-    derived = frozenset({"_factor"})
 
     def __init__(self, plasticity: Plasticity, *, factor: float | list[float] = 0.0, until: float | None = None):
         super().__init__(plasticity)

@@ -16,8 +16,6 @@ from cls_sim.readout.base import CORTEX, HIPPOCAMPUS, Answer, Readout, by
 class _Cortical(Readout):
     """The cortex answers all questions, with these weights; novelty = 1 - max softmax(scores), 0 in regression."""
 
-    derived = frozenset({"_regression"})
-
     def setup(self, spec: Spec) -> Spec:
         self._regression = spec.regression
         return super().setup(spec)

@@ -25,7 +25,6 @@ from cls_sim.replay.base import Replay, Within
 class Altered(Within):
     """A policy whose replayed rows are altered, asleep and awake; rows of experience are unchanged."""
 
-    derived = frozenset({"spec", "_draws"})
     stream: ClassVar[str]  # names the random numbers: never change it, or all lives with this policy change
 
     def _settle(self, spec: Spec) -> None:

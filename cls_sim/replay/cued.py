@@ -34,8 +34,6 @@ class Cued(Sampled):
     5.0
     """
 
-    derived = Sampled.derived | {"_gain", "_contexts", "_items"}
-
     contexts: Sequence[int] = setting((0,), "whole numbers", "[0, 3]", whole, 0, check=several)
     items: Sequence[int] = setting((), "whole numbers", "[0, 3]", whole, 0, check=several)
     gain: float | list[float] = setting(4.0, 0.0)

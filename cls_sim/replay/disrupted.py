@@ -21,7 +21,6 @@ from cls_sim.replay.base import Replay, Within
 class _Night(Within):
     """Changes the nights of another policy up to the age `until`; training batches while awake are unchanged."""
 
-    derived = frozenset({"_size", "_draws"})
     setting: ClassVar[str]  # the size of the change
     draws: ClassVar[tuple[str, str]]  # their purpose and kind
 

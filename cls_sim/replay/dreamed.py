@@ -69,8 +69,6 @@ class Pseudorehearsal(Replay):
     8
     """
 
-    derived = frozenset({"_draws", "_inputs", "_regression", "_stages"})
-
     def __init__(self, *, batch: int = 32, active: float = 0.25, copied: str = "night", follow: float = 0.0):
         self.batch, self.active = whole("batch", batch), real("active", active, 0.0, 1.0)
         self.copied, self.follow = choice("copied", copied, ("night", "rem")), real("follow", follow, 0.0, 1.0)

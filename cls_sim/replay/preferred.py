@@ -39,8 +39,6 @@ class Preferred(Settings, Stored):
     8
     """
 
-    derived = Stored.derived | {"_draws"}
-
     preference: Preference = part(Preference, "give one, such as Surprise()", default_factory=Surprise, kw_only=False)
     batch: int = setting(32)
     power: float = setting(1.0, 0.0)
@@ -99,8 +97,6 @@ class Thinned(Settings, Stored):
     >>> Thinned(RecencyShare(share=0.3)).preference.share
     0.3
     """
-
-    derived = Stored.derived | {"_night", "_day"}
 
     preference: Preference = part(
         Preference, "give one, such as Surprise()", default_factory=RecencyShare, kw_only=False

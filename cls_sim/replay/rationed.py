@@ -48,7 +48,6 @@ class Rationed(Within):
     """
 
     null = None
-    derived = frozenset({"_doses", "_changed", "_known"})
 
     def __init__(self, policy: Replay, *, doses: Any = "likelihood", shape: str = "stop", rate: float = 0.01):
         super().__init__(policy)

@@ -26,8 +26,6 @@ from cls_sim.replay.base import Replay
 class Stored(Replay):
     """A policy over stored traces.  Results computed from the traces are cached until the traces change."""
 
-    derived = frozenset({"_kept", "_held_out"})
-
     def setup(self, spec: Spec) -> Spec:
         self._kept: tuple[Hippocampus, tuple, Any] | None = None
         self._held_out = spec.held_out
@@ -73,7 +71,6 @@ class Sampled(Settings, Stored):
     If all weights of a group are zero, the sum of the other groups' weights is used.
     """
 
-    derived = Stored.derived | {"_night", "_day", "_spec", "_coming", "_asleep"}
     uniform: ClassVar[bool] = False
     """Whether every trace always has the same weight."""
 
@@ -214,8 +211,6 @@ class Recent(Sampled):
 
     Source: recent experience dominates hippocampal replay, Kudrimoti, Barnes & McNaughton 1999.
     """
-
-    derived = Sampled.derived | {"_half_life"}
 
     half_life_days: float | list[float] = setting(1.0, 0.0, open_low=True)
 

@@ -36,7 +36,6 @@ class Shuffled(Within):
     """
 
     null = None
-    derived = frozenset({"_draws"})
 
     def _settle(self, spec: Spec) -> None:
         self._draws = {
@@ -93,7 +92,6 @@ class Interleaved(Within):
     """
 
     inside, null = "policy", {"share": 1.0, "only_old": False}
-    derived = frozenset({"_spec", "_starts", "_context", "_met"})
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
         if not isinstance(policy, (Stored, Dreamed)):
@@ -223,7 +221,6 @@ class Staged(_Two):
     """
 
     inside, other, null = "nrem", "rem", None
-    derived = frozenset({"_stages", "_night"})
 
     nrem: Replay = part(Replay, kw_only=False)
     rem: Replay = part(Replay, kw_only=False)

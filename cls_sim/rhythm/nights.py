@@ -92,8 +92,6 @@ class ContextNights(Counted):
     [0, 40, 80]
     """
 
-    derived = frozenset({"_ends"})
-
     steps_per_night: int = setting(400, 0)
 
     def setup(self, spec: Spec) -> Spec:

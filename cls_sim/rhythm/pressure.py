@@ -34,8 +34,6 @@ class Pressure(Settings, Rhythm):
     1.0
     """
 
-    derived = frozenset({"_rise", "_fall", "_high"})
-
     experiences_per_day: int = setting(100)
     rise_per_experience: float | list[float] = setting(0.01, 0.0)
     error_gain: float = setting(0.0, 0.0)

@@ -43,8 +43,6 @@ class Arrays(Stream):
     (4,)
     """
 
-    derived = Stream.derived | {"_given"}
-
     def __init__(
         self,
         *,

@@ -45,8 +45,6 @@ class Associations(Settings, Listed):
     (8, [4, 5, 6, 7])
     """
 
-    derived = Listed.derived | {"_visits"}
-
     lists: int = setting(2)
     items: int = setting(10)
     answers: int | None = setting(None, 2)

@@ -32,8 +32,6 @@ class Chains(Listed):
     ((9,), 9, 3, 3)
     """
 
-    derived = Listed.derived | {"_exams"}
-
     def __init__(self, *, chains: int = 8, links: int = 2, epochs: int = 2, batch: int = 4):
         self.chains, self.links = whole("chains", chains, 2), whole("links", links, 2)
         self.epochs, self.batch = whole("epochs", epochs), whole("batch", batch, 1, chains * links)

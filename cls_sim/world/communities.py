@@ -47,8 +47,6 @@ class Communities(Settings, Listed):
     (24, 20, 4, 4)
     """
 
-    derived = Listed.derived | {"_some"}
-
     communities: int = setting(4, 2)
     members: int = setting(6, 4)
     features: int = setting(60, 2)

@@ -46,8 +46,6 @@ class Features(Stream):
     True
     """
 
-    derived = Stream.derived | {"_given"}
-
     def __init__(
         self,
         *,

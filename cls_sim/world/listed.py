@@ -29,7 +29,6 @@ class Listed(World):
     _plan  the rows of each experience, int64 [s, experiences, b]; None: all rows
     """
 
-    derived = frozenset({"_rows", "_plan", "_seeds", "_contexts"})
     _plan: Tensor | None = None
 
     def _keep(

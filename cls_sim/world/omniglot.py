@@ -37,8 +37,6 @@ class Omniglot(Listed):
     35
     """
 
-    derived = Listed.derived | {"_exam"}
-
     def __init__(self, *, ways: int = 20, drawings: int = 1, side: int = 35):
         self.ways = whole("ways", ways, 2, CHARACTERS)
         self.drawings = whole("drawings", drawings, 1, DRAWERS - 1)

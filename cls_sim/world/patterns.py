@@ -25,8 +25,6 @@ from cls_sim.world.base import World
 class _Synapses(World):
     """A world of one context that never ends, with one input and a number for each synapse as target."""
 
-    derived = frozenset({"_spec"})
-
     def _announced(self, spec: Spec, synapses: int) -> Spec:
         self._spec = spec
         plain = {"contexts": 1, "ends": (), "task_id_known": False, "heads": None, "quantum": None}
@@ -63,8 +61,6 @@ class Patterns(_Synapses):
     >>> world.next(Clock(2, 1)).y.shape
     torch.Size([2, 1, 5])
     """
-
-    derived = _Synapses.derived | {"_kept", "_rows"}
 
     def __init__(self, *, synapses: int = 1000, coding: float = 1.0, length: int | None = None):
         self.synapses, self.coding = whole("synapses", synapses), real("coding", coding, 0.0, 1.0, open_low=True)
@@ -129,8 +125,6 @@ class Cohorts(_Synapses):
     >>> world.next(clock).y[0, 0].abs().tolist()
     [0.0, 0.0, 0.0, 1.0, 1.0, 1.0]
     """
-
-    derived = _Synapses.derived | {"_patterns", "_when"}
 
     def __init__(self, *, times: Sequence[Any], items: int = 100, noise: float = 0.0, length: int | None = None):
         self.times, self.items = _times(times), whole("items", items)

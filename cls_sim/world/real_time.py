@@ -43,7 +43,6 @@ class RealTime(Settings, Wrap, World):
     """
 
     inside, null = "world", {"replayed": 0}
-    derived = frozenset({"_rows", "_items"})
     world: World = part(World, kw_only=False)
     replayed: int = setting(0, 0)
 

@@ -62,10 +62,7 @@ class Stream(World):
     Source: van de Ven, Tuytelaars & Tolias (2022), Three types of incremental learning.
     """
 
-    derived = frozenset(
-        {"_spec", "_visits", "_shares", "_learnt", "_asked", "_exams", "_plan", "_rows", "_source", "source", "unit"}
-        | {"_ahead", "_latest", "recode"}
-    )
+    derived = frozenset({"source", "unit", "recode"})
     _defaults: ClassVar[dict[str, Any]] = {}
     __signature__: ClassVar[inspect.Signature]
     recode: Callable[[Data], Data] | None = None  # changes the inputs before they are split (see Encoded)

@@ -49,7 +49,7 @@ class Teacher(Settings, Listed):
     torch.Size([2, 1000, 1])
     """
 
-    derived = Listed.derived | {"weights", "ratio", "_exam"}
+    derived = frozenset({"weights", "ratio"})
 
     items: int = setting(100)
     features: int = setting(100)
@@ -138,8 +138,6 @@ class Sources(Settings, Listed):
     >>> world.setup(Spec(seeds=(0, 1))).inputs, world.next(Clock(2, 1)).rows, world.evaluation(1).y.shape
     ((6,), 8, torch.Size([2, 1000, 1]))
     """
-
-    derived = Listed.derived | {"_exams"}
 
     snr: Any = setting(
         (0.1, 8.0), "numbers", "[0.1, 8], one for each source", real, 0.0, check=several, least=1, endless=True

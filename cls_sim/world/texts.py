@@ -65,7 +65,7 @@ class Texts(Stream, per_context=30, batch=50):
     Source: hashed features, Weinberger et al. 2009; inverse document frequency, Spärck Jones 1972, smoothed.
     """
 
-    derived = Stream.derived | {"_texts", "_strange", "_clock", "_met", "_now", "encoder", "domains", "intents"}
+    derived = Stream.derived | {"encoder", "domains", "intents"}
 
     def __init__(self, *, eval_split: str = "test", **settings: Unpack[TextSettings]):
         given: dict[str, Any] = defaults(TextSettings) | self._defaults | settings

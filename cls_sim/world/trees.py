@@ -33,7 +33,7 @@ class Hierarchy(Settings, Listed):
     ((8,), 15, [4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0])
     """
 
-    derived = Listed.derived | {"tree"}
+    derived = frozenset({"tree"})
 
     levels: int = setting(3, 1, 8)
 
@@ -151,8 +151,6 @@ class Semantic(Settings, Listed):
     >>> spec.inputs, spec.outputs, world.evaluation(0).rows, world.question("robin", "can", "fly")
     ((13,), 36, 32, (18, 24))
     """
-
-    derived = Listed.derived | {"_taught"}
 
     new: str = setting("penguin", NEW)
     schedule: str = setting("interleaved", ("interleaved", "focused"))

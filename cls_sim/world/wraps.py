@@ -44,7 +44,6 @@ class NoisyWorld(Seen):
     """
 
     inside, null = "world", {"sd": 0.0}
-    derived = frozenset({"_sd", "_draws", "_step"})
 
     def __init__(self, world: World, *, sd: float | list[float] = 0.1, until: float | None = None):
         super().__init__(world)
@@ -85,7 +84,6 @@ class Mislabelled(Seen):
     """
 
     inside, null = "world", {"fraction": 0.0}
-    derived = frozenset({"_outputs", "_draws"})
 
     def __init__(self, world: World, *, fraction: float = 1.0, until: float | None = None):
         super().__init__(world)
@@ -132,7 +130,6 @@ class Deficit(Settings, Seen):
     """
 
     inside, null = "world", {"until": 0.0}
-    derived = frozenset({"_since", "_until", "_step", "_sides"})
 
     world: World = part(World, kw_only=False)
     kind: str = setting("blur", ("blur", "flip"))
