@@ -76,7 +76,7 @@ class Pseudorehearsal(Replay):
     def setup(self, spec: Spec) -> Spec:
         self._inputs, self._regression, self._stages = spec.inputs, spec.regression, spec.stages
         width = int(torch.Size(spec.inputs).numel())
-        self._draws = Draws(spec.seeds, "replay.dreamed", (self.batch, width), device=spec.device)
+        self._draws = Draws(spec.seeds, "replay.pseudo", (self.batch, width), device=spec.device)
         shapes = {**spec.weights, **spec.running}
         self.nightfall = {name: torch.zeros(shape, device=spec.device) for name, shape in shapes.items()}
         self.night = np.full(spec.subjects, -1)
