@@ -150,6 +150,10 @@ from cls_sim.probes.recollection import Recollection as Recollection
 from cls_sim.probes.recollection import Separation as Separation
 from cls_sim.probes.relearning import Interference as Interference
 from cls_sim.probes.relearning import Savings as Savings
+from cls_sim.probes.sampled import Answers as Answers
+from cls_sim.probes.sampled import AnytimeAccuracy as AnytimeAccuracy
+from cls_sim.probes.sampled import Prequential as Prequential
+from cls_sim.probes.sampled import RecencyBias as RecencyBias
 from cls_sim.probes.selectivity import GateShare as GateShare
 from cls_sim.probes.selectivity import Selectivity as Selectivity
 from cls_sim.probes.semantics import Belief as Belief

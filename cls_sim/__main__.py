@@ -59,6 +59,10 @@ def _door(args: list[str]) -> int:
         from cls_sim.commands.export import main as export
 
         return export(args[1:])
+    if args[:1] == ["measure"]:
+        from cls_sim.commands.measure import main as measure
+
+        return measure(args[1:])
     args, folders = _taken(args, "--config-dir", "-cd")
     if args[:1] in (["experiments"], ["show"]):
         from cls_sim.commands import listing

@@ -16,6 +16,7 @@ from tests.lives import live, small
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    encoded._LATEST.clear()
 
 
 def lower() -> nn.Module:
@@ -105,10 +106,12 @@ def test_codes_that_take_long_are_kept_and_read_again(tmp_path, monkeypatch):
         raise AssertionError("encoded again")
 
     monkeypatch.setattr(cs.Pretrained, "codes", refuse)
+    encoded._LATEST.clear()
     again = fixed()
     again.setup(cs.Spec())
     assert torch.equal(again.evaluation(0).x, first.evaluation(0).x)
     kept[0].write_bytes(b"broken")
+    encoded._LATEST.clear()
     with pytest.raises(AssertionError, match="encoded again"):
         fixed().setup(cs.Spec())
 

@@ -17,6 +17,7 @@ VALUES = {
     "size": ("paper", "small"),
     "device": ("cpu", "cuda"),
     "precision": ("float32", "bf16"),
+    "answers": ("kept",),
     "engine": ("local", "ray"),
     "wandb": ("off", "offline", "online"),
     "debug": ("true", "false"),

@@ -130,6 +130,8 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
         raise ConfigError("engine", "ray is not installed", "pip install 'cls-sim[ray]'")
     choice("wandb", cfg["wandb"], ("off", "offline", "online"))
     choice("precision", cfg["precision"], ("float32", "bf16"))
+    if cfg["answers"] is not None:
+        choice("answers", cfg["answers"], ("kept",))
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
     if cfg["days"] is not None:

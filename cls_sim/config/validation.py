@@ -34,6 +34,7 @@ TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
     *(
         "precision",
+        "answers",
         "debug",
         "arm",
         "small",

@@ -243,7 +243,9 @@ def lived_contexts(life: Measured) -> Tensor:
     while looked < life.clock.experience.max() and (first == NEVER).any():
         clock.experience = np.full(life.spec.subjects, looked)
         context = life.world.contexts_at(clock).cpu().numpy()
-        here = (context[..., None] == np.arange(life.spec.contexts)).any(1)
-        first, looked = np.where((first == NEVER) & here, looked, first), looked + 1
+        subject, row = np.nonzero(context >= 0)
+        here = subject, context[subject, row]
+        first[here] = np.minimum(first[here], looked)
+        looked += 1
     _FIRST[life.world] = looked, first
     return torch.from_numpy(first < life.clock.experience[:, None]).to(device)

@@ -26,6 +26,7 @@ from cls_sim.core.part import State
 from cls_sim.core.signals import SignalHandler
 from cls_sim.life import Life
 from cls_sim.running.finite import FiniteCheck
+from cls_sim.running.kept import KeptAnswers
 from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage import checkpoint
 from cls_sim.storage.disk import ANY, NotPlain, content
@@ -62,6 +63,7 @@ class CheckpointedLife:
         self.unseen: list[Moment] = []  # moments of this tick that are not measured yet
         self.spent = {"wall": 0.0, "cpu": 0.0}  # seconds used by earlier processes
         self.began = {"wall": time.monotonic(), "cpu": time.process_time()}
+        self.answers = KeptAnswers(job, folder)
         self.every = save_every()
         self.saved, self.cost = time.monotonic(), 0.0
         saved = _whole(self.here) if self.path.is_file() else None
@@ -87,6 +89,7 @@ class CheckpointedLife:
         self._age(life)
         trace = Trace(self.path, rows=rows)
         trace.cut(rows)
+        self.answers.go_on(whole("answers", meta.get("answers", 0), 0))
         for fork in (self.here / f"fork-{name}" for name, _ in self.job.forks):
             if any(checkpoint.tick_of(path) >= life.clock.tick for path in checkpoint.found(fork)):
                 shutil.rmtree(fork)  # branches after this tick are made again, at the end if the end has moved
@@ -94,7 +97,7 @@ class CheckpointedLife:
 
     def _be_born(self, life: Life) -> tuple[Life, Trace]:
         """Save a life at birth, and only then create its trace: a trace without a checkpoint is then a data loss."""
-        origin, past = self.job.origin, []
+        origin, past, said = self.job.origin, [], ()
         if origin is not None:
             tree, meta = _whole(_fork(self.job, self.folder))
             with _fitting(_fork(self.job, self.folder)):
@@ -103,11 +106,13 @@ class CheckpointedLife:
                 name = self.job.of(origin.name)
                 there = self.traces.get(name) or Trace.read(self.folder / "trace" / f"{name}.jsonl", rows=rows)
                 past = there.rows[:rows]
+                said = self.answers.past(name, whole("answers", meta.get("answers", 0), 0))
         if any(checkpoint.tick_of(path) > life.clock.tick for path in checkpoint.found(self.here)):
             raise ConfigError(str(self.path), "is missing", f"restore it, or remove {self.here} to start this job anew")
         self._age(life)
         if life.clock.tick == 0 and not past:
             self.unseen = [Moment("life.begin", np.ones(self.job.subjects, bool))]
+        self.answers.begin(said)
         checkpoint.save(self.here, life.state(), self._meta(len(past)))
         aside = self.path.with_name(f".{self.path.name}.new")
         with suppress(OSError):
@@ -151,12 +156,14 @@ class CheckpointedLife:
         self.unseen = [Moment("life.end", np.ones(self.job.subjects, bool))]
         self._look()
         self.trace.close()
+        self.answers.close()
 
     def _look(self) -> None:
         """Measure the moments of this tick and append the readings to the trace."""
         while self.unseen:
             with self.ear.at_once():  # evaluations can be long, and do not change the life
                 readings = self.life.measure(self.unseen[0])
+            self.answers.take(readings, self.unseen[0], self.life.clock)
             if readings:
                 self.finite.examine()
                 self.finite.read(readings)
@@ -172,7 +179,9 @@ class CheckpointedLife:
             return
         age = float(self.life.clock.day.min())
         for name in [name for name, at in self.leaving.items() if ended or (at is not None and age >= at)]:
-            checkpoint.save(self.here / f"fork-{name}", self._examined(), {"rows": len(self.trace)})
+            checkpoint.save(
+                self.here / f"fork-{name}", self._examined(), {"rows": len(self.trace), "answers": self.answers.rows}
+            )
             del self.leaving[name]
 
     # -- saving -----------------------------------------------------------------------------------------
@@ -189,6 +198,7 @@ class CheckpointedLife:
         if not self.path.is_file():
             raise StorageError(str(self.path), "is missing", "restore it, then resume")
         self.trace.sync()
+        self.answers.sync()
         checkpoint.save(self.here, tree, self._meta(len(self.trace)))
         self.saved = time.monotonic()
         self.cost = self.saved - started
@@ -201,7 +211,13 @@ class CheckpointedLife:
 
     def _meta(self, rows: int) -> dict[str, Any]:
         unseen = [[moment.name, moment.who.tolist()] for moment in self.unseen if moment.name != "life.end"]
-        return {"rows": rows, "unseen": unseen, "left": self.left, "seconds": self.seconds()}
+        return {
+            "rows": rows,
+            "answers": self.answers.rows,
+            "unseen": unseen,
+            "left": self.left,
+            "seconds": self.seconds(),
+        }
 
     def seconds(self) -> dict[str, float]:
         """The wall-clock and processor time of this life, in seconds."""

@@ -15,10 +15,13 @@ from cls_sim.core.errors import ConfigError, suggest, whole
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import final
 from cls_sim.running.job import Job, jobs
+from cls_sim.running.kept import path_of
 from cls_sim.running.runs import Outcome, figure_specs, gathered, judged, readings
 from cls_sim.running.studies import Study
-from cls_sim.storage import disk, run_directory, summary
+from cls_sim.storage import disk, packed, run_directory, summary
+from cls_sim.storage.looks import Measure, measured
 from cls_sim.storage.summary import Claim
+from cls_sim.storage.trace import Trace
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,6 +44,22 @@ class FinishedRun(Study):
         """The neocortex of one subject at the end of the run, as a plain PyTorch network with its weights."""
         job = self._job(arm, subject)
         return final(job, self.folder).neocortex.to_module(subject - job.first)
+
+    def measure(self, reading: str, window: int = 10) -> dict[str, Measure]:
+        """A reading of the answers that the run has kept: arm → [s], or why it is undefined.
+
+        reading  such as anytime, min_acc, stability_gap, windowed_forgetting, prequential (`cls-sim measure --help`)
+        window   number of looks of a window, from 2
+
+        Raises ConfigError for an unknown reading, and for a run without `answers=kept`.
+        """
+        if not (self.folder / "answers").is_dir():
+            raise ConfigError(str(self.folder), "has kept no answers", "run it again with answers=kept")
+        chunks: dict[str, list[Trace]] = {}
+        for job in self.jobs:
+            path = path_of(job.name, self.folder)
+            chunks.setdefault(job.arm.name, []).append(Trace.read(path, form=packed))
+        return {arm: measured(parts, reading, window) for arm, parts in chunks.items()}
 
     def _job(self, arm: str, subject: int) -> Job:
         if arm not in self.config:

@@ -22,14 +22,25 @@ def line_of(row: Row) -> bytes:
     who = {"who": row["who"].tolist()} if "who" in row else {}
     readings = {name: _plain(value) for name, value in row["readings"].items()}
     plain = {"moment": row["moment"], "day": _plain(row["day"]), "tick": row["tick"], "readings": readings, **who}
+    return sealed(plain)
+
+
+def sealed(plain: dict[str, Any]) -> bytes:
+    """Compact strict JSON on one line that ends with the checksum of the rest."""
     body = json.dumps(plain, separators=(",", ":"), allow_nan=False).encode("ascii")
     return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
 
 
+def checked(line: bytes) -> bytes | None:
+    """The JSON of a line without its checksum; None if the checksum is another."""
+    body = line[: -len(',"crc":"00000000"}')] + b"}"
+    return body if line == b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)) else None
+
+
 def parsed(line: bytes) -> Row | None:
     """The row of a line (without its line break); None if the line is damaged."""
-    body = line[: -len(',"crc":"00000000"}')] + b"}"
-    if line != b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)):
+    body = checked(line)
+    if body is None:
         return None
     try:
         row = json.loads(body, parse_constant=no_number)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from cls_sim import statistics
@@ -13,12 +15,18 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
     """The last reading of every probe [s], averaged over contexts, and the readings derived from it.
 
     For a reading [s, k] by context, measured at context ends: NAME.forgetting, NAME.backward and NAME.forward; if it is
-    also measured within contexts, NAME.stability_gap, NAME.min_old and NAME.anytime.
+    also measured within contexts, NAME.stability_gap, NAME.min_old, NAME.anytime, and, for windows of `WINDOW` looks,
+    NAME.windowed_forgetting and NAME.windowed_plasticity.  For a reading [s] that is measured at `every N`: NAME.mean
+    over these moments.
     """
     found: dict[str, np.ndarray] = {}
     for name in trace.names():
+        if name == RAW:
+            continue
         last = trace.last(name)
         found[name] = last if last.ndim == 1 else np.nanmean(last, 1)
+        if last.ndim == 1 and any(row["moment"].startswith("every ") and name in row["readings"] for row in trace.rows):
+            found[f"{name}.mean"] = _over_time(trace, name)
         if last.ndim == 2 and trace.is_taken(name, "context.end"):
             found |= {f"{name}.{k}": v for k, v in statistics.transfer(trace.matrix(name)).items() if k != "final"}
             if any(row["moment"].startswith(WITHIN) and name in row["readings"] for row in trace.rows):
@@ -26,7 +34,23 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
     return found
 
 
+RAW = "answers"  # raw answers are no reading (see looks.py)
+WINDOW = 10  # looks of a window
 WITHIN = ("day.end", "night.end", "every ")  # moments within contexts
+
+
+def _over_time(trace: Trace, name: str) -> np.ndarray:
+    """The mean [s] of a reading [s] over the moments `every N`; NaN where it is never defined."""
+    rows = [
+        row["readings"][name] for row in trace.rows if row["moment"].startswith("every ") and name in row["readings"]
+    ]
+    return np.array([_mean(values) for values in np.stack(rows, 1)])
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of the finite numbers; NaN if there are none."""
+    there = values[np.isfinite(values)]
+    return float(there.mean()) if len(there) else float("nan")
 
 
 def _dips(trace: Trace, name: str) -> dict[str, np.ndarray]:
@@ -42,6 +66,9 @@ def _dips(trace: Trace, name: str) -> dict[str, np.ndarray]:
     if looks.any():
         by_subject = ((values[w, i], ends[w], looks[w]) for i, w in enumerate(who.T))
         derived["anytime"] = np.array([anytime(*one) for one in by_subject])
+        for key, sign in (("windowed_forgetting", -1), ("windowed_plasticity", 1)):
+            changes = [[windowed(v, WINDOW, sign) for v in values[w & looks, i].T] for i, w in enumerate(who.T)]
+            derived[key] = np.array([_mean(np.array(one)) for one in changes])
     return derived
 
 
@@ -83,13 +110,45 @@ def dips(values: np.ndarray, ends: np.ndarray) -> dict[str, float]:
     values, at = np.asarray(values, np.float64), np.flatnonzero(ends)
     if values.ndim != 2 or len(values) != len(ends):
         raise ConfigError("dips", f"has shape {values.shape} and {len(ends)} ends", "give [t, k] and [t]")
-    gaps, least = [], []
+    drops, least = [], []
     for context in range(min(values.shape[1], len(at) - 1)):
         since = values[at[context] :, context]
         least.append(np.nanmin(since) if np.isfinite(since).any() else np.nan)
-        for start, end in zip(at[context:-1], at[context + 1 :], strict=True):
-            between = values[start + 1 : end, context]
-            if np.isfinite(between).any():
-                gaps.append(max(0.0, min(values[start, context], values[end, context]) - np.nanmin(between)))
-    mean = {"stability_gap": gaps, "min_old": least}
+        drops += gaps(values[:, context], at[context:])
+    mean = {"stability_gap": drops, "min_old": least}
     return {name: float(np.mean(found)) if found else float("nan") for name, found in mean.items()}
+
+
+def gaps(values: np.ndarray, ends: np.ndarray) -> list[float]:
+    """The transient loss within each later context, from the readings [t] of one context.
+
+    ends  the rows at which this context and the later ones end; later contexts without a row in between are left out
+
+    >>> gaps(np.array([0.9, 0.3, 0.4, 0.7]), np.array([0, 3]))
+    [0.4]
+    """
+    found: list[float] = []
+    for start, end in pairwise(ends):
+        between = values[start + 1 : end]
+        if np.isfinite(between).any():
+            found.append(round(max(0.0, float(min(values[start], values[end]) - np.nanmin(between))), 12))
+    return found
+
+
+def windowed(values: np.ndarray, window: int, sign: int) -> float:
+    """The largest change of one reading [t] within a window; NaN with fewer than two readings.
+
+        max over m < n ≤ m + window - 1 of  sign · (a_n - a_m)
+
+    sign  -1: the largest fall (windowed forgetting); 1: the largest rise (windowed plasticity)
+
+    Source: De Lange, van de Ven & Tuytelaars 2023.
+
+    >>> windowed(np.array([0.1, 0.75, 0.5, 0.7]), 2, -1), windowed(np.array([0.1, 0.7, 0.5, 0.75]), 3, 1)
+    (0.25, 0.6)
+    """
+    steps = range(1, min(window, len(values)))
+    changes = [sign * (values[d:] - values[:-d]) for d in steps]
+    found = np.concatenate(changes) if changes else np.zeros(0)
+    found = found[np.isfinite(found)]
+    return round(float(found.max()), 12) if len(found) else float("nan")

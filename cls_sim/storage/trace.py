@@ -12,17 +12,24 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping
 from io import FileIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from cls_sim.core import portrait
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, suggest, whole
-from cls_sim.storage import tidy
+from cls_sim.storage import lines, tidy
 from cls_sim.storage.cohort import cohort, measured, who_of
 from cls_sim.storage.disk import ANY, NotPlain, broken, content, renamed, synced, unlinked, unreadable
-from cls_sim.storage.lines import Row, line_of, parsed
+from cls_sim.storage.lines import Row
+
+
+class Form(Protocol):
+    """How the rows of a file are written."""
+
+    def line_of(self, row: Row) -> bytes: ...
+    def parsed(self, line: bytes) -> Row | None: ...
 
 
 class Trace:
@@ -33,6 +40,7 @@ class Trace:
 
     path  None: in memory.  A file: its rows are read first; new rows are appended and flushed one by one
     rows  read only this number of rows; the next append cuts off the rest of the file
+    form  how a row is written: a module with `line_of` and `parsed`
 
     An incomplete last line is left out with a warning; for any other line that fails its checksum, ConfigError is
     raised.  StorageError is raised if the file cannot be written.
@@ -43,8 +51,8 @@ class Trace:
     ([0.5, 0.75], ['day.end'])
     """
 
-    def __init__(self, path: str | Path | None = None, *, rows: int | None = None):
-        self.path = None if path is None else Path(path)
+    def __init__(self, path: str | Path | None = None, *, rows: int | None = None, form: Form = lines):
+        self.path, self._form = None if path is None else Path(path), form
         self.rows: list[Row] = []
         self._ends: list[int] = []  # where each row ends in the file, in bytes
         self._file: FileIO | None = None
@@ -58,11 +66,11 @@ class Trace:
             self._is_new = True
 
     @classmethod
-    def read(cls, path: str | Path, *, rows: int | None = None) -> Trace:
+    def read(cls, path: str | Path, *, rows: int | None = None, form: Form = lines) -> Trace:
         """The trace in a file, with every line verified; nothing is written unless rows are appended."""
         if not Path(path).is_file():
             raise ConfigError(str(path), "there is no such trace", "name the trace of a run")
-        return cls(path, rows=rows)
+        return cls(path, rows=rows, form=form)
 
     @classmethod
     def join(cls, traces: Iterable[Trace]) -> Trace:
@@ -137,7 +145,7 @@ class Trace:
                 reason = f"has {self.subjects} subjects, not {len(row['day'])}"
                 raise ConfigError("trace", reason, "use one trace per cohort")
             if self.path is not None:
-                self._write(line_of(row))
+                self._write(self._form.line_of(row))
             self.rows.append(row)
 
     def cut(self, rows: int) -> None:
@@ -265,6 +273,11 @@ class Trace:
     # -- the file ---------------------------------------------------------------------------------------
 
     @property
+    def size(self) -> int:
+        """The bytes of the rows in the file."""
+        return self._end
+
+    @property
     def _end(self) -> int:
         return self._ends[-1] if self._ends else 0
 
@@ -307,18 +320,18 @@ class Trace:
             raise ConfigError(str(self.path), "is not a regular file", "name the trace of a run") from None
         except OSError as error:
             raise unreadable(self.path, error) from None
-        lines = data.split(b"\n")
-        for number, line in enumerate(lines[:-1], 1):
+        parts = data.split(b"\n")
+        for number, line in enumerate(parts[:-1], 1):
             if most is not None and len(self) == most:
                 return
-            row = parsed(line)
+            row = self._form.parsed(line)
             if row is None or (self.rows and len(row["day"]) != self.subjects):
                 remedy = "restore the file, or resume from an earlier checkpoint"
                 raise ConfigError(f"{self.path}:{number}", "the line fails its checksum", remedy)
             self.rows.append(row)
             self._ends.append(self._end + len(line) + 1)
-        if lines[-1] and (most is None or len(self) < most):
-            warnings.warn(f"{self.path}:{len(lines)}: the last line is incomplete and left out", stacklevel=4)
+        if parts[-1] and (most is None or len(self) < most):
+            warnings.warn(f"{self.path}:{len(parts)}: the last line is incomplete and left out", stacklevel=4)
 
 
 def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:
