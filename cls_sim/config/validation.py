@@ -32,21 +32,8 @@ LAUNCHER = (
 
 TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *(
-        "precision",
-        "answers",
-        "debug",
-        "arm",
-        "small",
-        "claims",
-        "ablation",
-        "parts",
-        "figures",
-        "title",
-        "cite",
-        "probes",
-        "method",
-    ),
+    *("precision", "answers", "debug", "arm", "small", "claims", "ablation", "parts", "figures", "title", "cite"),
+    *("probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only if an experiment declares them
 GROUPS = (*PART_KINDS, "probes", "method")  # keys whose values name files, beside `experiment`

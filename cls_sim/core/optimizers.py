@@ -9,6 +9,7 @@ rate, and one masked computation for the whole cohort if subjects differ in rate
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,21 +130,9 @@ class Adam(Optimizer):
     def _fused(self, weights: Named, gradients: Named, rate: float) -> None:
         w, g, m, v = _lists(weights, gradients, self.mean, self.square)
         count = torch.full((), float(self.steps[0]), device=self.spec.device)
-        torch._fused_adam_(
-            w,
-            g,
-            m,
-            v,
-            [],
-            [count] * len(w),
-            lr=rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            weight_decay=0.0,
-            eps=self.eps,
-            amsgrad=False,
-            maximize=False,
-        )
+        plain: dict[str, Any] = {"weight_decay": 0.0, "amsgrad": False, "maximize": False}
+        rule = {"lr": rate, "beta1": self.beta1, "beta2": self.beta2, "eps": self.eps}
+        torch._fused_adam_(w, g, m, v, [], [count] * len(w), **rule, **plain)
 
     def _masked(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         t = np.maximum(self.steps, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.contract import of_kind
@@ -40,23 +40,8 @@ class Wrap(Part):
     _begun: bool = False
 
     if TYPE_CHECKING:  # abstract methods that `__init_subclass__` forwards, which a static tool cannot see
-        answer: Any
-        asleep: Any
-        draw: Any
-        due: Any
-        encode: Any
-        evaluation: Any
-        features: Any
-        fetch: Any
-        loss: Any
-        next: Any
-        rate: Any
-        recall: Any
-        revisit: Any
-        step: Any
-        stored_bytes: Any
-        traces: Any
-        update: Any
+        answer = asleep = draw = due = encode = evaluation = features = fetch = loss = cast(Any, None)
+        next = rate = recall = revisit = step = stored_bytes = traces = update = cast(Any, None)
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

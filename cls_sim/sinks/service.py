@@ -18,33 +18,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cls_sim.sinks.wandb import DEADLINE, write
 from cls_sim.storage.disk import text
 
-PATIENCE = 12  # seconds to wait for W&B's server at the start
 REPEATED = 3  # number of consecutive errors after which the service gives up
 FILES = 256 * 2**20  # largest size of the artifact, in bytes
-SETTINGS = {  # no terminal, no information about this machine, no monitoring threads
-    "silent": True,
-    "console": "off",
-    "init_timeout": PATIENCE,
-    "finish_timeout": DEADLINE - 5,
-    "finish_timeout_raises": True,
-    "reinit": "create_new",
-    "symlink": False,
-    "stop_fn": lambda: None,  # the button `stop` at W&B must not stop a life
-    "host": "",
-    "disable_git": True,
-    "disable_code": True,
-    "save_code": False,
-    "disable_job_creation": True,
-    "x_disable_meta": True,
-    "x_disable_stats": True,
-    "x_disable_machine_info": True,
-    "x_disable_viewer": True,
-    "x_save_requirements": False,
-    "x_transaction_log_flush_interval": 2.0,
-}
 
 
 class Tied(subprocess.Popen):
@@ -82,8 +62,9 @@ class Service:
     def begin(self, told: Mapping[str, Any]) -> None:
         import wandb
 
-        known = wandb.Settings.model_fields
-        settings = wandb.Settings(**{name: value for name, value in SETTINGS.items() if name in known})
+        wanted = yaml.safe_load(Path(__file__).with_name("wandb.yaml").read_text())
+        known = {name: value for name, value in wanted.items() if name in wandb.Settings.model_fields}
+        settings = wandb.Settings(**known, stop_fn=lambda: None)  # the button `stop` at W&B must not stop a life
         about = {name: told.get(name) for name in ("name", "group", "job_type", "tags", "notes", "config")}
         named = {"name": "WANDB_NAME", "group": "WANDB_RUN_GROUP", "notes": "WANDB_NOTES"}
         about |= {key: os.environ[name] for key, name in named.items() if os.environ.get(name)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 from cls_sim.commands.door import below
 from cls_sim.core.errors import ConfigError
@@ -20,8 +22,8 @@ class Panel:
 
     section: str
     title: str
-    kind: str
     y: tuple[str, ...]
+    kind: str = "line"
     x: str = "day"
     says: str = ""
 
@@ -71,44 +73,23 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
     """The panels for these runs, by section; readings that no run has measured are left out."""
     readings = list(dict.fromkeys(name for run in runs for name in run.readings))
     contexts, main = max(run.contexts for run in runs), runs[0].main
-    exam, final, forgotten = f"evaluation/{main}", f"final/{main}", f"final/{main}.forgetting"
+    night = [name for name in readings if name.startswith("night_")]
+    amnesia = [name for name in AMNESIA if name in readings]
+    lists = {
+        "several": [contexts] if contexts > 1 else [],
+        "contexts": range(1, min(contexts, MOST) + 1) if contexts > 1 else [],
+        "night": night,
+        "dose": [name for name in readings if name == "dose"],
+        "amnesia": amnesia,
+        "others": [name for name in readings if name not in (*night, *amnesia, "dose", main)],
+    }
     made: list[Panel] = []
-
-    def add(title: str, *y: str, kind: str = "line", x: str = "day", says: str = "") -> None:
-        made.append(Panel(section, title, kind, y, x, says))
-
-    def lines(names: Iterable[str]) -> None:
-        for name in names:
-            add(name.replace("_", " "), f"evaluation/{name}")
-
-    section = "Stability and plasticity"
-    add(f"{main}, all contexts", exam, says="overall performance")
-    if contexts > 1:
-        old, new = f"{exam}.context.1", f"{exam}.context.{contexts}"
-        add("the oldest context", old, says="stability: it falls if new contexts overwrite old ones")
-        add("the newest context", new, says="plasticity: it rises if new contexts can be learnt")
-        add(f"final {main} against forgetting", final, kind="points", x=forgotten, says="best at the upper left")
-        section = "Forgetting by context"
-        for k in range(1, min(contexts, MOST) + 1):
-            add(f"context {k}", f"{exam}.context.{k}")
-        add("forgetting by arm", forgotten, kind="bar")
-    section = "Replay at night"
-    lines(name for name in readings if name.startswith("night_"))
-    add("sample passes asleep and awake", "sleep/passes", "wake/passes")
-    section = "Dose"
-    if "dose" in readings:
-        add("dose of plasticity", "evaluation/dose")
-    add("plasticity by night and by day", "sleep/rate", "wake/rate")
-    add(f"{main} over the dose asleep", exam, x="sleep/dose")
-    section = "Amnesia and dependence"
-    lines(name for name in AMNESIA if name in readings)
-    shown = {key.removeprefix("evaluation/") for panel in made for key in panel.y}
-    section = "Other readings"
-    lines(name for name in readings if name not in shown and name != main)
-    section = "Arms"
-    add(f"{main} with its 95 % interval", exam, f"{exam}.low", f"{exam}.high")
-    add(f"{main} at the end", final, kind="bar")
-    add("arms: means and intervals", "tables/arms", kind="table")
+    for section, told in yaml.safe_load(Path(__file__).with_name("panels.yaml").read_text()).items():
+        for panel in told:
+            for one in lists[panel.pop("each")] if "each" in panel else [main]:
+                known = {"main": main, "last": contexts, "one": one, "words": str(one).replace("_", " ")}
+                y = tuple(key.format(**known) for key in panel["y"])
+                made.append(Panel(section, **{name: panel[name].format(**known) for name in panel if name != "y"}, y=y))
     if drawn := dict.fromkeys(f"figures/{name}" for run in runs for name in run.figures):
-        add("figures", *drawn, kind="media")
+        made.append(Panel("Arms", "figures", tuple(drawn), "media"))
     return made
