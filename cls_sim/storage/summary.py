@@ -6,8 +6,8 @@ invalid file.  Optional entries may be missing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -91,17 +91,17 @@ class Claim:
 
     name: str
     statement: str
-    source: str
-    theory: str
-    expected: Any
-    tolerance: Any
-    value: Any
-    passed: bool | None
-    decided: bool | None
-    missed: str | None
-    interval: tuple[float, float] | None
-    sem: float
-    told: Mapping[str, Any] = field(repr=False)
+    source: str = ""
+    theory: str = ""
+    expected: Any = None
+    tolerance: Any = None
+    value: Any = None
+    passed: bool | None = None
+    decided: bool | None = None
+    missed: str | None = None
+    interval: tuple[float, float] | None = None
+    sem: float = NAN
+    told: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def state(self) -> str:
@@ -153,16 +153,11 @@ class Summary:
         """The summary from the content of summary.json; raises ConfigError if it is not a summary."""
         try:
             return cls(
-                experiment=_text(told["experiment"]),
+                **_checked(cls, {**told, "size": told.get("size") or "paper"}),
                 arms={_name(name): _arm(arm) for name, arm in _items(told["arms"])},
-                title=_text_or_none(told.get("title")),
-                size=_text(told.get("size") or "paper"),
                 paired=tuple(_difference(entry) for entry in _list(told.get("paired"))),
                 identical=_identical(told.get("identical")),
                 claims=tuple(claim_of(entry) for entry in _list(told.get("claims"))),
-                version=_text(told.get("version", "")),
-                seed=_whole(told.get("seed", 0)),
-                config_sha256=_text(told.get("config_sha256", "")),
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
             raise ConfigError(where, "is not a summary of a run", "leave its folder out") from None
@@ -177,45 +172,24 @@ def claim_of(told: Mapping[str, Any]) -> Claim:
     """A claim from its entry in summary.json, or from `claims.judge`."""
     ends = told.get("interval")
     low, high = ends[:2] if isinstance(ends, list) and len(ends) > 1 and None not in ends else (None, None)
-    passed, decided = told.get("passed"), told.get("decided")
-    if not {type(passed), type(decided)} <= {bool, NoneType}:
-        raise TypeError
-    return Claim(
-        name=_text(told["name"]),
-        statement=_text(told.get("statement") or told["name"].replace("_", " ")),
-        source=_text(told.get("source") or ""),
-        theory=_text(told.get("theory") or ""),
-        expected=_plain(told.get("expected")),
-        tolerance=_plain(told.get("tolerance")),
-        value=_plain(told.get("value")),
-        passed=passed,
-        decided=decided,
-        missed=_text_or_none(told.get("missed") or None),
-        interval=None if low is None else (_number(low), _number(high)),
-        sem=_number(told.get("sem")),
-        told=told,
-    )
+    plain = {key: value for key, value in told.items() if value is not None}
+    plain["statement"] = told.get("statement") or told["name"].replace("_", " ")
+    interval = None if low is None else (_number(low), _number(high))
+    return Claim(**_checked(Claim, plain), interval=interval, told=told)
 
 
 def _arm(told: Mapping[str, Any]) -> Arm:
-    cpu = told.get("cpu_seconds")
-    return Arm(
-        readings={_text(name): _reading(entry) for name, entry in _items(told["readings"])},
-        main=_text_or_none(told.get("main")),
-        budget=dict(_items(told.get("budget") or {})),
-        seconds=_number(told.get("seconds", 0.0)),
-        cpu_seconds=None if cpu is None else _number(cpu),
-    )
+    readings = {_text(name): _reading(entry) for name, entry in _items(told["readings"])}
+    return Arm(**_checked(Arm, told), readings=readings, budget=dict(_items(told.get("budget") or {})))
 
 
 def _reading(told: Mapping[str, Any]) -> Reading:
     values = np.array([_number(value) for value in _list(told.get("per_subject"))], np.float64)
-    return Reading(**_mean(told, int((~np.isnan(values)).sum())), per_subject=values)
+    return Reading(**_mean(Reading, {"n": int((~np.isnan(values)).sum())} | told), per_subject=values)
 
 
 def _difference(told: Mapping[str, Any]) -> Difference:
-    reading, a, b = (_text(told[key]) for key in ("reading", "a", "b"))
-    return Difference(**_mean(told, 0), reading=reading, a=a, b=b, p=_number(told.get("p")))
+    return Difference(**_mean(Difference, {key: told[key] for key in ("reading", "a", "b")} | told))
 
 
 def _identical(told: Any) -> tuple[Mapping[str, Any], ...] | None:
@@ -225,13 +199,18 @@ def _identical(told: Any) -> tuple[Mapping[str, Any], ...] | None:
     return tuple({key: kind(one[key]) for key, kind in kinds.items()} for one in _list(told))
 
 
-def _mean(told: Mapping[str, Any], n: int) -> dict[str, Any]:
+def _mean(kind: type[Mean], told: Mapping[str, Any]) -> dict[str, Any]:
     low, high = told.get("ci95") or (None, None)
-    numbers = {"mean": told.get("mean"), "sem": told.get("sem"), "low": low, "high": high}
-    return {name: _number(value) for name, value in numbers.items()} | {"n": _whole(told.get("n", n))}
+    return _checked(kind, {**told, "low": low, "high": high})
 
 
 # -- checks of untrusted content ----------------------------------------------------------------------------
+
+
+def _checked(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are fields of a dataclass with a type in CHECKS, checked; TypeError for another type."""
+    known = {field.name: CHECKS[str(field.type)] for field in fields(kind) if field.type in CHECKS}
+    return {name: check(told[name]) for name, check in known.items() if name in told}
 
 
 def _items(value: Any) -> Any:
@@ -272,10 +251,6 @@ def _text(value: Any) -> str:
     return printable(value)
 
 
-def _text_or_none(value: Any) -> str | None:
-    return None if value is None else _text(value)
-
-
 def _number(value: Any) -> float:
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
         raise TypeError
@@ -294,3 +269,20 @@ def _plain(value: Any) -> Any:
         return [_number(one) for one in value]
     short = isinstance(value, int) and abs(value) < 2**63
     return _text(value) if isinstance(value, str) else value if value is None or short else _number(value)
+
+
+def _verdict(value: Any) -> bool | None:
+    if not isinstance(value, bool | None):
+        raise TypeError
+    return value
+
+
+CHECKS: dict[str, Callable[[Any], Any]] = {  # by the annotation of a field
+    "str": _text,
+    "str | None": lambda value: None if value is None else _text(value),
+    "float": _number,
+    "float | None": lambda value: None if value is None else _number(value),
+    "int": _whole,
+    "bool | None": _verdict,
+    "Any": _plain,
+}
