@@ -11,8 +11,6 @@ arm, with the first row.  Comparisons are paired by subject: they use the seeds 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import re
 import sys
@@ -24,7 +22,7 @@ from typing import Any
 from cls_sim.commands import markup
 from cls_sim.commands.door import Parser, entered, folders, runs_below
 from cls_sim.core.errors import ConfigError, suggest
-from cls_sim.storage import summary
+from cls_sim.storage import summary, tidy
 from cls_sim.storage.disk import made, put, read
 from cls_sim.storage.tidy import cell
 
@@ -217,14 +215,9 @@ def _write(folder: Path, rows: Sequence[Row], reading: str) -> None:
     from cls_sim import figures
     from cls_sim.figures.page import label_of
 
-    page = io.StringIO()
-    records = [_record(row, reading) for row in rows]
-    writer = csv.DictWriter(page, records[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
     heads, *lines = _cells(rows, reading)
     table = [heads, ["---"] * len(heads), *lines]
-    put(made(folder) / "table.csv", page.getvalue().encode())
+    put(made(folder) / "table.csv", tidy.table([_record(row, reading) for row in rows]))
     put(folder / "table.md", "".join(f"{markup.row(line)}\n" for line in table).encode())
     arms = list(dict.fromkeys(row.arm for row in rows))
     groups = [arms.index(row.arm) for row in rows] if len(arms) < len(rows) else None
@@ -244,7 +237,3 @@ def _record(row: Row, reading: str) -> dict[str, Any]:
     record |= {head: getattr(d, name, None) for head, name in other.items()}
     record["against"] = None if against is None else against.name
     return {head: "" if value is None or value != value else cell(value) for head, value in record.items()}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

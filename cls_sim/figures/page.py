@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
@@ -12,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from cls_sim import statistics
+from cls_sim.storage import tidy
 from cls_sim.storage.disk import made, put
 from cls_sim.storage.tidy import cell
 
@@ -186,14 +186,15 @@ def finished(figure: Any, rows: list[Row], note: str = "", *, legend: Sequence[A
     _add_legend(figure, legend)
     _add_note(figure, rows, note, interval)
     figure.data = partial(list, rows)
-    figure._repr_png_ = partial(_png, figure)
+    figure._repr_png_ = partial(drawn, figure)
     return figure
 
 
 @styled
-def _png(figure: Any) -> bytes:
+def drawn(figure: Any, **settings: Any) -> bytes:
+    """A figure as a file, by default as PNG with 200 dots per inch; the same figure gives the same bytes."""
     page = io.BytesIO()
-    figure.savefig(page, format="png", dpi=200)
+    figure.savefig(page, **{"format": "png", "dpi": 200, "metadata": {"Software": None}, **settings})
     return page.getvalue()
 
 
@@ -205,18 +206,13 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
     """
     stem = Path(stem)
     rows = figure.data() if data is None else list(data)
-    heads = list(dict.fromkeys(head for row in rows for head in row))
-    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in ("png", "pdf", "csv")}
-    png, pdf, table = io.BytesIO(), io.BytesIO(), io.StringIO(newline="")
-    figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-    writer = csv.DictWriter(table, heads, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({head: _cell(value) for head, value in row.items()} for row in rows)
     made(stem.parent)
-    for kind, content in (("png", png.getvalue()), ("pdf", pdf.getvalue()), ("csv", table.getvalue().encode())):
-        put(paths[kind], content, lasts=False)
-    return paths["png"]
+    png = drawn(figure)  # first: the layout of the second drawing may differ a little
+    pdf = drawn(figure, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    table = tidy.table([{head: _cell(value) for head, value in row.items()} for row in rows])
+    for kind, content in (("png", png), ("pdf", pdf), ("csv", table)):
+        put(stem.with_name(f"{stem.name}.{kind}"), content, lasts=False)
+    return stem.with_name(f"{stem.name}.png")
 
 
 def _cell(value: Any) -> Any:

@@ -32,6 +32,15 @@ def lines(traces: Mapping[str, Sequence[Row]]) -> Iterator[Line]:
                         yield from ((*where, k, float(value)) for k, value in enumerate(values[i]))
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Rows (column → value) as a CSV file; the columns are in the order of their first appearance."""
+    page = io.StringIO(newline="")
+    writer = csv.DictWriter(page, list(dict.fromkeys(head for row in rows for head in row)), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return page.getvalue().encode()
+
+
 def to_csv(traces: Mapping[str, Sequence[Row]], path: str | Path) -> Path:
     """Write the table to a CSV file (UTF-8, comma, decimal point; an undefined reading is an empty cell)."""
     page = io.StringIO(newline="")

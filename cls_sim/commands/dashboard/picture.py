@@ -101,6 +101,6 @@ def _text(text: str, width: int, size: int) -> Any:
 def _png(figure: Any) -> Any:
     from PIL import Image
 
-    page = io.BytesIO()
-    figure.savefig(page, format="png", dpi=200)
-    return Image.open(page)
+    from cls_sim.figures.page import drawn
+
+    return Image.open(io.BytesIO(drawn(figure)))

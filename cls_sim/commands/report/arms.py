@@ -12,9 +12,9 @@ import numpy as np
 from cls_sim import figures, statistics
 from cls_sim.claims.bounds import VAGUE
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Table, Terms, Text, picture, without_empty
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text, without_empty
 from cls_sim.commands.report.facts import Facts, Published
-from cls_sim.figures.page import label_of
+from cls_sim.figures.page import drawn, label_of
 from cls_sim.sinks.console import interval, number, p_value
 
 ALL_PAIRS = 6  # largest number of arms for which all pairs are compared
@@ -86,7 +86,7 @@ def methods(run: Facts) -> Blocks:
     values = {name: arm.values[run.main] for name, arm in run.arms.items()}
     figure = figures.arms(values, ylabel=label_of(run.main), bands=bands or None)
     said = "Mean (stroke), 95 % interval (box) and every subject (dot)" + ("; grey: published band." if bands else ".")
-    return [*blocks, picture("methods", figure, said)]
+    return [*blocks, Picture("methods", drawn(figure), said)]
 
 
 def _numbers(e: statistics.Estimate) -> list[str]:

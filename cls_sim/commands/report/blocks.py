@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 
 class Block:
@@ -80,13 +78,6 @@ MOODS = {
     **dict.fromkeys(("outside", "lower", "does not hold"), "bad"),
     **dict.fromkeys(("not decided", "shown, not counted", "not at full size", "not judged"), "unsure"),
 }
-
-
-def picture(name: str, figure: Any, caption: str) -> Picture:
-    """A figure as a picture."""
-    page = io.BytesIO()
-    figure.savefig(page, format="png", dpi=200, metadata={"Software": None})
-    return Picture(name, page.getvalue(), caption)
 
 
 def without_empty(

@@ -6,9 +6,9 @@ import numpy as np
 
 from cls_sim import figures, statistics
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Table, Terms, Text, picture
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text
 from cls_sim.commands.report.facts import Arm, Facts
-from cls_sim.figures.page import label_of
+from cls_sim.figures.page import drawn, label_of
 from cls_sim.sinks.console import interval, number
 
 MOST = 20  # largest number of contexts that a picture shows
@@ -28,7 +28,7 @@ def matrices(run: Facts) -> Blocks:
     label = label_of(run.main)
     said = f"{label.capitalize()} on each context (columns) after each context (rows), mean over subjects."
     pictures = [
-        picture(f"matrices_{i}" if i > 1 else "matrices", figures.matrix(panels, label=label), said)
+        Picture(f"matrices_{i}" if i > 1 else "matrices", drawn(figures.matrix(panels, label=label)), said)
         for i, panels in enumerate(shapes.values(), 1)
     ]
     return [Heading("Accuracy by context"), *pictures] if pictures else []
