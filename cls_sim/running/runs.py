@@ -19,7 +19,6 @@ from cls_sim.core.part import Part
 from cls_sim.core.signals import Interrupted, SignalHandler, handle_signals
 from cls_sim.life import Life
 from cls_sim.running import engines
-from cls_sim.running.checked import checked
 from cls_sim.running.checkpointed import begun, branched, save_every
 from cls_sim.running.finite import FiniteCheck
 from cls_sim.running.identical import identical
@@ -153,6 +152,18 @@ def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
         except Interrupted as stop:
             raise Interrupted(stop.name, str(folder)) from None
     return replace(outcome, summary=summary)
+
+
+def checked(experiment: Experiment) -> Experiment:
+    """The experiment; raises ConfigError if a claim, its ablation or a figure names what does not exist."""
+    from cls_sim import figures
+
+    cfg = experiment.cfg
+    claims.check(cfg["claims"] or {}, {**(cfg["arm"] or {}), **experiment.arms})
+    claims.check_ablation(cfg["ablation"], cfg["claims"] or {})
+    for name, figure_spec in (cfg["figures"] or {}).items():
+        figures.kind_of(name, figure_spec)
+    return experiment
 
 
 def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:

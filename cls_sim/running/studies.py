@@ -15,8 +15,7 @@ import numpy as np
 from cls_sim import figures, sinks
 from cls_sim.config import experiments
 from cls_sim.core.errors import ConfigError, suggest
-from cls_sim.running.checked import checked
-from cls_sim.running.runs import figure_specs, performed
+from cls_sim.running.runs import checked, figure_specs, performed
 from cls_sim.storage import tidy
 from cls_sim.storage.trace import Trace
 

@@ -217,11 +217,11 @@ class Wandb(Sink):
             self._process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired:
             self._down("W&B was not done in time")
-            _kill(self._process)
+            kill(self._process)
         for thread in self._threads:
             thread.join(1.0)
         if self._reason:
-            _kill(self._process)
+            kill(self._process)
 
     def _down(self, reason: str) -> None:
         self._reason = self._reason or reason
@@ -291,26 +291,31 @@ def without_run(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _service(folder: Path, owns: bool) -> subprocess.Popen[bytes]:
-    """Start the process that talks to W&B: a new session without a terminal, with W&B's files in `folder`."""
+    """Start the process that talks to W&B, with W&B's files in `folder`."""
     kept = [f"WANDB_{name}" for name in (*PASSED_ON, *(OF_ONE_RUN if owns else ()))]
     ours = {name: value for name, value in os.environ.items() if name in kept or not name.startswith("WANDB_")}
-    ours |= {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data", "WANDB_ERROR_REPORTING": "false"}
+    ours |= {"WANDB_CACHE_DIR": f"{folder}/cache", "WANDB_DATA_DIR": f"{folder}/data"}
     if "WANDB_SWEEP_PARAM_PATH" in ours:
         ours["WANDB_SWEEP_PARAM_PATH"] = os.path.abspath(ours["WANDB_SWEEP_PARAM_PATH"])
+    return child("-m", "cls_sim.sinks.service", env=ours)
+
+
+def child(*command: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start Python in a new session without a terminal, where W&B would prompt; it can import this package."""
     places = [str(Path(cls_sim.__file__).parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    ours["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places if place)
+    path = os.pathsep.join(os.path.abspath(place) for place in places if place)
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "cls_sim.sinks.service"],
+        [sys.executable, "-P", *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env=ours,
+        env={**env, "WANDB_ERROR_REPORTING": "false", "PYTHONPATH": path},
         cwd=os.path.abspath(os.sep),  # W&B reads settings in the folder where it starts
         start_new_session=True,
     )
 
 
-def _kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and its children, including suspended ones."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,6 +14,7 @@ from typing import Any
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
 from cls_sim.core import parents
 from cls_sim.core.errors import ConfigError, StorageError
+from cls_sim.sinks.wandb import child, kill
 
 PATIENCE = 60.0  # seconds that a push may take
 COLUMNS = 4
@@ -85,27 +84,16 @@ def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
         raise ConfigError("--push", "none of these runs is online", remedy)
     name, groups = _named(folder, runs)
     told = {"name": name, "groups": groups, "panels": [asdict(panel) for panel in panels(runs)]}
-    places = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
-    quiet = {"WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false", "PYTHONPATH": places}
-    process = subprocess.Popen(
-        [sys.executable, "-c", PUSH],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=parents.environment(os.environ | quiet),
-        text=True,
-    )
+    process = child("-c", PUSH, env=parents.environment(os.environ | {"WANDB_SILENT": "true"}))
     try:
-        answer, _ = process.communicate(json.dumps(told | {"entity": entity, "project": project}), PATIENCE)
+        answer, _ = process.communicate(json.dumps(told | {"entity": entity, "project": project}).encode(), PATIENCE)
         said = json.loads(answer.splitlines()[-1])
     except subprocess.TimeoutExpired:
         raise StorageError("--push", "W&B does not answer", "try again later") from None
     except (ValueError, IndexError):
         said = {"error": "the uploading process died"}
     finally:
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+        kill(process)
     if "error" in said:
         raise StorageError("--push", f"failed ({said['error']})", "log in with `wandb login`, and check the network")
     return said["url"]
