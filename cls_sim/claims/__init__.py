@@ -18,7 +18,7 @@ import numpy as np
 from cls_sim.claims import arms, go_cls, lives, memories, profiles
 from cls_sim.claims.bounds import decided
 from cls_sim.claims.case import Case, Verdict
-from cls_sim.core.errors import ConfigError, choice, suggest
+from cls_sim.core.errors import ConfigError, choice, known
 from cls_sim.statistics import FEWEST
 from cls_sim.storage.trace import Trace
 
@@ -36,13 +36,12 @@ KINDS: dict[str, Callable[..., Verdict]] = {
 }
 
 
-def check(claims: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise ConfigError for claims of an unknown kind, with wrong settings, or about arms that are not `known`."""
+def check(claims: Mapping[str, Any], arms: Collection[str]) -> None:
+    """Raise ConfigError for claims of an unknown kind, with wrong settings, or about other arms than these."""
     for name, claim in claims.items():
         _settings(name, claim)
         for key, arm in _named(name, claim):
-            if arm not in known:
-                raise ConfigError(f"claims.{name}.{key}", f"there is no arm {arm!r}", suggest(str(arm), known))
+            known(f"claims.{name}.{key}", arm, arms, f"there is no arm {arm!r}")
 
 
 def check_ablation(ablation: Any, claims: Mapping[str, Any]) -> None:
@@ -54,8 +53,7 @@ def check_ablation(ablation: Any, claims: Mapping[str, Any]) -> None:
         remedy = f"write ablation: {{{OVERRIDES}: [override], {FAILS}: [claim]}}"
         raise ConfigError("ablation", f"needs {OVERRIDES} and {FAILS}", remedy)
     for name in ablation[FAILS]:
-        if name not in claims:
-            raise ConfigError(f"ablation.{FAILS}", f"there is no claim {name!r}", suggest(str(name), claims))
+        known(f"ablation.{FAILS}", name, claims, f"there is no claim {name!r}")
 
 
 def judge(
@@ -150,11 +148,10 @@ def _settings(name: str, claim: Mapping[str, Any]) -> tuple[Callable[..., Verdic
     """A claim's kind and settings; raises ConfigError for an unknown kind, and for unknown and missing settings."""
     kind = KINDS[choice(f"claims.{name}.kind", claim.get("kind"), KINDS)]
     settings = {key: value for key, value in claim.items() if key not in ABOUT}
-    _, *known = inspect.signature(kind).parameters.values()
+    _, *parameters = inspect.signature(kind).parameters.values()
     for key in settings:
-        if key not in (names := [p.name for p in known]):
-            raise ConfigError(f"claims.{name}.{key}", "is unknown", suggest(key, names))
-    for p in known:
+        known(f"claims.{name}.{key}", key, [p.name for p in parameters], "is unknown")
+    for p in parameters:
         if p.default is p.empty and p.name not in settings:
             reason = f"is missing for a claim of the kind {kind.__name__}"
             raise ConfigError(f"claims.{name}.{p.name}", reason, "give a value")

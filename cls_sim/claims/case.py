@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics, theory
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, known
 from cls_sim.statistics import Estimate
 from cls_sim.storage.trace import Trace
 
@@ -65,8 +65,7 @@ class Case:
             return found - self._on(arm, said["name"], said["place"], float(said["start"])) if said["start"] else found
         if said and said["place"]:
             return self.profile(arm, said["name"])[:, int(said["place"])]
-        if reading not in self.readings[arm]:
-            raise ConfigError(f"claims: {arm}.{reading}", "is not measured", suggest(reading, self.readings[arm]))
+        known(f"claims: {arm}.{reading}", reading, self.readings[arm], "is not measured")
         return self.readings[arm][reading]
 
     def _on(self, arm: str, name: str, place: str | None, day: float) -> np.ndarray:

@@ -21,7 +21,7 @@ from typing import Any
 
 from cls_sim.commands import markup
 from cls_sim.commands.door import Parser, entered, folders, runs_below
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, known
 from cls_sim.storage import summary, tidy
 from cls_sim.storage.disk import made, put, read
 from cls_sim.storage.tidy import cell
@@ -111,8 +111,8 @@ def _main(runs: Sequence[Run]) -> str:
     for run in runs:
         if main is None or run.summary.main != main:
             reason = f"has the main reading {run.summary.main}, and {first.label} has {main}"
-            known = set.intersection(*(set(arm.readings) for run in runs for arm in run.summary.arms.values()))
-            remedy = f"give reading=, one of {', '.join(sorted(known))}" if known else "compare other runs"
+            common = set.intersection(*(set(arm.readings) for run in runs for arm in run.summary.arms.values()))
+            remedy = f"give reading=, one of {', '.join(sorted(common))}" if common else "compare other runs"
             raise ConfigError(run.label, reason, remedy)
     assert main is not None
     return main
@@ -126,8 +126,7 @@ def compared(runs: Sequence[Run], reading: str) -> list[Row]:
             reason = f"is of the experiment {run.summary.experiment}, {first.label} of {first.summary.experiment}"
             raise ConfigError(run.label, reason, "compare runs of one experiment")
         for name, arm in run.summary.arms.items():
-            if reading not in arm.readings:
-                raise ConfigError(f"{run.label}: {name}", f"has no reading {reading!r}", suggest(reading, arm.readings))
+            known(f"{run.label}: {name}", reading, arm.readings, f"has no reading {reading!r}")
     from cls_sim import statistics
 
     arms = list(dict.fromkeys(arm for run in runs for arm in run.seeds))

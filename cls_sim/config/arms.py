@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cls_sim import PART_KINDS
-from cls_sim.core.errors import ConfigError, choice, real, suggest
+from cls_sim.core.errors import ConfigError, choice, known, real
 
 DO, INHERITS = "overrides", "inherits"  # the overrides of an arm, and the arm whose overrides come first
 FROM, AT, KEEP = "branch_from", "branch_at", "keep_parts"  # the arm whose past it shares, when, and what it keeps
@@ -63,8 +63,7 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
     if not isinstance(given, dict):
         raise ConfigError(key, "is neither a list of overrides nor a mapping", f"write {{{', '.join(KEYS)}}}")
     for odd in given:
-        if odd not in KEYS:
-            raise ConfigError(f"{key}.{odd}", "is not a key of an arm", suggest(str(odd), KEYS))
+        known(f"{key}.{odd}", odd, KEYS, "is not a key of an arm")
     origin, own = given.get(FROM), texts(f"{key}.{DO}", given.get(DO, []))
     # inherited settings of these kinds belong to other parts
     chosen = {one.split("=")[0] for one in own} & {*PART_KINDS, "probes"}
@@ -74,8 +73,7 @@ def treatment(arms: Mapping[str, Any], name: str, below: tuple[str, ...] = ()) -
             continue
         if other in (name, *below):
             raise ConfigError(f"{key}.{word}", f"{' -> '.join((*below, name, other))} is a circle", "name another arm")
-        if not isinstance(other, str) or other not in arms:
-            raise ConfigError(f"{key}.{word}", f"there is no arm {other!r}", suggest(str(other), arms))
+        known(f"{key}.{word}", other, arms, f"there is no arm {other!r}")
         theirs = treatment(arms, other, (*below, name)).overrides
         inherited += [one for one in theirs if re.split(r"[.=]", one.lstrip("+~"))[0] not in chosen]
     if origin is not None and list(arms).index(origin) > list(arms).index(name):

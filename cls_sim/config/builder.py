@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cls_sim import PART_KINDS, VOCABULARY
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, known, suggest
 
 if TYPE_CHECKING:
     from cls_sim.life import Life
@@ -134,9 +134,7 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
     settings = {name: make(f"{key}.{name}", value) for name, value in plain.items()}
     parameters = inspect.signature(cls).parameters
     for name in settings:
-        if name not in parameters:
-            remedy = suggest(name, [*parameters, *attached])
-            raise ConfigError(f"{key}.{name}", f"is not a setting of {cls.__name__}", remedy)
+        known(f"{key}.{name}", name, [*parameters, *attached], f"is not a setting of {cls.__name__}")
     if inspect.isclass(cls):
         _fitting(key, cls, settings)
     needed = [n for n, p in parameters.items() if p.default is p.empty and n not in settings and p.kind not in (2, 4)]

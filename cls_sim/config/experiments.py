@@ -15,7 +15,7 @@ from cls_sim.config.builder import make, make_life
 from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.reader import conf_dir
 from cls_sim.core import renamed
-from cls_sim.core.errors import ConfigError, choice, flag, real, suggest, whole
+from cls_sim.core.errors import ConfigError, choice, flag, known, real, under, whole
 
 if TYPE_CHECKING:
     from cls_sim.life import Life
@@ -118,10 +118,8 @@ def _method(method: Any, scenario: str) -> list[str]:
 def _check_top(cfg: Mapping[str, Any]) -> None:
     if old := renamed.find(cfg):
         raise ConfigError(old, "was renamed", f"write {renamed.now(old)}")
-    known = {*PART_KINDS, *validation.TOP, *validation.DECLARED}
     for key in cfg:
-        if key not in known:
-            raise ConfigError(key, "is an unknown key", suggest(key, known))
+        known(key, key, (*PART_KINDS, *validation.TOP, *validation.DECLARED), "is an unknown key")
     whole("subjects", cfg["subjects"], 1, 1_000_000)
     whole("seed", cfg["seed"], 0, 2**62)
     whole("workers", cfg["workers"], 1, 1024)
@@ -157,8 +155,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
     if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
         raise ConfigError("arms", f"{wanted!r} is not a list of arms", f"choose from {', '.join(arms)}")
     for name in wanted:
-        if name not in every:
-            raise ConfigError("arms", f"there is no arm {name!r}", suggest(name, arms))
+        known("arms", name, arms, f"there is no arm {name!r}")
         if not every[name].possible(scenario):
             fitting = " or ".join(every[name].scenarios)
             raise ConfigError("arms", f"{name} is not possible with scenario={scenario}", f"give scenario={fitting}")
@@ -174,11 +171,9 @@ def _treated(
         return base
     swapped = {o.split("=")[0] for o in own} & {*PART_KINDS, "probes"}
     kept = [o for o in settled if _key(o).split(".")[0] not in swapped or o.split("=")[0] in PART_KINDS]
-    try:
+    with under(f"arm.{name}"):
         cfg = compose(kept, own)
         _check_top(cfg)
-    except ConfigError as refused:
-        raise refused.under(f"arm.{name}") from None
     return cfg
 
 

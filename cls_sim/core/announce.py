@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, cast
 
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core import contract
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, under
 from cls_sim.core.part import Part, Spec
 
 Told = dict[str, tuple[Spec, Spec]]  # kind of part → (spec that its part received, spec that it returned)
@@ -99,15 +98,6 @@ def rehear(part: Part, spec: Spec) -> Spec:
 def same(one: Spec, other: Spec) -> bool:
     """Whether two specs are equal in every field."""
     return all(_equal(getattr(one, field.name), getattr(other, field.name)) for field in fields(Spec))
-
-
-@contextmanager
-def under(key: str) -> Generator[None]:
-    """Report errors raised inside under this key."""
-    try:
-        yield
-    except ConfigError as refused:
-        raise refused.under(key) from None
 
 
 def _holds(before: Spec, now: Spec) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, under
 from cls_sim.core.part import Part, Spec
 
 END = "end it with: return super().setup(spec)"
@@ -79,10 +79,8 @@ def probes_of(probes: Any, kind: type[Part]) -> dict[str, Any]:
 def begun(key: str, part: Part, spec: Spec) -> Spec:
     """Set up a part, check the spec that it returns (and, of a neocortex, its weights and shapes), and return it."""
     name = type(part).__name__
-    try:
+    with under(key):
         announced: Any = part.setup(spec)
-    except ConfigError as refused:
-        raise refused.under(key) from None
     if not isinstance(announced, Spec):
         reason = f"{name} returns {type(announced).__name__}, expected the Spec"
         raise ConfigError(f"{key}.setup", reason, END)

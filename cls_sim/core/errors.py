@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeGuard
 
 from cls_sim.core import renamed
@@ -183,6 +184,28 @@ def refuse_if(wrong: object, key: str, reason: str, remedy: str) -> None:
     """
     if wrong:
         raise ConfigError(key, reason, remedy)
+
+
+@contextmanager
+def under(prefix: str) -> Generator[None]:
+    """Report errors raised inside with this prefix before their key.
+
+    >>> with under("hippocampus"):
+    ...     whole("capacity", -3)
+    Traceback (most recent call last):
+    cls_sim.core.errors.ConfigError: hippocampus.capacity: -3 is out of range; give a whole number from 1
+    """
+    try:
+        yield
+    except ConfigError as refused:
+        raise refused.under(prefix) from None
+
+
+def known(key: str, word: Any, words: Iterable[str], reason: str) -> None:
+    """Raise ConfigError for this reason, with the most similar of the known words, if `word` is none of them."""
+    words = list(words)
+    if word not in words:
+        raise ConfigError(key, reason, suggest(str(word), words))
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

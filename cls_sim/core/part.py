@@ -17,7 +17,7 @@ from cls_sim.core import renamed
 from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, under
 from cls_sim.core.trees import State, agree, collected, copied, goes_along, is_state, restored
 
 __all__ = ["Part", "Spec", "State", "View", "agree", "fill_contexts", "held_out", "known_contexts", "per_subject"]
@@ -178,10 +178,8 @@ class Part(_Whole):
 
     def setup_inside(self, name: str, spec: Spec) -> Spec:
         """Set up the part in the attribute `name`; its errors are reported under that name."""
-        try:
+        with under(name):
             return getattr(self, name).setup(spec)
-        except ConfigError as refused:
-            raise refused.under(name) from None
 
     def attach(self, spec: Spec, clock: Clock) -> None:
         """Join a life, at birth or (a wrap) in the middle.  The clock belongs to the life: read it, never change it."""

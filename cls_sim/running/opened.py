@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from cls_sim.config import experiments
-from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.core.errors import ConfigError, known, whole
 from cls_sim.life import Life
 from cls_sim.running.checkpointed import final
 from cls_sim.running.job import Job, jobs
@@ -62,8 +62,7 @@ class FinishedRun(Study):
         return {arm: measured(parts, reading, window) for arm, parts in chunks.items()}
 
     def _job(self, arm: str, subject: int) -> Job:
-        if arm not in self.config:
-            raise ConfigError("arm", f"{arm!r} is not in this run", suggest(arm, self.config))
+        known("arm", arm, self.config, f"{arm!r} is not in this run")
         mine = [job for job in self.jobs if job.arm.name == arm]
         subject = whole("subject", subject, 0, mine[-1].first + mine[-1].subjects - 1)
         return next(job for job in mine if job.first <= subject < job.first + job.subjects)

@@ -14,7 +14,7 @@ import numpy as np
 
 from cls_sim import figures, sinks
 from cls_sim.config import experiments
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import known
 from cls_sim.running.runs import checked, figure_specs, performed
 from cls_sim.storage import tidy
 from cls_sim.storage.trace import Trace
@@ -37,8 +37,7 @@ class Study:
 
     def figure(self, name: str) -> Any:
         """Draw a figure of the experiment's file from these results.  Raises ConfigError for an unknown name."""
-        if name not in self.figures:
-            raise ConfigError("figure", f"there is no {name!r}", suggest(name, self.figures))
+        known("figure", name, self.figures, f"there is no {name!r}")
         return figures.draw(name, self.figures[name], self.traces, self.readings)[0]
 
     def to_pandas(self) -> Any:

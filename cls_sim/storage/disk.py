@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -170,21 +170,17 @@ def made(folder: Path, *, below: Path | None = None) -> Path:
     for i in range(len(way)):
         if (here := Path(below or "", *way[: i + 1])).is_symlink():
             raise ConfigError(str(here), "is a link", "replace it by the folder that it points to")
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise broken(folder, error) from None
     return folder
 
 
 def renamed(aside: Path, path: Path, *, lasts: bool = True) -> None:
     """Rename a file and, if the new name must last, sync its folder."""
-    try:
+    with writing(path):
         os.replace(aside, path)
         if lasts:
             synced(path.parent)
-    except OSError as error:
-        raise broken(path, error) from None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -214,6 +210,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (float, np.floating)):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise StorageError if this file or folder cannot be written inside."""
+    try:
+        yield
+    except OSError as error:
+        raise broken(path, error) from error
 
 
 def broken(path: Path, error: OSError) -> StorageError:

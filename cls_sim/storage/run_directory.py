@@ -29,7 +29,7 @@ from cls_sim.config import experiments
 from cls_sim.config.experiments import Experiment
 from cls_sim.core.errors import ConfigError
 from cls_sim.storage import disk
-from cls_sim.storage.disk import broken, read, write
+from cls_sim.storage.disk import read, write, writing
 
 SCHEMA = 1
 DECISIVE = ("cls_sim", "torch", "numpy", "processor", "threads", "device")  # bit-identical results depend on these
@@ -97,12 +97,10 @@ def _named(experiment: Experiment) -> Path:
 
 def _unused(folder: Path) -> None:
     """Raise ConfigError for a folder that is not empty, except for files of a run that died before it started."""
-    try:
+    with writing(folder):
         if not folder.exists():
             return
         used = not folder.is_dir() or any(not name.startswith((".lock", ".run.json.")) for name in os.listdir(folder))
-    except OSError as error:
-        raise broken(folder, error) from None
     if used:
         remedy = f"name a new folder, or resume it with {shlex.quote(f'resume={folder}')}"
         raise ConfigError("out", f"{folder} exists and is not empty", remedy)
@@ -214,10 +212,8 @@ def claimed(path: Path, patience: float = 0.0) -> Iterator[None]:
 
     It is a lock of the operating system, which is released when its process ends.
     """
-    try:
+    with writing(path):
         file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    except OSError as error:
-        raise broken(path, error) from None
     try:
         end = time.monotonic() + patience
         while not (mine := _locked(file)) and time.monotonic() < end:

@@ -21,7 +21,7 @@ from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, suggest, whole
 from cls_sim.storage import lines, tidy
 from cls_sim.storage.cohort import cohort, measured, who_of
-from cls_sim.storage.disk import ANY, NotPlain, broken, content, renamed, synced, unlinked, unreadable
+from cls_sim.storage.disk import ANY, NotPlain, broken, content, renamed, synced, unlinked, unreadable, writing
 from cls_sim.storage.lines import Row
 
 
@@ -156,19 +156,15 @@ class Trace:
             raise ConfigError(str(self.path or "trace"), reason, "restore the file or start anew")
         del self.rows[rows:], self._ends[rows:]
         if self.path is not None:
-            try:
+            with writing(self.path):
                 self._shorten(self._open())
-            except OSError as error:
-                raise broken(cast(Path, self.path), error) from error
             self.sync()
 
     def sync(self) -> None:
         """Wait until all rows are on the disk (fsync).  Rows survive the death of the process without it."""
         if self._file is not None and self._is_changed:
-            try:
+            with writing(cast(Path, self.path)):
                 os.fsync(self._file.fileno())
-            except OSError as error:
-                raise broken(cast(Path, self.path), error) from error
             self._is_changed = False
         if self._is_new:
             self._is_new = False
@@ -285,11 +281,9 @@ class Trace:
         """The file, open for appending and unbuffered; everything after the known rows is cut off."""
         assert self.path is not None
         if self._file is None:
-            try:
+            with writing(self.path):
                 self._file = FileIO(self.path, mode, opener=unlinked)
                 self._shorten(self._file)
-            except OSError as error:
-                raise broken(cast(Path, self.path), error) from error
         return self._file
 
     def _shorten(self, file: FileIO) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from cls_sim.claims import FAILS, about, check_ablation
 from cls_sim.config import experiments
 from cls_sim.config.arms import DO, treatment
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, known, under
 
 ARMS = "arms"  # the key of a part (beside DO)
 Parts = dict[str, tuple[list[str], list[str]]]  # part → its arms and its overrides
@@ -91,9 +91,11 @@ def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
     every: list[Piece] = []
     for file in sorted((experiments.conf_dir() / "experiment").glob("*.yaml")):
         every += of(file.stem, read(file.stem), size)
-    wanted, known = set(named), dict.fromkeys(name for piece in every for name in piece.names)
-    for name in sorted(wanted - set(known)):
-        raise ConfigError("experiment", f"there is no {name!r}", suggest(name, known))
+    wanted = set(named)
+    for name in sorted(wanted):
+        known(
+            "experiment", name, dict.fromkeys(name for piece in every for name in piece.names), f"there is no {name!r}"
+        )
     return [piece for piece in every if not wanted or wanted & set(piece.names)]
 
 
@@ -101,10 +103,8 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
     """The pieces of one experiment, from the content of its file."""
     claims, off = (told.get(key) or {} for key in ("claims", "ablation"))
     parts = _parts(f"{experiment}.parts", told.get("parts") or {})
-    try:
+    with under(experiment):
         check_ablation(off, claims)
-    except ConfigError as refused:
-        raise refused.under(experiment) from None
     if parts:
         _check_parts(experiment, parts, told.get("arm") or {}, claims)
     own = size if told.get("small") or any("size" in claim for claim in claims.values()) else "paper"
@@ -157,8 +157,7 @@ def _check_parts(experiment: str, parts: Parts, arms: Mapping[str, Any], claims:
     home: dict[str, str] = {}
     for part, (names, _) in parts.items():
         for name in names:
-            if name not in arms:
-                raise ConfigError(f"{key}.{part}", f"there is no arm {name!r}", suggest(str(name), arms))
+            known(f"{key}.{part}", name, arms, f"there is no arm {name!r}")
             if name in home:
                 raise ConfigError(f"{key}.{part}", f"{name} is in {home[name]} already", "name it once")
             home[name] = part

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cls_sim.commands.door import Parser, entered, folders, runs_below
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import known
 
 if TYPE_CHECKING:
     from cls_sim.commands.report.blocks import Blocks
@@ -62,10 +62,9 @@ def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Bl
     from cls_sim.commands.report import about, arms, contexts, together
     from cls_sim.commands.report.blocks import Heading
 
-    if reference is not None and not any(reference in run.arms for run in runs):
-        known = dict.fromkeys(name for run in runs for name in run.arms)
-        reason = f"there is no arm {reference!r} with a finished subject"
-        raise ConfigError("reference", reason, suggest(reference, known))
+    if reference is not None:
+        arms_of_all = dict.fromkeys(name for run in runs for name in run.arms)
+        known("reference", reference, arms_of_all, f"there is no arm {reference!r} with a finished subject")
     blocks: Blocks = together.table(runs) if len(runs) > 1 else []
     for run in runs:
         mine = next((arm for arm in (reference, "none", *run.arms) if arm in run.arms), "")
