@@ -158,17 +158,11 @@ def _paired(a: Row, b: Row) -> Any:
 
 
 def _table(rows: Sequence[Row], reading: str) -> Any:
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+    from cls_sim.sinks.console import columns
 
-    found = Table(box=SIMPLE_HEAD, pad_edge=False)
     heads, *lines = _cells(rows, reading)
-    for head in heads:
-        number = head in ("n", "pairs", "p") or head.endswith("[95 %]")
-        found.add_column(head, justify="right" if number else "left", overflow="fold", no_wrap=number)
-    for cells in lines:
-        found.add_row(*cells)
-    return found
+    numbers = [head in ("n", "pairs", "p") or head.endswith("[95 %]") for head in heads]
+    return columns(heads, lines, numbers, whole=True)
 
 
 def _cells(rows: Sequence[Row], reading: str) -> list[list[str]]:

@@ -147,14 +147,19 @@ def draw_curves(traces: Traces, _: Readings, panels: Sequence[Mapping[str, Any]]
     for panel in (panel for panel in panels if panel["arm"] in traces):
         points = {name: _against_dose(traces[panel["arm"]], name) for name in panel["readings"]}
         drawn.append(_go_cls(panel["title"], points, {name: name for name in points}, panel["snr"], panel["load"]))
-    return curves(drawn, **settings) if drawn else None
+    return _curves(drawn, settings)
 
 
 def draw_doses(traces: Traces, _: Readings, reading: str, snr: float, load: float, **settings: Any) -> Any:
     """Go-CLS: an error of several arms over the dose, with their common analytic curve."""
     points = {arm: _against_dose(trace, reading) for arm, trace in traces.items()}
-    labels = {"xlabel": "dose of plasticity S", "ylabel": f"error ({label_of(reading)})"}
-    return curves([_go_cls("", points, {"theory": reading}, snr, load)], **{**labels, **settings})
+    drawn = [_go_cls("", points, {"theory": reading}, snr, load)]
+    return _curves(drawn, settings, xlabel="dose of plasticity S", ylabel=f"error ({label_of(reading)})")
+
+
+def _curves(drawn: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], **usual: Any) -> Any:
+    """The figure of these panels, None if there are none; `usual` are the settings of its kind."""
+    return curves(drawn, **{**usual, **settings}) if drawn else None
 
 
 def _against_dose(trace: Any, reading: str) -> Points:
@@ -216,8 +221,7 @@ def draw_profile(
             values = np.asarray(traces[arm].last(name))[:, entries].T
             series.append(((names or {}).get(key, label_of(key)), (at, values), law, _own(settings, arm)))
         drawn += [_panel(title, series, others.get("log", False))] if series else []
-    given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
-    return curves(drawn, **given) if drawn else None
+    return _curves(drawn, others, ylabel=label_of(wanted[0]), joined=law is None, columns=4)
 
 
 def draw_points(
@@ -250,8 +254,7 @@ def draw_points(
             points = at, np.stack([readings[arm][name] for arm in arms])
             series.append(((names or {}).get(name, label_of(name)), points, laws.get(name), _own(own, name)))
         drawn.append(_panel(title, series, others.get("log", False)))
-    given = {"ylabel": label_of(wanted[0]), "joined": law is None, "columns": 4, **others}
-    return curves(drawn, **given) if drawn else None
+    return _curves(drawn, others, ylabel=label_of(wanted[0]), joined=law is None, columns=4)
 
 
 def _several(reading: str | Sequence[str]) -> Sequence[str]:
@@ -287,8 +290,7 @@ def draw_theory_over_days(
         at = days if x is None else trace.reading(x, moment)[1].mean(1)
         points = at, found if found.ndim == 2 else np.nanmean(found, 2)
         series.append(((names or {}).get(name, label_of(name)), points, law[name], _own(settings, name)))
-    drawn = _panel("", series, others.get("log", False))
-    return curves([drawn], **{"xlabel": "age (days)", "columns": 1, **others})
+    return _curves([_panel("", series, others.get("log", False))], others, xlabel="age (days)", columns=1)
 
 
 def draw_modes_over_days(
@@ -309,8 +311,8 @@ def draw_modes_over_days(
     days, found = trace.reading(reading)
     own = settings or {}
     series = [(label, (days, found[:, :, place]), law, own[label] if law else None) for label, place in places.items()]
-    given = {"xlabel": "age (days)", "ylabel": label_of(reading), "columns": 1, "joined": law is None, **others}
-    return curves([_panel("", series, count=300)], **given)
+    labels = {"xlabel": "age (days)", "ylabel": label_of(reading)}
+    return _curves([_panel("", series, count=300)], others, **labels, columns=1, joined=law is None)
 
 
 KINDS = (

@@ -90,21 +90,29 @@ def table(summary: Summary | Mapping[str, Any]) -> Any:
     It has the main reading of each arm, or all readings if there is no main reading.  The difference is that to the
     first arm within subjects, with its interval and the p-value of a sign-flip test.
     """
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
     told = _typed(summary)
     first = next(iter(told.arms), "")
-    found = Table(box=SIMPLE_HEAD, pad_edge=False)
     compared = len(told.arms) > 1 and bool(told.paired)
     heads = ["arm", "reading", "mean", "95 % interval", "n", *([f"difference to {first}", "p"] if compared else [])]
-    for head in heads:
-        found.add_column(head, justify="left" if head in ("arm", "reading") else "right", overflow="fold")
+    rows = []
     for name, arm in told.arms.items():
         for reading, e in arm.readings.items():
             if arm.main in (None, reading):
                 row = [name, reading, number(e.mean), interval((e.low, e.high)), str(e.n)]
-                found.add_row(*row, *(_difference(told.paired, first, name, reading) if compared else ()))
+                rows.append([*row, *(_difference(told.paired, first, name, reading) if compared else ())])
+    return columns(heads, rows, [head not in ("arm", "reading") for head in heads])
+
+
+def columns(heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[bool], whole: bool = False) -> Any:
+    """A rich table; `numbers` says which columns are numbers, at the right; `whole`: numbers are never wrapped."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    found = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for head, is_number in zip(heads, numbers, strict=True):
+        found.add_column(head, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number and whole)
+    for row in rows:
+        found.add_row(*row)
     return found
 
 

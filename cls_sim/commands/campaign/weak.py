@@ -61,7 +61,8 @@ def in_file(told: Mapping[str, Any]) -> Iterator[str]:
     kind, range_, guess = told.get("kind"), bounds(told), told.get("guess")
     if guess is None and kind == "rms":
         yield "has no guess; add guess: the root mean square of the best constant answer"
-    if guess is None and kind == "at_least" and told["value"] <= 0.5 and _of_accuracy(told):
+    of_accuracy = ACCURACY.fullmatch(str(told.get("reading", "accuracy")))
+    if guess is None and kind == "at_least" and told["value"] <= 0.5 and of_accuracy:
         yield f"an accuracy of {told['value']:g} may be chance; add guess: the accuracy of the best constant answer"
     if guess is not None and range_ is not None and range_[0] <= guess <= range_[1]:
         yield f"is met by a constant guess, {guess:g}; claim more"
@@ -111,7 +112,3 @@ def _equal(told: Mapping[str, Any], summary: Summary, arm: str, than: str) -> bo
     readings = [summary.arms[name].readings.get(told.get("reading", "accuracy")) for name in (arm, than)]
     ours, theirs = (np.zeros(0) if one is None else one.per_subject for one in readings)
     return len(ours) > 1 and np.array_equal(ours, theirs, equal_nan=True)
-
-
-def _of_accuracy(told: Mapping[str, Any]) -> bool:
-    return ACCURACY.fullmatch(str(told.get("reading", "accuracy"))) is not None

@@ -129,16 +129,13 @@ def _knock(address: str) -> None:
 def _signals_kept() -> Iterator[None]:
     """Restore our signal handlers after Ray has replaced them."""
     mine = threading.current_thread() is threading.main_thread()
-    before = {number: signal.getsignal(number) for number in map(_number, signals.CODES) if number and mine}
+    ours = [getattr(signal, name) for name in signals.CODES if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in ours if mine}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _number(name: str) -> Any:
-    return getattr(signal, name, None)
 
 
 def _here(folder: Path) -> dict[str, Any]:
