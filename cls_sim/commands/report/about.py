@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Terms, Text, without_empty
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Terms, Text, text, without_empty
 from cls_sim.commands.report.facts import Facts
 from cls_sim.figures.tradeoffs import size_of
 from cls_sim.sinks.console import brief
@@ -36,9 +36,9 @@ def head(run: Facts) -> Blocks:
     ]
     blocks: Blocks = [Terms(about)]
     if run.seed < 1000:
-        blocks.append(Text("Seeds below 1000 are for choosing settings: this is not a result.", "warning"))
+        blocks.append(Text(text("choosing"), "warning"))
     if run.missing:
-        blocks += [Text("**This run is not complete.** " + "; ".join(run.missing) + ".", "warning")]
+        blocks += [Text(text("missing", missing="; ".join(run.missing)), "warning")]
     return blocks
 
 
@@ -82,12 +82,7 @@ def budget(run: Facts, reference: str) -> Blocks:
     for name, arm in run.arms.items():
         row = [name, *(_shown(key, arm.cost(key)) for key in costs)]
         rows.append([*row, "yes" if arm.cost("task_id_known") else "no", f"{arm.seconds / max(1, arm.lived):.0f}"])
-    caption = (
-        "Mean over subjects. Stored: episodes, or a generative model. Extra: state of the learner other than weights "
-        "and optimizer state (penalties, teachers, masks, averages). A pass is one sample forward and backward through "
-        "the cortex; a revisit is one more pass over a context's data at its end."
-    )
-    blocks: Blocks = [Heading("Budget"), Table(heads, rows, caption)]
+    blocks: Blocks = [Heading("Budget"), Table(heads, rows, text("budget"))]
     if reference in run.arms and len(run.arms) > 1:
         blocks += [Text(f"Compared with `{reference}`:"), Points(list(_differences(run, reference)))]
     return blocks

@@ -12,7 +12,7 @@ import numpy as np
 from cls_sim import figures, statistics
 from cls_sim.claims.bounds import VAGUE
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text, without_empty
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text, text, without_empty
 from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.figures.page import drawn, label_of
 from cls_sim.sinks.console import interval, number, p_value
@@ -70,22 +70,17 @@ def methods(run: Facts) -> Blocks:
     if known:
         sources = "; ".join(dict.fromkeys(p.source for p in known.values() if p.source))
         decided, undecided = count["inside"] + count["outside"], count["not decided"]
-        told = (
-            f"Of {decided + undecided} published numbers {decided} are decided, {count['inside']} of them inside the "
-            f"band; {undecided} are not decided (our SEM is above {VAGUE:g} points, or one subject)."
-            if run.size == "paper"
-            else "This run is smaller than the published one: it shows the direction only, without a verdict."
-        )
-        blocks.append(Text(f"{told} Published: {sources}."))
-    note = f" There is no interval below {statistics.FEWEST} subjects." if few else ""
-    caption = f"Mean of the last {label_of(run.main)} over subjects, with equal weights of contexts.{note}"
-    if known:
-        caption += " The band is the published mean ± max(1.5, 3 √(SEM² + SEM²)) points, with both SEM."
+        told = {"all": decided + undecided, "decided": decided, "inside": count["inside"], "undecided": undecided}
+        kind = "decided" if run.size == "paper" else "smaller"
+        blocks.append(Text(text(kind, vague=VAGUE, sources=sources, **told)))
+    caption = text("methods", reading=label_of(run.main))
+    caption += text("few", fewest=statistics.FEWEST) if few else ""
+    caption += text("band") if known else ""
     heads = ["arm", "family", run.main, "SEM", "95 % interval", "n", *beside]
     blocks.append(Table(*without_empty(heads, rows), caption))
     values = {name: arm.values[run.main] for name, arm in run.arms.items()}
     figure = figures.arms(values, ylabel=label_of(run.main), bands=bands or None)
-    said = "Mean (stroke), 95 % interval (box) and every subject (dot)" + ("; grey: published band." if bands else ".")
+    said = text("dots") + ("; grey: published band." if bands else ".")
     return [*blocks, Picture("methods", drawn(figure), said)]
 
 
@@ -104,9 +99,8 @@ def _every_reading(run: Facts) -> Blocks:
         if name in arm.values
     ]
     heads = ["reading", "arm", "mean", "SEM", "95 % interval", "n"]
-    more = f" The first {MANY} of {len(names)} readings." if len(names) > MANY else ""
-    caption = f"Mean of the last reading over subjects, with equal weights of a profile's entries.{more}"
-    return [Heading("Readings"), Table(heads, rows, caption)]
+    more = text("first", shown=MANY, all=len(names)) if len(names) > MANY else ""
+    return [Heading("Readings"), Table(heads, rows, text("readings") + more)]
 
 
 def expectations(run: Facts) -> Blocks:
@@ -122,11 +116,8 @@ def expectations(run: Facts) -> Blocks:
             items.append((name, f"{said[0].upper()}{said[1:]}. {ours}"))
     if not items:
         return []
-    note = (
-        f"In the {run.scenario} scenario of Split MNIST at full size. **At the floor** is less than one fifth of the "
-        "difference between `none` and `joint`, **near joint** is four fifths or more."
-    )
-    return [Heading("What is expected of each method"), Text(note), Terms(items)]
+    note = Text(text("expected", scenario=run.scenario))
+    return [Heading("What is expected of each method"), note, Terms(items)]
 
 
 def tests(run: Facts, reference: str) -> Blocks:
@@ -135,14 +126,10 @@ def tests(run: Facts, reference: str) -> Blocks:
         return []
     others = [name for name in run.arms if name != reference]
     rows = _compared(run, [(other, reference) for other in others])
-    caption = (
-        f"Differences within subjects. p: two-sided sign-flip test, as in the table of the run; corrected: Holm's "
-        f"correction for {len(rows)} comparisons. The verdict is higher or lower if the interval of the "
-        f"difference at {100 * (1 - LEVEL / max(1, len(rows))):.3g} % (Bonferroni's correction of 95 %) excludes 0."
-    )
+    caption = text("tests", pairs=len(rows), level=100 * (1 - LEVEL / max(1, len(rows))))
     fewest = min((n for n in (len(_common(run, reference, other)[0]) for other in others) if n), default=99)
     if (floor := 2.0 / 2**fewest) > LEVEL:
-        caption += f" With {fewest} subjects p cannot be below {floor:.3f}: use the intervals."
+        caption += text("floor", fewest=fewest, floor=floor)
     heads = ["arm", f"difference to {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
     table = Table(heads, [[pair[0], *cells] for pair, cells in rows], caption)
     blocks: Blocks = [Heading(f"Paired tests against {reference}"), table]

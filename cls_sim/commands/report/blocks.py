@@ -5,6 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 
 class Block:
@@ -78,6 +83,16 @@ MOODS = {
     **dict.fromkeys(("outside", "lower", "does not hold"), "bad"),
     **dict.fromkeys(("not decided", "shown, not counted", "not at full size", "not judged"), "unsure"),
 }
+
+
+@cache
+def _texts() -> dict[str, str]:
+    return yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text())
+
+
+def text(name: str, **numbers: Any) -> str:
+    """A text of texts.yaml with these numbers."""
+    return _texts()[name].format(**numbers)
 
 
 def without_empty(

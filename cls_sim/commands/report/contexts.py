@@ -6,7 +6,7 @@ import numpy as np
 
 from cls_sim import figures, statistics
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text
+from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text, text
 from cls_sim.commands.report.facts import Arm, Facts
 from cls_sim.figures.page import drawn, label_of
 from cls_sim.sinks.console import interval, number
@@ -26,7 +26,7 @@ def matrices(run: Facts) -> Blocks:
         if shown.shape[1] > 0 and shown.shape[2] <= MOST and np.isfinite(shown).any():
             shapes.setdefault(shown.shape[1:], {})[name] = shown
     label = label_of(run.main)
-    said = f"{label.capitalize()} on each context (columns) after each context (rows), mean over subjects."
+    said = text("matrices", reading=label.capitalize())
     pictures = [
         Picture(f"matrices_{i}" if i > 1 else "matrices", drawn(figures.matrix(panels, label=label)), said)
         for i, panels in enumerate(shapes.values(), 1)
@@ -58,11 +58,9 @@ def transfer(run: Facts) -> Blocks:
     ]
     absent = {key[1] for key in keys} - {key[1] for key in shown}
     if "stability gap" in absent:
-        setting = f"`probes.{run.main}.at=[life.begin,day.end,context.end,life.end]`"
-        blocks.append(Text(f"The stability gap is not measured here: it needs readings within contexts, {setting}."))
+        blocks.append(Text(text("no_gap", main=run.main)))
     if "rehearsal gap" in absent and any(arm.cost("stored_bytes") for arm in run.arms.values()):
-        setting = "`++probes.rehearsal_gap={_target_: cls_sim.RehearsalGap}`"
-        blocks.append(Text(f"The rehearsal gap is not measured here: add {setting}."))
+        blocks.append(Text(text("no_rehearsal")))
     return blocks
 
 
