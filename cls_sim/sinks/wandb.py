@@ -17,7 +17,6 @@ import re
 import secrets
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -26,9 +25,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cls_sim
 from cls_sim.core.errors import StorageError
 from cls_sim.sinks.base import Sink, print_above
+from cls_sim.sinks.child import child, kill
 from cls_sim.sinks.curves import curves
 from cls_sim.storage.disk import ANY, appended, made, put, text
 
@@ -298,32 +297,6 @@ def _service(folder: Path, owns: bool) -> subprocess.Popen[bytes]:
     if "WANDB_SWEEP_PARAM_PATH" in ours:
         ours["WANDB_SWEEP_PARAM_PATH"] = os.path.abspath(ours["WANDB_SWEEP_PARAM_PATH"])
     return child("-m", "cls_sim.sinks.service", env=ours)
-
-
-def child(*command: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """Start Python in a new session without a terminal, where W&B would prompt; it can import this package."""
-    places = [str(Path(cls_sim.__file__).parent.parent), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    path = os.pathsep.join(os.path.abspath(place) for place in places if place)
-    return subprocess.Popen(
-        [sys.executable, "-P", *command],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**env, "WANDB_ERROR_REPORTING": "false", "PYTHONPATH": path},
-        cwd=os.path.abspath(os.sep),  # W&B reads settings in the folder where it starts
-        start_new_session=True,
-    )
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and its children, including suspended ones."""
-    with contextlib.suppress(OSError):
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5.0)
 
 
 def collect(folder: Path) -> None:

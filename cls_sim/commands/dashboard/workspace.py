@@ -14,7 +14,7 @@ from typing import Any
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
 from cls_sim.core import parents
 from cls_sim.core.errors import ConfigError, StorageError
-from cls_sim.sinks.wandb import child, kill
+from cls_sim.sinks.child import child, kill
 
 PATIENCE = 60.0  # seconds that a push may take
 COLUMNS = 4
