@@ -64,6 +64,10 @@ def _door(args: list[str]) -> int:
 
         return measure(args[1:])
     args, folders = _taken(args, "--config-dir", "-cd")
+    if args[:1] == ["choose"]:
+        from cls_sim.commands.choose import main as choose
+
+        return choose(args[1:], folders)
     if args[:1] in (["experiments"], ["show"]):
         from cls_sim.commands import listing
 

@@ -94,15 +94,15 @@ def called(*args: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), min_size=1, max_size=8, unique=True))
 def test_every_job_has_a_folder_of_its_own_inside_the_sweep(values: list[str]):
-    names = [sweeps._name(["seed=1", f"world.path={value}"], {"world.path"}) for value in values]
+    names = [sweeps.job_name(["seed=1", f"world.path={value}"], {"world.path"}) for value in values]
     assert len(set(names)) == len(values)
     for name in names:
         assert len(name) <= 255 and re.fullmatch(r"[A-Za-z0-9_+][A-Za-z0-9_.+=,@\[\]-]*", name)
 
 
 def test_a_folder_is_named_by_what_is_swept():
-    assert sweeps._name(["experiment=digits", "a=1", "b.c=[2,3]"], {"a", "b.c"}) == "a=1,b.c=[2,3]"
-    assert sweeps._name(["a=1"], set()) == "run"
+    assert sweeps.job_name(["experiment=digits", "a=1", "b.c=[2,3]"], {"a", "b.c"}) == "a=1,b.c=[2,3]"
+    assert sweeps.job_name(["a=1"], set()) == "run"
 
 
 # -- what is refused ----------------------------------------------------------------------------------------

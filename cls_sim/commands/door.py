@@ -79,9 +79,9 @@ def entered(
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: {stopped}", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:  # raised by a signal, its message says how to continue
+        print(f"{parser.prog}: {str(stop) or stopped}", file=sys.stderr)
+        return getattr(stop, "exit_code", 130)
     except SystemExit as left:  # after --help
         return int(left.code or 0)
     except Exception as error:

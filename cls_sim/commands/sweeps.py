@@ -59,7 +59,7 @@ def sweep(args: Sequence[str], folders: Sequence[str] = ()) -> int:
     settings = [arg for arg in given if arg.startswith("hydra")]
     jobs, swept = _jobs([arg for arg in given if arg not in settings], folders)
     with _launcher(settings, home) as start:
-        names, batch = [_name(overrides, swept) for overrides in jobs], [[] for _ in jobs]
+        names, batch = [job_name(overrides, swept) for overrides in jobs], [[] for _ in jobs]
         made(home / LOGS)
         absolute = [str(Path(folder).absolute()) for folder in folders]
         write(home / BOOK, {"process": os.getpid(), "folders": absolute, "jobs": list(zip(names, jobs, strict=True))})
@@ -161,12 +161,12 @@ def _launcher(settings: Sequence[str], home: Path) -> Iterator[Any]:
         Singleton.set_state(before)
 
 
-def _name(overrides: Sequence[str], swept: set[str]) -> str:
+def job_name(overrides: Sequence[str], swept: set[str]) -> str:
     """The name of a job's folder: the swept settings.
 
-    >>> _name(["experiment=digits", "seed=3", "world.path=/a b"], {"seed"})
+    >>> job_name(["experiment=digits", "seed=3", "world.path=/a b"], {"seed"})
     'seed=3'
-    >>> _name(["world.path=/a b"], {"world.path"})
+    >>> job_name(["world.path=/a b"], {"world.path"})
     'world.path=_a_b-43ddf5c6'
     """
     name = ",".join(o for o in overrides if o.split("=")[0] in swept) or "run"
