@@ -197,7 +197,7 @@ def test_an_agent_runs_a_trial_and_stops_another_early(args: str, tmp_path: Path
     """W&B's own agent, against the local server."""
     fixed = ["experiment=digits", "size=small", "subjects=2", "arms=[cls]", "wandb=online"]
     program = [sys.executable, "-m", "cls_sim"]
-    long = {"world.cycles": {"value": 60}, "seed": {"value": 7}}
+    long = {"world.per_context": {"value": 6000}, "seed": {"value": 7}}
 
     def run(name: str, args: dict[str, Any]) -> dict[str, Any]:
         return {"type": "run", "run_id": name, "program": "cls-sim", "args": args}

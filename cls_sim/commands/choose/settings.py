@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+
+import numpy as np
 
 from cls_sim.core.errors import ConfigError
 
@@ -23,7 +24,7 @@ class Span:
     high: float
     whole: bool
 
-    def draw(self, lot: random.Random) -> str:
+    def draw(self, lot: np.random.Generator) -> str:
         if self.low > 0 and self.high / self.low >= 10:
             value = math.exp(lot.uniform(math.log(self.low), math.log(self.high)))
         else:
@@ -80,10 +81,12 @@ def grid(over: Sequence[str]) -> list[tuple[str, ...]]:
 
 def some(over: Sequence[str], trials: int, seed: int = 0) -> list[tuple[str, ...]]:
     """This number of different settings, drawn at random (fewer if there are not so many)."""
-    lot, found = random.Random(seed), dict[tuple[str, ...], None]()
+    lot, found = np.random.Generator(np.random.Philox(seed)), dict[tuple[str, ...], None]()
     sides = [choices(one) for one in over]
     for _ in range(100 * trials):
-        drawn = [values.draw(lot) if isinstance(values, Span) else lot.choice(values) for _, values in sides]
+        drawn = [
+            values.draw(lot) if isinstance(values, Span) else values[lot.integers(len(values))] for _, values in sides
+        ]
         found[tuple(f"{key}={value}" for (key, _), value in zip(sides, drawn, strict=True))] = None
         if len(found) == trials:
             break
