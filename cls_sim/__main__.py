@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:  # raised by a signal; its message says how to continue
         print(f"cls-sim: {str(stop) or 'stopped before the simulation began'}", file=sys.stderr)
         code = getattr(stop, "exit_code", 130)
-        return _stopped(stop.name) if code == 143 and "WANDB_SWEEP_ID" in os.environ else code
+        return _stopped(getattr(stop, "name", "SIGTERM")) if code == 143 and "WANDB_SWEEP_ID" in os.environ else code
     except Exception as error:
         from cls_sim.core.errors import ConfigError, StorageError, short_of_memory
 

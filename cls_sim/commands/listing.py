@@ -61,8 +61,8 @@ def themes(folders: Sequence[str] = ()) -> dict[str, list[tuple[str, str, str]]]
                 page = found(compose.folders, "experiment", name)[0]
             except ConfigError as refused:  # a file of the user
                 page = {"title": f"cannot be read: {refused.reason}"}
-            about = [visible(str(page.get(key) or "")) for key in ("title", "cite")]
-            listing.setdefault(theme, []).append((name, *about))
+            title, cite = (visible(str(page.get(key) or "")) for key in ("title", "cite"))
+            listing.setdefault(theme, []).append((name, title, cite))
     return listing
 
 
@@ -102,6 +102,7 @@ def _odd(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         was = old.get(key)
         if value == was or key in UNSHOWN:
             continue
-        alike = isinstance(value, dict) and isinstance(was, dict) and value.get("_target_") == was.get("_target_")
-        found[key] = {k: v for k, v in value.items() if v != was.get(k, ...)} if alike else value
+        if isinstance(value, dict) and isinstance(was, dict) and value.get("_target_") == was.get("_target_"):
+            value = {k: v for k, v in value.items() if v != was.get(k, ...)}
+        found[key] = value
     return found

@@ -18,7 +18,7 @@ def rows(parts: Mapping[str, Part], spec: Spec, clock: Clock, probes: Sequence[s
     age = f"{days.min():g}" if days.min() == days.max() else f"{days.min():g} to {days.max():g}"
     now = "all asleep" if nights == len(days) else "all awake" if not nights else f"{nights} of {len(days)} asleep"
     seeds = f"seed {spec.seeds[0]}" if spec.subjects == 1 else f"seeds {spec.seeds[0]} to {spec.seeds[-1]}"
-    inputs = " x ".join(map(str, spec.inputs)) if isinstance(spec.inputs, tuple) else str(spec.inputs)
+    inputs = " x ".join(map(str, spec.inputs))
     weights = sum(_product(shape[1:]) for shape in spec.weights.values())
     kind = "numbers to predict" if spec.regression else "classes"
     found = [
