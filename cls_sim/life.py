@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core import portrait
 from cls_sim.core.announce import begun, branched, hear, same
-from cls_sim.core.arrays import Flags, Numbers, every, some
+from cls_sim.core.arrays import Flags, Numbers, alike, every, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
@@ -160,19 +160,29 @@ class Life:
         """The moments that this tick reaches.  A context ends after the night that follows its last experience."""
         clock = self.clock
         clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
-        up_next, roused = ~clock.asleep & (awake | asleep), asleep & ~clock.asleep
-        clock.night += clock.asleep & ~asleep
-        ended = up_next & self._ends_at[np.minimum(clock.experience, len(self._ends_at) - 1)]
+        up_next, roused = awake, asleep
+        if some(asleep) or some(clock.asleep):
+            up_next, roused = ~clock.asleep & (awake | asleep), asleep & ~clock.asleep
+            clock.night += clock.asleep & ~asleep
+        ended = self._who(up_next, lambda now: self._ends_at[np.minimum(now, len(self._ends_at) - 1)])
         if self.spec.ends and some(ended):
             self._ending = ended
             for part_kind in PART_KINDS:
                 getattr(self, part_kind).context_end(self.view, clock, ended)
-        reached = {f"every {n}": awake & (clock.experience % n == 0) for n in intervals(self.probes.values())} | {
-            "day.end": awake & (clock.experience % clock.per_day == 0),
-            "night.end": roused,
-            "context.end": ended,
-        }
+        reached = {f"every {n}": self._every(n, awake) for n in intervals(self.probes.values())}
+        reached |= {"day.end": self._every(clock.per_day, awake), "night.end": roused, "context.end": ended}
         return [Moment(name, who) for name, who in reached.items() if some(who)]
+
+    def _every(self, n: int, who: Flags) -> Flags:
+        """The subjects in `who` who have had a multiple of n experiences."""
+        return self._who(who, lambda now: now % n == 0)
+
+    def _who(self, who: Flags, test: Callable[[Any], Any]) -> Flags:
+        """The subjects in `who` whose number of experiences passes a test: asked once if it is the same for all."""
+        now = self.clock.experience
+        if alike(now):
+            return who if test(int(now[0])) else np.zeros(len(who), bool)
+        return who & test(now)
 
     def _ended(self) -> Flags:
         """The subjects that have had their last experience: bool [s]."""

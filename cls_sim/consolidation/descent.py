@@ -78,7 +78,8 @@ class Descent(Settings, Consolidation):
     ) -> None:
         """One optimizer step along these gradients, with the penalty and the plasticity mask applied."""
         weights, penalty = neocortex.weights, self.penalty
-        held = neocortex.plastic_mask(batch.context) if self.spec.ends or self.spec.task_id_known else None
+        masks = type(neocortex).plastic_mask is not Neocortex.plastic_mask  # else the contexts are not needed
+        held = neocortex.plastic_mask(batch.context) if masks and (self.spec.ends or self.spec.task_id_known) else None
         watched = held is not None or (penalty is not None and penalty.watches)
         before = {name: w.detach().clone() for name, w in weights.items()} if watched else {}
         if penalty is not None:

@@ -15,13 +15,7 @@ from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
 
 LIVED, STORED, DREAMED = 0, 1, 2
-LATER = (
-    "context",
-    "born",
-    "item",
-    "source",
-    "slot",
-)  # columns of a joined batch made when first read
+LATER = ("context", "born", "item", "source", "slot")  # columns of a joined batch made when first read
 
 
 def _none() -> None:
@@ -51,6 +45,23 @@ class Columns(Origin, total=False):
 
     x: Tensor
     y: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Bytes:
+    """Inputs as whole multiples of a quantum: content uint8 [s, b, x], which must never change, and the input shape.
+
+    >>> Bytes(torch.tensor([[[1, 2]]], dtype=torch.uint8), 0.5, (2,)).floats().tolist()
+    [[[0.5, 1.0]]]
+    """
+
+    content: Tensor
+    quantum: float
+    inputs: tuple[int, ...]
+
+    def floats(self) -> Tensor:
+        """The inputs [s, b, *inputs]: bytes times a number, float32."""
+        return (self.content * self.quantum).view(*self.content.shape[:2], *self.inputs)
 
 
 @dataclass(frozen=True)
@@ -104,11 +115,16 @@ class Batch:
 
     @property
     def subjects(self) -> int:
-        return self.x.shape[0]
+        return self.y.shape[0]
 
     @property
     def rows(self) -> int:
-        return self.x.shape[1]
+        return self.y.shape[1]
+
+    @property
+    def raw(self) -> Bytes | None:
+        """The inputs as bytes, if the batch was made of bytes."""
+        return vars(self).get("_raw")
 
     @staticmethod
     def lived(x: Tensor, y: Tensor, **others: Unpack[Origin]) -> Batch:
@@ -118,19 +134,23 @@ class Batch:
         return Batch(x, y, unknown, unknown, unknown, source).with_(**others)
 
     @staticmethod
-    def made(later: dict[str, Callable[[], Tensor]], **columns: Unpack[Columns]) -> Batch:
+    def made(later: dict[str, Callable[[], Tensor]], raw: Bytes | None = None, /, **columns: Unpack[Columns]) -> Batch:
         """A batch with these columns (None if not given) and others that are made when first read.
 
         later  column name → a function without arguments; what it reads must never change
+        raw    the inputs as bytes, of which x is made when first read
         """
         batch = object.__new__(Batch)
+        if raw is not None:
+            later["x"] = raw.floats
+            vars(batch)["_raw"] = raw
         vars(batch).update(_absent(tuple(later)), **columns, _later=later)
         return batch
 
     def present(self) -> Tensor:
         """Which rows are present (weight above 0): bool [s, b]."""
         if self.weight is None:
-            return torch.ones(self.x.shape[:2], dtype=torch.bool, device=self.x.device)
+            return torch.ones(self.y.shape[:2], dtype=torch.bool, device=self.y.device)
         return self.weight > 0
 
     def count(self) -> int | Counts:
@@ -139,12 +159,14 @@ class Batch:
 
     def weights(self) -> Tensor:
         """The weights of the rows, [s, b]; ones if `weight` is None."""
-        return torch.ones(self.x.shape[:2], device=self.x.device) if self.weight is None else self.weight
+        return torch.ones(self.y.shape[:2], device=self.y.device) if self.weight is None else self.weight
 
     def with_(self, **changes: Unpack[Columns]) -> Batch:
         """This batch with some of its fields replaced."""
         changed = object.__new__(Batch)
         vars(changed).update(vars(self), **changes)
+        if "x" in changes:
+            vars(changed).pop("_raw", None)
         return changed
 
     def columns(self) -> dict[str, Tensor]:
@@ -177,8 +199,10 @@ class Batch:
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
         held = [name for name in COLUMNS if self._has(name) or other._has(name)]
+        if (raw := _joined(self.raw, other.raw)) is not None:
+            held.remove("x")
         now: dict[str, Any] = {name: self._both(name, other) for name in held if name not in LATER}
-        return Batch.made({name: partial(self._both, name, other) for name in held if name in LATER}, **now)
+        return Batch.made({name: partial(self._both, name, other) for name in held if name in LATER}, raw, **now)
 
     def _has(self, name: str) -> bool:
         held = vars(self)
@@ -195,6 +219,13 @@ class Batch:
 
 
 COLUMNS = tuple(column.name for column in fields(Batch) if column.name != "sizes")
+
+
+def _joined(one: Bytes | None, other: Bytes | None) -> Bytes | None:
+    """The bytes of both batches, one after the other; None if they are not of one kind."""
+    if one is None or other is None or one.quantum != other.quantum:
+        return None
+    return Bytes(torch.cat((one.content, other.content), 1), one.quantum, one.inputs)
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from cls_sim.core.arrays import Counts, Flags, Numbers
+from cls_sim.core.arrays import Counts, Flags, Numbers, every
 from cls_sim.core.optimizers import Optimizer
 from cls_sim.core.part import Part
 from cls_sim.core.trees import held
@@ -37,7 +37,7 @@ class Ledger:
         self.counts: dict[str, Numbers] = {name: np.zeros(subjects) for name in self.names}
 
     def add(self, name: str, amount: float | Numbers | Counts, who: Flags | None = None) -> None:
-        self.counts[name] += amount if who is None else amount * who
+        self.counts[name] += amount if who is None or every(who) else amount * who
 
     def totals(self) -> dict[str, Numbers]:
         """Every count, and their sums `passes` and `dose`."""

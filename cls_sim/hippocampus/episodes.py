@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from cls_sim.core.arrays import Counts
-from cls_sim.core.batch import STORED, Batch, Columns
+from cls_sim.core.batch import STORED, Batch, Bytes, Columns
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import ConfigError
@@ -41,7 +41,7 @@ class Episodic(Hippocampus):
     Row n + 1 receives the rows that are not stored, so that writing needs no selection; it is not state.
     """
 
-    derived = frozenset({"changed", "spec", "_slots", "_rows", "_silent", "_lot"})
+    derived = frozenset({"changed", "spec", "_slots", "_rows", "_first", "_flats", "_silent", "_lot"})
     columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer", "deed", "gained", "after")
 
     keep_scores: bool = False
@@ -80,6 +80,8 @@ class Episodic(Hippocampus):
         least = LABELLED if self.eviction in BY_CLASS else UNLABELLED
         large = spec.device.type == "cpu" and self.eviction in BY_TURN and self.capacity >= least
         self._standing = Standing() if large else None
+        self._first = self._rows * (self.capacity + 1)
+        self._flats: dict[str, tuple[Tensor, Tensor]] = {}
         self._silent: Tensor | None = None
         return super().setup(spec)
 
@@ -95,32 +97,33 @@ class Episodic(Hippocampus):
         return Traces(self._heard(), self._y()[:, :n], what[..., 1], mark[..., 0], mark[..., 1], self._strength())
 
     def fetch(self, slot: Tensor) -> Batch:
-        at = self._at(slot)
-        what, mark = _rows_of(self.what, at), _rows_of(self.mark, at)  # copies, which stay as they are
+        at = self._at(slot).flatten()
+        what = self._flat("what").index_select(0, at).view(*slot.shape, 2)  # copies, which stay as they are
+        mark = self._flat("mark").index_select(0, at).view(*slot.shape, 3)
         strengths = self._strengths()
-        heard = None if strengths is None else _rows_of(strengths, at) > 0
+        heard = None if strengths is None else _rows_of(strengths, at, slot) > 0
         if self._silent is not None:
             heard = (mark[..., 0] >= 0 if heard is None else heard) & ~self._silent.gather(1, slot)
-        episodes = Batch.made(
-            {
-                "weight": lambda: (mark[..., 0] >= 0 if heard is None else heard).float(),
-                "context": lambda: what[..., 1].long(),
-                "born": lambda: mark[..., 0].long(),
-                "item": lambda: mark[..., 1].long(),
-                "source": lambda: torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
-            },
-            x=self._input(_rows_of(self.content, at)),
-            y=_rows_of(self.target, at) if self.spec.regression else what[..., 0].long(),
-            slot=slot,
-            scores=_rows_of(self.answer, at) if self.keep_scores else None,
-        )
-        return episodes if not self.spec.actions else episodes.with_(**self._deeds(at))
+        later: dict[str, Callable[[], Tensor]] = {
+            "weight": lambda: (mark[..., 0] >= 0 if heard is None else heard).float(),
+            "context": lambda: what[..., 1].long(),
+            "born": lambda: mark[..., 0].long(),
+            "item": lambda: mark[..., 1].long(),
+            "source": lambda: torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
+        }
+        content = self._flat("content").index_select(0, at).view(*slot.shape, -1)
+        y = _rows_of(self.target, at, slot) if self.spec.regression else what[..., 0].long()
+        scores = _rows_of(self.answer, at, slot) if self.keep_scores else None
+        raw = Bytes(content, self.spec.quantum or 1.0, self.spec.inputs) if type(self._form) is Levels else None
+        others: Columns = {} if raw is not None else {"x": self._input(content)}
+        others |= self._deeds(at, slot) if self.spec.actions else {}
+        return Batch.made(later, raw, y=y, slot=slot, scores=scores, **others)
 
-    def _deeds(self, at: Tensor) -> Columns:
+    def _deeds(self, at: Tensor, slot: Tensor) -> Columns:
         """What was done in these episodes, and what followed."""
-        action, steps = _rows_of(self.deed, at).long().unbind(-1)
-        after = self._input(_rows_of(self.after, at))
-        return {"action": action, "reward": _rows_of(self.gained, at), "after": after, "steps": steps}
+        action, steps = _rows_of(self.deed, at, slot).long().unbind(-1)
+        after = self._input(_rows_of(self.after, at, slot))
+        return {"action": action, "reward": _rows_of(self.gained, at, slot), "after": after, "steps": steps}
 
     def stored_bytes(self) -> Tensor:
         episode = sum(column[0, 0].nbytes for column in self._columns().values())
@@ -272,9 +275,16 @@ class Episodic(Hippocampus):
         """Contents as inputs, float32."""
         return self._form.read(content)
 
+    def _flat(self, name: str) -> Tensor:
+        """A column [s, n + 1, …] as rows [s · (n + 1), …]: the same memory."""
+        column = getattr(self, name)
+        if name not in self._flats or self._flats[name][0] is not column:
+            self._flats[name] = column, column.flatten(0, 1)
+        return self._flats[name][1]
+
     def _at(self, slot: Tensor) -> Tensor:
         """Slots [s, b] as row indices of the flattened columns."""
-        return slot + self._rows * (self.capacity + 1)
+        return slot + self._first
 
     def _chunks(self, rows: int, width: int) -> Iterator[slice]:
         """The slots in chunks, so that comparing `rows` cues of this width takes bounded memory."""
@@ -305,8 +315,8 @@ class Episodic(Hippocampus):
         """The recall of these traces [s, b] (nothing where slot is -1), with their answer if no scores are given."""
         found, at = slot >= 0, self._at(slot.clamp(min=0))
         if scores is None:
-            scores = self._votes(_rows_of(self._y(), at))
-        best = self._input(_rows_of(self.content, at))
+            scores = self._votes(_rows_of(self._y(), at.flatten(), at))
+        best = self._input(_rows_of(self.content, at.flatten(), at))
         there = found.view(*found.shape, *[1] * (x.ndim - 2))
         return Recall(scores * found[..., None], best * there, match * found, slot)
 
@@ -335,6 +345,6 @@ class Episodic(Hippocampus):
         self.changed += 1
 
 
-def _rows_of(column: Tensor, at: Tensor) -> Tensor:
-    """The rows `at` [s, b] of a flattened column [s, n, …]: [s, b, …]."""
-    return column.flatten(0, 1).index_select(0, at.reshape(-1)).view(*at.shape, *column.shape[2:])
+def _rows_of(column: Tensor, at: Tensor, like: Tensor) -> Tensor:
+    """The rows `at` [s · b] of a flattened column [s, n, …]: [s, b, …], for b slots of each subject as in `like`."""
+    return column.flatten(0, 1).index_select(0, at).view(*like.shape, *column.shape[2:])

@@ -11,7 +11,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import flag
 from cls_sim.core.part import Spec, State, View, known_contexts
 from cls_sim.hippocampus.base import Filling, Recall
-from cls_sim.hippocampus.codes import Code
+from cls_sim.hippocampus.codes import Code, Levels
 from cls_sim.hippocampus.episodes import Episodic
 from cls_sim.hippocampus.planned import PLANNED, Places, followed, planned
 from cls_sim.hippocampus.slots import newest
@@ -112,17 +112,18 @@ class Store(Episodic):
         def those(column: Tensor) -> Tensor:
             return column.flatten(0, 1).index_select(0, at)
 
-        context = those(batch.context)
-        label = torch.full_like(context, -1) if self.spec.regression else those(batch.y)
-        mark[:, 1] = those(batch.item)
-        columns = [(self.content, self._form.write(those(batch.x.flatten(2))[None])[0])]
-        columns += [(self.what, torch.stack((label, context), 1).to(torch.int16)), (self.mark, mark)]
+        label = torch.full_like(batch.context, -1) if self.spec.regression else batch.y
+        facts = those(torch.stack((label, batch.context, batch.item), 2))
+        mark[:, 1] = facts[:, 2]
+        raw = batch.raw if type(self._form) is Levels else None  # of the world's quantum, as what is stored
+        content = self._form.write(those(batch.x.flatten(2))[None])[0] if raw is None else those(raw.content)
+        columns = {"content": content, "what": facts[:, :2].to(torch.int16), "mark": mark}
         if self.spec.regression:
-            columns.append((self.target, those(batch.y).to(self.target.dtype)))
+            columns["target"] = those(batch.y).to(self.target.dtype)
         if self.keep_scores and batch.scores is not None:
-            columns.append((self.answer, those(batch.scores)))
-        for column, values in columns:
-            column.flatten(0, 1).index_copy_(0, where, values)
+            columns["answer"] = those(batch.scores)
+        for name, values in columns.items():
+            self._flat(name).index_copy_(0, where, values)
         self.changed += 1
 
     def filled(self) -> Counts | None:

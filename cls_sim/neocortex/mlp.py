@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -204,6 +205,12 @@ def drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:
     return torch.bmm(weight, h) if bias is None else torch.baddbmm(bias, weight, h)
 
 
+@cache
+def _layers(names: tuple[str, ...]) -> int:
+    """The number of layers with these names of weights."""
+    return sum(name.startswith("weight") for name in names)
+
+
 @without_gradient
 def closed_form(
     weights: dict[str, Tensor], x: Tensor, activation: str, scores: Callable[[Tensor], Tensor]
@@ -212,7 +219,7 @@ def closed_form(
 
     With δ_L = ∂loss/∂outputs:  ∂W_l = δ_l h_lᵀ,  ∂b_l = Σ_rows δ_l,  δ_(l-1) = f'(h_l) · W_lᵀ δ_l.
     """
-    layers, h, inputs = sum(name.startswith("weight") for name in weights), x.flatten(2).mT, list[Tensor]()
+    layers, h, inputs = _layers(tuple(weights)), x.flatten(2).mT, list[Tensor]()
     for layer in range(layers):
         inputs.append(h)
         h = drive(h, weights, layer)

@@ -232,19 +232,19 @@ class Stream(World):
         self, data: Table, items: Tensor, born: Tensor, weight: Tensor | None = None, known: bool = True
     ) -> Batch:
         """A batch of these items [r, b] of a table; r = 1 if all subjects share them."""
-        shape = (len(self._rows), items.shape[1])
-        x, items = data.inputs_of(items), items.expand(shape)
-        return Batch.made(
-            {
-                "context": lambda: data.contexts_of(items),
-                "born": lambda: born.expand(shape),
-                "item": lambda: items if known else torch.full_like(items, -1),
-                "source": lambda: self._source.expand(shape),
-            },
-            x=x.expand(shape + x.shape[2:]),
-            y=data.answers_to(items),
-            weight=weight,
-        )
+        shape, items_of = (len(self._rows), items.shape[1]), items
+        items = items.expand(shape)
+        later: dict[str, Callable[[], Tensor]] = {
+            "context": lambda: data.contexts_of(items),
+            "born": lambda: born.expand(shape),
+            "item": lambda: items if known else torch.full_like(items, -1),
+            "source": lambda: self._source.expand(shape),
+        }
+        if (raw := data.raw(items_of)) is not None:
+            raw = replace(raw, content=raw.content.expand(*shape, -1))
+            return Batch.made(later, raw, y=data.answers_to(items), weight=weight)
+        x = data.inputs_of(items_of)
+        return Batch.made(later, x=x.expand(shape + x.shape[2:]), y=data.answers_to(items), weight=weight)
 
     def _of(self, data: Table, rows: tuple[np.ndarray, np.ndarray | None], born: np.ndarray | None = None) -> Batch:
         """A batch of items in padded lists (see plan.padded)."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.batch import Bytes
 from cls_sim.core.errors import ConfigError
 from cls_sim.world.views import Views
 
@@ -97,10 +98,16 @@ class Table:
             parts.append(self.views.seen(self._rows(some % self.x.shape[-2]).flatten(2), context, self.quantum))
         return torch.cat(parts, 1).view(len(self.context), items.shape[1], *self.inputs)
 
+    def raw(self, items: Tensor) -> Bytes | None:
+        """The inputs of the items [r, b] as bytes; None if they are floats, or differ between contexts."""
+        if self.quantum is None or self.views is not None:
+            return None
+        return Bytes(_taken(self.x, items), self.quantum, self.inputs)
+
     def _rows(self, items: Tensor) -> Tensor:
         rows = _taken(self.x, items)
         if self.quantum is not None:
-            rows = rows * self.quantum  # bytes times a number: float32
+            return Bytes(rows, self.quantum, self.inputs).floats()
         return rows.view(*rows.shape[:2], *self.inputs)
 
     def answers_to(self, items: Tensor) -> Tensor:
