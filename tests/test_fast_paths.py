@@ -241,6 +241,19 @@ def test_traces_that_are_silent_are_not_drawn_by_number():
     assert drawn is not None and (drawn >= 30).all()
 
 
+def test_inputs_stay_bytes_until_they_are_read():
+    life = life_of(hippocampus=cs.Store(capacity=50))
+    list(life.live(days=1))
+    lived = life.world.next(life.clock)
+    lesson = life.replay.training_batch(lived, life.hippocampus, life.neocortex, life.view, life.clock)
+    old = life.hippocampus.fetch(lesson.slot[:, lived.rows :])
+    assert lived.raw is not None and old.raw is not None and "x" not in vars(lesson)
+    assert lesson.rows == lived.rows + old.rows and lesson.subjects == 3
+    assert torch.equal(lesson.x, torch.cat((lived.x, old.x), 1))
+    assert lived.with_(x=lived.x + 1).raw is None  # other inputs are not those bytes
+    assert lived.with_(x=lived.x + 1).join(old).raw is None
+
+
 def test_columns_of_a_joined_batch_are_made_when_read():
     one = batch_of(Spec(seeds=(0, 1), inputs=(3,), outputs=4), rows=3)
     other = one.with_(slot=torch.ones(2, 3, dtype=torch.int64), weight=None)
