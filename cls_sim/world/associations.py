@@ -100,11 +100,11 @@ class Associations(Settings, Listed):
         rows, pools = self.per_visit * self._batch, self._visits[:, None] * self.items + np.arange(self.items)
         sources = (generator(seed, "associations.order", visit) for visit in range(len(pools)))
         found = [epochs(source, pool, rows) for source, pool in zip(sources, pools, strict=True)]
-        return np.concatenate(found).reshape(self.length, self._batch).astype(np.int64)
+        return np.concatenate(found).reshape(-1, self._batch).astype(np.int64)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The pairs of the list studied last, each once, in batches of `size`, in an order drawn for each subject."""
-        ended = np.minimum(clock.experience, self.length) // self.per_visit
+        ended = np.minimum(clock.experience, self.ends[-1]) // self.per_visit
         studied = self._visits[np.maximum(ended - 1, 0)]
         return self._again(ended, studied, np.maximum(ended * self.per_visit - 1, 0), size)
 
