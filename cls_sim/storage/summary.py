@@ -185,11 +185,11 @@ def _arm(told: Mapping[str, Any]) -> Arm:
 
 def _reading(told: Mapping[str, Any]) -> Reading:
     values = np.array([_number(value) for value in _list(told.get("per_subject"))], np.float64)
-    return Reading(**_mean(Reading, {"n": int((~np.isnan(values)).sum())} | told), per_subject=values)
+    return Reading(**_mean(Reading, {"n": int((~np.isnan(values)).sum()), **told}), per_subject=values)
 
 
 def _difference(told: Mapping[str, Any]) -> Difference:
-    return Difference(**_mean(Difference, {key: told[key] for key in ("reading", "a", "b")} | told))
+    return Difference(**_mean(Difference, {**told, **{key: told[key] for key in ("reading", "a", "b")}}))
 
 
 def _identical(told: Any) -> tuple[Mapping[str, Any], ...] | None:
