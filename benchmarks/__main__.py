@@ -7,6 +7,7 @@ python -m benchmarks --whole      only what a whole process costs
 python -m benchmarks --measuring  only what measuring costs
 python -m benchmarks --importance only what the importance of weights costs
 python -m benchmarks --recall     only what it costs to look through what is stored
+python -m benchmarks --sizes      only what size costs: large memories, their checkpoints, networks for images
 python -m benchmarks --workers    only what a second worker is worth (needs two idle cores)
 python -m benchmarks --peer DIR   only ours against van de Ven's code, from a checkout of continual-learning
 """
@@ -21,7 +22,14 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
-PARTS = ("steps", "whole", "measuring", "importance", "recall")  # the table; `workers` and `peer` are asked for
+PARTS = (
+    "steps",
+    "whole",
+    "measuring",
+    "importance",
+    "recall",
+    "sizes",
+)  # the table; `workers` and `peer` are asked for
 
 
 def main() -> None:
@@ -40,6 +48,7 @@ def main() -> None:
     from benchmarks.measuring import measuring_figures
     from benchmarks.peer import peer_figures
     from benchmarks.recall import recall_figures
+    from benchmarks.sizes import size_figures
     from benchmarks.spread import spread_figure
     from benchmarks.steps import Figure, step_figures
     from benchmarks.whole import main_job_figure, memory_figure, whole_figures
@@ -56,6 +65,7 @@ def main() -> None:
         "measuring": measuring_figures,
         "importance": importance_figures,
         "recall": recall_figures,
+        "sizes": size_figures,
         "workers": lambda: [spread_figure()],
     }
     if options.peer:

@@ -71,6 +71,7 @@ from cls_sim.hippocampus.hopfield import ModernHopfield as ModernHopfield
 from cls_sim.hippocampus.indexed import Indexed as Indexed
 from cls_sim.hippocampus.mixtures import Mixtures as Mixtures
 from cls_sim.hippocampus.paths import TwoPaths as TwoPaths
+from cls_sim.hippocampus.products import Product as Product
 from cls_sim.hippocampus.remerge import Remerge as Remerge
 from cls_sim.hippocampus.slotless import NoHippocampus as NoHippocampus
 from cls_sim.hippocampus.sparse import Sparse as Sparse
@@ -205,6 +206,7 @@ from cls_sim.replay.preferred import Thinned as Thinned
 from cls_sim.replay.rationed import Rationed as Rationed
 from cls_sim.replay.reencoded import Inferred as Inferred
 from cls_sim.replay.reencoded import Reencoded as Reencoded
+from cls_sim.replay.reencoded import ThroughCode as ThroughCode
 from cls_sim.replay.stored import FullBatch as FullBatch
 from cls_sim.replay.stored import OldNew as OldNew
 from cls_sim.replay.stored import Recent as Recent

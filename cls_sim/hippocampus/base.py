@@ -133,6 +133,10 @@ class Hippocampus(Part):
     def fetch(self, slot: Tensor) -> Batch:
         """The stored episodes in these slots [s, b]."""
 
+    def coded(self, x: Tensor) -> Tensor:
+        """Inputs [s, b, …] as they would come back from this memory; unchanged where it stores no inputs."""
+        return x
+
     def filled(self) -> Counts | None:
         """The number n_i of traces of each subject [s], if its slots 0 … n_i - 1 hold them and can be replayed.
 

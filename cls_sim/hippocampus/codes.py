@@ -17,12 +17,17 @@ from cls_sim.core.part import Part, Spec
 class Code(Part):
     """Encodes inputs as the content of a slot, and decodes them, exactly or approximately.
 
-    kind   dtype of the content
-    width  number of elements for each episode
+    kind    dtype of the content
+    width   number of elements for each episode
+    learns  whether what it writes depends on the rows that a subject has stored (`meet`)
     """
 
     kind: torch.dtype
     width: int
+    learns: bool = False
+
+    def meet(self, x: Tensor, stored: Tensor) -> None:
+        """Learn from the inputs [s, b, x] of the rows that are about to be stored (bool [s, b])."""
 
     @abstractmethod
     def write(self, x: Tensor) -> Tensor:
@@ -31,6 +36,14 @@ class Code(Part):
     @abstractmethod
     def read(self, content: Tensor) -> Tensor:
         """Contents [s, b, width] as inputs [s, b, x], float32."""
+
+    def through(self, x: Tensor) -> Tensor:
+        """Inputs [s, b, x] as they come back from this memory."""
+        return self.read(self.write(x))
+
+    def common_bytes(self) -> int:
+        """Bytes of a subject that all of its episodes share."""
+        return 0
 
 
 class Plain(Code):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -20,7 +19,7 @@ from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import BY_CLASS, BY_TURN, BY_WORTH, Slots
-from cls_sim.hippocampus.standing import LABELLED, UNLABELLED, Ranks, Standing
+from cls_sim.hippocampus.standing import LABELLED, UNLABELLED, Ranks, Standing, newest_of
 
 COMPARED = 64  # number of stored episodes with which a gradient is compared
 WORK = 2**24  # limit of the numbers in memory while cues are compared with traces
@@ -125,10 +124,14 @@ class Episodic(Hippocampus):
         after = self._input(_rows_of(self.after, at, slot))
         return {"action": action, "reward": _rows_of(self.gained, at, slot), "after": after, "steps": steps}
 
+    def coded(self, x: Tensor) -> Tensor:
+        return self._form.through(x.flatten(2)).view_as(x)
+
     def stored_bytes(self) -> Tensor:
         episode = sum(column[0, 0].nbytes for column in self._columns().values())
         classes = self.summed[0].nbytes + self.met[0].nbytes if self.eviction == "herding" else 0
-        return torch.full((self.spec.subjects,), episode * self.capacity + classes, dtype=torch.int64)
+        all_ = episode * self.capacity + classes + self._form.common_bytes()
+        return torch.full((self.spec.subjects,), all_, dtype=torch.int64)
 
     def silence(self, slots: Tensor) -> None:
         self._silent = slots if self._silent is None else self._silent | slots
@@ -166,7 +169,7 @@ class Episodic(Hippocampus):
     def _choose(self, batch: Batch, fresh: Tensor, clock: Clock, view: View) -> tuple[Tensor, Tensor]:
         """The slot and the key of each row [s, b]."""
         if (ranks := self._ranks()) is not None and self._standing is not None:
-            key = self._slots.keys(batch.rows, lambda: self._newest(ranks), clock)
+            key = self._slots.keys(batch.rows, lambda: newest_of(ranks), clock)
             return self._standing.choose(ranks, fresh, key, batch.y if self.eviction in BY_CLASS else None), key
         n, alive = self.capacity, self._alive()
         by_class = self.eviction in BY_CLASS  # else labels are not used; in regression there are none
@@ -191,16 +194,10 @@ class Episodic(Hippocampus):
 
         return self._standing.ready(self._watched(), facts, at_once)
 
-    @staticmethod
-    def _newest(ranks: list[Ranks]) -> Tensor:
-        return torch.tensor([one.newest for one in ranks])
-
     def filled(self) -> Counts | None:
-        ranks = None if self._standing is None else self._standing.current(self._watched())
-        if ranks is None or self._silent is not None:
+        if self._standing is None or self._silent is not None:
             return None
-        first = [one.first() for one in ranks]
-        return None if None in first else np.array(first, np.int64)
+        return self._standing.filled(self._watched())
 
     # -- the worth of rows ------------------------------------------------------------------------------
 
@@ -251,6 +248,7 @@ class Episodic(Hippocampus):
         if self._standing is not None:
             old_key, old_label = self.mark[self._rows, slot, 2], self.what[self._rows, slot, 0]
             self._standing.write(slot, key, label if self.eviction in BY_CLASS else None, old_key, old_label)
+        self._form.meet(x, slot < self.capacity)
         self.content[self._rows, slot] = self._form.write(x)
         self.what[self._rows, slot] = torch.stack((label, batch.context), -1).to(torch.int16)
         self.mark[self._rows, slot] = torch.stack((now, batch.item, key), -1).to(torch.int32)

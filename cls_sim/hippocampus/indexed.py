@@ -12,15 +12,32 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, nothing
-from cls_sim.hippocampus.codes import Plain
+from cls_sim.hippocampus.codes import Code, Plain
 from cls_sim.hippocampus.episodes import Episodic
 
 
-class _Pattern(Plain):
-    """The pattern of the neocortex's last hidden layer."""
+class _Pattern(Code):
+    """The pattern of the neocortex's last hidden layer, in the format of another code."""
+
+    def __init__(self, inner: Code):
+        self.inner, self.learns = inner, inner.learns
 
     def setup(self, spec: Spec) -> Spec:
-        return super().setup(replace(spec, inputs=(spec.features,)))
+        self.inner.setup(replace(spec, inputs=(spec.features,), quantum=None))
+        self.kind, self.width = self.inner.kind, self.inner.width
+        return super().setup(spec)
+
+    def meet(self, x: Tensor, stored: Tensor) -> None:
+        self.inner.meet(x, stored)
+
+    def write(self, x: Tensor) -> Tensor:
+        return self.inner.write(x)
+
+    def read(self, content: Tensor) -> Tensor:
+        return self.inner.read(content)
+
+    def common_bytes(self) -> int:
+        return self.inner.common_bytes()
 
 
 class Indexed(Episodic):
@@ -32,6 +49,8 @@ class Indexed(Episodic):
 
     capacity  episodes a subject can hold, from 1
     eviction  which episodes stay when the memory is full: ring (the newest) or reservoir (a uniform sample of the past)
+    code      the format of stored patterns; None: float32; Product: a few bytes.  What a code loses of a pattern, and
+              what is lost when the neocortex drifts, IndexValidity(of="found") measures together
 
     `fetch` gives the patterns as `features` [s, b, f], inputs of zeros and the label -1.  By itself this memory recalls
     nothing from an input.  birth [s, n + 1, f] is the first pattern of each episode, for measurements only; it does not
@@ -48,14 +67,16 @@ class Indexed(Episodic):
 
     columns = (*Episodic.columns, "birth")
 
-    def __init__(self, *, capacity: int = 200, eviction: str = "ring"):
-        super().__init__(capacity, choice("eviction", eviction, ("ring", "reservoir")), _Pattern())
+    def __init__(self, code: Code | None = None, *, capacity: int = 200, eviction: str = "ring"):
+        if code is not None and not isinstance(code, Code):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError("code", f"{code!r} is not a code", "give one, such as Product(), or None")
+        super().__init__(capacity, choice("eviction", eviction, ("ring", "reservoir")), _Pattern(code or Plain()))
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:
             raise ConfigError("", "stores no answers, and this world is a regression", "choose another hippocampus")
         spec = super().setup(spec)
-        self.birth = torch.zeros_like(self.content)
+        self.birth = torch.zeros(*self.content.shape[:2], spec.features, device=spec.device)
         self.spec = replace(spec, recall_answers=False)
         return self.spec
 
@@ -70,10 +91,14 @@ class Indexed(Episodic):
         if batch.features is None or batch.slot is None:
             return
         there = self._fresh(batch, who) & (batch.slot >= 0)
-        self.content[self._rows, torch.where(there, batch.slot, self.capacity)] = batch.features
+        place = torch.where(there, batch.slot, self.capacity)
+        self.content[self._rows, place] = self._form.write(batch.features)
 
     def fetch(self, slot: Tensor) -> Batch:
-        return super().fetch(slot).with_(features=self.content[self._rows, slot])
+        return super().fetch(slot).with_(features=self._plain(self.content[self._rows, slot]))
+
+    def coded(self, x: Tensor) -> Tensor:
+        return x
 
     def recall(self, x: Tensor) -> Recall:
         return nothing(x, self.spec.outputs)

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts
 from cls_sim.core.tensors import from_numpy
 
 LABELLED, UNLABELLED = 2**11, 2**14  # slots from which the index is faster than a sort or a scan at every experience
@@ -180,6 +181,11 @@ class Ranks:
         return np.array(found, np.int64).reshape(-1, 4)
 
 
+def newest_of(ranks: Sequence[Ranks]) -> Tensor:
+    """The lowest key of each subject, at most 0: [s]."""
+    return torch.tensor([one.newest for one in ranks])
+
+
 class Standing:
     """The ranks of all subjects of a memory on a CPU, as long as nothing else writes to its columns.
 
@@ -193,9 +199,12 @@ class Standing:
     def __deepcopy__(self, memo: dict[int, Any]) -> Standing:
         return Standing()
 
-    def current(self, columns: Sequence[Tensor]) -> list[Ranks] | None:
-        """The ranks, if nothing has written to these columns since `seen`."""
-        return self.ranks if self._same(columns) else None
+    def filled(self, columns: Sequence[Tensor]) -> Counts | None:
+        """The numbers of traces [s], if they fill the first slots and nothing has written to these columns since."""
+        if self.ranks is None or not self._same(columns):
+            return None
+        first = [one.first() for one in self.ranks]
+        return None if None in first else np.array(first, np.int64)
 
     def ready(self, columns: Sequence[Tensor], facts: Facts, at_once: bool = False) -> list[Ranks] | None:
         """The ranks; made again if the columns are as the last experience left them (or `at_once`), else None.

@@ -15,6 +15,7 @@ from cls_sim.hippocampus.codes import Code, Levels
 from cls_sim.hippocampus.episodes import Episodic
 from cls_sim.hippocampus.planned import PLANNED, Places, followed, planned
 from cls_sim.hippocampus.slots import newest
+from cls_sim.hippocampus.standing import newest_of
 
 
 class Store(Episodic):
@@ -27,7 +28,8 @@ class Store(Episodic):
                  newest), balanced (equal numbers of every class so far), herding (the same, the most typical),
                  surprise (the least expected), coverage (the least similar) or gradients (the most different
                  gradients); see Slots
-    code         the format of stored inputs; null: exact (Coarse stores an image at lower resolution)
+    code         the format of stored inputs; null: exact (Coarse stores an image at lower resolution, Product a vector
+                 in a few bytes)
     keep_scores  whether to store the neocortex's scores at the time of the experience (4 bytes an output)
 
     Inputs that are multiples of a quantum are stored as one byte a number and restored bit for bit (at most 784 + 16
@@ -83,10 +85,10 @@ class Store(Episodic):
         places = self._places
         if places is None or self._next != now or places.rows != rows or now >= places.end:
             self._unplan()
-            if self.eviction not in PLANNED:
+            if self.eviction not in PLANNED or self._form.learns:
                 return False
             if (ranks := self._ranks(at_once=True)) is not None and self._standing is not None:
-                keys = self._slots.upcoming(rows, lambda: self._newest(ranks), now)
+                keys = self._slots.upcoming(rows, lambda: newest_of(ranks), now)
                 if keys is not None and None not in [one.first() for one in ranks]:
                     self._places = places = followed(now, keys, ranks)
                     self._standing.seen(self._watched(), later=len({*places.first}) - 1)

@@ -71,3 +71,30 @@ class Reencoded(Within):
             raise ConfigError("", "needs a hippocampus that stores patterns", "use hippocampus=indexed")
         x = neocortex.reinstate(batch.features)
         return batch.with_(x=x, features=view.features(x) if self.renew else None)
+
+
+class ThroughCode(Within):
+    """The awake neocortex learns experience as the hippocampus would give it back, like the rows that it replays.
+
+        x ← read(write(x))    with the code of the hippocampus, for the rows of experience that the neocortex learns
+
+    policy  the policy that chooses the replayed rows
+
+    Without it, a neocortex could tell new from replayed by the details that a code of few bytes loses (see Product).
+    The hippocampus stores the experience itself.  Nothing changes if it stores inputs exactly, or none.
+
+    Source: both are reconstructed in REMIND, Hayes et al. 2020.
+
+    >>> from cls_sim.core.part import Spec
+    >>> from cls_sim.replay.stored import Uniform
+    >>> ThroughCode(Uniform(batch=8)).setup(Spec()).subjects
+    1
+    """
+
+    null = None
+
+    def training_batch(
+        self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
+    ) -> Batch:
+        seen = lived.with_(x=hippocampus.coded(lived.x))
+        return self.policy.training_batch(seen, hippocampus, neocortex, view, clock)
