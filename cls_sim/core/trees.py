@@ -85,10 +85,11 @@ def is_state(part: Stateful, name: str) -> bool:
     return not (name.startswith("_") or name in part.derived)
 
 
-def goes_along(name: str, value: Any) -> bool:
+def goes_along(name: str, value: object) -> bool:
     """Whether a private attribute is copied with its part: another part, or an object that says how it is copied."""
-    table = _is_tensor(value) or isinstance(value, np.ndarray)
-    return name.startswith("_") and not table and (_is_part(value) or "__deepcopy__" in vars(type(value)))
+    kind = type(value)
+    table = issubclass(kind, np.ndarray) or hasattr(kind, "requires_grad")
+    return name.startswith("_") and not table and (_is_part(value) or "__deepcopy__" in vars(kind))
 
 
 def _is_tensor(value: object) -> TypeIs[Tensor]:
