@@ -157,8 +157,13 @@ def largest_whole(drive: Tensor, k: int, most: float) -> Tensor:
     """
     cells = drive.shape[-1]
     number = torch.int32 if (most + 1) * cells < 2**31 else torch.int64
-    key = drive.to(number).mul_(cells).add_(torch.arange(cells, dtype=number, device=drive.device))
-    if drive.device.type == "cpu":
+    return of_keys(drive.to(number).mul_(cells).add_(torch.arange(cells, dtype=number, device=drive.device)), k)
+
+
+def of_keys(key: Tensor, k: int) -> Tensor:
+    """The indices of the k largest whole numbers h, in any order, of keys  h · cells + index  (which change)."""
+    cells = key.shape[-1]
+    if key.device.type == "cpu":
         key.numpy().partition(-k, axis=-1)
         top = key[..., -k:]
     else:

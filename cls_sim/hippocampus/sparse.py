@@ -18,11 +18,12 @@ from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, Stages
-from cls_sim.hippocampus.dentate import active, largest, largest_whole
+from cls_sim.hippocampus.dentate import active, largest, largest_whole, of_keys
 from cls_sim.hippocampus.episodes import WORK, Episodic
 from cls_sim.hippocampus.repeats import LARGE, Repeats
 
-IN_CACHE = 2**19  # numbers
+IN_CACHE = 2**18  # numbers
+EXACT = 2**24  # whole numbers below it are exact in float32
 ROUNDING = 1e-3  # of the least number of common cells
 DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
 
@@ -193,7 +194,7 @@ class Sparse(Episodic):
         assert self._threshold is not None
         least = self._threshold - ROUNDING  # so that rounding does not put 0.9 · 50 above 45
         stored, rows, traces = self.code[self._rows, near.clamp(min=0)].long(), list[Tensor](), list[Tensor]()
-        for some in self._groups(code.shape[1]):
+        for some in self._groups(4 * code.shape[1]):
             cells = active(code[some], self.units)
             rows.append(cells @ cells.mT)
             traces.append(cells.gather(2, stored[some]).sum(2))
@@ -231,9 +232,20 @@ class Sparse(Episodic):
         if self.spec.quantum is None:
             return largest(x @ self._wiring, self.winners)
         # Bytes can drive two cells equally: the later cell wins, on every device and in any cohort.
-        level, whole = (x * (1 / self.spec.quantum)).round_(), (self.winners, self._most)
-        groups = self._groups(sum(x.shape[1:]))
-        return torch.cat([largest_whole(level[some] @ self._wiring[some].float(), *whole) for some in groups])
+        level, groups = (x * (1 / self.spec.quantum)).round_(), self._groups(sum(x.shape[1:]))
+        place = torch.arange(self.units, dtype=torch.float32, device=x.device)[None, None]
+        # All sums are whole numbers: if they are exact, the product itself makes the keys of `largest_whole`.
+        fused = (self._most + 1) * self.units < EXACT and torch.get_float32_matmul_precision() == "highest"
+        room = torch.empty(min(groups[0].stop, len(x)), *self._wiring.shape[1:], device=x.device)
+        codes = list[Tensor]()
+        for some in groups:
+            lines = level[some]
+            wiring = room[: len(lines)].copy_(self._wiring[some])
+            if fused:
+                codes.append(of_keys(torch.baddbmm(place, lines * self.units, wiring).int(), self.winners))
+            else:
+                codes.append(largest_whole(torch.bmm(lines, wiring), self.winners, self._most))
+        return torch.cat(codes)
 
     def _groups(self, rows: int) -> list[slice]:
         """The subjects in groups, so that `rows` numbers for each cell of a group fit into the cache of a processor."""
