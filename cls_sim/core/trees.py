@@ -87,9 +87,9 @@ def is_state(part: Stateful, name: str) -> bool:
 
 def goes_along(name: str, value: object) -> bool:
     """Whether a private attribute is copied with its part: another part, or an object that says how it is copied."""
-    kind = type(value)
+    kind: type[object] = type(value)
     table = issubclass(kind, np.ndarray) or hasattr(kind, "requires_grad")
-    return name.startswith("_") and not table and (_is_part(value) or "__deepcopy__" in vars(kind))
+    return name.startswith("_") and not table and (_is_part(value) or "__deepcopy__" in kind.__dict__)
 
 
 def _is_tensor(value: object) -> TypeIs[Tensor]:
