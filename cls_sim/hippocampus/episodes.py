@@ -114,7 +114,7 @@ class Episodic(Hippocampus):
         y = _rows_of(self.target, at, slot) if self.spec.regression else what[..., 0].long()
         scores = _rows_of(self.answer, at, slot) if self.keep_scores else None
         raw = Bytes(content, self.spec.quantum or 1.0, self.spec.inputs) if type(self._form) is Levels else None
-        others: Columns = {} if raw is not None else {"x": self._input(content)}
+        others: dict[str, Any] = {} if raw is not None else {"x": self._input(content)}
         others |= self._deeds(at, slot) if self.spec.actions else {}
         return Batch.made(later, raw, y=y, slot=slot, scores=scores, **others)
 
