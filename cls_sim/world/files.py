@@ -50,7 +50,7 @@ def places(folder: str) -> list[Path]:
     """Where files of a data set are looked for: its folder in $CLS_SIM_DATA_DIR, then in the user's cache."""
     import pooch
 
-    named = os.environ.get("CLS_SIM_DATA_DIR")
+    named = os.environ.get("CLS_SIM_DATA_DIR", "")
     return ([Path(named).expanduser() / folder] if named else []) + [Path(pooch.os_cache("cls_sim")) / folder]
 
 
@@ -140,7 +140,7 @@ def _reach(url: str) -> None:
 
 def at_hand(what: str, folder: str, name: str, home: str) -> tuple[Path, str]:
     """The path of a file in a folder of $CLS_SIM_DATA_DIR, and the remedy if it is missing; it is never downloaded."""
-    named = os.environ.get("CLS_SIM_DATA_DIR")
+    named = os.environ.get("CLS_SIM_DATA_DIR", "")
     remedy = f"get {name} from {home} and put it into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"
     refuse_if(not named, "world", f"{what} is not on this machine", remedy)
     return Path(named).expanduser() / folder / name, remedy
