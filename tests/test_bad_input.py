@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from cls_sim import __main__ as command
-from cls_sim.commands import compare, dashboard, report
+from cls_sim.commands import compare, dashboard, listing, report
 from cls_sim.commands.campaign import runner
-from cls_sim.commands.report import blocks
 from cls_sim.core.errors import ConfigError, short_of_memory
 
 COUNT = 200
@@ -179,6 +178,8 @@ def place(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(lived, tmp_path / "damaged")
     (tmp_path / "damaged" / "summary.json").write_text("{}")
     monkeypatch.chdir(tmp_path)
+    known = listing.themes()  # reads every experiment, which is slow
+    monkeypatch.setattr(listing, "themes", lambda *_: known)
 
     def stop(*_: Any, **__: Any) -> Any:
         raise ConfigError("test", "would be simulated", "no more")
@@ -259,7 +260,8 @@ def test_200_damaged_runs_are_one_line_each(
     monkeypatch.setattr(
         "cls_sim.figures.save", lambda *_: place / "figure.png"
     )  # drawing is slow, and tested elsewhere
-    monkeypatch.setattr("cls_sim.commands.report.blocks.picture", lambda name, _, said: blocks.Picture(name, b"", said))
+    for module in ("contexts", "arms"):
+        monkeypatch.setattr(f"cls_sim.commands.report.{module}.drawn", lambda _: bytes(24))
     draw = random.Random(name)
     files = sorted(
         path

@@ -50,7 +50,7 @@ def themes(folders: Sequence[str] = ()) -> dict[str, list[tuple[str, str, str]]]
 
     compose = Composer(folders)
     rest = compose.names("experiment")
-    told = yaml.safe_load((Path(__file__).parent / "themes.yaml").read_text("utf-8"))
+    told = yaml.safe_load(Path(__file__).with_name("themes.yaml").read_text("utf-8"))
     groups = {theme: [name for name in names if name in rest] for theme, names in told.items()}
     listed = {name for names in groups.values() for name in names}
     groups[OTHERS] = [name for name in rest if name not in listed]

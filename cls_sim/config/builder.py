@@ -45,7 +45,8 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
             raise ConfigError(f"{key}._target_", f"{target} cannot be imported ({error})", "check the name") from error
     else:
         remedy = "name a class of cls_sim, or of your package, and allow the package with --allow PACKAGE"
-        remedy = suggest(name, VOCABULARY) if module in ("cls_sim", "") else remedy
+        of_kind = [known for known, file in VOCABULARY.items() if kind and file.startswith(kind.lower())]
+        remedy = suggest(name, of_kind or VOCABULARY) if module in ("cls_sim", "") else remedy
         raise ConfigError(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
     ours = module == "cls_sim"
     if not ours and key.rpartition(".")[2] == "module" and not inspect.isclass(found):

@@ -96,11 +96,12 @@ class Episodic(Hippocampus):
         return Traces(self._heard(), self._y()[:, :n], what[..., 1], mark[..., 0], mark[..., 1], self._strength())
 
     def fetch(self, slot: Tensor) -> Batch:
-        at = self._at(slot).flatten()
-        what = self._flat("what").index_select(0, at).view(*slot.shape, 2)  # copies, which stay as they are
-        mark = self._flat("mark").index_select(0, at).view(*slot.shape, 3)
+        rows = self._at(slot)  # of the shape of the slots; of others too, so that the contract can refuse their shape
+        at, shape = rows.flatten(), rows.shape
+        what = self._flat("what").index_select(0, at).view(*shape, 2)  # copies, which stay as they are
+        mark = self._flat("mark").index_select(0, at).view(*shape, 3)
         strengths = self._strengths()
-        heard = None if strengths is None else _rows_of(strengths, at, slot) > 0
+        heard = None if strengths is None else _rows_of(strengths, at, rows) > 0
         if self._silent is not None:
             heard = (mark[..., 0] >= 0 if heard is None else heard) & ~self._silent.gather(1, slot)
         later: dict[str, Callable[[], Tensor]] = {
@@ -108,11 +109,11 @@ class Episodic(Hippocampus):
             "context": lambda: what[..., 1].long(),
             "born": lambda: mark[..., 0].long(),
             "item": lambda: mark[..., 1].long(),
-            "source": lambda: torch.full(slot.shape, STORED, dtype=torch.uint8, device=slot.device),
+            "source": lambda: torch.full(shape, STORED, dtype=torch.uint8, device=slot.device),
         }
-        content = self._flat("content").index_select(0, at).view(*slot.shape, -1)
-        y = _rows_of(self.target, at, slot) if self.spec.regression else what[..., 0].long()
-        scores = _rows_of(self.answer, at, slot) if self.keep_scores else None
+        content = self._flat("content").index_select(0, at).view(*shape, -1)
+        y = _rows_of(self.target, at, rows) if self.spec.regression else what[..., 0].long()
+        scores = _rows_of(self.answer, at, rows) if self.keep_scores else None
         raw = Bytes(content, self.spec.quantum or 1.0, self.spec.inputs) if type(self._form) is Levels else None
         others: dict[str, Any] = {} if raw is not None else {"x": self._input(content)}
         others |= self._deeds(at, slot) if self.spec.actions else {}

@@ -275,6 +275,7 @@ class Answers(Sampled):
     10
     """
 
+    axis = "column"
     moments = ("life.begin", "day.end", "context.end", "life.end")
 
     def measure(self, life: Measured) -> Tensor:
