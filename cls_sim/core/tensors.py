@@ -1,17 +1,25 @@
-"""A typed conversion from numpy to torch, and gradients of weighted sums."""
+"""Typed names of functions of torch, and gradients of weighted sums."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from_numpy: Callable[[NDArray[Any]], Tensor] = torch.from_numpy  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+_torch = cast(Any, torch)  # which has no types for these functions
+from_numpy: Callable[[NDArray[Any]], Tensor] = _torch.from_numpy
 """`torch.from_numpy` with a type annotation: the tensor shares the memory of the array."""
+
+unique: Callable[[Tensor], Tensor] = _torch.unique
+entr: Callable[[Tensor], Tensor] = _torch.special.entr
+svdvals: Callable[[Tensor], Tensor] = _torch.linalg.svdvals
+svd: Callable[..., tuple[Tensor, Tensor, Tensor]] = _torch.linalg.svd
+vector_norm: Callable[..., Tensor] = _torch.linalg.vector_norm
+matrix_norm: Callable[..., Tensor] = _torch.linalg.matrix_norm
 
 P = ParamSpec("P")
 R = TypeVar("R")

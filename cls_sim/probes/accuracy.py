@@ -14,6 +14,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.base import Measured, NumericProbe, Probe, undefined
 from cls_sim.probes.evaluations import (
     BUDGET,
@@ -123,7 +124,7 @@ def rehearsed(life: Measured) -> Tensor:
     slots = torch.arange(traces.alive.shape[1], device=traces.alive.device).expand(spec.subjects, -1)
     found = [
         answered(life, life.hippocampus.fetch(slot), life.neocortex.scores)
-        for slot in slots.split(size, 1)
+        for slot in torch.split(slots, size, 1)
         if slot.shape[1]
     ]
     if not found:
@@ -248,4 +249,4 @@ def lived_contexts(life: Measured) -> Tensor:
         first[here] = np.minimum(first[here], looked)
         looked += 1
     _FIRST[life.world] = looked, first
-    return torch.from_numpy(first < life.clock.experience[:, None]).to(device)
+    return from_numpy(first < life.clock.experience[:, None]).to(device)

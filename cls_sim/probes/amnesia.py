@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import CORTEX, above_chance, answered, exams, grade, questions, shared
@@ -96,8 +97,8 @@ def recalls(life: Measured) -> tuple[Tensor, Tensor]:
     """R with the readout of the life, and with the cortex alone, the youngest context first: [s, k] both."""
     age = ages(life)
     most = np.isfinite(age).sum(1).max()  # a subject that has met fewer contexts than others has NaN at the end
-    order = torch.from_numpy(np.argsort(age, 1, kind="stable")[:, :most].copy()).to(life.spec.device)
-    lived = torch.from_numpy(np.isfinite(age)).to(life.spec.device).gather(1, order)
+    order = from_numpy(np.argsort(age, 1, kind="stable")[:, :most].copy()).to(life.spec.device)
+    lived = from_numpy(np.isfinite(age)).to(life.spec.device).gather(1, order)
     control, lesion = (
         torch.where(lived, above_chance(life, exams(life, who)).gather(1, order), torch.nan) for who in (None, CORTEX)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from cls_sim.core.batch import DREAMED, LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import entr, from_numpy
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.probes.accuracy import lived_contexts
@@ -88,7 +90,7 @@ class Content(Settings, Probe):
         return torch.where(episodes > 0, (counts(*named(notes)) > 0).sum(1) / episodes.double(), torch.nan)
 
     def _recency(self, life: Measured, notes: Batch) -> Tensor:
-        now = torch.from_numpy(life.clock.experience).to(notes.born.device)[:, None]
+        now = from_numpy(life.clock.experience).to(notes.born.device)[:, None]
         traces = life.hippocampus.traces()
         replayed = _mean(now - notes.born, notes.present() & (notes.born >= 0))
         return 1 - replayed / _mean(now - traces.born, traces.alive)
@@ -99,7 +101,7 @@ class Content(Settings, Probe):
             return undefined(life)
         classes = (counts(known.y, known.present()) > 0).sum(1)
         count = counts(notes.y, notes.present())
-        entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
+        entropy = entr(count / count.sum(1, keepdim=True)).sum(1)
         return torch.where(classes > 0, classes.double().log() - entropy, torch.nan)
 
     def _weakness(self, life: Measured, notes: Batch) -> Tensor:
@@ -158,7 +160,7 @@ class Watched(Within):
 
     def _note(self, batch: Batch, there: Tensor, who: np.ndarray) -> Batch:
         """Record a batch for the subjects `who` (bool [s]); the batch is returned unchanged."""
-        here = torch.from_numpy(who & self.open).to(there.device)[:, None]
+        here = from_numpy(who & self.open).to(there.device)[:, None]
         source = torch.where(here, batch.source, LIVED)  # a silent dream has weight 0, and still counts
         seen = batch.with_(weight=(there & here).float(), source=source, scores=None, features=None)
         if len(self._notes) % self._every == 0:
@@ -182,7 +184,7 @@ class _ReadCortex(Exception):
 class _Unread:
     """In place of a cortex and its consolidation in a night without learning: any use of them raises `_ReadCortex`."""
 
-    def __getattribute__(self, name: str) -> Any:
+    def __getattribute__(self, name: str) -> Callable[..., None]:
         if name in ("step", "elapse", "context_end"):  # what the life itself calls; without an effect on other parts
             return lambda *_: None
         raise _ReadCortex

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -43,7 +43,7 @@ class ExtraBytes(Settings, Probe):
 
 def _floats(tree: Mapping[str, Any]) -> int:
     """Bytes of all floating tensors of a tree."""
-    branches = [_floats(branch) for branch in tree.values() if isinstance(branch, Mapping)]
+    branches = [_floats(cast("Mapping[str, Any]", leaf)) for leaf in tree.values() if isinstance(leaf, Mapping)]
     leaves = [leaf.nbytes for leaf in tree.values() if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     return sum(branches) + sum(leaves)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cls_sim.core.errors import ConfigError, choice, real
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import matrix_norm, svdvals, vector_norm
 from cls_sim.probes.base import Measured, Probe, inside
 from cls_sim.probes.evaluations import questions, shared
 
@@ -121,7 +122,7 @@ def _mean(x: Tensor, alive: Tensor) -> Tensor:
 
 def _unit(x: Tensor) -> Tensor:
     x = x.double() - x.double().mean(2, keepdim=True)
-    return x / torch.linalg.vector_norm(x, dim=2, keepdim=True).clamp(min=1e-12)
+    return x / vector_norm(x, dim=2, keepdim=True).clamp(min=1e-12)
 
 
 def _centred(x: Tensor, alive: Tensor) -> Tensor:
@@ -131,14 +132,14 @@ def _centred(x: Tensor, alive: Tensor) -> Tensor:
 
 def _cka(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
     def size(a: Tensor, b: Tensor) -> Tensor:
-        return torch.linalg.matrix_norm(a.mT @ b)
+        return matrix_norm(a.mT @ b)
 
     return size(x, y).square() / (size(x, x) * size(y, y)).clamp(min=1e-300)
 
 
 def _procrustes(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
-    x, y = (a / torch.linalg.matrix_norm(a, keepdim=True).clamp(min=1e-150) for a in (x, y))
-    return 2.0 - 2.0 * torch.linalg.svdvals(x.mT @ y).sum(1)
+    x, y = (a / matrix_norm(a, keepdim=True).clamp(min=1e-150) for a in (x, y))
+    return 2.0 - 2.0 * svdvals(x.mT @ y).sum(1)
 
 
 def _rsa(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
@@ -146,7 +147,7 @@ def _rsa(x: Tensor, y: Tensor, alive: Tensor) -> Tensor:
     first, second = torch.triu_indices(n, n, 1, device=alive.device)
     both = (alive[:, first] & alive[:, second]).double()
     total = both.sum(1, keepdim=True).clamp(min=1)
-    apart = []
+    apart: list[Tensor] = []
     for one in (x, y):
         distance = torch.cdist(one, one)[:, first, second]
         apart.append((distance - (distance * both).sum(1, keepdim=True) / total) * both)

@@ -78,7 +78,7 @@ class Imagery(Settings, Probe):
 
     def _strange(self, life: Measured) -> Tensor:
         """The area under the ROC curve [s]."""
-        lived = int(np.searchsorted(life.world.ends, life.clock.experience.max(), side="right"))
+        lived = int(np.searchsorted(life.world.ends, int(life.clock.experience.max()), side="right"))
         lived = min(lived, life.spec.contexts)  # a context may recur
         elsewhere = self.novel is not None or self.of == "kept"
         if lived == 0 or (not elsewhere and lived == life.spec.contexts):
@@ -101,8 +101,9 @@ class Imagery(Settings, Probe):
         return (above * both).sum((1, 2)) / both.sum((1, 2))
 
     def _recalled(self, life: Measured, x: Tensor) -> Tensor:
-        recall = life.neocortex.reconstruct if self.system == "cortex" else lambda some: life.hippocampus.recall(some).x
-        return torch.cat([recall(some) for some in x.split(ROWS, 1)], 1)
+        if self.system == "cortex":
+            return torch.cat([life.neocortex.reconstruct(some) for some in torch.split(x, ROWS, 1)], 1)
+        return torch.cat([life.hippocampus.recall(some).x for some in torch.split(x, ROWS, 1)], 1)
 
 
 def _error(recalled: Tensor, x: Tensor) -> Tensor:

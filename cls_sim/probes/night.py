@@ -12,6 +12,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError, choice, whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import entr, from_numpy
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import exams, shared
@@ -28,7 +29,7 @@ class Dose(Probe):
     """
 
     def measure(self, life: Measured) -> Tensor:
-        return torch.from_numpy(life.ledger.totals()["dose"].copy())
+        return from_numpy(life.ledger.totals()["dose"].copy())
 
 
 class Passes(Settings, Probe):
@@ -44,7 +45,7 @@ class Passes(Settings, Probe):
 
     def measure(self, life: Measured) -> Tensor:
         totals = life.ledger.totals()
-        return torch.from_numpy(totals["passes" if self.of == "all" else f"{self.of}_passes"].copy())
+        return from_numpy(totals["passes" if self.of == "all" else f"{self.of}_passes"].copy())
 
 
 class NightContent(Settings, Probe):
@@ -79,7 +80,7 @@ class NightContent(Settings, Probe):
         if self.of == "entropy":
             return named(batch)
         if self.of == "age_days":
-            now = torch.from_numpy(life.clock.experience).to(batch.born.device)
+            now = from_numpy(life.clock.experience).to(batch.born.device)
             return (now[:, None] - batch.born) / life.clock.per_day, batch.present() & (batch.born >= 0)
         recent = last_lived(life).context
         old = (batch.context[:, :, None] != recent[:, None, :]).all(-1)
@@ -128,12 +129,12 @@ class NightAccuracy(Probe):
 def _through(life: Measured) -> Tensor:
     """The accuracy in each context now and after each step of the coming night: [t, s, k]; NaN after waking."""
     ahead, looks = life.twin(), [exams(life, None)]
-    asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(looks[0].device)
+    asleep = from_numpy(ahead.clock.asleep.copy()).to(looks[0].device)
     while asleep.any():
         with torch.enable_grad():
             ahead.step()
         looks.append(torch.where(asleep[:, None], exams(ahead, None), torch.nan))
-        asleep = asleep & torch.from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
+        asleep = asleep & from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
     return torch.stack(looks)
 
 
@@ -174,6 +175,6 @@ def evenness(names: Tensor, there: Tensor, episodes: Tensor) -> Tensor:
     """
     count = counts(names, there)
     total = count.sum(1, keepdim=True)
-    entropy = torch.special.entr(count / total).sum(1) + ((count > 0).sum(1) - 1) / (2 * total[:, 0])
+    entropy = entr(count / total).sum(1) + ((count > 0).sum(1) - 1) / (2 * total[:, 0])
     most = episodes.double().log()
     return torch.where((episodes > 1) & (total[:, 0] > 0), (entropy / most).clamp(max=1.0), torch.nan)

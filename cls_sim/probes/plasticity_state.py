@@ -12,6 +12,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import choice, whole
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import entr, svdvals, unique, vector_norm
 from cls_sim.probes.accuracy import last_lived
 from cls_sim.probes.base import Measured, Probe, undefined
 from cls_sim.probes.evaluations import CORTEX, graded, shared
@@ -35,7 +36,7 @@ class CurrentAccuracy(Settings, Probe):
     def measure(self, life: Measured) -> Tensor:
         now = last_lived(life).context[:, -1].clamp(min=0)
         found = undefined(life)
-        for context in now.unique().tolist():
+        for context in map(int, unique(now)):
             found = torch.where(now == context, graded(life, CORTEX, context), found)
         return 1 - found if self.error else found
 
@@ -75,7 +76,7 @@ def _rate(life: Measured, batch: Batch) -> Tensor:
     with torch.enable_grad():
         rule.step(cortex, batch, life.plasticity.rate(life.clock), life.view)
     moved = [(w - life.neocortex.weights[name]).flatten(1) for name, w in cortex.weights.items()]
-    return torch.cat(moved, 1).norm(dim=1) / _weights(life).norm(dim=1)
+    return vector_norm(torch.cat(moved, 1), dim=1) / vector_norm(_weights(life), dim=1)
 
 
 def _fisher(life: Measured, batch: Batch) -> Tensor:
@@ -105,9 +106,9 @@ def _dormant(life: Measured, batch: Batch) -> Tensor:
 
 
 def _rank(life: Measured, batch: Batch) -> Tensor:
-    sizes = torch.linalg.svdvals(life.neocortex.features(batch.x).double())
+    sizes = svdvals(life.neocortex.features(batch.x).double())
     share = sizes / sizes.sum(1, keepdim=True).clamp(min=1e-300)
-    return torch.special.entr(share).sum(1).exp()
+    return entr(share).sum(1).exp()
 
 
 def _spread(life: Measured, batch: Batch) -> Tensor:

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import choice, real
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.base import Measured, NumericProbe, of_world
 from cls_sim.probes.evaluations import questions, shared, stored
 from cls_sim.theory.predictability import DOSES, decomposed, errors, likelihood, snr_of, speed
@@ -58,7 +60,7 @@ class BayesExcess(NumericProbe):
         self.setup(life.spec)
         ratio = _ratio(life)
 
-        def best(i: int, x: np.ndarray, y: np.ndarray, asked: np.ndarray, right: np.ndarray) -> float:
+        def best(i: int, x: Numbers, y: Numbers, asked: Numbers, right: Numbers) -> float:
             penalty = 0.0 if np.isinf(ratio[i]) else 1.0 / max(float(ratio[i]), 1e-9)
             values, vectors, seen = decomposed(x, y)
             weights = vectors @ (seen / np.where(values > 1e-9, values + penalty, np.inf))
@@ -124,7 +126,7 @@ class Predictability(NumericProbe):
         return snr_of(decomposed(x[held:], y[held:])[0], float(dose))
 
 
-def _excess(life: Measured, best: Callable[..., float]) -> Tensor:
+def _excess(life: Measured, best: Callable[[int, Numbers, Numbers, Numbers, Numbers], float]) -> Tensor:
     """The cortex' error on held-out questions over the `best` error (i, x, y, questions, answers), minus 1: [s].
 
     With several contexts, the errors are means over them, and the best one of each is that on its own episodes.
@@ -135,7 +137,7 @@ def _excess(life: Measured, best: Callable[..., float]) -> Tensor:
         for i, (x, y) in enumerate(_stored(life, context)):
             used = x.any(0)  # inputs that are 0 in all episodes teach nothing
             least[i] += best(i, x[:, used], y, asked[i][:, used], right[i])
-    least = torch.from_numpy(least / life.spec.contexts)
+    least = from_numpy(least / life.spec.contexts)
     cortex = _error(life, "evaluation")
     return cortex / least.to(cortex.device) - 1.0
 

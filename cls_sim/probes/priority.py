@@ -8,6 +8,7 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import choice, real, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.base import Measured, Probe, labelled
 from cls_sim.probes.evaluations import shared, stored
 from cls_sim.probes.night import coming, counts, named
@@ -129,12 +130,12 @@ def _at_labels(episodes: Batch, scores: Tensor) -> Tensor:
 def _slept(life: Measured) -> Tensor:
     """The strength of stored episodes when a copy of the life wakes: [s, n]; NaN for a subject that is not asleep."""
     ahead, episodes = life.twin(), stored(life)
-    asleep = torch.from_numpy(ahead.clock.asleep.copy()).to(episodes.x.device)
+    asleep = from_numpy(ahead.clock.asleep.copy()).to(episodes.x.device)
     after = torch.full(episodes.y.shape, torch.nan, dtype=torch.float64, device=episodes.x.device)
     while asleep.any():
         with torch.enable_grad():
             ahead.step()
-        woke = asleep & ~torch.from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
+        woke = asleep & ~from_numpy(ahead.clock.asleep.copy()).to(asleep.device)
         if woke.any():
             after = torch.where(woke[:, None], strengths(ahead, episodes), after)
         asleep = asleep & ~woke

@@ -15,6 +15,7 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, real, several
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import entr
 from cls_sim.probes.base import Measured, NumericProbe, Probe, labelled
 from cls_sim.probes.evaluations import questions, shared
 from cls_sim.probes.night import counts
@@ -181,7 +182,7 @@ class Recollection(NumericProbe):
 
     def measure(self, life: Measured) -> Tensor:
         lived = questions(life, "train")
-        said = [life.hippocampus.recall(part).scores for part in lived.x.split(TOGETHER, 1)]
+        said = [life.hippocampus.recall(part).scores for part in torch.split(lived.x, TOGETHER, 1)]
         error = (torch.cat(said, 1) - lived.y).double().square().mean((1, 2))
         return error / lived.y.double().square().mean((1, 2))
 
@@ -221,7 +222,7 @@ class Dreams(Settings, Probe):
         count = counts(slot, pure, alive.shape[1])
         if self.of == "coverage":
             return (count > 0).sum(1) / episodes
-        entropy = torch.special.entr(count / count.sum(1, keepdim=True)).sum(1)
+        entropy = entr(count / count.sum(1, keepdim=True)).sum(1)
         return torch.where((episodes > 1) & (count.sum(1) > 0), entropy / episodes.log(), torch.nan)
 
 

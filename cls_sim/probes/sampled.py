@@ -15,6 +15,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.accuracy import last_lived, lived_contexts
 from cls_sim.probes.base import Measured, Probe, labelled
 from cls_sim.probes.evaluations import answered, checked, mean, shared
@@ -72,7 +73,7 @@ def asked(life: Measured, questions: int, contexts: int, readout: Readout | None
     most = int((kept.contexts >= 0).sum(1).max())
     order = order[:, :most]
     now = np.take_along_axis(kept.contexts, order, 1)
-    places = torch.from_numpy(order).to(kept.y.device)
+    places = from_numpy(order).to(kept.y.device)
     rows = torch.arange(len(now), device=places.device)[:, None]
     y = kept.y[rows, places]
     batch = _batch(life.spec, kept.x[rows, places], y, now)
@@ -94,7 +95,7 @@ def _wanted(
     Every context has a random number, drawn from the subject's seed; those with the least numbers are the sample, so a
     context that is still in the sample has been asked ever since it was met.
     """
-    wanted, drawn = [], []
+    wanted, drawn = list[set[int]](), list[set[int]]()
     for i, seed in enumerate(spec.seeds):
         if i not in kept.keys:
             kept.keys[i] = generator(seed, "probes.contexts").random(met.shape[1])
@@ -139,7 +140,7 @@ def _fill(life: Measured, kept: _Kept, wanted: list[set[int]]) -> None:
             rows = np.flatnonzero(present[i])
             source = generator(life.spec.seeds[i], "probes.questions", context)
             chosen = np.sort(source.permutation(rows)[:questions])
-            x, y = batch.x[i, chosen], torch.from_numpy(right[i, chosen]).to(kept.y.device)
+            x, y = batch.x[i, chosen], from_numpy(right[i, chosen]).to(kept.y.device)
             x = x if quantum is None else (x / quantum).round_().clamp_(0, 255).to(torch.uint8)
             kept.contexts[i, column] = context
             kept.x[i, column, : len(chosen)], kept.y[i, column] = x, -1
@@ -151,7 +152,7 @@ def _fill(life: Measured, kept: _Kept, wanted: list[set[int]]) -> None:
 def _batch(spec: Spec, x: Tensor, y: Tensor, contexts: np.ndarray) -> Batch:
     """A batch [s, c · q, …] of questions x [s, c, q, …]."""
     x = (x if spec.quantum is None else x * spec.quantum).flatten(1, 2)
-    context = torch.from_numpy(np.maximum(contexts, 0)).to(y.device)[..., None].expand(y.shape).flatten(1)
+    context = from_numpy(np.maximum(contexts, 0)).to(y.device)[..., None].expand(y.shape).flatten(1)
     y = y.flatten(1)
     return Batch.lived(x, y.clamp(min=0), context=context, weight=(y >= 0).float())
 
@@ -171,7 +172,7 @@ def coming(life: Measured, readout: Readout | None) -> Coming:
     scores = answered(life, batch, lambda x, told: who.answer(x, told, life.hippocampus, life.neocortex).scores)
     there = batch.present()
     if life.world.length is not None:
-        there = there & torch.from_numpy(life.clock.experience < life.world.length).to(there.device)[:, None]
+        there = there & from_numpy(life.clock.experience < life.world.length).to(there.device)[:, None]
     return Coming(torch.where(there, batch.y, -1), torch.where(there, scores.argmax(2), -1))
 
 
@@ -219,7 +220,7 @@ class AnytimeAccuracy(Sampled):
 
     def measure(self, life: Measured) -> Tensor:
         found = self._asked(life, beside=False)
-        return mean(_right(found.y, found.said), torch.from_numpy(found.drawn).to(found.y.device))
+        return mean(_right(found.y, found.said), from_numpy(found.drawn).to(found.y.device))
 
 
 class RecencyBias(Sampled):
@@ -238,7 +239,7 @@ class RecencyBias(Sampled):
 
     def measure(self, life: Measured) -> Tensor:
         found = self._asked(life)
-        return torch.from_numpy(recency_bias(found)).to(found.y.device)
+        return from_numpy(recency_bias(found)).to(found.y.device)
 
 
 class Prequential(_Classes):
@@ -290,7 +291,7 @@ class Answers(Sampled):
         tensors = [pad(part, (0, 0, 0, free), value=-1) for part in (found.y, found.said)]
         tensors += [following.y, following.said]
         flat = [np.asarray(n).reshape(s, -1) for n in numbers] + [t.reshape(s, -1).cpu().numpy() for t in tensors]
-        return torch.from_numpy(np.concatenate(flat, 1, dtype=np.float64))
+        return from_numpy(np.concatenate(flat, 1, dtype=np.float64))
 
 
 @dataclass(frozen=True)

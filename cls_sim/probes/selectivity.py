@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.errors import ConfigError
+from cls_sim.core.tensors import vector_norm
 from cls_sim.probes.base import Measured, Probe, inside
 
 
@@ -28,7 +29,7 @@ class Selectivity(Probe):
         if set(weights) != {"weight0"} or life.spec.outputs != 1:
             raise ConfigError("", "needs a linear cortex with one output", "use neocortex=linear")
         signal = life.neocortex.scores(life.world.evaluation(0).x).detach().double().mean((1, 2))
-        noise = weights["weight0"].detach().double().flatten(1).norm(dim=1)
+        noise = vector_norm(weights["weight0"].detach().double().flatten(1), dim=1)
         return torch.where(noise > 0, signal / noise.clamp(min=1e-300), 0.0)
 
 

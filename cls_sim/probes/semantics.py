@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import svd, unique, vector_norm
 from cls_sim.probes.base import Measured, NumericProbe, Probe, of_world
 from cls_sim.probes.evaluations import CORTEX, questions, scores
 
@@ -50,7 +51,7 @@ class Distance(Settings, Probe):
 
     def measure(self, life: Measured) -> Tensor:
         off = scores(life, CORTEX, "evaluation", self.context) - questions(life, "evaluation", self.context).y
-        return torch.linalg.vector_norm(off, dim=2).mean(1)
+        return vector_norm(off, dim=2).mean(1)
 
 
 class Residual(Settings, NumericProbe):
@@ -99,7 +100,7 @@ class Distinctions(Probe):
     def measure(self, life: Measured) -> Tensor:
         tree: Tensor = of_world(life, "tree", "needs items in a tree", "use world=semantic")
         features = life.neocortex.features(questions(life).x)
-        items = features.unflatten(1, (len(tree), -1)).mean(2)  # [s, items, f]
+        items = torch.unflatten(features, 1, (len(tree), -1)).mean(2)  # [s, items, f]
         return torch.stack([_apart(items, tree, level) for level in range(tree.shape[1])], 1)
 
 
@@ -122,16 +123,16 @@ class SchemaConsistency(Settings, Probe):
 
     def measure(self, life: Measured) -> Tensor:
         known, new = scores(life, CORTEX), questions(life, "evaluation", 1)
-        profile = known.unflatten(1, (-1, new.rows)).flatten(2).double()  # an item's answers to all its questions
+        profile = torch.unflatten(known, 1, (-1, new.rows)).flatten(2).double()  # an item's answers to its questions
         wanted = new.y.flatten(1).double()
-        axes = torch.linalg.svd(profile, full_matrices=False).Vh[:, : self.rank]
+        axes = svd(profile, full_matrices=False)[2][:, : self.rank]
         inside = torch.einsum("skf,sf->sk", axes, wanted)
-        return torch.linalg.vector_norm(inside, dim=1) / torch.linalg.vector_norm(wanted, dim=1)
+        return vector_norm(inside, dim=1) / vector_norm(wanted, dim=1)
 
 
 def _apart(items: Tensor, tree: Tensor, level: int) -> Tensor:
     """The mean distance [s] between the means of sister branches at a level."""
-    branches = tree[:, level].unique()
+    branches = unique(tree[:, level])
     means = torch.stack([items[:, tree[:, level] == branch].mean(1) for branch in branches], 1)  # [s, branches, f]
     parent = torch.stack([tree[tree[:, level] == b][0, level - 1] if level else b * 0 for b in branches])
     sisters = (parent[:, None] == parent).triu(1)
@@ -161,7 +162,7 @@ class SingularModes(NumericProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         exam = questions(life)
-        u, size, v = torch.linalg.svd(exam.y.double(), full_matrices=False)
+        u, size, v = svd(exam.y.double(), full_matrices=False)
         answered = torch.einsum("sbk,sbo,sko->sk", u, scores(life, CORTEX).double(), v)
         known = size > 1e-6 * size[:, :1]
         share = torch.where(known, answered / size, torch.nan)
@@ -185,9 +186,9 @@ class Differentiation(Probe):
 
     def measure(self, life: Measured) -> Tensor:
         tree = of_world(life, "tree", "needs items in a tree", "use world=hierarchy or semantic")
-        items = life.neocortex.features(questions(life).x).double().unflatten(1, (len(tree), -1)).mean(2)
+        items = torch.unflatten(life.neocortex.features(questions(life).x).double(), 1, (len(tree), -1)).mean(2)
         first, second = torch.triu_indices(len(tree), len(tree), 1, device=tree.device)
-        apart = torch.linalg.vector_norm(items[:, first] - items[:, second], dim=2)
+        apart = vector_norm(items[:, first] - items[:, second], dim=2)
         levels = (tree[first] != tree[second]).double().sum(1).expand_as(apart)
         return correlated(apart, levels)
 

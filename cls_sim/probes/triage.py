@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.settings import setting
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.accuracy import lived_contexts
 from cls_sim.probes.amnesia import ages
 from cls_sim.probes.base import Measured, Probe, inside, undefined
@@ -217,5 +218,5 @@ class HippocampalShare(ReadoutProbe):
         share = torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1)
         age = ages(life)
         order = np.argsort(age, 1, kind="stable")[:, : np.isfinite(age).sum(1).max()]
-        lived = torch.from_numpy(np.isfinite(np.take_along_axis(age, order, 1))).to(share.device)
-        return torch.where(lived, share.gather(1, torch.from_numpy(order.copy()).to(share.device)), torch.nan)
+        lived = from_numpy(np.isfinite(np.take_along_axis(age, order, 1))).to(share.device)
+        return torch.where(lived, share.gather(1, from_numpy(order.copy()).to(share.device)), torch.nan)
