@@ -21,12 +21,12 @@ from cls_sim.core import portrait
 from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers, alike, every, some
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock, Moment
+from cls_sim.core.clock import Clock, Moment, end
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError, whole
 from cls_sim.core.ledger import Ledger
-from cls_sim.core.part import Part, Spec, State, View, agree
-from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.core.part import Part, Spec, State, View, agree, old_names_refused
+from cls_sim.hippocampus.base import Hippocampus, stored
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
 from cls_sim.plasticity.by_state import schedule
@@ -37,13 +37,14 @@ from cls_sim.readout.base import Readout, chosen
 from cls_sim.readout.systems import CortexReadout
 from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
-from cls_sim.world.base import World
+from cls_sim.world.base import World, latest
 
 KINDS = dict(
     zip(PART_KINDS, (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout), strict=True)
 )
 
 
+@old_names_refused
 class Life:
     """One life of a cohort: `life.step()` advances it by one tick, `life.live(days=…)` by days.
 
@@ -109,8 +110,8 @@ class Life:
             revisit=self._revisit,
             neocortex=self.neocortex,
             answer=lambda x: self.readout.answer(x, None, self.hippocampus, self.neocortex),
-            latest=self._latest,
-            stored=self._stored,
+            latest=lambda: latest(self.world, self.clock),
+            stored=lambda: stored(self.hippocampus),
             ended=lambda: self.world.ended(self.clock),
         )
         for part_kind in PART_KINDS:
@@ -201,18 +202,6 @@ class Life:
                 self.ledger.add("revisited", count)
                 yield batch.with_(sizes=None if isinstance(count, int) else count)
 
-    def _latest(self) -> Batch:
-        """The most recent experience of each subject (before any: its first)."""
-        clock = copy.copy(self.clock)
-        clock.experience = np.maximum(clock.experience - 1, 0)
-        return self.world.next(clock)
-
-    def _stored(self) -> Batch:
-        """All traces of the hippocampus, one row for each slot; empty slots have weight 0."""
-        alive = self.hippocampus.traces().alive
-        slots = torch.arange(alive.shape[1], device=alive.device).expand_as(alive).contiguous()
-        return self.hippocampus.fetch(slots).with_(weight=alive.float())
-
     def live(self, days: float | None = None) -> Iterator[Moment]:
         """Live `days` more (None: to the end of the world); yield each moment.  ConfigError if the world is shorter."""
         everybody = np.ones(len(self.seeds), bool)
@@ -242,16 +231,7 @@ class Life:
 
     def until(self, days: float | None, lived: int = 0) -> int:
         """The experience at which `days` end, if they begin after `lived` experiences (0: `days` is an age)."""
-        length = self.world.length
-        if days is None:
-            if length is None:
-                raise ConfigError("days", "is not given and this world never ends", "give a number of days")
-            return length
-        end = lived + round(real("days", days, 0.0) * self.clock.per_day)
-        if length is not None and end > length:
-            most = f"give up to {(length - lived) / self.clock.per_day:g}"
-            raise ConfigError("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
-        return end
+        return end(days, lived, self.world.length, self.clock.per_day)
 
     @torch.no_grad()
     def measure(self, moment: Moment) -> dict[str, Tensor]:
@@ -281,8 +261,9 @@ class Life:
     def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
 
-        A change is a part (it starts without a past), a function part → part (a wrap: `hippocampus=Lesion`), or a
-        constant rate of plasticity.  The other parts keep their state; ConfigError if it does not fit the new spec.
+        A change is a part (it starts without a past), a function part → part (a wrap: `hippocampus=Lesion`), or, of
+        plasticity, a constant rate or a function of the age in days.  The other parts keep their state; ConfigError if
+        it does not fit the new spec.
         """
         twin = copy.copy(self)
         vars(twin).update({name: copy.deepcopy(getattr(self, name)) for name in ("clock", "ledger", "probes")})

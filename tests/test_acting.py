@@ -63,6 +63,45 @@ def test_a_subject_runs_the_same_alone_and_in_company():
     assert len(set(together.clock.replay.tolist())) > 1, "subjects are out of phase"
 
 
+PARTS: dict[str, dict[str, Any]] = {
+    "CognitiveMap": {"hippocampus": lambda: cs.CognitiveMap(capacity=10)},
+    "Pauses": {"rhythm": lambda: cs.Pauses(experiences_per_day=50, steps=6)},
+    "GainNeed": {"replay": lambda: cs.GainNeed(longest=8)},
+    "Ordered": {"replay": lambda: cs.Ordered(cs.GainNeed(longest=8), cells=3)},
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_state_of_each_part_comes_back_and_is_that_of_each_subject(name: str):
+    """What the lists of the contract ask of other parts: saved, resumed, branched, and alone as in company."""
+    (part_kind, make), *_ = PARTS[name].items()
+
+    def born(subjects: int = 2, seed: int = 0) -> cs.Life:
+        return life(subjects, seed, world=cs.Maze(plan=LANE, episodes=6), **{part_kind: make()})
+
+    def part_of(one: cs.Life) -> Any:
+        return getattr(one, part_kind)
+
+    whole, first, resumed = live(born(), 70), live(born(), 40), born()
+    saved = copy.deepcopy(first.state())
+    resumed.load(copy.deepcopy(saved))
+    assert_same(part_of(first).state(), part_of(resumed).state())
+    twin = first.twin(**{part_kind: lambda part: part})
+    assert_same(part_of(whole).state(), part_of(live(twin, 70)).state())
+    assert_same(saved, first.state())  # a branch leaves what it comes from as it is
+    assert_same(whole.state(), live(resumed, 70).state())
+    assert whole.clock.replay.all()
+    for subject in range(2):
+        alone = born(1, subject)
+        while not (
+            alone.clock.experience[0] == whole.clock.experience[subject]
+            and alone.clock.replay[0] == whole.clock.replay[subject]
+        ):
+            assert alone.clock.tick < 70
+            alone.step()
+        assert_same(part_of(whole).state(), part_of(alone).state(), slice(subject, subject + 1))
+
+
 def test_a_life_goes_on_and_branches_bit_for_bit():
     whole = live(life(), 260)
     first = live(life(), 141)

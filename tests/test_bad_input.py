@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -12,9 +14,12 @@ from typing import Any
 import pytest
 
 from cls_sim import __main__ as command
+from cls_sim import figures
 from cls_sim.commands import compare, dashboard, listing, report
 from cls_sim.commands.campaign import runner
+from cls_sim.config import experiments, reader
 from cls_sim.core.errors import ConfigError, short_of_memory
+from cls_sim.running import checkpointed
 
 COUNT = 200
 TINY = ["experiment=digits", "subjects=2", "size=small", "world.per_context=12", "rhythm.experiences_per_day=6"]
@@ -165,11 +170,43 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run
 
 
+PAGES: dict[Path, Any] = {}
+EXPERIMENTS: dict[str, Any] = {}
+ENDS: dict[str, Any] = {}
+
+
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read each experiment and each life's checkpoint once in this process: nothing here damages these files."""
+    conf, read, composed, opened = experiments.conf_dir(), reader.page, experiments.read, checkpointed.final
+
+    def page(file: Path) -> Any:
+        if conf not in file.parents:
+            return read(file)
+        if file not in PAGES:
+            PAGES[file] = read(file)
+        return copy.deepcopy(PAGES[file])
+
+    def final(job: Any, folder: Path) -> Any:
+        key = repr(job)
+        if key not in ENDS:
+            ENDS[key] = opened(job, folder)
+        return ENDS[key]
+
+    def configured(overrides: Any, folders: Any = (), **how: Any) -> Any:
+        key = repr((overrides, folders, how))
+        if key not in EXPERIMENTS:
+            EXPERIMENTS[key] = composed(overrides, folders, **how)
+        return copy.deepcopy(EXPERIMENTS[key])
+
+    monkeypatch.setattr(reader, "page", page)
+    monkeypatch.setattr(experiments, "read", configured)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # what lasts is tested elsewhere
+    monkeypatch.setattr("cls_sim.running.opened.final", final)
+
+
 @pytest.fixture
 def place(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which the odd names exist; nothing is simulated there."""
-    import os
-
     shutil.copytree(lived, tmp_path / "run")
     (tmp_path / "a file").write_text("a file")
     (tmp_path / "empty").mkdir()
@@ -180,6 +217,7 @@ def place(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     known = listing.themes()  # reads every experiment, which is slow
     monkeypatch.setattr(listing, "themes", lambda *_: known)
+    once(monkeypatch)
 
     def stop(*_: Any, **__: Any) -> Any:
         raise ConfigError("test", "would be simulated", "no more")
@@ -187,6 +225,7 @@ def place(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("cls_sim.running.runs.perform", stop)
     monkeypatch.setattr("cls_sim.commands.sweeps.sweep", stop)
     monkeypatch.setattr(runner, "live", stop)
+    monkeypatch.setattr(runner, "_docs", lambda: tmp_path / "docs")  # `--table` writes there
     monkeypatch.setattr("cls_sim.sinks.wandb_run.send", stop)
     monkeypatch.setattr("cls_sim.commands.dashboard.workspace.push", stop)
     return tmp_path
@@ -262,6 +301,16 @@ def test_200_damaged_runs_are_one_line_each(
     )  # drawing is slow, and tested elsewhere
     for module in ("contexts", "arms"):
         monkeypatch.setattr(f"cls_sim.commands.report.{module}.drawn", lambda _: bytes(24))
+    pictures, matrix = {}, figures.matrix
+
+    def once_each(panels: Any, **words: Any) -> Any:
+        """Most damage leaves the numbers that are drawn as they are."""
+        key = repr([(arm, values.shape, values.tobytes()) for arm, values in panels.items()]), repr(words)
+        if key not in pictures:
+            pictures[key] = matrix(panels, **words)
+        return pictures[key]
+
+    monkeypatch.setattr(figures, "matrix", once_each)
     draw = random.Random(name)
     files = sorted(
         path

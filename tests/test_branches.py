@@ -6,7 +6,7 @@ Version 0.1 dropped it: one arm of singh_2022_stages lived the nights of the arm
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -171,6 +171,30 @@ def test_a_number_as_plasticity_is_a_constant_rate_in_a_branch():
     assert numbers.plasticity.rate(numbers.clock).tolist() == [0.01, 0.01]
     with pytest.raises(ConfigError, match=r"^plasticity: -1\.0 is out of range"):
         life.twin(plasticity=-1.0)
+
+
+@pytest.mark.parametrize("function", [lambda day: 0.1, lambda day: 0.1 / (1 + day), lambda day: 0.1 if day < 2 else 0])
+def test_a_function_of_the_age_as_plasticity_is_a_schedule_in_a_branch(function: Callable[[float], float]):
+    twin = live(small(2), 8).twin(plasticity=function)
+    assert twin.plasticity.rate(twin.clock).tolist() == [function(day) for day in twin.clock.day.tolist()]
+    live(twin, 12)
+
+
+def test_a_function_that_fails_with_a_part_and_with_an_age_fails_as_it_does():
+    with pytest.raises(AttributeError, match="nothing"):
+        small(2).twin(plasticity=lambda part: part.nothing)
+
+
+@pytest.mark.parametrize(
+    "kind, new",
+    [("plasticity", cs.Constant(rate=0.3)), ("replay", cs.Recent(batch=8)), ("hippocampus", cs.Store(capacity=5))],
+)
+def test_a_function_may_return_a_part_without_a_past(kind: str, new: Part):
+    """It was never set up: AttributeError at the next tick."""
+    life = live(small(2), 8)
+    change: dict[str, Any] = {kind: lambda part: copy.deepcopy(new)}
+    given: dict[str, Any] = {kind: copy.deepcopy(new)}
+    assert equal(live(life.twin(**change), 20).state(), live(life.twin(**given), 20).state())
 
 
 # -- arms that are one life --------------------------------------------------------------------------------------

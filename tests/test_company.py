@@ -164,6 +164,21 @@ def test_so_it_is_in_every_order_of_contexts_and_for_every_chunk(method: str):
         compared(configured(method, order=order), (2, 1))
 
 
+WRAPPED: dict[str, dict[str, Any]] = {
+    "lesion for two days": {"_target_": "cls_sim.Lesion", "fraction": 1.0, "until": 2.0},
+    "half a lesion for two days": {"_target_": "cls_sim.Lesion", "fraction": 0.5, "until": 2.0},
+    "frozen": {"_target_": "cls_sim.Frozen"},
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED)
+def test_wraps_with_work_at_ends_of_contexts_do_it_for_each_subject(wrap: str):
+    """Around exemplars, which are chosen when a context ends: some of them within the lesion, some after."""
+    cfg = configured("icarl", order="cumulative")
+    cfg["hippocampus"] = WRAPPED[wrap] | {"hippocampus": cfg["hippocampus"]}
+    compared(cfg, (1, 2))
+
+
 def test_networks_that_grow_unequally_do_not_disturb_one_another():
     """Of three subjects some grow a column for the second context and some do not."""
     cfg = configured("growing", order="recurring")

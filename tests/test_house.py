@@ -107,9 +107,19 @@ def test_no_circle_of_imports():
         walk(name, ())
 
 
+TEXTS = {".yaml", ".jinja", ".css", ".js", ".html", ".txt", ".md", ".pyi"}  # pages that are no Python; .tsv is data
+
+
 def test_no_page_is_long():
     long = {module: n for module, path in MODULES.items() if (n := len(path.read_text().splitlines())) > 350}
+    folders = [(PACKAGE, TEXTS), (PACKAGE.parent / "conf", {".yaml"})]
+    texts = [path for folder, kinds in folders for path in folder.rglob("*") if path.suffix in kinds]
+    assert len(texts) > 200, "the texts are found"
+    long |= {
+        str(path): n for path in [PACKAGE / "__init__.py", *texts] if (n := len(path.read_text().splitlines())) > 350
+    }
     assert not long
+    assert len((PACKAGE / "life.py").read_text().splitlines()) <= 280, "the page to read first holds the story alone"
 
 
 def test_the_vocabulary_names_what_exists():

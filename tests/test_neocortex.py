@@ -313,6 +313,8 @@ class Restless(nn.Module):
         (lambda: nn.Sequential(nn.Flatten(), nn.Linear(6, 3)), r"has the output \[3\]"),
         (Restless, "draws random numbers in evaluation mode"),
         (lambda: "no network", "makes a str"),
+        (nn.Linear, r"^module: Linear cannot be called without arguments .*; give a function without arguments"),
+        (lambda width: nn.Linear(6, 4), "^module: <lambda> cannot be called without arguments"),
         (_Quadratic(), "has no reset_parameters"),
     ],
 )

@@ -279,7 +279,7 @@ def test_parts_are_kept_one_by_one_and_put_together(monkeypatch: pytest.MonkeyPa
     assert "| arm | class |" in page and "Of 12 numbers 12 are decided, 12 inside" in page
     shown = [line.split(" | ")[0].removeprefix("| ") for line in page.splitlines() if "50.0 ± 0.1" in line]
     assert shown == list(experiments.read(chosen[0].overrides[:2]).arms), "each arm once"
-    assert f"## T ({chosen[2].part})" in tables.results_page(results, chosen)
+    assert f"## {chosen[2].title} ({chosen[2].part})" in tables.results_page(results, chosen)
     kept = results.kept(chosen[0])
     assert kept and kept["seconds"] == 1200.0 and kept["command"].endswith("arms=[none,joint,ewc,si]")
     claims = tables.claims_page(results, chosen, runner.pieces("small", [TABLE]))

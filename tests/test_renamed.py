@@ -12,15 +12,26 @@ import pytest
 import cls_sim as cs
 from cls_sim.claims import KINDS
 from cls_sim.config import experiments
+from cls_sim.config.reader import page
 from cls_sim.core import renamed
 from cls_sim.core.errors import ConfigError, suggest
 from cls_sim.core.part import Part, Spec
+from cls_sim.probes.base import Probe
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = experiments.conf_dir()
 SETTINGS = [(name, old, new) for name, names in renamed.SETTINGS.items() for old, new in names.items()]
 METHODS = [(base, old, new) for base, names in renamed.METHODS.items() for old, new in names.items()]
 OPTIONS = [(kind, old, new) for kind, names in renamed.OPTIONS.items() for old, new in names.items()]
+
+
+NAMES_0_1 = (ROOT / "tests" / "fixtures" / "names_0_1.txt").read_text().splitlines()
+
+
+def rows_of(heading: str) -> list[str]:
+    """The rows of the table under this heading of docs/glossary.md."""
+    text = (ROOT / "docs" / "glossary.md").read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return [line for line in text.splitlines() if line.startswith("| `")]
 
 
 def public(name: str) -> Any:
@@ -52,6 +63,7 @@ def renamings() -> list[tuple[str, str]]:
         new_place = below.get(place, f"{place}.")
         old_place = new_place.replace("ablation", "off")
         rows += [(old_place + old, new_place + new) for old, new in names.items()]
+    rows += list(renamed.CALLS.items())
     rows += [(f"claims.NAME.is: {old}", f"claims.NAME.kind: {new}") for old, new in renamed.CLAIM_KINDS.items()]
     rows += [(f"figures.NAME.kind: {old}", f"figures.NAME.kind: {new}") for old, new in renamed.FIGURE_KINDS.items()]
     return rows + [(f"summary.json: {old}", f"summary.json: {new}") for old, new in renamed.SUMMARY.items()]
@@ -65,10 +77,92 @@ def every_class():
 
 def test_the_glossary_lists_what_is_refused():
     """The table of docs/glossary.md and the packaged data are the same: neither may be edited alone."""
-    lines = (ROOT / "docs" / "glossary.md").read_text().splitlines()
-    table = [re.findall(r"`([^`]+)`", line) for line in lines if line.startswith("| `")]
-    assert {tuple(row) for row in table} == set(renamings())
-    assert len(table) == len({old for old, _ in table}), "an old name stands twice"
+    table = [tuple(re.findall(r"`([^`]+)`", row)) for row in rows_of("Renamed in 0.2")]
+    assert set(table) == set(renamings())
+    assert len(table) == len({row[0] for row in table}), "an old name stands twice"
+    before = {new: old for old, new in renamed.CLASSES.items()}
+    gone = [
+        (f"{before.get(name, name)}.{old}", instead)
+        for name, names in renamed.REMOVED.items()
+        for old, instead in names.items()
+    ]
+    removed = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in rows_of("Removed in 0.2")]
+    assert {tuple(row) for row in removed} == set(gone)
+
+
+def test_every_public_name_of_version_0_1_is_accepted_or_explained():
+    """tests/fixtures/names_0_1.txt has the names, settings, options and arms of version 0.1 (commit 509535c)."""
+    lost = [name for line in NAMES_0_1 for name in unexplained(line)]
+    assert not lost, f"neither accepted nor in docs/glossary.md: {lost}"
+
+
+def test_a_lost_name_of_version_0_1_is_found():
+    lines = "settings Life: world among lost", "name Lost", "option world: digits lost", "arms digits: cls lost"
+    assert [unexplained(line) for line in lines] == [["Life.lost"], ["Lost"], ["world=lost"], ["digits lost"]]
+
+
+def unexplained(line: str) -> list[str]:
+    """The names of a line of the fixture, `kind where: names`, that are neither accepted nor in the glossary."""
+    where, _, told = line.partition(": ")
+    kind, where = where.split(" ", 1)
+    names = told.split()
+    if kind == "name":
+        return [where] if where not in {*cs.VOCABULARY, *renamed.CLASSES} else []
+    if kind in ("module", "methods"):
+        home = getattr(cs, where)
+        return [f"{where}.{n}" for n in names if n not in renamed.FIELDS.get(where, ()) and not hasattr(home, n)]
+    if kind == "option":
+        old = renamed.OPTIONS.get(where, {})
+        return [f"{where}={n}" for n in names if n not in old and not (CONF / where / f"{n}.yaml").is_file()]
+    if kind == "arms":
+        cells = [re.findall(r"`([^`]+)`", row)[:2] for row in rows_of("Arms that changed in 0.2")]
+        arms = page(CONF / "experiment" / f"{where}.yaml")[0]["arm"]
+        return [f"{where} {n}" for n in names if n not in map(str, arms) and [where, n] not in cells]
+    assert kind == "settings"
+    new = renamed.CLASSES.get(where, where)
+    home = getattr(cs, new)
+    known = {*inspect.signature(home).parameters, *renamed.FIELDS.get(new, {})}
+    known |= {*renamed.SETTINGS.get(new, {}), *renamed.REMOVED.get(new, {})}
+    known |= {"at"} if inspect.isclass(home) and issubclass(home, Probe) else set()
+    return [f"{where}.{n}" for n in names if n not in known]
+
+
+PROBES = [found[1] for line in NAMES_0_1 if (found := re.match(r"settings (?!Probe:)(\w+):.*\bat\b", line))]
+
+
+@pytest.mark.parametrize("old", PROBES)
+def test_moments_given_as_a_setting_are_refused(old: str):
+    cls = getattr(cs, renamed.CLASSES.get(old, old))
+    name = cls.__name__
+    with pytest.raises(ConfigError, match=rf"^at: is no setting of {name} since 0\.2; write {name}\(…\)\.at\(…\)$"):
+        cls.__init__(object.__new__(cls), at="day.end")
+
+
+def test_moments_given_to_the_constructor_of_ones_own_probe_are_refused():
+    class Mine(Probe):
+        def measure(self, life: Any):
+            raise NotImplementedError
+
+    with pytest.raises(ConfigError, match=r"write Mine\(…\)\.at\(…\)$"):
+        Mine(at="day.end")  # pyright: ignore[reportCallIssue]
+
+
+@pytest.mark.parametrize("name, old", [(name, old) for name, names in renamed.REMOVED.items() for old in names])
+def test_a_removed_setting_is_refused(name: str, old: str):
+    with pytest.raises(ConfigError, match=rf"^{old}: was removed in 0\.2; {renamed.REMOVED[name][old]}$"):
+        public(name).__init__(None, **{old: 1})
+
+
+def test_old_attributes_of_a_life_and_of_the_figures_are_refused():
+    life = object.__new__(cs.Life)
+    for owner, name in ((life, "Life"), (cs.figures, "figures")):
+        for old, new in renamed.FIELDS[name].items():
+            with pytest.raises(AttributeError, match=rf"^{name}\.{old} was renamed in 0\.2; write {name}\.{new}$"):
+                getattr(owner, old)
+            assert hasattr(owner, new) or new == "specs"
+        unknown = "lost"
+        with pytest.raises(AttributeError, match=f"^{name} has no attribute '{unknown}'"):
+            getattr(owner, unknown)
 
 
 @pytest.mark.parametrize("old, new", renamed.CLASSES.items())

@@ -38,6 +38,14 @@ def test_what_is_collected_can_be_restored_and_copied():
     assert not torch.equal(twin["w"], one.weights["w"])
 
 
+def test_two_states_are_mixed_by_subject():
+    new = {"a": {"t": torch.ones(2, 3), "none": {}}, "n": np.ones((2, 1, 2))}
+    old = {"a": {"t": torch.zeros(2, 3), "none": {}}, "n": np.zeros((2, 1, 2))}
+    mixed = trees.mixed(np.array([False, True]), new, old)
+    assert mixed["a"]["t"].tolist() == [[0] * 3, [1] * 3] and mixed["a"]["none"] == {}
+    assert mixed["n"].tolist() == [[[0, 0]], [[1, 1]]]
+
+
 def test_what_a_part_holds_is_itself_not_a_copy_of_it():
     one = part()
     held = list(trees.held(one, without=Optimizer))

@@ -13,7 +13,7 @@ import yaml
 import cls_sim as cs
 from cls_sim.__main__ import main
 from cls_sim.commands import listing
-from cls_sim.commands.show import candidates
+from cls_sim.commands.show import COMMANDS, candidates
 from cls_sim.config import experiments
 from tests.lives import small
 
@@ -63,6 +63,20 @@ def test_the_settings_of_an_arm_are_shown(capsys: pytest.CaptureFixture):
         code = main(bad)
         said = capsys.readouterr()
         assert code == (0 if bad == ["show"] else 2) and (said.err.count("\n") == 1 or code == 0)
+
+
+@pytest.mark.parametrize("word", ["choose", "experiments", "export", "measure", "show"])
+def test_every_word_after_the_command_is_in_the_help_and_completed(word: str, capsys: pytest.CaptureFixture):
+    """`cls-sim mea` TAB gave nothing."""
+    assert main(["--help"]) == 0
+    assert re.search(rf"^cls-sim {word} ", capsys.readouterr().out, re.M)
+    assert f"{word} " in candidates(f"cls-sim {word[:3]}")
+    assert main([word, "--help"]) == 0 and f"cls-sim {word}" in capsys.readouterr().out
+
+
+def test_the_words_are_those_that_the_command_knows():
+    known = set(re.findall(r'args\[:1\] == \["(\w+)"\]', (ROOT / "cls_sim" / "__main__.py").read_text()))
+    assert {*known, "experiments", "show"} == set(COMMANDS)
 
 
 def test_words_after_the_command_are_completed():

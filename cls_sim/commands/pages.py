@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import html
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cls_sim.commands import markup
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TIE = "\N{NO-BREAK SPACE}"
 
 
 def page(template: str, **values: Any) -> str:
     """The page that a template gives with these values; in HTML, every text without the filter `inline` is escaped."""
+    return _environment(".html." in template).get_template(template).render(values)
+
+
+@cache
+def _environment(escaped: bool) -> Environment:
+    """What compiles the templates, each once."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     env = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=".html." in template,
+        autoescape=escaped,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -25,7 +35,7 @@ def page(template: str, **values: Any) -> str:
     )
     env.filters |= {"inline": inline, "visible": markup.visible, "cell": cell, "tied": tied}
     env.filters |= {name: getattr(markup, name) for name in ("markdown", "paragraph", "heading", "row", "plain")}
-    return env.get_template(template).render(values)
+    return env
 
 
 def inline(text: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.copies import copied, empty, kept, learners, write
@@ -14,8 +13,9 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import refuse_if, whole
-from cls_sim.core.part import Spec, State, View
+from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, part, setting
+from cls_sim.core.trees import mixed
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
@@ -156,17 +156,4 @@ class FromScratch(Settings, Wrap, Consolidation):
         before = self.consolidation.state()
         self.setup_inside("consolidation", self.spec)
         if not who.all():
-            self.consolidation.load(_mixed(who, self.consolidation.state(), before))
-
-
-def _mixed(who: np.ndarray, new: State, old: State) -> State:
-    """The new state for the subjects in `who`, the old state for the others; every leaf is [s, …]."""
-    mixed = {}
-    for name, value in new.items():
-        if isinstance(value, dict):
-            mixed[name] = _mixed(who, value, old[name])
-        elif isinstance(value, Tensor):
-            mixed[name] = updated(who, value, old[name])
-        else:
-            mixed[name] = np.where(who.reshape(-1, *[1] * (value.ndim - 1)), value, old[name])
-    return mixed
+            self.consolidation.load(mixed(who, self.consolidation.state(), before))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cls_sim.core import contract
 from cls_sim.core.errors import ConfigError, under
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.wrap import Wrap
 
 Told = dict[str, tuple[Spec, Spec]]  # kind of part → (spec that its part received, spec that it returned)
 
@@ -44,9 +46,10 @@ def branched(
 ) -> tuple[dict[str, Part], Told]:
     """Copy the parts for a branch, apply the changes, and pass the new spec to all parts.
 
-    A change is a part, which starts without a past, or a function part → part (a wrap).  A part whose spec differs from
-    the one it received before is set up again and keeps its state bit for bit, as after a checkpoint.  Raises
-    ConfigError if a field of FOR_LIFE changes, or if the state of a part does not fit the new spec.
+    A change is a part, which starts without a past, or a function part → part: a wrap, or one that returns a part
+    without a past.  A part whose spec differs from the one it received before is set up again and keeps its state bit
+    for bit, as after a checkpoint.  Raises ConfigError if a change is neither, if a field of FOR_LIFE changes, or if
+    the state of a part does not fit the new spec.
     """
     for kind in changes:
         if kind not in parts:
@@ -65,13 +68,34 @@ def branched(
             if not same(spec, heard):
                 with under(kind):
                     said = rehear(part, spec)
-            if change is not None:
-                part = contract.changed(kind, change, part, kinds[kind])
-                said = contract.begun(kind, copy.deepcopy(part), spec)  # a copy, to keep the state of the part inside
+            if kind in changes:
+                past, part = part, _changed(kind, change, part, kinds[kind])
+                trial = copy.deepcopy(part) if _within(part, past) else part  # a copy: the part inside keeps its state
+                said = contract.begun(kind, trial, spec)
         with under(kind):
             _holds(announced, said)
         copies[kind], again[kind], spec = part, (spec, said), said
     return copies, again
+
+
+def _changed(key: str, change: Any, part: Part, kind: type[Part]) -> Part:
+    """Apply a function part → part (such as a wrap) and check that it returns a part of this kind."""
+    makes_another = inspect.isclass(change) and not issubclass(change, Wrap)
+    if change is None or isinstance(change, nn.Module) or makes_another:
+        return contract.of_kind(key, change, kind)  # which refuses it
+    if not callable(change):
+        raise ConfigError(key, f"{change!r} is not a part", f"give a {kind.__name__}, or a function part → part")
+    return contract.of_kind(key, contract.applied(key, change, part), kind)
+
+
+def _within(value: object, part: Part) -> bool:
+    """Whether a part, or a dict or list of parts, is or contains this part."""
+    if value is part:
+        return True
+    inside = vars(value) if isinstance(value, Part) else value
+    if isinstance(inside, Mapping):
+        inside = list(cast("Mapping[Any, object]", inside).values())
+    return isinstance(inside, (list, tuple)) and any(_within(v, part) for v in cast("Iterable[object]", inside))
 
 
 def hear(listeners: Mapping[str, Any], spec: Spec, *, again: bool = False) -> None:

@@ -91,6 +91,25 @@ def in_rem(clock: Clock, stages: tuple[int, int]) -> Flags:
     return clock.replay % (nrem + rem) >= nrem
 
 
+def end(days: float | None, lived: int, length: int | None, per_day: int) -> int:
+    """The experience at which `days` end that begin after `lived` experiences; None: at which the world ends.
+
+    `length` is that of the world (None: endless).  Raises ConfigError if it is too short, or if there is no end.
+
+    >>> end(2.0, 15, None, 10), end(None, 0, 50, 10)
+    (35, 50)
+    """
+    if days is None:
+        if length is None:
+            raise ConfigError("days", "is not given and this world never ends", "give a number of days")
+        return length
+    found = lived + round(real("days", days, 0.0) * per_day)
+    if length is not None and found > length:
+        most = f"give up to {(length - lived) / per_day:g}"
+        raise ConfigError("days", f"{days:g} is more than this world has{' left' if lived else ''}", most)
+    return found
+
+
 class Span:
     """How long an intervention lasts: from its start until the age of `until` days (from 0), or for good (None).
 

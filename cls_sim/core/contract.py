@@ -45,11 +45,28 @@ def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
     raise ConfigError(key, f"{value!r} is not {one}", remedy)
 
 
-def changed(key: str, change: Any, part: Part, kind: type[Part]) -> Part:
-    """Apply a function part → part (such as a wrap) and check that it returns a part of this kind."""
-    if not callable(change):
-        raise ConfigError(key, f"{change!r} is not a part", f"give a {kind.__name__}, or a function part → part")
-    return of_kind(key, change(part), kind)
+def unfit(function: Callable[..., Any], *arguments: Any) -> str:
+    """Why a function or class cannot be called with these arguments; empty if it can, or if its signature is unknown.
+
+    >>> unfit(lambda part: part), unfit(lambda part: part, 3)
+    ("missing a required argument: 'part'", '')
+    """
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        return str(error)
+    except ValueError:
+        pass
+    return ""
+
+
+def applied(key: str, change: Callable[[Any], Any], part: Part) -> Any:
+    """What a function makes of a part.  Raises ConfigError if it cannot be called with the part alone."""
+    if why := unfit(change, part):
+        name = getattr(change, "__name__", "the function")
+        remedy = f"write lambda part: {name}(...)" if inspect.isclass(change) else "give a function part → part"
+        raise ConfigError(key, f"{name} cannot be called with the present part alone ({why})", remedy)
+    return change(part)
 
 
 def device_of(device: Any) -> torch.device:

@@ -7,7 +7,7 @@ import math
 from abc import ABCMeta
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from cls_sim.core.errors import ConfigError, under
 from cls_sim.core.trees import State, agree, collected, copied, goes_along, is_state, restored
 
 __all__ = ["Part", "Spec", "State", "View", "agree", "fill_contexts", "held_out", "known_contexts", "per_subject"]
+
+Init = TypeVar("Init", bound=Callable[..., None])  # a constructor
+Old = TypeVar("Old", bound=type)  # a class that existed in version 0.1
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,7 @@ class Spec:
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            if name in renamed.FIELDS["Spec"]:
-                new = renamed.FIELDS["Spec"][name]
-                raise AttributeError(f"Spec.{name} was renamed in {renamed.VERSION}; write Spec.{new}")
-            raise AttributeError(f"Spec has no attribute {name!r}")
+            raise AttributeError(renamed.lost("Spec", name))
 
 
 def image_shape(inputs: tuple[int, ...]) -> tuple[int, ...]:
@@ -164,9 +164,8 @@ class Part(_Whole):
             for old, new in renamed.METHODS.get(base.__name__, {}).items():
                 if old in vars(cls):
                     raise _was_renamed(f"{cls.__name__}.{old}", new)
-        old_names = renamed.SETTINGS.get(cls.__name__, {}) if cls.__module__.startswith("cls_sim.") else {}
-        if old_names and "__init__" in vars(cls):
-            cls.__init__ = _without(old_names, cls.__init__)
+        if cls.__module__.startswith("cls_sim.") and "__init__" in vars(cls):
+            cls.__init__ = refusing(cls.__name__)(cls.__init__)
 
     def __init__(self) -> None:
         """A part without settings."""
@@ -283,13 +282,30 @@ def _was_renamed(old: str, new: str) -> ConfigError:
     return ConfigError(old, f"was renamed in {renamed.VERSION}", f"write {new}")
 
 
-def _without(old_names: Mapping[str, str], init: Callable[..., None]) -> Callable[..., None]:
-    """A constructor that refuses settings under their old names."""
+def refusing(name: str) -> Callable[[Init], Init]:
+    """A decorator of a constructor: it refuses the settings of version 0.1 of the class with this name."""
+    old_names, removed = renamed.SETTINGS.get(name, {}), renamed.REMOVED.get(name, {})
 
-    @functools.wraps(init)
-    def made(self: Any, *parts: Any, **settings: Any) -> None:
-        for old in settings.keys() & old_names.keys():
-            raise _was_renamed(old, old_names[old])
-        init(self, *parts, **settings)
+    def decorated(init: Init) -> Init:
+        @functools.wraps(init)
+        def made(self: Any, *parts: Any, **settings: Any) -> None:
+            for old in settings.keys() & old_names.keys():
+                raise _was_renamed(old, old_names[old])
+            for old in settings.keys() & removed.keys():
+                raise ConfigError(old, f"was removed in {renamed.VERSION}", removed[old])
+            init(self, *parts, **settings)
 
-    return made
+        return cast("Init", made) if old_names or removed else init
+
+    return decorated
+
+
+def old_names_refused(cls: Old) -> Old:
+    """A decorator of a class that is no part: it refuses settings and attributes by their names of version 0.1."""
+
+    def lost(_: object, name: str) -> Any:
+        raise AttributeError(renamed.lost(cls.__name__, name))
+
+    made: Any = cls
+    made.__init__, made.__getattr__ = refusing(cls.__name__)(made.__init__), lost
+    return cls

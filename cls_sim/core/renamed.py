@@ -30,10 +30,11 @@ CLASSES = _TABLES["class"][""]  # names of the package: cls_sim.OLD
 SETTINGS = {where: names for where, names in _TABLES["setting"].items() if where[0].isupper()}
 PATHS = {where: names for where, names in _TABLES["setting"].items() if where[0].islower()}
 METHODS = _TABLES["method"]  # of a base class
-FIELDS = _TABLES["field"]  # of the specification that parts receive
+FIELDS = _TABLES["field"]  # of the specification that parts receive, of a life, and of the module of figures
+REMOVED = {where: names for where, names in _TABLES["removed"].items() if where[0].isupper()}  # setting → instead
 OPTIONS = _TABLES["option"]  # of a kind of part: conf/KIND/OLD.yaml
 KEYS = _TABLES["key"]  # of arms, claims and others in an experiment's file; "" is its top
-CLAIM_KINDS, FIGURE_KINDS, SUMMARY = (_TABLES[what][""] for what in ("claim", "figure", "summary"))
+CLAIM_KINDS, FIGURE_KINDS, SUMMARY, CALLS = (_TABLES[what][""] for what in ("claim", "figure", "summary", "call"))
 FLAT = ("ablation", "method")  # keys of an experiment's file whose own keys stand directly below them
 
 
@@ -59,6 +60,17 @@ def now(key: str) -> str | None:
 def word(old: str) -> str | None:
     """The present name of a class, an option, or a kind of claim or figure."""
     return ChainMap(CLASSES, *OPTIONS.values(), CLAIM_KINDS, FIGURE_KINDS).get(old)
+
+
+def lost(owner: str, name: str) -> str:
+    """Why `owner` has no attribute `name`, for an AttributeError: it was renamed, or never existed.
+
+    >>> lost("Life", "told"), lost("Life", "heard")
+    ('Life.told was renamed in 0.2; write Life.known_contexts', "Life has no attribute 'heard'")
+    """
+    if (new := FIELDS[owner].get(name)) is not None:
+        return f"{owner}.{name} was renamed in {VERSION}; write {owner}.{new}"
+    return f"{owner} has no attribute {name!r}"
 
 
 def find(cfg: Mapping[str, Any]) -> str | None:

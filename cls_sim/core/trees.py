@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from typing_extensions import TypeIs
 
+    from cls_sim.core.arrays import Flags
+
 State = dict[str, Any]
 Node: TypeAlias = "Tensor | NDArray[Any] | Stateful | dict[Any, Node] | list[Node] | tuple[Node, ...]"
 
@@ -130,6 +132,25 @@ def restored(mine: Node, saved: Any) -> Node:
 
     value = torch.as_tensor(saved).to(device=mine.device, dtype=mine.dtype, copy=True)
     return value.requires_grad_(mine.requires_grad)
+
+
+def mixed(who: Flags, new: State, old: State) -> State:
+    """The new state for the subjects in `who` (bool [s]), the old state for the others; every leaf is [s, …].
+
+    >>> mixed(np.array([True, False]), {"a": {"b": np.ones(2)}}, {"a": {"b": np.zeros(2)}})
+    {'a': {'b': array([1., 0.])}}
+    """
+    from cls_sim.core.draws import updated
+
+    found: State = {}
+    for name, value in new.items():
+        if isinstance(value, dict):
+            found[name] = mixed(who, cast(State, value), old[name])
+        elif _is_tensor(value):
+            found[name] = updated(who, value, old[name])
+        else:
+            found[name] = np.where(who.reshape(-1, *[1] * (value.ndim - 1)), value, old[name])
+    return found
 
 
 def copied(value: Node, memo: dict[int, Any], shared: type) -> Any:

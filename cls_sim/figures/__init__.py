@@ -6,6 +6,9 @@ Every function returns a matplotlib Figure (without pyplot or a window; Jupyter 
 `traces` is a trace or a dict arm → trace; (days [t], values [t, s] or [t, s, k]) serves as a trace as well.
 """
 
+from typing import Any
+
+from cls_sim.core import renamed
 from cls_sim.figures.compared import arms, compared, side_by_side, sweep
 from cls_sim.figures.lives import awake_and_asleep, contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
@@ -32,3 +35,7 @@ __all__ = [
     "side_by_side",
     "sweep",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(renamed.lost("figures", name))

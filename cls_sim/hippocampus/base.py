@@ -214,3 +214,10 @@ def nothing(x: Tensor, outputs: int) -> Recall:
         torch.zeros(shape, device=x.device),
         torch.full(shape, -1, dtype=torch.int64, device=x.device),
     )
+
+
+def stored(hippocampus: Hippocampus) -> Batch:
+    """All traces of a hippocampus, one row for each slot; empty slots have weight 0."""
+    alive = hippocampus.traces().alive
+    slots = torch.arange(alive.shape[1], device=alive.device).expand_as(alive).contiguous()
+    return hippocampus.fetch(slots).with_(weight=alive.float())

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
+from cls_sim.core.contract import unfit
 from cls_sim.core.draws import generator, over
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
@@ -54,6 +55,10 @@ class Module(Neocortex):
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):
             raise ConfigError("module", f"{module!r} is not a network", "give an nn.Module or a function that makes it")
+        if not isinstance(module, nn.Module) and (why := unfit(module)):
+            name = getattr(module, "__name__", "the function")
+            remedy = "give a function without arguments that makes the network, such as lambda: nn.Linear(4, 3)"
+            raise ConfigError("module", f"{name} cannot be called without arguments ({why})", remedy)
         self.module = module
 
     def setup(self, spec: Spec) -> Spec:

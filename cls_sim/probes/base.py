@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Any, ClassVar, Protocol, Self, Unpack
+from typing import Any, ClassVar, Protocol, Self, Unpack, cast
 
 import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.core import renamed
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice, refuse_if
 from cls_sim.core.ledger import Ledger
-from cls_sim.core.part import Part, Spec, View
+from cls_sim.core.part import Init, Part, Spec, View
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.plasticity.base import Plasticity
@@ -81,6 +83,19 @@ def _known(moments: str | Iterable[str]) -> tuple[str, ...]:
     return named
 
 
+def _attached(init: Init) -> Init:
+    """A constructor that refuses the setting `at` of version 0.1."""
+
+    @functools.wraps(init)
+    def made(self: Probe, *parts: Any, **settings: Any) -> None:
+        if "at" in settings:
+            name = type(self).__name__
+            raise ConfigError("at", f"is no setting of {name} since {renamed.VERSION}", f"write {name}(…).at(…)")
+        init(self, *parts, **settings)
+
+    return cast("Init", made)
+
+
 class Probe(Part):
     """Measures a life without changing it, at the moments that it is attached to.
 
@@ -100,6 +115,10 @@ class Probe(Part):
     def __init_subclass__(cls, **settings: Any):
         super().__init_subclass__(**settings)
         cls.moments = _known(cls.moments)
+        if cls.__module__.startswith("cls_sim.") and "__init__" in vars(cls):
+            cls.__init__ = _attached(cls.__init__)
+
+    __init__ = _attached(Part.__init__)
 
     def setup(self, spec: Spec) -> Spec:
         for name, _ in self.parts():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -62,3 +63,10 @@ class World(Part):
         """The context of each subject's most recently ended stretch: int64 [s], -1 before any."""
         stretch = np.searchsorted(np.asarray(self.ends, np.int64), clock.experience, side="right") - 1
         return stretch if self._visits is None else np.where(stretch < 0, -1, self._visits[stretch])
+
+
+def latest(world: World, clock: Clock) -> Batch:
+    """The most recent experience of each subject (before any: its first)."""
+    before = copy.copy(clock)
+    before.experience = np.maximum(clock.experience - 1, 0)
+    return world.next(before)

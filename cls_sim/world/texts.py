@@ -118,10 +118,10 @@ class Texts(Stream, per_context=30, batch=50):
             asked = [query for query in corpus.tests if query[2] in self.domains]
             if odd := next((intent for _, intent, _ in asked if intent not in self.intents), None):
                 raise ConfigError("tests", f"has the intent {odd!r}, which no training query has", "give queries of it")
-            tests = self._rows(asked, None)
-        return self._rows(known, tests)
+            tests = self._numbered(asked, None)
+        return self._numbered(known, tests)
 
-    def _rows(self, queries: Sequence[Query], tests: Data | None) -> Data:
+    def _numbered(self, queries: Sequence[Query], tests: Data | None) -> Data:
         number = {intent: i for i, intent in enumerate(self.intents)}
         y = np.array([number[intent] for _, intent, _ in queries], np.int64)
         context = np.array([self.domains.index(domain) for _, _, domain in queries], np.int64)

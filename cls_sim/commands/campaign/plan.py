@@ -32,6 +32,7 @@ class Piece:
     part    the name of the part; None if all arms run together
     arms    the arms of the part that are possible in this scenario
     do      the overrides of the part
+    title   the title of the experiment, as its file has it now
     """
 
     experiment: str
@@ -42,6 +43,7 @@ class Piece:
     part: str | None = None
     arms: tuple[str, ...] = ()
     do: tuple[str, ...] = ()
+    title: str = ""
 
     @property
     def names(self) -> list[str]:
@@ -117,7 +119,8 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
         }
         if not mine:  # it claims nothing, or nothing at this size
             continue
-        whole = Piece(experiment, scenario, own, mine, off)
+        title = str(told.get("title") or "").replace("${scenario}", scenario or "")
+        whole = Piece(experiment, scenario, own, mine, off, title=title)
         found += _divided(whole, told, parts) if parts and own == "paper" else [whole]
     return found
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -84,12 +86,19 @@ def panels(runs: Sequence[Run]) -> list[Panel]:
         "others": [name for name in readings if name not in (*night, *amnesia, "dose", main)],
     }
     made: list[Panel] = []
-    for section, told in yaml.safe_load(Path(__file__).with_name("panels.yaml").read_text()).items():
+    for section, told in _sections().items():
         for panel in told:
-            for one in lists[panel.pop("each")] if "each" in panel else [main]:
+            for one in lists[panel["each"]] if "each" in panel else [main]:
                 known = {"main": main, "last": contexts, "one": one, "words": str(one).replace("_", " ")}
                 y = tuple(key.format(**known) for key in panel["y"])
-                made.append(Panel(section, **{name: panel[name].format(**known) for name in panel if name != "y"}, y=y))
+                texts = {name: panel[name].format(**known) for name in panel if name not in ("each", "y")}
+                made.append(Panel(section, **texts, y=y))
     if drawn := dict.fromkeys(f"figures/{name}" for run in runs for name in run.figures):
         made.append(Panel("Arms", "figures", tuple(drawn), "media"))
     return made
+
+
+@cache
+def _sections() -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """The content of panels.yaml, read once."""
+    return yaml.safe_load(Path(__file__).with_name("panels.yaml").read_text())
