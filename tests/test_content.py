@@ -62,7 +62,7 @@ def test_what_is_seen_ahead_is_what_is_replayed(policy: Replay):
     life = nightfall(replay=policy)
     notes, looks = ahead(life)
     assert notes is not None and looks is not None and notes.rows == 40 * 4 and looks.rows == 40 * 4
-    life = life.twin(replay=Given)
+    life = life.twin(replay=lambda part: Given(part))
     for _ in range(40):
         life.step()
     for name in ("item", "slot", "y", "born"):

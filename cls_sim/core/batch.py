@@ -60,8 +60,10 @@ class Bytes:
     inputs: tuple[int, ...]
 
     def floats(self) -> Tensor:
-        """The inputs [s, b, *inputs]: bytes times a number, float32."""
-        return (self.content * self.quantum).view(*self.content.shape[:2], *self.inputs)
+        """The inputs [s, b, *inputs]: bytes times a number, float32; rows that all subjects share stay shared."""
+        shared = self.content.stride(0) == 0
+        own = self.content[:1] if shared else self.content
+        return (own * self.quantum).view(*own.shape[:2], *self.inputs).expand(len(self.content), -1, *self.inputs)
 
 
 @dataclass(frozen=True)
