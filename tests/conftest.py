@@ -48,3 +48,8 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 def figure(record_property):
     """Say what was measured: `make faults` keeps it as a row of docs/reliability.md."""
     return lambda text: record_property("figure", text)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Bytes are named by their length: content with a time in it (gzip) would give each worker other names of tests."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) else None
