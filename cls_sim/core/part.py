@@ -58,6 +58,7 @@ class Spec:
     row_values: int | None = None  # values per row and subject in a forward pass of it; None: judged by its weights
     routed: bool = False  # the neocortex needs the context to answer (gates, masks, columns)
     stages: tuple[int, int] | None = None  # replay steps of NREM and of REM in a cycle, if nights have stages
+    budget: int | None = None  # bytes that a subject has left for its hippocampus; None: no limit
     held_out: float = 0.0  # share of the hippocampal slots that is never replayed but used for validation
     averages: tuple[str, ...] = ()  # names of the averaged copies of the weights that the neocortex keeps
     recall_answers: bool = True  # what the hippocampus recalls includes an answer
