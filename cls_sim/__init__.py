@@ -175,6 +175,7 @@ VOCABULARY = {
     "MaximallyInterfered": "replay.preferences",
     "Similar": "replay.preferences",
     "Augmented": "replay.altered",
+    "Jittered": "replay.altered",
     "CropFlip": "replay.altered",
     "Mixup": "replay.altered",
     "InOrder": "replay.in_order",

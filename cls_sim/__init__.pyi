@@ -183,6 +183,7 @@ from cls_sim.readout.systems import RecallFirst as RecallFirst
 from cls_sim.readout.systems import SlowCopyReadout as SlowCopyReadout
 from cls_sim.replay.altered import Augmented as Augmented
 from cls_sim.replay.altered import CropFlip as CropFlip
+from cls_sim.replay.altered import Jittered as Jittered
 from cls_sim.replay.altered import Mixup as Mixup
 from cls_sim.replay.base import Replay as Replay
 from cls_sim.replay.cued import Cued as Cued

@@ -449,3 +449,26 @@ def test_nobody_dreams_where_there_is_no_hippocampus():
     spec, none = spec_of(), cs.NoHippocampus()
     batch = draw(begun(cs.Dreamed(batch=7), none.setup(spec)), none, clock_at(spec))
     assert batch.rows == 7 and not batch.present().any()
+
+
+def test_jittered_moves_images_that_tolerate_it_and_leaves_all_else():
+    """Digits of 28 x 28 pixels move, whatever their shape; a table, permuted pixels and small digits stay as they are."""
+    smooth = torch.linspace(0, 3, 28).sin().outer(torch.linspace(0, 3, 28).sin())
+    for inputs, x, moves in (
+        ((784,), smooth.reshape(1, 1, 784), True),
+        ((1, 28, 28), smooth.reshape(1, 1, 1, 28, 28), True),
+        (
+            (784,),
+            smooth.reshape(784)[torch.randperm(784, generator=torch.Generator().manual_seed(0))].view(1, 1, -1),
+            False,
+        ),
+        ((13,), torch.rand(1, 1, 13), False),
+        ((2, 3), torch.rand(1, 1, 2, 3), False),
+    ):
+        policy = cs.Jittered(cs.Uniform(batch=1))
+        policy.setup(Spec(seeds=(0,), inputs=inputs))
+        whole = torch.zeros(1, 1, dtype=torch.int64)
+        batch = Batch(x, whole, context=whole, born=whole, item=whole, source=whole.to(torch.uint8))
+        altered = policy.alter(batch, "night", np.zeros(1, np.int64))
+        assert torch.equal(altered.x, x) != moves
+        assert altered.x.shape == x.shape
