@@ -150,7 +150,7 @@ class Jittered(Altered):
     1
     """
 
-    null = {"shift": 0.0, "rotation": 0.0, "scaling": 0.0}
+    inside, null = "policy", {"shift": 0.0, "rotation": 0.0, "scaling": 0.0}
     stream = "jittered"
 
     shift: float = setting(0.054, 0.0)
