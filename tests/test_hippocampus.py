@@ -250,6 +250,61 @@ def test_absent_rows_are_not_stored(make):
     )
 
 
+EPISODIC = {name: make for name, make in TENANTS.items() if hasattr(make(), "capacity")}
+
+
+@pytest.mark.parametrize("make", EPISODIC.values(), ids=EPISODIC)
+def test_what_is_forgotten_is_gone_and_its_slots_are_used_again(make):
+    spec = spec_of()
+    part = live(begun(make(), spec), spec, range(4))
+    before, changed, cue = part.traces(), part.changed, lived(spec, 3).x
+    lost = each(spec.seeds, "lost", lambda g: g.random(before.alive.shape[1]) < 0.4)
+    lost[1] = False  # the memory of this subject stays as it is
+    part.forget(lost)
+    after = part.traces()
+    assert part.changed > changed and torch.equal(after.alive, before.alive & ~lost)
+    assert torch.equal(after.item[after.alive], before.item[after.alive])
+    assert not bool(part.fetch(torch.arange(lost.shape[1]).expand_as(lost)).present()[lost].any())
+    slot = part.recall(cue).slot
+    assert not bool((lost.gather(1, slot.clamp(min=0)) & (slot >= 0)).any())
+    other = begun(make(), spec)
+    other.load(copy.deepcopy(part.state()))
+    assert torch.equal(other.traces().alive, after.alive)
+    for t in range(4, 7):
+        assert_same(live(part, spec, [t]).state(), live(other, spec, [t]).state())
+    held = part.traces()
+    assert bool((held.born[held.alive] <= 6).all())
+    alone = spec_of(spec.seeds[:1])
+    solo = live(begun(make(), alone), alone, range(4))
+    solo.forget(lost[:1])
+    assert_same(part.state(), live(solo, alone, range(4, 7)).state(), slice(0, 1))
+
+
+@pytest.mark.parametrize("rule", ["reservoir", "ring", "balanced"])
+@pytest.mark.parametrize("least", [1, 2**14])
+def test_a_memory_fills_again_where_it_forgot(monkeypatch, rule, least):
+    monkeypatch.setattr(episodes, "LABELLED", least)
+    monkeypatch.setattr(episodes, "UNLABELLED", least)
+    spec = spec_of()
+    store = live(begun(cs.Store(capacity=SIZE, eviction=rule), spec), spec, range(4))
+    lost = torch.zeros(4, SIZE, dtype=torch.bool)
+    lost[:, 3:6] = True
+    store.forget(lost)
+    kept = store.traces().item[~lost]
+    store.encode(lived(spec, 4, 3), view(), Clock(4, 10))
+    now = store.traces()
+    assert now.alive.all() and torch.equal(now.item[~lost], kept)  # empty slots are used first
+    assert torch.equal(now.item[lost].view(4, 3), torch.arange(12, 15).expand(4, 3))
+
+
+def test_forgetting_needs_episodes_and_one_bool_a_slot():
+    spec = spec_of()
+    with pytest.raises(cs.ConfigError, match="holds no episodes"):
+        begun(cs.NoHippocampus(), spec).forget(torch.zeros(4, 0, dtype=torch.bool))
+    with pytest.raises(cs.ConfigError, match="one bool a slot"):
+        begun(cs.Store(capacity=SIZE), spec).forget(torch.zeros(4, SIZE))
+
+
 # -- exact episodes -------------------------------------------------------------------------------------------
 
 

@@ -173,6 +173,10 @@ class Hippocampus(Part):
             "until", f"{type(self).__name__} has no method revive, so no lesion can end", "define it, or give None"
         )
 
+    def forget(self, slots: Tensor) -> None:
+        """Remove the traces in these slots (bool [s, n]) for good: new episodes may use the slots."""
+        raise ConfigError("", f"{type(self).__name__} holds no episodes that could be forgotten", "use Store")
+
     def impair(self, stage: str, fraction: Numbers) -> None:
         """Lesion one stage: a fraction [s] of its cells, drawn for each subject, is silent from now on (0: none).
 

@@ -12,20 +12,19 @@ from torch.nn.functional import normalize
 from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import STORED, Batch, Bytes, Columns
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws
 from cls_sim.core.errors import ConfigError
-from cls_sim.core.part import Spec, State, View, known_contexts
-from cls_sim.hippocampus.base import Hippocampus, Recall, Traces
+from cls_sim.core.part import Spec, State, View
+from cls_sim.hippocampus.base import Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
 from cls_sim.hippocampus.slots import BY_CLASS, BY_TURN, BY_WORTH, Slots
 from cls_sim.hippocampus.standing import LABELLED, UNLABELLED, Ranks, Standing, newest_of
+from cls_sim.hippocampus.worth import Worth
 
-COMPARED = 64  # number of stored episodes with which a gradient is compared
 WORK = 2**24  # limit of the numbers in memory while cues are compared with traces
 
 
-class Episodic(Hippocampus):
+class Episodic(Worth):
     """`capacity` slots for each subject; a slot holds the input, answer, context and time of one episode.
 
     content  [s, n + 1, x]  inputs in the format of `code`; default: bytes if inputs have a quantum, else float32
@@ -143,6 +142,17 @@ class Episodic(Hippocampus):
             self._silent = self._silent & ~slots
             self.changed += 1
 
+    def forget(self, slots: Tensor) -> None:
+        if slots.shape != (self.spec.subjects, self.capacity) or slots.dtype != torch.bool:
+            wanted = f"expected bool [{self.spec.subjects}, {self.capacity}]"
+            raise ConfigError("forget", f"gets {slots.dtype} {list(slots.shape)}, {wanted}", "give one bool a slot")
+        n, strengths = self.capacity, self._strengths()
+        self.mark[:, :n].masked_fill_(slots[..., None], -1)  # an index of the marks (see Standing) notices it
+        self.what[:, :n].masked_fill_(slots[..., None], -1)
+        if strengths is not None:
+            strengths[:, :n].masked_fill_(slots, 0.0)
+        self.changed += 1
+
     def _strengths(self) -> Tensor | None:
         """The strengths [s, n + 1], of which 0 is an empty slot; None: a mark tells whether its slot is empty."""
         return None
@@ -199,48 +209,6 @@ class Episodic(Hippocampus):
         if self._standing is None or self._silent is not None:
             return None
         return self._standing.filled(self._watched())
-
-    # -- the worth of rows ------------------------------------------------------------------------------
-
-    def _worth(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
-        """Retention priority of each row, [s, b] in [0, 1]; rows with the lowest values are kept."""
-        if self.eviction == "surprise":
-            return (-view.loss(batch).detach()).exp().clamp(0, 1)
-        x = batch.x.flatten(2)
-        if self.eviction == "coverage":
-            cue = normalize(x, dim=2)
-            together = (cue @ cue.mT).masked_fill(~fresh[:, None], -1.0).tril(-1)  # similarity to earlier rows
-            return (torch.maximum(self._nearest(batch.x)[0], together.amax(2)) / 2 + 0.5).clamp(0, 1)
-        if self.eviction == "gradients":
-            return self._alike(batch, fresh, view, clock)
-        rows = batch.y[..., None]
-        self.met.scatter_add_(1, batch.y, fresh.to(self.met.dtype))
-        self.summed.scatter_add_(1, rows.expand_as(x), x * fresh[..., None])
-        mean = self.summed[self._rows, batch.y] / self.met[self._rows, batch.y].clamp(min=1)[..., None]
-        apart = torch.linalg.vector_norm(x - mean, dim=2)
-        return apart / (1 + apart)
-
-    def _alike(self, batch: Batch, fresh: Tensor, view: View, clock: Clock) -> Tensor:
-        """The largest similarity of a row's gradient to those of earlier and some stored rows: [s, b] in [0, 1].
-
-        The gradient in the output weights is the outer product of δ (answer minus label) and the features f, so the
-        cosine of two gradients is cos(δ, δ') cos(f, f').
-        """
-        if "_lot" not in vars(self):
-            self._lot = Draws(self.spec.seeds, "hippocampus.compared", (COMPARED,), device=self.spec.device)
-        some = self.fetch((self._lot.at(clock.experience) * self.capacity).long())
-        (delta, f), (delta_old, f_old) = self._pushes(batch, view), self._pushes(some, view)
-        stored = ((delta @ delta_old.mT) * (f @ f_old.mT)).masked_fill(~some.present()[:, None], -1.0)
-        before = fresh[:, None] & torch.ones(batch.rows, batch.rows, dtype=torch.bool, device=f.device).tril(-1)
-        together = ((delta @ delta.mT) * (f @ f.mT)).masked_fill(~before, -1.0)
-        return (torch.maximum(stored.amax(2), together.amax(2)) / 2 + 0.5).clamp(0, 1)
-
-    def _pushes(self, batch: Batch, view: View) -> tuple[Tensor, Tensor]:
-        """The two factors of each row's gradient in the output weights, normalised: [s, b, o] and [s, b, f]."""
-        context = known_contexts(self.spec, batch)
-        answer = view.scores(batch.x, context)
-        away = answer - batch.y if self.spec.regression else answer.softmax(2) - self._votes(batch.y)
-        return normalize(away, dim=2), normalize(view.neocortex.features(batch.x, context).detach(), dim=2)
 
     def _write(self, slot: Tensor, key: Tensor, x: Tensor, batch: Batch, clock: Clock) -> None:
         """Write the rows of a batch, with contents x [s, b, x], to their slots; slot `capacity` discards a row."""

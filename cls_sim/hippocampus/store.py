@@ -140,6 +140,10 @@ class Store(Episodic):
             return None
         return self._places.filling
 
+    def forget(self, slots: Tensor) -> None:
+        self._unplan()
+        super().forget(slots)
+
     def load(self, tree: State) -> None:
         super().load(tree)
         self._places = None
