@@ -144,6 +144,7 @@ VOCABULARY = {
     "Estimated": "rhythm.early_stopping",
     "Deprived": "rhythm.nights",
     "Pauses": "rhythm.pauses",
+    "ProportionalNights": "rhythm.proportional",
     # replay
     "Replay": "replay.base",
     "Uniform": "replay.stored",
@@ -224,6 +225,7 @@ VOCABULARY = {
     "TemporalDifference": "consolidation.temporal_difference",
     "RecallGated": "consolidation.recall_gated",
     "Tagging": "consolidation.tagging",
+    "ScaledToInput": "consolidation.scaled",
     # readout
     "Readout": "readout.base",
     "CortexReadout": "readout.systems",

@@ -31,6 +31,7 @@ from cls_sim.consolidation.rehearsal import AsymmetricLoss as AsymmetricLoss
 from cls_sim.consolidation.rehearsal import DarkExperienceLoss as DarkExperienceLoss
 from cls_sim.consolidation.rehearsal import Hebb as Hebb
 from cls_sim.consolidation.rehearsal import PerceptronLoss as PerceptronLoss
+from cls_sim.consolidation.scaled import ScaledToInput as ScaledToInput
 from cls_sim.consolidation.spiking import SpikingSleep as SpikingSleep
 from cls_sim.consolidation.synapses import BennaFusi as BennaFusi
 from cls_sim.consolidation.synapses import Fading as Fading
@@ -229,6 +230,7 @@ from cls_sim.rhythm.nights import NremRem as NremRem
 from cls_sim.rhythm.nights import Sleepless as Sleepless
 from cls_sim.rhythm.pauses import Pauses as Pauses
 from cls_sim.rhythm.pressure import Pressure as Pressure
+from cls_sim.rhythm.proportional import ProportionalNights as ProportionalNights
 from cls_sim.running.opened import open_run as open_run
 from cls_sim.running.runs import run as run
 from cls_sim.running.studies import study as study

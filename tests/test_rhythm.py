@@ -22,9 +22,15 @@ from tests.lives import small, wraps
 
 ROOM = [name for name, module in cs.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
 TENANTS = [name for name in ROOM if not wraps(name) and name != "Pauses"]  # which needs a world that acts: test_acting
+BY_ROWS = ("ProportionalNights",)  # the length of their day is given in rows
 ROWS = cs.Batch.lived(torch.zeros(1, 20, 1), torch.zeros(1, 20, dtype=torch.int64))
 VIEW = View(*(lambda *_: None,) * 5, stored=lambda: ROWS)  # type: ignore[arg-type]
 VIEW = replace(VIEW, loss=lambda batch: torch.ones(batch.x.shape[:2]))
+
+
+def made(name: str) -> Rhythm:
+    """A rhythm of days of 25 experiences (of one row each, see `begun`)."""
+    return getattr(cs, name)(**{"rows_per_day" if name in BY_ROWS else "experiences_per_day": 25})
 
 
 def begun(rhythm: Rhythm, ends: tuple[int, ...] = (150, 300), subjects: int = 1) -> Clock:
@@ -53,7 +59,7 @@ def spans(story: str) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_it_sets_the_day_and_answers_for_each_subject(name: str):
-    rhythm = getattr(cs, name)(experiences_per_day=25)
+    rhythm = made(name)
     clock = begun(rhythm, subjects=3)
     assert clock.per_day == 25
     asleep = rhythm.asleep(clock, VIEW)
@@ -62,7 +68,7 @@ def test_it_sets_the_day_and_answers_for_each_subject(name: str):
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_asking_twice_changes_nothing_and_sleep_ends(name: str):
-    rhythm = getattr(cs, name)(experiences_per_day=25)
+    rhythm = made(name)
     clock = begun(rhythm)
     lived(rhythm, clock, 160)
     before = {k: v.copy() for k, v in rhythm.state().items()}
@@ -73,7 +79,7 @@ def test_asking_twice_changes_nothing_and_sleep_ends(name: str):
 
 @pytest.mark.parametrize("name", TENANTS)
 def test_a_saved_rhythm_goes_on(name: str):
-    whole, first, second = (getattr(cs, name)(experiences_per_day=25) for _ in range(3))
+    whole, first, second = (made(name) for _ in range(3))
     clock, other, resumed = begun(whole), begun(first), begun(second)
     story = lived(whole, clock, 330)
     early = lived(first, other, 151)
@@ -87,13 +93,13 @@ def test_subjects_in_different_phases_sleep_at_their_own_time(name: str):
     """A cohort whose subjects are at different ticks does what each would do alone."""
     rng = np.random.default_rng(0)
     experience, replay = rng.integers(0, 400, 50), rng.integers(0, 2000, 50)
-    rhythm = getattr(cs, name)(experiences_per_day=25)
+    rhythm = made(name)
     clock = begun(rhythm, subjects=50)
     rhythm.asleep(clock, VIEW)
     clock.experience, clock.replay = experience, replay
     together = rhythm.asleep(clock, VIEW)
     for i in range(50):
-        alone = getattr(cs, name)(experiences_per_day=25)
+        alone = made(name)
         own = begun(alone)
         alone.asleep(own, VIEW)
         own.experience, own.replay = experience[i : i + 1], replay[i : i + 1]

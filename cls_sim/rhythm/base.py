@@ -23,26 +23,38 @@ class Rhythm(Part):
         """Whether each subject sleeps at the next tick: bool [s].  Called once before every tick; may use state."""
 
 
-class Counted(Settings, Rhythm):
+class Counted(Rhythm):
     """Sleep that depends on the number of experiences: a subject sleeps until it has made `due` replay steps.
 
     If a rhythm replaces another in mid-life (a twin that begins to sleep on day 30), the nights before count neither
     for nor against it: `offset` [s] holds the difference between steps made and steps due at its first tick.
+    """
+
+    @abstractmethod
+    def due(self, experience: Counts) -> Counts:
+        """The number of replay steps due after these experiences [s]: int64 [s], from 0, never falling."""
+
+    @abstractmethod
+    def day(self, spec: Spec) -> int:
+        """The number of experiences a day."""
+
+    def setup(self, spec: Spec) -> Spec:
+        self.offset: Counts = np.full(spec.subjects, UNASKED)
+        return replace(spec, per_day=self.day(spec), due=self.due)
+
+    def asleep(self, clock: Clock, view: View) -> Flags:
+        if self.offset[0] == UNASKED:  # the night after the latest experience already belongs to this rhythm
+            self.offset = clock.replay - self.due(np.maximum(clock.experience - 1, 0))
+        return clock.replay - self.offset < self.due(clock.experience)
+
+
+class Daily(Settings, Counted):
+    """Sleep that depends on the number of experiences, in days of a given number of experiences.
 
     experiences_per_day  from 1
     """
 
     experiences_per_day: int = setting(100)
 
-    @abstractmethod
-    def due(self, experience: Counts) -> Counts:
-        """The number of replay steps due after these experiences [s]: int64 [s], from 0, never falling."""
-
-    def setup(self, spec: Spec) -> Spec:
-        self.offset: Counts = np.full(spec.subjects, UNASKED)
-        return replace(spec, per_day=self.experiences_per_day, due=self.due)
-
-    def asleep(self, clock: Clock, view: View) -> Flags:
-        if self.offset[0] == UNASKED:  # the night after the latest experience already belongs to this rhythm
-            self.offset = clock.replay - self.due(np.maximum(clock.experience - 1, 0))
-        return clock.replay - self.offset < self.due(clock.experience)
+    def day(self, spec: Spec) -> int:
+        return self.experiences_per_day

@@ -12,7 +12,7 @@ from cls_sim.core.errors import ConfigError, flag
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.wrap import Wrap
-from cls_sim.rhythm.base import Counted, Rhythm
+from cls_sim.rhythm.base import Counted, Daily, Rhythm
 
 LONGEST = 300  # the largest number of growing nights; later ones would be longer than any life
 
@@ -36,7 +36,7 @@ class Sleepless(Settings, Rhythm):
         return np.zeros(clock.subjects, bool)
 
 
-class Nights(Counted):
+class Nights(Daily):
     """A night of fixed length after every day.
 
         due(e) = steps_per_night · ⌊e / experiences_per_day⌋  replay steps after e experiences
@@ -54,7 +54,7 @@ class Nights(Counted):
         return experience // self.experiences_per_day * self.steps_per_night
 
 
-class GrowingNights(Counted):
+class GrowingNights(Daily):
     """A night after every `experiences_per_day` experiences, each `growth` times as long as the one before.
 
         due(e) = steps_per_night · Σ_{i < d} growth^i,   d = ⌊e / experiences_per_day⌋ nights
@@ -78,7 +78,7 @@ class GrowingNights(Counted):
         return np.rint(np.minimum(self.steps_per_night * sums, 2.0**52)).astype(np.int64)
 
 
-class ContextNights(Counted):
+class ContextNights(Daily):
     """A night of `steps_per_night` replay steps after each context: due(e) = steps_per_night · #{ends ≤ e}.
 
     Raises ConfigError if subjects do not know the boundaries.  A day is still `experiences_per_day` experiences.
@@ -105,7 +105,7 @@ class ContextNights(Counted):
         return np.searchsorted(self._ends, experience, side="right") * self.steps_per_night
 
 
-class Naps(Counted):
+class Naps(Daily):
     """A nap of fixed length after every few experiences.
 
         due(e) = steps_per_nap · ⌊e / experiences_between_naps⌋  replay steps after e experiences
@@ -171,7 +171,7 @@ class Deprived(Wrap, Rhythm):
         return self.rhythm.asleep(seen, view)
 
 
-class NremRem(Counted):
+class NremRem(Daily):
     """Nights of alternating stages: `cycles` times NREM, then REM, after every `experiences_per_day` experiences.
 
     The replay Staged sets what each stage replays, and the plasticity StageRates its learning rate.
