@@ -242,6 +242,7 @@ VOCABULARY = {
     "at": "probes.base",
     "Accuracy": "probes.accuracy",
     "AnytimeAccuracy": "probes.sampled",
+    "SampledAccuracy": "probes.sampled",
     "Prequential": "probes.sampled",
     "RecencyBias": "probes.sampled",
     "Answers": "probes.sampled",

@@ -156,6 +156,7 @@ from cls_sim.probes.sampled import Answers as Answers
 from cls_sim.probes.sampled import AnytimeAccuracy as AnytimeAccuracy
 from cls_sim.probes.sampled import Prequential as Prequential
 from cls_sim.probes.sampled import RecencyBias as RecencyBias
+from cls_sim.probes.sampled import SampledAccuracy as SampledAccuracy
 from cls_sim.probes.selectivity import GateShare as GateShare
 from cls_sim.probes.selectivity import Selectivity as Selectivity
 from cls_sim.probes.semantics import Belief as Belief

@@ -44,8 +44,10 @@ def look(life: cs.Life, **probes: Any) -> dict[str, np.ndarray]:
 
 def test_with_every_question_it_is_the_accuracy_on_the_contexts_met():
     life = live(small(3, seed=4, world=cs.Digits(per_context=12, batch=8, shuffle_classes=True)), 70)
-    found = look(life, anytime=cs.AnytimeAccuracy(questions=ALL, contexts=ALL), accuracy=cs.Accuracy())
+    sampled = cs.SampledAccuracy(questions=ALL, contexts=ALL)
+    found = look(life, anytime=cs.AnytimeAccuracy(questions=ALL, contexts=ALL), accuracy=cs.Accuracy(), sampled=sampled)
     met = lived_contexts(life).numpy()
+    assert np.allclose(found["sampled"], np.where(met, found["accuracy"], np.nan), equal_nan=True)
     assert met.sum(1).min() > 1 and not met.all()
     assert np.allclose(found["anytime"], np.where(met, found["accuracy"], 0).sum(1) / met.sum(1))
 

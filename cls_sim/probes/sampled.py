@@ -223,6 +223,28 @@ class AnytimeAccuracy(Sampled):
         return mean(_right(found.y, found.said), from_numpy(found.drawn).to(found.y.device))
 
 
+class SampledAccuracy(Sampled):
+    """Accuracy on a sample of questions of each context [s, k], in [0, 1]; NaN for contexts that are not asked.
+
+        a_k(t) = share of the sampled questions of context k that are answered right
+
+    It stands in for Accuracy where all questions cost too much: measured at context ends and within contexts, it gives
+    NAME.anytime, NAME.min_old and NAME.stability_gap.  Give `contexts` of at least their number to ask each context that
+    has been met.  Settings as in Sampled.
+
+    >>> SampledAccuracy(questions=200, contexts=20).at("every 10", "context.end").moments
+    ('every 10', 'context.end')
+    """
+
+    def measure(self, life: Measured) -> Tensor:
+        found = self._asked(life, beside=False)
+        right = _right(found.y, found.said)
+        all_ = torch.full((len(right), life.spec.contexts), torch.nan, dtype=right.dtype, device=right.device)
+        subject, column = np.nonzero(found.drawn)
+        all_[subject, found.contexts[subject, column]] = right[subject, column]
+        return all_
+
+
 class RecencyBias(Sampled):
     """Recency bias of answers [s]: the share of wrong answers on earlier contexts that are classes of the newest one.
 
