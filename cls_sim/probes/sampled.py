@@ -229,8 +229,8 @@ class SampledAccuracy(Sampled):
         a_k(t) = share of the sampled questions of context k that are answered right
 
     It stands in for Accuracy where all questions cost too much: measured at context ends and within contexts, it gives
-    NAME.anytime, NAME.min_old and NAME.stability_gap.  Give `contexts` of at least their number to ask each context that
-    has been met.  Settings as in Sampled.
+    NAME.anytime, NAME.min_old and NAME.stability_gap.  With `contexts` of at least their number, each context that has
+    been met is asked.  Settings as in Sampled.
 
     >>> SampledAccuracy(questions=200, contexts=20).at("every 10", "context.end").moments
     ('every 10', 'context.end')
