@@ -119,6 +119,8 @@ from cls_sim.probes.accuracy import Retention as Retention
 from cls_sim.probes.amnesia import Amnesia as Amnesia
 from cls_sim.probes.amnesia import DoubleDissociation as DoubleDissociation
 from cls_sim.probes.amnesia import TransferTime as TransferTime
+from cls_sim.probes.answers import Answers as Answers
+from cls_sim.probes.answers import Prequential as Prequential
 from cls_sim.probes.base import Probe as Probe
 from cls_sim.probes.base import at as at
 from cls_sim.probes.capacity import Capacity as Capacity
@@ -152,9 +154,7 @@ from cls_sim.probes.recollection import Recollection as Recollection
 from cls_sim.probes.recollection import Separation as Separation
 from cls_sim.probes.relearning import Interference as Interference
 from cls_sim.probes.relearning import Savings as Savings
-from cls_sim.probes.sampled import Answers as Answers
 from cls_sim.probes.sampled import AnytimeAccuracy as AnytimeAccuracy
-from cls_sim.probes.sampled import Prequential as Prequential
 from cls_sim.probes.sampled import RecencyBias as RecencyBias
 from cls_sim.probes.sampled import SampledAccuracy as SampledAccuracy
 from cls_sim.probes.selectivity import GateShare as GateShare

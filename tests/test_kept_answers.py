@@ -20,7 +20,8 @@ from cls_sim.config import experiments
 from cls_sim.core.clock import Moment
 from cls_sim.core.trees import fingerprint
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.sampled import asked, looked
+from cls_sim.probes.answers import looked
+from cls_sim.probes.sampled import asked
 from cls_sim.running import kept
 from cls_sim.running.opened import open_run
 from cls_sim.running.runs import perform

@@ -166,7 +166,7 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
     given = {name: probe for name, probe in (cfg["probes"] or {}).items() if probe is not None}
     probes = {name: make(f"probes.{name}", probe, kind="Probe") for name, probe in given.items()}
     if cfg.get("answers"):
-        from cls_sim.probes.sampled import kept_probe
+        from cls_sim.probes.answers import kept_probe
 
         if "answers" in probes:
             raise ConfigError("probes.answers", "has the name of the answers that answers=kept keeps", "rename it")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cls_sim.core.errors import ConfigError, suggest, whole
-from cls_sim.probes.sampled import looked, recency_bias
+from cls_sim.probes.answers import looked
+from cls_sim.probes.sampled import recency_bias
 from cls_sim.storage.cohort import who_of
 from cls_sim.storage.packed import NAME, unpacked
 from cls_sim.storage.readings import gaps, windowed
