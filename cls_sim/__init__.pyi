@@ -53,9 +53,11 @@ from cls_sim.core.part import Spec as Spec
 from cls_sim.hippocampus.attractor import Attractor as Attractor
 from cls_sim.hippocampus.autoencoder import Autoencoder as Autoencoder
 from cls_sim.hippocampus.base import Hippocampus as Hippocampus
+from cls_sim.hippocampus.bits import Bits as Bits
 from cls_sim.hippocampus.codes import Coarse as Coarse
 from cls_sim.hippocampus.codes import NGrams as NGrams
 from cls_sim.hippocampus.cognitive_map import CognitiveMap as CognitiveMap
+from cls_sim.hippocampus.compact import Compact as Compact
 from cls_sim.hippocampus.copies import Copies as Copies
 from cls_sim.hippocampus.dentate import Index as Index
 from cls_sim.hippocampus.dentate import KWinners as KWinners

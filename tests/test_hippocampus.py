@@ -77,7 +77,15 @@ def made(option: type) -> Hippocampus:
     parameters = inspect.signature(option).parameters
     around = [cs.Store(capacity=SIZE)] if "hippocampus" in parameters else []
     width = 4 if option is cs.TwoPaths else [16]  # one hidden layer, or several
-    small = {"capacity": SIZE, "hidden": width, "latent": 4, "samples": 3, "renew_every": 10**6}
+    small = {
+        "capacity": SIZE,
+        "bytes": SIZE * (8 + 1),
+        "bits": 1,
+        "hidden": width,
+        "latent": 4,
+        "samples": 3,
+        "renew_every": 10**6,
+    }
     return option(*around, **{name: value for name, value in small.items() if name in parameters})
 
 
@@ -107,6 +115,9 @@ def options() -> dict:
         "without CA3": lambda: path(cs.KWinners(units=300), None),
         "dentate lesion": lambda: cs.Lesion(path(cs.KWinners(), cs.Attractor()), fraction=0.5, stage="dg"),
         "half lesioned": lambda: cs.Lesion(cs.Sparse(capacity=SIZE), fraction=0.5),
+        "near": lambda: cs.Compact(bytes=SIZE * 17, bits=2, repeats="sparse", units=300, winners=20, merge=0.6),
+        "chosen": lambda: cs.Compact(bytes=SIZE * 9, eviction="reservoir", repeats="none"),
+        "bits": lambda: cs.Store(capacity=SIZE, code=cs.Bits(bits=4)),
         "frozen lesion": lambda: cs.Frozen(cs.Lesion(cs.Store(capacity=SIZE), fraction=0.5)),
     }
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
+from cls_sim.core.arrays import Counts
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, refuse_if, whole
 from cls_sim.core.part import Part, Spec
@@ -41,8 +43,12 @@ class Code(Part):
         """Inputs [s, b, x] as they come back from this memory."""
         return self.read(self.write(x))
 
-    def common_bytes(self) -> int:
-        """Bytes of a subject that all of its episodes share."""
+    def episode_bytes(self) -> int | Counts:
+        """Bytes of the content of an episode: one number, or one for each subject [s]."""
+        return self.width * self.kind.itemsize
+
+    def common_bytes(self) -> int | Counts:
+        """Bytes of a subject that all of its episodes share: one number, or one for each subject [s]."""
         return 0
 
 
@@ -164,6 +170,10 @@ class NGrams(Code):
         return (held * self._places).sum(3, dtype=torch.uint8)
 
     def read(self, content: Tensor) -> Tensor:
+        return self.weighed(content, slice(None))
+
+    def weighed(self, content: Tensor, who: Any) -> Tensor:
+        """The inputs of some subjects, an index of the first axis: contents [g, b, width] as [g, b, x]."""
         assert self.spec.input_weights is not None
         held = self._bits.index_select(0, content.flatten().int()).view(*content.shape[:2], -1)
-        return normalize(held.mul_(self.spec.input_weights(self._clock)[:, None]), dim=2)
+        return normalize(held.mul_(self.spec.input_weights(self._clock)[who][:, None]), dim=2)

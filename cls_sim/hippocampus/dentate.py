@@ -140,6 +140,17 @@ def _balanced(weights: np.ndarray) -> np.ndarray:
     return weights - weights.mean(0) if len(weights) > 1 else weights
 
 
+def signs_of(source: np.random.Generator, inputs: int, cells: int) -> np.ndarray:
+    """Weights [inputs, cells] of 1 and -1, as many of each for every cell (and one 0 if inputs are odd).
+
+    >>> signs_of(np.random.default_rng(0), 5, 3).sum(0).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    signs = np.zeros((cells, inputs), np.float32)
+    signs[:, : inputs // 2], signs[:, inputs - inputs // 2 :] = 1, -1
+    return source.permuted(signs, axis=1).T
+
+
 def largest(drive: Tensor, k: int) -> Tensor:
     """The indices of the k largest values along the last axis, in any order."""
     if drive.device.type == "cpu":  # numpy selects four times faster

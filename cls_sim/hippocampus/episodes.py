@@ -43,6 +43,7 @@ class Episodic(Worth):
     columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer", "deed", "gained", "after")
 
     keep_scores: bool = False
+    _limit: Tensor | None = None  # [s], the number of slots that each subject can use; None: all
 
     form: Code | None = None
 
@@ -60,7 +61,7 @@ class Episodic(Worth):
         lots = (spec.subjects, self.capacity + 1)
         self._form = self.form or (Levels() if self._exact(spec) else Plain())
         self._form.setup(spec)
-        self.content = torch.zeros(*lots, self._form.width, dtype=self._form.kind, device=spec.device)
+        self._make_room(spec, lots)
         self.what = torch.full((*lots, 2), -1, dtype=torch.int16, device=spec.device)
         self.mark = torch.full((*lots, 3), -1, dtype=torch.int32, device=spec.device)
         if spec.regression:
@@ -77,11 +78,15 @@ class Episodic(Worth):
         self._rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         least = LABELLED if self.eviction in BY_CLASS else UNLABELLED
         large = spec.device.type == "cpu" and self.eviction in BY_TURN and self.capacity >= least
-        self._standing = Standing() if large else None
+        self._standing = Standing(self.capacity) if large else None
         self._first = self._rows * (self.capacity + 1)
         self._flats: dict[str, tuple[Tensor, Tensor]] = {}
         self._silent: Tensor | None = None
         return super().setup(spec)
+
+    def _make_room(self, spec: Spec, lots: tuple[int, int]) -> None:
+        """Make the column of contents, for so many subjects and rows."""
+        self.content = torch.zeros(*lots, self._form.width, dtype=self._form.kind, device=spec.device)
 
     def _exact(self, spec: Spec) -> bool:
         """Whether the content can be stored as multiples of a quantum."""
@@ -110,13 +115,18 @@ class Episodic(Worth):
             "item": lambda: mark[..., 1].long(),
             "source": lambda: torch.full(shape, STORED, dtype=torch.uint8, device=slot.device),
         }
-        content = self._flat("content").index_select(0, at).view(*shape, -1)
+        raw, inputs = self._held(rows)
         y = _rows_of(self.target, at, rows) if self.spec.regression else what[..., 0].long()
         scores = _rows_of(self.answer, at, rows) if self.keep_scores else None
-        raw = Bytes(content, self.spec.quantum or 1.0, self.spec.inputs) if type(self._form) is Levels else None
-        others: dict[str, Any] = {} if raw is not None else {"x": self._input(content)}
-        others |= self._deeds(at, slot) if self.spec.actions else {}
-        return Batch.made(later, raw, y=y, slot=slot, scores=scores, **others)
+        deeds = self._deeds(at, slot) if self.spec.actions else Columns()
+        return Batch.made(later, raw, y=y, slot=slot, scores=scores, **inputs, **deeds)
+
+    def _held(self, rows: Tensor) -> tuple[Bytes | None, Columns]:
+        """The inputs of these rows of the flattened columns [s, b]: as bytes, or as x."""
+        content = self._flat("content").index_select(0, rows.flatten()).view(*rows.shape, -1)
+        if type(self._form) is Levels:
+            return Bytes(content, self.spec.quantum or 1.0, self.spec.inputs), {}
+        return None, {"x": self._input(content)}
 
     def _deeds(self, at: Tensor, slot: Tensor) -> Columns:
         """What was done in these episodes, and what followed."""
@@ -128,10 +138,12 @@ class Episodic(Worth):
         return self._form.through(x.flatten(2)).view_as(x)
 
     def stored_bytes(self) -> Tensor:
-        episode = sum(column[0, 0].nbytes for column in self._columns().values())
+        contents = ("content", "after") if self.spec.actions else ("content",)
+        marks = sum(column[0, 0].nbytes for name, column in self._columns().items() if name not in contents)
+        episode = marks + len(contents) * self._form.episode_bytes()
         classes = self.summed[0].nbytes + self.met[0].nbytes if self.eviction == "herding" else 0
-        all_ = episode * self.capacity + classes + self._form.common_bytes()
-        return torch.full((self.spec.subjects,), all_, dtype=torch.int64)
+        all_ = torch.as_tensor(episode * self.capacity + classes + self._form.common_bytes(), dtype=torch.int64)
+        return all_.expand(self.spec.subjects).clone()
 
     def silence(self, slots: Tensor) -> None:
         self._silent = slots if self._silent is None else self._silent | slots
@@ -177,16 +189,19 @@ class Episodic(Worth):
         """The present rows of the subjects that encode: bool [s, b]."""
         return batch.present() if who is None else batch.present() & who[:, None]
 
-    def _choose(self, batch: Batch, fresh: Tensor, clock: Clock, view: View) -> tuple[Tensor, Tensor]:
-        """The slot and the key of each row [s, b]."""
+    def _choose(
+        self, batch: Batch, fresh: Tensor, clock: Clock, view: View, key: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The slot and the key of each row [s, b]; key: those that the rows have already."""
         if (ranks := self._ranks()) is not None and self._standing is not None:
-            key = self._slots.keys(batch.rows, lambda: newest_of(ranks), clock)
+            key = self._slots.keys(batch.rows, lambda: newest_of(ranks), clock) if key is None else key
             return self._standing.choose(ranks, fresh, key, batch.y if self.eviction in BY_CLASS else None), key
         n, alive = self.capacity, self._alive()
         by_class = self.eviction in BY_CLASS  # else labels are not used; in regression there are none
         label, kept = (batch.y, self._y()[:, :n].long()) if by_class else (fresh, alive)
         worth = self._worth(batch, fresh, view, clock) if self.eviction in BY_WORTH else None
-        return self._slots.choose(label, fresh, kept, alive, self.mark[:, :n, 2].long(), clock, worth)
+        keys = self.mark[:, :n, 2].long()
+        return self._slots.choose(label, fresh, kept, alive, keys, clock, worth, key, self._limit)
 
     # -- the index of a large memory on a CPU (see Standing) ---------------------------------------------
 
@@ -217,8 +232,7 @@ class Episodic(Worth):
         if self._standing is not None:
             old_key, old_label = self.mark[self._rows, slot, 2], self.what[self._rows, slot, 0]
             self._standing.write(slot, key, label if self.eviction in BY_CLASS else None, old_key, old_label)
-        self._form.meet(x, slot < self.capacity)
-        self.content[self._rows, slot] = self._form.write(x)
+        self._keep(slot, x)
         self.what[self._rows, slot] = torch.stack((label, batch.context), -1).to(torch.int16)
         self.mark[self._rows, slot] = torch.stack((now, batch.item, key), -1).to(torch.int32)
         if self.spec.regression:
@@ -233,6 +247,15 @@ class Episodic(Worth):
         if self._standing is not None:
             self._standing.seen(self._watched())
         self.changed += 1
+
+    def _keep(self, slot: Tensor, x: Tensor) -> None:
+        """Write inputs [s, b, x] to the column of contents."""
+        self._form.meet(x, slot < self.capacity)
+        self.content[self._rows, slot] = self._form.write(x)
+
+    def _inputs_in(self, chunk: slice) -> Tensor:
+        """The inputs in these slots, [s, c, x] float32."""
+        return self._plain(self.content[:, chunk])
 
     def _input(self, content: Tensor) -> Tensor:
         """Contents [s, b, x] as inputs [s, b, *inputs]."""
@@ -269,7 +292,7 @@ class Episodic(Worth):
             if y is not None:
                 like.masked_fill_(label[:, None, chunk] != y[:, cues, None], NEVER)
 
-        match, slot = nearest(Logits(cue, lambda chunk: self._plain(self.content[:, chunk]), self.capacity, adjust))
+        match, slot = nearest(Logits(cue, self._inputs_in, self.capacity, adjust))
         return match.clamp_(min=-2.0), slot
 
     def _votes(self, y: Tensor) -> Tensor:
@@ -283,7 +306,8 @@ class Episodic(Worth):
         found, at = slot >= 0, self._at(slot.clamp(min=0))
         if scores is None:
             scores = self._votes(_rows_of(self._y(), at.flatten(), at))
-        best = self._input(_rows_of(self.content, at.flatten(), at))
+        raw, inputs = self._held(at)
+        best = inputs["x"] if raw is None else raw.floats()
         there = found.view(*found.shape, *[1] * (x.ndim - 2))
         return Recall(scores * found[..., None], best * there, match * found, slot)
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, choice
@@ -36,7 +37,10 @@ class _Pattern(Code):
     def read(self, content: Tensor) -> Tensor:
         return self.inner.read(content)
 
-    def common_bytes(self) -> int:
+    def episode_bytes(self) -> int | Counts:
+        return self.inner.episode_bytes()
+
+    def common_bytes(self) -> int | Counts:
         return self.inner.common_bytes()
 
 

@@ -16,9 +16,10 @@ Rows = Callable[[slice], Tensor]
 """The rows of a chunk of traces: [s, c, …] float."""
 
 
-def chunks(cues: Tensor, n: int) -> Iterator[slice]:
-    """The n traces in chunks, so that cues [s, b, …] and a chunk give about AT_ONCE similarities."""
+def chunks(cues: Tensor, n: int, most: int | None = None) -> Iterator[slice]:
+    """The n traces in chunks, of `most` at most; cues [s, b, …] and a chunk give about AT_ONCE similarities."""
     size = max(64, AT_ONCE // max(1, cues.shape[0] * cues.shape[1]))
+    size = size if most is None else min(size, most)
     return (slice(i, min(i + size, n)) for i in range(0, n, size))
 
 
@@ -33,18 +34,19 @@ class Logits:
     keys    chunk → [s, c, m]
     n       traces
     adjust  further factors of a similarity: norms, strengths, absent traces (NEVER)
+    most    largest number of traces in a chunk, where making their keys takes memory; None: no limit
 
     >>> keys = torch.eye(3)[None]
     >>> [l.tolist() for _, l in Logits(torch.ones(1, 1, 3), lambda c: keys[:, c], 3)]
     [[[[1.0, 1.0, 1.0]]]]
     """
 
-    def __init__(self, z: Tensor, keys: Rows, n: int, adjust: Adjust | None = None):
-        self.z, self.keys, self.n, self.adjust = z, keys, n, adjust
+    def __init__(self, z: Tensor, keys: Rows, n: int, adjust: Adjust | None = None, most: int | None = None):
+        self.z, self.keys, self.n, self.adjust, self.most = z, keys, n, adjust, most
         self._room: Tensor | None = None
 
     def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
-        for chunk in chunks(self.z, self.n):
+        for chunk in chunks(self.z, self.n, self.most):
             yield chunk, self.of(chunk, slice(None))
 
     def of(self, chunk: slice, cues: Any) -> Tensor:
@@ -64,7 +66,7 @@ class Best:
 
     def __init__(self, logits: Logits):
         self.logits, z = logits, logits.z
-        self.starts = {chunk.start: chunk.stop for chunk in chunks(z, logits.n)}
+        self.starts = {chunk.start: chunk.stop for chunk in chunks(z, logits.n, logits.most)}
         self.many = len(self.starts) > 4
         self.value = torch.full(z.shape[:2], 2 * NEVER, device=z.device)
         self.place = torch.zeros(z.shape[:2], dtype=torch.int64, device=z.device)

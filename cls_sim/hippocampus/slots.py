@@ -75,25 +75,34 @@ class Slots:
         stored_key: Tensor,
         clock: Clock,
         worth: Tensor | None = None,
+        key: Tensor | None = None,
+        limit: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The slot [s, b] of each new row (`capacity` for rows not stored) and its key [s, b].
 
         y, fresh                     [s, b]  labels of the new rows, and which rows are present
         stored_y, alive, stored_key  [s, n]  labels of the slots, which slots hold a trace, and their keys
         worth                        [s, b]  retention priority in [0, 1], for the rules that use one: the lowest stay
+        key                          [s, b]  int64, the keys of the new rows; None: those of the rule
+        limit                        [s]     number of slots that each subject can use; None: all
 
         Different rows of a subject get different slots.
         """
-        rows = y.shape[1]
-        if worth is None:
-            key = self.keys(rows, lambda: newest(stored_key, alive), clock)
-        else:
+        rows, given = y.shape[1], key is not None
+        if worth is not None:
             key = (worth.double() * LARGEST).long()
+        elif key is None:
+            key = self.keys(rows, lambda: newest(stored_key, alive), clock)
         priority = torch.cat((stored_key, key), 1)  # [s, n + b]
         if self.eviction in BY_CLASS:
             class_of = torch.where(torch.cat((alive, fresh), 1), torch.cat((stored_y, y), 1), 2**16)
             priority = (_rank_within(class_of, priority) << 32) + priority
+        elif given:  # two rows may have one key: then the later place leaves, as in the ranks of Standing
+            priority = (priority << 29) + torch.arange(priority.shape[1], device=y.device)
         priority[:, : self.capacity] = torch.where(alive, priority[:, : self.capacity], self._empty)
+        if limit is not None:
+            beyond = torch.arange(self.capacity, device=y.device) >= limit[:, None]
+            priority[:, : self.capacity].masked_fill_(beyond, -ABSENT)
         priority[:, self.capacity :].masked_fill_(~fresh, ABSENT)
 
         # b of the n + b rows are removed: stored ones leave their slots, new ones are not stored.

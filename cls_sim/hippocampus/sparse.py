@@ -18,7 +18,7 @@ from cls_sim.core.errors import ConfigError, real, reals, whole
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, Stages
-from cls_sim.hippocampus.dentate import active, largest, largest_whole, of_keys
+from cls_sim.hippocampus.dentate import active, largest, largest_whole, of_keys, signs_of
 from cls_sim.hippocampus.episodes import WORK, Episodic
 from cls_sim.hippocampus.repeats import LARGE, Repeats
 
@@ -103,7 +103,7 @@ class Sparse(Episodic):
         self._stay = 1 - self._column("fade", self.fade, spec)
         self._blends = self.merge is not None and bool((self._rate < 1).any())
         self._fades = bool((self._stay < 1).any())
-        signs = each(spec.seeds, "hippocampus.wiring", lambda g: _signs(g, width, self.units))
+        signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, self.units))
         self._wiring = (signs if spec.quantum is None else signs.to(torch.int8)).to(spec.device)
         self._most = 255 * width  # bytes drive a cell by a whole number, at most this
         lots = (spec.subjects, self.capacity + 1)
@@ -286,14 +286,3 @@ class Sparse(Episodic):
             match = torch.maximum(match, best)
         scores = ballot[..., :-1] / ballot[..., -1:].clamp(min=1e-38)
         return self._recalled(x, match.clamp(0, 1), slot, scores)
-
-
-def _signs(source: np.random.Generator, inputs: int, cells: int) -> np.ndarray:
-    """Weights [inputs, cells] of 1 and -1, as many of each for every cell (and one 0 if inputs are odd).
-
-    >>> _signs(np.random.default_rng(0), 5, 3).sum(0).tolist()
-    [0.0, 0.0, 0.0]
-    """
-    signs = np.zeros((cells, inputs), np.float32)
-    signs[:, : inputs // 2], signs[:, inputs - inputs // 2 :] = 1, -1
-    return source.permuted(signs, axis=1).T

@@ -190,14 +190,23 @@ class Standing:
     """The ranks of all subjects of a memory on a CPU, as long as nothing else writes to its columns.
 
     It is not state: it can be made again from the columns, and a copy of a memory starts without it.
+
+    capacity  slots of a memory; a row that is not stored gets this number
+    limits    [s], the number of slots that each subject can use; None: all
     """
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int, limits: Counts | None = None) -> None:
+        self.capacity, self.limits = capacity, limits
         self.ranks: list[Ranks] | None = None
         self._seen: list[tuple[Tensor, int]] = []  # the columns after the last write, with their versions
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Standing:
-        return Standing()
+        return Standing(self.capacity, self.limits)
+
+    def limit(self, limits: Counts) -> None:
+        """Change the numbers of slots that subjects can use."""
+        self.limits = limits
+        self.drop()
 
     def filled(self, columns: Sequence[Tensor]) -> Counts | None:
         """The numbers of traces [s], if they fill the first slots and nothing has written to these columns since."""
@@ -218,13 +227,14 @@ class Standing:
         if self.ranks is None:
             key, label, alive = facts()
             classes = torch.zeros_like(key) if label is None else label
-            each = zip(key.numpy(), classes.numpy(), alive.numpy(), strict=True)
-            self.ranks = [Ranks(*one) for one in each]
+            n = [self.capacity] * len(key) if self.limits is None else self.limits.tolist()
+            each = zip(key.numpy(), classes.numpy(), alive.numpy(), n, strict=True)
+            self.ranks = [Ranks(*(column[:count] for column in columns)) for *columns, count in each]
         return self.ranks
 
     def choose(self, ranks: Sequence[Ranks], fresh: Tensor, key: Tensor, label: Tensor | None) -> Tensor:
         """The slot [s, b] of each new row, `capacity` for those that are not stored."""
-        slot = np.full(fresh.shape, ranks[0].capacity)
+        slot = np.full(fresh.shape, self.capacity)
         classes = np.zeros(fresh.shape, np.int64) if label is None else label.numpy()
         columns = zip(ranks, fresh.numpy(), key.tolist(), classes.tolist(), strict=True)
         for i, (mine, there, keys, labels) in enumerate(columns):
