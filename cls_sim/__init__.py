@@ -22,6 +22,8 @@ VOCABULARY = {
     "build": "config.experiments",
     "study": "running.studies",
     "open_run": "running.opened",
+    "fit": "commands.fit.search",
+    "people": "people",
     "figures": "figures",
     "statistics": "statistics",
     "theory": "theory",

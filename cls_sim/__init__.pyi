@@ -1,8 +1,10 @@
 # Written by `make stub` from the vocabulary in __init__.py: change that, then run `make stub`.
 
 from cls_sim import figures as figures
+from cls_sim import people as people
 from cls_sim import statistics as statistics
 from cls_sim import theory as theory
+from cls_sim.commands.fit.search import fit as fit
 from cls_sim.config.experiments import build as build
 from cls_sim.consolidation.attention import Hat as Hat
 from cls_sim.consolidation.averaging import Averaging as Averaging

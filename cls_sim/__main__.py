@@ -68,6 +68,10 @@ def _door(args: list[str]) -> int:
         from cls_sim.commands.choose import main as choose
 
         return choose(args[1:], folders)
+    if args[:1] == ["fit"]:
+        from cls_sim.commands.fit import main as fit
+
+        return fit(args[1:], folders)
     if args[:1] in (["experiments"], ["show"]):
         from cls_sim.commands import listing
 

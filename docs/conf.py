@@ -42,7 +42,7 @@ suppress_warnings = [
 
 NOTEBOOKS = {path.stem: path for path in sorted((HERE.parent / "notebooks").glob("*.ipynb"))}
 KINDS = {  # page of the API: its title, and the folders and modules of cls_sim whose public names it has
-    "life": ("Lives and experiments", ["life", "running", "config"]),
+    "life": ("Lives and experiments", ["life", "running", "config", "commands.fit"]),
     "world": ("Worlds", ["world"]),
     "rhythm": ("Rhythms", ["rhythm"]),
     "plasticity": ("Plasticity", ["plasticity"]),
@@ -55,7 +55,13 @@ KINDS = {  # page of the API: its title, and the folders and modules of cls_sim 
     "core": ("What parts work with", ["core"]),
 }
 MORE = {  # page of the API: names for parts of your own, imported from their modules
-    "life": ["running.studies.Study", "running.opened.FinishedRun", "storage.trace.Trace", "core.ledger.Ledger"],
+    "life": [
+        "running.studies.Study",
+        "running.opened.FinishedRun",
+        "commands.fit.search.Fit",
+        "storage.trace.Trace",
+        "core.ledger.Ledger",
+    ],
     "world": ["world.stream.Stream", "world.table.Source", "world.table.Data", "world.encoders.Encoder"],
     "rhythm": ["rhythm.base.Counted"],
     "neocortex": ["neocortex.base.Tap"],
@@ -76,7 +82,7 @@ MORE = {  # page of the API: names for parts of your own, imported from their mo
         *("core.errors.Diverged", "core.errors.StorageError"),
     ],
 }
-MODULES = {"figures": "Figures", "statistics": "Statistics", "theory": "Theory"}
+MODULES = {"figures": "Figures", "statistics": "Statistics", "theory": "Theory", "people": "Data of people"}
 
 
 API = [

@@ -110,9 +110,9 @@ def test_numbers_by_lot_have_the_right_means_and_variances():
     lot = torch.from_numpy(np.random.default_rng(0).random(200_000))
     few = poisson(lot, torch.full_like(lot, 2.0))
     assert few.mean() == pytest.approx(2.0, abs=0.02) and few.var() == pytest.approx(2.0, abs=0.04)
-    kept = binomial(lot, torch.full_like(lot, 7.0), 0.3)
+    kept = binomial(lot, torch.full_like(lot, 7.0), torch.tensor(0.3).double())
     assert kept.mean() == pytest.approx(2.1, abs=0.02) and kept.var() == pytest.approx(1.47, abs=0.03)
-    assert kept.max() <= 7 and (binomial(lot, few, 0.9) <= few).all()
+    assert kept.max() <= 7 and (binomial(lot, few, torch.tensor(0.9).double()) <= few).all()
 
 
 def test_expected_copies_are_two_compartments():

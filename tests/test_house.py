@@ -20,6 +20,7 @@ LAYERS = [  # each imports lower ones only
     {"life"},
     {"config"},
     {"storage"},
+    {"people"},
     {"claims", "figures", "sinks"},
     {"running"},
     {"commands"},

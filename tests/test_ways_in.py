@@ -65,7 +65,7 @@ def test_the_settings_of_an_arm_are_shown(capsys: pytest.CaptureFixture):
         assert code == (0 if bad == ["show"] else 2) and (said.err.count("\n") == 1 or code == 0)
 
 
-@pytest.mark.parametrize("word", ["choose", "experiments", "export", "measure", "show"])
+@pytest.mark.parametrize("word", ["choose", "experiments", "export", "fit", "measure", "show"])
 def test_every_word_after_the_command_is_in_the_help_and_completed(word: str, capsys: pytest.CaptureFixture):
     """`cls-sim mea` TAB gave nothing."""
     assert main(["--help"]) == 0

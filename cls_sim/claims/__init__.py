@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cls_sim.claims import arms, go_cls, lives, memories, profiles
+from cls_sim.claims import arms, data, go_cls, lives, memories, profiles
 from cls_sim.claims.bounds import decided
 from cls_sim.claims.case import Case, Verdict
 from cls_sim.core.errors import ConfigError, choice, known
@@ -30,7 +30,7 @@ NAMING = {"arm": str, "than": str | list, "arms": list | dict, "cells": dict, "s
 OVERRIDES, FAILS = "overrides", "must_fail"  # keys of an ablation
 KINDS: dict[str, Callable[..., Verdict]] = {
     name: kind
-    for family in (arms, profiles, lives, go_cls, memories)
+    for family in (arms, profiles, lives, go_cls, memories, data)
     for name, kind in vars(family).items()
     if inspect.isfunction(kind) and name[0] != "_" and next(iter(inspect.signature(kind).parameters)) == "case"
 }
@@ -111,6 +111,8 @@ def compared(claim: Mapping[str, Any]) -> set[tuple[str, str]]:
     theirs = [theirs] if isinstance(theirs, str) else theirs
     if claim["kind"] == "selective_advantage":
         return set(zip(ours, theirs, strict=False))
+    if claim["kind"] in ("data", "data_order"):  # other arms are other conditions of the same people
+        return set()
     if claim["kind"] in ("interior_optimum", "best_last", "trend"):
         return set(combinations(ours, 2))
     return set() if claim["kind"] == "frontier" else {(arm, than) for arm in ours for than in theirs}

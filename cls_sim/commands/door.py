@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cls_sim.core.errors import ConfigError, StorageError, short_of_memory, suggest
+from cls_sim.core.errors import ConfigError, StorageError, short_of_memory, suggest, whole
 from cls_sim.storage.disk import plain_below
 
 
@@ -127,3 +127,8 @@ def below(folder: Path, file: str) -> Iterator[Path]:
             names.clear()
             yield Path(here)
         names[:] = sorted(name for name in names if not name.startswith("."))
+
+
+def whole_of(name: str, text: str, low: int = 1) -> int:
+    """A whole number from an argument; raises ConfigError for anything else."""
+    return whole(name, int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text, low)

@@ -11,7 +11,7 @@ from cls_sim.config.experiments import read
 from cls_sim.config.validation import GROUPS, TOP
 from cls_sim.core.errors import ConfigError, suggest
 
-COMMANDS = ("choose", "experiments", "export", "measure", "show")  # words after cls-sim
+COMMANDS = ("choose", "experiments", "export", "fit", "measure", "show")  # words after cls-sim
 VALUES = {
     "scenario": ("class", "domain", "task"),
     "size": ("paper", "small"),

@@ -13,6 +13,7 @@ from cls_sim.core.errors import ConfigError, choice
 from cls_sim.figures.compared import arms, side_by_side, sweep
 from cls_sim.figures.lives import awake_and_asleep, contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
+from cls_sim.figures.people import draw_people
 from cls_sim.figures.theory import curves
 from cls_sim.figures.tradeoffs import budget, frontier
 
@@ -26,8 +27,8 @@ def draw(name: str, figure_spec: Mapping[str, Any], traces: Traces, readings: Re
     """The figure `figures.NAME` of an experiment, and its data.
 
     figure_spec  `kind` (over_days, contexts_over_days, forgetting, awake_and_asleep, arms, side_by_side, matrix,
-                 curves, doses, sweep, profile, points, theory_over_days, modes_over_days, frontier or budget), `arms`
-                 (the arms and their order; default: all), and the settings of this kind
+                 curves, doses, sweep, profile, points, theory_over_days, modes_over_days, people, frontier or budget),
+                 `arms` (the arms and their order; default: all), and the settings of this kind
     traces       arm → trace
     readings     arm → name → [s], the last readings
 
@@ -317,7 +318,7 @@ def draw_modes_over_days(
 
 KINDS = (
     *(draw_arms, draw_side_by_side, draw_budget, draw_frontier, draw_matrix, draw_sweep, draw_curves, draw_doses),
-    *(draw_profile, draw_points, draw_theory_over_days, draw_modes_over_days),
+    *(draw_profile, draw_points, draw_theory_over_days, draw_modes_over_days, draw_people),
 )
 LIVES = (over_days, contexts_over_days, forgetting, awake_and_asleep)
 FIGURE_KINDS: dict[str, Callable[..., Any]] = {

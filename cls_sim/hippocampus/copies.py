@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
@@ -35,11 +35,17 @@ class Copies(Settings, Slotless):
     copying          own: each copy produces copies (a branching process); mean: each item gets copies as if it had the
                      mean number of copies of the items learned with it (an assumption of the Memory Chain Model)
     stochastic       False: expected numbers instead of draws (two compartments with strengths)
+    awake            0 to 1, the share of a day's loss that takes place by day, spread over its experiences
+    early            0 to 1, the share of new copies in the early phase: they make no cortical copies
+    early_decline    rate of loss per day of copies in the early phase, above 0
+
+    intensity, decline, transfer, early and early_decline are one number, or one per subject.
 
     Items are the outputs: in regression those with a target other than 0 (copies keep the sign), else the classes.
     Recall gives the copies, for every cue.  Bytes: a float, a sign and an experience for each item.
 
-    Source: Murre, Chessa & Meeter 2013; with stochastic=false McClelland, McNaughton & O'Reilly 1995.
+    Source: Murre, Chessa & Meeter 2013; with stochastic=false McClelland, McNaughton & O'Reilly 1995; early and late
+    phase: Frey & Morris 1997.
 
     >>> memory = Copies(intensity=2.0)
     >>> spec = memory.setup(Spec(inputs=(1,), outputs=3, regression=True))
@@ -47,43 +53,84 @@ class Copies(Settings, Slotless):
     (('hippocampus',), [[0.0, 0.0, 0.0]])
     """
 
-    intensity: float = setting(2.0, 0.0, MOST / 3)
-    decline: float = setting(0.1, 0.0, open_low=True)
-    transfer: float = setting(0.03, 0.0)
+    intensity: float | list[float] = setting(2.0, 0.0, MOST / 3)
+    decline: float | list[float] = setting(0.1, 0.0, open_low=True)
+    transfer: float | list[float] = setting(0.03, 0.0)
     steps_per_night: int = setting(10)
     copying: str = setting("own", ("own", "mean"))
     stochastic: bool = setting(True)
+    awake: float = setting(0.0, 0.0, 1.0)
+    early: float | list[float] = setting(0.0, 0.0, 1.0)
+    early_decline: float | list[float] = setting(50.0, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        purposes, lots = ("learn", "make", "lose"), (spec.outputs,)
+        purposes, lots = ("learn", "make", "lose", "lose.day", "early", "early.lose", "early.lose.day"), (spec.outputs,)
         self._draws = {p: Draws(spec.seeds, f"copies.{p}", lots, device=spec.device) for p in purposes}
         self.copies = torch.zeros(spec.subjects, spec.outputs, device=spec.device)
+        self.labile = torch.zeros_like(self.copies)
         self.sign = torch.zeros_like(self.copies, dtype=torch.int8)
         self.born = torch.full_like(self.copies, -1, dtype=torch.int32)
+        self._rates(spec)
         return super().setup(spec)
+
+    def _rates(self, spec: Spec) -> None:
+        """What is made of each copy in a replay step, and which shares of copies stay, [s, 1] each."""
+        numbers = ("intensity", "decline", "transfer", "early", "early_decline")
+        intensity, decline, transfer, early, early_decline = (
+            per_subject(name, getattr(self, name), spec)[:, None] for name in numbers
+        )
+        self._any_early, asleep = bool((early > 0).any()), 1.0 - self.awake
+        self._new = [self._float(intensity * share, spec) for share in (1.0 - early, early)]
+        self._stay: dict[str, Tensor] = {}  # float64
+        for name, rate in (("", decline), ("early.", early_decline)):
+            night, day = np.exp(-rate * asleep / self.steps_per_night), np.exp(-rate * self.awake / spec.per_day)
+            self._stay |= {f"{name}lose": self._double(night, spec), f"{name}lose.day": self._double(day, spec)}
+        lost = decline * asleep
+        made = transfer * -np.expm1(-lost / self.steps_per_night) / lost if asleep else transfer / self.steps_per_night
+        self._made = self._float(made, spec)
+
+    def _double(self, numbers: Numbers, spec: Spec) -> Tensor:
+        return torch.from_numpy(numbers).to(spec.device)
+
+    def _float(self, numbers: Numbers, spec: Spec) -> Tensor:
+        return self._double(numbers, spec).float()
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         new = self._items(batch)
         if who is not None:
             new = new * who[:, None]
-        count = torch.full_like(new, self.intensity)
-        if self.stochastic:
-            count = poisson(self._draws["learn"].at(clock.experience), count)
+        if self.awake:
+            self._fade(".day", clock.experience, who)
         now = torch.from_numpy(clock.experience.astype(np.int32)).to(new.device)[:, None]
-        self.copies = torch.where(new != 0, self.copies + count, self.copies)
+        self.copies = torch.where(new != 0, self.copies + self._learnt("learn", new, clock), self.copies)
+        if self._any_early:
+            self.labile = torch.where(new != 0, self.labile + self._learnt("early", new, clock), self.labile)
         self.sign = torch.where(new != 0, new.to(torch.int8), self.sign)
         self.born = torch.where(new != 0, now, self.born)
         self.changed += 1
 
+    def _learnt(self, phase: str, new: Tensor, clock: Clock) -> Tensor:
+        """The copies of a new item in a phase: [s, o]."""
+        count = self._new[phase == "early"].expand_as(new)
+        return poisson(self._draws[phase].at(clock.experience), count) if self.stochastic else count
+
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        stay = math.exp(-self.decline / self.steps_per_night)
-        left = self.copies * stay
-        if self.stochastic:
-            left = binomial(self._draws["lose"].at(clock.replay), self.copies, stay)
-        self.copies = left if who is None else torch.where(who[:, None], left, self.copies)
+        if self.awake < 1:
+            self._fade("", clock.replay, who)
+
+    def _fade(self, when: str, ticks: np.ndarray, who: Tensor | None) -> None:
+        """Lose copies of both phases, in a replay step or in an experience (`.day`)."""
+        self.copies = self._left(self.copies, f"lose{when}", ticks, who)
+        if self._any_early:
+            self.labile = self._left(self.labile, f"early.lose{when}", ticks, who)
+
+    def _left(self, copies: Tensor, purpose: str, ticks: np.ndarray, who: Tensor | None) -> Tensor:
+        stay = self._stay[purpose]
+        left = binomial(self._draws[purpose].at(ticks), copies, stay) if self.stochastic else copies * stay.float()
+        return left if who is None else torch.where(who[:, None], left, copies)
 
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
-        made = self.transfer * -math.expm1(-self.decline / self.steps_per_night) / self.decline * self._parents()
+        made = self._made * self._parents()
         if self.stochastic:
             made = poisson(self._draws["make"].at(clock.replay), made)
         y = (made * self.sign)[:, None].expand(-1, n, -1)
@@ -94,12 +141,14 @@ class Copies(Settings, Slotless):
         return Batch.lived(x, y, source=source, weight=weight)
 
     def recall(self, x: Tensor) -> Recall:
-        there = (self.copies != 0).any(1).float()[:, None].expand(x.shape[:2])
-        known = (self.copies * self.sign)[:, None].expand(-1, x.shape[1], -1)
+        copies = self.copies + self.labile
+        there = (copies != 0).any(1).float()[:, None].expand(x.shape[:2])
+        known = (copies * self.sign)[:, None].expand(-1, x.shape[1], -1)
         return replace(nothing(x, self.spec.outputs), scores=known, match=there)
 
     def stored_bytes(self) -> Tensor:
-        return torch.full((self.spec.subjects,), 9 * self.spec.outputs, dtype=torch.int64)
+        each = 13 if self._any_early else 9
+        return torch.full((self.spec.subjects,), each * self.spec.outputs, dtype=torch.int64)
 
     def _items(self, batch: Batch) -> Tensor:
         """The items that a batch adds, with their sign: [s, o]."""
@@ -134,10 +183,10 @@ def poisson(lot: Tensor, mean: Tensor) -> Tensor:
     return count.to(mean.dtype)
 
 
-def binomial(lot: Tensor, number: Tensor, chance: float) -> Tensor:
-    """Binomial numbers out of `number` with probability `chance`, from uniform draws in [0, 1).
+def binomial(lot: Tensor, number: Tensor, chance: Tensor) -> Tensor:
+    """Binomial numbers out of `number` with probability `chance` (float64, below 1), from uniform draws in [0, 1).
 
-    >>> binomial(torch.tensor([0.1, 0.7]), torch.tensor([2.0, 2.0]), 0.5).tolist()
+    >>> binomial(torch.tensor([0.1, 0.7]), torch.tensor([2.0, 2.0]), torch.tensor(0.5).double()).tolist()
     [0.0, 1.0]
     """
     n = number.double()

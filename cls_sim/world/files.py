@@ -54,12 +54,16 @@ def places(folder: str) -> list[Path]:
     return ([Path(named).expanduser() / folder] if named else []) + [Path(pooch.os_cache("cls_sim")) / folder]
 
 
-def fetched(folder: str, name: str, home: str, checksum: str, resumable: bool = False) -> tuple[Path, str]:
+def fetched(
+    folder: str, name: str, home: str, checksum: str, resumable: bool = False, there: str = ""
+) -> tuple[Path, str]:
     """The path of a public file, and the remedy if its content is wrong.
 
     The file is looked for in this folder of $CLS_SIM_DATA_DIR and in the user's cache (a .gz also unpacked), else
     downloaded from `home` to the cache.  An incomplete file, or one with another checksum (`sha256:…`), is not kept;
     what has arrived of a `resumable` one is kept as NAME.part, and the next download continues there.
+
+    there  its name at home, if that is another
     """
     import pooch
 
@@ -73,7 +77,7 @@ def fetched(folder: str, name: str, home: str, checksum: str, resumable: bool = 
     try:
         _reach(home)
         get: Any = _Resumed(cache / f"{name}.part") if resumable else pooch.HTTPDownloader(timeout=TIMEOUT)
-        pooch.retrieve(home + name, known_hash=checksum, fname=name, path=cache, downloader=get)
+        pooch.retrieve(home + (there or name), known_hash=checksum, fname=name, path=cache, downloader=get)
     except (OSError, ValueError) as error:  # requests raises OSError; a wrong checksum raises ValueError
         reason = "the server sent another file" if type(error) is ValueError else type(error).__name__
         remedy = f"put {name} there, or into the folder {folder}/ of a folder named by CLS_SIM_DATA_DIR"

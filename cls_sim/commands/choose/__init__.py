@@ -24,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cls_sim.commands.door import Parser, entered
+from cls_sim.commands.door import Parser, entered, whole_of
 from cls_sim.core.errors import ConfigError, choice, suggest
 
 HOWS = ("grid", "random", "halving")
@@ -66,8 +66,8 @@ def _choose(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str
     from cls_sim.storage.disk import made, plain_below
 
     how, goal = choice("how", args.how, HOWS), choice("goal", args.goal, ("most", "least"))
-    sizes = {name: _whole(name, getattr(args, name)) for name in ("trials", "subjects", "fresh", "first")}
-    seed = _whole("seed", args.seed, 0)
+    sizes = {name: whole_of(name, getattr(args, name)) for name in ("trials", "subjects", "fresh", "first")}
+    seed = whole_of("seed", args.seed, 0)
     validation.name("preset", args.preset)
     if not over:
         raise ConfigError("over", "is missing", "write over='KEY=a,b,c'")
@@ -187,9 +187,3 @@ class Book:
         told = {"given": list(self.bench.given), "arm": self.bench.arm, "reading": self.bench.reading, **self.about}
         told |= {"trials": trials, "chosen": None if self.best is None else list(self.best), "fresh": self.fresh}
         write(self.bench.home / "choice.json", told, lasts=True)
-
-
-def _whole(name: str, text: str, low: int = 1) -> int:
-    from cls_sim.core.errors import whole
-
-    return whole(name, int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text, low)

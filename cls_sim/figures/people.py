@@ -1,0 +1,107 @@
+"""Means of people with their standard errors, over the curve of a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cls_sim import people as data
+from cls_sim.figures import page
+from cls_sim.figures.numbers import estimated, rows_of
+
+PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?P<day>[\d.]+))?")
+
+
+def values_of(trace: Any, reading: str) -> np.ndarray:
+    """A reading [s] of a trace: `name`, `name[3]`, `name@5` (the last one up to day 5) or `name[3]@5`."""
+    said = PLACE.fullmatch(reading)
+    if said is None:
+        raise ValueError(f"{reading!r} is no reading")
+    days, found = trace.reading(said["name"])
+    last = len(days) if said["day"] is None else int((days <= float(said["day"]) + 1e-9).sum())
+    look = found[last - 1]
+    return look if said["place"] is None else look[:, int(said["place"])]
+
+
+@page.styled
+def people(
+    table: str,
+    panels: Mapping[str, Mapping[str, tuple[Sequence[str], Sequence[np.ndarray]]]],
+    *,
+    x: Sequence[float] | None = None,
+    ticks: Sequence[str] | None = None,
+    half: str = "all",
+    laws: Sequence[str] = (),
+    names: Mapping[str, str] | None = None,
+    xlabel: str = "",
+    ylabel: str = "",
+    log: bool = False,
+    joined: bool = True,
+) -> Any:
+    """People as black points with ± 2 standard errors, and models as coloured lines with their 95 % intervals.
+
+    panels  title → label of a model → (cells of the table, values [s] of the model in each)
+    x       the number of each cell; None: the cells stand side by side, named by `ticks`
+    laws    laws of forgetting that are fitted to these people (see cls_sim.people.fitted), as thin lines
+    joined  False: no line from cell to cell
+    """
+    whole = data.read(table, half)
+    size = (page.SINGLE if len(panels) == 1 else page.DOUBLE, 2.6)
+    figure, pages = page.new_page(*size, 1, len(panels), share=True)
+    rows: list[page.Row] = []
+    for axes, (title, models) in zip(pages, panels.items(), strict=True):
+        cells = next(iter(models.values()))[0]
+        there, count = whole.of(cells), len(cells)
+        at = np.arange(count, dtype=np.float64) if x is None else np.asarray(x, np.float64)
+        if log:
+            axes.set_xscale("log")
+        axes.errorbar(
+            at, there.mean, yerr=2 * there.sem, fmt="o", ms=3.5, color=page.INK, elinewidth=1.0, capsize=2, zorder=5,
+            label="people",
+        )  # fmt: skip
+        rows += [
+            {"panel": title, "label": "people", "kind": "people", "x": a, "mean": m, "sem": s, "cell": c}
+            for a, m, s, c in zip(at, there.mean, there.sem, cells, strict=True)
+        ]
+        for i, (label, (_, values)) in enumerate(models.items()):
+            e, ink, name = estimated(np.stack(values)), page.ink_of(i), (names or {}).get(label, page.label_of(label))
+            rows += rows_of(e, None, panel=title, label=label, kind="model", x=at)
+            side = at if joined else at + 0.16 * (i + 1)
+            page.draw_points(axes, side, e, ink, name, log=log)
+            if joined:
+                axes.plot(side, e.mean, lw=0.9, zorder=3, **ink)
+        for i, law in enumerate(laws):
+            means = data.fitted(there, at, law)[1]
+            axes.plot(at, means, lw=0.8, color=page.GREY, ls=page.DASHES[(i + 1) % 3], label=law, zorder=1)
+            place = {"panel": title, "label": law, "kind": "law"}
+            rows += [{**place, "x": a, "mean": b} for a, b in zip(at, means, strict=True)]
+        if x is None:
+            axes.set_xticks(at, ticks or cells, fontsize=6.5)
+            axes.set_xlim(-0.5, count - 0.2)
+        axes.set_title(title, loc="left", fontsize=7)
+    page.label_outer(pages, len(panels), len(panels), xlabel, ylabel)
+    note = "black: people ± 2 SEM; colours: model with 95 % interval"
+    return page.finished(figure, rows, note, legend=pages)
+
+
+def draw_people(
+    traces: Mapping[str, Any], _: Any, table: str, panels: Mapping[str, Any], reading: str = "accuracy", **settings: Any
+) -> Any:
+    """People over models.  panels: title → {points: cell → reading} of each arm, or {arms: arm → cell} of `reading`."""
+    drawn = {}
+    for title, told in panels.items():
+        if "arms" in told:
+            if set(told["arms"]) <= set(traces):
+                found = [values_of(traces[arm], reading) for arm in told["arms"]]
+                drawn[title] = {told.get("label", "model"): (list(told["arms"].values()), found)}
+        else:
+            points = told["points"]
+            drawn[title] = {
+                arm: (list(points), [values_of(trace, name) for name in points.values()])
+                for arm, trace in traces.items()
+                if arm in told.get("only", traces)
+            }
+    return people(table, drawn, **settings) if drawn and all(drawn.values()) else None
