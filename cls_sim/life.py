@@ -21,6 +21,7 @@ from cls_sim.core import portrait
 from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers, alike, every, some
 from cls_sim.core.batch import Batch
+from cls_sim.core.budget import bytes_of, within
 from cls_sim.core.clock import Clock, Moment, end
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
 from cls_sim.core.errors import ConfigError, whole
@@ -39,9 +40,8 @@ from cls_sim.replay.base import Replay
 from cls_sim.rhythm.base import Rhythm
 from cls_sim.world.base import World, latest
 
-KINDS = dict(
-    zip(PART_KINDS, (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout), strict=True)
-)
+BASES = (World, Rhythm, Plasticity, Neocortex, Hippocampus, Replay, Consolidation, Readout)
+KINDS = dict(zip(PART_KINDS, BASES, strict=True))
 
 
 @old_names_refused
@@ -53,6 +53,7 @@ class Life:
     probes                  name → Probe, or a function life → [s] (measured at night.end and life.end; see `at`)
     subjects                their number; subject i has the seed `seed + i`, and its life does not depend on the others
     cohort                  (first index, size) of these subjects in a larger cohort; settings by subject have that size
+    budget                  bytes beside a plain cortex, such as "157kB"; the hippocampus gets what other parts leave
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Life:
         seed: int = 0,
         device: str = "cpu",
         cohort: tuple[int, int] | None = None,
+        budget: int | str | None = None,
     ):
         self.world, self.rhythm, self.plasticity = world, rhythm, schedule("plasticity", plasticity)
         self.neocortex, self.hippocampus = neocortex, hippocampus
@@ -80,7 +82,8 @@ class Life:
         self.probes = probes_of(probes, Probe)
         first = whole("seed", seed, 0, 2**63)
         self.seeds = tuple(range(first, first + whole("subjects", subjects)))
-        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=device_of(device), cohort=cohort))
+        self.budget = None if budget is None else bytes_of("budget", budget)
+        self._told = begun(self._parts(), Spec(seeds=self.seeds, device=device_of(device), cohort=cohort), self.budget)
         spec = self.spec = self._told[PART_KINDS[-1]][1]
         self._first = Contract(spec)
         hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
@@ -172,7 +175,10 @@ class Life:
                 getattr(self, part_kind).context_end(self.view, clock, ended)
         reached = {f"every {n}": self._every(n, awake) for n in intervals(self.probes.values())}
         reached |= {"day.end": self._every(clock.per_day, awake), "night.end": roused, "context.end": ended}
-        return [Moment(name, who) for name, who in reached.items() if some(who)]
+        moments = [Moment(name, who) for name, who in reached.items() if some(who)]
+        if moments and self.budget is not None:
+            within(self._parts(), self.spec.subjects, self.budget)
+        return moments
 
     def _every(self, n: int, who: Flags) -> Flags:
         """The subjects in `who` who have had a multiple of n experiences."""
@@ -247,16 +253,13 @@ class Life:
 
     def state(self) -> State:
         """The whole life as one tree of tensors."""
-        tree = {part_kind: getattr(self, part_kind).state() for part_kind in PART_KINDS}
-        return tree | {"clock": self.clock.state(), "ledger": self.ledger.state()}
+        return {name: getattr(self, name).state() for name in (*PART_KINDS, "clock", "ledger")}
 
     def load(self, tree: State) -> None:
         """Continue from a state that a life with the same parts has saved."""
         agree("checkpoint", self.state(), tree)
-        for part_kind in PART_KINDS:
-            getattr(self, part_kind).load(tree[part_kind])
-        self.clock.load(tree["clock"])
-        self.ledger.load(tree["ledger"])
+        for name in (*PART_KINDS, "clock", "ledger"):
+            getattr(self, name).load(tree[name])
 
     def twin(self, **changes: Unpack[Changes]) -> Life:
         """A life with the same past and, from now on, other parts.
@@ -266,9 +269,8 @@ class Life:
         it does not fit the new spec.
         """
         twin = copy.copy(self)
-        vars(twin).update({name: copy.deepcopy(getattr(self, name)) for name in ("clock", "ledger", "probes")})
-        parts, twin._told = branched(self._parts(), self._told, changed(changes), KINDS)
-        vars(twin).update(parts)
+        parts, twin._told = branched(self._parts(), self._told, changed(changes), KINDS, self.budget)
+        vars(twin).update(parts | {name: copy.deepcopy(getattr(self, name)) for name in ("clock", "ledger", "probes")})
         twin.spec = twin._told[PART_KINDS[-1]][1]
         twin._first = self._first.without(changes)
         twin.horizon = twin.world.length if self.horizon == self.world.length else self.horizon

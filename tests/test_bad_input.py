@@ -93,6 +93,7 @@ KEYS = (
         "arms",
         "debug",
         "precision",
+        "budget",
         "hippocampus",
         "hippocampus.capacity",
         "world",

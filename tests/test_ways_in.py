@@ -88,6 +88,7 @@ def test_words_after_the_command_are_completed():
         "arms=",
         "device=",
         "precision=",
+        "budget=",
         "engine=",
         "chunk=",
         "days=",

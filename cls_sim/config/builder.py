@@ -102,6 +102,22 @@ def _fitting(key: str, cls: type, settings: Mapping[str, Any]) -> None:
             raise ConfigError(f"{key}.{name}", f"{value!r} is not a {wanted}", "write {_target_: cls_sim.Name, ...}")
 
 
+def chooses_size(cfg: Mapping[str, Any], key: str) -> bool:
+    """Whether this key is the size of the hippocampus, which a budget chooses.
+
+    >>> cfg = {"hippocampus": {"_target_": "cls_sim.Store", "capacity": 500}}
+    >>> chooses_size(cfg, "hippocampus.capacity"), chooses_size(cfg, "hippocampus.eviction")
+    (True, False)
+    """
+    *way, last = key.split(".")
+    node: Any = cfg
+    for step in way:
+        node = node.get(step) if isinstance(node, Mapping) else None
+    if way[:1] != ["hippocampus"] or not isinstance(node, Mapping) or "_target_" not in node:
+        return False
+    return getattr(_find(key, node["_target_"], None), "sized", "") == last
+
+
 def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None) -> Any:
     """The object that a configuration names, or the plain value.
 
@@ -179,6 +195,7 @@ def make_life(cfg: Mapping[str, Any], subjects: int | None = None, seed: int | N
             seed=cfg["seed"] if seed is None else seed,
             device=cfg["device"],
             cohort=(0 if seed is None else seed - cfg["seed"], cfg["subjects"]),
+            budget=cfg.get("budget"),
         )
     except (MemoryError, OverflowError, RuntimeError) as error:
         raise ConfigError("life", f"cannot be built ({error})", "make it smaller, or check its settings") from error

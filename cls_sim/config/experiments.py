@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from cls_sim import PART_KINDS
 from cls_sim.config import validation
 from cls_sim.config.arms import DO, Treatment, texts, treatment
-from cls_sim.config.builder import make, make_life
+from cls_sim.config.builder import chooses_size, make, make_life
 from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.reader import conf_dir
 from cls_sim.core import renamed
+from cls_sim.core.budget import bytes_of
 from cls_sim.core.errors import ConfigError, choice, flag, known, real, under, whole
 
 if TYPE_CHECKING:
@@ -88,7 +89,21 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     for override in mine:
         if arms and all(arm.swaps(override) for arm in arms.values()):
             raise unread(override, arms)
+    _check_budgets(arms, mine)
     return Experiment(chosen(mine), cfg, arms, mine)
+
+
+def _check_budgets(arms: Mapping[str, Arm], mine: Sequence[str]) -> None:
+    """Raise ConfigError if the user gives a budget and the size that it chooses, or a branch another budget."""
+    for name, arm in arms.items():
+        budget, origin = arm.cfg["budget"], arms.get(arm.origin or "")
+        keeps = not arm.keep_parts or "hippocampus" in arm.keep_parts
+        if origin is not None and keeps and budget != origin.cfg["budget"]:
+            reason = f"has another budget than {origin.name}, whose hippocampus it keeps"
+            raise ConfigError(f"arm.{name}", reason, "give both the same, or run it from birth")
+        for key in [_key(override) for override in mine if budget is not None and arm.reads(override)]:
+            if chooses_size(arm.cfg, key):
+                raise ConfigError(key, "is chosen by the budget", f"leave out {key} or budget")
 
 
 def unread(override: str, arms: Iterable[str]) -> ConfigError:
@@ -130,6 +145,8 @@ def _check_top(cfg: Mapping[str, Any]) -> None:
     choice("precision", cfg["precision"], ("float32", "bf16"))
     if cfg["answers"] is not None:
         choice("answers", cfg["answers"], ("kept",))
+    if cfg["budget"] is not None:
+        cfg["budget"] = bytes_of("budget", cfg["budget"])  # however it is written, it is one setting
     if cfg["chunk"] is not None:
         whole("chunk", cfg["chunk"])
     if cfg["days"] is not None:

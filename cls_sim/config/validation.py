@@ -32,7 +32,20 @@ LAUNCHER = (
 
 TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *("precision", "answers", "debug", "arm", "small", "claims", "ablation", "parts", "figures", "title", "cite"),
+    *(
+        "precision",
+        "answers",
+        "budget",
+        "debug",
+        "arm",
+        "small",
+        "claims",
+        "ablation",
+        "parts",
+        "figures",
+        "title",
+        "cite",
+    ),
     *("probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only if an experiment declares them

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 
@@ -12,7 +14,7 @@ from cls_sim.consolidation.importance import Fisher, Importance
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import refuse_if, whole
+from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.trees import mixed
@@ -112,11 +114,11 @@ class Retrain(Wrap, Consolidation):
 class FromScratch(Settings, Wrap, Consolidation):
     """Training from scratch: the first step after the end of a context starts from the initial weights.
 
-    The state of the inner rule (momenta) is reset as well.  Until that step the old weights answer questions.
+    The state of the inner rule (momenta) is reset as well.  Until that step the old weights answer questions.  If
+    subjects do not know the boundaries, the first step of each night takes the place of the first step of a context.
+    The initial weights are drawn again from the subject's seed, so no copy of them is kept.
 
     consolidation  the inner rule; default Descent()
-
-    Raises ConfigError in `setup` if context boundaries are unknown.
 
     Source: the reference without transfer; with a cumulative world, training anew on all data so far; at night on a
     stored sample, GDumb (Prabhu, Torr & Dokania 2020).
@@ -129,20 +131,23 @@ class FromScratch(Settings, Wrap, Consolidation):
     consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
 
     def _settle(self, spec: Spec) -> None:
-        refuse_if(not spec.ends, "", "needs known context boundaries", "give a world with boundaries_known=true")
         self.spec = spec
 
     def _fresh(self, spec: Spec) -> None:
-        self.first = empty(spec)
         self.phase = np.zeros(spec.subjects, np.int64)  # 0: no step yet; 1: in a context; 2: a context has ended
+        self.night = np.zeros(spec.subjects, np.int64)  # the night of the last step asleep, if boundaries are unknown
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
+        if not self.spec.ends and self.clock is not None:
+            begins = self.clock.asleep & (self.clock.night != self.night) & learners(batch, rate)
+            self.phase = np.where(begins & (self.phase == 1), 2, self.phase)
+            self.night = np.where(begins, self.clock.night, self.night)
         if ((rate > 0) & (self.phase != 1)).any():
             learns = learners(batch, rate)
-            if (born := learns & (self.phase == 0)).any():
-                self.first = copied(neocortex, born, self.first)
             if (again := learns & (self.phase == 2)).any():
-                write(neocortex, self.first, again)
+                fresh = copy.deepcopy(neocortex)
+                fresh.setup(self.spec)
+                write(neocortex, fresh.learned(), again)
                 self._forget(again)
             self.phase = np.where(learns, 1, self.phase)
         self.consolidation.step(neocortex, batch, rate, view)

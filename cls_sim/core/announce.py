@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cls_sim.core import budget as budgets
 from cls_sim.core import contract
 from cls_sim.core.errors import ConfigError, under
 from cls_sim.core.part import Part, Spec
@@ -32,28 +33,78 @@ FOR_LIFE = {  # fields of Spec that no branch can change, and why
 }
 
 
-def begun(parts: Mapping[str, Part], spec: Spec) -> Told:
-    """Set up the parts in this order; each receives the spec that the part before it has returned."""
+def begun(parts: Mapping[str, Part], spec: Spec, budget: int | None = None) -> Told:
+    """Set up the parts in this order; each receives the spec that the part before it has returned.
+
+    With a budget in bytes, the parts from the hippocampus on are set up again with what the others leave to it.
+    Raises ConfigError if the budget is too small (see core/budget.py).
+    """
     told: Told = {}
     for kind, part in parts.items():
         told[kind] = spec, contract.begun(kind, part, spec)
         spec = told[kind][1]
+    if budget is None:
+        return told
+    rest = budgets.left(parts, spec.subjects, budget)
+    told = _leaving(rest, told)
+    spec = told["hippocampus"][0]
+    for kind in [*parts][[*parts].index("hippocampus") :]:
+        told[kind] = spec, _new(kind, parts[kind], spec)
+        spec = told[kind][1]
+    budgets.within(parts, spec.subjects, budget)
     return told
 
 
+def _new(kind: str, part: Part, spec: Spec) -> Spec:
+    """Set up a part without a past; a hippocampus gets the largest size that fits into the budget."""
+    if kind == "hippocampus":
+        with under(kind):
+            budgets.fitted(part, spec)
+    return contract.begun(kind, part, spec)
+
+
 def branched(
-    parts: Mapping[str, Part], told: Told, changes: Mapping[str, object], kinds: Mapping[str, type[Part]]
+    parts: Mapping[str, Part],
+    told: Told,
+    changes: Mapping[str, object],
+    kinds: Mapping[str, type[Part]],
+    budget: int | None = None,
 ) -> tuple[dict[str, Part], Told]:
     """Copy the parts for a branch, apply the changes, and pass the new spec to all parts.
 
     A change is a part, which starts without a past, or a function part → part: a wrap, or one that returns a part
     without a past.  A part whose spec differs from the one it received before is set up again and keeps its state bit
-    for bit, as after a checkpoint.  Raises ConfigError if a change is neither, if a field of FOR_LIFE changes, or if
-    the state of a part does not fit the new spec.
+    for bit, as after a checkpoint.  With a budget in bytes, a new hippocampus gets the largest size that fits.  Raises
+    ConfigError if a change is neither, if a field of FOR_LIFE changes, if the state of a part does not fit the new
+    spec, or if the budget is too small.
     """
     for kind in changes:
         if kind not in parts:
             raise ConfigError(kind, "is not a kind of part", f"change one of {', '.join(parts)}")
+    spec = next(iter(told.values()))[0]
+    if budget is None:
+        return _branched(parts, told, changes, kinds, None)
+    rest = spec.budget
+    if isinstance(changes.get("hippocampus"), Part):
+        rest = budgets.left(_branched(parts, told, changes, kinds, None)[0], spec.subjects, budget)
+    copies, again = _branched(parts, told, changes, kinds, rest)
+    budgets.within(copies, spec.subjects, budget)
+    return copies, _leaving(rest, again)
+
+
+def _leaving(rest: int | None, told: Told) -> Told:
+    """The same specs with these bytes left for the hippocampus."""
+    return {kind: (replace(one, budget=rest), replace(other, budget=rest)) for kind, (one, other) in told.items()}
+
+
+def _branched(
+    parts: Mapping[str, Part],
+    told: Told,
+    changes: Mapping[str, object],
+    kinds: Mapping[str, type[Part]],
+    rest: int | None,
+) -> tuple[dict[str, Part], Told]:
+    """The copies of the parts with the changes, and what they announce; `rest`: bytes left for a new hippocampus."""
     copies: dict[str, Part] = {}
     again: Told = {}
     spec = next(iter(told.values()))[0]
@@ -62,7 +113,7 @@ def branched(
         change = changes.get(kind)
         if isinstance(change, Part):
             part = contract.of_kind(kind, change, kinds[kind])
-            said = contract.begun(kind, part, spec)
+            said = _new(kind, part, spec if kind != "hippocampus" else replace(spec, budget=rest))
         else:
             part, said = copy.deepcopy(old), announced
             if not same(spec, heard):
@@ -70,8 +121,10 @@ def branched(
                     said = rehear(part, spec)
             if kind in changes:
                 past, part = part, _changed(kind, change, part, kinds[kind])
-                trial = copy.deepcopy(part) if _within(part, past) else part  # a copy: the part inside keeps its state
-                said = contract.begun(kind, trial, spec)
+                if _within(part, past):  # a copy is set up: the part inside keeps its state
+                    said = contract.begun(kind, copy.deepcopy(part), spec)
+                else:
+                    said = _new(kind, part, spec)
         with under(kind):
             _holds(announced, said)
         copies[kind], again[kind], spec = part, (spec, said), said

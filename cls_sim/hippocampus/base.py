@@ -107,6 +107,9 @@ class Hippocampus(Part):
     changed: int = 0
     """Increases whenever the stored traces change, so that a replay policy can cache its plan of a night."""
 
+    sized: str = ""
+    """The setting that says how large this memory is (`capacity`, `units`), chosen by a budget; empty: it is fixed."""
+
     shortcuts = frozenset({"filled", "filling"})
 
     spec: Spec
@@ -116,6 +119,10 @@ class Hippocampus(Part):
         dreams = type(self).dream is not Hippocampus.dream and "hippocampus" not in spec.dreams
         self.spec = replace(spec, dreams=(*spec.dreams, "hippocampus")) if dreams else spec
         return self.spec
+
+    def resize(self, n: int) -> None:
+        """Give the setting named by `sized` this value, from 1; `setup` follows."""
+        setattr(self, self.sized, n)
 
     @abstractmethod
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:

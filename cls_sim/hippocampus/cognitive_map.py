@@ -38,6 +38,7 @@ class CognitiveMap(Hippocampus):
     """
 
     derived = frozenset({"changed", "spec", "_silent", "_rows"})
+    sized = "capacity"
 
     def __init__(self, *, capacity: int = 100, rate: float = 0.9):
         self.capacity = whole("capacity", capacity, 1, 2**14)

@@ -127,6 +127,8 @@ class RandomRidge(Densities):
     (10, [7140])
     """
 
+    sized = "units"
+
     def __init__(self, *, units: int = 1000, ridge: float | None = None, held_out: float = 0.2):
         self.units = whole("units", units)
         self.ridge = None if ridge is None else real("ridge", ridge, 0.0, open_low=True)

@@ -42,6 +42,7 @@ class Episodic(Worth):
     derived = frozenset({"changed", "spec", "_slots", "_rows", "_first", "_flats", "_silent", "_lot"})
     columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer", "deed", "gained", "after")
 
+    sized = "capacity"
     keep_scores: bool = False
     _limit: Tensor | None = None  # [s], the number of slots that each subject can use; None: all
 
@@ -53,6 +54,9 @@ class Episodic(Worth):
         self.form = code
         self._slots = Slots(capacity, eviction)
         self.capacity, self.eviction = self._slots.capacity, self._slots.eviction
+
+    def resize(self, n: int) -> None:
+        self._slots, self.capacity = Slots(n, self.eviction), n
 
     def setup(self, spec: Spec) -> Spec:
         if max(spec.outputs, spec.contexts) > 2**15:

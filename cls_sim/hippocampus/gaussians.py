@@ -68,6 +68,8 @@ class Gaussians(Settings, Densities):
     [53040]
     """
 
+    sized = "units"
+
     features: str = setting("random", ("random", "input", "cortex"))
     units: int = setting(100)
     nonlinearity: str = setting("linear", SQUASH)

@@ -60,6 +60,8 @@ class Mixtures(Densities):
     ([1512800], ('hippocampus',))
     """
 
+    sized = "components"
+
     def __init__(self, *, components: int = 20, frequencies: int = 60, prior: float = 10.0, spread: float = 0.2):
         self.components, self.frequencies = whole("components", components), whole("frequencies", frequencies)
         self.prior = real("prior", prior, 0.0, open_low=True)

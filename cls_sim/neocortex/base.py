@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +96,10 @@ class Neocortex(Part):
         """What this cortex has learnt: its weights [s, …], detached, and the running statistics of its layers."""
         return {name: w.detach() for name, w in self.weights.items()}
 
+    def extra_weights(self) -> int:
+        """Bytes of a subject's weights beyond those of a plain network with these hidden layers."""
+        return 0
+
     def to_module(self, subject: int = 0) -> nn.Module:
         """A copy of one subject's network as a plain PyTorch module, x [b, *inputs] → scores [b, outputs].
 
@@ -160,6 +165,16 @@ class Neocortex(Part):
         "neocortex" to `dreams` of the spec in `setup`; other classes raise ConfigError.
         """
         raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another one, or replay stored rows")
+
+
+def beyond_perceptron(weights: Mapping[str, Tensor], sizes: Sequence[int]) -> int:
+    """Bytes of a subject's weights beyond those of a perceptron with layers of these sizes, from 0.
+
+    >>> beyond_perceptron({"weight0": torch.zeros(1, 2, 3), "column": torch.zeros(1, 5)}, (3, 2))
+    12
+    """
+    plain = 4 * sum((before + 1) * after for before, after in pairwise(sizes))
+    return max(0, sum(w[0].nbytes for w in weights.values()) - plain)
 
 
 FORWARD = ("features", "answer", "scores", "training_outputs", "mask_logits", "learning")

@@ -28,7 +28,7 @@ from cls_sim.core.variational import (
     shown,
     up,
 )
-from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.base import Neocortex, beyond_perceptron
 
 
 class Feedback(Settings, Neocortex):
@@ -107,6 +107,9 @@ class Feedback(Settings, Neocortex):
         return each(
             self.spec.seeds, f"neocortex.gate{layer}", lambda g: (g.random(shape) >= self.gates).astype(np.float32)
         ).to(self.spec.device)
+
+    def extra_weights(self) -> int:
+        return beyond_perceptron(self.weights, (math.prod(self.spec.inputs), *self.hidden, self.spec.outputs))
 
     # -- answering --------------------------------------------------------------------------------------
 

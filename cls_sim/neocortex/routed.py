@@ -24,7 +24,7 @@ from cls_sim.core.draws import each, updated
 from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
-from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.base import Neocortex, beyond_perceptron
 from cls_sim.neocortex.mlp import drawn, drive, leaf
 
 Named = dict[str, Tensor]
@@ -63,6 +63,9 @@ class Routed(Settings, Neocortex):
     def told(self) -> Spec:
         shapes = {name: tuple(w.shape) for name, w in self.weights.items()}
         return replace(self.spec, features=self.sizes(self.spec)[-2], weights=shapes, routed=True)
+
+    def extra_weights(self) -> int:
+        return beyond_perceptron(self.weights, (math.prod(self.spec.inputs), *self.hidden, self.spec.outputs))
 
     def sizes(self, spec: Spec) -> tuple[int, ...]:
         """Number of units of every layer, including inputs and outputs."""

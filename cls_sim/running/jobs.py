@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from cls_sim import sinks
+from cls_sim.core.budget import SHARE, taken
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.ledger import extra_bytes
 from cls_sim.core.signals import Interrupted, handle_signals
@@ -93,13 +94,18 @@ def budget(life: Life) -> dict[str, Any]:
     """The cost of each subject: passes, dose, bytes stored, parameters; and whether the task identity is known.
 
     extra_bytes  state of the learner other than weights, optimizer state and the content of the hippocampus
+    bytes_*      with a budget of bytes: what is allowed and used, and what each kind of part uses (see core/budget.py)
     """
     totals = {name: count.tolist() for name, count in life.ledger.totals().items()}
     parameters = sum(int(np.prod(shape[1:])) for shape in life.spec.weights.values())
     stored = life.hippocampus.stored_bytes().cpu().tolist()
     learner = (life.neocortex, life.consolidation, life.replay, life.readout)
     extra = extra_bytes(learner, life.neocortex.weights, life.spec.subjects)
-    kept = {"stored_bytes": stored, "extra_bytes": extra, "parameters": parameters}
+    kept: dict[str, Any] = {"stored_bytes": stored, "extra_bytes": extra, "parameters": parameters}
+    if life.budget is not None:
+        used = taken({part_kind: getattr(life, part_kind) for part_kind in SHARE}, life.spec.subjects)
+        kept |= {"bytes_allowed": life.budget, "bytes_used": sum(used.values())}
+        kept |= {f"bytes_{part_kind}": n for part_kind, n in used.items()}
     return totals | kept | {"task_id_known": life.spec.task_id_known}
 
 

@@ -25,6 +25,8 @@ def fingerprint(arms: Mapping[str, Any]) -> str:
     for name, cfg in arms.items():
         if cfg.get("precision", "float32") != "float32":
             plain[name]["precision"] = cfg["precision"]
+        if cfg.get("budget") is not None:
+            plain[name]["budget"] = cfg["budget"]
     return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()
 
 

@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 
 from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Points, Table, Terms, Text, text, without_empty
-from cls_sim.commands.report.facts import Facts
+from cls_sim.commands.report.facts import Arm, Facts
+from cls_sim.core.budget import SHARE
 from cls_sim.figures.tradeoffs import size_of
 from cls_sim.sinks.console import brief
 from cls_sim.storage.disk import LARGEST, content
 
 PNG = b"\x89PNG\r\n\x1a\n"
+LIMITS = {"bytes_allowed": "bytes allowed", "bytes_used": "bytes used"}  # if an arm has a budget of bytes
 COSTS = {
     "stored_bytes": "stored",
     "extra_bytes": "extra",
@@ -76,16 +78,36 @@ def budget(run: Facts, reference: str) -> Blocks:
     """The cost of each arm, and its differences from the reference."""
     if not any(arm.budget for arm in run.arms.values()):
         return []
+    limits = LIMITS if any(_is_limited(arm) for arm in run.arms.values()) else {}
     costs = {key: label for key, label in COSTS.items() if any(arm.cost(key) for arm in run.arms.values())}
-    heads = ["arm", *costs.values(), "task identity known at test", "seconds per subject"]
+    heads = ["arm", *limits.values(), *costs.values(), "task identity known at test", "seconds per subject"]
     rows = []
     for name, arm in run.arms.items():
-        row = [name, *(_shown(key, arm.cost(key)) for key in costs)]
+        row = [name, *(_shown(key, arm.cost(key)) if _is_limited(arm) else "–" for key in limits)]
+        row += [_shown(key, arm.cost(key)) for key in costs]
         rows.append([*row, "yes" if arm.cost("task_id_known") else "no", f"{arm.seconds / max(1, arm.lived):.0f}"])
     blocks: Blocks = [Heading("Budget"), Table(heads, rows, text("budget"))]
+    if limits:
+        blocks += [Text(text("limits")), Points(list(_shares(run)))]
     if reference in run.arms and len(run.arms) > 1:
         blocks += [Text(f"Compared with `{reference}`:"), Points(list(_differences(run, reference)))]
     return blocks
+
+
+def _is_limited(arm: Arm) -> bool:
+    return "bytes_allowed" in (arm.budget or {})
+
+
+def _shares(run: Facts) -> list[str]:
+    """The bytes that each part of an arm with a budget uses; arms with equal shares are grouped."""
+    said: dict[str, list[str]] = {}
+    for name, arm in run.arms.items():
+        if _is_limited(arm):
+            shares = [
+                f"{part_kind} {_shown('bytes', n)}" for part_kind in SHARE if (n := arm.cost(f"bytes_{part_kind}"))
+            ]
+            said.setdefault(", ".join(shares) or "nothing", []).append(name)
+    return [f"{_names(names)}: {what}." for what, names in said.items()]
 
 
 def _differences(run: Facts, reference: str) -> list[str]:
