@@ -233,15 +233,15 @@ TINY = ["experiment=digits", "size=small", "subjects=2", "days=2", "figures=null
 def test_arms_have_budgets_of_their_own_and_the_report_shows_what_they_use(tmp_path: Path):
     from cls_sim.commands.report import main as report
 
-    arms = "arm={a: [], b: ['budget=5kB'], c: [hippocampus=none, budget=null]}"
+    arms = "arm={a: [], b: ['budget=5kB'], c: ['hippocampus=none', 'budget=null']}"
     folder, summary = runs.perform(
-        experiments.read([*TINY, arms, "budget=9.2kB", f"out={tmp_path / 'run'}"]), quiet=True
+        experiments.read([*TINY, arms, "arms=[a,b,c]", "budget=9.2kB", f"out={tmp_path / 'run'}"]), quiet=True
     )
     told = {name: arm["budget"] for name, arm in summary["arms"].items()}
     assert [told[name].get("bytes_allowed") for name in "abc"] == [9200, 5000, None]
     for name in "ab":
         assert 0 < told[name]["bytes_used"] == told[name]["bytes_hippocampus"] <= told[name]["bytes_allowed"]
-    report([str(folder), f"into={tmp_path / 'page'}"])
+    report([str(folder), f"out={tmp_path / 'page'}"])
     page = next((tmp_path / "page").rglob("*.md")).read_text()
     assert "bytes allowed" in page and "9.2 kB" in page and "`a`: hippocampus" in page
 
