@@ -21,10 +21,10 @@ from cls_sim.core import portrait
 from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers, alike, every, some
 from cls_sim.core.batch import Batch
-from cls_sim.core.budget import bytes_of, within
+from cls_sim.core.budget import within
 from cls_sim.core.clock import Clock, Moment, end
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError, bytes_of, whole
 from cls_sim.core.ledger import Ledger
 from cls_sim.core.part import Part, Spec, State, View, agree, old_names_refused
 from cls_sim.hippocampus.base import Hippocampus, stored

@@ -19,8 +19,8 @@ import cls_sim as cs
 from cls_sim.commands.campaign.results import decides
 from cls_sim.config import experiments
 from cls_sim.config.builder import make
-from cls_sim.core.budget import SHARE, bytes_of, fitted, taken
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.budget import SHARE, fitted, taken
+from cls_sim.core.errors import ConfigError, bytes_of
 from cls_sim.running import runs
 from cls_sim.running.jobs import budget
 from cls_sim.storage.run_directory import config_hash

@@ -15,8 +15,7 @@ from cls_sim.config.builder import chooses_size, make, make_life
 from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.reader import conf_dir
 from cls_sim.core import renamed
-from cls_sim.core.budget import bytes_of
-from cls_sim.core.errors import ConfigError, choice, flag, known, real, under, whole
+from cls_sim.core.errors import ConfigError, bytes_of, choice, flag, known, real, under, whole
 
 if TYPE_CHECKING:
     from cls_sim.life import Life

@@ -1,4 +1,4 @@
-"""One budget of bytes for all that a subject keeps beside a plain cortex: how it is written, shared and kept.
+"""One budget of bytes for all that a subject keeps beside a plain cortex: how it is shared and kept.
 
     budget ≥ hippocampus + neocortex + replay + consolidation + readout
 
@@ -8,43 +8,17 @@ The hippocampus counts what it stores when full (`stored_bytes`), the neocortex 
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.ledger import extra_bytes
 from cls_sim.core.part import Spec
 
-UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
-WRITTEN = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kMG]?B)", re.ASCII)
-MOST = 2**62  # bytes
 LARGEST = 2**28  # largest size of a hippocampus
 SHARE = ("hippocampus", "neocortex", "replay", "consolidation", "readout")  # the kinds of part that share it
-
-
-def bytes_of(key: str, value: Any) -> int:
-    """A number of bytes, written as a whole number or as text with a decimal unit (1 kB = 1000 B).
-
-    Raises ConfigError for anything else.
-
-    >>> bytes_of("budget", 157000), bytes_of("budget", "157kB"), bytes_of("budget", "9.2 kB"), bytes_of("budget", "4MB")
-    (157000, 157000, 9200, 4000000)
-    """
-    remedy = "give a whole number of bytes, such as 157000, 157kB, 9.2kB or 4MB"
-    if isinstance(value, str):
-        found = WRITTEN.fullmatch(value)
-        exact = Decimal(found[1]) * UNITS[found[2]] if found else Decimal("NaN")
-        if not exact.is_finite() or exact != int(exact):
-            raise ConfigError(key, f"{value[:100]!r} is no number of bytes", remedy)
-        value = int(exact)
-    try:
-        return whole(key, value, 0, MOST)
-    except ConfigError as refused:
-        raise ConfigError(key, refused.reason, remedy) from None
 
 
 def taken(parts: Mapping[str, Any], subjects: int) -> dict[str, int]:

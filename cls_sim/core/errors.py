@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, TypeGuard
 
 from cls_sim.core import renamed
 
 SHORT = re.compile("allocate memory|out of memory|failed to map segment|cannot allocate|start new thread", re.I)
 LARGEST = 2**31 - 1  # default upper limit of sizes and counts
+UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
+WRITTEN = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?) ?([kMG]?B)", re.ASCII)  # a number of bytes
 
 
 class ConfigError(ValueError):
@@ -90,6 +93,27 @@ def whole(key: str, value: Any, low: int = 1, high: int | None = None) -> int:
     if number < low or number > (LARGEST if high is None else high):
         raise ConfigError(key, f"{number} is out of range", f"give a whole number {span}")
     return number
+
+
+def bytes_of(key: str, value: Any) -> int:
+    """A number of bytes, written as a whole number or as text with a decimal unit (1 kB = 1000 B).
+
+    Raises ConfigError for anything else.
+
+    >>> bytes_of("budget", 157000), bytes_of("budget", "157kB"), bytes_of("budget", "9.2 kB"), bytes_of("budget", "4MB")
+    (157000, 157000, 9200, 4000000)
+    """
+    remedy = "give a whole number of bytes, such as 157000, 157kB, 9.2kB or 4MB"
+    if isinstance(value, str):
+        found = WRITTEN.fullmatch(value)
+        exact = Decimal(found[1]) * UNITS[found[2]] if found else Decimal("NaN")
+        if not exact.is_finite() or exact != int(exact):
+            raise ConfigError(key, f"{value[:100]!r} is no number of bytes", remedy)
+        value = int(exact)
+    try:
+        return whole(key, value, 0, 2**62)
+    except ConfigError as refused:
+        raise ConfigError(key, refused.reason, remedy) from None
 
 
 def real(

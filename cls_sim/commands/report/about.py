@@ -131,7 +131,7 @@ def _differences(run: Facts, reference: str) -> list[str]:
 
 
 def _shown(key: str, cost: float) -> str:
-    return size_of(cost) if key.endswith("bytes") else f"{cost:,.0f}"
+    return size_of(cost) if "bytes" in key else f"{cost:,.0f}"
 
 
 def claims(run: Facts) -> Blocks:
