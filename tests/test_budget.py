@@ -216,6 +216,16 @@ class Hoarder(cs.Descent):
         super().step(neocortex, batch, rate, view)
 
 
+def test_a_memory_that_counts_in_bytes_takes_what_is_left():
+    life = digits(budget=9200, hippocampus=cs.Compact(), consolidation=ewc())
+    assert life.hippocampus.stored_bytes().tolist() == [life.spec.budget] * 2
+    live(life)
+    used = taken({kind: getattr(life, kind) for kind in SHARE}, 2)
+    assert 9000 < sum(used.values()) <= 9200
+    with pytest.raises(ConfigError, match=r"^budget: leaves 0 bytes to the hippocampus, .*; it needs \d+ or more$"):
+        digits(budget=900, hippocampus=cs.Compact(), consolidation=ewc())
+
+
 def test_what_grows_is_refused_when_it_exceeds_the_budget():
     life = digits(
         budget=3000, hippocampus=cs.NoHippocampus(), consolidation=Hoarder(), rhythm=cs.Sleepless(experiences_per_day=2)

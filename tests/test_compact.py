@@ -172,7 +172,7 @@ def test_too_few_bytes_are_refused_by_the_key_that_was_given():
     spec = Spec(inputs=(64,), outputs=2)
     with pytest.raises(ConfigError, match=r"bytes: 7 hold no episode; give 9 or more"):
         cs.Compact(bytes=7).setup(spec)
-    with pytest.raises(ConfigError, match=r"budget: 7 hold no episode"):
+    with pytest.raises(ConfigError, match=r"budget: leaves 7 bytes to the hippocampus, which hold no episode"):
         cs.Compact().setup(Spec(inputs=(64,), outputs=2, budget=7))
     memory = cs.Compact(bytes=100)
     memory.setup(spec)

@@ -60,7 +60,12 @@ def _new(kind: str, part: Part, spec: Spec) -> Spec:
     if kind == "hippocampus":
         with under(kind):
             budgets.fitted(part, spec)
-    return contract.begun(kind, part, spec)
+    try:
+        return contract.begun(kind, part, spec)
+    except ConfigError as refused:  # a memory that takes what is left has found it too little
+        if refused.key != "hippocampus.budget":
+            raise
+        raise ConfigError("budget", refused.reason, refused.remedy) from None
 
 
 def branched(

@@ -66,6 +66,7 @@ class Compact(Episodic):
     """
 
     columns = ("what", "mark", "target")
+    sized = ""  # it takes what the budget leaves by itself
 
     def __init__(
         self,
@@ -119,8 +120,10 @@ class Compact(Episodic):
         return spec
 
     def _refuse(self, least: int) -> None:
-        key = "budget" if self.bytes is None else "bytes"
-        raise ConfigError(key, f"{self._total} hold no episode", f"give {least} or more")
+        if self.bytes is None:
+            reason = f"leaves {self._total:,} bytes to the hippocampus, which hold no episode"
+            raise ConfigError("budget", reason, f"it needs {least:,} or more")
+        raise ConfigError("bytes", f"{self._total} hold no episode", f"give {least} or more")
 
     def _count(self, depth: int, unit: bool) -> int:
         """The slots of a subject with these contents."""
