@@ -301,6 +301,7 @@ VOCABULARY = {
     "Separation": "probes.recollection",
     "Completion": "probes.recollection",
     "Capacity": "probes.capacity",
+    "WrongInMemory": "probes.wrong",
     "Recollection": "probes.recollection",
     "Dreams": "probes.recollection",
     "SingularModes": "probes.semantics",

@@ -177,6 +177,7 @@ from cls_sim.probes.triage import ImmediateRecall as ImmediateRecall
 from cls_sim.probes.triage import NoveltyGate as NoveltyGate
 from cls_sim.probes.triage import OutOfScope as OutOfScope
 from cls_sim.probes.triage import TriageRates as TriageRates
+from cls_sim.probes.wrong import WrongInMemory as WrongInMemory
 from cls_sim.readout.base import Readout as Readout
 from cls_sim.readout.prototypes import ExpertGate as ExpertGate
 from cls_sim.readout.prototypes import NearestMean as NearestMean

@@ -51,7 +51,8 @@ def lived(memory: cs.Compact, x: torch.Tensor, y: torch.Tensor, times: int = 1, 
 
 
 def made(x: torch.Tensor, outputs: int = 3, batch: int = 5, **given: Any) -> cs.Compact:
-    memory = cs.Compact(**{"bytes": 300} | given)
+    settings: dict[str, Any] = {"bytes": 300} | given
+    memory = cs.Compact(**settings)
     memory.setup(Spec(seeds=tuple(range(len(x))), inputs=(x.shape[2],), outputs=outputs, batch=batch))
     return memory
 
@@ -294,3 +295,32 @@ def test_texts_keep_their_n_grams():
     assert memory.slots().tolist() == [300 // 9] and memory._code.common_bytes().tolist() == [0]
     recall = memory.recall(x)
     assert torch.allclose(recall.x, x, atol=1e-6) and (recall.match > 0.999).all()
+
+
+# -- wrong labels -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["class", "domain"])
+def test_wrong_labels_in_memory_are_counted(scenario: str):
+    def life(noise: float) -> cs.Life:
+        world = cs.Digits(per_context=8, batch=10, label_noise=noise, shuffle_classes=True, scenario=scenario)
+        replay, rhythm = cs.Uniform(batch=4), cs.Nights(experiences_per_day=5, steps_per_night=2)
+        one = cs.Life(
+            world=world, rhythm=rhythm, hippocampus=cs.Compact(bytes=9000), replay=replay,
+            neocortex=cs.Mlp(hidden=[8]), plasticity=0.1, subjects=2,
+        )  # fmt: skip
+        while not one.over:
+            one.step()
+        return one
+
+    noisy, clean = life(0.3), life(0.0)
+    wrong = cs.WrongInMemory().measure(noisy)
+    assert ((wrong > 0.2) & (wrong < 0.4)).all() and cs.WrongInMemory().measure(clean).isnan().all()
+    world, traces = noisy.world, noisy.hippocampus.traces()
+    true_clock = [life_.world.next(noisy.clock) for life_ in (noisy, clean)]
+    assert torch.equal(true_clock[0].item, true_clock[1].item)
+    truth = world.true_labels()
+    assert truth is not None and torch.equal(truth.gather(1, true_clock[1].item), true_clock[1].y)
+    lost = traces.alive & (truth.gather(1, traces.item.long().clamp(min=0)) != traces.y)
+    noisy.hippocampus.forget(lost)
+    assert cs.WrongInMemory().measure(noisy).tolist() == [0, 0]

@@ -55,6 +55,8 @@ MEMORIES = {
     "repeats": lambda: cs.Sparse(capacity=40, units=200, winners=10, merge=0.6),
     "forgetting": lambda: cs.Sparse(capacity=40, units=200, winners=10, merge=0.6, fade=0.1),
     "blends": lambda: cs.Sparse(capacity=40, units=200, winners=10, merge=0.6, learning_rate=0.5),
+    "compact": lambda: cs.Compact(bytes=1000),
+    "near": lambda: cs.Compact(bytes=1000, repeats="sparse", units=200, winners=20, merge=0.7, eviction="reservoir"),
     "trisynaptic": lambda: cs.Trisynaptic(capacity=40, eviction="balanced", fade=0.1),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.batch import Batch, Bytes, Columns
+from cls_sim.core.batch import Batch, Bytes
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, real, refuse_if, whole
@@ -175,12 +175,12 @@ class Compact(Episodic):
         at = torch.minimum(slot[who], self._limit[who, None] - 1)
         return self._lanes(self._code.size(depth))[self._rows[who], at]
 
-    def _held(self, rows: Tensor) -> tuple[Bytes | None, Columns]:
+    def _held(self, rows: Tensor) -> tuple[Bytes | None, Tensor | None]:
         slot = rows - self._first
         x = torch.zeros(*slot.shape, int(np.prod(self.spec.inputs)), device=slot.device)
         for way, who in self._code.ways():
             x[who] = self._code.unpack(way, self._at_slots(slot, way[0], who), who)
-        return None, {"x": x.view(*slot.shape, *self.spec.inputs)}
+        return None, x.view(*slot.shape, *self.spec.inputs)
 
     def _inputs_in(self, chunk: slice) -> Tensor:
         return self._all_in(chunk, lambda way, content, who: self._code.unpack(way, content, who))

@@ -119,18 +119,19 @@ class Episodic(Worth):
             "item": lambda: mark[..., 1].long(),
             "source": lambda: torch.full(shape, STORED, dtype=torch.uint8, device=slot.device),
         }
-        raw, inputs = self._held(rows)
+        raw, x = self._held(rows)
         y = _rows_of(self.target, at, rows) if self.spec.regression else what[..., 0].long()
         scores = _rows_of(self.answer, at, rows) if self.keep_scores else None
-        deeds = self._deeds(at, slot) if self.spec.actions else Columns()
-        return Batch.made(later, raw, y=y, slot=slot, scores=scores, **inputs, **deeds)
+        others: dict[str, Any] = {} if x is None else {"x": x}
+        others |= self._deeds(at, slot) if self.spec.actions else {}
+        return Batch.made(later, raw, y=y, slot=slot, scores=scores, **others)
 
-    def _held(self, rows: Tensor) -> tuple[Bytes | None, Columns]:
-        """The inputs of these rows of the flattened columns [s, b]: as bytes, or as x."""
+    def _held(self, rows: Tensor) -> tuple[Bytes | None, Tensor | None]:
+        """The inputs of these rows of the flattened columns [s, b]: as bytes, or as floats [s, b, *inputs]."""
         content = self._flat("content").index_select(0, rows.flatten()).view(*rows.shape, -1)
         if type(self._form) is Levels:
-            return Bytes(content, self.spec.quantum or 1.0, self.spec.inputs), {}
-        return None, {"x": self._input(content)}
+            return Bytes(content, self.spec.quantum or 1.0, self.spec.inputs), None
+        return None, self._input(content)
 
     def _deeds(self, at: Tensor, slot: Tensor) -> Columns:
         """What was done in these episodes, and what followed."""
@@ -310,8 +311,10 @@ class Episodic(Worth):
         found, at = slot >= 0, self._at(slot.clamp(min=0))
         if scores is None:
             scores = self._votes(_rows_of(self._y(), at.flatten(), at))
-        raw, inputs = self._held(at)
-        best = inputs["x"] if raw is None else raw.floats()
+        raw, best = self._held(at)
+        if best is None:
+            assert raw is not None
+            best = raw.floats()
         there = found.view(*found.shape, *[1] * (x.ndim - 2))
         return Recall(scores * found[..., None], best * there, match * found, slot)
 

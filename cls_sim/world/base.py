@@ -52,6 +52,10 @@ class World(Part):
     def evaluation(self, context: int) -> Batch:
         """The held-out questions of a context: [s, n, …], weight 0 where a subject has fewer than n."""
 
+    def true_labels(self) -> Tensor | None:
+        """The label of each row of training data without label noise: int64 [s, items].  None: there is no noise."""
+        return None
+
     @abstractmethod
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """Each subject's training data of the most recently ended context, each row once, in batches of `size` rows.

@@ -21,6 +21,7 @@ class Share:
 
     lists, labels          the classes of each context, and the label of each class
     y, context, split      [n], of the training data: labels (with noise), contexts, and TRAIN, VALIDATION or TEST
+    truth                  [n], the same labels without noise
     y_test, context_test   [n], of the test set of the data (empty if it has none)
     """
 
@@ -31,6 +32,7 @@ class Share:
     split: np.ndarray
     y_test: np.ndarray
     context_test: np.ndarray
+    truth: np.ndarray
 
     def items(self, split: int, context: int) -> np.ndarray:
         """The items of a context in a split, in order."""
@@ -104,6 +106,7 @@ class Protocol:
         rows = data.rows  # a row is held out in all contexts that show it, or in none
         split = plan.held_out(source("world.split"), strata[:rows], self.validation, self.test)
         split = split if data.copies == 1 else np.tile(split, data.copies)
+        truth = y
         if self.label_noise:
             trained = np.flatnonzero(split == plan.TRAIN)
             wrong = plan.mislabelled(source("world.noise"), data.y, context, trained, lists, self.label_noise)
@@ -111,7 +114,7 @@ class Protocol:
         none = np.zeros(0, np.int64)
         asked = (none, none) if data.tests is None else self._seen(data.tests, lists, data.tests.y)
         labels = [self._seen(data, lists, classes, k)[0] for k, classes in enumerate(lists)]
-        return Share(lists, labels, y, context, split, *asked)
+        return Share(lists, labels, y, context, split, *asked, truth)
 
     def _seen(
         self, data: Data, lists: list[np.ndarray], y: np.ndarray, one: int | None = None

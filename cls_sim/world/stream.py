@@ -266,6 +266,11 @@ class Stream(World):
         context = whole("context", context, 0, self.contexts - 1)
         return self._of(self._learnt, plan.padded([one.items(plan.TRAIN, context) for one in self._shares]))
 
+    def true_labels(self) -> Tensor | None:
+        if not self.label_noise:
+            return None
+        return torch.from_numpy(np.stack([one.truth for one in self._shares])).long().to(self._rows.device)
+
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The items that each subject has met in the most recently ended context, each once, in batches of `size`.
 
