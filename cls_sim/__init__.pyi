@@ -179,6 +179,7 @@ from cls_sim.probes.triage import OutOfScope as OutOfScope
 from cls_sim.probes.triage import TriageRates as TriageRates
 from cls_sim.probes.wrong import WrongInMemory as WrongInMemory
 from cls_sim.readout.base import Readout as Readout
+from cls_sim.readout.fitted import FittedSum as FittedSum
 from cls_sim.readout.prototypes import ExpertGate as ExpertGate
 from cls_sim.readout.prototypes import NearestMean as NearestMean
 from cls_sim.readout.softmax import Softmax as Softmax
@@ -198,6 +199,7 @@ from cls_sim.replay.disrupted import Disrupted as Disrupted
 from cls_sim.replay.disrupted import NoisyReplay as NoisyReplay
 from cls_sim.replay.dreamed import Dreamed as Dreamed
 from cls_sim.replay.dreamed import Pseudorehearsal as Pseudorehearsal
+from cls_sim.replay.edited import Edited as Edited
 from cls_sim.replay.gain_need import GainNeed as GainNeed
 from cls_sim.replay.in_order import InOrder as InOrder
 from cls_sim.replay.order import Ordered as Ordered

@@ -184,3 +184,181 @@ def test_a_life_by_day_only_has_the_same_days_and_the_same_rows():
     assert not by_day.clock.replay.any() and by_day.clock.day[0] >= 30
     lived, replayed = life_costs(by_day)
     assert 2.9 * lived <= replayed <= 3 * lived
+
+
+# -- the repair of a memory ------------------------------------------------------------------------------------------------
+
+
+def clouds(labels: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """Inputs around the direction of each class: [s, n, 8]."""
+    gen = torch.Generator().manual_seed(seed)
+    return torch.eye(8)[labels] + 0.1 * torch.randn(*labels.shape, 8, generator=gen)
+
+
+LABELS = torch.arange(60) % 4
+VECTORS = clouds(LABELS)
+
+
+class Knowing(cs.Linear):
+    """A cortex that knows the classes of `clouds`."""
+
+    def scores(self, x: torch.Tensor, context: Any = None, weights: Any = None) -> torch.Tensor:
+        return 9 * x[..., :4]
+
+
+def repaired(wrong: list[int], rows: int = 60, **settings: Any) -> tuple[cs.Store, cs.Edited, cs.Life]:
+    """One subject for each number of wrong labels among its stored rows, at its first night."""
+    s = len(wrong)
+    truth = torch.arange(rows).expand(s, -1) % 4
+    y = torch.where(torch.arange(rows) < torch.tensor(wrong)[:, None], (truth + 1) % 4, truth)
+    store, edited = cs.Store(capacity=rows + 5), cs.Edited(cs.Uniform(batch=4), **settings)
+    life = cs.Life(
+        world=cs.Arrays(x=VECTORS.numpy(), y=LABELS.numpy(), contexts=1, per_context=9, batch=4),
+        neocortex=Knowing(),
+        hippocampus=store,
+        rhythm=cs.Nights(experiences_per_day=2, steps_per_night=3),
+        plasticity=0.0,
+        replay=edited,
+        subjects=s,
+    )
+    store.encode(cs.Batch.lived(clouds(truth), y), life.view, life.clock)
+    return store, edited, life
+
+
+def night(life: cs.Life, count: int = 1) -> None:
+    life.clock.asleep[:] = True
+    life.clock.night[:] = count
+    life.replay.draw(life.hippocampus, life.neocortex, life.view, life.clock)
+
+
+def left(store: cs.Store) -> list[int]:
+    return store.traces().alive.sum(1).tolist()
+
+
+def test_a_memory_with_many_wrong_labels_loses_them_and_a_clean_one_loses_nothing():
+    store, edited, life = repaired([0, 1, 12])
+    night(life)
+    assert left(store) == [60, 60, 48] and edited.dropped.tolist() == [0, 0, 12]
+    alive = store.traces().alive[2]
+    assert not alive[:12].any() and alive[12:60].all(), "the wrong ones"
+    always, _, life = repaired([0, 1, 12], rare=0.0)
+    night(life)
+    assert left(always) == [60, 59, 48]
+
+
+def test_a_night_edits_once_and_a_look_ahead_never():
+    store, _, life = repaired([12])
+    life.clock.asleep[:] = True
+    cs.NightContent().measure(life)
+    assert left(store) == [60], "a probe changes nothing"
+    night(life)
+    assert left(store) == [48]
+    y = torch.tensor([[1, 2, 3, 1]])
+    store.encode(cs.Batch.lived(clouds(torch.zeros(1, 4, dtype=torch.int64), 1), y), life.view, life.clock)
+    night(life)
+    assert left(store) == [52]
+    night(life, 2)
+    assert left(store) == [48]
+
+
+def test_the_cortex_must_contradict_the_label_too_and_few_are_examined():
+    class Agreeing(Knowing):
+        def scores(self, x: torch.Tensor, context: Any = None, weights: Any = None) -> torch.Tensor:
+            return super().scores(x).roll(1, 2)  # what the wrong labels say
+
+    store, _, life = repaired([12])
+    life.neocortex = Agreeing()
+    assert left(store) == [60]
+    night(life)
+    assert left(store) == [60]
+    store, _, life = repaired([12], looked_at=20)
+    night(life)
+    assert 48 < left(store)[0] < 60
+
+
+def test_a_small_memory_is_left_alone_and_regression_is_refused():
+    store, _, life = repaired([4], rows=10)
+    night(life)
+    assert left(store) == [10]
+    with pytest.raises(ConfigError, match="needs labels"):
+        cs.Edited(cs.Uniform()).setup(cs.Spec(regression=True))
+
+
+def test_editing_resumes_bit_for_bit_and_does_not_depend_on_the_company():
+    def noisy(subjects: int, seed: int = 0) -> cs.Life:
+        return brain(
+            subjects,
+            10,
+            seed=seed,
+            world=cs.Digits(per_context=10, batch=10, label_noise=0.3, contexts=2, boundaries_known=False),
+            replay=cs.Edited(cs.Uniform(batch=8), neighbours=3, rare=0.0, looked_at=30),
+        )
+
+    whole = live(noisy(3))
+    half = live(noisy(3), 14)
+    resumed = noisy(3)
+    resumed.load(half.state())
+    live(resumed)
+    alone = live(noisy(1, 2))
+    assert whole.replay.dropped.min() > 0  # type: ignore[attr-defined]
+    for one, rows in ((resumed, slice(None)), (alone, slice(2, 3))):
+        assert torch.equal(whole.replay.dropped[rows], one.replay.dropped)  # type: ignore[attr-defined]
+        for name, column in one.hippocampus.state().items():
+            assert torch.equal(whole.hippocampus.state()[name][rows], column), name
+
+
+# -- the fitted answer -------------------------------------------------------------------------------------------------------
+
+
+def asked(memory_right: bool, cortex_right: bool, held: float = 0.3, **settings: Any) -> tuple[Any, ...]:
+    """A readout, a memory and a cortex, of which each may know nothing."""
+    spec = cs.Spec(inputs=(8,), outputs=4, batch=40, held_out=held)
+    truth = torch.arange(40)[None] % 4
+    store, cortex, readout = cs.Store(capacity=40), Knowing(), cs.FittedSum(**settings)
+    x = clouds(truth)
+    if not memory_right:
+        truth = torch.randint(4, (1, 40), generator=torch.Generator().manual_seed(0))
+    if not cortex_right:
+        cortex.scores = lambda x, context=None, weights=None: torch.zeros(*x.shape[:2], 4)  # type: ignore[method-assign]
+    readout.setup(store.setup(cortex.setup(spec)))
+    store.encode(cs.Batch.lived(x, truth), None, Clock(1, 1))  # type: ignore[arg-type]
+    return readout, store, cortex
+
+
+def test_the_weight_is_that_of_the_best_answers_to_held_out_memories():
+    assert asked(True, False)[0].weight(*asked(True, False)[1:]).item() == 16
+    readout, store, cortex = asked(True, False)
+    answer = readout.answer(clouds(torch.tensor([[0, 3, 1]]), 1), None, store, cortex)
+    assert answer.scores.argmax(2).tolist() == [[0, 3, 1]]
+    readout, store, cortex = asked(False, False)
+    assert readout.weight(store, cortex).item() == 0, "a memory does not find itself"
+    readout, store, cortex = asked(True, False, held=0.0)
+    assert readout.weight(store, cortex).item() == 0, "without held-out memories the cortex answers"
+
+
+def test_fitting_changes_nothing_and_follows_what_has_changed():
+    readout, store, cortex = asked(True, False)
+    before = {name: value.clone() for name, value in store.state().items()}
+    changed = store.changed
+    assert readout.weight(store, cortex).item() == 16
+    assert store.changed == changed and store.filled() is not None
+    assert all(torch.equal(before[name], value) for name, value in store.state().items())
+    store.forget(torch.ones(1, 40, dtype=torch.bool))
+    assert readout.weight(store, cortex).item() == 0, "nothing is stored"
+    assert readout.state() == {}
+
+
+@pytest.mark.parametrize("awake", [True, False])
+def test_replay_by_day_and_by_night_leaves_held_out_memories_out(awake: bool):
+    life = brain(1, 4, rhythm=cs.ProportionalNights(rows_per_day=20, batch=8, held_out=0.25))
+    seen: set[int] = set()
+    step = life.consolidation.step
+
+    def watched(cortex: Any, batch: cs.Batch, rate: Any, view: Any) -> None:
+        if batch.slot is not None and bool(life.clock.asleep[0]) != awake:
+            seen.update(batch.slot[batch.present()].tolist())
+        step(cortex, batch, rate, view)
+
+    life.consolidation.step = watched  # type: ignore[method-assign]
+    live(life)
+    assert {slot % 4 for slot in seen - {-1}} == {0, 1, 2}

@@ -166,7 +166,7 @@ def test_a_draw_is_a_function_of_the_clock(make):
     assert_same(first, draw(policy, store, clock_at(spec, 8, 5)))
     assert_same(first, draw(begun(make(), spec), store, clock_at(spec, 8, 5)))
     assert_same(first, draw(copy.deepcopy(policy), copy.deepcopy(store), clock_at(spec, 8, 5)))
-    assert policy.state() == {}
+    assert policy.state() == {} or isinstance(policy, cs.Edited), "a policy that repairs the memory counts its nights"
 
 
 @option

@@ -210,6 +210,10 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "LogitSum": (lambda: cs.LogitSum(), {}),
         "MostConfident": (lambda: cs.MostConfident(), {}),
         "MostConfident, by threshold": (lambda: cs.MostConfident(threshold=0.3), {}),
+        "FittedSum": (
+            lambda: cs.FittedSum(),
+            {"rhythm": lambda: cs.ProportionalNights(rows_per_day=12, batch=4, held_out=0.3)},
+        ),
         "NearestMean": (lambda: cs.NearestMean(), {}),
         "SlowCopyReadout": (
             lambda: cs.SlowCopyReadout(),

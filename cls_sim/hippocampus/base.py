@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
@@ -183,6 +184,10 @@ class Hippocampus(Part):
     def forget(self, slots: Tensor) -> None:
         """Remove the traces in these slots (bool [s, n]) for good: new episodes may use the slots."""
         raise ConfigError("", f"{type(self).__name__} holds no episodes that could be forgotten", "use Store")
+
+    def without(self, slots: Tensor) -> AbstractContextManager[None]:
+        """A context in which the traces in these slots (bool [s, n]) are not recalled; it leaves no other trace."""
+        raise ConfigError("", f"{type(self).__name__} cannot recall without single traces", "use Store")
 
     def impair(self, stage: str, fraction: Numbers) -> None:
         """Lesion one stage: a fraction [s] of its cells, drawn for each subject, is silent from now on (0: none).

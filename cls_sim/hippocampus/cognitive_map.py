@@ -10,12 +10,13 @@ from cls_sim.core.batch import STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec, State, View
-from cls_sim.hippocampus.base import Hippocampus, Map, Recall, Traces, nothing
+from cls_sim.hippocampus.base import Map, Recall, Traces, nothing
+from cls_sim.hippocampus.silent import Silent
 
 COLUMNS = ("places", "number", "leads", "born", "reward", "ended")  # their last row is not state
 
 
-class CognitiveMap(Hippocampus):
+class CognitiveMap(Silent):
     """A map that is learnt in one exposure: each place once, and the latest outcome of each action in each place.
 
         T[x, x'] ← T[x, x'] + rate · ([x' followed x] - T[x, x'])
@@ -152,15 +153,6 @@ class CognitiveMap(Hippocampus):
             after=self.places[rows, self.leads[at].clamp(min=0)],
             steps=(~self.ended[at]).long(),
         )
-
-    def silence(self, slots: Tensor) -> None:
-        self._silent = slots if self._silent is None else self._silent | slots
-        self.changed += 1
-
-    def revive(self, slots: Tensor) -> None:
-        if self._silent is not None:
-            self._silent = self._silent & ~slots
-            self.changed += 1
 
     def stored_bytes(self) -> Tensor:
         kept = (self.places, self.number, self.leads, self.born, self.reward, self.ended, self.transitions)

@@ -17,6 +17,7 @@ from cls_sim.core.part import Spec, State, View
 from cls_sim.hippocampus.base import Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
+from cls_sim.hippocampus.silent import Silent
 from cls_sim.hippocampus.slots import BY_CLASS, BY_TURN, BY_WORTH, Slots
 from cls_sim.hippocampus.standing import LABELLED, UNLABELLED, Ranks, Standing, newest_of
 from cls_sim.hippocampus.worth import Worth
@@ -24,7 +25,7 @@ from cls_sim.hippocampus.worth import Worth
 WORK = 2**24  # limit of the numbers in memory while cues are compared with traces
 
 
-class Episodic(Worth):
+class Episodic(Silent, Worth):
     """`capacity` slots for each subject; a slot holds the input, answer, context and time of one episode.
 
     content  [s, n + 1, x]  inputs in the format of `code`; default: bytes if inputs have a quantum, else float32
@@ -149,15 +150,6 @@ class Episodic(Worth):
         classes = self.summed[0].nbytes + self.met[0].nbytes if self.eviction == "herding" else 0
         all_ = torch.as_tensor(episode * self.capacity + classes + self._form.common_bytes(), dtype=torch.int64)
         return all_.expand(self.spec.subjects).clone()
-
-    def silence(self, slots: Tensor) -> None:
-        self._silent = slots if self._silent is None else self._silent | slots
-        self.changed += 1
-
-    def revive(self, slots: Tensor) -> None:
-        if self._silent is not None:
-            self._silent = self._silent & ~slots
-            self.changed += 1
 
     def forget(self, slots: Tensor) -> None:
         if slots.shape != (self.spec.subjects, self.capacity) or slots.dtype != torch.bool:

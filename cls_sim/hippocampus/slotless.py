@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,9 @@ class Slotless(Hippocampus):
 
     def revive(self, slots: Tensor) -> None:
         """Do nothing: there are no single traces."""
+
+    def without(self, slots: Tensor) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def load(self, tree: State) -> None:
         super().load(tree)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -172,6 +174,15 @@ class Trisynaptic(Episodic):
         there = torch.arange(most, device=cue.device) < first[:, None]
         few = replace(engrams, n=most, weight=engrams.weight[:, :most] * there)
         return self._completed(self._kept(cue), few)
+
+    @contextmanager
+    def without(self, slots: Tensor) -> Generator[None]:
+        kept, self._engrams = self._engrams, None
+        try:
+            with super().without(slots):
+                yield
+        finally:
+            self._engrams = kept
 
     def engrams(self) -> Engrams:
         """The content of CA3, computed again only after a change."""
