@@ -270,6 +270,18 @@ def test_settings_that_contradict_it_are_refused_in_one_line():
     experiments.read([*TINY, "budget=9.2kB", "hippocampus.winners=20"])
 
 
+def test_a_new_life_that_keeps_a_hippocampus_has_as_much_left_for_it(tmp_path: Path):
+    importance = "importance: {_target_: cls_sim.Fisher}"
+    penalty = f"consolidation.penalty={{_target_: cls_sim.QuadraticPenalty, {importance}, strength: 1.0}}"
+    arms = "arm={a: [], b: {branch_from: a, keep_parts: [hippocampus], overrides: ['readout=memory']}}"
+    asked = [*TINY, arms, "arms=[a,b]", "budget=60kB"]
+    runs.perform(experiments.read([*asked, f"out={tmp_path / 'run'}"]), quiet=True)
+    other = [one.replace("'readout=memory'", f"'{penalty}'") for one in asked]
+    with pytest.raises(ConfigError, match=r"budget: leaves [\d,]+ bytes to the hippocampus, and 60,000 in a"):
+        runs.perform(experiments.read([*other, f"out={tmp_path / 'other'}"]), quiet=True)
+    assert not (tmp_path / "other").exists()
+
+
 def test_results_tell_it_however_it_is_written():
     sets = [["experiment=digits", *asked] for asked in ([], ["budget=null"], ["budget=157kB"], ["budget=157000"])]
     for of in (decides, lambda overrides: config_hash(experiments.read(overrides))):

@@ -26,6 +26,8 @@ def rows(parts: Mapping[str, Part], spec: Spec, clock: Clock, probes: Sequence[s
         ("clock", f"{age} days old, tick {clock.tick:,}, {now}; {clock.per_day} experiences a day"),
         ("sizes", f"{inputs} inputs, {spec.outputs} {kind}, {weights:,} weights a subject"),
     ]
+    if spec.budget is not None:
+        found.append(("budget", f"{spec.budget:,} bytes left for the hippocampus"))
     found += [(name, repr(part)) for name, part in parts.items()]
     return [*found, ("probes", ", ".join(probes) or "none")]
 

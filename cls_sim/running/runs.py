@@ -176,6 +176,11 @@ def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
         return life
     try:
         life = begun(job)
+        if life.budget is not None and "hippocampus" in job.arm.keep_parts:
+            there = experiments.make_life(job.origin.cfg, 1, cfg["seed"]).spec.budget
+            if there != life.spec.budget:
+                reason = f"leaves {life.spec.budget:,} bytes to the hippocampus, and {there:,} in {job.origin.name}"
+                raise ConfigError("budget", reason, "give both arms the same parts, or no budget")
         branched(job, life).until(cfg["days"])
         parts = {
             part_kind: experiments.make(part_kind, cfg[part_kind], wrapping=True)
