@@ -109,7 +109,7 @@ def test_a_hippocampus_is_the_largest_that_fits(option: str):
         return
     spec = spec_of(option)
     if option == "operator":  # its code is of texts
-        memory.hippocampus.form = None
+        memory.hippocampus.code = None
     memory.resize(1)
     memory.setup(spec)
     least = int(memory.stored_bytes()[0])

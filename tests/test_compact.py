@@ -127,7 +127,7 @@ def test_subjects_have_their_own_bits_and_begin_when_they_do():
     for repeats in ("exact", "sparse"):
         more: dict[str, Any] = {"repeats": repeats, "units": 60, "winners": 6}
         both = lived(lived(made(x, **more), x, y, who=who), x, y)
-        assert both._code.depth.tolist()[:2] == [1, 2]
+        assert both.code.depth.tolist()[:2] == [1, 2]
         for i in range(4):
             memory = cs.Compact(bytes=300, **more)
             memory.setup(Spec(seeds=(i,), inputs=(24,), outputs=3, batch=5))
@@ -164,8 +164,8 @@ def test_the_bytes_are_never_exceeded(total: int, bits: int | None, kind: str, o
     held, slots = memory.traces().alive.sum(1), memory.slots()
     assert (memory.stored_bytes() <= total).all() and (held == torch.minimum(slots, torch.tensor(60))).all()
     label = 1 if outputs <= 256 else 2
-    contents = torch.from_numpy(memory._code.episode_bytes() + label)
-    assert ((slots + 1) * contents + torch.from_numpy(memory._code.common_bytes()) > total).all()
+    contents = torch.from_numpy(memory.code.episode_bytes() + label)
+    assert ((slots + 1) * contents + torch.from_numpy(memory.code.common_bytes()) > total).all()
     assert memory.state()["content"].shape == (2, total)
 
 
@@ -292,7 +292,7 @@ def test_texts_keep_their_n_grams():
     memory.attach(spec, Clock(1, 10))
     x = torch.nn.functional.normalize(rows(0, "black and white", 1, 20, 64) * weights, dim=2)
     lived(memory, x, torch.arange(20)[None] % 3)
-    assert memory.slots().tolist() == [300 // 9] and memory._code.common_bytes().tolist() == [0]
+    assert memory.slots().tolist() == [300 // 9] and memory.code.common_bytes().tolist() == [0]
     recall = memory.recall(x)
     assert torch.allclose(recall.x, x, atol=1e-6) and (recall.match > 0.999).all()
 

@@ -150,7 +150,7 @@ def test_planned_slots_are_those_of_the_tick(monkeypatch, name):
 
 
 def settings_of(part: Any) -> dict[str, Any]:
-    return {name: vars(part)["form" if name == "code" else name] for name in inspect.signature(type(part)).parameters}
+    return {name: vars(part)[name] for name in inspect.signature(type(part)).parameters}
 
 
 def test_slots_of_many_subjects_are_those_of_each():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Unpack
 
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ from hypothesis.extra import numpy as npst
 import cls_sim as cs
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
+from cls_sim.core.settings import setting
 from cls_sim.world.files import DataFileError, read_array
-from cls_sim.world.settings import StreamSettings, defaults
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, Source
 
@@ -305,7 +304,7 @@ def test_a_stream_shows_its_settings_and_refuses_others(name):
     assert not any(p.kind is p.VAR_KEYWORD for p in shown.values())
     with pytest.raises(ConfigError, match=f"per_contxt: is not a setting of {name}; did you mean per_context"):
         kind(per_contxt=3)
-    for hidden in {*defaults(StreamSettings)} - {*shown}:  # what a world fixes cannot be passed by
+    for hidden in {*inspect.signature(Stream).parameters} - {*shown}:  # what a world fixes cannot be passed by
         with pytest.raises(ConfigError, match=f"{hidden}: is not a setting of {name}"):
             kind(**{hidden: 1})
 
@@ -314,7 +313,7 @@ def test_the_defaults_that_are_shown_are_those_that_hold():
     for kind in (cs.Digits, cs.Candies, cs.Species, cs.Abalone):
         shown, made = inspect.signature(kind).parameters, kind()
         assert len(shown) >= 9
-        assert all(getattr(made, n) == shown[n].default for n in {*defaults(StreamSettings)} & {*shown})
+        assert all(getattr(made, n) == shown[n].default for n in {*inspect.signature(Stream).parameters} & {*shown})
 
 
 def test_a_world_of_ones_own_may_be_a_stream():
@@ -323,9 +322,9 @@ def test_a_world_of_ones_own_may_be_a_stream():
             x = np.stack([np.random.default_rng(seed).random((40, 3), np.float32) for seed in seeds])
             return Data(x=x, y=Y, own=True)
 
-    class Mine(Stream, batch=8):
-        def __init__(self, **protocol: Unpack[StreamSettings]):
-            super().__init__(Drawn(), **protocol)
+    class Mine(Stream):
+        source = Drawn()
+        batch: int = setting(8)
 
     mine = Mine(contexts=2)
     assert mine.batch == 8 and mine.setup(cs.Spec(seeds=(0, 1))).inputs == (3,)

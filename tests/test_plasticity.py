@@ -17,7 +17,7 @@ from cls_sim.plasticity.base import Plasticity
 from tests.lives import wraps
 
 NEEDED: dict[str, dict[str, Any]] = {"WakeNight": {"night_rate": 0.1}}  # settings without a default
-ROOM = [name for name, module in cs.VOCABULARY.items() if module == "plasticity" and name != "Plasticity"]
+ROOM = [name for name, module in cs.VOCABULARY.items() if module.startswith("plasticity.") and name != "Plasticity"]
 TENANTS = [name for name in ROOM if not wraps(name)]
 
 

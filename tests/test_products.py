@@ -59,8 +59,8 @@ def test_a_life_with_it_goes_on_from_its_state_and_does_not_depend_on_its_compan
     assert len(prints) == 1
     live(alone, 90)
     assert torch.equal(alone.hippocampus.content[0], one.hippocampus.content[1])  # pyright: ignore[reportAttributeAccessIssue]
-    assert torch.equal(one.hippocampus.form.met, torch.full((3,), 12))  # pyright: ignore[reportAttributeAccessIssue]
-    assert copy.deepcopy(one.hippocampus).form is not one.hippocampus.form  # pyright: ignore[reportAttributeAccessIssue]
+    assert torch.equal(one.hippocampus.code.met, torch.full((3,), 12))  # pyright: ignore[reportAttributeAccessIssue]
+    assert copy.deepcopy(one.hippocampus).code is not one.hippocampus.code  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_bytes_are_counted_with_those_that_all_episodes_share():

@@ -24,7 +24,7 @@ from cls_sim.world.arrays import Arrays
 from cls_sim.world.digits import Digits, Mnist
 from cls_sim.world.features import Features
 from cls_sim.world.files import DataFileError
-from cls_sim.world.settings import StreamSettings, defaults
+from cls_sim.world.stream import Stream
 from cls_sim.world.teacher import Teacher
 
 CONF = Path(__file__).parents[1] / "conf" / "world"
@@ -507,8 +507,8 @@ def test_yaml_names_every_setting_with_its_default(name, kind):
 
 
 def test_arrays_takes_every_setting_of_a_stream():
-    stream, arrays = defaults(StreamSettings), inspect.signature(Arrays).parameters
-    assert all(arrays[key].default == value for key, value in stream.items() if key != "contexts")
+    stream, arrays = (inspect.signature(kind).parameters for kind in (Stream, Arrays))
+    assert all(arrays[key].default == one.default for key, one in stream.items() if key != "contexts")
 
 
 # -- anybody's data ----------------------------------------------------------------------------------------

@@ -6,19 +6,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.around import Around
 from cls_sim.consolidation.copies import learners
-from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.draws import Draws, over
 from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class Averaging(Settings, Wrap, Consolidation):
+class Averaging(Around):
     """CLS-ER: after each step of the inner rule, two averaged copies of the cortex are updated, θ̄ ← a θ̄ + (1 - a) θ.
 
         a = min(1 - 1/(t + 1), α) in the subject's t-th step; a copy is updated in a step with probability r
@@ -39,9 +37,6 @@ class Averaging(Settings, Wrap, Consolidation):
     0.999
     """
 
-    inside, null = "consolidation", None
-
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     slow_decay: float = setting(0.99, 0.0, 1.0)
     fast_decay: float = setting(0.99, 0.0, 1.0)
     slow_probability: float = setting(0.9, 0.0, 1.0)

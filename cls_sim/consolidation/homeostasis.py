@@ -7,20 +7,20 @@ import math
 import numpy as np
 import torch
 
+from cls_sim.consolidation.around import Around
 from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.clock import Clock, Span
+from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, over
-from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, View, per_subject
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import part, setting
+from cls_sim.core.wrap import Temporary
 from cls_sim.neocortex.base import Neocortex
 
 
-class Homeostasis(Settings, Wrap, Consolidation):
+class Homeostasis(Around):
     """Synaptic homeostasis: awake, the inner rule learns; asleep, all weights shrink to their total at baseline.
 
         w_i ← w_i (1 - f d_i)        d_i = share · exp(-a_i / k)
@@ -90,7 +90,7 @@ def total(neocortex: Neocortex) -> torch.Tensor:
     return torch.stack([w.detach().abs().flatten(1).double().sum(1) for w in neocortex.weights.values()]).sum(0)
 
 
-class Downscaled(Settings, Wrap, Consolidation):
+class Downscaled(Around):
     """Weight decay: after each step of another rule all weights shrink, w ← (1 - share) w.
 
     consolidation  the inner rule; default Descent()
@@ -107,7 +107,6 @@ class Downscaled(Settings, Wrap, Consolidation):
 
     inside, null = "consolidation", {"share": 0.0}
 
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     share: float | list[float] = setting(1e-4, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
@@ -121,7 +120,7 @@ class Downscaled(Settings, Wrap, Consolidation):
                 w.mul_(over(stay, w))
 
 
-class Drift(Wrap, Consolidation):
+class Drift(Temporary, Around):
     """Synaptic noise: every weight of the cortex makes a random walk while the subject is awake.
 
         W ← W + sd · ε / √(experiences per day),  ε ~ N(0, 1)
@@ -140,9 +139,8 @@ class Drift(Wrap, Consolidation):
 
     inside, null = "consolidation", {"sd": 0.0}
 
-    def __init__(self, consolidation: Consolidation, *, sd: float | list[float] = 0.1, until: float | None = None):
-        super().__init__(consolidation)
-        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
+    consolidation: Consolidation = part(Consolidation, kw_only=False)
+    sd: float | list[float] = setting(0.1, 0.0)
 
     def _settle(self, spec: Spec) -> None:
         self._sd = per_subject("sd", self.sd, spec)

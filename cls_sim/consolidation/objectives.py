@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from cls_sim.core.batch import Batch
 from cls_sim.core.errors import ConfigError, real
 from cls_sim.core.part import Part
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import without_gradient
 from cls_sim.neocortex.base import Neocortex
 
@@ -47,7 +48,7 @@ class Objective(Part):
         """Called after the active subjects (bool [s]) have made a step on this batch."""
 
 
-class SupervisedLoss(Objective):
+class SupervisedLoss(Settings, Objective):
     """Cross-entropy of the row's label, L = -log softmax(ŷ)[y]; in regression the squared error, L = ½ Σ_o (y - ŷ)².
 
     smoothing  label smoothing, from 0 to 0.99: the share of a label that is spread evenly over all outputs (Szegedy et
@@ -61,8 +62,7 @@ class SupervisedLoss(Objective):
     2.0
     """
 
-    def __init__(self, *, smoothing: float = 0.0):
-        self.smoothing = real("smoothing", smoothing, 0.0, 0.99)
+    smoothing: float = setting(0.0, 0.0, 0.99)
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         if batch.y.is_floating_point():
@@ -87,7 +87,7 @@ LABEL = SupervisedLoss()
 """The loss of labels, for objectives that add something to it; it has no state."""
 
 
-class DistillationLoss(Objective):
+class DistillationLoss(Settings, Objective):
     """Distillation: the loss of a row to its soft targets z and to its label.
 
         L = share · T² · H(softmax(z / T), softmax(ŷ / T)) + (1 - share) · SupervisedLoss
@@ -105,9 +105,8 @@ class DistillationLoss(Objective):
     0.6931
     """
 
-    def __init__(self, *, temperature: float = 2.0, share: float = 1.0):
-        self.temperature = real("temperature", temperature, 0.0, open_low=True)
-        self.share = real("share", share, 0.0, 1.0)
+    temperature: float = setting(2.0, 0.0, open_low=True)
+    share: float = setting(1.0, 0.0, 1.0)
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         label = LABEL.row_losses(scores, batch)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.base import Consolidation
-from cls_sim.consolidation.descent import Descent
+from cls_sim.consolidation.around import Around
 from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import real
 from cls_sim.core.part import Spec, View
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class RecallGated(Wrap, Consolidation):
+class RecallGated(Around):
     """Recall-gated consolidation: the cortex learns a row only if the hippocampus recalls it.
 
         weight of a row ← weight · [match ≥ threshold]
@@ -37,14 +35,8 @@ class RecallGated(Wrap, Consolidation):
 
     inside, null = "consolidation", {"threshold": 0.0}
     derived = frozenset({"_lot"})
-    consolidation: Consolidation
-
-    def __init__(
-        self, consolidation: Consolidation | None = None, *, threshold: float = 0.18, chance: float | None = None
-    ):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.threshold = real("threshold", threshold, 0.0, 1.0)
-        self.chance = None if chance is None else real("chance", chance, 0.0, 1.0)
+    threshold: float = setting(0.18, 0.0, 1.0)
+    chance: float | None = setting(None, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         self._lot = BatchDraws(spec.seeds, "consolidation.gate", device=spec.device)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from cls_sim.consolidation.base import Consolidation
-from cls_sim.consolidation.descent import Descent
+from cls_sim.consolidation.around import Around
 from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.part import Spec, View
-from cls_sim.core.settings import Settings, part, setting
+from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
-from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class ScaledToInput(Settings, Wrap, Consolidation):
+class ScaledToInput(Around):
     """The learning rate of the schedule is divided by the size of an input, so that one schedule fits every world.
 
         η = rate / L,   L = mean of |x|₁ = Σ_i |x_i| over the first `rows` inputs that the subject learned from
@@ -38,7 +36,6 @@ class ScaledToInput(Settings, Wrap, Consolidation):
     """
 
     inside, null = "consolidation", {"rows": 0}
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     rows: int = setting(100, 0)
 
     def _fresh(self, spec: Spec) -> None:

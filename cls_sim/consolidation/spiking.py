@@ -10,21 +10,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.base import Consolidation
-from cls_sim.consolidation.descent import Descent
+from cls_sim.consolidation.around import Around
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.errors import ConfigError, real, several
 from cls_sim.core.part import Spec, View
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import setting
 from cls_sim.neocortex.base import Neocortex
 
 SOFT = 0.001  # scale of the sigmoid below which a weight counts as 0
 
 
-class SpikingSleep(Settings, Wrap, Consolidation):
+class SpikingSleep(Around):
     """Sleep replay consolidation: awake, the inner rule learns; asleep, layers spike and a Hebbian rule acts.
 
         input units fire with probability min(1, r · mean input);  u ← d u + α W s,  at u ≥ β a unit fires, u ← 0
@@ -53,7 +51,6 @@ class SpikingSleep(Settings, Wrap, Consolidation):
 
     inside, null = "consolidation", {"inc": 0.0, "dec": 0.0}
 
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     steps: int = setting(100)
     r: float = setting(0.128, 0.0)
     thresholds: Sequence[float] = setting(

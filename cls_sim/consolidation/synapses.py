@@ -6,43 +6,29 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.consolidation.around import FromBirth
 from cls_sim.consolidation.base import Consolidation, Synapses
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over
 from cls_sim.core.part import Spec, View, per_subject
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import fixed, part, setting
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.theory.synapses import chain
 
 
-class _Drawn(Wrap, Synapses):
-    """Weights that another rule changes, and that time draws back to their initial values.
+class _Drawn(FromBirth, Synapses):
+    """Weights that another rule changes, and that time draws back to their initial values."""
 
-    born is one flag for the whole cohort: all subjects meet the cortex at the first tick.
-    """
-
-    inner: dict[str, Tensor]
+    inner: dict[str, Tensor] = fixed({})
 
     def _fresh(self, spec: Spec) -> None:
-        self.birth = {n: torch.zeros(w, device=spec.device) for n, w in spec.weights.items()}
-        self.born = torch.zeros(1, dtype=torch.bool)
+        super()._fresh(spec)
         self.inner = {}
 
-    def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
-        self._meet(neocortex)
-        self.consolidation.step(neocortex, batch, rate, view)
 
-    def _meet(self, neocortex: Neocortex) -> None:
-        """Keep the initial weights, before the first change."""
-        if not self.born:
-            self.birth = {name: w.detach().clone() for name, w in neocortex.weights.items()}
-            self.born = torch.ones(1, dtype=torch.bool)
-
-
-class BennaFusi(Settings, _Drawn):
+class BennaFusi(_Drawn):
     """Benna-Fusi synapses: a chain of m bidirectionally coupled variables for each weight, each slower than the last.
 
         C_k du_k/dt = g_(k-1) (u_(k-1) - u_k) + g_k (u_(k+1) - u_k),   C_k = 2^(k-1),   g_k = 2^-(k-1) / 4
@@ -66,8 +52,6 @@ class BennaFusi(Settings, _Drawn):
     >>> synapses.inner["weight0"].shape
     torch.Size([1, 1, 2, 3])
     """
-
-    inside, null = "consolidation", None
 
     consolidation: Consolidation = part(Consolidation, default_factory=Descent)
     variables: int = setting(8, 1, 30)
@@ -102,7 +86,7 @@ class BennaFusi(Settings, _Drawn):
         self.consolidation.elapse(neocortex, clock)
 
 
-class Fading(Settings, _Drawn):
+class Fading(_Drawn):
     """Exponential decay of weights to their initial values: w - w_0 ← (1 - q) (w - w_0) in every tick.
 
     consolidation  the inner rule; default Descent()

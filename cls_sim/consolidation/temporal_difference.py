@@ -7,12 +7,13 @@ from torch import Tensor
 
 from cls_sim.consolidation.objectives import Objective
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class TemporalDifference(Objective):
+class TemporalDifference(Settings, Objective):
     """Q-learning: the scores of the cortex are the values Q(x, a) of actions, and a row is one step, or several.
 
         L = ½ (r + γ^n max_a' Q(x', a') - Q(x, a))²
@@ -32,8 +33,7 @@ class TemporalDifference(Objective):
     0.5
     """
 
-    def __init__(self, *, gamma: float = 0.9):
-        self.gamma = real("gamma", gamma, 0.0, 1.0)
+    gamma: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.actions:

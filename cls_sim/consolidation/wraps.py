@@ -7,22 +7,19 @@ import copy
 import numpy as np
 import torch
 
-from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.around import Around
 from cls_sim.consolidation.copies import copied, empty, kept, learners, write
-from cls_sim.consolidation.descent import Descent
 from cls_sim.consolidation.importance import Fisher, Importance
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec, View
-from cls_sim.core.settings import Settings, part, setting
+from cls_sim.core.settings import part, setting
 from cls_sim.core.trees import mixed
-from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class Imm(Settings, Wrap, Consolidation):
+class Imm(Around):
     """Incremental moment matching: at the end of a context the weights learnt in all contexts are merged.
 
         mean: θ = Σ_k θ_k / K        mode: θ = Σ_k F_k θ_k / Σ_k F_k
@@ -42,8 +39,6 @@ class Imm(Settings, Wrap, Consolidation):
     'mode'
     """
 
-    inside, null = "consolidation", None
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
     merge: str = setting("mean", ("mean", "mode"))
     importance: Importance = part(Importance, default_factory=Fisher)
 
@@ -77,7 +72,7 @@ class Imm(Settings, Wrap, Consolidation):
         write(view.neocortex, self.merged, who)
 
 
-class Retrain(Wrap, Consolidation):
+class Retrain(Around):
     """Retrains the context that has ended, after the cortex has changed its structure (pruned or grown).
 
     consolidation  the inner rule; default Descent()
@@ -90,11 +85,8 @@ class Retrain(Wrap, Consolidation):
     2
     """
 
-    inside, null = "consolidation", None
-
-    def __init__(self, consolidation: Consolidation | None = None, *, passes: int = 1, batch: int = 128):
-        super().__init__(Descent() if consolidation is None else consolidation)
-        self.passes, self.batch = whole("passes", passes), whole("batch", batch)
+    passes: int = setting(1)
+    batch: int = setting(128)
 
     def _fresh(self, spec: Spec) -> None:
         self.rate = np.zeros(spec.subjects)
@@ -111,7 +103,7 @@ class Retrain(Wrap, Consolidation):
         super().context_end(view, clock, who)
 
 
-class FromScratch(Settings, Wrap, Consolidation):
+class FromScratch(Around):
     """Training from scratch: the first step after the end of a context starts from the initial weights.
 
     The state of the inner rule (momenta) is reset as well.  Until that step the old weights answer questions.  If
@@ -126,9 +118,6 @@ class FromScratch(Settings, Wrap, Consolidation):
     >>> FromScratch().consolidation.reduction
     'mean'
     """
-
-    inside, null = "consolidation", None
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent, kw_only=False)
 
     def _settle(self, spec: Spec) -> None:
         self.spec = spec

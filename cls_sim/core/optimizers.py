@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cls_sim.core.arrays import Flags, Numbers, alike, every
-from cls_sim.core.contract import of_kind
-from cls_sim.core.errors import real
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import from_numpy, without_gradient
 from cls_sim.core.wrap import Wrap
 
@@ -70,14 +69,13 @@ class Sgd(Optimizer):
             _flat(w).addcmul_(_only(gradients[name], step), step, value=-1)
 
 
-class Momentum(Optimizer):
+class Momentum(Settings, Optimizer):
     """Heavy-ball momentum in PyTorch's form: m ← μ m + g, W ← W - η m  (Polyak 1964).
 
     momentum  μ, from 0 to 1
     """
 
-    def __init__(self, *, momentum: float = 0.9):
-        self.momentum = real("momentum", momentum, 0.0, 1.0)
+    momentum: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         super().setup(spec)
@@ -99,7 +97,7 @@ class Momentum(Optimizer):
             _flat(w).addcmul_(m, step, value=-1)
 
 
-class Adam(Optimizer):
+class Adam(Settings, Optimizer):
     """Adam (Kingma & Ba 2015): m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², W ← W - η m̂ / (√v̂ + ε).
 
     m̂ = m / (1-β₁ᵗ) and v̂ = v / (1-β₂ᵗ), where t is the subject's number of steps.
@@ -108,10 +106,9 @@ class Adam(Optimizer):
     eps           above 0
     """
 
-    def __init__(self, *, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8):
-        self.beta1 = real("beta1", beta1, 0.0, BELOW_ONE)
-        self.beta2 = real("beta2", beta2, 0.0, BELOW_ONE)
-        self.eps = real("eps", eps, 0.0, open_low=True)
+    beta1: float = setting(0.9, 0.0, BELOW_ONE)
+    beta2: float = setting(0.999, 0.0, BELOW_ONE)
+    eps: float = setting(1e-8, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         super().setup(spec)
@@ -149,7 +146,7 @@ class Adam(Optimizer):
             _flat(w).addcdiv_(m * step, v.sqrt().mul_(correction).add_(self.eps), value=-1)
 
 
-class Clipped(Wrap, Optimizer):
+class Clipped(Settings, Wrap, Optimizer):
     """Clip the norm of the gradient for another optimizer:  g ← g · min(1, norm / |g|), |g| over all weights.
 
     optimizer  the optimizer that makes the step
@@ -166,9 +163,8 @@ class Clipped(Wrap, Optimizer):
 
     inside, null = "optimizer", {"norm": 1e30}
 
-    def __init__(self, *, optimizer: Optimizer, norm: float = 1.0):
-        super().__init__(of_kind("optimizer", optimizer, Optimizer, "give Sgd(), Momentum() or Adam()"))
-        self.norm = real("norm", norm, 0.0, open_low=True)
+    optimizer: Optimizer = part(Optimizer, "give Sgd(), Momentum() or Adam()")
+    norm: float = setting(1.0, 0.0, open_low=True)
 
     @without_gradient
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:

@@ -7,9 +7,10 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from cls_sim.core.clock import Clock
+from cls_sim.core.clock import Clock, Span
 from cls_sim.core.contract import of_kind
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.settings import Settings, setting
 
 
 class Wrap(Part):
@@ -87,6 +88,19 @@ class Wrap(Part):
         if name.startswith("_") or self.inside not in vars(self):
             raise AttributeError(name)
         return getattr(vars(self)[self.inside], name)
+
+
+class Temporary(Settings):
+    """An intervention that lasts until an age; this class comes first among the bases.
+
+    until  age in days, from 0, at which it is over (see Span); None: it lasts for good
+    """
+
+    until: float | None = setting(None, 0.0)
+
+    def _ready(self) -> None:
+        self.span = Span(self.until)
+        super()._ready()
 
 
 def _public(kind: type) -> set[str]:

@@ -8,15 +8,14 @@ from torch.nn.functional import normalize, one_hot, pad
 
 from cls_sim.core.batch import STORED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, State, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Map, Recall, Traces, nothing
-from cls_sim.hippocampus.silent import Silent
-
-COLUMNS = ("places", "number", "leads", "born", "reward", "ended")  # their last row is not state
+from cls_sim.hippocampus.slots import Slotted
 
 
-class CognitiveMap(Silent):
+class CognitiveMap(Settings, Slotted):
     """A map that is learnt in one exposure: each place once, and the latest outcome of each action in each place.
 
         T[x, x'] ← T[x, x'] + rate · ([x' followed x] - T[x, x'])
@@ -39,11 +38,10 @@ class CognitiveMap(Silent):
     """
 
     derived = frozenset({"changed", "spec", "_silent", "_rows"})
-    sized = "capacity"
+    columns = ("places", "number", "leads", "born", "reward", "ended")
 
-    def __init__(self, *, capacity: int = 100, rate: float = 0.9):
-        self.capacity = whole("capacity", capacity, 1, 2**14)
-        self.rate = real("rate", rate, 0.0, 1.0)
+    capacity: int = setting(100, 1, 2**14)
+    rate: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         if not spec.actions:
@@ -57,7 +55,6 @@ class CognitiveMap(Silent):
         self.reward, self.ended = torch.zeros(lots, device=device), torch.zeros(lots, dtype=torch.bool, device=device)
         self.transitions = torch.zeros(s, c + 1, c + 1, dtype=torch.float64, device=device)
         self._rows = torch.arange(s, device=device)
-        self._silent: Tensor | None = None
         return super().setup(spec)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
@@ -159,14 +156,10 @@ class CognitiveMap(Silent):
         return torch.full((self.spec.subjects,), sum(one[0].nbytes for one in kept), dtype=torch.int64)
 
     def state(self) -> State:
-        kept = {name: getattr(self, name)[:, :-1].contiguous() for name in COLUMNS}
-        return super().state() | kept | {"transitions": self.transitions[:, :-1, :-1].contiguous()}
+        return super().state() | {"transitions": self.transitions[:, :-1, :-1].contiguous()}
 
     def load(self, tree: State) -> None:
         super().load(tree)
-        for name in COLUMNS:
-            column = getattr(self, name)
-            setattr(self, name, torch.cat((column, column[:, -1:]), 1))
         self.transitions = pad(self.transitions, (0, 1, 0, 1))
         self.changed += 1
 

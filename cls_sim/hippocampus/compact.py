@@ -19,7 +19,7 @@ from cls_sim.hippocampus.bits import Bits
 from cls_sim.hippocampus.episodes import WORK, Episodic
 from cls_sim.hippocampus.near import Near
 from cls_sim.hippocampus.search import NEVER, Logits, attend
-from cls_sim.hippocampus.slots import Slots
+from cls_sim.hippocampus.slots import MOST
 
 EPISODES, MARKS = 500, 16  # without a number of bytes: so many episodes of Store, of one byte a number with its marks
 MIXERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)  # of a splitmix64 generator
@@ -81,7 +81,8 @@ class Compact(Episodic):
         sharpness: float = 30.0,
         eviction: str = "balanced",
     ):
-        super().__init__(1, choice("eviction", eviction, ("balanced", "reservoir")), Bits(bits=bits, fidelity=fidelity))
+        self.eviction = choice("eviction", eviction, ("balanced", "reservoir"))
+        self.code = Bits(bits=bits, fidelity=fidelity)
         self.bytes = None if bytes is None else whole("bytes", bytes)
         self.repeats = choice("repeats", repeats, ("exact", "sparse", "none"))
         self.units = whole("units", units, 1, 2**15)
@@ -89,14 +90,12 @@ class Compact(Episodic):
         self.merge = real("merge", merge, 0.0, 1.0, open_low=True)
         self.sharpness = real("sharpness", sharpness, 0.0, 80.0)
 
-    @property
-    def _code(self) -> Bits:
-        assert isinstance(self.form, Bits)
-        return self.form
+    def _format(self) -> Bits:
+        return self.code
 
     def setup(self, spec: Spec) -> Spec:
         refuse_if(bool(spec.actions), "", "stores no actions, and this world asks for them", "use hippocampus=store")
-        code, size = self._code, int(torch.Size(spec.inputs).numel())
+        code, size = self.code, int(torch.Size(spec.inputs).numel())
         if size < 2 and self.repeats == "sparse":
             raise ConfigError("repeats", "is sparse, and inputs have one number", "give exact")
         code.setup(spec)
@@ -107,8 +106,7 @@ class Compact(Episodic):
         if max(slots) < 1:
             self._refuse(min(code.size(depth) for depth in code.depths()) + self._label)
         code.within(self._total - self._label)
-        self._slots = Slots(max(slots), self.eviction)
-        self.capacity = self._slots.capacity
+        self.capacity = whole("capacity", max(slots), 1, MOST)
         spec = super().setup(spec)
         mix = each(spec.seeds, "hippocampus.hash", lambda g: g.integers(-(2**63), 2**63, code.width + 1, np.int64))
         self._mix = mix.to(spec.device)
@@ -127,8 +125,8 @@ class Compact(Episodic):
 
     def _count(self, depth: int, unit: bool) -> int:
         """The slots of a subject with these contents."""
-        shared = self._code.shared(depth, unit)
-        return (self._total - shared) // (self._code.size(depth) + self._label)
+        shared = self.code.shared(depth, unit)
+        return (self._total - shared) // (self.code.size(depth) + self._label)
 
     def slots(self) -> Tensor:
         """The number of slots that each subject can use, int64 [s]; 0 before its first experience."""
@@ -136,21 +134,21 @@ class Compact(Episodic):
         return self._limit.clone()
 
     def stored_bytes(self) -> Tensor:
-        used = self._limits * (self._code.episode_bytes() + self._label) + self._code.common_bytes()
-        return torch.from_numpy(np.where(self._code.depth > 0, used, self._total))
+        used = self._limits * (self.code.episode_bytes() + self._label) + self.code.common_bytes()
+        return torch.from_numpy(np.where(self.code.depth > 0, used, self._total))
 
     # -- contents: those of a subject lie side by side, in as many bytes as they take ----------------------------
 
     def _make_room(self, spec: Spec, lots: tuple[int, int]) -> None:
-        room = self._total + 2 * self._code.width  # the end receives the rows that are not stored; it is not state
+        room = self._total + 2 * self.code.width  # the end receives the rows that are not stored; it is not state
         self.content = torch.zeros(lots[0], room, dtype=torch.uint8, device=spec.device)
 
     def _settle(self) -> None:
         """The number of slots of each subject, after its code is known."""
-        each_ = zip(self._code.depth.tolist(), self._code.unit.tolist(), strict=True)
+        each_ = zip(self.code.depth.tolist(), self.code.unit.tolist(), strict=True)
         limits = [self._count(depth, unit) if depth else 0 for depth, unit in each_]
-        if any(depth and limit < 1 for depth, limit in zip(self._code.depth, limits, strict=True)):
-            self._refuse(int((self._code.episode_bytes() + self._code.common_bytes()).max()) + self._label)
+        if any(depth and limit < 1 for depth, limit in zip(self.code.depth, limits, strict=True)):
+            self._refuse(int((self.code.episode_bytes() + self.code.common_bytes()).max()) + self._label)
         self._limits = np.array(limits, np.int64)
         self._limit = from_numpy(self._limits).to(self._rows.device)
         self._used = int(self._limits.max())
@@ -164,8 +162,8 @@ class Compact(Episodic):
 
     def _keep(self, slot: Tensor, x: Tensor) -> None:
         assert self._limit is not None
-        for (depth, _), who in self._code.ways():  # x is the content already
-            lanes = self._lanes(size := self._code.size(depth))
+        for (depth, _), who in self.code.ways():  # x is the content already
+            lanes = self._lanes(size := self.code.size(depth))
             at = torch.where(slot[who] < self._limit[who, None], slot[who], lanes.shape[1] - 1)
             lanes[self._rows[who], at] = x[who][..., :size]
 
@@ -173,27 +171,27 @@ class Compact(Episodic):
         """The contents in slots [s, b] of some subjects: [g, b, size]."""
         assert self._limit is not None
         at = torch.minimum(slot[who], self._limit[who, None] - 1)
-        return self._lanes(self._code.size(depth))[self._rows[who], at]
+        return self._lanes(self.code.size(depth))[self._rows[who], at]
 
     def _held(self, rows: Tensor) -> tuple[Bytes | None, Tensor | None]:
         slot = rows - self._first
         x = torch.zeros(*slot.shape, int(np.prod(self.spec.inputs)), device=slot.device)
-        for way, who in self._code.ways():
-            x[who] = self._code.unpack(way, self._at_slots(slot, way[0], who), who)
+        for way, who in self.code.ways():
+            x[who] = self.code.unpack(way, self._at_slots(slot, way[0], who), who)
         return None, x.view(*slot.shape, *self.spec.inputs)
 
     def _inputs_in(self, chunk: slice) -> Tensor:
-        return self._all_in(chunk, lambda way, content, who: self._code.unpack(way, content, who))
+        return self._all_in(chunk, lambda way, content, who: self.code.unpack(way, content, who))
 
     def _levels_in(self, chunk: slice) -> Tensor:
-        return self._all_in(chunk, lambda way, content, _: self._code.levels(way[0], content))
+        return self._all_in(chunk, lambda way, content, _: self.code.levels(way[0], content))
 
     def _all_in(self, chunk: slice, read: Any) -> Tensor:
         """What `read` makes of the contents in these slots: [s, c, x]; zeros where a subject has fewer."""
         x = torch.zeros(len(self.content), chunk.stop - chunk.start, int(np.prod(self.spec.inputs)))
         x = x.to(self.content.device)
-        for way, who in self._code.ways():
-            some = self._lanes(self._code.size(way[0]))[who, chunk]
+        for way, who in self.code.ways():
+            some = self._lanes(self.code.size(way[0]))[who, chunk]
             found = read(way, some.contiguous(), who)
             if isinstance(who, slice) and found.shape == x.shape:
                 return found
@@ -204,11 +202,11 @@ class Compact(Episodic):
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         fresh, x = self._fresh(batch, who), batch.x.flatten(2)
-        known = self._code.depth
-        self._code.meet(x, fresh)
-        if self._code.depth is not known:
+        known = self.code.depth
+        self.code.meet(x, fresh)
+        if self.code.depth is not known:
             self._settle()
-        content = self._code.write(x)
+        content = self.code.write(x)
         key, code = self._hashed(content, batch), None
         if self.repeats == "exact":
             fresh = fresh & ~self._equal(content, key, batch, fresh)
@@ -223,8 +221,8 @@ class Compact(Episodic):
     def _levels_of(self, content: Tensor) -> Tensor:
         """The levels of contents [s, b, width]: [s, b, x]."""
         levels = torch.zeros(*content.shape[:2], int(np.prod(self.spec.inputs)), device=content.device)
-        for (depth, _), who in self._code.ways():
-            levels[who] = self._code.levels(depth, content[who][..., : self._code.size(depth)])
+        for (depth, _), who in self.code.ways():
+            levels[who] = self.code.levels(depth, content[who][..., : self.code.size(depth)])
         return levels
 
     def _hashed(self, content: Tensor, batch: Batch) -> Tensor:
@@ -246,7 +244,7 @@ class Compact(Episodic):
         n, rows = max(self._used, 1), batch.rows
         stored = self.mark[:, :n, 2]
         same, slot = ((stored[:, None] == key[..., None].to(stored.dtype)) & self._heard()[:, None, :n]).max(2)
-        for (depth, _), who in self._code.ways():
+        for (depth, _), who in self.code.ways():
             held = self._at_slots(slot, depth, who)
             same[who] &= (held == content[who][..., : held.shape[2]]).all(2)
         same &= self._answers_equal(batch, slot, self._y())
@@ -309,7 +307,7 @@ class Compact(Episodic):
         if held != self._total:
             raise ConfigError("bytes", f"are {self._total}, and the saved memory has {held}", f"give {held}")
         super().load(tree)
-        room = self.content.new_zeros(len(self.content), 2 * self._code.width)
+        room = self.content.new_zeros(len(self.content), 2 * self.code.width)
         self.content = torch.cat((self.content, room), 1)
         self._near = None if self._near is None else self._near.__deepcopy__({})
         self._settle()

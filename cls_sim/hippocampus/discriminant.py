@@ -11,8 +11,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, each
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.densities import Densities
 
@@ -30,7 +31,7 @@ class Whitened:
     mean: Tensor
 
 
-class Discriminant(Densities):
+class Discriminant(Settings, Densities):
     """Streaming linear discriminant analysis: a running mean of each class and one covariance, over the whole past.
 
         ŷ = argmax_c  w_c · x + b_c,   w_c = Λ μ_c,   b_c = -½ μ_c · Λ μ_c,   Λ = [(1 - ε) Σ + ε I]⁻¹
@@ -53,8 +54,7 @@ class Discriminant(Densities):
     [840, 1680]
     """
 
-    def __init__(self, *, shrinkage: float = 1e-4):
-        self.shrinkage = real("shrinkage", shrinkage, 0.0, 1.0)
+    shrinkage: float = setting(1e-4, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         _classes(spec, "keeps the mean of each class")
@@ -106,7 +106,7 @@ class Discriminant(Densities):
         return torch.full((self.spec.subjects,), 4 * numbers, dtype=torch.int64)
 
 
-class RandomRidge(Densities):
+class RandomRidge(Settings, Densities):
     """Ridge regression of the classes on random features, from sums over the whole past (RanPAC).
 
         h = relu(x W),   G ← G + h hᵀ,   C ← C + h yᵀ (y one-hot),   scores = h (G + λ I)⁻¹ C
@@ -129,10 +129,9 @@ class RandomRidge(Densities):
 
     sized = "units"
 
-    def __init__(self, *, units: int = 1000, ridge: float | None = None, held_out: float = 0.2):
-        self.units = whole("units", units)
-        self.ridge = None if ridge is None else real("ridge", ridge, 0.0, open_low=True)
-        self.held_out = real("held_out", held_out, 0.0, 0.9, open_low=True)
+    units: int = setting(1000)
+    ridge: float | None = setting(None, 0.0, open_low=True)
+    held_out: float = setting(0.2, 0.0, 0.9, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
         _classes(spec, "adds up the rows of each class")

@@ -13,11 +13,10 @@ from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import STORED, Batch, Bytes, Columns
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
-from cls_sim.core.part import Spec, State, View
+from cls_sim.core.part import Spec, View
 from cls_sim.hippocampus.base import Recall, Traces
 from cls_sim.hippocampus.codes import Code, Levels, Plain
 from cls_sim.hippocampus.search import NEVER, Logits, nearest
-from cls_sim.hippocampus.silent import Silent
 from cls_sim.hippocampus.slots import BY_CLASS, BY_TURN, BY_WORTH, Slots
 from cls_sim.hippocampus.standing import LABELLED, UNLABELLED, Ranks, Standing, newest_of
 from cls_sim.hippocampus.worth import Worth
@@ -25,7 +24,7 @@ from cls_sim.hippocampus.worth import Worth
 WORK = 2**24  # limit of the numbers in memory while cues are compared with traces
 
 
-class Episodic(Silent, Worth):
+class Episodic(Worth):
     """`capacity` slots for each subject; a slot holds the input, answer, context and time of one episode.
 
     content  [s, n + 1, x]  inputs in the format of `code`; default: bytes if inputs have a quantum, else float32
@@ -41,30 +40,22 @@ class Episodic(Silent, Worth):
     """
 
     derived = frozenset({"changed", "spec", "_slots", "_rows", "_first", "_flats", "_silent", "_lot"})
-    columns: tuple[str, ...] = ("content", "what", "mark", "target", "answer", "deed", "gained", "after")
+    columns = ("content", "what", "mark", "target", "answer", "deed", "gained", "after")
 
-    sized = "capacity"
-    keep_scores: bool = False
+    keep_scores = False
     _limit: Tensor | None = None  # [s], the number of slots that each subject can use; None: all
 
-    form: Code | None = None
-
-    def __init__(self, capacity: int, eviction: str, code: Code | None = None):
-        if code is not None and not isinstance(code, Code):
-            raise ConfigError("code", f"{code!r} is not a code", "give one, such as Coarse(), or None")
-        self.form = code
-        self._slots = Slots(capacity, eviction)
-        self.capacity, self.eviction = self._slots.capacity, self._slots.eviction
-
-    def resize(self, n: int) -> None:
-        self._slots, self.capacity = Slots(n, self.eviction), n
+    def _format(self) -> Code | None:
+        """The format of the content; None: the default."""
+        return None
 
     def setup(self, spec: Spec) -> Spec:
         if max(spec.outputs, spec.contexts) > 2**15:
             raise ConfigError("capacity", "this world has more than 32768 labels or contexts", "use a smaller world")
+        self._slots = Slots(self.capacity, self.eviction)
         self._slots.setup(spec)
         lots = (spec.subjects, self.capacity + 1)
-        self._form = self.form or (Levels() if self._exact(spec) else Plain())
+        self._form = self._format() or (Levels() if self._exact(spec) else Plain())
         self._form.setup(spec)
         self._make_room(spec, lots)
         self.what = torch.full((*lots, 2), -1, dtype=torch.int16, device=spec.device)
@@ -86,7 +77,6 @@ class Episodic(Silent, Worth):
         self._standing = Standing(self.capacity) if large else None
         self._first = self._rows * (self.capacity + 1)
         self._flats: dict[str, tuple[Tensor, Tensor]] = {}
-        self._silent: Tensor | None = None
         return super().setup(spec)
 
     def _make_room(self, spec: Spec, lots: tuple[int, int]) -> None:
@@ -313,26 +303,6 @@ class Episodic(Silent, Worth):
     def _y(self) -> Tensor:
         """The label int16 [s, n + 1], or target, of each slot."""
         return self.target if self.spec.regression else self.what[..., 0]
-
-    # -- state: the columns without the last row --------------------------------------------------------
-
-    def _columns(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name)[:, : self.capacity] for name in self.columns if name in vars(self)}
-
-    def state(self) -> State:
-        return super().state() | {name: column.contiguous() for name, column in self._columns().items()}
-
-    def load(self, tree: State) -> None:
-        for name in self._columns():
-            if name in tree and tree[name].shape[1] != self.capacity:
-                held = tree[name].shape[1]
-                raise ConfigError("capacity", f"is {self.capacity}, and the saved memory has {held}", f"give {held}")
-        super().load(tree)
-        for name in self.columns:
-            if name in vars(self):
-                column = getattr(self, name)
-                setattr(self, name, torch.cat((column, column[:, -1:]), 1))
-        self.changed += 1
 
 
 def _rows_of(column: Tensor, at: Tensor, like: Tensor) -> Tensor:

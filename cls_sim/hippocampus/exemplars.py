@@ -12,16 +12,18 @@ from torch.nn.functional import normalize
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View, known_contexts
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.hippocampus.slots import MOST
 
 CHOICES = ("herding", "random", "informative")
 AT_ONCE = 2000  # rows of the ended context in one batch
 
 
-class Exemplars(Episodic):
+class Exemplars(Settings, Episodic):
     """Stores nothing during a context; when it ends, selects m exemplars of each of its classes from all of its data.
 
         herding      exemplar k is  argmin_x ‖ μ - (f(x) + Σ_{i<k} f(x_i)) / k ‖,   with features f of length 1 and the
@@ -45,10 +47,11 @@ class Exemplars(Episodic):
     'herding'
     """
 
-    def __init__(self, *, capacity: int = 1000, per_class: int | None = None, selection: str = "herding"):
-        super().__init__(capacity, "ring")
-        self.per_class = None if per_class is None else whole("per_class", per_class)
-        self.selection = choice("selection", selection, CHOICES)
+    eviction = "ring"
+
+    capacity: int = setting(1000, 1, MOST)
+    per_class: int | None = setting(None)
+    selection: str = setting("herding", CHOICES)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

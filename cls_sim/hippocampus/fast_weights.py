@@ -7,13 +7,13 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 
-class FastWeights(Slotless):
+class FastWeights(Settings, Slotless):
     """One unit whose synapses learn each input in one exposure and forget it exponentially; it stores no episodes.
 
         w ← (1 - q) w + x,      match = max(0, x·w / (|x| |w|))
@@ -32,8 +32,7 @@ class FastWeights(Slotless):
     [[0.0]]
     """
 
-    def __init__(self, *, fade: float = 0.1):
-        self.fade = real("fade", fade, 0.0, 1.0)
+    fade: float = setting(0.1, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
         self.synapses = torch.zeros(spec.subjects, int(torch.Size(spec.inputs).numel()), device=spec.device)

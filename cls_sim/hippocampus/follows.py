@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import choice, flag
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 
@@ -32,7 +32,7 @@ class Chain:
         return Chain(self.x, torch.minimum(self.count, count), self.slot)
 
 
-class Follows(Wrap, Hippocampus):
+class Follows(Settings, Wrap, Hippocampus):
     """A memory of order around another one: asymmetric synapses lead from each pattern to the next.
 
         z ← sign(Σ_p f(ξ_p · z / N) ξ_{p+1}),      in reverse  z ← sign(Σ_p f(ξ_{p+1} · z / N) ξ_p)
@@ -52,12 +52,9 @@ class Follows(Wrap, Hippocampus):
     """
 
     inside, null = "hippocampus", {}
-    hippocampus: Hippocampus
-
-    def __init__(self, hippocampus: Hippocampus, *, interaction: str = "exponential", symmetric: bool = False):
-        super().__init__(hippocampus)
-        self.interaction = choice("interaction", interaction, INTERACTIONS)
-        self.symmetric = flag("symmetric", symmetric)
+    hippocampus: Hippocampus = part(Hippocampus, kw_only=False)
+    interaction: str = setting("exponential", INTERACTIONS)
+    symmetric: bool = setting(False)
 
     def chain(self) -> Chain:
         """The patterns in the order in which they were stored."""

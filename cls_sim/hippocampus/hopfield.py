@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.draws import each
-from cls_sim.core.errors import flag, real, reals, refuse_if, whole
+from cls_sim.core.errors import real, refuse_if
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
@@ -19,7 +19,11 @@ from cls_sim.hippocampus.search import NEVER, Logits, Rows, attend
 TOGETHER = 20  # cells whose drive is computed at once
 
 
-class ModernHopfield(Ca3):
+def _centre(key: str, value: Any) -> float | str:
+    return value if value == "mean" else real(key, value)
+
+
+class ModernHopfield(Settings, Ca3):
     """A modern Hopfield network: every update replaces the state by a similarity-weighted average of the patterns.
 
         z ← Σ_p q_p ξ_p,  q = softmax_p(β z·ξ_p + ln w_p)
@@ -39,12 +43,10 @@ class ModernHopfield(Ca3):
 
     spells = False
 
-    def __init__(
-        self, *, beta: float | list[float] = 1.0, updates: int = 3, centre: float | str = 0.0, equal_norms: bool = False
-    ):
-        self.beta, self.updates = reals("beta", beta, 0.0), whole("updates", updates)
-        self.centre = centre if centre == "mean" else real("centre", centre)
-        self.equal_norms = flag("equal_norms", equal_norms)
+    beta: float | list[float] = setting(1.0, 0.0)
+    updates: int = setting(3)
+    centre: float | str = setting(0.0, check=_centre)
+    equal_norms: bool = setting(False)
 
     def setup(self, spec: Spec) -> Spec:
         self._beta = torch.from_numpy(per_subject("beta", self.beta, spec)).float().to(spec.device)[:, None]

@@ -10,11 +10,13 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.codes import Code, Plain
 from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.hippocampus.slots import MOST
 
 
 class _Pattern(Code):
@@ -44,7 +46,7 @@ class _Pattern(Code):
         return self.inner.common_bytes()
 
 
-class Indexed(Episodic):
+class Indexed(Settings, Episodic):
     """Stores of every episode only its cortical pattern f(x), the last hidden layer at the time of storage.
 
     The input of an episode is not stored, nor its answer: only the feedback connections of the neocortex can reinstate
@@ -71,10 +73,12 @@ class Indexed(Episodic):
 
     columns = (*Episodic.columns, "birth")
 
-    def __init__(self, code: Code | None = None, *, capacity: int = 200, eviction: str = "ring"):
-        if code is not None and not isinstance(code, Code):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("code", f"{code!r} is not a code", "give one, such as Product(), or None")
-        super().__init__(capacity, choice("eviction", eviction, ("ring", "reservoir")), _Pattern(code or Plain()))
+    code: Code = part(Code, "give one, such as Product(), or None", default_factory=Plain, kw_only=False)
+    capacity: int = setting(200, 1, MOST)
+    eviction: str = setting("ring", ("ring", "reservoir"))
+
+    def _format(self) -> Code:
+        return _Pattern(self.code)
 
     def setup(self, spec: Spec) -> Spec:
         if spec.regression:

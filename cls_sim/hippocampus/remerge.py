@@ -7,13 +7,15 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import real, refuse_if, whole
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.hippocampus.slots import EVICTION, MOST
 
 
-class Remerge(Episodic):
+class Remerge(Settings, Episodic):
     """Stores pairs separately, and links overlapping pairs by recurrent recall.
 
         p_j = x_j + onehot(y_j)                                     a pair: a conjunctive unit j and its features
@@ -42,20 +44,12 @@ class Remerge(Episodic):
     [1, 2, 0]
     """
 
-    def __init__(
-        self,
-        *,
-        capacity: int = 100,
-        depth: int = 3,
-        tau: float = 0.5,
-        hedge: float = 1.0,
-        gain: float = 1.0,
-        eviction: str = "reservoir",
-    ):
-        super().__init__(capacity, eviction)
-        self.depth = whole("depth", depth)
-        self.tau, self.hedge = real("tau", tau, 0.0, open_low=True), real("hedge", hedge, 0.0)
-        self.gain = real("gain", gain, 0.0)
+    capacity: int = setting(100, 1, MOST)
+    depth: int = setting(3)
+    tau: float = setting(0.5, 0.0, open_low=True)
+    hedge: float = setting(1.0, 0.0)
+    gain: float = setting(1.0, 0.0)
+    eviction: str = setting("reservoir", EVICTION)
 
     def setup(self, spec: Spec) -> Spec:
         refuse_if(spec.regression, "", "stores pairs of cues and classes, and this world is a regression", "use Store")

@@ -9,15 +9,50 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import LARGEST, ConfigError, choice, whole
-from cls_sim.core.part import Spec
+from cls_sim.core.errors import LARGEST, ConfigError
+from cls_sim.core.part import Spec, State
+from cls_sim.hippocampus.silent import Silent
 
 EVICTION = ("reservoir", "ring", "balanced", "herding", "surprise", "coverage", "gradients")
 BY_CLASS = ("balanced", "herding")  # balance the classes
 BY_WORTH = ("herding", "surprise", "coverage", "gradients")  # use a retention priority that the memory computes
 BY_TURN = ("reservoir", "ring", "balanced")  # keys that depend on nothing learned
+MOST = 2**28  # largest capacity
 TICKS = 64  # experiences planned at once, for rules that need no draws
 EMPTY, ABSENT = 2**61, 2**62  # priorities above those of any row: an empty slot, an absent row
+
+
+class Slotted(Silent):
+    """The base class of hippocampi with `capacity` slots for each subject, which hold the traces.
+
+    columns  the tensors [s, n + 1, …] that hold them; row n + 1 receives what is not stored, and is not state
+    """
+
+    sized = "capacity"
+    columns: tuple[str, ...]
+    capacity: int
+
+    def setup(self, spec: Spec) -> Spec:
+        self._silent = None
+        return super().setup(spec)
+
+    def _columns(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name)[:, : self.capacity] for name in self.columns if name in vars(self)}
+
+    def state(self) -> State:
+        return super().state() | {name: column.contiguous() for name, column in self._columns().items()}
+
+    def load(self, tree: State) -> None:
+        mine = self._columns()
+        for name in mine:
+            if name in tree and tree[name].shape[1] != self.capacity:
+                held = tree[name].shape[1]
+                raise ConfigError("capacity", f"is {self.capacity}, and the saved memory has {held}", f"give {held}")
+        super().load(tree)
+        for name in mine:
+            column = getattr(self, name)
+            setattr(self, name, torch.cat((column, column[:, -1:]), 1))
+        self.changed += 1
 
 
 class Slots:
@@ -54,8 +89,7 @@ class Slots:
     """
 
     def __init__(self, capacity: int, eviction: str):
-        self.capacity = whole("capacity", capacity, 1, 2**28)
-        self.eviction = choice("eviction", eviction, EVICTION)
+        self.capacity, self.eviction = capacity, eviction
 
     def setup(self, spec: Spec) -> None:
         if self.eviction in BY_CLASS and spec.regression:

@@ -14,21 +14,23 @@ from torch.nn.functional import normalize
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, real, reals, whole
-from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.errors import ConfigError
+from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, Stages
 from cls_sim.hippocampus.dentate import active, largest, largest_whole, of_keys, signs_of
-from cls_sim.hippocampus.episodes import WORK, Episodic
+from cls_sim.hippocampus.episodes import WORK
+from cls_sim.hippocampus.fading import Fading, column
 from cls_sim.hippocampus.repeats import LARGE, Repeats
+from cls_sim.hippocampus.slots import EVICTION
 
 IN_CACHE = 2**18  # numbers
 EXACT = 2**24  # whole numbers below it are exact in float32
 ROUNDING = 1e-3  # of the least number of common cells
-DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
 
 
-class Sparse(Episodic):
+class Sparse(Fading):
     """Stores an episode in one exposure under a sparse code, and completes cues to whole episodes.
 
     Separation: the code c(x) of an input is the set of the k = `winners` among `units` cells with the largest drive
@@ -69,28 +71,14 @@ class Sparse(Episodic):
     [[-1]]
     """
 
-    derived = Episodic.derived | {"_wiring", "_threshold", "_rate", "_stay"}
-    columns = (*Episodic.columns, "code", "strength")
+    derived = Fading.derived | {"_wiring", "_threshold", "_rate", "_stay"}
+    columns = (*Fading.columns, "code", "strength")
 
-    def __init__(
-        self,
-        *,
-        capacity: int = 500,
-        units: int = 1000,
-        winners: int = 50,
-        merge: float | list[float] | None = 0.9,
-        learning_rate: float | list[float] = 1.0,
-        sharpness: float = 30.0,
-        fade: float | list[float] = 0.0,
-        eviction: str = "balanced",
-    ):
-        super().__init__(capacity, eviction)
-        self.units = whole("units", units, 1, 2**15)
-        self.winners = whole("winners", winners, 1, self.units)
-        self.merge = None if merge is None else reals("merge", merge, 0.0, 1.0, open_low=True)
-        self.learning_rate = reals("learning_rate", learning_rate, 0.0, 1.0, open_low=True)
-        self.sharpness = real("sharpness", sharpness, 0.0, 80.0)
-        self.fade = reals("fade", fade, 0.0, 1.0 - 1e-9)
+    units: int = setting(1000, 1, 2**15)
+    winners: int = setting(50, 1, lambda sparse: sparse.units)
+    merge: float | list[float] | None = setting(0.9, 0.0, 1.0, open_low=True)
+    sharpness: float = setting(30.0, 0.0, 80.0)
+    eviction: str = setting("balanced", EVICTION)
 
     def setup(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
@@ -98,17 +86,13 @@ class Sparse(Episodic):
             raise ConfigError(
                 "units", "need inputs of two numbers or more, and inputs of this world have one", "use Store"
             )
-        self._threshold = None if self.merge is None else self._column("merge", self.merge, spec) * self.winners
-        self._rate = self._column("learning_rate", self.learning_rate, spec)
-        self._stay = 1 - self._column("fade", self.fade, spec)
-        self._blends = self.merge is not None and bool((self._rate < 1).any())
-        self._fades = bool((self._stay < 1).any())
+        self._threshold = None if self.merge is None else column("merge", self.merge, spec) * self.winners
+        self._blends = self.merge is not None and bool((column("learning_rate", self.learning_rate, spec) < 1).any())
         signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, self.units))
         self._wiring = (signs if spec.quantum is None else signs.to(torch.int8)).to(spec.device)
         self._most = 255 * width  # bytes drive a cell by a whole number, at most this
-        lots = (spec.subjects, self.capacity + 1)
-        self.code = torch.zeros(*lots, self.winners, dtype=torch.int16, device=spec.device)
-        self.strength = torch.zeros(lots, device=spec.device)
+        shape = (spec.subjects, self.capacity + 1, self.winners)
+        self.code = torch.zeros(shape, dtype=torch.int16, device=spec.device)
         self._repeats = self._index() if spec.device.type == "cpu" and self.capacity >= LARGE else None
         return super().setup(spec)
 
@@ -119,17 +103,10 @@ class Sparse(Episodic):
         index = Repeats(self.units, self.winners, math.ceil(float(self._threshold.min()) - ROUNDING))
         return index if index.useful else None
 
-    @staticmethod
-    def _column(key: str, value: float | list[float], spec: Spec) -> Tensor:
-        return torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None]  # [s, 1]
-
     def _exact(self, spec: Spec) -> bool:
         return super()._exact(spec) and not self._blends
 
-    def _strengths(self) -> Tensor:
-        return self.strength
-
-    # -- encoding and sleep -----------------------------------------------------------------------------
+    # -- encoding -----------------------------------------------------------------------------
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         fresh, code = self._fresh(batch, who), self._code(batch.x)
@@ -151,13 +128,6 @@ class Sparse(Episodic):
             self._repeats.wrote(self.code, place)
         self.strength[self._rows, slot] = 1.0
         self._write(slot, key, x, batch, clock)
-
-    def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        if self._fades:
-            stay = self._stay if who is None else torch.where(who[:, None], self._stay, 1.0)
-            weaker = self.strength * stay
-            self.strength = torch.where(weaker < DEAD, 0.0, weaker)
-            self.changed += 1
 
     def _near(self, batch: Batch, code: Tensor) -> Tensor:
         """The trace [s, b] that each row may repeat; -1: none."""

@@ -8,17 +8,18 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts, alike
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import flag
+from cls_sim.core.contract import of_kind
 from cls_sim.core.part import Spec, State, View, known_contexts
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Filling, Recall
 from cls_sim.hippocampus.codes import Code, Levels
 from cls_sim.hippocampus.episodes import Episodic
 from cls_sim.hippocampus.planned import PLANNED, Places, followed, planned
-from cls_sim.hippocampus.slots import newest
+from cls_sim.hippocampus.slots import EVICTION, MOST, newest
 from cls_sim.hippocampus.standing import newest_of
 
 
-class Store(Episodic):
+class Store(Settings, Episodic):
     """Stores episodes exactly, and recalls the one most similar to the cue (cosine).
 
         match(x) = max over traces t of  max(0, x·t / (|x| |t|))
@@ -50,11 +51,13 @@ class Store(Episodic):
 
     derived = Episodic.derived | {"_places"}
 
-    def __init__(
-        self, *, capacity: int = 500, eviction: str = "reservoir", keep_scores: bool = False, code: Code | None = None
-    ):
-        super().__init__(capacity, eviction, code)
-        self.keep_scores = flag("keep_scores", keep_scores)
+    capacity: int = setting(500, 1, MOST)
+    eviction: str = setting("reservoir", EVICTION)
+    keep_scores: bool = setting(False)
+    code: Code | None = setting(None, Code, "give one, such as Coarse(), or None", check=of_kind)
+
+    def _format(self) -> Code | None:
+        return self.code
 
     def setup(self, spec: Spec) -> Spec:
         self._places: Places | None = None

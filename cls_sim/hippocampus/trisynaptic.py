@@ -12,20 +12,22 @@ from torch import Tensor
 
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
+from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import Draws, each
-from cls_sim.core.errors import ConfigError, choice, reals
-from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.errors import ConfigError, choice
+from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import setting
 from cls_sim.hippocampus.base import Recall, Stages, nothing
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, linear
 from cls_sim.hippocampus.dentate import Dentate, active
-from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.hippocampus.fading import Fading
+from cls_sim.hippocampus.slots import EVICTION
 
-DEAD = 0.1  # a trace weaker than this is deleted, and its slot is free
 PURE = 0.9  # cosine with a stored pattern at which a generated state counts as its reactivation
 STAGES = ("dg", "ca3", "ca1")
 
 
-class Trisynaptic(Episodic):
+class Trisynaptic(Fading):
     """Stores an episode in one exposure in the synapses of CA3, and recalls it from a cue or, in sleep, from noise.
 
         x ──dentate──► code ──ca3──► state z ──ca1──► Σ_p c_p x_p, Σ_p c_p y_p
@@ -56,55 +58,28 @@ class Trisynaptic(Episodic):
     [[-1]]
     """
 
-    columns = (*Episodic.columns, "code", "strength")
+    columns = (*Fading.columns, "code", "strength")
 
-    def __init__(
-        self,
-        *,
-        capacity: int = 500,
-        dentate: Dentate | None = None,
-        ca3: Ca3 | None = None,
-        ca1: str | None = "linear",
-        learning_rate: float | list[float] = 1.0,
-        fade: float | list[float] = 0.0,
-        eviction: str = "reservoir",
-    ):
-        super().__init__(capacity, eviction)
-        for key, part, room in (("dentate", dentate, Dentate), ("ca3", ca3, Ca3)):
-            if part is not None and not isinstance(part, room):
-                reason = f"{type(part).__name__} is not a {room.__name__}"
-                raise ConfigError(key, reason, f"give a {room.__name__}, or null")
-        self.dentate, self.ca3 = dentate, ca3
-        self.ca1 = None if ca1 is None else choice("ca1", ca1, ("linear", "best"))
-        self.learning_rate = reals("learning_rate", learning_rate, 0.0, 1.0, open_low=True)
-        self.fade = reals("fade", fade, 0.0, 1.0 - 1e-9)
+    dentate: Dentate | None = setting(None, Dentate, "give a Dentate, or null", check=of_kind)
+    ca3: Ca3 | None = setting(None, Ca3, "give a Ca3, or null", check=of_kind)
+    ca1: str | None = setting("linear", ("linear", "best"))
+    eviction: str = setting("reservoir", EVICTION)
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
-        self._rate, fade = (
-            torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None]
-            for key, value in (("learning_rate", self.learning_rate), ("fade", self.fade))
-        )
-        self._stay = 1 - fade
-        self._fades = bool((self._stay < 1).any())
         self._units, self._k = int(torch.Size(spec.inputs).numel()), 0
-        lots = (spec.subjects, self.capacity + 1)
         if self.dentate is not None:
             self.dentate.wire(spec, self.capacity)
             self._units, self._k = self.dentate.units, self.dentate.winners
-            self.code = torch.zeros(*lots, self._k, dtype=torch.int16, device=spec.device)
+            self.code = torch.zeros(*self.strength.shape, self._k, dtype=torch.int16, device=spec.device)
         if self.ca3 is not None:
             self.setup_inside("ca3", spec)
             self.ca3.fit(spec, self._units, self._k)
-        self.strength = torch.zeros(lots, device=spec.device)
         self._engrams: tuple[Trisynaptic, int, Engrams] | None = None
         self._noise: Draws | None = None
         self._lost: Tensor | None = None  # lesioned cells of CA3, and of CA1
         self._mute: Tensor | None = None
         return spec
-
-    def _strengths(self) -> Tensor:
-        return self.strength
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         slot, key = self._choose(batch, self._fresh(batch, who), clock, view)
@@ -115,11 +90,7 @@ class Trisynaptic(Episodic):
         self._write(slot, key, x, batch, clock)
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        if self._fades:
-            stay = self._stay if who is None else torch.where(who[:, None], self._stay, 1.0)
-            weaker = self.strength * stay
-            self.strength = torch.where(weaker < DEAD, 0.0, weaker)
-            self.changed += 1
+        super().sleep(batch, clock, who)
         if self.ca3 is not None and self.ca3.unlearns:
             there = batch.weights() * (batch.source == DREAMED)
             self.ca3.unlearn(batch.x.flatten(2), there if who is None else there * who[:, None])

@@ -12,12 +12,12 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.part import View, known_contexts
-from cls_sim.hippocampus.base import Hippocampus
+from cls_sim.hippocampus.slots import Slotted
 
 COMPARED = 64  # number of stored episodes with which a gradient is compared
 
 
-class Worth(Hippocampus):
+class Worth(Slotted):
     """A memory of `capacity` slots that computes the retention priority of rows.
 
     capacity  slots of a subject

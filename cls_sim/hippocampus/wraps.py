@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock, Span
+from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, over
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.wrap import Temporary, Wrap
 from cls_sim.hippocampus.base import Hippocampus, Recall, Traces, nothing
 
 
@@ -39,7 +40,13 @@ class Frozen(Settings, Wrap, Hippocampus):
         """Change nothing."""
 
 
-class Lesion(Wrap, Hippocampus):
+def _stage(key: str, value: Any) -> str:
+    """The name of a stage, which the hippocampus must know."""
+    refuse_if(not isinstance(value, str), key, f"{value!r} is not a name", "give dg, ca3, ca1, or null for the whole")
+    return value
+
+
+class Lesion(Temporary, Wrap, Hippocampus):
     """Lesion the hippocampus: all of it, a fraction of its slots, or a fraction of a stage; for good or for some days.
 
     hippocampus  the hippocampus that is lesioned, in mid-life (of a twin) or from birth
@@ -61,14 +68,9 @@ class Lesion(Wrap, Hippocampus):
 
     inside, null = "hippocampus", {"fraction": 0.0}
 
-    def __init__(
-        self, hippocampus: Hippocampus, *, fraction: float = 1.0, stage: str | None = None, until: float | None = None
-    ):
-        super().__init__(hippocampus)
-        self.fraction = real("fraction", fraction, 0.0, 1.0)
-        if stage is not None and not isinstance(stage, str):
-            raise ConfigError("stage", f"{stage!r} is not a name", "give dg, ca3, ca1, or null for the whole")
-        self.stage, self.span = stage, Span(until)
+    hippocampus: Hippocampus = part(Hippocampus, kw_only=False)
+    fraction: float = setting(1.0, 0.0, 1.0)
+    stage: str | None = setting(None, check=_stage)
 
     @property
     def changed(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -88,12 +90,12 @@ class Lesion(Wrap, Hippocampus):
             lost = each(spec.seeds, "hippocampus.lesion", lambda g: g.permutation(n) < round(self.fraction * n))
             self._lost = lost.to(spec.device)
             self.hippocampus.silence(self._lost)
-            if self.span.until is not None:
+            if self.until is not None:
                 self.hippocampus.revive(torch.zeros_like(self._lost))  # raises now if traces cannot be revived
 
     def _ended(self) -> np.ndarray:
         """The subjects whose lesion is over: bool [s].  Restores their lost part when this changes."""
-        if self.span.until is None or self.clock is None:
+        if self.until is None or self.clock is None:
             return self._over
         over = ~self.span.lasts(self.clock)
         if (over != self._over).any():

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock, Span
+from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, over
 from cls_sim.core.part import Spec, View, per_subject
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import part, setting
+from cls_sim.core.wrap import Temporary, Wrap
 from cls_sim.neocortex.base import Neocortex, Tap
 from cls_sim.neocortex.mlp import Mlp
 
 OF = ("units", "weights")
 
 
-class CortexLesion(Settings, Wrap, Neocortex):
+class CortexLesion(Temporary, Wrap, Neocortex):
     """Lesion the neocortex: a fraction of its units or weights, drawn for each subject, is silent.
 
         units:    h ← m ⊙ h, of the last hidden layer;    weights:    W ← m ⊙ W, of every layer;    m in {0, 1}
@@ -50,10 +50,6 @@ class CortexLesion(Settings, Wrap, Neocortex):
     neocortex: Neocortex = part(Neocortex, kw_only=False)
     fraction: float | list[float] = setting(1.0, 0.0, 1.0)
     of: str = setting("units", OF)
-    until: float | None = setting(None, 0.0)
-
-    def _ready(self) -> None:
-        self.span = Span(self.until)
 
     def _settle(self, spec: Spec) -> None:
         fraction = per_subject("fraction", self.fraction, spec)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from cls_sim.core.clock import Clock, Span
-from cls_sim.core.errors import reals
+from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, per_subject
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.settings import part, setting
+from cls_sim.core.wrap import Temporary, Wrap
 from cls_sim.plasticity.base import Plasticity
 
 
-class Modulated(Wrap, Plasticity):
+class Modulated(Temporary, Wrap, Plasticity):
     """Multiply another schedule by a factor: η = factor · η₀ (a drug, a disease, an enriched environment).
 
     plasticity  η₀, the schedule that is changed
@@ -30,9 +30,8 @@ class Modulated(Wrap, Plasticity):
 
     inside, null = "plasticity", {"factor": 1.0}
 
-    def __init__(self, plasticity: Plasticity, *, factor: float | list[float] = 0.0, until: float | None = None):
-        super().__init__(plasticity)
-        self.factor, self.span = reals("factor", factor, 0.0), Span(until)
+    plasticity: Plasticity = part(Plasticity, kw_only=False)
+    factor: float | list[float] = setting(0.0, 0.0)
 
     def _settle(self, spec: Spec) -> None:
         self._factor = per_subject("factor", self.factor, spec)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
+from cls_sim.core.contract import of_kind
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
@@ -22,7 +23,6 @@ from cls_sim.probes.evaluations import (
     ReadoutProbe,
     above_chance,
     answered,
-    checked,
     exams,
     grade,
     mean,
@@ -93,7 +93,7 @@ class Dependence(Settings, Probe):
     True
     """
 
-    control: Readout | None = setting(None, check=checked)
+    control: Readout | None = setting(None, Readout, "give one, such as CortexReadout(), or None", check=of_kind)
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.base import Measured, Probe
-from cls_sim.probes.evaluations import answered, checked, shared
+from cls_sim.probes.evaluations import answered, shared
 from cls_sim.probes.sampled import ClassProbe, Look, Sampled, right
 from cls_sim.readout.base import Readout
 
@@ -50,9 +50,6 @@ class Prequential(ClassProbe):
     """
 
     moments = ("day.end",)
-
-    def __init__(self, *, readout: Readout | None = None):
-        self.readout = checked("readout", readout)
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)

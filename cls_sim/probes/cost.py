@@ -77,7 +77,7 @@ class Energy(Settings, Probe):
             raise ConfigError("", "needs a consolidation that counts its energy", "use consolidation=caching")
         weights = {name: w.detach().flatten(1).double() for name, w in life.neocortex.weights.items()}
         if self.over == "minimum":
-            straight = [(w - cache.first[name].flatten(1)).abs().sum(1) for name, w in weights.items()]
+            straight = [(w - cache.birth[name].flatten(1)).abs().sum(1) for name, w in weights.items()]
             reference = torch.stack(straight).sum(0)
         elif self.over == "learned":
             reference = cache.learned

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.contract import of_kind
 from cls_sim.core.part import Part, Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.trees import fingerprint
@@ -123,17 +123,10 @@ def stored(life: Measured) -> Batch:
 # -- answers ----------------------------------------------------------------------------------------------------
 
 
-def checked(key: str, readout: Readout | None) -> Readout | None:
-    """A readout, or None; raises ConfigError for anything else."""
-    if readout is not None and not isinstance(readout, Readout):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError(key, f"{readout!r} is not a readout", "give one, such as CortexReadout(), or None")
-    return readout
-
-
 class ReadoutProbe(Settings, Probe):
     """A probe of the answers of a readout; None: the readout of the life."""
 
-    readout: Readout | None = setting(None, check=checked)
+    readout: Readout | None = setting(None, Readout, "give one, such as CortexReadout(), or None", check=of_kind)
 
 
 def pieces(life: Measured, batch: Batch) -> Iterator[tuple[Tensor, Tensor | None]]:

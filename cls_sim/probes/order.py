@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.errors import ConfigError
+from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, inside, of_world
 
 SIZES, PLACES, DIRECTIONS = ("small", "large"), ("start", "end"), ("forward", "reverse")
 
 
-class ReplayOrder(Probe):
+class ReplayOrder(Settings, Probe):
     """Forward or reverse sequences for each pause so far [s], counted by the replay `Ordered`; NaN without pauses.
 
     direction  forward or reverse
@@ -26,10 +27,9 @@ class ReplayOrder(Probe):
 
     moments = ("life.end",)
 
-    def __init__(self, *, direction: str = "forward", place: str = "any", after: str = "any"):
-        self.direction = choice("direction", direction, DIRECTIONS)
-        self.place = choice("place", place, (*PLACES, "any"))
-        self.after = choice("after", after, (*SIZES, "any"))
+    direction: str = setting("forward", DIRECTIONS)
+    place: str = setting("any", (*PLACES, "any"))
+    after: str = setting("any", (*SIZES, "any"))
 
     def measure(self, life: Measured) -> Tensor:
         counter = inside(life.replay, "counts", "pauses")
@@ -42,7 +42,7 @@ class ReplayOrder(Probe):
         return torch.where(pauses > 0, found / pauses, torch.nan)
 
 
-class EpisodeSteps(Probe):
+class EpisodeSteps(Settings, Probe):
     """The steps that a subject took from start to goal in one run [s], or in each [s, k]; NaN where not finished.
 
     episode  from 1; None: all episodes that the world counts (`Maze(counted=…)`)
@@ -54,8 +54,7 @@ class EpisodeSteps(Probe):
     moments = ("life.end",)
     axis = "run"
 
-    def __init__(self, *, episode: int | None = None):
-        self.episode = None if episode is None else whole("episode", episode)
+    episode: int | None = setting(None)
 
     def measure(self, life: Measured) -> Tensor:
         taken: Tensor = of_world(life, "taken", "counts the steps of episodes", "use world=track or world=maze")

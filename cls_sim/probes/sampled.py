@@ -11,12 +11,12 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.accuracy import last_lived, lived_contexts
-from cls_sim.probes.base import Measured, Probe, labelled
-from cls_sim.probes.evaluations import answered, checked, mean, shared
+from cls_sim.probes.base import Measured, labelled
+from cls_sim.probes.evaluations import ReadoutProbe, answered, mean, shared
 from cls_sim.readout.base import Readout
 from cls_sim.world.base import World
 
@@ -155,11 +155,10 @@ def _batch(spec: Spec, x: Tensor, y: Tensor, contexts: np.ndarray) -> Batch:
     return Batch.lived(x, y.clamp(min=0), context=context, weight=(y >= 0).float())
 
 
-class ClassProbe(Probe):
+class ClassProbe(ReadoutProbe):
     """A probe of answers that are classes, of one readout."""
 
     moments = ("day.end", "context.end", "life.end")
-    readout: Readout | None
 
     def setup(self, spec: Spec) -> Spec:
         labelled(spec, "", "reads answers that are classes", "measure accuracy")
@@ -175,9 +174,8 @@ class Sampled(ClassProbe):
     readout    the readout that answers; None: that of the life
     """
 
-    def __init__(self, *, questions: int = 20, contexts: int = 10, readout: Readout | None = None):
-        self.questions, self.contexts = whole("questions", questions), whole("contexts", contexts)
-        self.readout = checked("readout", readout)
+    questions: int = setting(20)
+    contexts: int = setting(10)
 
     def _asked(self, life: Measured, beside: bool = True) -> Asked:
         self.setup(life.spec)

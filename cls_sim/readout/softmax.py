@@ -7,8 +7,8 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import real
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -16,7 +16,7 @@ from cls_sim.readout.base import Readout
 from cls_sim.readout.systems import CortexReadout
 
 
-class Softmax(Wrap, Readout):
+class Softmax(Settings, Wrap, Readout):
     """A readout that also acts: the scores Q of the readout inside are the values of the actions.
 
         p(a) = exp(β Q_a) / Σ_a' exp(β Q_a')
@@ -34,11 +34,8 @@ class Softmax(Wrap, Readout):
 
     inside, null = "readout", {}
     derived = frozenset({"_lot"})
-    readout: Readout
-
-    def __init__(self, readout: Readout | None = None, *, beta: float = 5.0):
-        super().__init__(CortexReadout() if readout is None else readout)
-        self.beta = real("beta", beta, 0.0)
+    readout: Readout = part(Readout, default_factory=CortexReadout, kw_only=False)
+    beta: float = setting(5.0, 0.0)
 
     def _settle(self, spec: Spec) -> None:
         self._lot = Draws(spec.seeds, "readout.action", (1,), device=spec.device)

@@ -7,15 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cls_sim.core.clock import Clock, Span
+from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import setting
+from cls_sim.core.wrap import Temporary
 from cls_sim.hippocampus.base import Traces
 from cls_sim.replay.stored import Sampled
 
 
-class Cued(Sampled):
+class Cued(Temporary, Sampled):
     """Targeted memory reactivation: cued traces are replayed `gain` times as often as the others.
 
         w_j = gain if the context or the item of trace j is cued, else 1
@@ -37,12 +38,10 @@ class Cued(Sampled):
     contexts: Sequence[int] = setting((0,), "whole numbers", "[0, 3]", whole, 0, check=several)
     items: Sequence[int] = setting((), "whole numbers", "[0, 3]", whole, 0, check=several)
     gain: float | list[float] = setting(4.0, 0.0)
-    until: float | None = setting(None, 0.0)
 
     def _ready(self) -> None:
         if not self.contexts and not self.items:
             raise ConfigError("contexts", "and items are empty: nothing is cued", "give contexts=[0], or use uniform")
-        self.span = Span(self.until)
         super()._ready()
 
     def setup(self, spec: Spec) -> Spec:

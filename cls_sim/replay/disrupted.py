@@ -9,23 +9,24 @@ import torch
 
 from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock, Span
+from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, over
-from cls_sim.core.errors import reals
 from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.settings import setting
+from cls_sim.core.wrap import Temporary
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.replay.base import Replay, Within
+from cls_sim.replay.base import Within
 
 
-class _Night(Within):
+class _Night(Temporary, Within):
     """Changes the nights of another policy up to the age `until`; training batches while awake are unchanged."""
 
-    setting: ClassVar[str]  # the size of the change
+    size: ClassVar[str]  # the setting that is the size of the change
     draws: ClassVar[tuple[str, str]]  # their purpose and kind
 
     def _settle(self, spec: Spec) -> None:
-        self._size = per_subject(self.setting, getattr(self, self.setting), spec)
+        self._size = per_subject(self.size, getattr(self, self.size), spec)
         self._draws = BatchDraws(spec.seeds, *self.draws, spec.device)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
@@ -54,11 +55,9 @@ class Disrupted(_Night):
     """
 
     inside, null = "policy", {"fraction": 0.0}
-    setting, draws = "fraction", ("replay.disrupted", "uniform")
+    size, draws = "fraction", ("replay.disrupted", "uniform")
 
-    def __init__(self, policy: Replay, *, fraction: float | list[float] = 1.0, until: float | None = None):
-        super().__init__(policy)
-        self.fraction, self.span = reals("fraction", fraction, 0.0, 1.0), Span(until)
+    fraction: float | list[float] = setting(1.0, 0.0, 1.0)
 
     def change(self, batch: Batch, size: Numbers, clock: Clock) -> Batch:
         draws = self._draws.at(clock.replay, (batch.rows,), sizes=batch.sizes)
@@ -79,11 +78,9 @@ class NoisyReplay(_Night):
     """
 
     inside, null = "policy", {"sd": 0.0}
-    setting, draws = "sd", ("replay.noise", "normal")
+    size, draws = "sd", ("replay.noise", "normal")
 
-    def __init__(self, policy: Replay, *, sd: float | list[float] = 0.1, until: float | None = None):
-        super().__init__(policy)
-        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
+    sd: float | list[float] = setting(0.1, 0.0)
 
     def change(self, batch: Batch, size: Numbers, clock: Clock) -> Batch:
         noise = self._draws.at(clock.replay, batch.x.shape[1:], sizes=batch.sizes)

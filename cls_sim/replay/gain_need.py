@@ -8,8 +8,8 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import choice, flag, real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Hippocampus, Map
 from cls_sim.neocortex.base import Neocortex
@@ -20,7 +20,7 @@ CLOSE = 1e-6  # relative; values of the cortex are float32, so a target is reach
 PLACES = ("here", "anywhere")
 
 
-class GainNeed(Replay):
+class GainNeed(Settings, Replay):
     """Each replay step updates the values along the sequence of actions that is worth most: gain × need.
 
         gain = Σ_i max(Σ_a (π_new(a) - π(a)) Q_new(x_i, a), 0) or at least 1e-10,      π = softmax(β Q)
@@ -51,22 +51,13 @@ class GainNeed(Replay):
 
     derived = frozenset({"_lot", "_spec", "_steps"})
 
-    def __init__(
-        self,
-        *,
-        gamma: float = 0.9,
-        beta: float = 5.0,
-        alpha: float = 1.0,
-        gain: bool = True,
-        need: bool = True,
-        where: str = "here",
-        longest: int = 20,
-    ):
-        self.gamma, self.beta = real("gamma", gamma, 0.0, 0.9999), real("beta", beta, 0.0)
-        self.alpha = real("alpha", alpha, 0.0, 1.0)
-        self.gain, self.need = flag("gain", gain), flag("need", need)
-        self.where = choice("where", where, PLACES)
-        self.longest = whole("longest", longest)
+    gamma: float = setting(0.9, 0.0, 0.9999)
+    beta: float = setting(5.0, 0.0)
+    alpha: float = setting(1.0, 0.0, 1.0)
+    gain: bool = setting(True)
+    need: bool = setting(True)
+    where: str = setting("here", PLACES)
+    longest: int = setting(20)
 
     def setup(self, spec: Spec) -> Spec:
         self._spec = spec

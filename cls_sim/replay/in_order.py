@@ -7,8 +7,8 @@ import torch
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import choice, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.replay.base import Replay
@@ -16,7 +16,7 @@ from cls_sim.replay.base import Replay
 DIRECTIONS = ("forward", "reverse", "either")
 
 
-class InOrder(Replay):
+class InOrder(Settings, Replay):
     """Each replay step replays a stretch of the stored past: rows that were lived one after the other.
 
     batch      rows of a stretch, from 1
@@ -33,9 +33,8 @@ class InOrder(Replay):
 
     derived = frozenset({"_lots"})
 
-    def __init__(self, *, batch: int = 8, direction: str = "forward"):
-        self.batch = whole("batch", batch)
-        self.direction = choice("direction", direction, DIRECTIONS)
+    batch: int = setting(8)
+    direction: str = setting("forward", DIRECTIONS)
 
     def setup(self, spec: Spec) -> Spec:
         self._lots = Draws(spec.seeds, "replay.in_order", (2,), device=spec.device)

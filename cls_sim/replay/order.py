@@ -10,12 +10,12 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import real, whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.replay.base import Replay, Within
+from cls_sim.replay.base import Within
 
 
 class Ordered(Within):
@@ -47,9 +47,8 @@ class Ordered(Within):
     if TYPE_CHECKING:
         night: Tensor
 
-    def __init__(self, policy: Replay, *, cells: int = 5, large: float = 2.0):
-        super().__init__(policy)
-        self.cells, self.large = whole("cells", cells, 3), real("large", large)
+    cells: int = setting(5, 3)
+    large: float = setting(2.0)
 
     def _settle(self, spec: Spec) -> None:
         self._rows = torch.arange(spec.subjects, device=spec.device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,24 +32,23 @@ def sealed(plain: dict[str, Any]) -> bytes:
     return b'%s,"crc":"%08x"}\n' % (body[:-1], zlib.crc32(body))
 
 
-def checked(line: bytes) -> bytes | None:
-    """The JSON of a line without its checksum; None if the checksum is another."""
-    body = line[: -len(',"crc":"00000000"}')] + b"}"
-    return body if line == b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)) else None
-
-
 def parsed(line: bytes) -> Row | None:
     """The row of a line (without its line break); None if the line is damaged."""
-    body = checked(line)
-    if body is None:
+    return read(line, lambda row, _: {name: np.array(value, np.float64) for name, value in row["readings"].items()})
+
+
+def read(line: bytes, readings: Callable[[dict[str, Any], int], dict[str, np.ndarray]]) -> Row | None:
+    """The row of a line; `readings` makes them from its JSON and the number of subjects, or raises an error."""
+    body = line[: -len(',"crc":"00000000"}')] + b"}"
+    if line != b'%s,"crc":"%08x"}' % (body[:-1], zlib.crc32(body)):
         return None
     try:
         row = json.loads(body, parse_constant=no_number)
         found: Row = {"moment": str(row["moment"]), "day": np.array(row["day"], np.float64), "tick": int(row["tick"])}
-        found["readings"] = {name: np.array(value, np.float64) for name, value in row["readings"].items()}
+        found["readings"] = readings(row, len(found["day"]))
         if "who" in row:
             found["who"] = np.array(row["who"], bool)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, zlib.error):
         return None
     return found if _is_sound(found) else None
 

@@ -8,13 +8,12 @@
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import zlib
+from typing import Any
 
 import numpy as np
 
-from cls_sim.storage.lines import Row, checked, no_number, sealed
+from cls_sim.storage.lines import Row, read, sealed
 from cls_sim.storage.readings import RAW as NAME  # the only reading of such a row
 
 KINDS = {"uint8": np.uint8, "uint16": np.uint16}
@@ -32,25 +31,17 @@ def line_of(row: Row) -> bytes:
 
 def parsed(line: bytes) -> Row | None:
     """The row of a line (without its line break); None if the line is damaged."""
-    body = checked(line)
-    if body is None:
-        return None
-    try:
-        row = json.loads(body, parse_constant=no_number)
-        found: Row = {"moment": str(row["moment"]), "day": np.array(row["day"], np.float64), "tick": int(row["tick"])}
-        kind, width = KINDS[row["kind"]], int(row["width"])
-        size = len(found["day"]) * width * np.dtype(kind).itemsize
-        if not 0 <= width * len(found["day"]) <= WIDEST or found["day"].ndim != 1 or found["tick"] < 0:
-            return None
-        raw = zlib.decompressobj().decompress(base64.b64decode(row[NAME], validate=True), size + 1)
-        found["readings"] = {NAME: np.frombuffer(raw, kind).reshape(len(found["day"]), width)}
-        if "who" in row:
-            found["who"] = np.array(row["who"], bool)
-            if found["who"].shape != found["day"].shape:
-                return None
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, binascii.Error, zlib.error):
-        return None
-    return found if found["moment"].isprintable() else None
+    return read(line, _numbers)
+
+
+def _numbers(row: dict[str, Any], subjects: int) -> dict[str, np.ndarray]:
+    """The array of a line, of at most WIDEST numbers, or an error."""
+    kind, width = KINDS[row["kind"]], int(row["width"])
+    if not 0 <= width * subjects <= WIDEST:
+        raise ValueError(f"{width} numbers of {subjects} subjects")
+    size = subjects * width * np.dtype(kind).itemsize
+    raw = zlib.decompressobj().decompress(base64.b64decode(row[NAME], validate=True), size + 1)
+    return {NAME: np.frombuffer(raw, kind).reshape(subjects, width)}
 
 
 def packed(numbers: np.ndarray) -> np.ndarray:

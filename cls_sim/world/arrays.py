@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from os import PathLike
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError, real, refuse_if
+from cls_sim.core.errors import ConfigError, refuse_if
+from cls_sim.core.settings import needed, setting
 from cls_sim.world.files import read_array
-from cls_sim.world.settings import Labelled
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
+GIVEN = ("x", "y", "x_test", "y_test", "context", "context_test")
 
-class Arrays(Stream):
+
+class Given(Stream):
+    """The base class of streams of the user's data, which is read when the world is made."""
+
+    x: Any = needed()
+    y: Any = setting(None)
+    x_test: Any = setting(None)
+    y_test: Any = setting(None)
+    context: Any = setting(None)
+    context_test: Any = setting(None)
+    contexts: int | None = setting(None)
+
+    def _ready(self) -> None:
+        data = self._given = self._read()
+        own = 5 if data.split_by_class else 1 if data.context is None else int(data.context.max()) + 1
+        contexts = self.contexts = own if self.contexts is None else self.contexts
+        super()._ready()
+        if not data.split_by_class and contexts != own:
+            where = f"`context` has {own}" if data.context is not None else "y is a regression, which is one context"
+            remedy = "leave it out" if data.context is not None else "give `context`, the context of each row"
+            raise ConfigError("contexts", f"is {contexts}, but {where}", remedy)
+
+    @abstractmethod
+    def _read(self) -> Data:
+        """Take the arrays out of the settings, and check them."""
+
+    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
+        return self._given
+
+
+class Arrays(Given):
     """Your own data as a stream, for classification or regression.
 
     x                inputs [n, …]; images have the channels first, [n, c, h, w]
@@ -43,27 +75,12 @@ class Arrays(Stream):
     (4,)
     """
 
-    def __init__(
-        self,
-        *,
-        x: Any,
-        y: Any,
-        x_test: Any = None,
-        y_test: Any = None,
-        context: Any = None,
-        context_test: Any = None,
-        contexts: int | None = None,
-        quantum: float | None = None,
-        **protocol: Unpack[Labelled],
-    ):
-        if quantum is not None:
-            quantum = real("quantum", quantum, 0.0, open_low=True)
-        data = self._given = data_of(x, y, x_test, y_test, context, context_test, quantum)
-        super().__init__(contexts=count(data) if contexts is None else contexts, **protocol)
-        fits(data, self.contexts)
+    y: Any = needed()
+    quantum: float | None = setting(None, 0.0, open_low=True)
 
-    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
-        return self._given
+    def _read(self) -> Data:
+        given = {name: vars(self).pop(name) for name in ("quantum", *GIVEN)}
+        return data_of(**given)
 
 
 def data_of(
@@ -80,20 +97,6 @@ def data_of(
     if x_test is not None or y_test is not None or context_test is not None:
         tests = _data("_test", x_test, y_test, context_test, quantum)
     return _data("", x, y, context, quantum, tests)
-
-
-def count(data: Data) -> int:
-    """The number of contexts of this data: its own, or the default."""
-    return 5 if data.split_by_class else 1 if data.context is None else int(data.context.max()) + 1
-
-
-def fits(data: Data, contexts: int) -> None:
-    """Refuse a number of contexts that is not that of the data."""
-    if not data.split_by_class and contexts != count(data):
-        own = data.context is not None
-        where = f"`context` has {count(data)}" if own else "y is a regression, which is one context"
-        remedy = "leave it out" if own else "give `context`, the context of each row"
-        raise ConfigError("contexts", f"is {contexts}, but {where}", remedy)
 
 
 def _data(suffix: str, x: Any, y: Any, context: Any, quantum: float | None, tests: Data | None = None) -> Data:

@@ -13,13 +13,14 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each
-from cls_sim.core.errors import real, whole
+from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.world.base import World
 
 
-class Bursts(World):
+class Bursts(Settings, World):
     """Random patterns of ±1, one at a time, among which one pattern recurs in short bursts.
 
     features     N, length of a pattern, from 1
@@ -41,16 +42,14 @@ class Bursts(World):
 
     derived = frozenset({"_spec", "_pattern", "_noise", "_plan"})
 
-    def __init__(
-        self, *, features: int = 500, rate: float = 0.02, burst: int = 5, spacing: int = 1, experiences: int = 500
-    ):
-        self.features, self.experiences = whole("features", features), whole("experiences", experiences)
-        self.rate = real("rate", rate, 0.0, 1.0)
-        self.burst, self.spacing = whole("burst", burst), whole("spacing", spacing)
-        self.length = self.experiences
+    features: int = setting(500)
+    rate: float = setting(0.02, 0.0, 1.0)
+    burst: int = setting(5)
+    spacing: int = setting(1)
+    experiences: int = setting(500)
 
     def setup(self, spec: Spec) -> Spec:
-        self._spec = spec
+        self._spec, self.length = spec, self.experiences
         signs = each(spec.seeds, "bursts.pattern", lambda g: 2 * g.integers(0, 2, self.features).astype(np.float32) - 1)
         self._pattern = signs.to(spec.device)
         self._noise = Draws(spec.seeds, "bursts.noise", (self.features,), device=spec.device)

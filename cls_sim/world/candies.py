@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
 import numpy as np
 from numpy.random import Generator
 
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import real, whole
-from cls_sim.world.settings import HeldOut
-from cls_sim.world.stream import Stream
+from cls_sim.core.settings import fixed, setting
+from cls_sim.world.protocol import SCENARIOS
+from cls_sim.world.stream import Grouped
 from cls_sim.world.table import Data
 
 HUES = {"red": 0.0, "blue": 0.61, "green": 0.36, "yellow": 0.15, "violet": 0.79, "orange": 0.07}
 COLOURS = tuple(HUES)
 
 
-class Candies(Stream, batch=20):
+class Candies(Grouped):
     """Synthetic images of candies on a belt: red and blue in the first context, one new colour in each later context.
 
     colours    number of colours, 2 to 6: red, blue, green, yellow, violet, orange, with labels 0, 1, …
@@ -36,19 +34,17 @@ class Candies(Stream, batch=20):
     ((20, 20, 3), 3, 2)
     """
 
-    def __init__(
-        self,
-        *,
-        colours: int = 3,
-        candies: int = 400,
-        side: int = 20,
-        variation: float = 1.0,
-        scenario: str = "class",
-        **protocol: Unpack[HeldOut],
-    ):
-        self.colours, self.candies = whole("colours", colours, 2, len(COLOURS)), whole("candies", candies, 10)
-        self.side, self.variation = whole("side", side, 8), real("variation", variation, 0.0)
-        super().__init__(scenario=scenario, contexts=self.colours - 1, **protocol)
+    colours: int = setting(3, 2, len(COLOURS))
+    candies: int = setting(400, 10)
+    side: int = setting(20, 8)
+    variation: float = setting(1.0, 0.0)
+    scenario: str = setting("class", SCENARIOS)
+    contexts: int = fixed(0)
+    batch: int = setting(20)
+
+    def _ready(self) -> None:
+        self.contexts = self.colours - 1
+        super()._ready()
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         y = np.repeat(np.arange(self.colours), self.candies)

@@ -7,13 +7,12 @@ import tarfile
 import tempfile
 import zlib
 from pathlib import Path
-from typing import ClassVar, Unpack
+from typing import ClassVar
 
 import numpy as np
 
-from cls_sim.core.errors import whole
+from cls_sim.core.settings import setting
 from cls_sim.world.files import DataFileError, fetched, places
-from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
@@ -21,7 +20,7 @@ HOME = "https://www.cs.toronto.edu/~kriz/"
 PIXELS, TESTS = 3 * 32 * 32, 10_000
 
 
-class Cifar10(Stream, contexts=5):
+class Cifar10(Stream):
     """CIFAR-10: 50,000 training and 10,000 test photographs, 3 x 32 x 32 bytes, ten classes.
 
     train_images  number of training images, the first in the files; None: all 50,000
@@ -46,12 +45,8 @@ class Cifar10(Stream, contexts=5):
     files: ClassVar[dict[str, int]] = {f"data_batch_{i}.bin": 10_000 for i in range(1, 6)} | {"test_batch.bin": TESTS}
     labels: ClassVar[tuple[int, ...]] = (10,)  # number of classes of each label byte; the last one is the class
 
-    def __init__(
-        self, *, train_images: int | None = None, test_images: int | None = None, **protocol: Unpack[StreamSettings]
-    ):
-        self.train_images = None if train_images is None else whole("train_images", train_images, 1, 50_000)
-        self.test_images = None if test_images is None else whole("test_images", test_images, 1, TESTS)
-        super().__init__(**protocol)
+    train_images: int | None = setting(None, 1, 50_000)
+    test_images: int | None = setting(None, 1, TESTS)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         place, n = self._place(), TESTS if self.test_images is None else self.test_images
@@ -95,7 +90,7 @@ class Cifar10(Stream, contexts=5):
         return table[:, len(self.labels) :], table[:, len(self.labels) - 1].astype(np.int64)
 
 
-class Cifar100(Cifar10, contexts=20):
+class Cifar100(Cifar10):
     """CIFAR-100: 50,000 training and 10,000 test photographs, 3 x 32 x 32 bytes, a hundred classes.
 
     train_images  number of training images, the first in the files; None: all 50,000
@@ -115,6 +110,8 @@ class Cifar100(Cifar10, contexts=20):
     inside: ClassVar[str] = "cifar-100-binary"
     files: ClassVar[dict[str, int]] = {"train.bin": 50_000, "test.bin": TESTS}
     labels: ClassVar[tuple[int, ...]] = (20, 100)
+
+    contexts: int = setting(20)
 
 
 def _data(pixels: np.ndarray, classes: np.ndarray, tests: Data | None) -> Data:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Unpack
 
 import numpy as np
 
 from cls_sim.world.files import DataFileError, fetched, read_bytes, read_idx
-from cls_sim.world.settings import StreamSettings
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
@@ -24,9 +22,6 @@ class Digits(Stream):
     >>> Digits(contexts=2).setup(Spec(seeds=(0, 1))).outputs
     10
     """
-
-    def __init__(self, **protocol: Unpack[StreamSettings]):
-        super().__init__(**protocol)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         content = read_bytes(Path(__file__).with_name("digits.csv.gz"), "install the package again")
@@ -59,9 +54,6 @@ class Mnist(Stream):
     >>> Mnist(per_context=2000, batch=128).batch
     128
     """
-
-    def __init__(self, **protocol: Unpack[StreamSettings]):
-        super().__init__(**protocol)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         images, labels, test_images, test_labels = (_read(name) for name in FILES)

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from os import PathLike
-from typing import Any, Unpack
+from typing import Any
 
-from cls_sim.core.errors import ConfigError, flag
-from cls_sim.world.arrays import count, data_of, fits
+from cls_sim.core.errors import ConfigError
+from cls_sim.core.settings import setting
+from cls_sim.world.arrays import GIVEN, Given, data_of
 from cls_sim.world.files import npz_names, read_array
-from cls_sim.world.settings import Labelled
-from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, in_bytes
 
 NAMES = {"x": "features", "y": "labels"}  # the second name of an array in a .npz file
 
 
-class Features(Stream):
+class Features(Given):
     """Features of any encoder as a stream: the codes of a frozen lower cortex, made once, elsewhere.
 
     x                features [n, f], float or uint8
@@ -46,29 +45,14 @@ class Features(Stream):
     True
     """
 
-    def __init__(
-        self,
-        *,
-        x: Any,
-        y: Any = None,
-        x_test: Any = None,
-        y_test: Any = None,
-        context: Any = None,
-        context_test: Any = None,
-        contexts: int | None = None,
-        bytes: bool = False,
-        **protocol: Unpack[Labelled],
-    ):
-        self.bytes = flag("bytes", bytes)
-        learnt, asked = _file(x), _file(x_test)
-        given = {
-            "x": _array("x", x),
-            "y": _array("y", y, learnt),
-            "x_test": _array("x_test", x_test, learnt),
-            "y_test": _array("y_test", y_test, asked or learnt, own=asked is not None),
-            "context": _array("context", context),
-            "context_test": _array("context_test", context_test),
-        }
+    bytes: bool = setting(False)
+
+    def _read(self) -> Data:
+        given = {name: vars(self).pop(name) for name in GIVEN}
+        learnt, asked = _file(given["x"]), _file(given["x_test"])
+        packed = {"y": learnt, "x_test": learnt, "y_test": asked or learnt}
+        for name in GIVEN:
+            given[name] = _array(name, given[name], packed.get(name), own=name == "y_test" and asked is not None)
         if given["y"] is None:
             place = "is not given" if learnt is None else f"is not given, and {learnt} holds no array y or labels"
             raise ConfigError("y", place, "give labels, or one .npz file with the arrays x and y")
@@ -76,12 +60,7 @@ class Features(Stream):
         if data.x.ndim != 2:
             reason = f"has inputs of shape {list(data.x.shape[1:])}, which are not vectors of features"
             raise ConfigError("x", reason, "use world=arrays, or world=encoded to encode them")
-        self._given = in_bytes(data) if self.bytes and data.quantum is None else data
-        super().__init__(contexts=count(data) if contexts is None else contexts, **protocol)
-        fits(data, self.contexts)
-
-    def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
-        return self._given
+        return in_bytes(data) if self.bytes and data.quantum is None else data
 
 
 def _file(value: Any) -> str | PathLike[str] | None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Unpack
-
 import numpy as np
 
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import real, whole
-from cls_sim.world.settings import HeldOut
-from cls_sim.world.stream import Stream
+from cls_sim.core.settings import setting
+from cls_sim.world.stream import Grouped
 from cls_sim.world.table import Data
 
 
-class Scenes(Stream, batch=32):
+class Scenes(Grouped):
     """Scenes with several areas, each of which shows one of a few prototypes; binary inputs.
 
         x = (p_1, …, p_A),  p_a one of the `prototypes` of area a, each unit flipped with probability `noise`
@@ -37,21 +34,11 @@ class Scenes(Stream, batch=32):
     ((15,), 6, [0.0, 1.0])
     """
 
-    def __init__(
-        self,
-        *,
-        areas: int = 5,
-        prototypes: int = 6,
-        units: int = 12,
-        scenes: int = 1000,
-        noise: float = 0.0,
-        contexts: int = 5,
-        **protocol: Unpack[HeldOut],
-    ):
-        self.areas, self.prototypes = whole("areas", areas, 2), whole("prototypes", prototypes, 2)
-        self.units, self.scenes = whole("units", units), whole("scenes", scenes, 2 * self.prototypes)
-        self.noise = real("noise", noise, 0.0, 1.0)
-        super().__init__(scenario="domain", contexts=contexts, **protocol)
+    areas: int = setting(5, 2)
+    prototypes: int = setting(6, 2)
+    units: int = setting(12)
+    scenes: int = setting(1000, lambda world: 2 * world.prototypes)
+    noise: float = setting(0.0, 0.0, 1.0)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         label = np.tile(np.arange(self.scenes) % self.prototypes, self.contexts)

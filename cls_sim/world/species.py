@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Unpack
 
 import numpy as np
 from numpy.random import Generator
 
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import real, whole
+from cls_sim.core.settings import fixed, setting
 from cls_sim.world.files import DataFileError, at_hand, read_bytes
-from cls_sim.world.settings import HeldOut
-from cls_sim.world.stream import Stream
+from cls_sim.world.stream import Grouped
 from cls_sim.world.table import Data
 
 MEAN, SPREAD = 10.0, 3.0  # years
@@ -20,7 +18,7 @@ ANIMALS, CONTENT = 4177, "714afe1aa3d9a3df67e40d633bcbd494"
 HOME = "https://archive.ics.uci.edu/dataset/1/abalone"
 
 
-class Species(Stream, batch=20):
+class Species(Grouped):
     """Two species: the same measurements predict age, by a different rule for each species.
 
         age = 10 + 3 x·w_k + noise · ε years,  x ~ N(0, I),  |w_k| = 1,  w_1·w_2 = similarity
@@ -44,20 +42,13 @@ class Species(Stream, batch=20):
     ((10,), 2, True, [3.1, 3.1])
     """
 
-    def __init__(
-        self,
-        *,
-        similarity: float = 0.5,
-        features: int = 8,
-        animals: int = 1000,
-        mark: float = 1.0,
-        noise: float = 0.8,
-        **protocol: Unpack[HeldOut],
-    ):
-        self.similarity, self.features = real("similarity", similarity, -1.0, 1.0), whole("features", features, 2)
-        self.animals, self.mark = whole("animals", animals, 10), real("mark", mark, 0.0)
-        self.noise = real("noise", noise, 0.0)
-        super().__init__(scenario="domain", contexts=2, **protocol)
+    similarity: float = setting(0.5, -1.0, 1.0)
+    features: int = setting(8, 2)
+    animals: int = setting(1000, 10)
+    mark: float = setting(1.0, 0.0)
+    noise: float = setting(0.8, 0.0)
+    contexts: int = fixed(2)
+    batch: int = setting(20)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         x, age = (np.stack(column) for column in zip(*(self._born(seed) for seed in seeds), strict=True))
@@ -77,7 +68,7 @@ class Species(Stream, batch=20):
         return x, MEAN + SPREAD * told + self.noise * generator(seed, "species.noise").standard_normal(len(x))
 
 
-class Abalone(Stream, batch=20):
+class Abalone(Grouped):
     """The age of 4,177 abalones (rings + 1.5 years) from 7 measurements: first infants, then females, then males.
 
     Inputs and targets are standardised by the means and standard deviations of the infants, the data of the first
@@ -90,8 +81,8 @@ class Abalone(Stream, batch=20):
     3
     """
 
-    def __init__(self, **protocol: Unpack[HeldOut]):
-        super().__init__(scenario="domain", contexts=3, **protocol)
+    contexts: int = fixed(3)
+    batch: int = setting(20)
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         context, numbers = _read()

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, Self, Unpack
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,20 +16,20 @@ from cls_sim.core.arrays import alike
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, choice, flag, real, refuse_if, suggest, whole
+from cls_sim.core.errors import ConfigError, refuse_if, suggest, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, fixed, setting
 from cls_sim.world import plan
 from cls_sim.world.ahead import Ahead, gathered
 from cls_sim.world.base import World
 from cls_sim.world.protocol import SCENARIOS, Protocol, Share
-from cls_sim.world.settings import StreamSettings, defaults, signature_of
 from cls_sim.world.table import Data, Source, Table, copied, table
 from cls_sim.world.views import KINDS, views
 
 HELD_OUT = 0.15  # share of each class that is held out as the test set of data that has none
 
 
-class Stream(World):
+class Stream(Settings, World):
     """A data set presented as a sequence of contexts; base class of Digits, Mnist, Arrays and others.
 
     scenario          `class`: choose among all classes, context unknown; `task`: choose among the classes of the
@@ -62,29 +62,27 @@ class Stream(World):
     Source: van de Ven, Tuytelaars & Tolias (2022), Three types of incremental learning.
     """
 
-    derived = frozenset({"source", "unit", "recode"})
-    _defaults: ClassVar[dict[str, Any]] = {}
-    __signature__: ClassVar[inspect.Signature]
-    recode: Callable[[Data], Data] | None = None  # changes the inputs before they are split (see Encoded)
-    unit: float | np.ndarray = 1.0  # size of one unit of the regression targets, after `setup`
-    _ahead: Ahead | None = None
-    _latest: int = -1  # the experience that was asked for last, if it was the same for all subjects
+    derived = frozenset({"unit", "recode"})
+    source: ClassVar[Source | None] = None
+    recode: Callable[[Data], Data] | None = fixed(None)  # changes the inputs before they are split (see Encoded)
+    unit = 1.0  # size of one unit of the regression targets, after `setup`
 
-    def __init__(self, source: Source | None = None, /, **protocol: Unpack[StreamSettings]):
-        given: dict[str, Any] = defaults(StreamSettings) | self._defaults | protocol
-        self.source = source
-        self.views = choice("views", given["views"], KINDS)
-        self.scenario = choice("scenario", given["scenario"], SCENARIOS)
-        self.contexts = whole("contexts", given["contexts"])
-        self.shuffle_classes = flag("shuffle_classes", given["shuffle_classes"])
-        self.order = choice("order", given["order"], plan.ORDERS)
-        self.per_context, self.batch = whole("per_context", given["per_context"]), whole("batch", given["batch"])
-        self.boundaries_known = flag("boundaries_known", given["boundaries_known"])
-        self.fuzziness, self.cycles = real("fuzziness", given["fuzziness"], 0.0, 1.0), whole("cycles", given["cycles"])
-        self.label_noise = real("label_noise", given["label_noise"], 0.0, 1.0)
-        self.validation = real("validation", given["validation"], 0.0, 1.0)
-        self.test = None if given["test"] is None else real("test", given["test"], 0.0, 1.0)
-        self.eval_split = choice("eval_split", given["eval_split"], ("test", "validation"))
+    scenario: str = setting("class", SCENARIOS)
+    contexts: int = setting(5)
+    shuffle_classes: bool = setting(False)
+    order: str = setting("sharp", plan.ORDERS)
+    per_context: int = setting(100)
+    batch: int = setting(32)
+    boundaries_known: bool = setting(True)
+    fuzziness: float = setting(0.2, 0.0, 1.0)
+    cycles: int = setting(2)
+    label_noise: float = setting(0.0, 0.0, 1.0)
+    validation: float = setting(0.0, 0.0, 1.0)
+    test: float | None = setting(None, 0.0, 1.0)
+    eval_split: str = setting("test", ("test", "validation"))
+    views: str = setting("plain", KINDS)
+
+    def _ready(self) -> None:
         if self.order == "recurring" and self.per_context % self.cycles:
             reason = f"{self.per_context} is not a multiple of the {self.cycles} cycles"
             raise ConfigError("per_context", reason, "give a multiple")
@@ -92,24 +90,14 @@ class Stream(World):
             remedy = "set validation, such as 0.1"
             raise ConfigError("eval_split", "is validation, but no data is held out for it", remedy)
 
-    def __init_subclass__(cls, **changed: Any) -> None:
-        """Set the defaults in `changed` for this class, and a signature that shows every setting by name."""
-        super().__init_subclass__()
-        cls._defaults = cls._defaults | changed
-        cls.__signature__ = signature_of(cls.__init__, cls._defaults)
-
-    def __new__(cls, *args: Any, **settings: Any) -> Self:
-        """Refuse a setting that this world does not have, even if `**settings` would accept it."""
-        known = inspect.signature(cls).parameters
-        if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-            for name in settings.keys() - known.keys():
-                raise ConfigError(name, f"is not a setting of {cls.__name__}", suggest(name, known))
-        return super().__new__(cls)
+    def _refuse(self, name: str) -> None:
+        known = inspect.signature(type(self)).parameters
+        raise ConfigError(name, f"is not a setting of {type(self).__name__}", suggest(name, known))
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
         """The data set before it is split into contexts: that of the source, unless a subclass makes its own."""
         if self.source is None:
-            raise ConfigError("source", "is not given", "give a Source, or define the method data")
+            raise ConfigError("source", "is not given", "set source = a Source, or define the method data")
         return self.source.data(seeds)
 
     # -- setup: everything is drawn and planned -----------------------------------------------------------
@@ -181,7 +169,8 @@ class Stream(World):
         plans = [self._items(seed, share) for seed, share in zip(seeds, self._shares, strict=True)]
         self._plan = torch.from_numpy(np.stack(plans)).to(device)
         self._rows = torch.arange(len(seeds), device=device)
-        self._ahead, self._latest = None, -1
+        self._ahead: Ahead | None = None
+        self._latest = -1  # the experience that was asked for last, if it was the same for all subjects
         self._source = torch.full((1, 1), LIVED, dtype=torch.uint8, device=device)
 
     def _items(self, seed: int, share: Share) -> np.ndarray:
@@ -317,4 +306,10 @@ class Stream(World):
         return "\n".join(lines + [f"{self._shares[0].told(k)}, asked {n}" for k, n in enumerate(asked)])
 
 
-Stream.__signature__ = signature_of(Stream.__init__, {})
+class Grouped(Stream):
+    """The base class of streams whose data has its own contexts and targets, so that the protocol draws none."""
+
+    scenario: str = fixed("domain")
+    shuffle_classes: bool = fixed(False)
+    label_noise: float = fixed(0.0)
+    views: str = fixed("plain")

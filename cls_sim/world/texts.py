@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Any, Unpack
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,9 +15,9 @@ from torch.nn.functional import normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, refuse_if, whole
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
-from cls_sim.world.settings import Timed, defaults
+from cls_sim.core.settings import fixed, needed, setting
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, Table
 
@@ -34,17 +34,7 @@ class Corpus:
     out_of_scope: Sequence[str] = ()
 
 
-class TextSettings(Timed, total=False):
-    """The settings of every world of texts (see Texts)."""
-
-    scenario: Annotated[str, "class"]
-    contexts: Annotated[int | None, None]
-    label_noise: Annotated[float, 0.0]
-    width: Annotated[int, 2048]
-    encoder: Annotated[Encoder | str | None, None]
-
-
-class Texts(Stream, per_context=30, batch=50):
+class Texts(Stream):
     """Text queries with their intents as labels; contexts are domains of intents, one after another.
 
         x_j = t_j(w) idf_j / ‖ t(w) · idf ‖,    idf_j = ln((1 + n) / (1 + n_j)) + 1
@@ -67,23 +57,28 @@ class Texts(Stream, per_context=30, batch=50):
 
     derived = Stream.derived | {"encoder", "domains", "intents"}
 
-    def __init__(self, *, eval_split: str = "test", **settings: Unpack[TextSettings]):
-        given: dict[str, Any] = defaults(TextSettings) | self._defaults | settings
-        width, encoder, contexts = (given.pop(name) for name in ("width", "encoder", "contexts"))
-        self.width = whole("width", width, 16, 2**20)
-        refuse_if(self.width % 16, "width", f"{width} is not a multiple of 16", "give one, such as 2048")
-        if encoder is not None and not callable(encoder) and not isinstance(encoder, str):
-            raise ConfigError("encoder", f"{encoder!r} is not a function", "give one, the name of a model, or none")
-        self.encoder = encoder
-        if contexts is not None:
-            whole("contexts", contexts)
-        if given["scenario"] == "domain":
+    _clock = _texts = None
+
+    contexts: int | None = setting(None)
+    shuffle_classes: bool = fixed(False)
+    per_context: int = setting(30)
+    batch: int = setting(50)
+    validation: float = fixed(0.0)
+    test: float | None = fixed(None)
+    views: str = fixed("plain")
+    width: int = setting(2048, 16, 2**20)
+    encoder: Encoder | str | None = setting(None)
+
+    def _ready(self) -> None:
+        refuse_if(self.width % 16, "width", f"{self.width} is not a multiple of 16", "give one, such as 2048")
+        if self.encoder is not None and not callable(self.encoder) and not isinstance(self.encoder, str):
+            reason = f"{self.encoder!r} is not a function"
+            raise ConfigError("encoder", reason, "give one, the name of a model, or none")
+        if self.scenario == "domain":
             raise ConfigError("scenario", "is domain, but no two domains share an intent", "use class or task")
-        super().__init__(contexts=1 if contexts is None else contexts, **given)
-        self._opens = contexts
-        self.asks = choice("eval_split", eval_split, ("test", "validation"))
-        self._clock: Clock | None = None
-        self._texts: Data | None = None
+        self._opens, self.contexts = self.contexts, self.contexts or 1
+        self.asks, self.eval_split = self.eval_split, "test"
+        super()._ready()
 
     @abstractmethod
     def corpus(self) -> Corpus:
@@ -218,17 +213,13 @@ class Queries(Texts):
 
     derived = Texts.derived | {"queries", "tests", "odd"}
 
-    def __init__(
-        self,
-        *,
-        queries: Sequence[Query],
-        tests: Sequence[Query] | None = None,
-        out_of_scope: Sequence[str] = (),
-        **settings: Unpack[TextSettings],
-    ):
-        super().__init__(**settings)
-        self.queries, self.odd = _checked("queries", queries), [str(text) for text in out_of_scope]
-        self.tests = None if tests is None else _checked("tests", tests)
+    queries: Sequence[Query] = needed(lambda key, queries: _checked(key, queries))
+    tests: Sequence[Query] | None = setting(None, check=lambda key, queries: _checked(key, queries))
+    out_of_scope: Sequence[str] = setting(())  # pyright: ignore
+
+    def _ready(self) -> None:
+        super()._ready()
+        self.odd = [str(text) for text in vars(self).pop("out_of_scope")]
         refuse_if(not self.queries, "queries", "is empty", "give at least one (text, intent, domain)")
 
     def corpus(self) -> Corpus:

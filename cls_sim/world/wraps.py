@@ -9,24 +9,24 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.clock import Clock, Span
+from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, over
-from cls_sim.core.errors import ConfigError, real, reals
+from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
+from cls_sim.core.wrap import Temporary, Wrap
 from cls_sim.world.base import World
 
 
-class Seen(Wrap, World):
+class Seen(Settings, Wrap, World):
     """A wrap that changes experience only; evaluations and revisited data do not change."""
 
     inside = "world"
     null = None
-    world: World
+    world: World = part(World, kw_only=False)
 
 
-class NoisyWorld(Seen):
+class NoisyWorld(Temporary, Seen):
     """Add noise to the inputs of experience, x + sd · ε with ε ~ N(0, 1); evaluations do not change.
 
     world  the world
@@ -45,9 +45,7 @@ class NoisyWorld(Seen):
 
     inside, null = "world", {"sd": 0.0}
 
-    def __init__(self, world: World, *, sd: float | list[float] = 0.1, until: float | None = None):
-        super().__init__(world)
-        self.sd, self.span = reals("sd", sd, 0.0), Span(until)
+    sd: float | list[float] = setting(0.1, 0.0)
 
     def _settle(self, spec: Spec) -> None:
         self._sd, self._step = per_subject("sd", self.sd, spec), spec.quantum
@@ -66,7 +64,7 @@ class NoisyWorld(Seen):
         return batch.with_(x=x)
 
 
-class Mislabelled(Seen):
+class Mislabelled(Temporary, Seen):
     """Replace labels of experience by wrong ones, drawn for each row; evaluations do not change.
 
     world     the world
@@ -85,9 +83,7 @@ class Mislabelled(Seen):
 
     inside, null = "world", {"fraction": 0.0}
 
-    def __init__(self, world: World, *, fraction: float = 1.0, until: float | None = None):
-        super().__init__(world)
-        self.fraction, self.span = real("fraction", fraction, 0.0, 1.0), Span(until)
+    fraction: float = setting(1.0, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
         if spec.regression or spec.outputs < 2:
@@ -105,7 +101,7 @@ class Mislabelled(Seen):
         return batch.with_(y=torch.where(lasts[:, None] & (which < self.fraction), wrong, batch.y))
 
 
-class Deficit(Settings, Seen):
+class Deficit(Seen):
     """A sensory deficit: for some days, the images of experience are degraded; evaluations are not.
 
     kind = "blur"  blocks of `blocks` x `blocks` pixels are replaced by their mean
@@ -131,7 +127,6 @@ class Deficit(Settings, Seen):
 
     inside, null = "world", {"until": 0.0}
 
-    world: World = part(World, kw_only=False)
     kind: str = setting("blur", ("blur", "flip"))
     since: float | list[float] = setting(0.0, 0.0)
     until: float | list[float] = setting(0.0, 0.0)
