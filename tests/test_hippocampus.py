@@ -588,6 +588,25 @@ def test_a_lesioned_hippocampus_encodes_in_what_is_left():
     assert none.changed == changed and not none.hippocampus.traces().alive.any()
 
 
+@pytest.mark.parametrize(
+    "name", ["Store", "balanced", "Sparse", "blending", "Trisynaptic", "hopfield", "half lesioned"]
+)
+def test_traces_left_out_for_a_moment_are_not_recalled_and_nothing_else_changes(name: str):
+    spec = spec_of()
+    part = live(begun(TENANTS[name](), spec), spec)
+    x, alive, changed = lived(spec, 2).x, part.traces().alive, part.changed
+    before, slots = part.recall(x), torch.arange(SIZE).expand(4, -1) % 3 == 0
+    left_out = copy.deepcopy(part)
+    left_out.silence(slots & alive)
+    with part.without(slots):
+        inside = part.recall(x)
+    rows = torch.arange(4)[:, None]
+    assert not slots[rows, inside.slot].any() and not torch.equal(inside.slot, before.slot)
+    assert_same(vars(inside), vars(left_out.recall(x)))
+    assert_same(vars(before), vars(part.recall(x)))
+    assert torch.equal(alive, part.traces().alive) and part.changed == changed
+
+
 def test_frozen_keeps_what_it_has():
     spec = spec_of()
     part = live(begun(cs.Sparse(capacity=SIZE, fade=0.5), spec), spec, [0])
