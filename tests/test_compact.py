@@ -199,6 +199,13 @@ def test_what_comes_again_is_not_stored_again(repeats: str):
     assert memory.traces().alive.sum(1).tolist() == [38, 38]
     every = lived(made(x, repeats="none", **more), x, y, times=3)
     assert every.traces().alive.sum(1).tolist() == [60, 60]
+    keys = every.mark[0, :60, 2].tolist()
+    assert len(set(keys)) == 60  # equal episodes do not leave together
+    one = lived(made(x[:, :5], **more), x[:, :1].expand(-1, 5, -1), y[:, :5] * 0)
+    assert (
+        one.traces().alive.sum(1).tolist() == [1, 1]
+        and (one.recall(one.fetch(torch.zeros(2, 1).long()).x).match > 0.99).all()
+    )
 
 
 def test_a_sparse_code_finds_what_is_nearly_the_same():
@@ -267,7 +274,7 @@ def test_recall_is_the_centred_cosine_and_a_vote(monkeypatch: pytest.MonkeyPatch
     held = memory.fetch(torch.arange(memory.capacity).expand(2, -1))
     for i in range(2):
         stored, label = held.x[i][held.present()[i]], held.y[i][held.present()[i]]
-        middle = stored.mean(0)
+        middle = stored.sum(0) / (len(stored) + 1)
         like = torch.nn.functional.cosine_similarity((cue[i] - middle)[:, None], (stored - middle)[None], dim=2)
         vote = (10 * like).softmax(1) @ torch.nn.functional.one_hot(label, 3).float()
         assert torch.allclose(found.match[i], like.amax(1), atol=1e-5)

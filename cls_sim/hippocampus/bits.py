@@ -78,6 +78,7 @@ class Bits(Code):
         self._most = self._size // SHARE  # places of an index
         self._sparse = spec.quantum is None and LEAST <= self._size <= MOST
         self._tables = {b: _table(b).to(spec.device) for b in STEP}  # byte → its levels
+        self._greys = {b: table / (2**b - 1) for b, table in self._tables.items()}
         self._places = {b: (2 ** torch.arange(0, 8, b)).to(torch.uint8).to(spec.device) for b in STEP}
         self._scaled: tuple[Tensor, Tensor] | None = None
         self._room: int | None = None
@@ -223,8 +224,10 @@ class Bits(Code):
         if depth == INDEX:
             place = self._place(content)
             return torch.zeros(*place.shape[:2], self._size + 1, device=place.device).scatter_(2, place, 1.0)[..., :-1]
-        found = self._tables[depth].index_select(0, content.flatten().int())
-        return found.view(*content.shape[:2], -1)[..., : self._size]
+        return self._looked_up(self._tables[depth], content)
+
+    def _looked_up(self, table: Tensor, content: Tensor) -> Tensor:
+        return table.index_select(0, content.flatten().int()).view(*content.shape[:2], -1)[..., : self._size]
 
     def _pack(self, way: Way, x: Tensor, who: Any) -> Tensor:
         depth, unit = way
@@ -246,11 +249,11 @@ class Bits(Code):
 
     def _unpack(self, way: Way, content: Tensor, who: Any) -> Tensor:
         depth, unit = way
+        if unit and depth != INDEX:
+            return self._looked_up(self._greys[depth], content)
         level = self.levels(depth, content)
         if depth == INDEX:
             return level.mul_(self.value[who][:, None, None])
-        if unit:
-            return level.mul_(1 / (2**depth - 1))
         mean, step = self._scale()
         middle = (2**depth - 1) / 2
         return (level - middle).mul_((step[who] * STEP[depth])[:, None]).add_(mean[who][:, None])

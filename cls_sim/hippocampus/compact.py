@@ -41,17 +41,19 @@ class Compact(Episodic):
     repeats    which experiences are not stored: exact (the content and the label equal those of a stored episode),
                sparse (their codes overlap by `merge`, with the same label), none (all are stored)
     units, winners, merge   of the sparse code (see Sparse): cells, active cells, and overlap as a share of these
-    sharpness  of the vote, from 0 to 80
+    sharpness  of the vote, above 0, to 80
     eviction   balanced (by class) or reservoir (a uniform sample of all episodes so far); see Slots
 
-    Recall: the completed input is the content t that is most similar to the cue x, by the cosine of both minus the mean
-    of all contents; match is that similarity, at least 0.  The answer is the vote of all traces (labels one-hot, or
-    targets) with weights  exp(sharpness · similarity) / Σ exp(sharpness · similarity).
+    Recall: the completed input is the content t that is most similar to the cue x, by the cosine of x - μ and t - μ,
+    where μ is the mean of all contents and of one of zeros, so that a single content is not its own mean; match is that
+    similarity, at least 0.  The answer is the vote of all traces (labels one-hot, or targets) with weights
+    exp(sharpness · similarity) / Σ exp(sharpness · similarity).
 
     Only content and label count as bytes.  Eviction needs a random key: here it is a hash of the stored content, the
-    label and the subject's seed (31 bits), so it needs no byte, and equal episodes, if they are stored at all, leave
-    together.  Context, experience and item of an episode are kept for measurements only.  The sparse codes are a
-    function of the contents and are made again where they are needed.
+    label and the subject's seed (31 bits), so it needs no byte.  With repeats=none equal episodes would then stay or
+    leave together, so keys are random numbers as in Store, and they do not count.  Context, experience and item of an
+    episode are kept for measurements only.  The sparse codes are a function of the contents and are made again where
+    they are needed.
 
     Raises ConfigError in worlds that ask for actions, and if the bytes hold no episode.
 
@@ -88,7 +90,7 @@ class Compact(Episodic):
         self.units = whole("units", units, 1, 2**15)
         self.winners = whole("winners", winners, 1, self.units)
         self.merge = real("merge", merge, 0.0, 1.0, open_low=True)
-        self.sharpness = real("sharpness", sharpness, 0.0, 80.0)
+        self.sharpness = real("sharpness", sharpness, 0.0, 80.0, open_low=True)
 
     def _format(self) -> Bits:
         return self.code
@@ -113,7 +115,7 @@ class Compact(Episodic):
         self._near = None
         if self.repeats == "sparse":
             self._near = Near(spec, self.capacity, self.units, self.winners, self.merge)
-        self._middle: tuple[Compact, int, Tensor] | None = None
+        self._middle: tuple[Compact, int, Tensor, Tensor] | None = None
         self._settle()
         return spec
 
@@ -213,7 +215,7 @@ class Compact(Episodic):
         elif self._near is not None:
             code = self._near.code(self._levels_of(content))
             fresh = fresh & ~self._alike_already(self._near, code, batch, fresh)
-        slot, _ = self._choose(batch, fresh, clock, view, key)
+        slot, key = self._choose(batch, fresh, clock, view, None if self.repeats == "none" else key)
         self._write(slot, key, content, batch, clock)
         if self._near is not None and code is not None:
             self._near.wrote(code, slot)
@@ -268,16 +270,16 @@ class Compact(Episodic):
     def recall(self, x: Tensor) -> Recall:
         if not self._used:
             return nothing(x, self.spec.outputs)
-        middle, heard = self._centre(), self._heard()
+        middle, norm = self._centred()
         cue = torch.nn.functional.normalize(x.flatten(2) - middle, dim=2)
-        silent = torch.where(heard, 0.0, NEVER)
+        away, scale = (cue * middle).sum(2), self.sharpness / norm  # z·(t - μ) = z·t - z·μ
+        silent = torch.where(self._heard()[:, : self._used], 0.0, NEVER)
 
-        def adjust(like: Tensor, trace: Tensor, chunk: slice, cues: Any) -> None:
-            like.div_(torch.linalg.vector_norm(trace, dim=2).clamp_(min=1e-12)[:, None])
-            like.mul_(self.sharpness or 1.0).add_(silent[:, None, chunk])
+        def adjust(like: Tensor, _: Tensor, chunk: slice, cues: Any) -> None:
+            like.sub_(away[:, cues, None]).mul_(scale[:, None, chunk]).add_(silent[:, None, chunk])
 
         most = max(64, WORK // (len(x) * cue.shape[2]))
-        logits = Logits(cue, lambda chunk: self._inputs_in(chunk).sub_(middle), self._used, adjust, most)
+        logits = Logits(cue, self._inputs_in, self._used, adjust, most)
         votes = lambda chunk: self._votes(self._y()[:, chunk])  # noqa: E731
         (scores,), slot, _ = attend(logits, [votes], [self.spec.outputs])
         found = self._recalled(x, torch.ones(slot.shape, device=x.device), slot, scores)
@@ -285,17 +287,17 @@ class Compact(Episodic):
         match = (best * cue).sum(2).clamp(0, 1) * (slot >= 0)
         return Recall(found.scores, found.x, match, slot)
 
-    def _centre(self) -> Tensor:
-        """The mean of all contents: [s, 1, x]."""
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        """The mean of all contents and of one of zeros [s, 1, x], and the distance of each from it [s, n]."""
         known, timed = self._middle, self.spec.input_weights is not None  # weights of n-grams change with time
         if known is None or timed or known[0] is not self or known[1] != self.changed:
-            heard, total = self._heard().float(), 0.0
-            for i in range(0, self._used, PIECE):
-                some = slice(i, min(i + PIECE, self._used))
-                total = total + heard[:, None, some] @ self._inputs_in(some)
-            assert isinstance(total, Tensor)
-            self._middle = known = self, self.changed, total / heard.sum(1).clamp(min=1)[:, None, None]
-        return known[2]
+            heard, pieces = self._heard().float(), [slice(i, i + PIECE) for i in range(0, self._used, PIECE)]
+            pieces[-1] = slice(pieces[-1].start, self._used)
+            total = torch.stack([heard[:, None, some] @ self._inputs_in(some) for some in pieces]).sum(0)
+            middle = total / (heard.sum(1) + 1)[:, None, None]
+            apart = [torch.linalg.vector_norm(self._inputs_in(some) - middle, dim=2) for some in pieces]
+            self._middle = known = self, self.changed, middle, torch.cat(apart, 1).clamp_(min=1e-6)
+        return known[2:]
 
     # -- state ------------------------------------------------------------------------------------------------
 

@@ -36,6 +36,8 @@ class Near:
         width = int(torch.Size(spec.inputs).numel())
         signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, units).astype(np.int8))
         self.wiring, self.most = signs.to(spec.device), 255.0 * width
+        if signs.numel() <= AT_ONCE:  # few subjects: no conversion at every experience
+            self.wiring = self.wiring.float()
         self.least = math.ceil(merge * winners - ROUNDING)
         self.rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self.codes: Tensor | None = None  # [s, capacity + 1, k] int16
