@@ -153,7 +153,13 @@ def brain(subjects: int = 2, days: int = 30, **parts: Any) -> cs.Life:
 
 
 def test_at_every_age_a_day_and_its_night_replay_at_most_three_rows_per_lived_row():
-    life, before, nights, held = brain(), life_costs(brain()), [], set()
+    night = cs.Edited(cs.Uniform(batch=8), neighbours=3, rare=0.0)
+    life = brain(
+        rhythm=cs.ProportionalNights(rows_per_day=20, batch=8, held_out=0.1),
+        replay=cs.AwakeAsleep(cs.Interleaved(cs.Uniform(batch=20), share=1 / 3, only_old=False), night),
+        readout=cs.FittedSum(),
+    )
+    before, nights, held = life_costs(life), [], set()
     while not life.over:
         asleep = int(life.clock.replay[0])
         for moment in life.step():
@@ -348,14 +354,24 @@ def test_fitting_changes_nothing_and_follows_what_has_changed():
     assert readout.state() == {}
 
 
-@pytest.mark.parametrize("awake", [True, False])
-def test_replay_by_day_and_by_night_leaves_held_out_memories_out(awake: bool):
-    life = brain(1, 4, rhythm=cs.ProportionalNights(rows_per_day=20, batch=8, held_out=0.25))
-    seen: set[int] = set()
+POLICIES = {
+    "by day": lambda: cs.Interleaved(cs.Uniform(batch=20), share=0.3, only_old=False),
+    "by night": lambda: cs.Uniform(batch=8),
+    "at once": lambda: cs.FullBatch(),
+    "in order": lambda: cs.InOrder(batch=8),
+    "preferred": lambda: cs.Preferred(batch=8),
+    "the recent": lambda: cs.Recent(batch=8),
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_replay_by_day_and_by_night_leaves_held_out_memories_out(policy: str):
+    rhythm = cs.ProportionalNights(rows_per_day=20, batch=8, held_out=0.25)
+    life, seen = brain(1, 4, rhythm=rhythm, replay=POLICIES[policy]()), set[int]()
     step = life.consolidation.step
 
     def watched(cortex: Any, batch: cs.Batch, rate: Any, view: Any) -> None:
-        if batch.slot is not None and bool(life.clock.asleep[0]) != awake:
+        if batch.slot is not None:
             seen.update(batch.slot[batch.present()].tolist())
         step(cortex, batch, rate, view)
 

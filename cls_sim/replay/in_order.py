@@ -7,7 +7,7 @@ import torch
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, held_out
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -22,8 +22,8 @@ class InOrder(Settings, Replay):
     batch      rows of a stretch, from 1
     direction  forward (as lived), reverse (the latest first) or either (by lot at each step)
 
-    All stretches of the stored episodes are equally likely.  Episodes that were not kept leave gaps.  A subject with
-    fewer episodes than `batch` replays all of them; the other rows have weight 0.
+    All stretches of the stored episodes are equally likely.  Episodes that were not kept, or are held out, leave gaps.
+    A subject with fewer episodes than `batch` replays all of them; the other rows have weight 0.
 
     Source: order of replay, Foster & Wilson 2006; Diba & Buzsáki 2007.
 
@@ -38,13 +38,15 @@ class InOrder(Settings, Replay):
 
     def setup(self, spec: Spec) -> Spec:
         self._lots = Draws(spec.seeds, "replay.in_order", (2,), device=spec.device)
+        self._held_out = spec.held_out
         return spec
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         traces, lots = hippocampus.traces(), self._lots.at(clock.replay)
-        late = torch.where(traces.alive, traces.born.long(), torch.iinfo(torch.int64).max)
+        alive = traces.alive & ~held_out(torch.arange(traces.alive.shape[1], device=lots.device), self._held_out)
+        late = torch.where(alive, traces.born.long(), torch.iinfo(torch.int64).max)
         order = late.argsort(dim=1, stable=True)
-        count = traces.alive.sum(1, keepdim=True)
+        count = alive.sum(1, keepdim=True)
         first = (lots[:, :1] * (count - self.batch + 1).clamp(min=1)).long()
         place = torch.arange(self.batch, device=order.device).expand(len(order), -1)
         back = torch.full_like(first, self.direction == "reverse", dtype=torch.bool)
