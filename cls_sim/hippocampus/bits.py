@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -82,6 +81,7 @@ class Bits(Code):
         self._places = {b: (2 ** torch.arange(0, 8, b)).to(torch.uint8).to(spec.device) for b in STEP}
         self._scaled: tuple[Tensor, Tensor] | None = None
         self._room: int | None = None
+        self._ways: tuple[np.ndarray, np.ndarray, list[tuple[Way, Any]]] | None = None
         self.depth, self.unit = np.zeros(s, np.int64), np.zeros(s, bool)
         self.met, self.value = torch.zeros(2, s, device=spec.device).unbind()
         self.mean, self.spread = torch.zeros(2, s, self._size, device=spec.device).unbind()
@@ -136,8 +136,9 @@ class Bits(Code):
             self._count(x, stored & from_numpy(~self.unit).to(x.device)[:, None])
         if new.any() and self._grams is None:
             who = np.flatnonzero(new)
-            self.depth = self.depth.copy()
-            self.depth[who] = self._chosen(x, stored, who)
+            depth = self.depth.copy()
+            depth[who] = self._chosen(x, stored, who)
+            self.depth = depth
 
     def _count(self, x: Tensor, there: Tensor) -> None:
         """Add rows to the statistics, as far as they are among the first."""
@@ -183,13 +184,16 @@ class Bits(Code):
 
     # -- writing and reading ------------------------------------------------------------------------------
 
-    def ways(self) -> Iterator[tuple[Way, Any]]:
+    def ways(self) -> list[tuple[Way, Any]]:
         """The depths and kinds of levels in use, with the subjects that use them: an index of the first axis."""
-        number = 2 * self.depth + self.unit
-        for one in np.unique(number[number > 1]).tolist():
-            mine = number == one
-            who = slice(None) if mine.all() else from_numpy(np.flatnonzero(mine)).to(self.spec.device)
-            yield (one // 2, bool(one % 2)), who
+        if self._ways is None or self._ways[0] is not self.depth or self._ways[1] is not self.unit:
+            number, found = 2 * self.depth + self.unit, list[tuple[Way, Any]]()
+            for one in np.unique(number[number > 1]).tolist():
+                mine = number == one
+                who = slice(None) if mine.all() else from_numpy(np.flatnonzero(mine)).to(self.spec.device)
+                found.append(((one // 2, bool(one % 2)), who))
+            self._ways = self.depth, self.unit, found
+        return self._ways[2]
 
     def write(self, x: Tensor) -> Tensor:
         content = torch.zeros(*x.shape[:2], self.width, dtype=torch.uint8, device=x.device)
