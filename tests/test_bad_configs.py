@@ -97,9 +97,7 @@ TOP = {
     "days": Kind(lambda r: str(r.randint(0, 9)), "-1", "-0.1", "1e300", *WORDS, null=True),
     "size": choice("paper", "small"),
     "device": Kind(lambda r: "cpu", "tpu", "CPU", "cuda:x", "cpu:0:0", "1", "true", "'cpu '"),
-    "budget": Kind(
-        lambda r: r.choice(("1000", "9.2kB", "4MB")), "-1", "1.5", "kB", "1KiB", "9,2kB", "true", "abc", null=True
-    ),
+    "budget": Kind(lambda r: "null", "-1", "1.5", "kB", "1KiB", "9,2kB", "true", "abc", null=True),
     "precision": Kind(lambda r: "float32", "float16", "BF16", "16", "true"),
     "engine": Kind(lambda r: "local", "Local", "slurm", "1", "true"),
     "debug": FLAG,
