@@ -129,7 +129,7 @@ def _method(method: Any, scenario: str) -> list[str]:
     return [*texts(f"method.{DO}", method.get(DO, [])), *preset]
 
 
-def _check_top(cfg: Mapping[str, Any]) -> None:
+def _check_top(cfg: dict[str, Any]) -> None:
     if old := renamed.find(cfg):
         raise ConfigError(old, "was renamed", f"write {renamed.now(old)}")
     for key in cfg:

@@ -67,7 +67,10 @@ def fitted(memory: Any, spec: Spec) -> None:
 def _largest(fits: Callable[[int], bool], most: int, first: int, step: int, next_step: int) -> int:
     """The largest size from 1 that fits; tried first is the one of a parabola, which is exact for most memories."""
     bend = max(0, next_step - step)
-    bytes_at = lambda n: first + (n - 1) * step + (n - 1) * (n - 2) // 2 * bend  # noqa: E731
+
+    def bytes_at(n: int) -> int:
+        return first + (n - 1) * step + (n - 1) * (n - 2) // 2 * bend
+
     low = bisect_right(range(1, LARGEST + 1), most, key=bytes_at)
     if low < 1 or (low > 1 and not fits(low)):
         low, high = 1, max(2, low)
