@@ -68,6 +68,7 @@ VOCABULARY = {
     "Bursts": "world.bursts",
     "Scenes": "world.scenes",
     "Communities": "world.communities",
+    "Schemas": "world.schemas",
     "RealTime": "world.real_time",
     "Chains": "world.chains",
     "Associations": "world.associations",
@@ -106,6 +107,7 @@ VOCABULARY = {
     "Frozen": "hippocampus.wraps",
     "CognitiveMap": "hippocampus.cognitive_map",
     "FastWeights": "hippocampus.fast_weights",
+    "Causes": "hippocampus.causes",
     "Follows": "hippocampus.follows",
     # neocortices
     "Neocortex": "neocortex.base",
@@ -299,6 +301,7 @@ VOCABULARY = {
     "Regret": "probes.predictability",
     "MemoryStrength": "probes.memory",
     "RecalledShare": "probes.memory",
+    "DetailsAndGist": "probes.memory",
     "Discriminability": "probes.memory",
     "Separation": "probes.recollection",
     "Completion": "probes.recollection",

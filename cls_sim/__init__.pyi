@@ -56,6 +56,7 @@ from cls_sim.hippocampus.attractor import Attractor as Attractor
 from cls_sim.hippocampus.autoencoder import Autoencoder as Autoencoder
 from cls_sim.hippocampus.base import Hippocampus as Hippocampus
 from cls_sim.hippocampus.bits import Bits as Bits
+from cls_sim.hippocampus.causes import Causes as Causes
 from cls_sim.hippocampus.codes import Coarse as Coarse
 from cls_sim.hippocampus.codes import NGrams as NGrams
 from cls_sim.hippocampus.cognitive_map import CognitiveMap as CognitiveMap
@@ -134,6 +135,7 @@ from cls_sim.probes.cost import ExtraBytes as ExtraBytes
 from cls_sim.probes.drift import IndexValidity as IndexValidity
 from cls_sim.probes.drift import RepresentationalDrift as RepresentationalDrift
 from cls_sim.probes.imagery import Imagery as Imagery
+from cls_sim.probes.memory import DetailsAndGist as DetailsAndGist
 from cls_sim.probes.memory import Discriminability as Discriminability
 from cls_sim.probes.memory import MemorySignal as MemorySignal
 from cls_sim.probes.memory import MemoryStrength as MemoryStrength
@@ -272,6 +274,7 @@ from cls_sim.world.rewards import AtGoals as AtGoals
 from cls_sim.world.rewards import ByLot as ByLot
 from cls_sim.world.rewards import Rewards as Rewards
 from cls_sim.world.scenes import Scenes as Scenes
+from cls_sim.world.schemas import Schemas as Schemas
 from cls_sim.world.species import Abalone as Abalone
 from cls_sim.world.species import Species as Species
 from cls_sim.world.teacher import Sources as Sources

@@ -19,7 +19,7 @@ def wraps(name: str) -> bool:
 
 
 DATA_SETS = re.compile(
-    r"override /world: (mnist|cifar\w+|encoded|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split"
+    r"override /world: (mnist|cifar\w+|encoded|omniglot|clinc|chatbot|bank|abalone|species)|experiment=split|table: beukers"
 )
 
 

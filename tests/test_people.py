@@ -185,3 +185,77 @@ def test_held_out_people_are_told_apart():
     assert found.entries()["held_out"] and found.distances == {"x": pytest.approx(3.0)}
     assert "0 of 1 cells within 2 standard errors of held-out people" in repr(found)
     assert SimpleNamespace(**found.entries()).aic == 3.0
+
+
+# -- parts ----------------------------------------------------------------------------------------------------
+
+
+def stories(curriculum: str, subjects: int = 4, **settings: Any) -> float:
+    life = cs.Life(
+        world=cs.Schemas(curriculum=curriculum, training=80, test=16),
+        neocortex=cs.Linear(),
+        hippocampus=cs.Causes(**{"stickiness": 60.0, "fade": 0.05} | settings),
+        rhythm=cs.Sleepless(experiences_per_day=96),
+        plasticity=0.0,
+        replay=cs.Uniform(),
+        readout=cs.HippocampusReadout(),
+        probes={"late": cs.Prequential(since=80).at("every 1")},
+        subjects=subjects,
+    )
+    readings = cs.run(life, progress=False).reading("late")[1]
+    assert np.isnan(readings[:79]).all() and not np.isnan(readings[79:-1]).any()
+    return float(np.nanmean(readings))
+
+
+def test_sticky_causes_learn_in_blocks_and_not_in_a_mixture():
+    assert stories("blocked") > 0.95 and stories("interleaved") < 0.7
+    assert stories("interleaved", stickiness=0.0) > 0.95, "without stickiness a mixture is told apart, too"
+    assert stories("blocked", causes=1) < 0.75, "one cause holds both"
+    with pytest.raises(ConfigError, match="cue"):
+        stories("blocked", cue=8)
+
+
+def test_the_place_alone_tells_the_schema_and_the_state_alone_does_not_tell_what_follows():
+    world = cs.Schemas(curriculum="middle", training=16, test=4)
+    world.setup(cs.Spec(seeds=(0, 1, 2)))
+    both = [world.evaluation(k) for k in (0, 1)]
+    for k, rows in enumerate(both):
+        assert (rows.x[..., k] == 1).all() and (rows.x.sum(2) == 2).all()
+    same = (both[0].x[0, :, None, 2:] == both[1].x[0, None, :, 2:]).all(2)
+    differ = both[0].y[0, :, None] != both[1].y[0, None]
+    assert same.any() and differ[same].all()
+
+
+def test_the_cortex_tells_the_gist_and_the_hippocampus_the_details():
+    life = cs.Life(
+        world=cs.Cohorts(times=[0, 0], items=400),
+        neocortex=cs.Linear(),
+        hippocampus=cs.Copies(intensity=1.0, decline=0.5, transfer=2.0, awake=0.5, steps_per_night=2),
+        rhythm=cs.Nights(experiences_per_day=1, steps_per_night=2),
+        plasticity=cs.WakeNight(wake_rate=0.0, night_rate=1.0),
+        replay=cs.Dreamed(batch=1),
+        consolidation=cs.Descent(optimizer=cs.Sgd(), objective=cs.Hebb(), reduction="sum"),
+        probes={"pairs": cs.DetailsAndGist(guess=0.0)},
+    )
+    found = cs.run(life, days=8, progress=False).reading("pairs", "day.end")[1]
+    details, coarse = found[:, 0].T
+    assert details[0] == pytest.approx(1 - np.exp(-1), abs=0.08) and details[-1] < 0.1
+    assert coarse[0] == pytest.approx(np.exp(-1) * (1 - np.exp(-1)), abs=0.06) and coarse[-1] > coarse[0]
+
+
+def test_copies_fade_by_day_too_and_the_early_phase_first():
+    def left(**settings: Any) -> float:
+        life = cs.Life(
+            world=cs.Cohorts(times=[0], items=3),
+            neocortex=cs.Linear(),
+            hippocampus=cs.Copies(**{"intensity": 1.0, "decline": 0.5, "stochastic": False} | settings),
+            rhythm=cs.Sleepless(experiences_per_day=4),
+            plasticity=0.0,
+            replay=cs.Dreamed(batch=1),
+            probes={"strength": cs.MemoryStrength(of="both")},
+        )
+        return float(cs.run(life, days=1, progress=False).last("strength")[0, 0])
+
+    assert left() == 1.0 and left(awake=1.0) == pytest.approx(np.exp(-0.5 * 0.75), rel=1e-5)
+    early = left(awake=1.0, early=0.6, early_decline=2.0)
+    assert early == pytest.approx(0.4 * np.exp(-0.375) + 0.6 * np.exp(-1.5), rel=1e-5)

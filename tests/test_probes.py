@@ -240,6 +240,7 @@ KINDS: dict[str, Any] = {
     "DoubleDissociation": paths,
     **dict.fromkeys(("Belief", "Distance", "Distinctions", "Residual", "SchemaConsistency"), things),
     "RecalledShare": cohorts,
+    "DetailsAndGist": cohorts,
     "Discriminability": lures,
 }
 

@@ -95,6 +95,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             {},
         ),
         "Chains": (lambda: cs.Chains(chains=2, links=2, batch=2), {}),
+        "Schemas": (lambda: cs.Schemas(training=8, test=4), {}),
         "Associations": (lambda: cs.Associations(items=3, features=8, per_visit=4), {}),
     },
     "rhythm": {
@@ -172,6 +173,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
         "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
         "CognitiveMap": (lambda: cs.CognitiveMap(capacity=4), TRACK),
+        "Causes": (lambda: cs.Causes(), {"readout": cs.CortexReadout}),
         "FastWeights": (lambda: cs.FastWeights(), {"readout": cs.CortexReadout}),
         "Remerge": (lambda: cs.Remerge(capacity=12), {}),
         "Indexed": (

@@ -21,6 +21,7 @@ def data(
     arm: str | None = None,
     points: dict[str, str] | None = None,
     arms: dict[str, str] | None = None,
+    than: str | None = None,
     reading: str = "accuracy",
     half: str = "all",
     sems: float = 2.0,
@@ -30,12 +31,15 @@ def data(
 
     table   a published table of cls_sim.people, or the path of a .csv file
     points  cell → reading of `arm`;  or arms: arm → cell, with one `reading` of all of them
+    than    an arm whose values are subtracted, where the cells are effects
     half    the people it is judged by: all, fitted, or judged (those that it has not been fitted to)
 
     The value is the distance of the last cell that is needed, in standard errors.  The entry `cells` has the distance
-    of each cell, `chi_squared` their sum of squares.
+    of each cell, `means` the model's means, `chi_squared` the sum of squares.
     """
     there, values = _both(case, table, half, arm, points, arms, reading)
+    if than is not None and points:
+        values = [ours - case.values(than, name) for ours, name in zip(values, points.values(), strict=True)]
     means = np.array([np.nanmean(one) for one in values])
     off = (means - there.mean) / there.sem
     needed = max(1, math.ceil(share * len(off) - 1e-9))
@@ -43,7 +47,8 @@ def data(
     cells = dict(zip(there.cells, off.tolist(), strict=True))
     expected = f"{needed} of {len(off)} cells within {sems:g} SEM of people"
     chi_squared = float(people.chi_squared(there, means))
-    return Verdict(expected, farthest, farthest <= sems, cells=cells, chi_squared=chi_squared)
+    found = dict(zip(there.cells, means.tolist(), strict=True))
+    return Verdict(expected, farthest, farthest <= sems, cells=cells, means=found, chi_squared=chi_squared)
 
 
 def data_better(

@@ -87,21 +87,31 @@ def people(
     return page.finished(figure, rows, note, legend=pages)
 
 
+def _read(traces: Mapping[str, Any], readings: Any, arm: str, reading: str) -> np.ndarray:
+    """The last reading of an arm [s], or that on a day; a mean over moments (`name.mean`) is among the readings."""
+    return readings[arm][reading] if reading in readings[arm] else values_of(traces[arm], reading)
+
+
 def draw_people(
-    traces: Mapping[str, Any], _: Any, table: str, panels: Mapping[str, Any], reading: str = "accuracy", **settings: Any
+    traces: Mapping[str, Any],
+    readings: Any,
+    table: str,
+    panels: Mapping[str, Any],
+    reading: str = "accuracy",
+    **settings: Any,
 ) -> Any:
     """People over models.  panels: title → {points: cell → reading} of each arm, or {arms: arm → cell} of `reading`."""
     drawn = {}
     for title, told in panels.items():
         if "arms" in told:
             if set(told["arms"]) <= set(traces):
-                found = [values_of(traces[arm], reading) for arm in told["arms"]]
+                found = [_read(traces, readings, arm, reading) for arm in told["arms"]]
                 drawn[title] = {told.get("label", "model"): (list(told["arms"].values()), found)}
         else:
             points = told["points"]
             drawn[title] = {
-                arm: (list(points), [values_of(trace, name) for name in points.values()])
-                for arm, trace in traces.items()
+                arm: (list(points), [_read(traces, readings, arm, name) for name in points.values()])
+                for arm in traces
                 if arm in told.get("only", traces)
             }
     return people(table, drawn, **settings) if drawn and all(drawn.values()) else None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.base import Measured, Probe
 from cls_sim.probes.evaluations import answered, shared
@@ -42,6 +43,7 @@ class Prequential(ClassProbe):
     NaN after the last experience.  Attach it to `every N`; its mean over all moments is the reading NAME.mean.
 
     readout  the readout that answers; None: that of the life
+    since    experiences before the first one that is asked about, from 0; NaN before
 
     Source: test-then-train, Gama, Sebastião & Rodrigues 2013; Cai, Sener & Koltun 2021.
 
@@ -51,10 +53,16 @@ class Prequential(ClassProbe):
 
     moments = ("day.end",)
 
+    since: int = setting(0, 0)
+
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
+        early = life.clock.experience < self.since
+        if early.all():
+            return torch.full((len(early),), torch.nan, dtype=torch.float64)
         found = coming(life, self.readout)
-        return right(found.y[:, None], found.said[:, None])[:, 0]
+        accuracy = right(found.y[:, None], found.said[:, None])[:, 0]
+        return accuracy.masked_fill(from_numpy(early).to(accuracy.device), torch.nan)
 
 
 class Answers(Sampled):

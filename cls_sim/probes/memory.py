@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.errors import ConfigError, several, whole
-from cls_sim.core.part import Spec
+from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, of_world
 
@@ -137,6 +137,44 @@ class RecalledShare(OfCohorts):
     def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)
         return (patterns * there >= 0.5).double().mean(2)
+
+
+class DetailsAndGist(Settings, Probe):
+    """Memory for pairs in detail, or for their gist only: [s, 2 · conditions].
+
+        detailed = d + (1 - d) g · guess,   coarse = (1 - d) g (1 - guess),   averaged over the pairs
+
+    The cohorts come in twos: cohort 2j has the details of the pairs of condition j, and cohort 2j + 1 their gist, item
+    by item.  d is 1 if the hippocampus has a copy of the details, g is 1 if hippocampus or cortex has a copy of the
+    gist: the cortex answers with the gist only.
+
+    guess  0 to 1, the chance to pick the right one of several things of the same gist; one number, or one per subject
+
+    The reading is [s, detailed and coarse of each condition].  Raises ConfigError for an odd number of cohorts.
+
+    Source: a schema tells the gist and not the details, Audrain & McAndrews 2022.
+
+    >>> DetailsAndGist(guess=0.5).guess
+    0.5
+    """
+
+    axis = "kind of memory"
+    moments = ("day.end",)
+
+    guess: float | list[float] = setting(1 / 3, 0.0, 1.0)
+
+    def measure(self, life: Measured) -> Tensor:
+        patterns: Tensor = of_world(life, "cohorts", "needs cohorts", "use world=cohorts")()
+        if patterns.shape[1] % 2:
+            raise ConfigError("", "needs cohorts in twos, details and gist", "give an even number of times")
+        cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
+        fast = patterns * life.hippocampus.recall(cue).scores.reshape(patterns.shape)
+        slow = patterns * next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
+        detail = (fast[:, 0::2] >= 0.5).double()  # [s, condition, items]
+        gist_only = (1.0 - detail) * ((fast + slow)[:, 1::2] >= 0.5)
+        guess = torch.from_numpy(per_subject("guess", self.guess, life.spec)).to(detail.device)[:, None, None]
+        found = torch.stack([detail + guess * gist_only, (1.0 - guess) * gist_only], 2)
+        return found.mean(3).flatten(1)
 
 
 class Discriminability(OfCohorts):
