@@ -45,7 +45,7 @@ class Averaging(Around):
     def _settle(self, spec: Spec) -> None:
         refuse_if("slow" not in spec.averages, "", "needs a cortex with averaged copies", "use neocortex=averaged")
         self.spec = spec
-        self._draws = Draws(spec.seeds, "consolidation.averaging", (2,), device=spec.device)
+        self._draws = Draws(spec.seeds, "consolidation.averaging", (2,))  # decided on the host
 
     def _fresh(self, spec: Spec) -> None:
         self.steps = np.zeros(spec.subjects, np.int64)
@@ -67,7 +67,7 @@ class Averaging(Around):
 
     @torch.no_grad()
     def _follow(self, neocortex: Neocortex, active: np.ndarray) -> None:
-        lots = self._draws.at(self.steps).cpu().numpy()  # [s, 2]
+        lots = self._draws.at(self.steps).numpy()  # [s, 2]
         self.steps = self.steps + active
         most = 1 - 1 / (self.steps + 1)
         pairs = ((self.slow_decay, self.slow_probability), (self.fast_decay, self.fast_probability))

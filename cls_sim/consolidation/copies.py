@@ -36,7 +36,7 @@ def write(neocortex: Neocortex, copy: Named, who: Flags) -> None:
 def learners(batch: Batch, rate: Numbers) -> Flags:
     """The subjects that learn in this step: their rate is above 0, and a row of weight above 0 is there."""
     active = rate > 0
-    return active if batch.weight is None else active & batch.present().any(1).cpu().numpy()
+    return active if batch.weight is None else active & (batch.count() > 0)
 
 
 def kept(spec: Spec, clock: Clock) -> Numbers:

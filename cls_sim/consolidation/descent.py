@@ -67,8 +67,8 @@ class Descent(Settings, Consolidation):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
         active = rate > 0
-        if batch.weight is not None:  # the only place where the CPU waits for the device
-            active = active & (batch.weight > 0).any(1).cpu().numpy()
+        if batch.weight is not None:
+            active = active & (batch.count() > 0)
         if some(active):
             neocortex.before_step(batch, active)
             self.move(neocortex, batch, self.gradient(neocortex, batch), rate, active)

@@ -60,9 +60,9 @@ class Homeostasis(Around):
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.baseline = torch.where(self.baseline < 0, total(neocortex), self.baseline)
-        there = batch.present()
-        lived, learns = ((batch.source == LIVED) & there).any(1), there.any(1)
-        awake, asleep = lived.cpu().numpy() & (rate > 0), (learns & ~lived).cpu().numpy() & (rate > 0)
+        there, learns = batch.present(), learners(batch, rate)
+        lived = ((batch.source == LIVED) & there).any(1).cpu().numpy()
+        awake, asleep = lived & (rate > 0), learns & ~lived
         awake, asleep = awake | self._none, asleep & ~self._none
         if awake.any():
             woken = torch.from_numpy(awake).to(there.device)

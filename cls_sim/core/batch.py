@@ -156,8 +156,18 @@ class Batch:
         return self.weight > 0
 
     def count(self) -> int | Counts:
-        """The number of present rows: one number, or one for each subject [s]."""
-        return self.rows if self.weight is None else (self.weight > 0).sum(1).cpu().numpy()
+        """The number of present rows: one number, or one for each subject [s]; read from the device once a batch."""
+        if self.weight is None:
+            return self.rows
+        known: Counts | None = vars(self).get("_count")
+        return vars(self).setdefault("_count", (self.weight > 0).sum(1).cpu().numpy()) if known is None else known
+
+    def weighted(self, weight: Tensor | None, count: Counts | None = None) -> Batch:
+        """This batch with these row weights, of which count [s] are above 0; None: `count` finds out."""
+        changed = self.with_(weight=weight)
+        if count is not None:
+            vars(changed)["_count"] = count
+        return changed
 
     def weights(self) -> Tensor:
         """The weights of the rows, [s, b]; ones if `weight` is None."""
@@ -169,6 +179,8 @@ class Batch:
         vars(changed).update(vars(self), **changes)
         if "x" in changes:
             vars(changed).pop("_raw", None)
+        if "weight" in changes:
+            vars(changed).pop("_count", None)
         return changed
 
     def columns(self) -> dict[str, Tensor]:
@@ -198,13 +210,18 @@ class Batch:
             own = [np.arange(b.rows) < size[:, None] for b, size in zip((self, other), sizes, strict=True)]
             order = np.argsort(~np.concatenate(own, 1), axis=1, kind="stable")
             return joined.at(from_numpy(order).to(self.x.device)).with_(sizes=sizes[0] + sizes[1])
+        mine, its = self, other
         if self.weight is not None or other.weight is not None:
             self, other = self.with_(weight=self.weights()), other.with_(weight=other.weights())
         held = [name for name in COLUMNS if self._has(name) or other._has(name)]
         if (raw := _joined(self.raw, other.raw)) is not None:
             held.remove("x")
         now: dict[str, Any] = {name: self._both(name, other) for name in held if name not in LATER}
-        return Batch.made({name: partial(self._both, name, other) for name in held if name in LATER}, raw, **now)
+        both = Batch.made({name: partial(self._both, name, other) for name in held if name in LATER}, raw, **now)
+        counts = [one.rows if (one.weight is None) else vars(one).get("_count") for one in (mine, its)]
+        if self.weight is not None and counts[0] is not None and counts[1] is not None:
+            vars(both)["_count"] = np.broadcast_to(counts[0] + counts[1], (self.subjects,))
+        return both
 
     def _has(self, name: str) -> bool:
         held = vars(self)

@@ -86,7 +86,8 @@ class Autoencoder(Settings, Slotless):
         return super().setup(replace(spec, recall_answers=False))
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
-        active = self._learn(batch, batch.weights(), view, clock, who)
+        active = np.ones(len(batch.y), bool) if who is None and batch.weight is None else _there(batch.weights(), who)
+        self._learn(batch, batch.weights(), active, clock)
         self.lived = self.lived + active
         if self.spec.task_id_known:
             alive = torch.from_numpy(active).to(self.met.device)[:, None] & (batch.weights() > 0)
@@ -95,17 +96,17 @@ class Autoencoder(Settings, Slotless):
             self._renew(due, view)
 
     def sleep(self, batch: Batch, clock: Clock, who: Tensor | None = None) -> None:
-        if self.rate and bool((stored := batch.source == STORED).any()):
-            self._learn(batch, batch.weights() * stored, None, clock, who)
+        if self.rate:
+            weight = batch.weights() * (batch.source == STORED)
+            if (active := _there(weight, who)).any():
+                self._learn(batch, weight, active, clock)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         if self.renew_every is None:
             self._renew(who, view)
 
-    def _learn(self, batch: Batch, weight: Tensor, view: View | None, clock: Clock, who: Tensor | None) -> np.ndarray:
-        """One step on these rows and on generated rows; the subjects that made it: bool [s]."""
-        there = (weight > 0).any(1) if who is None else (weight > 0).any(1) & who
-        active = there.cpu().numpy()
+    def _learn(self, batch: Batch, weight: Tensor, active: np.ndarray, clock: Clock) -> None:
+        """One step on these rows and on generated rows, for the subjects in `active` (bool [s])."""
         x, share = batch.x, torch.from_numpy(1 / (1 + self.renewals)).to(weight)[:, None]
         weight = share * weight / weight.sum(1, keepdim=True).clamp(min=1e-12)
         sizes = batch.sizes
@@ -126,7 +127,6 @@ class Autoencoder(Settings, Slotless):
         self.rule.update(self.weights, found, np.full(len(active), self.rate), active)
         self.steps = self.steps + active
         self.changed += 1
-        return active
 
     def _rows(self, x: Tensor, noise: Tensor) -> Tensor:
         """The loss of each row [s, b] of x [s, x, b]."""
@@ -202,3 +202,9 @@ def coder(sizes: tuple[int, ...], latent: int, bias: bool = True) -> dict[str, t
     """The shapes of an encoder with layers of these sizes and its mirror image; `bias`: of the log-variance."""
     shapes = layers("up", sizes) | layers("mean", (sizes[-1], latent)) | layers("spread", (sizes[-1], latent), bias)
     return shapes | layers("down", (latent, *reversed(sizes)))
+
+
+def _there(weight: Tensor, who: Tensor | None) -> np.ndarray:
+    """The subjects of `who` that have a row of weight above 0: bool [s], read from the device."""
+    there = (weight > 0).any(1)
+    return (there if who is None else there & who).cpu().numpy()

@@ -76,10 +76,13 @@ class GenerativeClassifier(Settings, Slotless):
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         awake = torch.ones(len(batch.y), dtype=torch.bool, device=batch.y.device) if who is None else who
-        turn = torch.from_numpy(clock.experience % self.accumulate).to(batch.y.device)
-        at, label = (self._rows[awake], turn[awake]), torch.where(batch.present(), batch.y, -1)
-        self.kept_x[at], self.kept_y[at] = batch.x.flatten(2)[awake], label[awake]
-        if bool((due := awake & (turn == self.accumulate - 1)).any()):
+        waited = clock.experience % self.accumulate
+        turn = torch.from_numpy(waited).to(batch.y.device)
+        at, label = (self._rows, turn), torch.where(batch.present(), batch.y, -1)
+        self.kept_x[at] = torch.where(awake[:, None, None], batch.x.flatten(2), self.kept_x[at])
+        self.kept_y[at] = torch.where(awake[:, None], label, self.kept_y[at])
+        if (waited == self.accumulate - 1).any():  # of those who are awake: the others have no rows
+            due = awake & (turn == self.accumulate - 1)
             y = self.kept_y.flatten(1).masked_fill(~due[:, None], -1)
             self._all_learn(self.kept_x.flatten(1, 2), y, self._noise("taught", y.shape[1], clock.experience).mT)
             self.kept_y = self.kept_y.masked_fill(due[:, None, None], -1)

@@ -106,15 +106,16 @@ class Mixtures(Densities):
         """Add the rows `who` of z [s, b, f] to the counts, means and scatters of these components [s, b]."""
         s, o, k, f = self.mean.shape
         place = (torch.arange(s, device=z.device)[:, None] * o + y) * k + kind
-        place, flat = place[who], self.mean.reshape(-1, f)
-        off = z[who] - flat[place]
-        new = torch.zeros(s * o * k, device=z.device).index_add(0, place, torch.ones_like(off[:, 0]))
+        # the other rows add 0, so that no number of rows is read from the device
+        first = who & ~((place[:, :, None] == place[:, None]) & who[:, None]).tril(-1).any(2)  # of its component
+        (place, who, first), flat = (one.flatten() for one in (place, who, first)), self.mean.reshape(-1, f)
+        off = torch.where(who[:, None], z.flatten(0, 1) - flat[place], 0.0)
+        new = torch.zeros(s * o * k, device=z.device).index_add(0, place, who.float())
         moved = torch.zeros_like(flat).index_add(0, place, off)
         step = moved / (self.count.reshape(-1) + new).clamp(min=1)[:, None]
         scatter = self.scatter.reshape(-1, f, f).index_add(0, place, off[:, :, None] * off[:, None])
-        touched = new.nonzero()[:, 0]
-        again = moved[touched, :, None] * step[touched, None]
-        self.scatter = scatter.index_add(0, touched, again, alpha=-1).view(s, o, k, f, f)
+        again = (moved[place] * first[:, None])[:, :, None] * step[place][:, None]
+        self.scatter = scatter.index_add(0, place, again, alpha=-1).view(s, o, k, f, f)
         self.mean = (flat + step).view(s, o, k, f)
         self.count = self.count + new.view(s, o, k)
 

@@ -144,13 +144,17 @@ class Module(Neocortex):
         from torch.func import functional_call
 
         found, moved = [], {name: t.clone() for name, t in self.running.items()}
-        for i, (there, mine) in enumerate(zip(batch.present(), _each(tensors, batch.subjects), strict=True)):
+        present = None if batch.weight is None else batch.present().cpu().numpy()  # read only if rows may be absent
+        for i, mine in enumerate(_each(tensors, batch.subjects)):
             mine |= {name: t[i] for name, t in moved.items()}
-            few = bool(self.running) and int(there.sum()) < 2
-            rows = batch.x[i] if few else batch.x[i][there]
+            there = np.arange(batch.rows) if present is None else present[i].nonzero()[0]
+            few = bool(self.running) and len(there) < 2
+            at = None if few or len(there) == batch.rows else torch.from_numpy(there).to(batch.x.device)
             with self._dropping(i):
-                out = functional_call(self._body if few else self._lesson, mine, (rows,))
-            found.append(out if few else out.new_zeros(len(there), *out.shape[1:]).index_put((there,), out))
+                out = functional_call(
+                    self._body if few else self._lesson, mine, (batch.x[i] if at is None else batch.x[i][at],)
+                )
+            found.append(out if at is None else out.new_zeros(batch.rows, *out.shape[1:]).index_put((at,), out))
         self._moved = (batch, moved)
         return torch.stack(found)
 

@@ -96,14 +96,15 @@ class Sampled(Settings, Stored):
         return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        def make() -> tuple[Plan, bool]:
+        def make() -> tuple[Plan, Counts | None]:
             plan = self._plan(hippocampus, clock, None)
             # the only wait for the device, once per change of the traces
-            return plan, plan.weight is None or bool((plan.weight > 0).all())
+            count = None if plan.weight is None else (plan.weight > 0).sum(1).cpu().numpy()
+            return plan, None if count is None or every(count > 0) else count
 
-        plan, everybody = self._keep(hippocampus, (clock.experience.tobytes(),), make)
+        plan, count = self._keep(hippocampus, (clock.experience.tobytes(),), make)
         batch = hippocampus.fetch(self._slots(plan, clock.replay))
-        return batch.with_(weight=None if everybody else plan.weight)
+        return batch.weighted(None if count is None else plan.weight, count)
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
         if before is None and (coming := self._planned(hippocampus, clock)) is not None:

@@ -140,7 +140,7 @@ class Interleaved(Within):
             old = old.with_(sizes=np.where(alone, 0, old.rows))
         if lived.weight is None and old.weight is None and (share * (lived.rows + old.rows) == lived.rows).all():
             return lived.join(old)  # every row has the same weight
-        return _mixed(lived, old, torch.from_numpy(share).to(self._spec.device)[:, None])
+        return _in_shares(lived, old, share)
 
     def _of_all(
         self, lived: Batch, policy: Stored, share: float, hippocampus: Hippocampus, view: View, clock: Clock
@@ -151,7 +151,7 @@ class Interleaved(Within):
         old = policy.awake(hippocampus, view.after(lived), clock, None)
         if lived.weight is None and old.weight is None and share * (lived.rows + old.rows) == lived.rows:
             return lived.join(old)
-        return _mixed(lived, old, torch.full((lived.subjects, 1), share, dtype=torch.float64, device=lived.x.device))
+        return _in_shares(lived, old, np.full(lived.subjects, share))
 
     def _of_items(self, hippocampus: Hippocampus, context: np.ndarray) -> np.ndarray:
         """The share [s] that the items of these contexts [s] have among these items and all stored memories."""
@@ -268,6 +268,13 @@ class AwakeAsleep(_Two):
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         return self.asleep.draw(hippocampus, neocortex, view, clock)
+
+
+def _in_shares(lived: Batch, old: Batch, shares: np.ndarray) -> Batch:
+    """Both batches joined in these shares [s]; the host counts the rows if none is absent."""
+    both = _mixed(lived, old, torch.from_numpy(shares).to(lived.y.device)[:, None])
+    whole = lived.weight is None and old.weight is None
+    return both.weighted(both.weight, lived.rows * (shares > 0) + old.rows * (shares < 1)) if whole else both
 
 
 def _mixed(lived: Batch, old: Batch, share: Tensor) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, View, per_subject
@@ -66,9 +67,10 @@ class Pressure(Settings, Rhythm):
     def _need(self, view: View) -> np.ndarray:
         """The rise of pressure by the latest experience, without the constant: [s]."""
         assert view.latest is not None
-        batch, need = view.latest(), np.zeros(len(self.pressure))
+        batch = view.latest()
+        need = torch.zeros(len(self.pressure), dtype=torch.float64, device=batch.x.device)
         if self.error_gain:
-            need += self.error_gain * view.loss(batch).mean(1).double().cpu().numpy()
+            need = need + self.error_gain * view.loss(batch).mean(1).double()
         if self.novelty_gain:
-            need += self.novelty_gain * (1 - view.recall(batch.x).match.mean(1).double().cpu().numpy())
-        return need
+            need = need + self.novelty_gain * (1 - view.recall(batch.x).match.mean(1).double())
+        return need.cpu().numpy()

@@ -98,7 +98,8 @@ class Tree(Listed):
     def next(self, clock: Clock) -> Batch:
         """The items in experience 0, the new item in experience 1, no rows later."""
         batch = self._presented(born=clock.experience)
-        return batch.with_(weight=(batch.context == batch.born).float())
+        rows = np.array([batch.rows - 1, 1, 0])[np.minimum(clock.experience, 2)]
+        return batch.weighted((batch.context == batch.born).float(), rows)
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The rows of each subject's most recently ended context."""
@@ -169,6 +170,7 @@ class Semantic(Settings, Listed):
         # [2, rows]: the rows presented before, and with the ninth item
         taught = np.stack([np.arange(rows) < old, (np.arange(rows) >= old) | (self.schedule == "interleaved")])
         self._taught = torch.from_numpy(taught.astype(np.float32)).to(spec.device)
+        self._rows_taught = taught.sum(1)
         self.ends = (self.epochs_before, self.epochs_before + self.epochs_with)
         self.length = self.ends[-1]
         inputs, targets = (torch.from_numpy(part.reshape(1, rows, -1)) for part in (x, y))
@@ -177,8 +179,9 @@ class Semantic(Settings, Listed):
         return self._keep(spec, inputs, targets, context, outputs=outputs, contexts=2, ends=self.ends)
 
     def next(self, clock: Clock) -> Batch:
-        with_new = torch.from_numpy(clock.experience >= self.epochs_before).to(self._taught.device)
-        return self._presented(born=clock.experience).with_(weight=self._taught[with_new.long()])
+        late = (clock.experience >= self.epochs_before).astype(np.int64)
+        weight = self._taught[torch.from_numpy(late).to(self._taught.device)]
+        return self._presented(born=clock.experience).weighted(weight, self._rows_taught[late])
 
     def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
         """The rows of each subject's most recently ended context."""

@@ -93,9 +93,9 @@ class Mislabelled(Temporary, Seen):
 
     def next(self, clock: Clock, *actions: Tensor) -> Batch:
         batch = self.world.next(clock, *actions)
-        lasts = torch.from_numpy(self.span.lasts(clock)).to(batch.y.device)
-        if not lasts.any():
+        if not (now := self.span.lasts(clock)).any():
             return batch
+        lasts = torch.from_numpy(now).to(batch.y.device)
         which, other = self._draws.at(clock.experience)[:, :, : batch.rows].unbind(1)
         wrong = (batch.y + 1 + (other * (self._outputs - 1)).long()) % self._outputs
         return batch.with_(y=torch.where(lasts[:, None] & (which < self.fraction), wrong, batch.y))
