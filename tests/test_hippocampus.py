@@ -117,6 +117,7 @@ def options() -> dict:
         "half lesioned": lambda: cs.Lesion(cs.Sparse(capacity=SIZE), fraction=0.5),
         "near": lambda: cs.Compact(bytes=SIZE * 17, bits=2, repeats="sparse", units=300, winners=20, merge=0.6),
         "chosen": lambda: cs.Compact(bytes=SIZE * 9, eviction="reservoir", repeats="none"),
+        "half of compact": lambda: cs.Lesion(cs.Compact(bytes=SIZE * 9, bits=1), fraction=0.5),
         "bits": lambda: cs.Store(capacity=SIZE, code=cs.Bits(bits=4)),
         "frozen lesion": lambda: cs.Frozen(cs.Lesion(cs.Store(capacity=SIZE), fraction=0.5)),
     }
