@@ -96,6 +96,13 @@ def test_the_fewest_bits_that_are_good_enough(kind: str, least: float, depth: in
     assert code_of(x, fidelity=least).depth.tolist() == [depth] * 2
 
 
+def test_digits_take_two_bits_whatever_comes_first():
+    world = cs.Digits(per_context=5, batch=10, order="iid")
+    spec = world.setup(Spec(seeds=tuple(range(40))))
+    x = world.next(Clock(40, 10)).x.flatten(2)
+    assert code_of(x).depth.tolist() == [2] * 40 and spec.inputs == (64,)
+
+
 def test_features_take_one_bit_around_their_mean():
     x = rows(1, "features", 1, 400, 60)
     code = code_of(x)

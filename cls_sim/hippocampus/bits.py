@@ -39,7 +39,8 @@ class Bits(Code):
     distribution; one bit is μ ± .8 σ.
 
     bits      b; None: the fewest with which the rows of the subject's first experience are reconstructed with at least
-              the correlation `fidelity` (mean over rows; constant rows are skipped; 8 if all are constant)
+              the correlation `fidelity` (mean over rows minus two standard errors, so that the choice does not depend
+              on which rows come first; constant rows are skipped; 8 if all are constant)
     fidelity  in (0, 1], with bits None
 
     A subject keeps its b for life, and whether its inputs are within 0 … 1 (later inputs are then clipped).  An index
@@ -292,10 +293,16 @@ def _table(bits: int) -> Tensor:
 
 
 def _alike(x: Tensor, back: Tensor, there: Tensor) -> Tensor:
-    """The mean correlation of rows [g, b, x] with their reconstruction, without absent and constant rows: [g]."""
+    """The correlation of rows [g, b, x] with their reconstruction, without absent and constant rows: [g].
+
+    It is the mean over rows minus two standard errors (none for a single row), and NaN if no row counts.
+    """
     x, back = x.double(), back.double()
     x, back = x - x.mean(2, keepdim=True), back - back.mean(2, keepdim=True)
     own, its = x.square().mean(2), back.square().mean(2)
     counts = there & (own > FLAT)
     like = (x * back).mean(2) / (own * its).sqrt().clamp(min=FLAT)
-    return (like * counts).sum(1) / counts.sum(1)  # NaN if none counts
+    n = counts.sum(1)
+    mean = (like * counts).sum(1) / n
+    spread = ((like - mean[:, None]).square() * counts).sum(1) / (n - 1).clamp(min=1)
+    return mean - 2 * (spread / n).sqrt()

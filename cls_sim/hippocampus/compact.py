@@ -37,7 +37,7 @@ class Compact(Episodic):
     bytes      of a subject; None: what the life has left for the hippocampus (`budget`), and without a budget the bytes
                of 500 episodes of one byte a number (see Store)
     bits       1, 2, 4 or 8 bits a number; None: the fewest that keep `fidelity`
-    fidelity   in (0, 1], least mean correlation of the rows of the first experience with their reconstruction
+    fidelity   in (0, 1], least correlation of the rows of the first experience with their reconstruction (see Bits)
     repeats    which experiences are not stored: exact (the content and the label equal those of a stored episode),
                sparse (their codes overlap by `merge`, with the same label), none (all are stored)
     units, winners, merge   of the sparse code (see Sparse): cells, active cells, and overlap as a share of these
