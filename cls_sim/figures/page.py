@@ -207,8 +207,10 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
     stem = Path(stem)
     rows = figure.data() if data is None else list(data)
     made(stem.parent)
-    png = drawn(figure)  # first: the layout of the second drawing may differ a little
+    png, layout = drawn(figure), figure.get_layout_engine()
+    figure.set_layout_engine("none")  # the same places in the second drawing, found once
     pdf = drawn(figure, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
+    figure.set_layout_engine(layout)
     table = tidy.table([{head: _cell(value) for head, value in row.items()} for row in rows])
     for kind, content in (("png", png), ("pdf", pdf), ("csv", table)):
         put(stem.with_name(f"{stem.name}.{kind}"), content, lasts=False)
