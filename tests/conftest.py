@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, by torch: a second thread that waits takes no CPU time
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: hear Ctrl-C all the same
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
