@@ -26,6 +26,11 @@ BRANCHING = sorted(
     file.stem for file in (experiments.conf_dir() / "experiment").glob("*.yaml") if "branch_from: " in file.read_text()
 )
 TICKS = 12
+SMALLER = {  # images of 64 pixels for those of 784, and a small autoencoder
+    "spens_2024_semantic": (
+        *("world=digits", "world.per_context=8", "world.batch=12", "neocortex.hidden=[16]", "neocortex.latent=4"),
+    )
+}
 
 
 def test_the_experiments_that_branch_are_found():
@@ -76,7 +81,7 @@ def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str,
     """Each setting of the arm that others leave, changed alone by a branch: where it changes what is announced, every
     other part has the tables of a life born with it, and the state that it had."""
     needs_data(experiment, request)
-    arms = experiments.read([f"experiment={experiment}", "size=small"]).arms
+    arms = experiments.read([f"experiment={experiment}", "size=small", *SMALLER.get(experiment, ())]).arms
     origin = next(arms[arm.origin] for arm in arms.values() if arm.origin).cfg
     life, tried = live(experiments.make_life(origin, 2, origin["seed"]), TICKS), 0
     for part_kind in ("rhythm", "neocortex", "hippocampus"):
@@ -106,7 +111,7 @@ def test_whatever_a_branch_announces_is_heard_by_all_or_refused(experiment: str,
 
 def test_other_nights_of_sleep_stages_are_other_lives():
     """The arm of singh_2022_stages, with half the subjects: one block a night is worse for the old list."""
-    study = cs.study("experiment=singh_2022_stages", "subjects=4", "arms=[cycles_10,cycles_1]")
+    study = cs.study("experiment=singh_2022_stages", "subjects=4", "days=8", "arms=[cycles_10,cycles_1]", "figures={}")
     assert study.summary["identical"] == []
     old = {name: trace.last("accuracy")[:, 0] for name, trace in study.traces.items()}
     assert (old["cycles_1"] < old["cycles_10"] - 0.1).all()
@@ -205,7 +210,8 @@ def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_pat
     closed = (
         "arm.stiff={branch_from: intact, branch_at: 8d, overrides: ['plasticity=modulated', 'plasticity.factor=0']}"
     )
-    found = cs.study("experiment=interventions", "size=small", "subjects=2", "arms=[intact,disrupted,stiff]", closed)
+    small = ("experiment=interventions", "size=small", "subjects=2", "figures={}")
+    found = cs.study(*small, "arms=[intact,disrupted,stiff]", closed)
     assert found.summary["identical"] == [{"arm": "stiff", "than": "disrupted", "subjects": 2}]
     assert "arm stiff: identical to disrupted in all 2 subjects" in repr(found)
 
@@ -213,13 +219,22 @@ def test_arms_that_are_identical_are_reported_and_claims_about_them_fail(tmp_pat
     (tmp_path / "experiment" / "twice.yaml").write_text(
         "# @package _global_\n"
         "defaults: [digits]\n"
-        "arm: {again: {branch_from: cls, branch_at: 2d, overrides: [rhythm.steps_per_night=100]}, other: {branch_from: cls, branch_at: 2d, overrides: [rhythm.steps_per_night=10]}}\n"
+        "rhythm: {experiences_per_day: 12, steps_per_night: 20}\n"
+        "arm: {again: {branch_from: cls, branch_at: 2d, overrides: [rhythm.steps_per_night=20]}, other: {branch_from: cls, branch_at: 2d, overrides: [rhythm.steps_per_night=5]}}\n"
         "claims:\n"
         "  same: {kind: better, arm: again, than: cls, by: -1.0}\n"
         "  another: {kind: better, arm: other, than: cls, by: -1.0}\n"
     )
     told = cs.study(
-        *("experiment=twice", "size=small", "subjects=3", "seed=1000", "days=3", "arms=[cls,again,other]"),
+        *(
+            "experiment=twice",
+            "size=small",
+            "subjects=3",
+            "seed=1000",
+            "days=3",
+            "arms=[cls,again,other]",
+            "figures={}",
+        ),
         folders=[str(tmp_path)],
     )
     night = told.summary

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
 
 from cls_sim import PART_KINDS
@@ -61,6 +60,8 @@ def test_a_run_leaves_a_directory_and_says_where(lived):
 def test_the_summary_keeps_to_its_schema(lived):
     folder, _ = lived
     summary = json.loads((folder / "summary.json").read_text())
+    import jsonschema  # a second: not for those who only look for tests
+
     jsonschema.validate(summary, json.loads((ROOT / "docs" / "summary.schema.json").read_text()))
     assert set(summary["arms"]) == {"cls", "sleepless", "lesioned", "buffer_only"}
     for arm in summary["arms"].values():

@@ -23,9 +23,9 @@ ASKED = [
     "subjects=3",
     "chunk=2",
     "arms=[cls,sleepless,lesioned]",
-    "world.per_context=60",
+    "world.per_context=12",
 ]
-ASKED += ["arm.lesioned.branch_at=2d"]
+ASKED += ["rhythm.experiences_per_day=12", "rhythm.steps_per_night=20", "arm.lesioned.branch_at=2d"]
 
 
 @pytest.fixture(scope="module")

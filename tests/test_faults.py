@@ -79,7 +79,7 @@ def good(out: Path, before: dict[str, int]) -> None:
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("limits", few_or_many(6, 10, 50))
+@pytest.mark.parametrize("limits", few_or_many(4, 10, 50))
 def test_a_full_disk_is_exit_3_and_loses_nothing(two, whole, home, figure, limits: int):
     """No file may grow beyond a limit, which lies anywhere; then there is room again."""
     codes = []
@@ -321,7 +321,7 @@ PLACES = ["neocortex.weights", "consolidation.optimizer.mean", "consolidation.op
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("times", few_or_many(8, 10, 50))
+@pytest.mark.parametrize("times", few_or_many(4, 10, 50))
 def test_a_number_that_is_none_is_found_and_its_owner_named(two, whole, home, monkeypatch, figure, times: int):
     chance, lags = random.Random(times), []
     step = Life.step

@@ -60,7 +60,7 @@ def test_the_night_ends_at_baseline_and_no_synapse_grows_or_turns(share: float, 
     night = lie(rule, cortex, rows(cortex, 30, STORED), 1)
     assert (night.abs() <= day.abs() * 1.000001).all() and (night * day >= 0).all()
     assert (night.abs().sum(1) >= torch.minimum(first, day.abs().sum(1)) * 0.99999).all()
-    night = lie(rule, cortex, rows(cortex, 0, STORED), 600)
+    night = lie(rule, cortex, rows(cortex, 0, STORED), int(min(600, 20 / share)))
     expected = torch.minimum(first, day.abs().sum(1))
     assert torch.allclose(night.abs().sum(1), expected, rtol=2e-3 if protection < 100 else 1e-4)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,14 @@ INTERVENTIONS: dict[str, tuple[str, Change]] = {
 intervention = pytest.mark.parametrize("part_kind, change", INTERVENTIONS.values(), ids=INTERVENTIONS)
 
 
+@cache
+def usual(subjects: int, seed: int) -> Life:
+    """Two days of the usual life, lived once; tests go on with copies."""
+    return live(small(subjects, seed), BEGINS)
+
+
 def past(subjects: int = 2, seed: int = 0, **changes: Any) -> Life:
-    return live(small(subjects, seed, **changes), BEGINS)
+    return live(small(subjects, seed, **changes), BEGINS) if changes else copy.deepcopy(usual(subjects, seed))
 
 
 def weights(life: Life) -> torch.Tensor:

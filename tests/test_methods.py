@@ -4,6 +4,7 @@ in one line.  And what the parts of methods promise."""
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -91,13 +92,29 @@ works = pytest.mark.parametrize(
 )
 
 
+@dataclass
+class Lived:
+    """A whole life; what it was after its first ticks, and in its second context; what of each step was remembered
+    (watched where there is a store).
+    """
+
+    life: cs.Life
+    early: str
+    broken: dict[str, Any]
+    touched: list[torch.Tensor]
+
+
+EARLY, BROKEN = 10, 40  # ticks
+
+
 @cache
-def lived(method: str, scenario: str) -> tuple[cs.Life, list[torch.Tensor]]:
-    """A whole life, and what of each step was remembered (watched where there is a store)."""
+def lived(method: str, scenario: str) -> Lived:
     life, touched = made(method, scenario), []
     if method in BUFFER:
         watch(life, touched)
-    return live(life), touched
+    early = fingerprint(live(life, EARLY).state())
+    broken = copy.deepcopy(live(life, BROKEN).state())
+    return Lived(live(life), early, broken, touched)
 
 
 @every
@@ -107,7 +124,7 @@ def test_it_learns_or_refuses_in_one_line(method: str, scenario: str):
             made(method, scenario)
         assert "test" in str(caught.value) and "\n" not in str(caught.value)
         return
-    life, touched = lived(method, scenario)
+    life, touched = (whole := lived(method, scenario)).life, whole.touched
     best = life.probes["accuracy"].measure(life).amax(1)  # pyright: ignore[reportAttributeAccessIssue]
     chance = 0.1 if scenario == "class" else 0.2
     assert best.mean() > chance + 0.1, best
@@ -155,7 +172,7 @@ def test_who_replays_or_keeps_apart_remembers_what_the_cortex_alone_forgets(meth
 @works
 def test_the_ledger_counts_all_that_it_keeps(method: str, scenario: str):
     """Extra bytes are all of the learner's state beyond weights and the optimiser's memory, and those expected."""
-    life, _ = lived(method, scenario)
+    life = lived(method, scenario).life
     told = budget(life)
     rooms = [life.state()[room] for room in ("neocortex", "consolidation", "replay", "readout")]
     assert told["extra_bytes"] == sum(_bytes(room, life.spec.subjects) for room in rooms)
@@ -208,11 +225,12 @@ def watch(life: cs.Life, touched: list) -> None:
 
 @works
 def test_it_repeats_itself_and_resumes_bit_for_bit(method: str, scenario: str):
-    """A life broken off in its second context, and gone on with by another, is the whole life: state and all."""
-    broken, heir = (made(method, scenario) for _ in range(2))
-    live(broken, 40)
-    heir.load(copy.deepcopy(broken.state()))
-    assert fingerprint(live(heir).state()) == fingerprint(lived(method, scenario)[0].state())
+    """Two lives begin alike; one broken off in its second context, and gone on with by another, is the whole life."""
+    again, heir = (made(method, scenario) for _ in range(2))
+    whole = lived(method, scenario)
+    assert fingerprint(live(again, EARLY).state()) == whole.early
+    heir.load(copy.deepcopy(whole.broken))
+    assert fingerprint(live(heir).state()) == fingerprint(whole.life.state())
 
 
 def test_the_page_has_a_paragraph_for_every_method():
