@@ -98,14 +98,19 @@ def draw_people(
     table: str,
     panels: Mapping[str, Any],
     reading: str = "accuracy",
+    than: str | None = None,
     **settings: Any,
 ) -> Any:
-    """People over models.  panels: title → {points: cell → reading} of each arm, or {arms: arm → cell} of `reading`."""
+    """People over models.  panels: title → {points: cell → reading} of each arm, or {arms: arm → cell} of `reading`.
+
+    than  an arm whose values are subtracted from those of `arms`, where the cells are effects
+    """
     drawn = {}
     for title, told in panels.items():
         if "arms" in told:
-            if set(told["arms"]) <= set(traces):
-                found = [_read(traces, readings, arm, reading) for arm in told["arms"]]
+            if {*told["arms"], than or next(iter(traces))} <= set(traces):
+                base = 0.0 if than is None else _read(traces, readings, than, reading)
+                found = [_read(traces, readings, arm, reading) - base for arm in told["arms"]]
                 drawn[title] = {told.get("label", "model"): (list(told["arms"].values()), found)}
         else:
             points = told["points"]
