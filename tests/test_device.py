@@ -60,6 +60,7 @@ MORE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "CortexLesion, weights": (lambda: cs.CortexLesion(cs.Mlp(hidden=[6]), fraction=0.5, of="weights"), {}),
     },
     "hippocampus": {
+        "Compact": (lambda: cs.Compact(bytes=1000, units=40, winners=4), {}),
         "Operator": (lambda: cs.Operator(cs.Store(capacity=12), threshold=0.1), {}),
         "Lesion": (lambda: cs.Lesion(cs.Store(capacity=12), fraction=0.5), {}),
         "TwoPaths": (lambda: cs.TwoPaths(cs.Sparse(capacity=12, units=40, winners=4)), {}),
@@ -90,6 +91,7 @@ MORE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             lambda: cs.ThroughCode(cs.Uniform(batch=4)),
             {"hippocampus": lambda: cs.Store(capacity=12, code=cs.Product(bytes=4, prototypes=4))},
         ),
+        "Edited": (lambda: cs.Edited(cs.Uniform(batch=4), neighbours=3, rare=0.0), {}),
         "Shuffled": (lambda: cs.Shuffled(cs.Uniform(batch=4)), {}),
         "Rationed": (lambda: cs.Rationed(cs.FullBatch()), REGRESSION),
         "Inferred": (
