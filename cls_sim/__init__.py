@@ -109,6 +109,7 @@ VOCABULARY = {
     "FastWeights": "hippocampus.fast_weights",
     "Causes": "hippocampus.causes",
     "Follows": "hippocampus.follows",
+    "Theta": "hippocampus.theta",
     # neocortices
     "Neocortex": "neocortex.base",
     "Linear": "neocortex.mlp",
@@ -189,6 +190,8 @@ VOCABULARY = {
     "InOrder": "replay.in_order",
     "GainNeed": "replay.gain_need",
     "Ordered": "replay.order",
+    "Unfolded": "replay.unfolded",
+    "Events": "replay.events",
     # consolidation
     "Consolidation": "consolidation.base",
     "Descent": "consolidation.descent",
@@ -284,6 +287,9 @@ VOCABULARY = {
     "Energy": "probes.cost",
     "ReplayOrder": "probes.order",
     "EpisodeSteps": "probes.order",
+    "ReplayEvents": "probes.events",
+    "Answers": "probes.lists",
+    "LayerOverlap": "probes.lists",
     "SequenceLength": "probes.sequences",
     "Selectivity": "probes.selectivity",
     "GateShare": "probes.selectivity",

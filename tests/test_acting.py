@@ -68,16 +68,24 @@ PARTS: dict[str, dict[str, Any]] = {
     "Pauses": {"rhythm": lambda: cs.Pauses(experiences_per_day=50, steps=6)},
     "GainNeed": {"replay": lambda: cs.GainNeed(longest=8)},
     "Ordered": {"replay": lambda: cs.Ordered(cs.GainNeed(longest=8), cells=3)},
+    "Unfolded": {"replay": lambda: cs.Unfolded(noise=0.3), "hippocampus": lambda: followed()},
+    "Events": {"replay": lambda: cs.Events(cs.Unfolded(), cells=3, longest=5), "hippocampus": lambda: followed()},
 }
+
+
+def followed() -> cs.Follows:
+    return cs.Follows(cs.Store(capacity=30, eviction="ring"), steps=True)
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_the_state_of_each_part_comes_back_and_is_that_of_each_subject(name: str):
     """What the lists of the contract ask of other parts: saved, resumed, branched, and alone as in company."""
-    (part_kind, make), *_ = PARTS[name].items()
+    (part_kind, _), *_ = PARTS[name].items()
 
     def born(subjects: int = 2, seed: int = 0) -> cs.Life:
-        return life(subjects, seed, world=cs.Maze(plan=LANE, episodes=6), **{part_kind: make()})
+        parts = {kind: make() for kind, make in PARTS[name].items()}
+        features = 40 if name in ("Unfolded", "Events") else None
+        return life(subjects, seed, world=cs.Maze(plan=LANE, episodes=6, features=features), **parts)
 
     def part_of(one: cs.Life) -> Any:
         return getattr(one, part_kind)

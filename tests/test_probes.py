@@ -188,6 +188,14 @@ def running(subjects: int = 2, **changes: Any) -> cs.Life:
     return life
 
 
+def eventful(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Runs whose steps are replayed in order."""
+    memory = cs.Follows(cs.Store(capacity=20, eviction="ring"), steps=True)
+    world = cs.Maze(plan=("a...B", "#####", "A...b"), episodes=8, explored=False, features=60)
+    replay = cs.Events(cs.Unfolded(), cells=3, longest=4)
+    return running(subjects, **{"hippocampus": memory, "world": world, "replay": replay, "plasticity": 0.01} | changes)
+
+
 def followed(subjects: int = 2, **changes: Any) -> cs.Life:
     """Digits in a memory of order."""
     return small(subjects, **{"hippocampus": cs.Follows(cs.Store(capacity=20, eviction="ring"))} | changes)
@@ -222,6 +230,7 @@ KINDS: dict[str, Any] = {
     "Energy": cached,
     **dict.fromkeys(("ReplayOrder", "EpisodeSteps"), running),
     "SequenceLength": followed,
+    "ReplayEvents": eventful,
     **dict.fromkeys(("Selectivity", "GateShare"), gated),
     "Content": nightly,
     "Recollection": lessons,

@@ -94,7 +94,7 @@ def nights(policy: Replay, hippocampus, spec: Spec, steps: int, experience: int 
     return whole
 
 
-ELSEWHERE = (cs.Dreamed, cs.Pseudorehearsal, cs.Reencoded, cs.Rationed, cs.GainNeed, cs.Ordered)
+ELSEWHERE = (cs.Dreamed, cs.Pseudorehearsal, cs.Reencoded, cs.Rationed, cs.GainNeed, cs.Ordered, cs.Unfolded, cs.Events)
 """Policies that do not replay the rows of a store as they are: see test_generators, test_index, test_two_sources,
 test_acting."""
 

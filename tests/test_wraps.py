@@ -194,6 +194,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Pseudorehearsal": (lambda: cs.Pseudorehearsal(), {}),
         "InOrder": (lambda: cs.InOrder(batch=6, direction="either"), {}),
         "GainNeed": (lambda: cs.GainNeed(longest=3), TRACK),
+        "Unfolded": (lambda: cs.Unfolded(noise=0.1), {"hippocampus": lambda: cs.Follows(cs.Store(capacity=30))}),
         "Cued": (lambda: cs.Cued(batch=6), {}),
         "Preferred": (lambda: cs.Preferred(batch=6), {}),
         "Thinned": (lambda: cs.Thinned(), {}),
@@ -260,7 +261,7 @@ UNFIT = {  # a wrap and what it refuses to stand around, in words
     **{("Homeostasis", name): "not a Descent" for name in INSIDE["consolidation"] if not name.startswith("Descent")},
     **{
         ("Interleaved", name): "while awake"
-        for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged", "InOrder", "GainNeed")
+        for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged", "InOrder", "GainNeed", "Unfolded")
     },
     **{("Mislabelled", name): "only one class" for name in REGRESSION},
     **{

@@ -212,6 +212,13 @@ class Hippocampus(Part):
         """What the subject knows about places and actions."""
         raise ConfigError("", f"{type(self).__name__} has no map of places", "use hippocampus=cognitive_map")
 
+    def unfold(self, z: Tensor, onward: Tensor) -> tuple[Tensor, Tensor]:
+        """The state that follows z [s, N] in the order of a memory, and the slot of its newest trace [s] (-1: none).
+
+        onward  int64 [s]: 1 to what came next, -1 to what came before, 0 the state itself
+        """
+        raise ConfigError("", f"{type(self).__name__} does not keep the order of episodes", "use hippocampus=follows")
+
     @abstractmethod
     def stored_bytes(self) -> Tensor:
         """Bytes of each subject's memory when it is full: int64 [s] (fixed wiring is not counted)."""

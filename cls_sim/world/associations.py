@@ -11,7 +11,7 @@ from numpy.random import Generator
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
@@ -28,6 +28,8 @@ class Associations(Settings, Listed):
     place             additional bits that code the list, equal in all its cues (0: none)
     active            0 to 1, share of these bits that is 1
     same_cues         whether all lists have the same cues: A-B, A-C
+    foils             the last so many lists are lures: their cues are their own, also if the others have the same
+                      cues, and their places those of the first lists; leave them out of `visits`
     visits            the list studied in each stretch; None: 0, 1, … k-1
     per_visit         experiences in each stretch
     batch             rows in each experience, up to n; None: the whole list; a list is presented epoch by epoch
@@ -52,6 +54,7 @@ class Associations(Settings, Listed):
     place: int = setting(0, 0)
     active: float = setting(0.25, 0.0, 1.0, open_low=True)
     same_cues: bool = setting(False)
+    foils: int = setting(0, 0)
     visits: Sequence[int] | None = setting(None)
     per_visit: int = setting(10)
     batch: int | None = setting(None)
@@ -61,6 +64,7 @@ class Associations(Settings, Listed):
         shown = ("numbers", "[0, 1, 0]", whole, 0, self.lists - 1)
         self.visits = None if self.visits is None else several("visits", self.visits, *shown, least=1)
         self._batch = self.items if self.batch is None else whole("batch", self.batch, 1, self.items)
+        refuse_if(self.foils >= self.lists, "foils", f"are {self.foils} of {self.lists} lists", "give fewer")
         if self.same_cues and not self.place and self.lists > 1:
             raise ConfigError("place", "is 0 and all lists have the same cues", "give bits that code the list")
 
@@ -92,7 +96,10 @@ class Associations(Settings, Listed):
         responses = np.arange(k * n)
         if self.answers is not None:
             responses = source.permutation(responses % self.answers)
-        cues = cues[:1].repeat(k, 0) if self.same_cues else cues
+        studied = k - self.foils
+        if self.same_cues:
+            cues[:studied] = cues[:1]
+        places[studied:] = places[np.arange(self.foils) % studied]
         return np.concatenate((cues, places), 2), responses.reshape(k, n)
 
     def _order(self, seed: int) -> np.ndarray:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws
+from cls_sim.core.draws import Draws, each
 from cls_sim.core.errors import ConfigError, flag, whole
 from cls_sim.core.part import Spec
 from cls_sim.core.tensors import from_numpy
@@ -35,8 +35,9 @@ class Maze(Acting):
     explored  whether a life begins with an exploration without reward: each action in each cell once, one a step; then
               from each goal to the start where it leads, without an action (-1)
     counted   the steps of the first so many episodes are counted
+    features  entries ±1 of the code of a cell, drawn at random for each subject; None: cells are one-hot
 
-    Inputs are one-hot cells, x [s, 1, cells]; actions are 0 up, 1 down, 2 right, 3 left.  A move into a wall leads
+    Inputs are the codes of cells, x [s, 1, cells or features]; actions are 0 up, 1 down, 2 right, 3 left.  A move into a wall leads
     nowhere.  The label y of an experience is the action taken; an evaluation asks for an action of a shortest path to
     the nearest goal, in each cell that is no goal.  The world never ends.
 
@@ -66,6 +67,7 @@ class Maze(Acting):
         episodes: int | None = None,
         explored: bool = True,
         counted: int = 50,
+        features: int | None = None,
     ):
         if isinstance(plan, str) or not len(plan) or len({len(row) for row in plan}) != 1:
             raise ConfigError("plan", "is not a list of rows of equal length", 'write ["a...A"]')
@@ -83,6 +85,7 @@ class Maze(Acting):
         self.episodes = None if episodes is None else whole("episodes", episodes)
         self.explored = flag("explored", explored)
         self.counted = whole("counted", counted)
+        self.features = None if features is None else whole("features", features, 2)
 
     def setup(self, spec: Spec) -> Spec:
         grid = np.array([list(row) for row in self.plan])
@@ -109,15 +112,26 @@ class Maze(Acting):
         tour = [(cell, action, leads[cell, action]) for cell in tried for action in range(len(MOVES))]
         tour += [(cell, -1, start_of[i]) for i, (_, cell) in enumerate(goals) if start_of[i] >= 0]
         self._tour = torch.tensor(tour, device=device)
-        self._cells, self._tried = torch.eye(len(cells), device=device), from_numpy(tried).to(device)
+        self._cells, self._tried = self._codes(spec, len(cells)).to(device), from_numpy(tried).to(device)
         self._best = from_numpy(_shortest(leads, goal >= 0)).to(device)
         self._lot = Draws(spec.seeds, "world.start", (1,), device=device)
         self.place = self._starts[0].repeat(s)
         self.episode, self.step = (torch.zeros(s, dtype=torch.int64, device=device) for _ in range(2))
         self.taken = torch.full((s, self.counted), -1, dtype=torch.int64, device=device)
         self.setup_inside("rewards", spec)
-        told = replace(spec, inputs=(len(cells),), outputs=len(MOVES), actions=len(MOVES), batch=1, items=len(cells))
+        told = replace(spec, inputs=self._cells.shape[2:], outputs=len(MOVES), actions=len(MOVES), batch=1, items=len(cells))
         return self.ready(told)
+
+    def _codes(self, spec: Spec, cells: int) -> Tensor:
+        """The input of each cell: [s, cells, x]."""
+        if self.features is None:
+            return torch.eye(cells).expand(spec.subjects, -1, -1)
+        shape = (cells, self.features)
+        return each(spec.seeds, "world.cells", lambda g: 2 * g.integers(0, 2, shape).astype(np.float32) - 1)
+
+    def _seen(self, cell: Tensor) -> Tensor:
+        """What each subject sees in a cell [s]: [s, 1, x]."""
+        return self._cells.gather(1, cell[:, None, None].expand(-1, 1, self._cells.shape[2]))
 
     @property
     def exploring(self) -> int:
@@ -130,7 +144,7 @@ class Maze(Acting):
         return now < self.exploring, self._tour[now.clamp(max=max(self.exploring - 1, 0))]
 
     def observe(self, clock: Clock) -> Tensor:
-        return self._cells[self.item(clock)][:, None]
+        return self._seen(self.item(clock))
 
     def item(self, clock: Clock) -> Tensor:
         if not self.exploring or clock.experience.min() >= self.exploring:
@@ -152,7 +166,7 @@ class Maze(Acting):
         goal = self._goal[to]
         ended = runs & (goal >= 0)
         self.step = self.step + runs
-        return self._cells[to][:, None], torch.where(ended, self.rewards.found(goal.clamp(min=0), clock), 0.0), ended
+        return self._seen(to), torch.where(ended, self.rewards.found(goal.clamp(min=0), clock), 0.0), ended
 
     def turn(self, who: Tensor, clock: Clock) -> None:
         next_start = self._start_of[self._goal[self.place].clamp(min=0)]
@@ -169,7 +183,7 @@ class Maze(Acting):
     def evaluation(self, context: int) -> Batch:
         whole("context", context, 0, 0)
         s, n = self.spec.subjects, len(self._tried)
-        x, y = self._cells[self._tried].expand(s, n, -1), self._best[self._tried].expand(s, n)
+        x, y = self._cells[:, self._tried], self._best[self._tried].expand(s, n)
         return Batch.lived(x, y, context=torch.zeros_like(y), item=self._tried.expand(s, n))
 
 
