@@ -82,7 +82,9 @@ from cls_sim.hippocampus.remerge import Remerge as Remerge
 from cls_sim.hippocampus.slotless import NoHippocampus as NoHippocampus
 from cls_sim.hippocampus.sparse import Sparse as Sparse
 from cls_sim.hippocampus.store import Store as Store
+from cls_sim.hippocampus.theta import Theta as Theta
 from cls_sim.hippocampus.trisynaptic import Trisynaptic as Trisynaptic
+from cls_sim.hippocampus.two_codes import TwoCodes as TwoCodes
 from cls_sim.hippocampus.wraps import Frozen as Frozen
 from cls_sim.hippocampus.wraps import Lesion as Lesion
 from cls_sim.hippocampus.wraps import Operator as Operator
@@ -129,13 +131,17 @@ from cls_sim.probes.answers import Prequential as Prequential
 from cls_sim.probes.base import Probe as Probe
 from cls_sim.probes.base import at as at
 from cls_sim.probes.capacity import Capacity as Capacity
+from cls_sim.probes.concepts import ConceptOverlap as ConceptOverlap
 from cls_sim.probes.content import Content as Content
 from cls_sim.probes.cost import Energy as Energy
 from cls_sim.probes.cost import ExtraBytes as ExtraBytes
 from cls_sim.probes.drift import IndexValidity as IndexValidity
 from cls_sim.probes.drift import RepresentationalDrift as RepresentationalDrift
+from cls_sim.probes.events import ReplayEvents as ReplayEvents
 from cls_sim.probes.imagery import Imagery as Imagery
 from cls_sim.probes.memory import DetailsAndGist as DetailsAndGist
+from cls_sim.probes.lists import CuedRecall as CuedRecall
+from cls_sim.probes.lists import LayerOverlap as LayerOverlap
 from cls_sim.probes.memory import Discriminability as Discriminability
 from cls_sim.probes.memory import MemorySignal as MemorySignal
 from cls_sim.probes.memory import MemoryStrength as MemoryStrength
@@ -202,6 +208,7 @@ from cls_sim.replay.disrupted import NoisyReplay as NoisyReplay
 from cls_sim.replay.dreamed import Dreamed as Dreamed
 from cls_sim.replay.dreamed import Pseudorehearsal as Pseudorehearsal
 from cls_sim.replay.edited import Edited as Edited
+from cls_sim.replay.events import Events as Events
 from cls_sim.replay.gain_need import GainNeed as GainNeed
 from cls_sim.replay.in_order import InOrder as InOrder
 from cls_sim.replay.order import Ordered as Ordered
@@ -223,6 +230,7 @@ from cls_sim.replay.stored import FullBatch as FullBatch
 from cls_sim.replay.stored import OldNew as OldNew
 from cls_sim.replay.stored import Recent as Recent
 from cls_sim.replay.stored import Uniform as Uniform
+from cls_sim.replay.unfolded import Unfolded as Unfolded
 from cls_sim.replay.wraps import AwakeAsleep as AwakeAsleep
 from cls_sim.replay.wraps import Interleaved as Interleaved
 from cls_sim.replay.wraps import Mixed as Mixed
@@ -255,6 +263,7 @@ from cls_sim.world.cifar import Cifar10 as Cifar10
 from cls_sim.world.cifar import Cifar100 as Cifar100
 from cls_sim.world.clinc import Clinc as Clinc
 from cls_sim.world.communities import Communities as Communities
+from cls_sim.world.concepts import Concepts as Concepts
 from cls_sim.world.digits import Digits as Digits
 from cls_sim.world.digits import Mnist as Mnist
 from cls_sim.world.encoded import Encoded as Encoded

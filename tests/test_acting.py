@@ -16,6 +16,8 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.probes.accuracy import lived_contexts
+from cls_sim.probes.sampled import coming
 from tests.lives import live, small
 
 LANE = ("a...A",)
@@ -298,3 +300,11 @@ def test_noise_in_the_input_reaches_a_subject_that_acts():
     run = live(life(world=noisy, hippocampus=cs.Store(capacity=10), replay=cs.Uniform(batch=2)), 60)
     x = run.view.stored().x
     assert bool(((x != 0) & (x != 1)).any())
+
+
+def test_probes_of_experience_know_that_the_next_one_is_not_there_yet():
+    run = live(life(world=cs.Maze(plan=LANE, episodes=1), probes={"next": cs.Prequential()}), 120)
+    assert (run.world.episode == 1).all()  # all rest: the most recent experience is an absent row
+    assert lived_contexts(run).all(), "every subject has met the one context"
+    assert (coming(run, None).y == -1).all(), "what comes depends on an action that is not yet taken"
+    assert cs.Prequential().measure(run).isnan().all()

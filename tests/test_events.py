@@ -45,7 +45,9 @@ def test_a_run_is_replayed_in_reverse_after_reward_and_forward_before_the_next()
 
 
 def test_without_reward_a_pause_at_the_end_has_no_reverse_event():
-    life = runs(world=cs.Maze(plan=("a.....A",), episodes=2, explored=False, features=100, rewards=cs.AtGoals(sizes=[0.0])))
+    life = runs(
+        world=cs.Maze(plan=("a.....A",), episodes=2, explored=False, features=100, rewards=cs.AtGoals(sizes=[0.0]))
+    )
     assert (read(life, "reverse", "end") == 0).all()
 
 

@@ -261,7 +261,16 @@ UNFIT = {  # a wrap and what it refuses to stand around, in words
     **{("Homeostasis", name): "not a Descent" for name in INSIDE["consolidation"] if not name.startswith("Descent")},
     **{
         ("Interleaved", name): "while awake"
-        for name in ("Pseudorehearsal", "Interleaved", "Mixed", "AwakeAsleep", "Staged", "InOrder", "GainNeed", "Unfolded")
+        for name in (
+            "Pseudorehearsal",
+            "Interleaved",
+            "Mixed",
+            "AwakeAsleep",
+            "Staged",
+            "InOrder",
+            "GainNeed",
+            "Unfolded",
+        )
     },
     **{("Mislabelled", name): "only one class" for name in REGRESSION},
     **{

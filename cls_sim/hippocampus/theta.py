@@ -56,8 +56,8 @@ class Theta(Settings, Slotless):
     [[[0.0, 0.0, 0.0]]]
     """
 
-    units: list[int] = setting((1500, 500, 400), check=lambda key, value: _three(key, value))
-    winners: list[int] = setting((10, 20, 40), check=lambda key, value: _three(key, value))
+    units: list[int] = setting((1500, 800, 400), check=lambda key, value: _three(key, value))
+    winners: list[int] = setting((4, 24, 40), check=lambda key, value: _three(key, value))
     target: int = setting(40, 4)
     mossy: float = setting(2.0, 0.0)
     direct: float = setting(0.1, 0.0)
@@ -189,7 +189,7 @@ def _toward(weights: Tensor, rate: Tensor, pre: Tensor, post: Tensor) -> Tensor:
 
 def _three(key: str, value: object) -> list[int]:
     """Three whole numbers, one for each stage."""
-    several = isinstance(value, (list, tuple)) or hasattr(value, "__iter__") and not isinstance(value, str)
+    several = isinstance(value, (list, tuple)) or (hasattr(value, "__iter__") and not isinstance(value, str))
     numbers = list(value) if several else []  # pyright: ignore[reportArgumentType]
-    refuse_if(len(numbers) != 3, key, f"{value!r} is not a list of three numbers", "write [1500, 500, 400]")
+    refuse_if(len(numbers) != 3, key, f"{value!r} is not a list of three numbers", "write [1500, 800, 400]")
     return [whole(f"{key}[{i}]", one) for i, one in enumerate(numbers)]

@@ -16,7 +16,7 @@ from cls_sim.probes.evaluations import questions
 LAYERS = ("ec", "ca1", "ca3", "dg")
 
 
-class Answers(Settings, Probe):
+class CuedRecall(Settings, Probe):
     """The share of the questions of each context that the hippocampus answers [s, k].
 
     of  right: with the right label; any: at all (of lures, which were never studied, a false alarm)
@@ -25,7 +25,7 @@ class Answers(Settings, Probe):
 
     Source: cued recall and lures, Ketz, Morkonda & O'Reilly 2013.
 
-    >>> Answers(of="any").moments
+    >>> CuedRecall(of="any").moments
     ('context.end', 'life.end')
     """
 

@@ -79,6 +79,10 @@ class Acting(World):
         """The number of what each subject sees now, int64 [s]; -1: none."""
         return torch.full((self.spec.subjects,), -1, dtype=torch.int64, device=self.spec.device)
 
+    def contexts_at(self, clock: Clock) -> Tensor:
+        """0: this world has one context, at every age, whatever subjects did."""
+        return torch.zeros(self.spec.subjects, 1, dtype=torch.int64, device=self.spec.device)
+
     def next(self, clock: Clock, actions: Tensor | None = None) -> Batch:
         if actions is not None:
             self._step(clock, actions)

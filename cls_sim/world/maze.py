@@ -37,9 +37,9 @@ class Maze(Acting):
     counted   the steps of the first so many episodes are counted
     features  entries ±1 of the code of a cell, drawn at random for each subject; None: cells are one-hot
 
-    Inputs are the codes of cells, x [s, 1, cells or features]; actions are 0 up, 1 down, 2 right, 3 left.  A move into a wall leads
-    nowhere.  The label y of an experience is the action taken; an evaluation asks for an action of a shortest path to
-    the nearest goal, in each cell that is no goal.  The world never ends.
+    Inputs are the codes of cells, x [s, 1, cells or features]; actions are 0 up, 1 down, 2 right, 3 left.  A move into
+    a wall leads nowhere.  The label y of an experience is the action taken; an evaluation asks for an action of a
+    shortest path to the nearest goal, in each cell that is no goal.  The world never ends.
 
     State: `place` [s] the cell, `episode` [s] the episodes finished, `step` [s] the steps of the present one, `taken`
     [s, counted] the steps of each episode (-1: not finished).  Raises ConfigError for a plan without a start or a goal.
@@ -119,7 +119,9 @@ class Maze(Acting):
         self.episode, self.step = (torch.zeros(s, dtype=torch.int64, device=device) for _ in range(2))
         self.taken = torch.full((s, self.counted), -1, dtype=torch.int64, device=device)
         self.setup_inside("rewards", spec)
-        told = replace(spec, inputs=self._cells.shape[2:], outputs=len(MOVES), actions=len(MOVES), batch=1, items=len(cells))
+        told = replace(
+            spec, inputs=self._cells.shape[2:], outputs=len(MOVES), actions=len(MOVES), batch=1, items=len(cells)
+        )
         return self.ready(told)
 
     def _codes(self, spec: Spec, cells: int) -> Tensor:
