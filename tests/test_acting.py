@@ -17,7 +17,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.sampled import coming
+from cls_sim.probes.answers import coming
 from tests.lives import live, small
 
 LANE = ("a...A",)

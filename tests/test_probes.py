@@ -188,6 +188,27 @@ def running(subjects: int = 2, **changes: Any) -> cs.Life:
     return life
 
 
+def studied(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Two lists with the same cues, and lures, in a hippocampus that learns in phases of theta."""
+    lists: dict[str, Any] = {"lists": 3, "foils": 1, "items": 3, "features": 16, "place": 8, "visits": [0, 1]}
+    parts: dict[str, Any] = {
+        "world": cs.Associations(**lists, same_cues=True, per_visit=6, batch=1),
+        "hippocampus": cs.Theta(units=[60, 40, 40], winners=[3, 5, 6], target=12),
+        "rhythm": cs.Sleepless(experiences_per_day=6),
+    }
+    return small(subjects, **parts | changes)
+
+
+def conceived(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Examples of concepts, in two codes."""
+    parts: dict[str, Any] = {
+        "world": cs.Concepts(concepts=3, examples=4, features=60, batch=3),
+        "hippocampus": cs.TwoCodes(capacity=12, dentate=cs.KWinners(units=60, activity=0.1)),
+        "rhythm": cs.Sleepless(experiences_per_day=2),
+    }
+    return small(subjects, **parts | changes)
+
+
 def eventful(subjects: int = 2, **changes: Any) -> cs.Life:
     """Runs whose steps are replayed in order."""
     memory = cs.Follows(cs.Store(capacity=20, eviction="ring"), steps=True)
@@ -231,6 +252,8 @@ KINDS: dict[str, Any] = {
     **dict.fromkeys(("ReplayOrder", "EpisodeSteps"), running),
     "SequenceLength": followed,
     "ReplayEvents": eventful,
+    **dict.fromkeys(("CuedRecall", "LayerOverlap"), studied),
+    "ConceptOverlap": conceived,
     **dict.fromkeys(("Selectivity", "GateShare"), gated),
     "Content": nightly,
     "Recollection": lessons,

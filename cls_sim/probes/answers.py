@@ -28,7 +28,13 @@ class Coming:
 
 @shared
 def coming(life: Measured, readout: Readout | None) -> Coming:
-    """The answers of a readout (None: that of the life) to the rows of the next experience; none after the last one."""
+    """The answers of a readout (None: that of the life) to the rows of the next experience; none after the last one.
+
+    In a world that asks for actions the next experience depends on an action that is not yet taken: none.
+    """
+    if life.world.observe(life.clock) is not None:
+        nothing = torch.full((life.spec.subjects, life.spec.batch), -1, dtype=torch.int64, device=life.spec.device)
+        return Coming(nothing, nothing)
     batch, who = life.world.next(life.clock), readout or life.readout
     scores = answered(life, batch, lambda x, told: who.answer(x, told, life.hippocampus, life.neocortex).scores)
     there = batch.present()

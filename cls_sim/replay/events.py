@@ -12,8 +12,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import real, whole
+from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -52,11 +53,13 @@ class Events(Within):
     if TYPE_CHECKING:
         night: Tensor
 
-    def __init__(self, policy: Replay, *, cells: int = 5, longest: int = 20, shuffles: int = 499, p: float = 0.01):
-        super().__init__(policy)
-        self.cells = whole("cells", cells, 3)
-        self.longest, self.shuffles = whole("longest", longest, self.cells), whole("shuffles", shuffles)
-        self.p = real("p", p, 0.0, 1.0)
+    cells: int = setting(5, 3)
+    longest: int = setting(20, 3)
+    shuffles: int = setting(499)
+    p: float = setting(0.01, 0.0, 1.0)
+
+    def _ready(self) -> None:
+        whole("longest", self.longest, self.cells)
 
     def _settle(self, spec: Spec) -> None:
         self._rows, self._steps = (torch.arange(n, device=spec.device) for n in (spec.subjects, self.longest))

@@ -8,8 +8,8 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import choice, real
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
@@ -18,7 +18,7 @@ from cls_sim.replay.base import Replay
 DIRECTIONS = ("reward", "forward", "reverse")
 
 
-class Unfolded(Replay):
+class Unfolded(Settings, Replay):
     """A memory of order starts from what the subject met last and is left to itself, one pattern in each replay step.
 
         z_0 = x of the latest experience,   z_k = what follows z_(k-1) (forward) or came before it (reverse)
@@ -41,8 +41,8 @@ class Unfolded(Replay):
 
     derived = frozenset({"_lots"})
 
-    def __init__(self, *, direction: str = "reward", noise: float = 0.0):
-        self.direction, self.noise = choice("direction", direction, DIRECTIONS), real("noise", noise, 0.0, 0.5)
+    direction: str = setting("reward", DIRECTIONS)
+    noise: float = setting(0.0, 0.0, 0.5)
 
     def setup(self, spec: Spec) -> Spec:
         width, device = int(torch.Size(spec.inputs).numel()), spec.device
