@@ -18,7 +18,7 @@ from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Hippocampus
 from cls_sim.neocortex.base import Neocortex
-from cls_sim.replay.base import Replay, Within
+from cls_sim.replay.base import Within
 
 
 class Events(Within):
