@@ -100,7 +100,9 @@ def unfinished(option: type) -> bool:
 
 def options() -> dict:
     named = [getattr(cs, name) for name in cs.VOCABULARY if "hippocampus" in cs.VOCABULARY[name]]
-    classes = [c for c in named if issubclass(c, Hippocampus) and c is not cs.CognitiveMap]  # see test_acting
+    classes = [
+        c for c in named if issubclass(c, Hippocampus) and c not in (cs.CognitiveMap, cs.TwoCodes)
+    ]  # test_acting, test_theta
     found = {c.__name__: (lambda c=c: made(c)) for c in classes if not unfinished(c)}
     return found | {
         "ring": lambda: cs.Store(capacity=SIZE, eviction="ring"),

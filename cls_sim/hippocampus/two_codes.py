@@ -7,16 +7,18 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import real, refuse_if, whole
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.hippocampus.base import Recall
 from cls_sim.hippocampus.dentate import Dentate, active
 from cls_sim.hippocampus.episodes import Episodic
+from cls_sim.hippocampus.slots import EVICTION, MOST
 
 CODES = ("dense", "sparse")
 
 
-class TwoCodes(Episodic):
+class TwoCodes(Settings, Episodic):
     """One Hopfield network stores the sum of two codes of each episode; the threshold decides which of them comes back.
 
         η = γ ζ + (1 - γ) (ξ - a),   ζ = x, dense and correlated (perforant path);  ξ sparse, apart (dentate gyrus)
@@ -46,22 +48,13 @@ class TwoCodes(Episodic):
 
     columns = (*Episodic.columns, "code")
 
-    def __init__(
-        self,
-        *,
-        capacity: int = 1000,
-        dentate: Dentate,
-        share: float = 0.07,
-        low: float = 0.0,
-        high: float | None = None,
-        updates: int = 5,
-        eviction: str = "ring",
-    ):
-        super().__init__(capacity, eviction)
-        refuse_if(not isinstance(dentate, Dentate), "dentate", f"{dentate!r} is no dentate gyrus", "give KWinners")
-        self.dentate, self.share = dentate, real("share", share, 0.0, 1.0)
-        self.low, self.high = real("low", low), None if high is None else real("high", high)
-        self.updates = whole("updates", updates)
+    capacity: int = setting(1000, 1, MOST)
+    dentate: Dentate = part(Dentate, "give KWinners")
+    share: float = setting(0.07, 0.0, 1.0)
+    low: float = setting(0.0)
+    high: float | None = setting(None)
+    updates: int = setting(5)
+    eviction: str = setting("ring", EVICTION)
 
     def setup(self, spec: Spec) -> Spec:
         width, cells = int(torch.Size(spec.inputs).numel()), self.dentate.units
