@@ -139,9 +139,9 @@ from cls_sim.probes.drift import IndexValidity as IndexValidity
 from cls_sim.probes.drift import RepresentationalDrift as RepresentationalDrift
 from cls_sim.probes.events import ReplayEvents as ReplayEvents
 from cls_sim.probes.imagery import Imagery as Imagery
-from cls_sim.probes.memory import DetailsAndGist as DetailsAndGist
 from cls_sim.probes.lists import CuedRecall as CuedRecall
 from cls_sim.probes.lists import LayerOverlap as LayerOverlap
+from cls_sim.probes.memory import DetailsAndGist as DetailsAndGist
 from cls_sim.probes.memory import Discriminability as Discriminability
 from cls_sim.probes.memory import MemorySignal as MemorySignal
 from cls_sim.probes.memory import MemoryStrength as MemoryStrength
