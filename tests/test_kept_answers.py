@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from itertools import combinations
@@ -212,6 +213,12 @@ def ran(out: Path, *more: str) -> Path:
     return perform(experiments.read([*TINY, f"out={out}", *more]), quiet=True)[0]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its answers: tests look at it, and change copies of it."""
+    return ran(tmp_path_factory.mktemp("whole") / "r")
+
+
 def test_a_run_keeps_answers_and_is_measured_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = ran(tmp_path / "r", "chunk=1")
     assert main(["measure", str(folder), "reading=min_acc,anytime"]) == 0
@@ -226,8 +233,8 @@ def test_a_run_keeps_answers_and_is_measured_later(tmp_path: Path, capsys: pytes
     assert "answers" not in run.traces["cls"].names()
 
 
-def test_answers_of_a_resumed_run_are_those_of_a_whole_one(tmp_path: Path):
-    whole, broken = ran(tmp_path / "whole"), tmp_path / "broken"
+def test_answers_of_a_resumed_run_are_those_of_a_whole_one(whole: Path, tmp_path: Path):
+    broken = tmp_path / "broken"
     ran(broken, "days=6")
     perform(experiments.read([*TINY, "days=null", f"resume={broken}"]), quiet=True)
     name = "answers/cls-000000.jsonl"
@@ -270,10 +277,12 @@ def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ca
         (["DAMAGED"], "the line fails its checksum"),
     ],
 )
-def test_a_bad_question_is_one_line(tmp_path: Path, args: list[str], told: str, capsys: pytest.CaptureFixture[str]):
+def test_a_bad_question_is_one_line(
+    whole: Path, tmp_path: Path, args: list[str], told: str, capsys: pytest.CaptureFixture[str]
+):
     places = {"NONE": tmp_path / "none", "RUN": tmp_path / "r", "PLAIN": tmp_path / "r", "DAMAGED": tmp_path / "r"}
     if args[0] in ("RUN", "DAMAGED"):
-        ran(tmp_path / "r")
+        shutil.copytree(whole, tmp_path / "r")
     if args[0] == "PLAIN":
         ran(tmp_path / "r", "answers=null")
     if args[0] == "DAMAGED":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from cls_sim.neocortex.base import Neocortex
 from tests.lives import live
 
 WRAPS = {name: kind for name in cs.VOCABULARY if inspect.isclass(kind := getattr(cs, name)) and issubclass(kind, Wrap)}
-MIDDLE, END = 8, 20  # ticks: into the second day, and beyond the third; contexts last as long as days
+MIDDLE, END = 8, 16  # ticks: into the second day, and into the third night; contexts last as long as days
 
 
 def kind_of(part: Any) -> type:
@@ -344,11 +344,12 @@ def alike(plain: Life, mine: Rows, wrapped: Life, part_kind: str, layers: int = 
     same(vars(plain.view.recall(x)), vars(wrapped.view.recall(x)))
 
 
-PAIRS = [
+PAIRS = [  # those of one part after another: its life is lived once
     (wrap, name)
+    for part_kind, parts in INSIDE.items()
+    for name in parts
     for wrap, kind in WRAPS.items()
-    if kind.null is not None and kind_of(kind) in ROOM_OF
-    for name in INSIDE[ROOM_OF[kind_of(kind)]]
+    if kind.null is not None and ROOM_OF.get(kind_of(kind)) == part_kind
 ]
 
 
@@ -365,17 +366,13 @@ def bared(part_kind: str, name: str) -> Life:
     return life(**others(part_kind, name) | {part_kind: INSIDE[part_kind][name][0]()})
 
 
-@cache
-def middle(part_kind: str, name: str) -> Life:
-    """It in its middle, of which others may be twins."""
-    return live(bared(part_kind, name), MIDDLE)
-
-
-@cache
-def whole(part_kind: str, name: str) -> tuple[Life, Rows, Rows]:
-    """It at its end, and what was read before its middle and after."""
+@lru_cache(2)
+def whole(part_kind: str, name: str) -> tuple[Life, Life, Rows, Rows]:
+    """It in its middle, of which others may be twins, and at its end; what was read before its middle and after."""
     one = bared(part_kind, name)
-    return one, traced(one, MIDDLE), traced(one)
+    before = traced(one, MIDDLE)
+    middle = copy.deepcopy(one)
+    return middle, one, before, traced(one)
 
 
 @pytest.mark.parametrize(("wrap", "name"), PAIRS, ids=lambda value: str(value))
@@ -387,10 +384,10 @@ def test_with_its_null_setting_a_wrap_is_the_part_inside(wrap: str, name: str):
         with pytest.raises(ConfigError, match=UNFIT[wrap, name]):
             life(**others(part_kind, name) | {part_kind: null(wrap, make())})
         return
-    plain, before, after = whole(part_kind, name)
+    middle, plain, before, after = whole(part_kind, name)
     born = life(**others(part_kind, name) | {part_kind: null(wrap, make())})
     alike(plain, before + after, born, part_kind)
-    twin = middle(part_kind, name).twin(**{part_kind: lambda part: null(wrap, part)})
+    twin = middle.twin(**{part_kind: lambda part: null(wrap, part)})
     alike(plain, after, twin, part_kind)
 
 
