@@ -259,3 +259,13 @@ def test_copies_fade_by_day_too_and_the_early_phase_first():
     assert left() == 1.0 and left(awake=1.0) == pytest.approx(np.exp(-0.5 * 0.75), rel=1e-5)
     early = left(awake=1.0, early=0.6, early_decline=2.0)
     assert early == pytest.approx(0.4 * np.exp(-0.375) + 0.6 * np.exp(-1.5), rel=1e-5)
+
+
+def test_panels_side_by_side_have_the_names_of_their_own_cells():
+    from cls_sim.figures.people import people as drawn
+
+    cells = [["sham", "stimulation", "effect"], ["effect", "sham"]]
+    panels = {str(i): {"m": (some, [np.zeros(5)] * len(some))} for i, some in enumerate(cells)}
+    pages = drawn("harlow_2023", panels, joined=False).axes[:2]
+    assert [[label.get_text() for label in axes.get_xticklabels()] for axes in pages] == cells
+    assert pages[0].get_ylim() == pages[1].get_ylim()

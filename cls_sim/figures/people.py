@@ -50,7 +50,7 @@ def people(
     """
     whole = data.read(table, half)
     size = (page.SINGLE if len(panels) == 1 else page.DOUBLE, 2.6)
-    figure, pages = page.new_page(*size, 1, len(panels), share=True)
+    figure, pages = page.new_page(*size, 1, len(panels), share=x is not None)
     rows: list[page.Row] = []
     for axes, (title, models) in zip(pages, panels.items(), strict=True):
         cells = next(iter(models.values()))[0]
@@ -83,7 +83,10 @@ def people(
             axes.set_xlim(-0.5, count - 0.2)
         axes.set_title(title, loc="left", fontsize=7)
     page.label_outer(pages, len(panels), len(panels), xlabel, ylabel)
-    note = "black: people ± 2 SEM; colours: model with 95 % interval"
+    ends = [axes.get_ylim() for axes in pages]
+    for axes in pages:
+        axes.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
+    note = "black: people ± 2 SEM"
     return page.finished(figure, rows, note, legend=pages)
 
 
