@@ -97,6 +97,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Chains": (lambda: cs.Chains(chains=2, links=2, batch=2), {}),
         "Schemas": (lambda: cs.Schemas(training=8, test=4), {}),
         "Associations": (lambda: cs.Associations(items=3, features=8, per_visit=4), {}),
+        "Concepts": (lambda: cs.Concepts(concepts=3, examples=8, features=20, batch=2), {}),
     },
     "rhythm": {
         "Sleepless": (lambda: cs.Sleepless(experiences_per_day=3), {}),
@@ -161,6 +162,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Discriminant": (lambda: cs.Discriminant(), {}),
         "RandomRidge": (lambda: cs.RandomRidge(units=20), {}),
         "Copies": (lambda: cs.Copies(), {}),
+        "Compact": (lambda: cs.Compact(bytes=12 * (8 + 1), bits=1), {}),
         "Exemplars": (
             lambda: cs.Exemplars(capacity=12),
             {"consolidation": lambda: cs.Descent(objective=cs.BinaryDistillation())},
@@ -171,6 +173,8 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             {"replay": lambda: cs.Dreamed(batch=6), "readout": cs.CortexReadout},
         ),
         "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
+        "Theta": (lambda: cs.Theta(units=[60, 40, 40], winners=[3, 5, 6], target=12), {"readout": cs.CortexReadout}),
+        "TwoCodes": (lambda: cs.TwoCodes(capacity=12, dentate=cs.KWinners(units=64, activity=0.1)), {}),
         "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
         "CognitiveMap": (lambda: cs.CognitiveMap(capacity=4), TRACK),
         "Causes": (lambda: cs.Causes(), {"readout": cs.CortexReadout}),
@@ -422,7 +426,8 @@ def test_every_part_stands_inside_a_wrap():
 
 @pytest.mark.parametrize("wrap", WRAPS)
 def test_every_wrap_names_its_null_setting(wrap: str):
-    assert "null" in vars(WRAPS[wrap]), "a wrap says in its own class what settings make it the part inside, or None"
+    own = WRAPS[wrap].__mro__[: WRAPS[wrap].__mro__.index(Wrap)]
+    assert any("null" in vars(kind) for kind in own), "a wrap or its family says what makes it the part inside, or None"
 
 
 # -- forwarding -----------------------------------------------------------------------------------------------
