@@ -190,7 +190,7 @@ def test_alone_as_in_company(make):
         alone = spec_of((seed,))
         solo = live(begun(make(), alone), alone, range(6))
         atol = (
-            1e-5 if isinstance(solo, (cs.Autoencoder, cs.Gaussians, cs.GenerativeClassifier)) else 0.0
+            1e-5 if isinstance(solo, (cs.Autoencoder, cs.Gaussians, cs.GenerativeClassifier, cs.Theta)) else 0.0
         )  # sums and weights agree within rounding
         assert_same(cohort.state(), solo.state(), slice(i, i + 1), atol)
         one, all_ = solo.recall(lived(alone, 2).x), cohort.recall(lived(together, 2).x)
