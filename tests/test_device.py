@@ -107,6 +107,7 @@ MORE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             lambda: cs.Mixup(cs.Uniform(batch=4)),
             {"consolidation": lambda: cs.Descent(objective=cs.DistillationLoss(temperature=1.0))},
         ),
+        "Events": (lambda: cs.Events(cs.GainNeed(longest=3), cells=3), TRACK),
         "Ordered": (lambda: cs.Ordered(cs.GainNeed(longest=3), cells=3), TRACK),
         **{
             f"Preferred, {by.__name__}": ((lambda by=by: cs.Preferred(by(), batch=4)), {})
