@@ -5,7 +5,7 @@ READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE =  # compiled files are kept: without them each process of the tests takes 5 s more
 
-.PHONY: run lab test claims paper faults bench docs stub check clean
+.PHONY: run lab notebooks test claims paper faults bench docs stub check clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -18,6 +18,9 @@ run: $(READY)  ## the first life: real digits, seven arms, a table and figures
 
 lab: $(READY)  ## JupyterLab with the notebooks
 	$(BIN)/jupyter lab notebooks
+
+notebooks: $(READY)  ## run all notebooks and store their outputs
+	$(BIN)/python tests/notebooks.py
 
 test: $(READY)  ## the fast tests
 	$(BIN)/python -m pytest -m "not claims" -n 2 --dist worksteal

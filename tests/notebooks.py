@@ -1,0 +1,68 @@
+"""Run the notebooks and store their outputs: `make notebooks`, or `python tests/notebooks.py NAME …`.
+
+A stored notebook holds in its metadata the fingerprint of the cells that made its outputs, so that outputs that are
+older than the cells are found (tests/test_notebooks.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+PICTURE, ALL = 150_000, 8_000_000  # bytes: the largest picture, and all notebooks together
+
+
+def paths() -> list[Path]:
+    return sorted(FOLDER.glob("*.ipynb"))
+
+
+def fingerprint(notebook: NotebookNode) -> str:
+    """The fingerprint of what is run: the sources of all code cells."""
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()[:16]
+
+
+def run(notebook: NotebookNode) -> NotebookNode:
+    """A copy of a notebook with the outputs of a new run, without what differs from run to run."""
+    notebook = nbformat.from_dict({**notebook})
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("name") != "stderr"]
+    notebook.metadata.pop("widgets", None)  # large, and shown by no code host
+    notebook.metadata["language_info"] = {"name": "python"}
+    notebook.metadata["cls_sim"] = {"made_from": fingerprint(notebook)}
+    return notebook
+
+
+def shape(notebook: NotebookNode) -> list[list[str]]:
+    """What each code cell shows, without numbers: outputs of a run on another processor have the same shape."""
+    return [[_shape(output) for output in cell.outputs] for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _shape(output: NotebookNode) -> str:
+    data = output.get("data", {})
+    if "image/png" in data:
+        return "picture"
+    if any("widget" in kind for kind in data):
+        return "widget"
+    text = data.get("text/plain", output.get("text", ""))
+    return re.sub(r"[\d.\-+e%\s]+|0x\w+", " ", text).strip()
+
+
+def main(names: list[str]) -> None:
+    for path in [FOLDER / f"{name}.ipynb" for name in names] or paths():
+        nbformat.write(run(nbformat.read(path, as_version=4)), path)
+        print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
