@@ -32,10 +32,19 @@ def published(case: Case, arm: str, value: float, sem: float, reading: str = "ac
 
 
 def better(
-    case: Case, arm: str, than: str, reading: str = "accuracy", by: float = 0.0, mean: float | None = None
+    case: Case,
+    arm: str,
+    than: str,
+    reading: str = "accuracy",
+    by: float = 0.0,
+    mean: float | None = None,
+    than_reading: str | None = None,
 ) -> Verdict:
-    """The paired 95 % interval of arm - than lies above `by`; if given, the mean difference is at least `mean`."""
-    e = statistics.paired(case.values(arm, reading), case.values(than, reading))
+    """The paired 95 % interval of arm - than lies above `by`; if given, the mean difference is at least `mean`.
+
+    than_reading  the reading of the other arm; None: the same reading
+    """
+    e = statistics.paired(case.values(arm, reading), case.values(than, than_reading or reading))
     expected = f"interval above {by}" if mean is None else f">= {mean}, interval above {by}"
     return of_mean(expected, e, e.low > by and (mean is None or e.mean >= mean))
 
