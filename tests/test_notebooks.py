@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+
 from tests.notebooks import ALL, PICTURE, fingerprint, paths, run, shape
 
 NOTEBOOKS = paths()
@@ -36,7 +37,9 @@ def test_stored_outputs_come_from_these_cells(path: Path):
 @each
 def test_stored_pictures_are_small(path: Path):
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    pictures = [output.data["image/png"] for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
+    pictures = [
+        output.data["image/png"] for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})
+    ]
     assert pictures
     assert max(len(base64.b64decode(picture)) for picture in pictures) <= PICTURE
 

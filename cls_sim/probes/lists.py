@@ -47,6 +47,10 @@ class CuedRecall(Settings, Probe):
         return torch.stack(found, 1)
 
 
+def _numbers(key: str, value: Sequence[int]) -> list[int]:
+    return [whole(key, one, 0) for one in value]
+
+
 class LayerOverlap(Settings, Probe):
     """The overlap of the activity that two lists drive, item by item, in EC, CA1, CA3 and DG [s, 4], or its order [s].
 
@@ -66,15 +70,15 @@ class LayerOverlap(Settings, Probe):
     axis = "layer"
     moments = ("life.end",)
 
-    lists: Sequence[int] = setting((0, 1), check=lambda key, value: [whole(key, one, 0) for one in value])
+    lists: Sequence[int] = setting((0, 1), check=_numbers)
     of: str = setting("overlap", ("overlap", "order"))
 
     def measure(self, life: Measured) -> Tensor:
         memory = inside(life.hippocampus, "layers")
         if memory is None:
             raise ConfigError("", "needs a hippocampus with layers", "use hippocampus=theta")
-        one, other = (questions(life, "evaluation", context) for context in self.lists)
-        one, other = (memory.layers(asked.x, asked.y) for asked in (one, other))
-        found = [torch.cosine_similarity(one[name], other[name], dim=2).mean(1) for name in LAYERS]
+        asked = [questions(life, "evaluation", context) for context in self.lists]
+        one, other = ([memory.layers(batch.x, batch.y)[layer] for layer in LAYERS] for batch in asked)
+        found = [torch.cosine_similarity(a, b, dim=2).mean(1) for a, b in zip(one, other, strict=True)]
         overlap = torch.stack(found, 1).double()
         return overlap if self.of == "overlap" else (overlap.diff(dim=1) < 0).all(1).double()

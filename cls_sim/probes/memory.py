@@ -12,6 +12,7 @@ from torch import Tensor
 from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.base import Measured, Probe, of_world
 
 SYSTEMS = ("cortex", "both")
@@ -172,7 +173,7 @@ class DetailsAndGist(Settings, Probe):
         slow = patterns * next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)
         detail = (fast[:, 0::2] >= 0.5).double()  # [s, condition, items]
         gist_only = (1.0 - detail) * ((fast + slow)[:, 1::2] >= 0.5)
-        guess = torch.from_numpy(per_subject("guess", self.guess, life.spec)).to(detail.device)[:, None, None]
+        guess = from_numpy(per_subject("guess", self.guess, life.spec)).to(detail.device)[:, None, None]
         found = torch.stack([detail + guess * gist_only, (1.0 - guess) * gist_only], 2)
         return found.mean(3).flatten(1)
 

@@ -60,7 +60,7 @@ class Schemas(Settings, Listed):
     def _stories(self, source: Generator) -> np.ndarray:
         """The rows of every story: int64 [stories, steps]."""
         quarter, first = self.training // 4, source.integers(2)
-        pairs = np.argsort(source.random((self.length, 2)), 1).ravel()  # more than are needed
+        pairs = np.argsort(source.random((self.training + self.test, 2)), 1).ravel()  # more than are needed
         blocks = np.repeat([0, 1], quarter)
         start = {"early": 0, "middle": quarter, "late": 2 * quarter}.get(self.curriculum)
         if self.curriculum == "blocked":

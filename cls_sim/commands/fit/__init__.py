@@ -22,6 +22,7 @@ import shlex
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cls_sim.commands.door import Parser, entered, whole_of
 from cls_sim.core.errors import ConfigError
@@ -54,7 +55,7 @@ def _fit(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str]) 
     if args.data is None:
         raise ConfigError("data", "is missing", "write data=TABLE, see cls-sim fit --help")
     validation.name("method", args.method)
-    sizes = {name: whole_of(name, getattr(args, name), 0 if name == "seed" else 1) for name in SIZES}
+    sizes: dict[str, Any] = {name: whole_of(name, getattr(args, name), 0 if name == "seed" else 1) for name in SIZES}
     experiment = read(args.given, folders)
     default = Path("outputs") / "fit" / experiment.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     home = Path(validation.path("out", args.out)) if args.out else default

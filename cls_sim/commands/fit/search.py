@@ -13,7 +13,7 @@ import numpy as np
 from cls_sim import people
 from cls_sim.commands.choose.settings import Span, choices
 from cls_sim.config import experiments
-from cls_sim.core.arrays import Numbers
+from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import ConfigError, known, whole
 from cls_sim.figures.people import people as drawn
 from cls_sim.figures.people import values_of
@@ -208,9 +208,9 @@ def _people(
     """The people of the fit, the people of the judgement, and cell → reading."""
     table = people.read(data)
     told = [claim for claim in claims.values() if claim.get("table") == str(data) and "points" in claim]
-    points = points or (told[0]["points"] if told else {cell: cell for cell in table.cells})
+    cells: Mapping[str, str] = points or (told[0]["points"] if told else {cell: cell for cell in table.cells})
     fitted, judged = people.halves(data)
-    return fitted.of(list(points)), judged.of(list(points)), points
+    return fitted.of(list(cells)), judged.of(list(cells)), cells
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class _Ground:
 
     low: Numbers
     high: Numbers
-    log: Numbers
+    log: Flags
 
     @classmethod
     def over(cls, spans: Sequence[Span]) -> _Ground:
