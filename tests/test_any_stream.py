@@ -97,12 +97,12 @@ def sizes(rhythm: cs.ProportionalNights, **spec: Any) -> tuple[int, int]:
     st.integers(1, 200),
 )
 def test_lengths_follow_from_sizes(
-    inputs: int, budget: int | None, rows: int | None, experience: int, share: float, batch: int
+    inputs: int, budget: int | None, days: int | None, experience: int, share: float, batch: int
 ):
-    rhythm = cs.ProportionalNights(rows_per_day=rows, replayed_per_lived=share, batch=batch)
+    rhythm = cs.ProportionalNights(experiences_per_day=days, replayed_per_lived=share, batch=batch)
     day, night = sizes(rhythm, inputs=(inputs,), batch=experience, budget=budget)
-    wanted = rows or max(500, (budget or 0) // (-(-inputs // 8) + 2))
-    assert wanted <= day * experience < wanted + experience
+    wanted = max(500, (budget or 0) // (-(-inputs // 8) + 2))
+    assert day == days if days else wanted <= day * experience < wanted + experience
     replayed = share * day * experience
     assert night == 0 if not share else night * batch <= max(replayed, batch) and (night + 1) * batch > replayed - 1e-6
     due = rhythm.due(np.arange(0, 6 * day, day))
@@ -117,7 +117,7 @@ def test_days_of_the_two_budgets():
 
 
 def test_the_rate_falls_within_nights_of_any_length():
-    rhythm = cs.ProportionalNights(rows_per_day=20, batch=4)
+    rhythm = cs.ProportionalNights(experiences_per_day=2, batch=4)
     plasticity = cs.NightlyDecay(start=0.2, floor=0.5, wake_rate=0.1)
     plasticity.setup(rhythm.setup(cs.Spec(batch=10)))
     clock, rates = Clock(1, 2), []
@@ -142,7 +142,7 @@ def brain(subjects: int = 2, days: int = 30, **parts: Any) -> cs.Life:
     usual = {
         "world": cs.Digits(per_context=2 * days // 5 + 1, batch=10, boundaries_known=False),
         "hippocampus": cs.Store(capacity=40, eviction="balanced"),
-        "rhythm": cs.ProportionalNights(rows_per_day=20, batch=8),
+        "rhythm": cs.ProportionalNights(experiences_per_day=2, batch=8),
         "plasticity": cs.NightlyDecay(start=0.2, floor=0.1, wake_rate=0.1),
         "consolidation": cs.ScaledToInput(),
         "replay": cs.AwakeAsleep(
@@ -155,7 +155,7 @@ def brain(subjects: int = 2, days: int = 30, **parts: Any) -> cs.Life:
 def test_at_every_age_a_day_and_its_night_replay_at_most_three_rows_per_lived_row():
     night = cs.Edited(cs.Uniform(batch=8), neighbours=3, rare=0.0)
     life = brain(
-        rhythm=cs.ProportionalNights(rows_per_day=20, batch=8, held_out=0.1),
+        rhythm=cs.ProportionalNights(experiences_per_day=2, batch=8, held_out=0.1),
         replay=cs.AwakeAsleep(cs.Interleaved(cs.Uniform(batch=20), share=1 / 3, only_old=False), night),
         readout=cs.FittedSum(),
     )
@@ -183,7 +183,7 @@ def life_costs(life: cs.Life) -> tuple[float, float]:
 def test_a_life_by_day_only_has_the_same_days_and_the_same_rows():
     """The control: no nights, and all replayed rows beside experience."""
     by_day = brain(
-        rhythm=cs.ProportionalNights(rows_per_day=20, replayed_per_lived=0.0),
+        rhythm=cs.ProportionalNights(experiences_per_day=2, replayed_per_lived=0.0),
         replay=cs.Interleaved(cs.Uniform(batch=30), share=0.25, only_old=False),
     )
     live(by_day)
@@ -366,7 +366,7 @@ POLICIES = {
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_replay_by_day_and_by_night_leaves_held_out_memories_out(policy: str):
-    rhythm = cs.ProportionalNights(rows_per_day=20, batch=8, held_out=0.25)
+    rhythm = cs.ProportionalNights(experiences_per_day=2, batch=8, held_out=0.25)
     life, seen = brain(1, 4, rhythm=rhythm, replay=POLICIES[policy]()), set[int]()
     step = life.consolidation.step
 

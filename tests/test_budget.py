@@ -48,6 +48,12 @@ def beside(life: cs.Life) -> int:
     sizes = (math.prod(life.spec.inputs), *getattr(inner, "hidden", ()), life.spec.outputs)
     plain = 4 * sum((before + 1) * after for before, after in pairwise(sizes))
     columns = max(0, sum(w[0].nbytes for w in weights.values()) - plain) if hasattr(inner, "hidden") else 0
+    if isinstance(life.hippocampus, cs.Compact):
+        # The content has room for the labels, and a key is a function of both; context, experience and item are kept for
+        # measurements only; inputs within 0 to 1 need no mean and deviation.
+        unused = ("what", "mark", "mean", "spread") if life.hippocampus.code.unit.all() else ("what", "mark")
+        kept = tree["hippocampus"] | tree["hippocampus"]["code"]
+        tree["hippocampus"] = {n: v for n, v in kept.items() if n not in (*unused, "code")}
     return columns + sum(_bytes(tree[kind], s, triangles=kind == "hippocampus") for kind in SHARE)
 
 

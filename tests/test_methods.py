@@ -51,7 +51,8 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
     if "cortex" in cfg["neocortex"]:
         cfg["neocortex"]["cortex"] |= {"hidden": [32]}
     cfg["neocortex"] |= SMALLER[cfg["neocortex"]["_target_"].split(".")[-1]]
-    cfg["plasticity"] = learning_at(0.01, cfg["plasticity"])
+    if "rows" not in cfg["consolidation"]:  # else the rate follows from the inputs
+        cfg["plasticity"] = learning_at(0.01, cfg["plasticity"])
     if "capacity" in cfg["hippocampus"]:
         cfg["hippocampus"]["capacity"] = 40
     if cfg["hippocampus"]["_target_"].endswith("GenerativeClassifier"):

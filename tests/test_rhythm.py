@@ -22,7 +22,6 @@ from tests.lives import small, wraps
 
 ROOM = [name for name, module in cs.VOCABULARY.items() if module.startswith("rhythm.") and name != "Rhythm"]
 TENANTS = [name for name in ROOM if not wraps(name) and name != "Pauses"]  # which needs a world that acts: test_acting
-BY_ROWS = ("ProportionalNights",)  # the length of their day is given in rows
 ROWS = cs.Batch.lived(torch.zeros(1, 20, 1), torch.zeros(1, 20, dtype=torch.int64))
 VIEW = View(*(lambda *_: None,) * 5, stored=lambda: ROWS)  # type: ignore[arg-type]
 VIEW = replace(VIEW, loss=lambda batch: torch.ones(batch.x.shape[:2]))
@@ -30,7 +29,7 @@ VIEW = replace(VIEW, loss=lambda batch: torch.ones(batch.x.shape[:2]))
 
 def made(name: str) -> Rhythm:
     """A rhythm of days of 25 experiences (of one row each, see `begun`)."""
-    return getattr(cs, name)(**{"rows_per_day" if name in BY_ROWS else "experiences_per_day": 25})
+    return getattr(cs, name)(experiences_per_day=25)
 
 
 def begun(rhythm: Rhythm, ends: tuple[int, ...] = (150, 300), subjects: int = 1) -> Clock:

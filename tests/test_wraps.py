@@ -106,7 +106,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "ContextNights": (lambda: cs.ContextNights(experiences_per_day=3, steps_per_night=3), {}),
         "Naps": (lambda: cs.Naps(experiences_per_day=3, experiences_between_naps=2, steps_per_nap=2), {}),
         "NremRem": (lambda: cs.NremRem(experiences_per_day=3, cycles=1, nrem=2, rem=1), {}),
-        "ProportionalNights": (lambda: cs.ProportionalNights(rows_per_day=12, batch=4, held_out=0.3), {}),
+        "ProportionalNights": (lambda: cs.ProportionalNights(experiences_per_day=3, batch=4, held_out=0.3), {}),
         "Pressure": (
             lambda: cs.Pressure(
                 experiences_per_day=3, rise_per_experience=0.4, error_gain=0.1, novelty_gain=0.1, fall_per_step=0.3
@@ -219,7 +219,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "MostConfident, by threshold": (lambda: cs.MostConfident(threshold=0.3), {}),
         "FittedSum": (
             lambda: cs.FittedSum(),
-            {"rhythm": lambda: cs.ProportionalNights(rows_per_day=12, batch=4, held_out=0.3)},
+            {"rhythm": lambda: cs.ProportionalNights(experiences_per_day=3, batch=4, held_out=0.3)},
         ),
         "NearestMean": (lambda: cs.NearestMean(), {}),
         "SlowCopyReadout": (

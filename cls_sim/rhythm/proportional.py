@@ -17,18 +17,18 @@ MARKS = 2  # bytes beside the content of an episode, at least: label and time
 class ProportionalNights(Settings, Counted):
     """Days as long as the memory is large, and a night after each that replays a fixed number of rows per lived row.
 
-        rows of a day    D = rows_per_day;  if None: max(500, slots),  slots = ⌊budget / (⌈inputs / 8⌉ + 2)⌋
-        experiences a day    e = ⌈D / b⌉,   b = rows of an experience
+        experiences a day    e = experiences_per_day;  if None: ⌈max(500, slots) / b⌉
+        slots = ⌊budget / (⌈inputs / 8⌉ + 2)⌋,   b = rows of an experience
         replay steps a night    n = ⌊replayed_per_lived · e b / batch⌋, at least 1 if replayed_per_lived > 0
 
     A slot is an episode of one bit for each input and two bytes of marks, so by default a subject lives between two
     nights as many rows as its memory can hold; without a budget of bytes a day has 500 rows.  All nights of a life have
     the same length, so the replayed rows per lived row are at most `replayed_per_lived` at every age.
 
-    rows_per_day        from 1, lived rows a day; None: from the budget
-    replayed_per_lived  from 0, replayed rows of a night per lived row of the day; 0: no nights, days of the same length
-    batch               from 1, rows of a replay step, equal to the `batch` of the policy that replays by night
-    held_out            0 to .99, share of the slots, evenly spread, that is never replayed (see FittedSum)
+    experiences_per_day  from 1; None: from the budget
+    replayed_per_lived   from 0, replayed rows of a night per lived row of the day; 0: no nights, days of the same length
+    batch                from 1, rows of a replay step, equal to the `batch` of the policy that replays by night
+    held_out             0 to .99, share of the slots, evenly spread, that is never replayed (see FittedSum)
 
     Source: ours.
 
@@ -39,7 +39,7 @@ class ProportionalNights(Settings, Counted):
     (92, [0, 20, 40])
     """
 
-    rows_per_day: int | None = setting(None, 1)
+    experiences_per_day: int | None = setting(None, 1)
     replayed_per_lived: float = setting(1.0, 0.0, 1e6)
     batch: int = setting(64)
     held_out: float = setting(0.0, 0.0, 0.99)
@@ -53,7 +53,7 @@ class ProportionalNights(Settings, Counted):
 
     def day(self, spec: Spec) -> int:
         slots = (spec.budget or 0) // (math.ceil(math.prod(spec.inputs) / 8) + MARKS)
-        return math.ceil((self.rows_per_day or max(LEAST, slots)) / spec.batch)
+        return self.experiences_per_day or math.ceil(max(LEAST, slots) / spec.batch)
 
     def due(self, experience: Counts) -> Counts:
         return experience // self._experiences * self._steps

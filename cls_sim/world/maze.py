@@ -120,7 +120,7 @@ class Maze(Acting):
         self.taken = torch.full((s, self.counted), -1, dtype=torch.int64, device=device)
         self.setup_inside("rewards", spec)
         told = replace(
-            spec, inputs=self._cells.shape[2:], outputs=len(MOVES), actions=len(MOVES), batch=1, items=len(cells)
+            spec, inputs=tuple(self._cells.shape[2:]), outputs=len(MOVES), actions=len(MOVES), batch=1, items=len(cells)
         )
         return self.ready(told)
 
