@@ -72,7 +72,7 @@ class Energy(Settings, Probe):
     over: str = setting("minimum", ("minimum", "learned", "weights"))
 
     def measure(self, life: Measured) -> Tensor:
-        cache = inside(life.consolidation, "learned", "consolidated", "held", "first")
+        cache = inside(life.consolidation, "learned", "consolidated", "held", "birth")
         if cache is None:
             raise ConfigError("", "needs a consolidation that counts its energy", "use consolidation=caching")
         weights = {name: w.detach().flatten(1).double() for name, w in life.neocortex.weights.items()}
