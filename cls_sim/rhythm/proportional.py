@@ -26,7 +26,7 @@ class ProportionalNights(Settings, Counted):
     the same length, so the replayed rows per lived row are at most `replayed_per_lived` at every age.
 
     experiences_per_day  from 1; None: from the budget
-    replayed_per_lived   from 0, replayed rows of a night per lived row of the day; 0: no nights, days of the same length
+    replayed_per_lived   from 0, replayed rows of a night per lived row of the day; 0: no nights, days as long
     batch                from 1, rows of a replay step, equal to the `batch` of the policy that replays by night
     held_out             0 to .99, share of the slots, evenly spread, that is never replayed (see FittedSum)
 
