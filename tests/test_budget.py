@@ -92,10 +92,11 @@ def test_every_method_keeps_to_it_or_refuses_in_one_line(method: str, size: int)
 @cache
 def spec_of(option: str) -> cs.Spec:
     acts = option == "cognitive_map"
+    inputs = (1000,) if option == "two_codes" else (8, 8)  # as many as its dentate gyrus has cells
     weights = {"weight0": (2, 12, 64), "bias0": (2, 12, 1), "weight1": (2, 3, 12)}
     more: dict[str, Any] = {"actions": 3, "task_id_known": False} if acts else {}
     return cs.Spec(
-        seeds=(4, 5), inputs=(8, 8), outputs=3, batch=2, contexts=2, ends=(5, 10), features=12, weights=weights, **more
+        seeds=(4, 5), inputs=inputs, outputs=3, batch=2, contexts=2, ends=(5, 10), features=12, weights=weights, **more
     )
 
 

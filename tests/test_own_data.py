@@ -299,6 +299,8 @@ STREAMS = [n for n in cs.VOCABULARY if isinstance(getattr(cs, n), type) and issu
 @pytest.mark.parametrize("name", STREAMS)
 def test_a_stream_shows_its_settings_and_refuses_others(name):
     kind = getattr(cs, name)
+    missing = {method: lambda self, *_: None for method in kind.__abstractmethods__}
+    kind = type(name, (kind,), missing) if missing else kind  # of a base class, one with its methods
     shown = inspect.signature(kind).parameters
     assert {"order", "per_context", "batch", "boundaries_known"} <= set(shown)
     assert not any(p.kind is p.VAR_KEYWORD for p in shown.values())

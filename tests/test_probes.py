@@ -605,7 +605,7 @@ def test_a_readout_of_its_own():
     assert read(cs.Accuracy(readout=cs.HippocampusReadout()), life)[:, 0].tolist() == [1.0, 1.0]
     assert read(cs.Accuracy(readout=cs.CortexReadout()), life).mean() == pytest.approx(1 / 6), "the first class always"
     assert (read(cs.Accuracy(), life) == read(cs.Accuracy(readout=cs.CortexReadout()), life)).all(), "the life's own"
-    with pytest.raises(ConfigError, match=r"^readout: .* is not a readout"):
+    with pytest.raises(ConfigError, match=r"^readout: .* is not a Readout"):
         cs.Accuracy(readout="cortex")  # type: ignore[arg-type]
 
 

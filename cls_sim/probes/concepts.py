@@ -53,7 +53,7 @@ def _overlaps(life: Measured, traces: int) -> tuple[Tensor, Tensor, Tensor]:
     x = stored.x.flatten(2)
     dense = 2 * memory.settled(memory.cue(x, "dense"), "dense") - 1
     sparse = memory.settled(memory.cue(x, "sparse"), "sparse")
-    concept = prototypes.gather(1, stored.y[..., None].expand(-1, -1, x.shape[2]))
+    concept = prototypes.gather(1, stored.y.clamp(min=0)[..., None].expand(-1, -1, x.shape[2]))
     pairs = ((dense, x), (dense, concept), (sparse, memory.sparse(slot)))
     found = [torch.cosine_similarity(one, other, dim=2).double() for one, other in pairs]
     example, likeness, apart = ((one * there).sum(1) / there.sum(1) for one in found)

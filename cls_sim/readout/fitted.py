@@ -88,7 +88,7 @@ class FittedSum(Settings, Readout):
         evidence, label = _evidence(recall, context, neocortex), torch.where(there, rows.y, 0)[..., None]
         losses = [-(cortical + w * evidence).log_softmax(2).gather(2, label)[..., 0] for w in WEIGHTS]
         mean = torch.where(there[..., None], torch.stack(losses, 2), 0.0).sum(1)  # [s, w], times the memories asked
-        return alive.new_tensor(WEIGHTS, dtype=torch.float32)[mean.argmin(1)]
+        return torch.tensor(WEIGHTS, device=alive.device)[mean.argmin(1)]
 
 
 def _evidence(recall: Recall, context: Tensor | None, neocortex: Neocortex) -> Tensor:

@@ -23,8 +23,8 @@ class Rhythm(Part):
         """Whether each subject sleeps at the next tick: bool [s].  Called once before every tick; may use state."""
 
 
-class Counted(Rhythm):
-    """Sleep that depends on the number of experiences: a subject sleeps until it has made `due` replay steps.
+class Owed(Rhythm):
+    """Sleep that is owed to experiences: a subject sleeps until it has made the replay steps that are `due`.
 
     If a rhythm replaces another in mid-life (a twin that begins to sleep on day 30), the nights before count neither
     for nor against it: `offset` [s] holds the difference between steps made and steps due at its first tick.
@@ -48,8 +48,8 @@ class Counted(Rhythm):
         return clock.replay - self.offset < self.due(clock.experience)
 
 
-class Daily(Settings, Counted):
-    """Sleep that depends on the number of experiences, in days of a given number of experiences.
+class Counted(Settings, Owed):
+    """Sleep that is owed to experiences, in days of a given number of experiences.
 
     experiences_per_day  from 1
     """

@@ -12,7 +12,7 @@ from cls_sim.core.errors import ConfigError, flag
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.wrap import Wrap
-from cls_sim.rhythm.base import Counted, Daily, Rhythm
+from cls_sim.rhythm.base import Counted, Owed, Rhythm
 
 LONGEST = 300  # the largest number of growing nights; later ones would be longer than any life
 
@@ -36,7 +36,7 @@ class Sleepless(Settings, Rhythm):
         return np.zeros(clock.subjects, bool)
 
 
-class Nights(Daily):
+class Nights(Counted):
     """A night of fixed length after every day.
 
         due(e) = steps_per_night · ⌊e / experiences_per_day⌋  replay steps after e experiences
@@ -54,7 +54,7 @@ class Nights(Daily):
         return experience // self.experiences_per_day * self.steps_per_night
 
 
-class GrowingNights(Daily):
+class GrowingNights(Counted):
     """A night after every `experiences_per_day` experiences, each `growth` times as long as the one before.
 
         due(e) = steps_per_night · Σ_{i < d} growth^i,   d = ⌊e / experiences_per_day⌋ nights
@@ -78,7 +78,7 @@ class GrowingNights(Daily):
         return np.rint(np.minimum(self.steps_per_night * sums, 2.0**52)).astype(np.int64)
 
 
-class ContextNights(Daily):
+class ContextNights(Counted):
     """A night of `steps_per_night` replay steps after each context: due(e) = steps_per_night · #{ends ≤ e}.
 
     Raises ConfigError if subjects do not know the boundaries.  A day is still `experiences_per_day` experiences.
@@ -105,7 +105,7 @@ class ContextNights(Daily):
         return np.searchsorted(self._ends, experience, side="right") * self.steps_per_night
 
 
-class Naps(Daily):
+class Naps(Counted):
     """A nap of fixed length after every few experiences.
 
         due(e) = steps_per_nap · ⌊e / experiences_between_naps⌋  replay steps after e experiences
@@ -150,7 +150,7 @@ class Deprived(Wrap, Rhythm):
     def __init__(self, rhythm: Rhythm, *, until: float | None = None, rebound: bool = False):
         super().__init__(rhythm)
         self.span, self.rebound = Span(until), flag("rebound", rebound)
-        if not rebound and not isinstance(rhythm, (Counted, Sleepless)):
+        if not rebound and not isinstance(rhythm, (Owed, Sleepless)):
             raise ConfigError("rebound", f"{type(rhythm).__name__} always makes up for lost sleep", "give rebound=true")
 
     def _fresh(self, spec: Spec) -> None:
@@ -171,7 +171,7 @@ class Deprived(Wrap, Rhythm):
         return self.rhythm.asleep(seen, view)
 
 
-class NremRem(Daily):
+class NremRem(Counted):
     """Nights of alternating stages: `cycles` times NREM, then REM, after every `experiences_per_day` experiences.
 
     The replay Staged sets what each stage replays, and the plasticity StageRates its learning rate.

@@ -8,13 +8,13 @@ from dataclasses import replace
 from cls_sim.core.arrays import Counts
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
-from cls_sim.rhythm.base import Counted
+from cls_sim.rhythm.base import Owed
 
 LEAST = 500  # rows of the shortest day that follows from a budget
 MARKS = 2  # bytes beside the content of an episode, at least: label and time
 
 
-class ProportionalNights(Settings, Counted):
+class ProportionalNights(Settings, Owed):
     """Days as long as the memory is large, and a night after each that replays a fixed number of rows per lived row.
 
         experiences a day    e = experiences_per_day;  if None: ⌈max(500, slots) / b⌉

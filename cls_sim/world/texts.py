@@ -214,6 +214,7 @@ class Queries(Texts):
     derived = Texts.derived | {"queries", "tests", "odd"}
 
     queries: Sequence[Query] = needed(lambda key, queries: _checked(key, queries))
+    eval_split: str = fixed("test")
     tests: Sequence[Query] | None = setting(None, check=lambda key, queries: _checked(key, queries))
     out_of_scope: Sequence[str] = setting(())  # pyright: ignore
 
