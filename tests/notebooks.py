@@ -32,7 +32,7 @@ def fingerprint(notebook: NotebookNode) -> str:
 def run(notebook: NotebookNode) -> NotebookNode:
     """A copy of a notebook with the outputs of a new run, without what differs from run to run."""
     notebook = nbformat.from_dict({**notebook})
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=300, kernel_name="python3", coalesce_streams=True).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
@@ -45,17 +45,22 @@ def run(notebook: NotebookNode) -> NotebookNode:
 
 def shape(notebook: NotebookNode) -> list[list[str]]:
     """What each code cell shows, without numbers: outputs of a run on another processor have the same shape."""
-    return [[_shape(output) for output in cell.outputs] for cell in notebook.cells if cell.cell_type == "code"]
+    return [_shape(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
 
 
-def _shape(output: NotebookNode) -> str:
-    data = output.get("data", {})
-    if "image/png" in data:
-        return "picture"
-    if any("widget" in kind for kind in data):
-        return "widget"
-    text = data.get("text/plain", output.get("text", ""))
-    return re.sub(r"[\d.\-+e%\s]+|0x\w+", " ", text).strip()
+def _shape(outputs: list[NotebookNode]) -> list[str]:
+    """What a cell prints, in one text, and then what it shows; sliders, and bars that only slow runs show, aside."""
+    printed = "".join(output.text for output in outputs if output.output_type == "stream")
+    shown = (output.data for output in outputs if output.output_type != "stream")
+    return [_words(printed), *(_shown(data) for data in shown if not any("widget" in kind for kind in data))]
+
+
+def _shown(data: NotebookNode) -> str:
+    return "picture" if "image/png" in data else _words(data.get("text/plain", ""))
+
+
+def _words(text: str) -> str:
+    return " ".join(re.sub(r"[^A-Za-z]+", " ", re.sub(r"0x[0-9a-f]+", "", text)).split())
 
 
 def main(names: list[str]) -> None:
