@@ -14,20 +14,19 @@ from tests.lives import live, small
 SMALL: dict[str, Any] = {"units": [200, 120, 80], "winners": [4, 8, 8], "target": 16}
 
 
+def awake(world: Any, hippocampus: Any, day: int, subjects: int, seed: int) -> cs.Life:
+    """A whole life without sleep, in which the cortex learns nothing."""
+    parts: dict[str, Any] = {"neocortex": cs.Linear(), "replay": cs.Uniform(batch=1)}
+    parts["rhythm"] = cs.Sleepless(experiences_per_day=day)
+    life = cs.Life(world=world, hippocampus=hippocampus, plasticity=0.0, subjects=subjects, seed=seed, **parts)
+    return live(life)
+
+
 def studied(subjects: int = 2, seed: int = 0, visits: tuple[int, ...] = (0, 1), **settings: Any) -> cs.Life:
     """Subjects who study A-B, then A-C; two lists are lures."""
     lists = {"lists": 4, "foils": 2, "items": 4, "features": 20, "place": 20, "same_cues": True}
-    life = cs.Life(
-        world=cs.Associations(**lists, visits=list(visits), per_visit=24, batch=1),
-        neocortex=cs.Linear(),
-        hippocampus=cs.Theta(**SMALL | settings),
-        rhythm=cs.Sleepless(experiences_per_day=24),
-        plasticity=0.0,
-        replay=cs.Uniform(batch=1),
-        subjects=subjects,
-        seed=seed,
-    )
-    return live(life)
+    world = cs.Associations(**lists, visits=list(visits), per_visit=24, batch=1)
+    return awake(world, cs.Theta(**SMALL | settings), 24, subjects, seed)
 
 
 def test_a_list_is_learnt_and_lures_get_no_answer():
@@ -89,17 +88,8 @@ def test_lures_have_cues_of_their_own_and_the_places_of_the_lists():
 def concepts(examples: int, subjects: int = 2, seed: int = 0, features: int = 600, **settings: Any) -> cs.Life:
     """Subjects who meet so many examples of each of three concepts."""
     dentate = cs.KWinners(units=features, activity=0.02)
-    life = cs.Life(
-        world=cs.Concepts(concepts=3, examples=examples, features=features, likeness=0.4, batch=3),
-        neocortex=cs.Linear(),
-        hippocampus=cs.TwoCodes(capacity=3 * examples, dentate=dentate, **settings),
-        rhythm=cs.Sleepless(experiences_per_day=10),
-        plasticity=0.0,
-        replay=cs.Uniform(batch=1),
-        subjects=subjects,
-        seed=seed,
-    )
-    return live(life)
+    world = cs.Concepts(concepts=3, examples=examples, features=features, likeness=0.4, batch=3)
+    return awake(world, cs.TwoCodes(capacity=3 * examples, dentate=dentate, **settings), 10, subjects, seed)
 
 
 def overlap(life: cs.Life, of: str) -> torch.Tensor:
