@@ -292,6 +292,26 @@ def test_recall_is_the_centred_cosine_and_a_vote(monkeypatch: pytest.MonkeyPatch
     assert torch.equal(pieces.slot, found.slot) and torch.allclose(pieces.scores, found.scores, atol=1e-5)
 
 
+def test_recall_in_pieces_where_one_subject_has_fewer_slots(monkeypatch: pytest.MonkeyPatch):
+    x = torch.cat([rows(i, kind, 1, 80, 24) for i, kind in enumerate(("black and white", "grey"))])
+    y = torch.arange(80).expand(2, -1) % 3
+    memory = lived(made(x, bytes=250), x, y)
+    assert memory.code.depth.tolist()[0] < memory.code.depth.tolist()[1]
+    whole = memory.recall(x[:, :6])
+    monkeypatch.setattr("cls_sim.hippocampus.compact.PIECE", 4)  # the last pieces hold no slot of the second subject
+    memory.changed += 1
+    pieces = memory.recall(x[:, :6])
+    assert torch.equal(pieces.slot, whole.slot) and torch.allclose(pieces.scores, whole.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_no_rows_are_written_and_read_as_none(bits: int):
+    x = rows(0, "grey", 2, 4, 13)
+    code = code_of(x, bits=bits)
+    content = code.write(x[:, :0])
+    assert content.shape[:2] == (2, 0) and code.read(content).shape == (2, 0, 13)
+
+
 def test_another_number_of_bytes_is_refused():
     x = rows(0, "grey", 1, 5, 9)
     with pytest.raises(ConfigError, match="bytes: are 300, and the saved memory has 200; give 200"):

@@ -232,7 +232,7 @@ class Bits(Code):
         return self._looked_up(self._tables[depth], content)
 
     def _looked_up(self, table: Tensor, content: Tensor) -> Tensor:
-        return table.index_select(0, content.flatten().int()).view(*content.shape[:2], -1)[..., : self._size]
+        return table.index_select(0, content.flatten().int()).unflatten(0, content.shape).flatten(2)[..., : self._size]
 
     def _pack(self, way: Way, x: Tensor, who: Any) -> Tensor:
         depth, unit = way
@@ -249,7 +249,7 @@ class Bits(Code):
             level = ((x - mean[who][:, None]) / (step[who] * STEP[depth])[:, None] + 2 ** (depth - 1)).floor_()
         level = level.nan_to_num_().clamp_(0, 2**depth - 1).to(torch.uint8)
         width = self.size(depth)
-        level = pad(level, (0, width * 8 // depth - self._size)).view(*x.shape[:2], width, -1)
+        level = pad(level, (0, width * 8 // depth - self._size)).unflatten(2, (width, 8 // depth))
         return (level * self._places[depth]).sum(3, dtype=torch.uint8)
 
     def _unpack(self, way: Way, content: Tensor, who: Any) -> Tensor:

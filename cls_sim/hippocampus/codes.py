@@ -175,5 +175,5 @@ class NGrams(Code):
     def weighed(self, content: Tensor, who: Any) -> Tensor:
         """The inputs of some subjects, an index of the first axis: contents [g, b, width] as [g, b, x]."""
         assert self.spec.input_weights is not None
-        held = self._bits.index_select(0, content.flatten().int()).view(*content.shape[:2], -1)
+        held = self._bits.index_select(0, content.flatten().int()).unflatten(0, content.shape).flatten(2)
         return normalize(held.mul_(self.spec.input_weights(self._clock)[who][:, None]), dim=2)

@@ -119,7 +119,7 @@ class Episodic(Worth):
 
     def _held(self, rows: Tensor) -> tuple[Bytes | None, Tensor | None]:
         """The inputs of these rows of the flattened columns [s, b]: as bytes, or as floats [s, b, *inputs]."""
-        content = self._flat("content").index_select(0, rows.flatten()).view(*rows.shape, -1)
+        content = self._flat("content").index_select(0, rows.flatten()).unflatten(0, rows.shape)
         if type(self._form) is Levels:
             return Bytes(content, self.spec.quantum or 1.0, self.spec.inputs), None
         return None, self._input(content)

@@ -85,7 +85,7 @@ class Product(Code):
         where = content.long() * m + torch.arange(m, device=content.device)
         where += (torch.arange(s, device=content.device) * (self.prototypes + 1) * m)[:, None, None]
         found = self.first.view(-1, self._part).index_select(0, where.flatten())
-        return self._numbers(found).view(s, c, -1)[..., : self._size]
+        return self._numbers(found).unflatten(0, (s, c, m)).flatten(2)[..., : self._size]
 
     def through(self, x: Tensor) -> Tensor:
         return torch.where((self.met > 0)[:, None, None], self.read(self.write(x)), x)
