@@ -447,3 +447,22 @@ def test_readings_beside_one_another_leave_a_dash_where_there_is_no_number():
     assert [row["mean"] for row in data] == pytest.approx([0.5, 0.25])
     shown = [text.get_text() for axes in figure.axes for text in axes.texts]
     assert shown == ["0.50", "0.25", "–", "–"]
+
+
+def test_treatments_of_several_groups_have_one_colour_each_and_lacking_arms_are_left_out():
+    readings = {
+        "plain_a": {"kept": np.full(6, 0.5)},
+        "noisy_a": {"kept": np.full(6, 0.4)},
+        "noisy_b": {"kept": np.array([0.1, 0.2, 0.3, 0.2, 0.1, np.nan])},
+    }
+    labels = {"groups": {"plain": "plain", "noisy": "noisy", "other": "other"}, "treatments": {"A": "a", "B": "b"}}
+    figure_spec = {"kind": "grouped", "columns": {"kept": "kept"}, **labels}
+    figure, data = figures.draw("all", figure_spec, dict.fromkeys(readings, ARMS["cls"]), readings)
+    assert [(row["group"], row["arm"], row["n"]) for row in data] == [
+        *(("plain", "A", 6), ("noisy", "A", 6), ("noisy", "B", 5))
+    ]
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["plain", "noisy"]
+    colours = {line.get_label(): line.get_color() for line in axes.lines if line.get_label() in "AB"}
+    assert len(set(colours.values())) == 2
+    assert not figures.draw("all", {**figure_spec, "groups": {"none": "none"}}, {"x": ARMS["cls"]}, {"x": {}})[1]

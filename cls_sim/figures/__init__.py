@@ -10,6 +10,7 @@ from typing import Any
 
 from cls_sim.core import renamed
 from cls_sim.figures.compared import arms, compared, side_by_side, sweep
+from cls_sim.figures.grouped import grouped
 from cls_sim.figures.lives import awake_and_asleep, contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import THIN, save
 from cls_sim.figures.specs import FIGURE_KINDS, draw, kind_of
@@ -28,6 +29,7 @@ __all__ = [
     "draw",
     "forgetting",
     "frontier",
+    "grouped",
     "kind_of",
     "matrix",
     "over_days",

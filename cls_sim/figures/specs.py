@@ -11,6 +11,7 @@ import numpy as np
 from cls_sim import theory
 from cls_sim.core.errors import ConfigError, choice
 from cls_sim.figures.compared import arms, side_by_side, sweep
+from cls_sim.figures.grouped import draw_grouped
 from cls_sim.figures.lives import awake_and_asleep, contexts_over_days, forgetting, matrix, over_days
 from cls_sim.figures.page import Row, empty, label_of
 from cls_sim.figures.people import draw_people
@@ -26,9 +27,9 @@ Points = tuple[np.ndarray, np.ndarray]  # x [n], values [n, s]
 def draw(name: str, figure_spec: Mapping[str, Any], traces: Traces, readings: Readings) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
-    figure_spec  `kind` (over_days, contexts_over_days, forgetting, awake_and_asleep, arms, side_by_side, matrix,
-                 curves, doses, sweep, profile, points, theory_over_days, modes_over_days, people, frontier or budget),
-                 `arms` (the arms and their order; default: all), and the settings of this kind
+    figure_spec  `kind` (over_days, contexts_over_days, forgetting, awake_and_asleep, arms, side_by_side, grouped,
+                 matrix, curves, doses, sweep, profile, points, theory_over_days, modes_over_days, people, frontier or
+                 budget), `arms` (the arms and their order; default: all), and the settings of this kind
     traces       arm → trace
     readings     arm → name → [s], the last readings
 
@@ -317,8 +318,8 @@ def draw_modes_over_days(
 
 
 KINDS = (
-    *(draw_arms, draw_side_by_side, draw_budget, draw_frontier, draw_matrix, draw_sweep, draw_curves, draw_doses),
-    *(draw_profile, draw_points, draw_theory_over_days, draw_modes_over_days, draw_people),
+    *(draw_arms, draw_side_by_side, draw_grouped, draw_budget, draw_frontier, draw_matrix, draw_sweep, draw_curves),
+    *(draw_doses, draw_profile, draw_points, draw_theory_over_days, draw_modes_over_days, draw_people),
 )
 LIVES = (over_days, contexts_over_days, forgetting, awake_and_asleep)
 FIGURE_KINDS: dict[str, Callable[..., Any]] = {
