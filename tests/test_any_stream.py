@@ -72,6 +72,21 @@ def test_subjects_that_do_not_learn_meet_nothing_and_padding_does_not_count():
     assert all((rule.state()[name] == array).all() for name, array in before.items())
 
 
+def test_the_rate_of_a_convolution_follows_from_what_its_cells_receive():
+    """A cell of the third layer receives 16 x 3 x 3 numbers, and not the 256 pixels of the image."""
+    cortex, rule = cs.Cnn4(channels=[4, 16, 2, 2]), cs.ScaledToInput(cs.Descent(optimizer=cs.Sgd()))
+    plain, other = cs.Cnn4(channels=[4, 16, 2, 2]), cs.Descent(optimizer=cs.Sgd())
+    x = torch.rand(1, 8, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    batch = cs.Batch.lived(x, torch.arange(8)[None] % 4)
+    for part, net in ((rule, cortex), (other, plain)):
+        part.setup(net.setup(cs.Spec(inputs=(1, 16, 16), outputs=4, batch=8)))
+    size = x.flatten(2).abs().sum(2).mean().item() * 144 / 256
+    rule.step(cortex, batch, np.array([0.1]), None)  # type: ignore[arg-type]
+    other.step(plain, batch, np.array([0.1 / size]), None)  # type: ignore[arg-type]
+    for name, w in values(plain).items():
+        torch.testing.assert_close(values(cortex)[name], w)
+
+
 def test_inputs_of_zeros_leave_the_rate_as_it_is():
     dark = cs.Batch.lived(torch.zeros(1, 8, 6), torch.arange(8)[None] % 4)
     one, other = (stepped(rule, dark) for rule in (cs.ScaledToInput(), cs.Descent()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 
@@ -17,11 +19,14 @@ from cls_sim.neocortex.base import Neocortex
 class ScaledToInput(Around):
     """The learning rate of the schedule is divided by the size of an input, so that one schedule fits every world.
 
-        η = rate / L,   L = mean of |x|₁ = Σ_i |x_i| over the first `rows` inputs that the subject learned from
+        η = rate / L,   L = n · mean of |x_i| over the first `rows` inputs that the subject learned from
 
-    Adam changes a weight by about η at most, so a step changes the drive of a cell, Σ_i w_i x_i, by at most about
-    η |x|₁, which on average is the rate of the schedule: the rate is a change of drive per step, whatever the number
-    of inputs and their scale.  Until `rows` inputs are met, L is their mean so far, the present batch included.
+    n is the largest number of connections that a cell of the cortex receives, in any layer: for a perceptron with
+    hidden layers up to the size of the input the number of inputs, so that L is the mean of |x|₁ = Σ_i |x_i|; for a
+    convolution the channels times the area of its kernel.  Adam changes a weight by about η at most, so a step changes
+    the drive of a cell, Σ_i w_i x_i, by at most about η n |x_i|, which on average is the rate of the schedule: the
+    rate is a change of drive per step, whatever the number of inputs and their scale.  Until `rows` inputs are met, L
+    is their mean so far, the present batch included.
 
     consolidation  the inner rule; default Descent()
     rows           inputs that are averaged, from 0; 0: the rate is not divided
@@ -39,12 +44,13 @@ class ScaledToInput(Around):
     rows: int = setting(100, 0)
 
     def _fresh(self, spec: Spec) -> None:
+        self._part = most_connections(spec) / math.prod(spec.inputs)
         self.total, self.met = np.zeros(spec.subjects), np.zeros(spec.subjects, np.int64)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: Numbers, view: View) -> None:
         if ((rate > 0) & (self.met < self.rows)).any():
             self._meet(batch, rate)
-        size = self.total / np.maximum(self.met, 1)
+        size = self.total / np.maximum(self.met, 1) * self._part
         self.consolidation.step(neocortex, batch, rate / np.where(size > 0, size, 1.0), view)
 
     def _meet(self, batch: Batch, rate: Numbers) -> None:
@@ -56,3 +62,15 @@ class ScaledToInput(Around):
         sizes = torch.where(new, batch.x.flatten(2).abs().sum(2).double(), 0.0)
         found = torch.stack((sizes.sum(1), new.sum(1).double())).cpu().numpy()
         self.total, self.met = self.total + found[0], self.met + found[1].astype(np.int64)
+
+
+def most_connections(spec: Spec) -> int:
+    """The largest number of connections that a cell receives in a layer; the number of inputs if no layer is known.
+
+    A layer has weights [s, out, in] (dense) or [s, out, in, height, width] (convolution).
+
+    >>> most_connections(Spec(inputs=(3, 32, 32), weights={"weight": (1, 8, 3, 5, 5), "bias": (1, 8)}))
+    75
+    """
+    layers = [math.prod(shape[2:]) for shape in spec.weights.values() if len(shape) in (3, 5)]
+    return max(layers, default=math.prod(spec.inputs))
