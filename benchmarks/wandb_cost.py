@@ -75,7 +75,7 @@ def pair(offline_first: bool = False) -> dict[str, float]:
         lives: dict[str, Any] = {}
         for mode in ("off", "offline"):
             experiment = experiments.read([*RUN, f"wandb={mode}", f"out={place}/{mode}"])
-            (job,) = all_jobs.jobs(experiment)[0]
+            (job,) = all_jobs.jobs(experiment)
             folder = stack.enter_context(opened(experiment))
             lives[mode] = kept = jobs.CheckpointedLife(job, folder, signals.SignalHandler())
             kept.wandb_run = stack.enter_context(WandbRun(mode, folder, job.name, job.arm.cfg, kept.trace))

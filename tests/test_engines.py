@@ -44,7 +44,7 @@ def spread(path: Path, *overrides: str) -> Path:
     """Live the jobs of a run, without its summary."""
     experiment = experiments.read([*overrides, f"{'resume' if path.exists() else 'out'}={path}"])
     with run_directory.opened(experiment) as run:
-        jobs = [job for wave in every(experiment) for job in wave]
+        jobs = every(experiment)
         if experiment.cfg["workers"] > 1:
             engines.engine(experiment.cfg).spread(jobs, run)
         else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cls_sim import PART_KINDS
-from cls_sim.core.errors import ConfigError, choice, known, real
+from cls_sim.core.errors import ConfigError, choice, known, real, refuse_if
 
 DO, INHERITS = "overrides", "inherits"  # the overrides of an arm, and the arm whose overrides come first
 FROM, AT, KEEP = "branch_from", "branch_at", "keep_parts"  # the arm whose past it shares, when, and what it keeps
@@ -43,8 +43,7 @@ def texts(key: str, value: Any) -> list[str]:
     """`value`, if it is a list of overrides; else raises ConfigError."""
     if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
         raise ConfigError(key, f"{value!r} is not a list of overrides", 'write [kind=option, "kind.setting=value"]')
-    if any(one.startswith("experiment=") for one in value):
-        raise ConfigError(key, "cannot choose an experiment", "leave it out")
+    refuse_if(any(one.startswith("experiment=") for one in value), key, "cannot choose an experiment", "leave it out")
     return value
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cls_sim import PART_KINDS, VOCABULARY
-from cls_sim.core.errors import ConfigError, known, suggest
+from cls_sim.core.errors import ConfigError, known, refuse_if, suggest
 
 if TYPE_CHECKING:
     from cls_sim.life import Life
@@ -31,8 +31,7 @@ def _is_allowed(module: str) -> bool:
 
 
 def _find(key: str, target: Any, kind: str | None) -> Any:
-    if not isinstance(target, str):
-        raise ConfigError(f"{key}._target_", f"{target!r} is not a name", "write cls_sim.Name")
+    refuse_if(not isinstance(target, str), f"{key}._target_", f"{target!r} is not a name", "write cls_sim.Name")
     module, _, name = target.rpartition(".")
     if module == "cls_sim" and name in VOCABULARY:
         import cls_sim
@@ -143,8 +142,7 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
         return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
     cls = _find(key, cfg["_target_"], kind)
     if not inspect.isclass(cls) and not inspect.isfunction(cls):
-        if len(cfg) > 1:
-            raise ConfigError(key, f"{cfg['_target_']} is a network, which has no settings", "give its name only")
+        refuse_if(len(cfg) > 1, key, f"{cfg['_target_']} is a network, which has no settings", "give its name only")
         return cls
     attached = ("at",) if kind == "Probe" else ()  # the moments of a probe are attached to it; they are not a setting
     plain = {name: value for name, value in cfg.items() if name not in ("_target_", *attached)}

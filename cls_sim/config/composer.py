@@ -15,7 +15,7 @@ from cls_sim.config import validation
 from cls_sim.config.reader import MOST, conf_dir, found, names, page, search_path
 from cls_sim.config.validation import DECLARED, GROUPS, TOP
 from cls_sim.core import renamed
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, refuse_if, suggest
 
 DEFAULT = re.compile(r"(?:override +)?/?(\w+)(?:@([\w.]+))?", re.ASCII)  # kind of part, or kind of part@place
 Tree = dict[str, Any]
@@ -75,8 +75,7 @@ class Composer:
             tree = _applied(tree, one, optional=one.key_or_group.split(".")[0] in swapped)
         tree = validation.resolved(tree, draft)
         for key in (*PART_KINDS, *TOP[:-1]):
-            if key not in tree:
-                raise ConfigError(key, "is missing", "leave it in")
+            refuse_if(key not in tree, key, "is missing", "leave it in")
         if old := renamed.find({"parts": tree["parts"]}):
             raise ConfigError(old, "was renamed", f"write {renamed.now(old)}")
         del tree["parts"]  # it divides a campaign and does not change any result
@@ -131,20 +130,17 @@ class Composer:
         if (group, name) in self._files:
             return self._files[group, name]
         place = f"{group}/{name}"
-        if place in below:
-            raise ConfigError(place, "inherits from itself", "check the lists of defaults")
+        refuse_if(place in below, place, "inherits from itself", "check the lists of defaults")
         tree, package = found(self.folders, group, name)
         wanted = "_global_" if group == "experiment" else None
         if package != wanted:
-            if wanted is None:
-                raise ConfigError(place, f"has the line # @package {package}", "leave it out")
+            refuse_if(wanted is None, place, f"has the line # @package {package}", "leave it out")
             raise ConfigError(place, "does not begin with the line # @package _global_", "add this line")
         choices: dict[str, str] = {}
         body: Tree = {}
         defaults = tree.pop("defaults", [])
         defaults = defaults if isinstance(defaults, list) else [defaults]
-        if len(defaults) > 50:
-            raise ConfigError(f"{place}: defaults", f"are {len(defaults)}", "write up to 50")
+        refuse_if(len(defaults) > 50, f"{place}: defaults", f"are {len(defaults)}", "write up to 50")
         for item in defaults:
             if item == "_self_":
                 continue
@@ -217,8 +213,7 @@ def _applied(tree: Tree, one: Any, *, optional: bool = False) -> Tree:
         there = node is not None and step in node
         node = node[step] if node is not None and there else None
     if one.is_delete():
-        if not there or value not in (None, node):
-            raise ConfigError(f"~{key}", "does not exist", "leave it out")
+        refuse_if(not there or value not in (None, node), f"~{key}", "does not exist", "leave it out")
         return placed(tree, way, None, delete=True)
     if not there and not (one.is_add() or one.is_force_add()):
         if optional:

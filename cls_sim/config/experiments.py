@@ -15,7 +15,7 @@ from cls_sim.config.builder import chooses_size, make, make_life
 from cls_sim.config.composer import Composer, chosen
 from cls_sim.config.reader import conf_dir
 from cls_sim.core import renamed
-from cls_sim.core.errors import ConfigError, bytes_of, choice, flag, known, real, under, whole
+from cls_sim.core.errors import ConfigError, bytes_of, choice, flag, known, real, refuse_if, under, whole
 
 if TYPE_CHECKING:
     from cls_sim.life import Life
@@ -101,8 +101,7 @@ def _check_budgets(arms: Mapping[str, Arm], mine: Sequence[str]) -> None:
             reason = f"has another budget than {origin.name}, whose hippocampus it keeps"
             raise ConfigError(f"arm.{name}", reason, "give both the same, or run it from birth")
         for key in [_key(override) for override in mine if budget is not None and arm.reads(override)]:
-            if chooses_size(arm.cfg, key):
-                raise ConfigError(key, "is chosen by the budget", f"leave out {key} or budget")
+            refuse_if(chooses_size(arm.cfg, key), key, "is chosen by the budget", f"leave out {key} or budget")
 
 
 def unread(override: str, arms: Iterable[str]) -> ConfigError:
@@ -121,8 +120,7 @@ def _method(method: Any, scenario: str) -> list[str]:
     """The overrides of a method: those for all scenarios, and its preset for this scenario."""
     if not validation.mapping("method", method):
         return []
-    if "name" not in method:
-        raise ConfigError("method.name", "is missing", "add name: NAME to the file of the method")
+    refuse_if("name" not in method, "method.name", "is missing", "add name: NAME to the file of the method")
     validation.name("method.name", method["name"])
     presets = validation.mapping("method.scenario", method.get("scenario"))
     preset = texts(f"method.scenario.{scenario}", presets.get(scenario, []))
@@ -159,8 +157,7 @@ def _asked(cfg: Mapping[str, Any]) -> dict[str, Treatment]:
     """The arms to run, in the order of the file; the origin of a branch is included."""
     method, scenario = cfg.get("method"), scenario_of(cfg)
     if method:
-        if cfg["arms"] is not None:
-            raise ConfigError("arms", "cannot be given together with method", "give one of them")
+        refuse_if(cfg["arms"] is not None, "arms", "cannot be given together with method", "give one of them")
         return {method["name"]: Treatment([])}
     arms = cfg["arm"] or {"life": []}
     every = {name: treatment(arms, name) for name in arms}

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from cls_sim.config.validation import DEEPEST, path
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, refuse_if, suggest
 
 LARGEST = 2**18  # bytes of a file
 MOST = 10_000  # values of a file, with aliases expanded
@@ -43,8 +43,7 @@ def search_path(extra: Sequence[str] = ()) -> list[Path]:
     if (mine / "experiment").is_dir() and mine.resolve() != conf_dir():
         folders.append(mine.resolve())
     for folder in folders:
-        if not folder.is_dir():
-            raise ConfigError(str(folder), "is not a folder", "give --config-dir an existing folder")
+        refuse_if(not folder.is_dir(), str(folder), "is not a folder", "give --config-dir an existing folder")
     return folders
 
 
@@ -108,8 +107,7 @@ def _content(file: Path) -> str:
             data = stream.read(LARGEST + 1)
     except OSError as error:
         raise ConfigError(str(file), f"cannot be read ({error.strerror or error})", "check the file") from None
-    if len(data) > LARGEST:
-        raise ConfigError(str(file), f"has more than {LARGEST} bytes", "move data into a data file")
+    refuse_if(len(data) > LARGEST, str(file), f"has more than {LARGEST} bytes", "move data into a data file")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from typing import Any
 
 from cls_sim import PART_KINDS
 from cls_sim.core import renamed
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, refuse_if, suggest
 
 RESOLVED = 100_000  # values (or lines of text) of a configuration, with interpolations expanded
 DEEPEST = 24  # levels of nested lists and mappings
@@ -73,13 +73,11 @@ def name(key: str, value: Any) -> str:
 
 def path(key: str, value: Any) -> str:
     """`value`, if it is a valid path without unprintable characters."""
-    if not isinstance(value, str):
-        raise ConfigError(key, f"{value!r} is not a path", "give a folder")
+    refuse_if(not isinstance(value, str), key, f"{value!r} is not a path", "give a folder")
     if odd := next((c for c in value if not c.isprintable()), None):
         raise ConfigError(key, f"has the character {odd!r} in its path", "rename the folder, or give another")
     parts = value.encode().split(os.sep.encode())
-    if len(value) > 3000 or max(map(len, parts)) > 255:
-        raise ConfigError(key, "is too long for a path", "give a shorter one")
+    refuse_if(len(value) > 3000 or max(map(len, parts)) > 255, key, "is too long for a path", "give a shorter one")
     return value
 
 
@@ -118,8 +116,7 @@ def arguments(args: Sequence[str]) -> None:
             rest.append(arg)
         elif option in SHOW:
             shown = value if equals else queue.pop(0) if queue else ""
-            if shown != "job":
-                raise ConfigError(option, f"cannot show {shown!r}", f"write {option} job")
+            refuse_if(shown != "job", option, f"cannot show {shown!r}", f"write {option} job")
         elif arg not in FLAGS:
             known = [*FLAGS, *SHOW, "--version", "--allow", "--config-dir"]
             remedy = suggest(option, [o for o in known if o[:2] == "--"])
@@ -203,8 +200,7 @@ def top(cfg: Mapping[str, Any]) -> None:
         if cfg[key] is not None:
             path(key, cfg[key])
     for key in ("title", "cite"):
-        if not isinstance(cfg[key], str | None):
-            raise ConfigError(key, f"{cfg[key]!r} is not a text", "put it into quotes")
+        refuse_if(not isinstance(cfg[key], str | None), key, f"{cfg[key]!r} is not a text", "put it into quotes")
     for key in ("arm", "probes", "claims", "figures"):
         for one, said in mapping(key, cfg[key]).items():
             name(f"{key}.{one}", one)
@@ -222,8 +218,7 @@ def mapping(key: str, value: Any) -> Mapping[str, Any]:
 def _data(key: str, node: Any) -> None:
     """Raise ConfigError for keys such as `_target_` in claims and figures, where no object is built."""
     for one, said in node.items() if isinstance(node, Mapping) else ():
-        if re.fullmatch(r"_\w*_", one):
-            raise ConfigError(f"{key}.{one}", "is not a key of cls-sim", "remove it")
+        refuse_if(re.fullmatch(r"_\w*_", one), f"{key}.{one}", "is not a key of cls-sim", "remove it")
         _data(f"{key}.{one}", said)
     for i, said in enumerate(node if isinstance(node, list) else ()):
         _data(f"{key}[{i}]", said)
@@ -241,8 +236,7 @@ def resolved(tree: Any, draft: bool = False) -> Any:
     def walk(where: tuple[str, ...], node: Any) -> Any:
         nonlocal left
         key = ".".join(where)
-        if where in open_:
-            raise ConfigError(key, "refers to itself", "check the ${…} in your configuration")
+        refuse_if(where in open_, key, "refers to itself", "check the ${…} in your configuration")
         left -= 1
         if left < 0 or len(where) > DEEPEST or len(open_) > 4 * DEEPEST:
             raise ConfigError(key, "is too large or too deep with references expanded", "make it smaller")
@@ -258,8 +252,7 @@ def resolved(tree: Any, draft: bool = False) -> Any:
         elif isinstance(node, str):
             if node == "???" and draft:
                 return node
-            if node == "???":
-                raise ConfigError(key, "is not given", "give a value")
+            refuse_if(node == "???", key, "is not given", "give a value")
             text(key, node)
             whole = REFERENCE.fullmatch(node)
             node = named(where, whole) if whole else REFERENCE.sub(lambda found: str(named(where, found)), node)

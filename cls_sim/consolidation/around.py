@@ -9,7 +9,7 @@ from cls_sim.consolidation.base import Consolidation
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import Batch
-from cls_sim.core.part import Spec, View
+from cls_sim.core.part import Spec, View, zeros
 from cls_sim.core.settings import Settings, part
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
@@ -30,7 +30,7 @@ class FromBirth(Around):
     """
 
     def _fresh(self, spec: Spec) -> None:
-        self.birth = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.birth = zeros(spec)
         self.born = torch.zeros(1, dtype=torch.bool)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: Numbers, view: View) -> None:

@@ -13,22 +13,15 @@ from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, each, over
+from cls_sim.core.draws import each, named, over, updated
 from cls_sim.core.part import Spec, View, per_subject
-from cls_sim.core.settings import Settings, part, setting
+from cls_sim.core.settings import Settings, fixed, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 from cls_sim.theory.synapses import cascade
 
 
-class _Inner(Wrap, Synapses):
-    """A rule around another one, with inner variables of its own."""
-
-    inside = "consolidation"
-    inner: dict[str, Tensor]
-
-
-class BinarySynapses(Settings, _Inner):
+class BinarySynapses(Settings, Wrap, Synapses):
     """Weights of ± amplitude: a step gives each synapse, with probability min(1, gain · η |∇|), an event of sign -∇.
 
     The amplitude of a layer is the mean absolute value of its initial weights (1 if all are zero).  The initial sign is
@@ -36,6 +29,8 @@ class BinarySynapses(Settings, _Inner):
     number of steps.
     """
 
+    inside = "consolidation"
+    inner: dict[str, Tensor] = fixed({})
     consolidation: Descent = part(Descent, default_factory=Descent)
     gain: float | list[float] = setting(1.0, 0.0)
 
@@ -59,8 +54,7 @@ class BinarySynapses(Settings, _Inner):
     def _settle(self, spec: Spec) -> None:
         self.spec = spec
         self._gain = torch.from_numpy(per_subject("gain", self.gain, spec)).float().to(spec.device)
-        lots = {name: shape[1:] for name, shape in spec.weights.items()}
-        self._draws = {n: Draws(spec.seeds, f"synapses.{n}", shape, device=spec.device) for n, shape in lots.items()}
+        self._draws = named(spec.seeds, "synapses", spec.weights, device=spec.device)
 
     def _fresh(self, spec: Spec) -> None:
         nothing = {name: torch.ones(shape, device=spec.device) for name, shape in spec.weights.items()}
@@ -92,24 +86,18 @@ class BinarySynapses(Settings, _Inner):
         new = active & ~self.born
         if not new.any():
             return
-        who = torch.from_numpy(new).to(self.spec.device)
         for name, w in neocortex.weights.items():
             shape = w.shape[1:]
             lot = each(self.spec.seeds, f"synapses.sign.{name}", lambda g, shape=shape: g.random(shape, np.float32))
             sign = torch.where(w == 0, (lot.to(w.device) < 0.5) * 2.0 - 1.0, w.sign())
             size = w.abs().flatten(1).mean(1)
             size = torch.where(size > 0, size, 1.0)
-            self.amplitude[name] = torch.where(who, size, self.amplitude[name])
-            first = self.first(name, sign)
-            self.inner[name] = torch.where(over(who, first), first, self.inner[name])
+            self.amplitude[name] = updated(new, size, self.amplitude[name])
+            self.inner[name] = updated(new, self.first(name, sign), self.inner[name])
         self.born = self.born | active
 
     def _show(self, name: str, w: Tensor, active: np.ndarray) -> None:
-        shown = self.shown(self.inner[name]) * over(self.amplitude[name], w)
-        if active.all():
-            w.copy_(shown)
-        else:
-            w.copy_(torch.where(over(torch.from_numpy(active).to(w.device), w), shown, w))
+        w.copy_(updated(active, self.shown(self.inner[name]) * over(self.amplitude[name], w), w))
 
 
 class Cascade(BinarySynapses):
@@ -192,10 +180,8 @@ class Partition(BinarySynapses):
         transfer = per_subject("transfer", self.transfer, spec)[:, None]
         copy = transfer / (1.0 + self.slowing * np.arange(1, self.regions))
         self._copy = torch.from_numpy(copy).float().to(spec.device)  # [s, n - 1]
-        more = {name: (*shape[1:], self.regions - 1) for name, shape in spec.weights.items()}
-        self._copies = {
-            n: Draws(spec.seeds, f"synapses.copy.{n}", shape, device=spec.device) for n, shape in more.items()
-        }
+        more = {name: (*shape, self.regions - 1) for name, shape in spec.weights.items()}
+        self._copies = named(spec.seeds, "synapses.copy", more, device=spec.device)
 
     def first(self, name: str, sign: Tensor) -> Tensor:
         shape = (*sign.shape[1:], self.regions - 1)

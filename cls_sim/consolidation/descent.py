@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.base import Consolidation
+from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.objectives import Objective, SupervisedLoss
 from cls_sim.consolidation.penalties import Penalty, hold
 from cls_sim.core.arrays import every, some
@@ -54,22 +55,16 @@ class Descent(Settings, Consolidation):
 
     def setup(self, spec: Spec) -> Spec:
         self.spec = spec
-        self.setup_inside("optimizer", spec)
-        self.setup_inside("objective", spec)
-        if self.penalty is not None:
-            self.setup_inside("penalty", spec)
+        for name, _ in self.parts():
+            self.setup_inside(name, spec)
         return spec
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
-        self.objective.context_end(view, clock, who)
-        if self.penalty is not None:
-            self.penalty.context_end(view, clock, who)
+        for _, one in self.parts():
+            one.context_end(view, clock, who)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View | None) -> None:
-        active = rate > 0
-        if batch.weight is not None:
-            active = active & (batch.count() > 0)
-        if some(active):
+        if some(active := learners(batch, rate)):
             neocortex.before_step(batch, active)
             self.move(neocortex, batch, self.gradient(neocortex, batch), rate, active)
 
@@ -109,7 +104,7 @@ class Descent(Settings, Consolidation):
 
     def _by_autograd(self, neocortex: Neocortex, batch: Batch, names: list[str]) -> dict[str, Tensor]:
         with neocortex.learning(batch):
-            rows = self._rows(neocortex, batch)
+            rows = self.objective.losses(neocortex, batch, known_contexts(self.spec, batch))
         found = gradients(rows, self._share(batch), [neocortex.weights[name] for name in names])
         return dict(zip(names, found, strict=True))
 
@@ -135,10 +130,6 @@ class Descent(Settings, Consolidation):
     @torch.no_grad()
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
         return self.objective.error(neocortex, batch, known_contexts(self.spec, batch))
-
-    def _rows(self, neocortex: Neocortex, batch: Batch) -> Tensor:
-        """The loss of each row [s, b]."""
-        return self.objective.losses(neocortex, batch, known_contexts(self.spec, batch))
 
     def _share(self, batch: Batch) -> Tensor:
         """The weight of each row in its subject's loss, [s, b]: the derivative of the reduction, given to autograd."""

@@ -80,7 +80,8 @@ class Fromp(Settings, Objective):
             return rows
         k = torch.from_numpy(self.turn % np.maximum(past, 1)).to(self.there.device)
         s = torch.arange(len(k), device=k.device)
-        away = (self._probabilities(neocortex, k) - self.mean[s, k]) * self.there[s, k, None]
+        p = neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
+        away = (p - self.mean[s, k]) * self.there[s, k, None]
         cost = 0.5 * (away * (self.inverse[s, k] @ away[..., None])[..., 0]).sum((1, 2))
         share = torch.from_numpy(self.strength * past).to(cost) / self.rows_seen.clamp(min=1)
         return rows + (share * cost)[:, None]

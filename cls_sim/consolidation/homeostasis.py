@@ -13,8 +13,8 @@ from cls_sim.consolidation.copies import learners
 from cls_sim.consolidation.descent import Descent
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, over
-from cls_sim.core.part import Spec, View, per_subject
+from cls_sim.core.draws import named, over
+from cls_sim.core.part import Spec, View, per_subject, zeros
 from cls_sim.core.settings import part, setting
 from cls_sim.core.wrap import Temporary
 from cls_sim.neocortex.base import Neocortex
@@ -56,7 +56,7 @@ class Homeostasis(Around):
 
     def _fresh(self, spec: Spec) -> None:
         self.baseline = torch.full((spec.subjects,), -1.0, dtype=torch.float64, device=spec.device)  # -1: not yet seen
-        self.used = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.used = zeros(spec)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: np.ndarray, view: View) -> None:
         self.baseline = torch.where(self.baseline < 0, total(neocortex), self.baseline)
@@ -144,10 +144,7 @@ class Drift(Temporary, Around):
 
     def _settle(self, spec: Spec) -> None:
         self._sd = per_subject("sd", self.sd, spec)
-        self._draws = {
-            name: Draws(spec.seeds, f"consolidation.drift.{name}", shape[1:], "normal", spec.device)
-            for name, shape in spec.weights.items()
-        }
+        self._draws = named(spec.seeds, "consolidation.drift", spec.weights, "normal", spec.device)
 
     @torch.no_grad()
     def elapse(self, neocortex: Neocortex, clock: Clock) -> None:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import Draws, over, updated
-from cls_sim.core.errors import real
-from cls_sim.core.part import Part, Spec, View, known_contexts
+from cls_sim.core.part import Part, Spec, View, known_contexts, zeros
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex
@@ -212,7 +211,7 @@ class PathIntegral(Settings, Importance):
     damping: float = setting(0.1, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        self.path, self.start = _zeros(spec), _zeros(spec)
+        self.path, self.start = zeros(spec), zeros(spec)
         self.begun = np.zeros(spec.subjects, bool)
         return super().setup(spec)
 
@@ -232,14 +231,13 @@ class PathIntegral(Settings, Importance):
     def measure(self, view: View, who: np.ndarray) -> Named:
         measured = {}
         for name, w in view.neocortex.weights.items():
-            here = w.detach()
-            measured[name] = self.path[name] / ((here - self.start[name]).square() + self.damping)
+            measured[name] = self.path[name] / ((w.detach() - self.start[name]).square() + self.damping)
             self.path[name] = updated(who, torch.zeros_like(self.path[name]), self.path[name])
         self.begun = self.begun & ~who
         return measured
 
 
-class RiemannianWalk(Importance):
+class RiemannianWalk(Settings, Importance):
     """Riemannian walk: running Fisher information plus the loss decrease per distance moved in output space.
 
         F ← (1 - α) F + α g²,   s_j ← Σ_t max(0, -g_j Δθ_j / (½ F_j Δθ_j² + ε)),   Ω = F / max F + s / max s
@@ -258,11 +256,11 @@ class RiemannianWalk(Importance):
 
     watches = True
 
-    def __init__(self, *, alpha: float = 0.1, eps: float = 1e-3):
-        self.alpha, self.eps = real("alpha", alpha, 0.0, 1.0), real("eps", eps, 0.0, open_low=True)
+    alpha: float = setting(0.1, 0.0, 1.0)
+    eps: float = setting(1e-3, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        self.fisher, self.path = _zeros(spec), _zeros(spec)
+        self.fisher, self.path = zeros(spec), zeros(spec)
         return super().setup(spec)
 
     @torch.no_grad()
@@ -286,10 +284,6 @@ def _scaled(numbers: Named) -> Named:
     """Each subject's numbers, divided by their maximum over all its weights."""
     most = torch.stack([n.flatten(1).amax(1) for n in numbers.values()]).amax(0).clamp(min=1e-30)
     return {name: n / over(most, n) for name, n in numbers.items()}
-
-
-def _zeros(spec: Spec) -> Named:
-    return {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
 
 
 def _score(p: Tensor, label: Tensor) -> Tensor:

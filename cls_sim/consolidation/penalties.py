@@ -15,7 +15,7 @@ from cls_sim.consolidation.copies import kept
 from cls_sim.consolidation.importance import Fisher, Importance, Named
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.part import Part, Spec, View, per_subject
+from cls_sim.core.part import Part, Spec, View, per_subject, zeros
 from cls_sim.core.settings import Settings, part, setting
 
 
@@ -67,8 +67,7 @@ class QuadraticPenalty(Settings, Penalty):
     def setup(self, spec: Spec) -> Spec:
         self.setup_inside("importance", spec)
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
-        self.precision = _zeros(spec)
-        self.centre = _zeros(spec)
+        self.precision, self.centre = zeros(spec), zeros(spec)
         self.ended = np.zeros(spec.subjects, np.int64)
         return super().setup(spec)
 
@@ -123,14 +122,13 @@ class ImportanceScaledRate(Settings, Penalty):
     def setup(self, spec: Spec) -> Spec:
         self.setup_inside("importance", spec)
         self._strength = torch.from_numpy(per_subject("strength", self.strength, spec)).float().to(spec.device)
-        self.pace = {name: torch.ones_like(zero) for name, zero in _zeros(spec).items()}
-        self.total = _zeros(spec)
+        self.pace = {name: torch.ones_like(zero) for name, zero in zeros(spec).items()}
+        self.total = zeros(spec)
         return super().setup(spec)
 
     def after_step(self, weights: Named, before: Named, gradients: Named, active: np.ndarray) -> None:
         hold(weights, before, self.pace)
-        if self.importance.watches:
-            self.importance.after_step(weights, before, gradients, active)
+        self.importance.after_step(weights, before, gradients, active)
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         stays = torch.from_numpy(kept(self.spec, clock)).float().to(self.spec.device)
@@ -154,7 +152,3 @@ def hold(weights: Named, before: Named, plastic: Named) -> None:
     for name, free in plastic.items():
         w, old = weights[name], before[name]
         w.copy_(torch.where(free == 1, w, torch.where(free == 0, old, torch.lerp(old, w.detach(), free.float()))))
-
-
-def _zeros(spec: Spec) -> Named:
-    return {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}

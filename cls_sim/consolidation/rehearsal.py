@@ -10,6 +10,7 @@ from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import among
 from cls_sim.neocortex.base import Neocortex
 
 
@@ -36,8 +37,7 @@ class AsymmetricLoss(Settings, Objective):
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         lived = (batch.source == LIVED) & batch.present()
-        now = torch.zeros(scores.shape[0], scores.shape[2], device=scores.device)
-        now = now.scatter_add(1, batch.y.clamp(min=0), lived.float()) > 0  # [s, o]
+        now = among(batch.y, lived, scores.shape[2])  # [s, o]
         away = lived[..., None] & ~now[:, None]
         competing = scores.masked_fill(away, -1e9)
         loss = LABEL.row_losses(competing, batch)

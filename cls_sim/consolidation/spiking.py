@@ -14,7 +14,7 @@ from cls_sim.consolidation.around import Around
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import ConfigError, real, several
+from cls_sim.core.errors import real, refuse_if, several
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import setting
 from cls_sim.neocortex.base import Neocortex
@@ -64,12 +64,10 @@ class SpikingSleep(Around):
     def _settle(self, spec: Spec) -> None:
         self.spec = spec
         self._layers = next(n for n in itertools.count() if f"weight{n}" not in spec.weights)
-        if not self._layers:
-            reason = "needs layers weight0, weight1, …, and this cortex has none"
-            raise ConfigError("", reason, "use neocortex=mlp or linear")
-        if self._layers > len(self.thresholds):
-            reason = f"has {len(self.thresholds)} numbers for {self._layers} layers"
-            raise ConfigError("thresholds", reason, "give one for each layer")
+        reason = "needs layers weight0, weight1, …, and this cortex has none"
+        refuse_if(not self._layers, "", reason, "use neocortex=mlp or linear")
+        reason = f"has {len(self.thresholds)} numbers for {self._layers} layers"
+        refuse_if(self._layers > len(self.thresholds), "thresholds", reason, "give one for each layer")
         self._draws = Draws(
             spec.seeds, "consolidation.spikes", (self.steps, math.prod(spec.inputs)), device=spec.device
         )

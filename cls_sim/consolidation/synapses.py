@@ -22,6 +22,7 @@ class _Drawn(FromBirth, Synapses):
     """Weights that another rule changes, and that time draws back to their initial values."""
 
     inner: dict[str, Tensor] = fixed({})
+    consolidation: Consolidation = part(Consolidation, default_factory=Descent)
 
     def _fresh(self, spec: Spec) -> None:
         super()._fresh(spec)
@@ -53,7 +54,6 @@ class BennaFusi(_Drawn):
     torch.Size([1, 1, 2, 3])
     """
 
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent)
     variables: int = setting(8, 1, 30)
     pace: float | list[float] = setting(1.0, 0.0, 1.0, open_low=True)
     bound: float = setting(float("inf"), 0.0, open_low=True, endless=True)
@@ -101,7 +101,6 @@ class Fading(_Drawn):
 
     inside, null = "consolidation", {"fade": 0.0}
 
-    consolidation: Consolidation = part(Consolidation, default_factory=Descent)
     fade: float | list[float] = setting(0.01, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:

@@ -15,9 +15,10 @@ from cls_sim.consolidation.objectives import LABEL, Objective, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View, stretch, stretches
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import among
 from cls_sim.neocortex.base import Neocortex
 
 
@@ -31,12 +32,10 @@ class TeacherObjective(Settings, Objective):
     regression: ClassVar[str | None] = None  # the objective to use in regression instead, if this one has classes
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression and self.regression is not None:
-            reason = "needs class labels, and this is regression"
-            raise ConfigError("objective", reason, f"use {self.regression}")
-        if not spec.ends:
-            reason = "needs known context boundaries: it keeps the weights at the end of each context"
-            raise ConfigError("objective", reason, "give a world with order=sharp and boundaries_known=true")
+        reason = "needs class labels, and this is regression"
+        refuse_if(spec.regression and self.regression is not None, "objective", reason, f"use {self.regression}")
+        reason = "needs known context boundaries: it keeps the weights at the end of each context"
+        refuse_if(not spec.ends, "objective", reason, "give a world with order=sharp and boundaries_known=true")
         self.spec = spec
         self.teacher = empty(spec)
         self.ended = np.zeros(spec.subjects, np.int64)
@@ -174,8 +173,7 @@ class BinaryDistillation(TeacherObjective):
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
         there = batch.present() & torch.from_numpy(active).to(batch.y.device)[:, None] & (batch.y >= 0)
-        new = torch.zeros(*self.met.shape, device=batch.y.device)
-        self.met = self.met | (new.scatter_add(1, batch.y.clamp(min=0), there.float()) > 0)
+        self.met = self.met | among(batch.y, there, self.met.shape[1])
 
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
         return self._rows(scores, self._truth(scores, batch), batch)

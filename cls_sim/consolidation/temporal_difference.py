@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cls_sim.consolidation.objectives import Objective
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
@@ -36,13 +36,8 @@ class TemporalDifference(Settings, Objective):
     gamma: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.actions:
-            raise ConfigError("", "learns the values of actions, and this world asks for none", "use world=track")
+        refuse_if(not spec.actions, "", "learns the values of actions, and this world asks for none", "use world=track")
         return spec
-
-    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        """The loss if nothing of value follows."""
-        return self._of(scores, batch, None)
 
     def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         worth = None
@@ -50,10 +45,11 @@ class TemporalDifference(Settings, Objective):
             with torch.no_grad():
                 worth = neocortex.scores(batch.after, context).amax(2)
         scores, own = neocortex.training_outputs(batch, context)
-        rows = self._of(scores, batch, worth)
+        rows = self.row_losses(scores, batch, worth)
         return rows if own is None else rows + own
 
-    def _of(self, scores: Tensor, batch: Batch, worth: Tensor | None) -> Tensor:
+    def row_losses(self, scores: Tensor, batch: Batch, worth: Tensor | None = None) -> Tensor:
+        """The loss [s, b], with the worth [s, b] of what follows; None: nothing of value follows."""
         if batch.action is None or batch.reward is None:
             return scores.sum(2) * 0.0
         target = batch.reward

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cls_sim.core import budget as budgets
 from cls_sim.core import contract
-from cls_sim.core.errors import ConfigError, under
+from cls_sim.core.errors import ConfigError, refuse_if, under
 from cls_sim.core.part import Part, Spec
 from cls_sim.core.wrap import Wrap
 
@@ -84,8 +84,7 @@ def branched(
     spec, or if the budget is too small.
     """
     for kind in changes:
-        if kind not in parts:
-            raise ConfigError(kind, "is not a kind of part", f"change one of {', '.join(parts)}")
+        refuse_if(kind not in parts, kind, "is not a kind of part", f"change one of {', '.join(parts)}")
     spec = next(iter(told.values()))[0]
     if budget is None:
         return _branched(parts, told, changes, kinds, None)

@@ -11,6 +11,8 @@ import numpy as np
 from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import ConfigError, real
 
+COUNTED = ("experience", "replay", "night", "asleep")  # what a clock keeps of each subject
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -63,18 +65,12 @@ class Clock:
         self.tick += 1
 
     def state(self) -> dict[str, np.ndarray]:
-        return {
-            "experience": self.experience.copy(),
-            "replay": self.replay.copy(),
-            "night": self.night.copy(),
-            "asleep": self.asleep.copy(),
-            "tick": np.array(self.tick),
-        }
+        return {name: getattr(self, name).copy() for name in COUNTED} | {"tick": np.array(self.tick)}
 
     def load(self, tree: Mapping[str, Any]) -> None:
         if any((tree[name] < 0).any() for name in ("experience", "replay", "night", "tick")):
             raise ConfigError("clock", "has a count below 0", "use another checkpoint")
-        for name in ("experience", "replay", "night", "asleep"):
+        for name in COUNTED:
             setattr(self, name, np.array(tree[name]))
         self.tick = int(tree["tick"])
 

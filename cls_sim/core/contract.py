@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.errors import ConfigError, under
+from cls_sim.core.draws import seeded
+from cls_sim.core.errors import ConfigError, refuse_if, under
 from cls_sim.core.part import Part, Spec
 
 END = "end it with: return super().setup(spec)"
@@ -40,8 +41,7 @@ def of_kind(key: str, value: Any, kind: type[Part], remedy: str = "") -> Any:
         raise ConfigError(key, f"{value.__name__} is a class, not {one}", remedy)
     if isinstance(value, nn.Module):
         raise ConfigError(key, f"a network ({type(value).__name__}) is not {one}", "wrap it: Module(module=...)")
-    if value is None:
-        raise ConfigError(key, "is None", "give NoHippocampus()" if name == "Hippocampus" else remedy)
+    refuse_if(value is None, key, "is None", "give NoHippocampus()" if name == "Hippocampus" else remedy)
     raise ConfigError(key, f"{value!r} is not {one}", remedy)
 
 
@@ -58,6 +58,15 @@ def unfit(function: Callable[..., Any], *arguments: Any) -> str:
     except ValueError:
         pass
     return ""
+
+
+def built(make: Callable[[], Any], seed: int) -> nn.Module:
+    """The network that a function makes under this seed."""
+    with seeded(seed):
+        net = make()
+    if not isinstance(net, nn.Module):
+        raise ConfigError("module", f"makes a {type(net).__name__}", "let it return an nn.Module")
+    return net
 
 
 def applied(key: str, change: Callable[[Any], Any], part: Part) -> Any:
@@ -98,9 +107,8 @@ def begun(key: str, part: Part, spec: Spec) -> Spec:
     name = type(part).__name__
     with under(key):
         announced: Any = part.setup(spec)
-    if not isinstance(announced, Spec):
-        reason = f"{name} returns {type(announced).__name__}, expected the Spec"
-        raise ConfigError(f"{key}.setup", reason, END)
+    reason = f"{name} returns {type(announced).__name__}, expected the Spec"
+    refuse_if(not isinstance(announced, Spec), f"{key}.setup", reason, END)
     if key == "hippocampus" and not hasattr(part, "spec"):
         raise ConfigError(f"{key}.setup", f"{name} does not call super().setup(spec)", END)
     if key == "neocortex":
@@ -186,12 +194,10 @@ def _asked(key: str, x: Tensor, ask: Callable[[], Any]) -> Any:
 def _tensor(key: str, given: Any, shape: tuple[int | None, ...], kinds: tuple[torch.dtype, ...]) -> None:
     """Raise ConfigError if `given` is not a tensor of this shape (None: any size) and one of these types."""
     wanted = str(["b" if n is None else n for n in shape]).replace("'", "")
-    if not isinstance(given, Tensor):
-        raise ConfigError(key, f"is a {type(given).__name__}, expected a tensor {wanted}", AXES)
+    refuse_if(not isinstance(given, Tensor), key, f"is a {type(given).__name__}, expected a tensor {wanted}", AXES)
     if given.dim() != len(shape) or any(n not in (None, m) for n, m in zip(shape, given.shape, strict=True)):
         raise ConfigError(key, f"is of shape {list(given.shape)}, expected {wanted}", AXES)
-    if given.dtype not in kinds:
-        raise ConfigError(key, f"is of {given.dtype}, expected {kinds[-1]}", "convert it")
+    refuse_if(given.dtype not in kinds, key, f"is of {given.dtype}, expected {kinds[-1]}", "convert it")
 
 
 def _within(key: str, given: Tensor, low: float, high: float) -> None:
@@ -307,9 +313,8 @@ def _awake(spec: Spec, key: str, life: Any, lived: Batch) -> None:
 
 def _fields(key: str, given: Any, wanted: Mapping[str, Any]) -> None:
     for name, (shape, kinds) in wanted.items():
-        if not hasattr(given, name):
-            named = key.split(".")[1].capitalize()
-            raise ConfigError(key, f"gives a {type(given).__name__} without {name}", f"give a {named}")
+        named = key.split(".")[1].capitalize()
+        refuse_if(not hasattr(given, name), key, f"gives a {type(given).__name__} without {name}", f"give a {named}")
         _tensor(f"{key}.{name}", getattr(given, name), shape, kinds)
 
 

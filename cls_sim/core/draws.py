@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,29 @@ class BatchDraws:
         if shape not in self._of:
             self._of[shape] = Draws(self.seeds, self.purpose, shape, self.kind, self.device)
         return self._of[shape].at(ticks)
+
+
+def named(
+    seeds: Sequence[int],
+    purpose: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    kind: str = "uniform",
+    device: Any = "cpu",
+) -> dict[str, Draws]:
+    """Draws for tensors of these shapes, name → [s, …], each with a purpose of its own.
+
+    >>> named((0, 1), "noise", {"weight0": (2, 3)})["weight0"].at(np.array([0, 0])).shape
+    torch.Size([2, 3])
+    """
+    return {name: Draws(seeds, f"{purpose}.{name}", shape[1:], kind, device) for name, shape in shapes.items()}
+
+
+@contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Seed the global generator of the CPU inside, not those of the devices, and restore it."""
+    with torch.random.fork_rng(devices=[]):  # pyright: ignore[reportUnknownMemberType]
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def each(seeds: Sequence[int], purpose: str, draw: Callable[[np.random.Generator], ArrayLike]) -> Tensor:

@@ -159,8 +159,7 @@ def reals(key: str, value: Any, low: float = -math.inf, high: float = math.inf, 
     if getattr(value, "shape", None):
         value = value.tolist()
     if _several(value):
-        if not len(value):
-            raise ConfigError(key, "is an empty list", "give one number, or one for each subject")
+        refuse_if(not len(value), key, "is an empty list", "give one number, or one for each subject")
         return [real(f"{key}[{i}]", v, low, high, **more) for i, v in enumerate(value)]
     return real(key, value, low, high, **more)
 
@@ -196,8 +195,7 @@ def choice(key: str, value: Any, allowed: Iterable[str]) -> str:
 
 def flag(key: str, value: Any) -> bool:
     """`value` if it is True or False, else ConfigError."""
-    if not isinstance(value, bool):
-        raise ConfigError(key, f"{value!r} is neither true nor false", "give true or false")
+    refuse_if(not isinstance(value, bool), key, f"{value!r} is neither true nor false", "give true or false")
     return value
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cls_sim.core.arrays import Flags, Numbers, alike, every
-from cls_sim.core.part import Part, Spec
+from cls_sim.core.part import Part, Spec, zeros
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import from_numpy, without_gradient
 from cls_sim.core.wrap import Wrap
@@ -27,21 +27,16 @@ BELOW_ONE = 0.999999
 
 
 class Optimizer(Part):
-    """Moves weights in place; its state (momenta, counts of steps) is kept for each subject."""
+    """Moves weights in place; its state (momenta, counts of steps) is kept for each subject.
+
+    `setup` allocates the state for `spec.weights`.
+    """
 
     derived = frozenset({"spec"})
-
-    def setup(self, spec: Spec) -> Spec:
-        """Allocate the state for `spec.weights`."""
-        self.spec = spec
-        return spec
 
     @abstractmethod
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
         """Make one step at rate [s] for the subjects in `active` (bool [s]); weights and state of others are kept."""
-
-    def _zeros(self) -> Named:
-        return {name: torch.zeros(shape, device=self.spec.device) for name, shape in self.spec.weights.items()}
 
     def _columns(self, *numbers: NDArray[np.floating | np.bool_]) -> list[Tensor]:
         """Copy numpy arrays [s] to the device in one transfer, each as [s, 1]."""
@@ -79,7 +74,7 @@ class Momentum(Settings, Optimizer):
 
     def setup(self, spec: Spec) -> Spec:
         super().setup(spec)
-        self.velocity = self._zeros()
+        self.velocity = zeros(spec)
         return spec
 
     @without_gradient
@@ -112,7 +107,7 @@ class Adam(Settings, Optimizer):
 
     def setup(self, spec: Spec) -> Spec:
         super().setup(spec)
-        self.mean, self.square = self._zeros(), self._zeros()
+        self.mean, self.square = zeros(spec), zeros(spec)
         self.steps = np.zeros(spec.subjects, np.int64)
         return spec
 

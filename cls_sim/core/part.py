@@ -112,6 +112,11 @@ def ended(spec: Spec, clock: Clock) -> np.ndarray:
     return np.searchsorted(np.asarray(spec.ends, np.int64), clock.experience, side="right") - 1
 
 
+def zeros(spec: Spec) -> dict[str, Tensor]:
+    """Zeros of the size of the weights, name → [s, …]."""
+    return {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+
+
 def known_contexts(spec: Spec, batch: Batch) -> Tensor | None:
     """The contexts [s, b] that the neocortex may use to learn a batch, or None.
 

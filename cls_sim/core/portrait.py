@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 
 from cls_sim.core.clock import Clock
@@ -19,7 +20,7 @@ def rows(parts: Mapping[str, Part], spec: Spec, clock: Clock, probes: Sequence[s
     now = "all asleep" if nights == len(days) else "all awake" if not nights else f"{nights} of {len(days)} asleep"
     seeds = f"seed {spec.seeds[0]}" if spec.subjects == 1 else f"seeds {spec.seeds[0]} to {spec.seeds[-1]}"
     inputs = " x ".join(map(str, spec.inputs))
-    weights = sum(_product(shape[1:]) for shape in spec.weights.values())
+    weights = sum(math.prod(shape[1:]) for shape in spec.weights.values())
     kind = "numbers to predict" if spec.regression else "classes"
     found = [
         ("subjects", f"{spec.subjects} ({seeds}) on {spec.device}"),
@@ -63,10 +64,3 @@ def _folded(what: str) -> str:
 
 def _cut(line: str) -> str:
     return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
-
-
-def _product(sizes: Sequence[int]) -> int:
-    found = 1
-    for size in sizes:
-        found *= size
-    return found

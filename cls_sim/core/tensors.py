@@ -21,6 +21,17 @@ svd: Callable[..., tuple[Tensor, Tensor, Tensor]] = _torch.linalg.svd
 vector_norm: Callable[..., Tensor] = _torch.linalg.vector_norm
 matrix_norm: Callable[..., Tensor] = _torch.linalg.matrix_norm
 
+
+def among(labels: Tensor, there: Tensor, count: int) -> Tensor:
+    """Which of the numbers 0 … count - 1 are labels of a row that is there ([s, b] each): bool [s, count].
+
+    >>> among(torch.tensor([[0, 2, 1]]), torch.tensor([[True, True, False]]), 3).tolist()
+    [[True, False, True]]
+    """
+    found = torch.zeros(len(labels), count, device=labels.device)
+    return found.scatter_add_(1, labels.clamp(min=0), there.float()) > 0
+
+
 P = ParamSpec("P")
 R = TypeVar("R")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,11 @@ class Neocortex(Part):
         "neocortex" to `dreams` of the spec in `setup`; other classes raise ConfigError.
         """
         raise ConfigError("", f"{type(self).__name__} cannot dream", "choose another one, or replay stored rows")
+
+
+def told(spec: Spec, features: int, weights: Mapping[str, Tensor], **more: Any) -> Spec:
+    """The spec with what a neocortex announces: its last hidden width, the sizes of its weights, and more fields."""
+    return replace(spec, features=features, weights={name: tuple(w.shape) for name, w in weights.items()}, **more)
 
 
 def beyond_perceptron(weights: Mapping[str, Tensor], sizes: Sequence[int]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor
 
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import BatchDraws, each, over, pick
+from cls_sim.core.draws import BatchDraws, each, pick, updated
 from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec, View, fill_contexts, known_contexts
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import among
 from cls_sim.core.variational import (
     Weights,
     divergence,
@@ -28,7 +28,7 @@ from cls_sim.core.variational import (
     shown,
     up,
 )
-from cls_sim.neocortex.base import Neocortex, beyond_perceptron
+from cls_sim.neocortex.base import Neocortex, beyond_perceptron, told
 
 
 class Feedback(Settings, Neocortex):
@@ -91,12 +91,8 @@ class Feedback(Settings, Neocortex):
         self.met = torch.zeros(s, o, dtype=torch.bool, device=spec.device)  # classes met so far
         self.known = torch.zeros_like(self.met)  # classes met before the last update of the copy
         self.steps = np.zeros(s, np.int64)
-        self.spec = replace(
-            spec,
-            features=top,
-            weights={name: tuple(w.shape) for name, w in self.weights.items()},
-            dreams=(*spec.dreams, "neocortex"),
-        )
+        self.spec = told(spec, top, self.weights, dreams=(*spec.dreams, "neocortex"))
+        self._levels = spec.quantum is not None
         self._gates = [self._gate(i, width) for i, width in enumerate(back[1:-1])] if self.gates else []
         self._draws: dict[str, BatchDraws] = {}
         return self.spec
@@ -130,7 +126,7 @@ class Feedback(Settings, Neocortex):
         noise = self._noise("taught", batch.rows, self.steps, batch.sizes) if torch.is_grad_enabled() else None
         belongs = self._belongs(batch)
         mean, spread, z = latents(features.mT, self.weights, noise)
-        rows = misfit(self._down(z, belongs, self.weights), batch.x.flatten(2).mT, self._levels())
+        rows = misfit(self._down(z, belongs, self.weights), batch.x.flatten(2).mT, self._levels)
         if self.prior == "one":
             far = divergence(mean, spread)
         else:
@@ -144,14 +140,10 @@ class Feedback(Settings, Neocortex):
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
         who = torch.from_numpy(active).to(self.met.device)
         lived = batch.present() & (batch.source != DREAMED) & (batch.y >= 0) & who[:, None]
-        self.met = self.met | self._classes(batch.y, lived)
+        self.met = self.met | among(batch.y, lived, self.spec.outputs)
         self.steps = self.steps + active
         if self.renew_every is not None and (due := active & (self.steps % self.renew_every == 0)).any():
             self._renew(due)
-
-    def _classes(self, y: Tensor, rows: Tensor) -> Tensor:
-        """The classes that occur in the rows: bool [s, o]."""
-        return ((y[..., None] == torch.arange(self.spec.outputs, device=y.device)) & rows[..., None]).any(1)
 
     def _one(self, y: Tensor) -> Tensor:
         """Labels [s, b] in one-hot form: float [s, o, b]."""
@@ -174,10 +166,8 @@ class Feedback(Settings, Neocortex):
     @torch.no_grad()
     def _renew(self, due: np.ndarray) -> None:
         """Copy the current weights to the generating copy for the subjects in `due`."""
-        who = torch.from_numpy(due).to(self.met.device)
-        for name, w in self.weights.items():
-            self.before[name] = torch.where(over(who, w), w, self.before[name])
-        self.known = torch.where(who[:, None], self.met, self.known)
+        self.before = {name: updated(due, w, self.before[name]) for name, w in self.weights.items()}
+        self.known = updated(due, self.met, self.known)
 
     @torch.no_grad()
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
@@ -188,7 +178,7 @@ class Feedback(Settings, Neocortex):
             at = y[..., None].expand(-1, -1, self.latent)
             mean, spread = (self.before[f"prior.{name}"].gather(1, at).mT for name in ("mean", "spread"))
             z = torch.addcmul(mean, (0.5 * spread).exp(), z)
-        x = shown(self._down(z, self._one(y), self.before), self._levels()).mT.reshape(len(y), n, *self.spec.inputs)
+        x = shown(self._down(z, self._one(y), self.before), self._levels).mT.reshape(len(y), n, *self.spec.inputs)
         weight = self.known.any(1)[:, None].float().expand(-1, n)
         source = torch.full_like(y, DREAMED, dtype=torch.uint8)
         batch = fill_contexts(self.spec, Batch.lived(x, y, source=source, weight=weight))
@@ -208,14 +198,11 @@ class Feedback(Settings, Neocortex):
         """The inputs [s, b, …] that the current weights give back from patterns [s, b, f], without noise."""
         belongs = self.answer(features).softmax(2).mT
         z = latents(features.mT, self.weights, None)[2]
-        x = shown(self._down(z, belongs, self.weights), self._levels())
+        x = shown(self._down(z, belongs, self.weights), self._levels)
         return x.mT.reshape(*features.shape[:2], *self.spec.inputs)
 
     def _down(self, z: Tensor, belongs: Tensor, weights: Weights) -> Tensor:
         return down(z, weights, "down", len(self.hidden), [gate @ belongs for gate in self._gates])
-
-    def _levels(self) -> bool:
-        return self.spec.quantum is not None
 
     def _draw(self, purpose: str, kind: str) -> BatchDraws:
         if purpose not in self._draws:

@@ -66,9 +66,8 @@ class LayerPeriods(Wrap, Neocortex):
         self.fade = real("fade", fade, 0.0)
         self.groups = None if groups is None else [[str(name) for name in _names(i, g)] for i, g in enumerate(groups)]
         counts = {len(self.rates), len(self.close), 1 if self.groups is None else len(self.groups)} - {1}
-        if len(counts) > 1:
-            reason = f"has {len(self.close)} numbers, rates {len(self.rates)}, groups {len(self.groups or [])}"
-            raise ConfigError("close", reason, "give one number for each group, or one for all")
+        reason = f"has {len(self.close)} numbers, rates {len(self.rates)}, groups {len(self.groups or [])}"
+        refuse_if(len(counts) > 1, "close", reason, "give one number for each group, or one for all")
         self._count = max(counts, default=1)
 
     def _settle(self, spec: Spec) -> None:

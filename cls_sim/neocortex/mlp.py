@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -17,8 +16,8 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
-from cls_sim.core.tensors import without_gradient
-from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap
+from cls_sim.core.tensors import among, without_gradient
+from cls_sim.neocortex.base import ClosedForm, Neocortex, Tap, told
 from cls_sim.neocortex.networks import checked_state
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -105,7 +104,7 @@ class Mlp(Settings, Plain):
             shapes = {f"weight{layer}": (fan_out, fan_in)} | ({f"bias{layer}": (fan_out, 1)} if self.bias else {})
             for name, shape in shapes.items():
                 self.weights[name] = leaf(drawn(spec, name, shape, gain / math.sqrt(fan_in)), spec)
-        return _told(spec, sizes[-2], self.weights)
+        return told(spec, sizes[-2], self.weights)
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         squash, h = ACTIVATIONS[self.activation], x.flatten(2).mT
@@ -128,8 +127,7 @@ class Mlp(Settings, Plain):
     def before_step(self, batch: Batch, active: np.ndarray) -> None:
         if self.outputs == "met":
             there = batch.present() & (batch.y >= 0) & torch.from_numpy(active).to(batch.y.device)[:, None]
-            new = torch.zeros(self.met.shape, device=batch.y.device)
-            self.met = self.met | (new.scatter_add_(1, batch.y.clamp(min=0), there.float()) > 0)
+            self.met = self.met | among(batch.y, there, self.met.shape[1])
 
     def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
         squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
@@ -164,7 +162,7 @@ class Linear(Settings, Plain):
         self.heads, self.weights = spec.heads, {"weight0": leaf(drawn * spread, spec)}
         if self.bias:
             self.weights["bias0"] = leaf(torch.zeros(s, spec.outputs, 1), spec)
-        return _told(spec, fan_in, self.weights)
+        return told(spec, fan_in, self.weights)
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         return x.flatten(2)
@@ -189,10 +187,6 @@ def drawn(spec: Spec, name: str, shape: tuple[int, ...], bound: np.ndarray) -> T
 
 def leaf(value: Tensor, spec: Spec) -> Tensor:
     return value.to(spec.device).requires_grad_()
-
-
-def _told(spec: Spec, features: int, weights: dict[str, Tensor]) -> Spec:
-    return replace(spec, features=features, weights={name: tuple(w.shape) for name, w in weights.items()})
 
 
 def drive(h: Tensor, weights: dict[str, Tensor], layer: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from cls_sim.core.batch import Batch
-from cls_sim.core.contract import unfit
-from cls_sim.core.draws import generator, over
+from cls_sim.core.contract import built, unfit
+from cls_sim.core.draws import generator, seeded, updated
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.neocortex.base import Neocortex
@@ -135,8 +135,7 @@ class Module(Neocortex):
             self.steps = self.steps + active
         if self._moved is None or self._moved[0] is not batch:
             return
-        who = torch.from_numpy(active).to(batch.x.device)
-        self.running = {name: torch.where(over(who, t), self._moved[1][name], t) for name, t in self.running.items()}
+        self.running = {name: updated(active, self._moved[1][name], t) for name, t in self.running.items()}
         self._moved = None
 
     def _learned_from(self, tensors: dict[str, Tensor], batch: Batch) -> Tensor:
@@ -158,16 +157,12 @@ class Module(Neocortex):
         self._moved = (batch, moved)
         return torch.stack(found)
 
-    @contextmanager
-    def _dropping(self, subject: int) -> Iterator[None]:
+    def _dropping(self, subject: int) -> AbstractContextManager[None]:
         """Within this context, torch draws the subject's random numbers for its next step."""
         if not hasattr(self, "steps"):
-            yield
-            return
+            return nullcontext()
         source = generator(self._seeds[subject], "neocortex.dropout", int(self.steps[subject]))
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(int(source.integers(2**63)))
-            yield
+        return seeded(int(source.integers(2**63)))
 
     def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
         if self._last is None:
@@ -179,14 +174,10 @@ class Module(Neocortex):
 
     def _born(self, seed: int) -> nn.Module:
         """One subject's network, initialised from its seed; the global generator is not changed."""
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would also seed the devices
-            if isinstance(self.module, nn.Module):
-                return _reset(copy.deepcopy(self.module))
-            net = self.module()
-        if not isinstance(net, nn.Module):
-            raise ConfigError("module", f"makes a {type(net).__name__}", "let it return an nn.Module")
-        return net
+        if not isinstance(self.module, nn.Module):
+            return built(self.module, seed)
+        with seeded(seed):
+            return _reset(copy.deepcopy(self.module))
 
     def _check_vmap(self, spec: Spec) -> None:
         """Check that the stacked networks run under vmap."""

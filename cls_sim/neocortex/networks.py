@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
 
 REMEDY = "keep running statistics (track_running_stats=True), or normalise each row (LayerNorm, GroupNorm)"
@@ -99,9 +99,8 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
             raise ConfigError(
                 "module", f"changes its buffer {name!r} in evaluation mode", "change it in training mode only"
             )
-    if not torch.equal(together, again):
-        remedy = "draw in training mode only, as nn.Dropout does"
-        raise ConfigError("module", "draws random numbers in evaluation mode", remedy)
+    remedy = "draw in training mode only, as nn.Dropout does"
+    refuse_if(not torch.equal(together, again), "module", "draws random numbers in evaluation mode", remedy)
     if not torch.allclose(together, apart, rtol=1e-3, atol=1e-3 * float(together.abs().max()) + 1e-6, equal_nan=True):
         raise ConfigError("module", "has an output that depends on other rows of the batch", REMEDY)
 
@@ -142,12 +141,10 @@ def without(net: nn.Module, name: str) -> nn.Module:
 def checked_state(state: Mapping[str, Tensor], mine: Mapping[str, Tensor]) -> None:
     """Raise ConfigError unless a state dict has exactly these names and shapes."""
     for name in {*state, *mine}:
-        if name not in state or name not in mine:
-            missing = "is missing" if name not in state else "is not a weight of this network"
-            raise ConfigError(f"state.{name}", missing, f"give {', '.join(mine)}")
-        if state[name].shape != mine[name].shape:
-            reason = f"has the shape {list(state[name].shape)}, not {list(mine[name].shape)}"
-            raise ConfigError(f"state.{name}", reason, "give the state of an equal network")
+        missing = "is missing" if name not in state else "is not a weight of this network"
+        refuse_if(name not in state or name not in mine, f"state.{name}", missing, f"give {', '.join(mine)}")
+        reason = f"has the shape {list(state[name].shape)}, not {list(mine[name].shape)}"
+        refuse_if(state[name].shape != mine[name].shape, f"state.{name}", reason, "give the state of an equal network")
 
 
 def joined(name: str, own: str) -> str:

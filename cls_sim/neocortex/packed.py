@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View, stretches
 from cls_sim.core.settings import setting
 from cls_sim.neocortex.routed import Named, Routed
@@ -35,9 +35,8 @@ class Packed(Routed):
     share: float | None = setting(None, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.ends:
-            reason = "prunes at the ends of contexts, which subjects do not know"
-            raise ConfigError("", reason, "give order=sharp, boundaries_known=true")
+        reason = "prunes at the ends of contexts, which subjects do not know"
+        refuse_if(not spec.ends, "", reason, "give order=sharp, boundaries_known=true")
         spec = super().setup(spec)
         free = -torch.ones((), dtype=torch.int8, device=spec.device)
         self.owner = [free.expand(spec.weights[f"weight{i}"]).clone() for i in range(len(self.hidden))]

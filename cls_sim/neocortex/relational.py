@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
-from cls_sim.neocortex.base import Neocortex
+from cls_sim.neocortex.base import Neocortex, told
+from cls_sim.neocortex.mlp import drawn, leaf
 
 
 class Relational(Settings, Neocortex):
@@ -52,15 +51,10 @@ class Relational(Settings, Neocortex):
         )
         self.heads, self.weights = spec.heads, {}
         for layer, shape in enumerate(sizes):
-            unit = each(spec.seeds, f"neocortex.weight{layer}", lambda g, shape=shape: g.random(shape, "float32"))
-            start = self.bias if layer == 2 else 0.0
-            first = {
-                f"weight{layer}": (2 * unit - 1) * self.spread,
-                f"bias{layer}": torch.full((spec.subjects, shape[0], 1), start),
-            }
-            self.weights |= {name: w.to(spec.device).requires_grad_() for name, w in first.items()}
-        shapes = {name: tuple(w.shape) for name, w in self.weights.items()}
-        return replace(spec, features=self.units, weights=shapes)
+            spread, start = np.full(spec.subjects, self.spread), self.bias if layer == 2 else 0.0
+            self.weights[f"weight{layer}"] = leaf(drawn(spec, f"weight{layer}", shape, spread), spec)
+            self.weights[f"bias{layer}"] = leaf(torch.full((spec.subjects, shape[0], 1), start), spec)
+        return told(spec, self.units, self.weights)
 
     def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
         w, x = self.weights if weights is None else weights, x.flatten(2).mT

@@ -10,7 +10,6 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +23,8 @@ from cls_sim.core.draws import each, updated
 from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
-from cls_sim.neocortex.base import Neocortex, beyond_perceptron
+from cls_sim.core.tensors import among
+from cls_sim.neocortex.base import Neocortex, beyond_perceptron, told
 from cls_sim.neocortex.mlp import drawn, drive, leaf
 
 Named = dict[str, Tensor]
@@ -58,11 +58,7 @@ class Routed(Settings, Neocortex):
             self.weights[f"weight{layer}"] = leaf(drawn(spec, f"weight{layer}", (fan_out, fan_in), bound), spec)
             if self.biased(layer):
                 self.weights[f"bias{layer}"] = leaf(drawn(spec, f"bias{layer}", (fan_out, 1), bound), spec)
-        return self.told()
-
-    def told(self) -> Spec:
-        shapes = {name: tuple(w.shape) for name, w in self.weights.items()}
-        return replace(self.spec, features=self.sizes(self.spec)[-2], weights=shapes, routed=True)
+        return told(spec, self.sizes(spec)[-2], self.weights, routed=True)
 
     def extra_weights(self) -> int:
         return beyond_perceptron(self.weights, (math.prod(self.spec.inputs), *self.hidden, self.spec.outputs))
@@ -78,9 +74,9 @@ class Routed(Settings, Neocortex):
     def biased(self, layer: int) -> bool:
         return True
 
-    @abstractmethod
     def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
         """The weights of a layer that these contexts [s, b] use (names as in `weights`)."""
+        return weights
 
     @abstractmethod
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
@@ -106,7 +102,7 @@ class Routed(Settings, Neocortex):
 
     @contextmanager
     def learning(self, batch: Batch) -> Iterator[None]:
-        here = self._contexts(batch.context, batch.present())
+        here = among(batch.context, batch.present(), self.spec.contexts)
         self._lesson = here if self._lesson is None else self._lesson | here
         yield
 
@@ -115,11 +111,8 @@ class Routed(Settings, Neocortex):
 
     def _learnt(self, context: Tensor) -> Tensor:
         """The contexts that a step changes, bool [s, k]: those of its present rows, else those of all rows given."""
-        return self._contexts(context, torch.ones_like(context)) if self._lesson is None else self._lesson
-
-    def _contexts(self, context: Tensor, there: Tensor) -> Tensor:
-        counts = torch.zeros(len(context), self.spec.contexts, device=context.device)
-        return counts.scatter_add_(1, context.clamp(min=0), there.float()) > 0
+        given = self._lesson
+        return among(context, torch.ones_like(context), self.spec.contexts) if given is None else given
 
     def _head(self, learnt: Tensor) -> Tensor:
         """The outputs of the heads of these contexts (bool [s, k]), float [s, o, 1]; all outputs without heads."""
@@ -156,9 +149,6 @@ class Gated(Routed):
 
         return each(spec.seeds, f"neocortex.gate{layer}", draw).to(spec.device)
 
-    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
-        return weights
-
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
         return h * self._of(self._open[layer], context)
 
@@ -183,21 +173,16 @@ class Attentive(Routed):
     s_max: float = setting(400.0, 0.0, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.ends:
-            reason = "needs the ends of contexts, which subjects do not know"
-            raise ConfigError("", reason, "give order=sharp, boundaries_known=true")
-        super().setup(spec)
-        for layer, width in enumerate(self.hidden):
-
-            def draw(g: np.random.Generator, shape: tuple[int, int] = (spec.contexts, width)) -> np.ndarray:
-                return g.standard_normal(shape, dtype=np.float32)
-
-            self.weights[f"gate{layer}"] = leaf(each(spec.seeds, f"neocortex.gate{layer}", draw), spec)
+        reason = "needs the ends of contexts, which subjects do not know"
+        refuse_if(not spec.ends, "", reason, "give order=sharp, boundaries_known=true")
+        spec = super().setup(spec)
+        for layer, shape in enumerate((spec.contexts, width) for width in self.hidden):
+            gates = each(
+                spec.seeds, f"neocortex.gate{layer}", lambda g, shape=shape: g.standard_normal(shape, np.float32)
+            )
+            self.weights[f"gate{layer}"] = leaf(gates, spec)
         self.spent = [torch.zeros(spec.subjects, width, device=spec.device) for width in self.hidden]
-        return self.told()
-
-    def seen(self, layer: int, weights: Named, context: Tensor) -> Named:
-        return weights
+        return told(spec, spec.features, self.weights)
 
     def gate(self, layer: int, h: Tensor, context: Tensor, weights: Named) -> Tensor:
         name = f"open{layer}"  # gates with the annealed slope of the objective, or with the final slope

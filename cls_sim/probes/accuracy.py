@@ -15,7 +15,7 @@ from cls_sim.core.contract import of_kind
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
-from cls_sim.core.tensors import from_numpy
+from cls_sim.core.tensors import among, from_numpy
 from cls_sim.probes.base import Measured, NumericProbe, Probe, undefined
 from cls_sim.probes.evaluations import (
     BUDGET,
@@ -215,10 +215,8 @@ class Acquisition(Probe):
 
 def _present(life: Measured) -> Tensor:
     """The context that each subject has met last: bool [s, k]."""
-    context = last_lived(life).context[:, :1].clamp(min=0)
-    return torch.zeros(len(context), life.spec.contexts, dtype=torch.bool, device=context.device).scatter_(
-        1, context, True
-    )
+    context = last_lived(life).context[:, :1]
+    return among(context, torch.ones_like(context), life.spec.contexts)
 
 
 # -- past experience ------------------------------------------------------------------------------------------

@@ -95,14 +95,17 @@ def crossing(days: np.ndarray, index: np.ndarray, level: float) -> float:
 
 def recalls(life: Measured) -> tuple[Tensor, Tensor]:
     """R with the readout of the life, and with the cortex alone, the youngest context first: [s, k] both."""
+    control, lesion = (by_age(life, above_chance(life, exams(life, who))) for who in (None, CORTEX))
+    return control, lesion
+
+
+def by_age(life: Measured, numbers: Tensor) -> Tensor:
+    """Numbers of the contexts [s, k] in the order of their age, the youngest first; NaN for those not met."""
     age = ages(life)
     most = np.isfinite(age).sum(1).max()  # a subject that has met fewer contexts than others has NaN at the end
     order = from_numpy(np.argsort(age, 1, kind="stable")[:, :most].copy()).to(life.spec.device)
     lived = from_numpy(np.isfinite(age)).to(life.spec.device).gather(1, order)
-    control, lesion = (
-        torch.where(lived, above_chance(life, exams(life, who)).gather(1, order), torch.nan) for who in (None, CORTEX)
-    )
-    return control, lesion
+    return torch.where(lived, numbers.gather(1, order), torch.nan)
 
 
 @shared

@@ -146,8 +146,7 @@ class NumericProbe(Probe):
     refusal: ClassVar[tuple[str, str]] = "is a squared error", "measure accuracy"
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.regression:
-            raise ConfigError("", f"{self.refusal[0]}, and this world has labels", self.refusal[1])
+        refuse_if(not spec.regression, "", f"{self.refusal[0]}, and this world has labels", self.refusal[1])
         return spec
 
 
@@ -213,10 +212,16 @@ def inside(part: Part, *names: str) -> Any:
     return None
 
 
+def of_part(part: Part, asks: str, remedy: str, *names: str) -> Any:
+    """What `inside` finds; raises ConfigError if there is no such part."""
+    found = inside(part, *names)
+    refuse_if(found is None, "", asks, remedy)
+    return found
+
+
 def of_world(life: Measured, name: str, asks: str, remedy: str) -> Any:
     """An attribute that only some worlds have; raises ConfigError if this world does not have it."""
-    if not hasattr(life.world, name):
-        raise ConfigError("", f"{asks}, and this world has none", remedy)
+    refuse_if(not hasattr(life.world, name), "", f"{asks}, and this world has none", remedy)
     return getattr(life.world, name)
 
 

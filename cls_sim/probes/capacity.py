@@ -47,7 +47,9 @@ class Capacity(Settings, Probe):
         none = torch.zeros_like(stored)[:, None]
         cells = life.hippocampus.patterns(none).shape[2]
         width = cells if self.damage == "ca3" else life.hippocampus.fetch(none).x[0, 0].numel()
-        draws = each(life.spec.seeds, "probe.capacity", lambda g: _draws(g, (self.cues, width))).to(stored.device)
+        draws = each(life.spec.seeds, "probe.capacity", lambda g: g.random((self.cues, width), np.float32)).to(
+            stored.device
+        )
         found = [self._most(life, level, stored, draws) / cells for level in self.overlaps]
         return torch.where(stored[:, None] > 0, torch.stack(found, 1), torch.nan)
 
@@ -85,7 +87,3 @@ def swapped(pattern: Tensor, wrong: float, draws: Tensor) -> Tensor:
     off = (draws + 2 * (1 - pattern)).argsort(2).argsort(2) < count  # ranks: the ones with the smallest draws
     on = (draws + 2 * pattern).argsort(2).argsort(2) < count
     return torch.where(off, 0.0, torch.where(on, 1.0, pattern))
-
-
-def _draws(source: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    return source.random(shape, np.float32)

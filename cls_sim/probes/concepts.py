@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError
 from cls_sim.core.settings import Settings, setting
-from cls_sim.probes.base import Measured, Probe, inside, of_world
+from cls_sim.probes.base import Measured, Probe, of_part, of_world
 from cls_sim.probes.evaluations import shared
 
 
@@ -40,9 +39,8 @@ class ConceptOverlap(Settings, Probe):
 def _overlaps(life: Measured, traces: int) -> tuple[Tensor, Tensor, Tensor]:
     """The overlaps with the example, with the concept, and of sparse recall: [s] each."""
     prototypes = of_world(life, "prototypes", "ConceptOverlap asks for concepts", "use world=concepts")()
-    memory = inside(life.hippocampus, "settled", "sparse")
-    if memory is None:
-        raise ConfigError("", "needs a memory of two codes", "use hippocampus=two_codes")
+    asks, remedy = "needs a memory of two codes", "use hippocampus=two_codes"
+    memory = of_part(life.hippocampus, asks, remedy, "settled", "sparse")
     alive = memory.traces().alive
     count = alive.sum(1, keepdim=True)
     slots = torch.argsort(~alive, dim=1, stable=True)  # traces that are alive come first

@@ -10,9 +10,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import several, whole
 from cls_sim.core.settings import Settings, setting
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.base import Measured, Probe, of_part
 
 
 class ExtraBytes(Settings, Probe):
@@ -72,9 +72,8 @@ class Energy(Settings, Probe):
     over: str = setting("minimum", ("minimum", "learned", "weights"))
 
     def measure(self, life: Measured) -> Tensor:
-        cache = inside(life.consolidation, "learned", "consolidated", "held", "birth")
-        if cache is None:
-            raise ConfigError("", "needs a consolidation that counts its energy", "use consolidation=caching")
+        asks, remedy = "needs a consolidation that counts its energy", "use consolidation=caching"
+        cache = of_part(life.consolidation, asks, remedy, "learned", "consolidated", "held", "birth")
         weights = {name: w.detach().flatten(1).double() for name, w in life.neocortex.weights.items()}
         if self.over == "minimum":
             straight = [(w - cache.birth[name].flatten(1)).abs().sum(1) for name, w in weights.items()]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, choice, real
+from cls_sim.core.errors import choice, real
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import matrix_norm, svdvals, vector_norm
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.base import Measured, Probe, of_part
 from cls_sim.probes.evaluations import questions, shared
 
 
@@ -89,9 +89,7 @@ def _patterns(life: Measured) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
     Lived inputs are those of the world, because the hippocampus does not store them.
     """
-    memory = inside(life.hippocampus, "birth")
-    if memory is None:
-        raise ConfigError("", "needs a hippocampus with an index", "use hippocampus=indexed")
+    memory = of_part(life.hippocampus, "needs a hippocampus with an index", "use hippocampus=indexed", "birth")
     traces = life.hippocampus.traces()
     x = torch.zeros(*traces.item.shape, *life.spec.inputs, device=traces.item.device)
     for context in range(life.spec.contexts):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, choice
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.core.errors import choice
+from cls_sim.probes.base import Measured, Probe, of_part
 
 PLACES = ("start", "end")
 OF = ("score", "forward", "reverse", "events", "compression")
@@ -36,9 +36,8 @@ class ReplayEvents(Probe):
         self.of, self.place = choice("of", of, OF), choice("place", place, (*PLACES, "any"))
 
     def measure(self, life: Measured) -> Tensor:
-        meter = inside(life.replay, "so_far", "ordered")
-        if meter is None:
-            raise ConfigError("", "needs a replay that measures events", "wrap it in Events, or use replay=unfolded")
+        asks, remedy = "needs a replay that measures events", "wrap it in Events, or use replay=unfolded"
+        meter = of_part(life.replay, asks, remedy, "so_far", "ordered")
         places = [PLACES.index(self.place)] if self.place != "any" else [0, 1]
         sums = {name: total[:, places].sum(1).double() for name, total in meter.so_far().items()}
         above, below = {

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
-from cls_sim.probes.base import Measured, Probe, inside, labelled
+from cls_sim.probes.base import Measured, Probe, labelled, of_part
 from cls_sim.probes.evaluations import questions
 
 LAYERS = ("ec", "ca1", "ca3", "dg")
@@ -74,9 +74,7 @@ class LayerOverlap(Settings, Probe):
     of: str = setting("overlap", ("overlap", "order"))
 
     def measure(self, life: Measured) -> Tensor:
-        memory = inside(life.hippocampus, "layers")
-        if memory is None:
-            raise ConfigError("", "needs a hippocampus with layers", "use hippocampus=theta")
+        memory = of_part(life.hippocampus, "needs a hippocampus with layers", "use hippocampus=theta", "layers")
         asked = [questions(life, "evaluation", context) for context in self.lists]
         one, other = ([memory.layers(batch.x, batch.y)[layer] for layer in LAYERS] for batch in asked)
         found = [torch.cosine_similarity(a, b, dim=2).mean(1) for a, b in zip(one, other, strict=True)]

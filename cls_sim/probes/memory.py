@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import ConfigError, refuse_if, several, whole
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
@@ -166,8 +166,7 @@ class DetailsAndGist(Settings, Probe):
 
     def measure(self, life: Measured) -> Tensor:
         patterns: Tensor = of_world(life, "cohorts", "needs cohorts", "use world=cohorts")()
-        if patterns.shape[1] % 2:
-            raise ConfigError("", "needs cohorts in twos, details and gist", "give an even number of times")
+        refuse_if(patterns.shape[1] % 2, "", "needs cohorts in twos, details and gist", "give an even number of times")
         cue = torch.ones(len(patterns), 1, 1, device=patterns.device)
         fast = patterns * life.hippocampus.recall(cue).scores.reshape(patterns.shape)
         slow = patterns * next(iter(life.neocortex.weights.values())).detach().reshape(patterns.shape)

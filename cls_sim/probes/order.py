@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.settings import Settings, setting
-from cls_sim.probes.base import Measured, Probe, inside, of_world
+from cls_sim.probes.base import Measured, Probe, of_part, of_world
 
 SIZES, PLACES, DIRECTIONS = ("small", "large"), ("start", "end"), ("forward", "reverse")
 
@@ -32,9 +32,8 @@ class ReplayOrder(Settings, Probe):
     after: str = setting("any", (*SIZES, "any"))
 
     def measure(self, life: Measured) -> Tensor:
-        counter = inside(life.replay, "counts", "pauses")
-        if counter is None:
-            raise ConfigError("", "needs a replay that counts sequences", "use replay=gain_need, or wrap it in Ordered")
+        asks, remedy = "needs a replay that counts sequences", "use replay=gain_need, or wrap it in Ordered"
+        counter = of_part(life.replay, asks, remedy, "counts", "pauses")
         sizes = [SIZES.index(self.after)] if self.after != "any" else [0, 1]
         places = [PLACES.index(self.place)] if self.place != "any" else [0, 1]
         found = counter.counts[..., DIRECTIONS.index(self.direction)][:, sizes][:, :, places].sum((1, 2)).double()
@@ -61,7 +60,6 @@ class EpisodeSteps(Settings, Probe):
         steps = torch.where(taken >= 0, taken.double(), torch.nan)
         if self.episode is None:
             return steps
-        if self.episode > taken.shape[1]:
-            reason = f"is {self.episode}, and this world counts the first {taken.shape[1]}"
-            raise ConfigError("episode", reason, "give world.counted")
+        reason = f"is {self.episode}, and this world counts the first {taken.shape[1]}"
+        refuse_if(self.episode > taken.shape[1], "episode", reason, "give world.counted")
         return steps[:, self.episode - 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -63,14 +63,6 @@ def _draws(source: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.stack((source.standard_normal(shape[1:], np.float32), source.random(shape[1:], np.float32)))
 
 
-def _correlated(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return level * x + math.sqrt(1 - level * level) * draws[:, 0]
-
-
-def _masked(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return x.masked_fill(draws[:, 1] < level, 0.0)
-
-
 def _occluded(x: Tensor, level: float, draws: Tensor) -> Tensor:
     side = round(math.sqrt(x[0, 0].numel()))
     image = x.flatten(2).clone()
@@ -78,26 +70,18 @@ def _occluded(x: Tensor, level: float, draws: Tensor) -> Tensor:
     return image.view_as(x)
 
 
-def _noisy(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return x + level * draws[:, 0]
-
-
 def _scattered(x: Tensor, level: float, draws: Tensor) -> Tensor:
     flat, some = x.flatten(2), draws[:, 1].flatten(2)
     return torch.where(some < level, flat.roll(1, 2).flip(2), flat).view_as(x)
 
 
-def _flipped(x: Tensor, level: float, draws: Tensor) -> Tensor:
-    return torch.where(draws[:, 1] < level, -x, x)
-
-
-DAMAGES = {
-    "correlation": _correlated,
-    "mask": _masked,
+DAMAGES: dict[str, Callable[[Tensor, float, Tensor], Tensor]] = {  # (inputs, level, draws) → damaged inputs
+    "correlation": lambda x, level, draws: level * x + math.sqrt(1 - level * level) * draws[:, 0],
+    "mask": lambda x, level, draws: x.masked_fill(draws[:, 1] < level, 0.0),
     "occlusion": _occluded,
-    "noise": _noisy,
+    "noise": lambda x, level, draws: x + level * draws[:, 0],
     "random": _scattered,
-    "flip": _flipped,
+    "flip": lambda x, level, draws: torch.where(draws[:, 1] < level, -x, x),
 }
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.tensors import vector_norm
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.base import Measured, Probe, of_part
 
 
 class Selectivity(Probe):
@@ -43,7 +43,6 @@ class GateShare(Probe):
     moments = ("life.end",)
 
     def measure(self, life: Measured) -> Tensor:
-        gate = inside(life.consolidation, "passed", "met")
-        if gate is None:
-            raise ConfigError("", "needs a consolidation with a gate", "use consolidation=recall_gated")
+        asks, remedy = "needs a consolidation with a gate", "use consolidation=recall_gated"
+        gate = of_part(life.consolidation, asks, remedy, "passed", "met")
         return torch.where(gate.met > 0, gate.passed / gate.met.clamp(min=1.0), torch.nan)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, flag, real
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.core.errors import flag, real
+from cls_sim.probes.base import Measured, Probe, of_part
 
 
 class SequenceLength(Probe):
@@ -35,9 +35,7 @@ class SequenceLength(Probe):
         self.wrong, self.reverse = real("wrong", wrong, 0.0, 0.5), flag("reverse", reverse)
 
     def measure(self, life: Measured) -> Tensor:
-        memory = inside(life.hippocampus, "chain", "follow")
-        if memory is None:
-            raise ConfigError("", "needs a memory of order", "use hippocampus=follows")
+        memory = of_part(life.hippocampus, "needs a memory of order", "use hippocampus=follows", "chain", "follow")
         chain = memory.chain()
         low, high = torch.ones_like(chain.count), chain.count.clamp(min=1)  # the answer is from low to high
         while bool((low < high).any()):

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from cls_sim.core.settings import setting
-from cls_sim.core.tensors import from_numpy
 from cls_sim.probes.accuracy import lived_contexts
-from cls_sim.probes.amnesia import ages
+from cls_sim.probes.amnesia import by_age
 from cls_sim.probes.base import Measured, Probe, inside, undefined
 from cls_sim.probes.evaluations import ReadoutProbe, answers, questions
 from cls_sim.readout.base import HIPPOCAMPUS, Readout
@@ -215,8 +214,4 @@ class HippocampalShare(ReadoutProbe):
             torch.cat([answer.source for answer in answers(life, self.readout, "evaluation", context)], 1)
             for context in range(life.spec.contexts)
         )
-        share = torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1)
-        age = ages(life)
-        order = np.argsort(age, 1, kind="stable")[:, : np.isfinite(age).sum(1).max()]
-        lived = from_numpy(np.isfinite(np.take_along_axis(age, order, 1))).to(share.device)
-        return torch.where(lived, share.gather(1, from_numpy(order.copy()).to(share.device)), torch.nan)
+        return by_age(life, torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1))

@@ -31,7 +31,7 @@ from cls_sim.sinks.wandb_run import WandbRun
 from cls_sim.storage import checkpoint
 from cls_sim.storage.disk import ANY, NotPlain, content
 from cls_sim.storage.run_directory import say
-from cls_sim.storage.trace import Trace
+from cls_sim.storage.trace import Trace, new_trace
 
 if TYPE_CHECKING:
     from cls_sim.running.job import Job
@@ -114,13 +114,7 @@ class CheckpointedLife:
             self.unseen = [Moment("life.begin", np.ones(self.job.subjects, bool))]
         self.answers.begin(said)
         checkpoint.save(self.here, life.state(), self._meta(len(past)))
-        aside = self.path.with_name(f".{self.path.name}.new")
-        with suppress(OSError):
-            aside.unlink()
-        trace = Trace(aside)
-        trace.extend(past)
-        trace.rename(self.path)
-        return life, trace
+        return life, new_trace(self.path, past)
 
     def _age(self, life: Life) -> None:
         """Set the age at which this life ends; it may be raised, but not below its present age."""
@@ -136,7 +130,7 @@ class CheckpointedLife:
 
     # -- running ----------------------------------------------------------------------------------------
 
-    def live(self, bar: sinks.Progress | None = None) -> None:
+    def live(self, bar: sinks.Progress) -> None:
         """Run to the end.  The life can be stopped and resumed between any two ticks or moments."""
         with self.finite:
             while True:
@@ -149,8 +143,7 @@ class CheckpointedLife:
                 self.ear.check()
                 self.unseen = self.life.step()
                 self.finite.pulse()
-                if bar:
-                    bar.update(self.life.clock)
+                bar.update(self.life.clock)
         self._fork(ended=True)
         self.save()  # before life.end is measured, so that a longer life can resume from here
         self.unseen = [Moment("life.end", np.ones(self.job.subjects, bool))]

@@ -29,21 +29,18 @@ class Job:
         return f"{arm}-{self.first:06d}"
 
 
-def jobs(experiment: Experiment) -> list[list[Job]]:
-    """The jobs of an experiment in waves: a wave needs only the results of earlier waves.
+def jobs(experiment: Experiment) -> list[Job]:
+    """The jobs of an experiment; each comes after those whose results it needs.
 
     The size of chunks is `chunk` and never depends on the number of workers, so results do not depend on it either.
     """
     total = experiment.cfg["subjects"]
     size = experiment.cfg["chunk"] or total
-    waves: list[list[Job]] = []
+    found: list[Job] = []
     depth: dict[str, int] = {}
     for arm in experiment.arms.values():
         depth[arm.name] = 0 if arm.origin is None else depth[arm.origin] + 1
         forks = tuple((other.name, other.branch_at) for other in experiment.arms.values() if other.origin == arm.name)
         origin = experiment.arms[arm.origin] if arm.origin else None
-        while len(waves) <= depth[arm.name]:
-            waves.append([])
-        for first in range(0, total, size):
-            waves[depth[arm.name]].append(Job(arm, first, min(size, total - first), origin, forks))
-    return waves
+        found += [Job(arm, first, min(size, total - first), origin, forks) for first in range(0, total, size)]
+    return sorted(found, key=lambda job: depth[job.arm.name])

@@ -52,15 +52,12 @@ def live(
         kept.wandb_run = stack.enter_context(WandbRun(job.arm.cfg["wandb"], folder, job.name, job.arm.cfg, kept.trace))
         if not kept.life.over:
             report.unlink(missing_ok=True)
-        bar = sinks.progress(kept.life, job.arm.name) if show else None
+        bar = stack.enter_context(sinks.progress(kept.life, job.arm.name, quiet=None if show else True))
         try:
             kept.live(bar)
         except Interrupted:
             kept.save()
             raise
-        finally:
-            if bar:
-                bar.close()
         done = {"days": job.arm.cfg["days"], "left": kept.left, "budget": budget(kept.life), "seconds": kept.seconds()}
         found = {"fingerprint": fingerprint(kept.life.state()), "learnt": learnt(kept.life)}
         write(report, done | found)  # without it, the job ends again from its last checkpoint

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.running.job import Job
 from cls_sim.storage import disk, packed
 from cls_sim.storage.lines import Row
 from cls_sim.storage.looks import FULL
 from cls_sim.storage.run_directory import say
-from cls_sim.storage.trace import Trace
+from cls_sim.storage.trace import Trace, new_trace
 
 LIMIT = 2**28  # largest size of a file of answers, in bytes
 
@@ -43,19 +42,13 @@ class KeptAnswers:
         if not self._on:
             return
         disk.made(self.path.parent, below=self._folder)
-        aside = self.path.with_name(f".{self.path.name}.new")
-        with suppress(OSError):
-            aside.unlink()
-        self._trace = Trace(aside, form=packed)
-        self._trace.extend(past)
-        self._trace.rename(self.path)
+        self._trace = new_trace(self.path, past, packed)
 
     def go_on(self, rows: int) -> None:
         """Open the file of a resumed job, which had this number of rows."""
         if not self._on:
             return
-        if not self.path.is_file():
-            raise ConfigError(str(self.path), "is missing", "restore it, or start a new run")
+        refuse_if(not self.path.is_file(), str(self.path), "is missing", "restore it, or start a new run")
         self._trace = Trace(self.path, rows=rows, form=packed)
         self._trace.cut(rows)
 

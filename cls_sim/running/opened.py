@@ -100,7 +100,7 @@ def reopened(folder: Path, folders: Sequence[str] = ()) -> Outcome:
         raise ConfigError(str(folder), "is not finished", f"continue it with cls-sim {shlex.quote(f'resume={folder}')}")
     experiment = experiments.read(old.get("overrides", []), folders)
     run_directory.same(folder, old, experiment)
-    return gathered(experiment, folder, [job for wave in jobs(experiment) for job in wave])
+    return gathered(experiment, folder, jobs(experiment))
 
 
 def judged_in_blocks(folder: Path, subjects: int) -> list[tuple[Claim, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 
 
 def has_bf16() -> bool:
@@ -20,10 +20,8 @@ def possible(cfg: Mapping[str, Any]) -> None:
     """Raise ConfigError if `precision` is bf16 and the device does not have it."""
     if cfg.get("precision") != "bf16":
         return
-    if cfg["device"] != "cpu":
-        raise ConfigError("precision", "bf16 is for device=cpu", "give precision=float32")
-    if not has_bf16():
-        raise ConfigError("precision", "this processor has no products in bf16", "give precision=float32")
+    refuse_if(cfg["device"] != "cpu", "precision", "bf16 is for device=cpu", "give precision=float32")
+    refuse_if(not has_bf16(), "precision", "this processor has no products in bf16", "give precision=float32")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from cls_sim import __version__, claims, sinks, statistics
 from cls_sim.config import experiments
 from cls_sim.config.experiments import Experiment
 from cls_sim.core.clock import Moment
-from cls_sim.core.errors import ConfigError, Diverged
+from cls_sim.core.errors import ConfigError, Diverged, refuse_if
 from cls_sim.core.part import Part
 from cls_sim.core.signals import Interrupted, SignalHandler, handle_signals
 from cls_sim.life import Life
@@ -64,9 +64,9 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
         if readings:
             trace.append(moment, life.clock, {name: value.cpu().numpy() for name, value in readings.items()})
 
-    bar = sinks.progress(life, "life") if progress else None
+    bar = sinks.progress(life, "life", quiet=None if progress else True)
     try:
-        with handle_signals("SIGINT", leaves=False) as ear, finite:
+        with handle_signals("SIGINT", leaves=False) as ear, finite, bar:
             if life.clock.tick == 0:
                 look(Moment("life.begin", everybody))
             while not life.over:
@@ -75,13 +75,10 @@ def run(life: Life, days: float | None = None, *, trace: Trace | None = None, pr
                 finite.pulse()
                 for moment in moments:
                     look(moment)
-                if bar:
-                    bar.update(life.clock)
+                bar.update(life.clock)
             look(Moment("life.end", everybody))
     finally:
         life.horizon = life.world.length
-        if bar:
-            bar.close()
     return trace
 
 
@@ -117,7 +114,7 @@ def perform(experiment: Experiment, *, quiet: bool = False) -> tuple[Path, dict[
 
 def performed(experiment: Experiment, *, quiet: bool = False) -> Outcome:
     """Run an experiment as `perform` does, and return all its results."""
-    everything = [job for wave in jobs(checked(experiment)) for job in wave]
+    everything = jobs(checked(experiment))
     save_every()
     possible(experiment.cfg)
     protocols: dict[str, list[str]] = {}
@@ -178,9 +175,8 @@ def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
         life = begun(job)
         if life.budget is not None and "hippocampus" in job.arm.keep_parts:
             there = experiments.make_life(job.origin.cfg, 1, cfg["seed"]).spec.budget
-            if there != life.spec.budget:
-                reason = f"leaves {life.spec.budget:,} bytes to the hippocampus, and {there:,} in {job.origin.name}"
-                raise ConfigError("budget", reason, "give both arms the same parts, or no budget")
+            reason = f"leaves {life.spec.budget:,} bytes to the hippocampus, and {there:,} in {job.origin.name}"
+            refuse_if(there != life.spec.budget, "budget", reason, "give both arms the same parts, or no budget")
         branched(job, life).until(cfg["days"])
         parts = {
             part_kind: experiments.make(part_kind, cfg[part_kind], wrapping=True)

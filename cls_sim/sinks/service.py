@@ -39,7 +39,8 @@ class Service:
     """One run at W&B; `answer` sends answers to the life's process."""
 
     def __init__(self, answer: Callable[[Mapping[str, Any]], None]):
-        self.answer, self.run, self.errors, self.rows = answer, None, 0, 0
+        self.answer, self.errors, self.rows = answer, 0, 0
+        self.run: Any = None  # of W&B, once it has begun
 
     def hear(self, message: dict[str, Any]) -> bool:
         """Handle one message; False after the last message, or after too many errors."""
@@ -91,7 +92,7 @@ class Service:
 
     def row(self, row: dict[str, Any]) -> None:
         number = row.pop("n")
-        self._open.log(row)
+        self.run.log(row)
         self.rows = number + 1
         self.answer({"rows": self.rows})
 
@@ -107,10 +108,10 @@ class Service:
         if missing:
             self.answer({"missing": missing})
             with contextlib.suppress(Exception):
-                self._open.summary.update({f"missing/{name}": reason for name, reason in missing.items()})
+                self.run.summary.update({f"missing/{name}": reason for name, reason in missing.items()})
         if outcome == "interrupted":
-            self._open.mark_preempting()
-        self._open.finish(exit_code=0 if outcome == "finished" else 1)
+            self.run.mark_preempting()
+        self.run.finish(exit_code=0 if outcome == "finished" else 1)
         self.answer({"closed": True})
 
     def _send(self, kind: str, told: Mapping[str, Any]) -> dict[str, str]:
@@ -122,9 +123,9 @@ class Service:
 
         missing: dict[str, str] = {}
         if kind == "summary":
-            self._open.summary.update(dict(told))
+            self.run.summary.update(dict(told))
         elif kind == "tables":
-            self._open.log({name: wandb.Table(**table) for name, table in told.items()})
+            self.run.log({name: wandb.Table(**table) for name, table in told.items()})
         elif kind == "images":
             images = {}
             for name, path in told.items():
@@ -132,7 +133,7 @@ class Service:
                     images[name] = wandb.Image(path)
                 except Exception as error:
                     missing[name] = _brief(error)
-            self._open.log(images)
+            self.run.log(images)
         else:
             artifact, sizes = wandb.Artifact(told["name"], told["type"]), 0
             for name in told["files"]:
@@ -142,13 +143,8 @@ class Service:
                     missing[name] = f"the artifact holds {FILES >> 20} MB at most"
                 else:
                     artifact.add_file(str(file), name=name, skip_cache=True, policy="immutable")
-            self._open.log_artifact(artifact)
+            self.run.log_artifact(artifact)
         return missing
-
-    @property
-    def _open(self) -> Any:
-        assert self.run is not None
-        return self.run
 
 
 def _brief(error: BaseException) -> str:

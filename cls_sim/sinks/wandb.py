@@ -79,6 +79,9 @@ class Wandb(Sink):
         self._owns, self._named = owns, os.environ.get("WANDB_RUN_ID", "") if owns else ""
         if re.fullmatch(ID, self._named):
             self.record["id"] = self._named
+        self._file = self.folder / "wandb" / f"{job}.json"
+        self._rows = self._file.with_suffix(".jsonl")
+        self._again = f"cls-sim-dashboard {shlex.quote(str(self.folder))} --send"  # the command, for a shell
         self._fresh = fresh
         self._told = 0  # rows of the trace
         self._there = 0  # of them, those that W&B has
@@ -144,11 +147,6 @@ class Wandb(Sink):
         if lacking := self.record.get("missing"):
             what = "; ".join(f"{name} ({reason})" for name, reason in lacking.items())
             say(f"{self.job}: W&B did not take {what}; they are in {self.folder}, and can be sent with {self._again}")
-
-    @property
-    def _again(self) -> str:
-        """The command that sends the run, for a shell."""
-        return f"cls-sim-dashboard {shlex.quote(str(self.folder))} --send"
 
     # -- the queue and the process --------------------------------------------------------------------------
 
@@ -226,14 +224,6 @@ class Wandb(Sink):
         self._reason = self._reason or reason
 
     # -- what is kept in the run directory ------------------------------------------------------------------
-
-    @property
-    def _file(self) -> Path:
-        return self.folder / "wandb" / f"{self.job}.json"
-
-    @property
-    def _rows(self) -> Path:
-        return self.folder / "wandb" / f"{self.job}.jsonl"
 
     def _go_on(self) -> None:
         """Continue the earlier W&B run of this job, if there is one.

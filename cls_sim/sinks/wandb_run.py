@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from cls_sim import PART_KINDS, __version__, sinks, statistics
+from cls_sim.config.composer import chosen
 from cls_sim.config.reader import page
 from cls_sim.config.validation import ENVIRONMENT
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import plain_below, read, text
 from cls_sim.storage.readings import readings
@@ -117,16 +118,11 @@ def about(folder: Path, job: str, cfg: Mapping[str, Any]) -> dict[str, Any]:
     if cfg.get("chunk") and first.isdigit():
         name += f" from {int(first)}"
     return {
-        "group": group_of(overrides),
+        "group": chosen(overrides),
         "job_type": arm,
         "name": name,
         "config": without_environment(config | {"config_sha256": record.get("config_sha256")}),
     }
-
-
-def group_of(overrides: list[str]) -> str:
-    """The experiment that the overrides choose."""
-    return next((o.split("=", 1)[1] for o in reversed(overrides) if o.startswith("experiment=")), "digits")
 
 
 def name_of(overrides: list[str]) -> str:
@@ -237,9 +233,8 @@ def _text(value: Any) -> str | None:
 def send(mode: str, folder: Path) -> list[str]:
     """Send a finished run to W&B: all rows of all jobs, then the run as a whole.  Returns the names of the jobs."""
     plain_below(folder)
-    arms = page(folder / "config.yaml")[0].get("arms")
-    if not isinstance(arms, dict):
-        raise ConfigError(str(folder / "config.yaml"), "is damaged", f"resume={folder} writes it again")
+    arms: Any = page(folder / "config.yaml")[0].get("arms")
+    refuse_if(not isinstance(arms, dict), str(folder / "config.yaml"), "is damaged", f"resume={folder} writes it again")
     sent = []
     for path in sorted((folder / "trace").glob("*.jsonl")):
         arm = path.stem.rpartition("-")[0]

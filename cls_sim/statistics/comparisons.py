@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim.core.arrays import Numbers
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.statistics.intervals import RESAMPLES, Estimate, columns_of, estimate, shaped, source, t_inside
 
 EXACT = 12  # largest number of subjects for which all sign flips are enumerated
@@ -26,9 +26,8 @@ def paired(a: ArrayLike, b: ArrayLike, seed: int = 0, level: float = 0.95) -> Es
     (1.4, 0.0625)
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.shape != b.shape:
-        reason = f"has different shapes, {a.shape} and {b.shape}"
-        raise ConfigError("paired", reason, "give the numbers of the same subjects")
+    reason = f"has different shapes, {a.shape} and {b.shape}"
+    refuse_if(a.shape != b.shape, "paired", reason, "give the numbers of the same subjects")
     found = estimate(a - b, seed, level)
     columns, shape = columns_of("paired", a - b)
     p = np.array([_flipped(column[~np.isnan(column)], seed) for column in columns.T])

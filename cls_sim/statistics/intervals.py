@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from cls_sim.core.arrays import Counts, Numbers
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import real, refuse_if, whole
 
 RESAMPLES = 10_000
 FEWEST = 5  # smallest number of subjects for an interval
@@ -79,16 +79,14 @@ def estimate(values: ArrayLike, seed: int = 0, level: float = 0.95) -> Estimate:
 
 def _inside(key: str, value: float) -> float:
     value = real(key, value, 0.0, 1.0, open_low=True)
-    if value == 1.0:
-        raise ConfigError(key, "1.0 is out of range", "give a number above 0 and below 1")
+    refuse_if(value == 1.0, key, "1.0 is out of range", "give a number above 0 and below 1")
     return value
 
 
 def columns_of(key: str, values: ArrayLike) -> tuple[Numbers, tuple[int, ...]]:
     """Values [n, …] as sorted columns [n, m], NaN last, and the shape that was behind n."""
     array = np.asarray(values, np.float64)
-    if array.ndim == 0:
-        raise ConfigError(key, "has no subject axis", "give one number for each subject")
+    refuse_if(array.ndim == 0, key, "has no subject axis", "give one number for each subject")
     flat = array.reshape(len(array), int(np.prod(array.shape[1:])))
     return np.sort(flat, axis=0), array.shape[1:]
 

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import __version__
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.trees import leaves
 from cls_sim.storage import deltas
 from cls_sim.storage.deltas import Damaged
@@ -108,8 +108,7 @@ def load(folder: str | Path, aside: list[str] | None = None) -> tuple[dict[str, 
                 aside.append(damaged[-1])
         except OSError as error:
             raise unreadable(path, error) from error
-    if damaged:
-        raise ConfigError(str(folder), f"has no intact checkpoint: {'; '.join(damaged)}", "start a new run")
+    refuse_if(damaged, str(folder), f"has no intact checkpoint: {'; '.join(damaged)}", "start a new run")
     raise ConfigError(str(folder), "has no checkpoint", "name a run that has saved one")
 
 
@@ -138,8 +137,7 @@ def _named(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The tree's leaves by dotted name; dots and backslashes in a key are escaped."""
     for path, leaf in leaves(tree):
         for key in path:
-            if not isinstance(key, str):
-                raise ConfigError(f"{key!r}", "is not a name", "use text as keys of the state")
+            refuse_if(not isinstance(key, str), f"{key!r}", "is not a name", "use text as keys of the state")
         yield ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path), leaf
 
 
@@ -237,9 +235,8 @@ def _opened(path: Path, data: bytes) -> dict[str, Any]:
         raise Damaged(f"{MANIFEST} fails its hash")
     try:
         manifest = json.loads(body, parse_constant=no_number)
-        if manifest["schema"] not in SCHEMAS:
-            reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
-            raise ConfigError(str(path), reason, "use that version")
+        reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
+        refuse_if(manifest["schema"] not in SCHEMAS, str(path), reason, "use that version")
         _check(manifest)
     except ConfigError:
         raise

@@ -12,7 +12,7 @@ from cls_sim.probes.answers import looked
 from cls_sim.probes.sampled import recency_bias
 from cls_sim.storage.cohort import who_of
 from cls_sim.storage.packed import NAME, unpacked
-from cls_sim.storage.readings import gaps, windowed
+from cls_sim.storage.readings import finite_mean, gaps, windowed
 from cls_sim.storage.trace import Trace
 
 FULL = "answers.full"  # the moment of the row at which no more answers were kept
@@ -110,13 +110,9 @@ def _last(course: Course, window: int) -> float:
     return float(course.met[-1]) if len(course.met) else np.nan
 
 
-def _anytime(course: Course, window: int) -> float:
-    return _mean(course.met[course.counts])
-
-
 def _min_acc(course: Course, window: int) -> float:
     """Mean over old contexts of the least accuracy since the end of their first stretch."""
-    return _mean([_least(course.values[ends[0] :, column]) for column, ends in course.old()])
+    return finite_mean([_least(course.values[ends[0] :, column]) for column, ends in course.old()])
 
 
 def _worst(course: Course, window: int) -> float:
@@ -128,36 +124,18 @@ def _worst(course: Course, window: int) -> float:
 
 
 def _gap(course: Course, window: int) -> float:
-    return _mean([gap for column, ends in course.old() for gap in gaps(course.values[:, column], ends)])
+    return finite_mean([gap for column, ends in course.old() for gap in gaps(course.values[:, column], ends)])
 
 
 def _forgetting(course: Course, window: int) -> float:
     """Mean over old contexts of (best accuracy so far - last accuracy)."""
     columns = [course.values[:, column] for column, _ in course.old()]
-    return _mean([np.nanmax(v) - v[-1] for v in columns if np.isfinite(v).any()])
+    return finite_mean([np.nanmax(v) - v[-1] for v in columns if np.isfinite(v).any()])
 
 
-def _windowed_forgetting(course: Course, window: int) -> float:
-    return _mean([windowed(v, window, -1) for v in course.values.T])
-
-
-def _windowed_plasticity(course: Course, window: int) -> float:
-    return _mean([windowed(v, window, 1) for v in course.values.T])
-
-
-def _prequential(course: Course, window: int) -> float:
-    return _mean(course.coming[course.counts])
-
-
-def _bias(course: Course, window: int) -> float:
-    return _mean(course.bias[course.counts])
-
-
-def _mean(numbers: Sequence[float] | np.ndarray) -> float:
-    """The mean of the finite numbers; NaN if there are none."""
-    array = np.asarray(numbers, np.float64)
-    array = array[np.isfinite(array)]
-    return float(array.mean()) if len(array) else np.nan
+def _counted(name: str) -> Callable[[Course, int], float]:
+    """The mean of these numbers [t] of a course over the looks that count."""
+    return lambda course, _: finite_mean(getattr(course, name)[course.counts])
 
 
 def _least(values: np.ndarray) -> float:
@@ -169,15 +147,18 @@ BETWEEN = "no answers lie between the two ends of a later context: attach a prob
 FEW = "fewer than two answers about one context"
 MEASURES: Mapping[str, tuple[Callable[[Course, int], float], str]] = {
     "accuracy": (_last, "no question was asked"),
-    "anytime": (_anytime, "no answers at the end of a day or at `every N`"),
+    "anytime": (_counted("met"), "no answers at the end of a day or at `every N`"),
     "min_acc": (_min_acc, LATER),
     "worst_case": (_worst, LATER),
     "stability_gap": (_gap, BETWEEN),
     "forgetting": (_forgetting, LATER),
-    "windowed_forgetting": (_windowed_forgetting, FEW),
-    "windowed_plasticity": (_windowed_plasticity, FEW),
-    "prequential": (_prequential, "no experience followed the end of a day or `every N`"),
-    "recency_bias": (_bias, "no wrong answer on an earlier context, or contexts share their classes"),
+    "windowed_forgetting": (
+        lambda course, window: finite_mean([windowed(v, window, -1) for v in course.values.T]),
+        FEW,
+    ),
+    "windowed_plasticity": (lambda course, window: finite_mean([windowed(v, window, 1) for v in course.values.T]), FEW),
+    "prequential": (_counted("coming"), "no experience followed the end of a day or `every N`"),
+    "recency_bias": (_counted("bias"), "no wrong answer on an earlier context, or contexts share their classes"),
 }
 """Reading → how it is computed from a course and a window (in looks), and why it may be undefined."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cls_sim import statistics
 from cls_sim.core.errors import ConfigError
@@ -44,11 +45,12 @@ def _over_time(trace: Trace, name: str) -> np.ndarray:
     rows = [
         row["readings"][name] for row in trace.rows if row["moment"].startswith("every ") and name in row["readings"]
     ]
-    return np.array([_mean(values) for values in np.stack(rows, 1)])
+    return np.array([finite_mean(values) for values in np.stack(rows, 1)])
 
 
-def _mean(values: np.ndarray) -> float:
+def finite_mean(numbers: ArrayLike) -> float:
     """The mean of the finite numbers; NaN if there are none."""
+    values = np.asarray(numbers, np.float64)
     there = values[np.isfinite(values)]
     return float(there.mean()) if len(there) else float("nan")
 
@@ -68,7 +70,7 @@ def _dips(trace: Trace, name: str) -> dict[str, np.ndarray]:
         derived["anytime"] = np.array([anytime(*one) for one in by_subject])
         for key, sign in (("windowed_forgetting", -1), ("windowed_plasticity", 1)):
             changes = [[windowed(v, WINDOW, sign) for v in values[w & looks, i].T] for i, w in enumerate(who.T)]
-            derived[key] = np.array([_mean(np.array(one)) for one in changes])
+            derived[key] = np.array([finite_mean(one) for one in changes])
     return derived
 
 

@@ -27,7 +27,7 @@ import yaml
 from cls_sim import __version__
 from cls_sim.config import experiments
 from cls_sim.config.experiments import Experiment
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.storage import disk
 from cls_sim.storage.disk import read, write, writing
 
@@ -101,9 +101,8 @@ def _unused(folder: Path) -> None:
         if not folder.exists():
             return
         used = not folder.is_dir() or any(not name.startswith((".lock", ".run.json.")) for name in os.listdir(folder))
-    if used:
-        remedy = f"name a new folder, or resume it with {shlex.quote(f'resume={folder}')}"
-        raise ConfigError("out", f"{folder} exists and is not empty", remedy)
+    remedy = f"name a new folder, or resume it with {shlex.quote(f'resume={folder}')}"
+    refuse_if(used, "out", f"{folder} exists and is not empty", remedy)
 
 
 def _furnish(folder: Path, experiment: Experiment, old: dict[str, Any] | None) -> None:

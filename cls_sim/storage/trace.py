@@ -18,7 +18,7 @@ import numpy as np
 
 from cls_sim.core import portrait
 from cls_sim.core.clock import Clock, Moment
-from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.core.errors import ConfigError, refuse_if, suggest, whole
 from cls_sim.storage import lines, tidy
 from cls_sim.storage.cohort import cohort, measured, who_of
 from cls_sim.storage.disk import ANY, NotPlain, broken, content, renamed, synced, unlinked, unreadable, writing
@@ -68,8 +68,7 @@ class Trace:
     @classmethod
     def read(cls, path: str | Path, *, rows: int | None = None, form: Form = lines) -> Trace:
         """The trace in a file, with every line verified; nothing is written unless rows are appended."""
-        if not Path(path).is_file():
-            raise ConfigError(str(path), "there is no such trace", "name the trace of a run")
+        refuse_if(not Path(path).is_file(), str(path), "there is no such trace", "name the trace of a run")
         return cls(path, rows=rows, form=form)
 
     @classmethod
@@ -80,8 +79,7 @@ class Trace:
         reached.  Raises ConfigError for chunks of different cohorts.
         """
         chunks = list(traces)
-        if not chunks:
-            raise ConfigError("traces", "is empty", "give at least one trace")
+        refuse_if(not chunks, "traces", "is empty", "give at least one trace")
         for number, chunk in enumerate(chunks):
             if measured(chunk.rows) != measured(chunks[0].rows):
                 reason = "has other readings than the first trace"
@@ -141,9 +139,8 @@ class Trace:
     def extend(self, rows: Iterable[Row]) -> None:
         """Add rows of another trace."""
         for row in rows:
-            if self.rows and len(row["day"]) != self.subjects:
-                reason = f"has {self.subjects} subjects, not {len(row['day'])}"
-                raise ConfigError("trace", reason, "use one trace per cohort")
+            reason = f"has {self.subjects} subjects, not {len(row['day'])}"
+            refuse_if(self.rows and len(row["day"]) != self.subjects, "trace", reason, "use one trace per cohort")
             if self.path is not None:
                 self._write(self._form.line_of(row))
             self.rows.append(row)
@@ -151,9 +148,8 @@ class Trace:
     def cut(self, rows: int) -> None:
         """Keep the first `rows` rows only, in the file as well."""
         rows = whole("rows", rows, 0)
-        if rows > len(self):
-            reason = f"has {len(self)} rows, but {rows} were saved"
-            raise ConfigError(str(self.path or "trace"), reason, "restore the file or start anew")
+        reason = f"has {len(self)} rows, but {rows} were saved"
+        refuse_if(rows > len(self), str(self.path or "trace"), reason, "restore the file or start anew")
         del self.rows[rows:], self._ends[rows:]
         if self.path is not None:
             with writing(self.path):
@@ -271,10 +267,6 @@ class Trace:
     @property
     def size(self) -> int:
         """The bytes of the rows in the file."""
-        return self._end
-
-    @property
-    def _end(self) -> int:
         return self._ends[-1] if self._ends else 0
 
     def _open(self, mode: str = "ab") -> FileIO:
@@ -288,9 +280,9 @@ class Trace:
 
     def _shorten(self, file: FileIO) -> None:
         """Cut the file off after the last row, and set the position there."""
-        if file.seek(0, os.SEEK_END) > self._end:
-            file.truncate(self._end)
-            file.seek(self._end)
+        if file.seek(0, os.SEEK_END) > self.size:
+            file.truncate(self.size)
+            file.seek(self.size)
             self._is_changed = True
 
     def _write(self, line: bytes) -> None:
@@ -304,7 +296,7 @@ class Trace:
             with contextlib.suppress(OSError):
                 self._shorten(file)
             raise broken(cast(Path, self.path), error) from error
-        self._ends.append(self._end + len(line))
+        self._ends.append(self.size + len(line))
 
     def _read(self, most: int | None) -> None:
         assert self.path is not None
@@ -323,9 +315,20 @@ class Trace:
                 remedy = "restore the file, or resume from an earlier checkpoint"
                 raise ConfigError(f"{self.path}:{number}", "the line fails its checksum", remedy)
             self.rows.append(row)
-            self._ends.append(self._end + len(line) + 1)
+            self._ends.append(self.size + len(line) + 1)
         if parts[-1] and (most is None or len(self) < most):
             warnings.warn(f"{self.path}:{len(parts)}: the last line is incomplete and left out", stacklevel=4)
+
+
+def new_trace(path: Path, rows: Iterable[Row] = (), form: Form = lines) -> Trace:
+    """A new trace with these rows, whose file has this name only once they are written."""
+    aside = path.with_name(f".{path.name}.new")
+    with contextlib.suppress(OSError):
+        aside.unlink()
+    trace = Trace(aside, form=form)
+    trace.extend(rows)
+    trace.rename(path)
+    return trace
 
 
 def _reading(name: str, value: Any, who: np.ndarray) -> np.ndarray:

@@ -33,10 +33,9 @@ class Given(Stream):
         own = 5 if data.split_by_class else 1 if data.context is None else int(data.context.max()) + 1
         contexts = self.contexts = own if self.contexts is None else self.contexts
         super()._ready()
-        if not data.split_by_class and contexts != own:
-            where = f"`context` has {own}" if data.context is not None else "y is a regression, which is one context"
-            remedy = "leave it out" if data.context is not None else "give `context`, the context of each row"
-            raise ConfigError("contexts", f"is {contexts}, but {where}", remedy)
+        where = f"`context` has {own}" if data.context is not None else "y is a regression, which is one context"
+        remedy = "leave it out" if data.context is not None else "give `context`, the context of each row"
+        refuse_if(not data.split_by_class and contexts != own, "contexts", f"is {contexts}, but {where}", remedy)
 
     @abstractmethod
     def _read(self) -> Data:
@@ -127,8 +126,7 @@ REMEDIES = {  # kind of NumPy type → what to do about an array of it
 
 def _array(key: str, value: Any) -> np.ndarray:
     """The value as an array of numbers; a path is read."""
-    if value is None:
-        raise ConfigError(key, "is not given", "give an array or the path of a file")
+    refuse_if(value is None, key, "is not given", "give an array or the path of a file")
     if isinstance(value, (str, PathLike)):
         value = read_array(key, value)
     refuse_if(_is_masked(value), key, "is a masked array", "fill its gaps yourself (.filled), or leave out these rows")
@@ -137,10 +135,9 @@ def _array(key: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(key, f"is not an array ({str(error).splitlines()[0]})", "give an array of numbers") from None
     kind = array.dtype.kind
-    if kind not in "biuf":
-        words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
-        remedy = words or "give numbers of one type, without missing values"
-        raise ConfigError(key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
+    words = "number them, such as by np.unique(y, return_inverse=True)[1]" if key[0] != "x" else ""
+    remedy = words or "give numbers of one type, without missing values"
+    refuse_if(kind not in "biuf", key, f"is of type {array.dtype}", REMEDIES.get(kind, remedy))
     refuse_if(array.dtype.itemsize > 8, key, f"is of type {array.dtype}", "give numbers of at most 64 bit")
     refuse_if(not array.size or not array.ndim, key, "is empty", "give at least one row")
     return array
@@ -156,8 +153,7 @@ def _is_masked(value: Any) -> bool:
 def _inputs(key: str, value: Any) -> np.ndarray:
     """A copy of inputs [n, …]: uint8 unchanged, other numbers as float32."""
     array = _array(key, value)
-    if array.ndim < 2:
-        raise ConfigError(key, "has one dimension", "give [rows, features], such as x[:, None]")
+    refuse_if(array.ndim < 2, key, "has one dimension", "give [rows, features], such as x[:, None]")
     if array.ndim == 4 and array.shape[3] in (1, 3, 4) and min(array.shape[1:3]) > 4:
         remedy = f"put them first, np.moveaxis({key}, 3, 1), or flatten them, {key}.reshape(len({key}), -1)"
         raise ConfigError(key, f"of shape {array.shape} looks like images with their channels last", remedy)
@@ -167,18 +163,16 @@ def _inputs(key: str, value: Any) -> np.ndarray:
 def _targets(key: str, value: Any, rows: int) -> np.ndarray:
     """Classes as int64 [n], or targets of a regression as float32 [n, o]."""
     array, file = _array(key, value), isinstance(value, (str, PathLike))
-    if len(array) != rows:
-        header = ", and no number as a header" if file and len(array) == rows + 1 else ""
-        raise ConfigError(key, f"has {len(array)} rows for {rows} inputs", f"give one for each input{header}")
+    header = ", and no number as a header" if file and len(array) == rows + 1 else ""
+    refuse_if(len(array) != rows, key, f"has {len(array)} rows for {rows} inputs", f"give one for each input{header}")
     if array.dtype.kind != "f":
         return _whole(key, array, rows)
     refuse_if(array.ndim > 2, key, f"has {array.ndim} dimensions", "give [rows] or [rows, outputs]")
     targets = _finite(key, array.reshape(rows, -1))
-    if array.ndim == 1 and (array == np.rint(array)).all():
-        reason = f"has whole numbers of type {array.dtype}: classes, or a regression?"
-        remedy = f"give {key}.astype(int) for classes, {key}[:, None] for a regression"
-        remedy = "write classes without a point; a regression as a .npy file of shape [rows, 1]" if file else remedy
-        raise ConfigError(key, reason, remedy)
+    reason = f"has whole numbers of type {array.dtype}: classes, or a regression?"
+    remedy = f"give {key}.astype(int) for classes, {key}[:, None] for a regression"
+    remedy = "write classes without a point; a regression as a .npy file of shape [rows, 1]" if file else remedy
+    refuse_if(array.ndim == 1 and (array == np.rint(array)).all(), key, reason, remedy)
     return targets
 
 
@@ -200,9 +194,8 @@ def _whole(key: str, array: np.ndarray, rows: int) -> np.ndarray:
         if array.ndim == 2:
             remedy = f"give {rows} whole numbers, {key}.argmax(1) if they are one-hot; floats for a regression"
         raise ConfigError(key, f"is of type {array.dtype} and shape {array.shape}", remedy)
-    if array.min() < 0 or array.max() >= 2**31:
-        remedy = "give whole numbers from 0, without gaps"
-        raise ConfigError(key, f"reaches from {array.min()} to {array.max()}", remedy)
+    remedy = "give whole numbers from 0, without gaps"
+    refuse_if(array.min() < 0 or array.max() >= 2**31, key, f"reaches from {array.min()} to {array.max()}", remedy)
     return array.astype(np.int64)
 
 
@@ -217,9 +210,8 @@ def _gapless(key: str, numbers: np.ndarray) -> None:
 
 def _matching(data: Data, tests: Data) -> None:
     """Refuse a test set that does not match the training data."""
-    if tests.quantum != data.quantum:
-        remedy = "give bytes (uint8) for bytes"
-        raise ConfigError("x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", remedy)
+    remedy = "give bytes (uint8) for bytes"
+    refuse_if(tests.quantum != data.quantum, "x_test", f"is of type {tests.x.dtype}, x of type {data.x.dtype}", remedy)
     if tests.x.shape[1:] != data.x.shape[1:]:
         raise ConfigError("x_test", f"has inputs {tests.x.shape[1:]}, x has {data.x.shape[1:]}", "give the same shape")
     if tests.y.shape[1:] != data.y.shape[1:]:

@@ -61,10 +61,6 @@ class Chains(Listed):
         ]
         return spec
 
-    def evaluation(self, context: int = 0) -> Batch:
-        """Questions about first items: their neighbour (0), or the last item of their chain (1)."""
-        return self._exams[whole("context", context, 0, 1)]
-
     def train(self, context: int = 0) -> Batch:
         """All pairs in both directions, whichever question is asked."""
         return self._presented()

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.draws import generator
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import refuse_if, whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
@@ -57,9 +57,8 @@ class Communities(Settings, Listed):
     ordered: bool = setting(True)
 
     def _ready(self) -> None:
-        if self.communities % 2:
-            reason = f"{self.communities} is odd, and they form a ring of pairs"
-            raise ConfigError("communities", reason, "give an even one")
+        reason = f"{self.communities} is odd, and they form a ring of pairs"
+        refuse_if(self.communities % 2, "communities", reason, "give an even one")
         whole("asked", self.asked, 1, self.steps)
 
     def setup(self, spec: Spec) -> Spec:

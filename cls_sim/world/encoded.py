@@ -14,19 +14,18 @@ from torch import Tensor
 
 from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
-from cls_sim.world.base import World
+from cls_sim.core.settings import part, setting
 from cls_sim.world.encoders import ROWS, Encoder, Youth, fingerprint
 from cls_sim.world.files import places
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data, in_bytes
+from cls_sim.world.wraps import Seen
 
 _LATEST: dict[object, Data] = {}  # the codes made last in this process
 LONG = 2.0  # seconds from which codes are kept in the cache
 
 
-class Encoded(Settings, Wrap, World):
+class Encoded(Seen):
     """The subject sees, stores and replays the codes of a frozen lower cortex instead of its inputs (latent replay).
 
         code_f = round(255 · clip((z_f - lo_f) / (hi_f - lo_f), 0, 1)) / 255,    z = encoder(x)
@@ -52,8 +51,6 @@ class Encoded(Settings, Wrap, World):
     (20,)
     """
 
-    inside, null = "world", None
-    world: World = part(World, kw_only=False)
     encoder: Encoder = part(Encoder, "give Pretrained, Youth or another Encoder")
     bytes: bool = setting(True)
 
@@ -93,9 +90,8 @@ class Encoded(Settings, Wrap, World):
         assert isinstance(stream, Stream)
         if isinstance(self.encoder, Youth):
             remedy = "use another encoder"
-            if stream.shuffle_classes:
-                reason = "is Youth, and the first context differs between subjects"
-                raise ConfigError("encoder", reason, f"set shuffle_classes=false, or {remedy}")
+            reason = "is Youth, and the first context differs between subjects"
+            refuse_if(stream.shuffle_classes, "encoder", reason, f"set shuffle_classes=false, or {remedy}")
             if data.tests is None or stream.validation:
                 reason = "is Youth, which would learn held-out rows: they are drawn from the data, for each subject"
                 raise ConfigError("encoder", reason, f"give a separate test set and validation=0, or {remedy}")

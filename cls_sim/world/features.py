@@ -5,7 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.settings import setting
 from cls_sim.world.arrays import GIVEN, Given, data_of
 from cls_sim.world.files import npz_names, read_array
@@ -57,9 +57,8 @@ class Features(Given):
             place = "is not given" if learnt is None else f"is not given, and {learnt} holds no array y or labels"
             raise ConfigError("y", place, "give labels, or one .npz file with the arrays x and y")
         data = data_of(**given)
-        if data.x.ndim != 2:
-            reason = f"has inputs of shape {list(data.x.shape[1:])}, which are not vectors of features"
-            raise ConfigError("x", reason, "use world=arrays, or world=encoded to encode them")
+        reason = f"has inputs of shape {list(data.x.shape[1:])}, which are not vectors of features"
+        refuse_if(data.x.ndim != 2, "x", reason, "use world=arrays, or world=encoded to encode them")
         return in_bytes(data) if self.bytes and data.quantum is None else data
 
 

@@ -20,16 +20,18 @@ from cls_sim.world.plan import epochs, mixed, padded
 
 
 class Listed(World):
-    """A world whose rows are all known in `setup`; evaluations ask the rows of a context as they are presented.
+    """A world whose rows are all known in `setup`.
 
     `setup` of a subclass calls `_keep`.  An experience consists of all rows, or of those that `_plan` names.  Unless a
     subclass defines `revisit`, no context ever ends.
 
     _rows  all rows, [s, n, …]; the rows of a context stand together
     _plan  the rows of each experience, int64 [s, experiences, b]; None: all rows
+    _exams  the questions of each context; None: its rows, as they are presented
     """
 
     _plan: Tensor | None = None
+    _exams: list[Batch] | None = None
 
     def _keep(
         self, spec: Spec, x: Tensor, y: Tensor, context: Tensor | None = None, *, outputs: int, **facts: Any
@@ -75,9 +77,20 @@ class Listed(World):
         subjects = torch.arange(len(now), device=self._plan.device)
         return self._presented(self._plan[subjects, torch.from_numpy(now).to(self._plan.device)], now)
 
+    def _in_turn(self, clock: Clock, batch: int) -> Batch:
+        """Rows experience · batch …, in a cycle."""
+        now, n = clock.experience, self._rows.rows
+        first = now * batch % n
+        if (first == first[0]).all() and first[0] + batch <= n:  # a slice is faster
+            return self._presented(slice(first[0], first[0] + batch), now)
+        rows = (first[:, None] + np.arange(batch)) % n
+        return self._presented(torch.from_numpy(rows).to(self._rows.x.device), now)
+
     def evaluation(self, context: int = 0) -> Batch:
-        """The rows of a context, as in experience."""
-        return self.train(context)
+        """The questions of a context: [s, n, …]."""
+        if self._exams is None:
+            return self.train(context)
+        return self._exams[whole("context", context, 0, len(self._exams) - 1)]
 
     def train(self, context: int = 0) -> Batch:
         """The rows of a context, to measure memorisation."""

@@ -58,15 +58,10 @@ class Omniglot(Listed):
             item = (c * DRAWERS + drawers).flatten(1)
             return Batch.lived(x, y.to(spec.device), item=item.to(spec.device), context=torch.zeros_like(y))
 
-        lived, self._exam = rows(drawer[..., : self.drawings]), rows(drawer[..., self.drawings :])
+        lived, self._exams = rows(drawer[..., : self.drawings]), [rows(drawer[..., self.drawings :])]
         spec = self._keep(spec, lived.x, lived.y, outputs=self.ways, items=CHARACTERS * DRAWERS, quantum=quantum)
         self._rows = self._rows.with_(item=lived.item)
         return spec
-
-    def evaluation(self, context: int = 0) -> Batch:
-        """The same characters, drawn by other people: [s, n, x]."""
-        whole("context", context, 0, 0)
-        return self._exam
 
 
 @cache

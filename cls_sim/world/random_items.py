@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.random import Generator
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
@@ -14,7 +13,6 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError, choice, refuse_if, whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
-from cls_sim.core.tensors import from_numpy
 from cls_sim.world.listed import Listed
 
 
@@ -69,22 +67,14 @@ class Dichotomy(Listed):
         self.items, self.features = whole("items", items), whole("features", features)
 
     def setup(self, spec: Spec) -> Spec:
-        def signs(source: Generator) -> np.ndarray:
-            return 2 * source.integers(0, 2, (self.items, self.features)).astype(np.float32) - 1
-
-        def labels(source: Generator) -> np.ndarray:
-            return source.integers(0, 2, self.items)
-
-        x, y = each(spec.seeds, "dichotomy.patterns", signs), each(spec.seeds, "dichotomy.labels", labels)
+        shape = self.items, self.features
+        x = each(spec.seeds, "dichotomy.patterns", lambda g: 2 * g.integers(0, 2, shape).astype(np.float32) - 1)
+        y = each(spec.seeds, "dichotomy.labels", lambda g: g.integers(0, 2, self.items))
         return self._keep(spec, x, y, outputs=2, batch=1)
 
     def next(self, clock: Clock) -> Batch:
         """The next pattern of the cycle."""
-        now = clock.experience % self.items
-        first = int(now[0])
-        if (now == first).all():
-            return self._presented(slice(first, first + 1), clock.experience)
-        return self._presented(from_numpy(now).to(self._rows.x.device)[:, None], clock.experience)
+        return self._in_turn(clock, 1)
 
 
 class Patches(Settings, Listed):

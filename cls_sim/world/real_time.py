@@ -15,12 +15,11 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
-from cls_sim.core.settings import Settings, part, setting
-from cls_sim.core.wrap import Wrap
-from cls_sim.world.base import World
+from cls_sim.core.settings import setting
+from cls_sim.world.wraps import Seen
 
 
-class RealTime(Settings, Wrap, World):
+class RealTime(Seen):
     """A stream that goes on while the subject replays by day; nights cost nothing.
 
         place in the stream of a subject's experience e:  ⌊e (b + replayed) / b⌋,   b rows in an experience
@@ -43,7 +42,6 @@ class RealTime(Settings, Wrap, World):
     """
 
     inside, null = "world", {"replayed": 0}
-    world: World = part(World, kw_only=False)
     replayed: int = setting(0, 0)
 
     def setup(self, spec: Spec) -> Spec:

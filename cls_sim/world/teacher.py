@@ -29,7 +29,7 @@ class Teacher(Settings, Listed):
     items     P, number of training pairs, which are presented again and again
     features  N, number of inputs
     snr       SNR from 0, `inf` for no noise; one number, or one per subject
-    test      number of test pairs; their targets are also noisy
+    test      number of test pairs, the evaluation [s, test, N]; their targets are also noisy
     batch     rows in each experience, up to P; None: all P
     teacher   the part of the target, besides noise, that a linear student cannot predict (scaled so that Var(y) = 1):
               linear   nothing
@@ -71,7 +71,7 @@ class Teacher(Settings, Listed):
         weights = np.sqrt(signal)[:, None] * draws.numpy()
         pairs = self._pairs(spec, "train", self.items, weights, signal)
         x, y = self._pairs(spec, "test", self.test, weights, signal)
-        self._exam = Batch.lived(x, y, context=torch.zeros(x.shape[:2], dtype=torch.int64, device=spec.device))
+        self._exams = [Batch.lived(x, y, context=torch.zeros(x.shape[:2], dtype=torch.int64, device=spec.device))]
         self.weights = torch.from_numpy(weights.astype(np.float32)).to(spec.device)
         return self._keep(spec, *pairs, outputs=1, batch=self._batch)
 
@@ -102,19 +102,7 @@ class Teacher(Settings, Listed):
 
     def next(self, clock: Clock) -> Batch:
         """Pairs experience · batch … of each subject's list, in a cycle."""
-        now = clock.experience
-        if self._batch == self.items:
-            return self._presented(born=now)
-        first = now * self._batch % self.items
-        if (first == first[0]).all() and first[0] + self._batch <= self.items:  # a slice is faster
-            return self._presented(slice(first[0], first[0] + self._batch), now)
-        pairs = (first[:, None] + np.arange(self._batch)) % self.items
-        return self._presented(torch.from_numpy(pairs).to(self.weights.device), now)
-
-    def evaluation(self, context: int = 0) -> Batch:
-        """The test pairs: [s, test, N]."""
-        whole("context", context, 0, 0)
-        return self._exam
+        return self._in_turn(clock, self._batch)
 
 
 class Sources(Settings, Listed):
@@ -129,7 +117,7 @@ class Sources(Settings, Listed):
     snr       SNR of each source, from 0, `inf` for no noise: a list, one number for each source
     items     P, number of training pairs of each source
     features  N, number of inputs of each source
-    test      number of test pairs of each source; their targets are also noisy
+    test      number of test pairs of each source, its evaluation [s, test, K N]; their targets are also noisy
 
     Source: the teacher of Sun, Advani, Spruston, Saxe & Fitzgerald (2023), Organizing memories for generalization.
 
@@ -169,7 +157,3 @@ class Sources(Settings, Listed):
             x[i, :, k * self.features : (k + 1) * self.features] = own
             y[i, :, 0] = (own * weights).sum(1) + spread * noise
         return torch.from_numpy(x).to(spec.device), torch.from_numpy(y).to(spec.device)
-
-    def evaluation(self, context: int = 0) -> Batch:
-        """The test pairs of a source: [s, test, K N]."""
-        return self._exams[whole("context", context, 0, len(self.snr) - 1)]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.draws import Draws, over
+from cls_sim.core.draws import Draws, over, updated
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, per_subject
 from cls_sim.core.settings import Settings, part, setting
@@ -19,7 +19,7 @@ from cls_sim.world.base import World
 
 
 class Seen(Settings, Wrap, World):
-    """A wrap that changes experience only; evaluations and revisited data do not change."""
+    """A wrap around a world; what it does not define, such as evaluations and revisited data, does not change."""
 
     inside = "world"
     null = None
@@ -143,11 +143,7 @@ class Deficit(Seen):
         spoilt = (clock.day >= self._since) & (clock.day < self._until)
         if not spoilt.any():
             return batch
-        x = self._seen(batch.x)
-        if not spoilt.all():
-            who = torch.from_numpy(spoilt).to(x.device)
-            x = torch.where(over(who, x), x, batch.x)
-        return batch.with_(x=x)
+        return batch.with_(x=updated(spoilt, self._seen(batch.x), batch.x))
 
     def _seen(self, x: Tensor) -> Tensor:
         image = x.reshape(*x.shape[:2], -1, *self._sides)
