@@ -104,31 +104,24 @@ def sizes(rhythm: cs.ProportionalNights, **spec: Any) -> tuple[int, int]:
 
 
 @given(
-    st.integers(1, 3000),
-    st.one_of(st.none(), st.integers(1, 10**7)),
     st.one_of(st.none(), st.integers(1, 10**4)),
     st.integers(1, 200),
     st.sampled_from([0.0, 0.5, 1.0, 2.0]),
     st.integers(1, 200),
 )
-def test_lengths_follow_from_sizes(
-    inputs: int, budget: int | None, days: int | None, experience: int, share: float, batch: int
-):
+def test_lengths_follow_from_sizes(days: int | None, experience: int, share: float, batch: int):
     rhythm = cs.ProportionalNights(experiences_per_day=days, replayed_per_lived=share, batch=batch)
-    day, night = sizes(rhythm, inputs=(inputs,), batch=experience, budget=budget)
-    wanted = max(500, (budget or 0) // (-(-inputs // 8) + 2))
-    assert day == days if days else wanted <= day * experience < wanted + experience
+    day, night = sizes(rhythm, batch=experience)
+    assert day == days if days else 500 <= day * experience < 500 + experience
     replayed = share * day * experience
     assert night == 0 if not share else night * batch <= max(replayed, batch) and (night + 1) * batch > replayed - 1e-6
     due = rhythm.due(np.arange(0, 6 * day, day))
     assert (np.diff(due) == night).all(), "nights have the same length at every age"
 
 
-def test_days_of_the_two_budgets():
-    rhythm = cs.ProportionalNights(batch=64)
-    assert sizes(rhythm, inputs=(64,), batch=10, budget=9200) == (92, 14)
-    assert sizes(rhythm, inputs=(784,), batch=10, budget=157_000) == (157, 24)
-    assert sizes(rhythm, inputs=(64,), batch=10) == (50, 7), "500 rows without a budget"
+def test_a_day_has_500_rows_at_any_budget():
+    lives = [cs.build("experiment=digits", "method=lifelong", f"budget={size}") for size in ("9.2kB", "90kB")]
+    assert {life.clock.per_day * life.spec.batch for life in lives} == {500}
 
 
 def test_the_rate_falls_within_nights_of_any_length():

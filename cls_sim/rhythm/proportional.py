@@ -10,22 +10,19 @@ from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.rhythm.base import Owed
 
-LEAST = 500  # rows of the shortest day that follows from a budget
-MARKS = 2  # bytes beside the content of an episode, at least: label and time
+ROWS = 500  # of a day, whatever an experience
 
 
 class ProportionalNights(Settings, Owed):
-    """Days as long as the memory is large, and a night after each that replays a fixed number of rows per lived row.
+    """Days of a number of rows, and a night after each that replays a fixed number of rows per lived row.
 
-        experiences a day    e = experiences_per_day;  if None: ⌈max(500, slots) / b⌉
-        slots = ⌊budget / (⌈inputs / 8⌉ + 2)⌋,   b = rows of an experience
+        experiences a day    e = experiences_per_day;  if None: ⌈500 / b⌉,   b = rows of an experience
         replay steps a night    n = ⌊replayed_per_lived · e b / batch⌋, at least 1 if replayed_per_lived > 0
 
-    A slot is an episode of one bit for each input and two bytes of marks, so by default a subject lives between two
-    nights as many rows as its memory can hold; without a budget of bytes a day has 500 rows.  All nights of a life have
-    the same length, so the replayed rows per lived row are at most `replayed_per_lived` at every age.
+    All nights of a life have the same length, so the replayed rows per lived row are at most `replayed_per_lived` at
+    every age.
 
-    experiences_per_day  from 1; None: from the budget
+    experiences_per_day  from 1; None: 500 rows
     replayed_per_lived   from 0, replayed rows of a night per lived row of the day; 0: no nights, days as long
     batch                from 1, rows of a replay step, equal to the `batch` of the policy that replays by night
     held_out             0 to .99, share of the slots, evenly spread, that is never replayed (see FittedSum)
@@ -33,10 +30,10 @@ class ProportionalNights(Settings, Owed):
     Source: ours.
 
     >>> import numpy as np
-    >>> rhythm = ProportionalNights(batch=46)
-    >>> spec = rhythm.setup(Spec(inputs=(64,), batch=10, budget=9200))
-    >>> spec.per_day, rhythm.due(np.array([91, 92, 184])).tolist()
-    (92, [0, 20, 40])
+    >>> rhythm = ProportionalNights(batch=50)
+    >>> spec = rhythm.setup(Spec(inputs=(64,), batch=10))
+    >>> spec.per_day, rhythm.due(np.array([49, 50, 100])).tolist()
+    (50, [0, 10, 20])
     """
 
     experiences_per_day: int | None = setting(None, 1)
@@ -52,8 +49,7 @@ class ProportionalNights(Settings, Owed):
         return replace(super().setup(spec), held_out=max(spec.held_out, self.held_out))
 
     def day(self, spec: Spec) -> int:
-        slots = (spec.budget or 0) // (math.ceil(math.prod(spec.inputs) / 8) + MARKS)
-        return self.experiences_per_day or math.ceil(max(LEAST, slots) / spec.batch)
+        return self.experiences_per_day or math.ceil(ROWS / spec.batch)
 
     def due(self, experience: Counts) -> Counts:
         return experience // self._experiences * self._steps
