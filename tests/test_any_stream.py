@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -120,8 +121,9 @@ def test_lengths_follow_from_sizes(days: int | None, experience: int, share: flo
 
 
 def test_a_day_has_500_rows_at_any_budget():
-    lives = [cs.build("experiment=digits", "method=lifelong", f"budget={size}") for size in ("9.2kB", "90kB")]
-    assert {life.clock.per_day * life.spec.batch for life in lives} == {500}
+    stated = ("experiment=digits", "method=lifelong", "rhythm.experiences_per_day=null")
+    lives = [cs.build(*stated, f"budget={size}") for size in ("9.2kB", "90kB")]
+    assert {life.clock.per_day for life in lives} == {math.ceil(500 / lives[0].spec.batch)}
 
 
 def test_the_rate_falls_within_nights_of_any_length():
