@@ -88,6 +88,13 @@ def test_the_rate_of_a_convolution_follows_from_what_its_cells_receive():
         torch.testing.assert_close(values(cortex)[name], w)
 
 
+def test_the_rate_of_a_perceptron_does_not_depend_on_its_hidden_layers():
+    narrow, wide = (cs.ScaledToInput(cs.Descent()) for _ in range(2))
+    for rule, hidden in ((narrow, 4), (wide, 400)):
+        rule.setup(cs.Mlp(hidden=[hidden]).setup(cs.Spec(inputs=(6,), outputs=4, batch=8)))
+    assert narrow._part == wide._part == 1.0  # pyright: ignore[reportPrivateUsage]
+
+
 def test_inputs_of_zeros_leave_the_rate_as_it_is():
     dark = cs.Batch.lived(torch.zeros(1, 8, 6), torch.arange(8)[None] % 4)
     one, other = (stepped(rule, dark) for rule in (cs.ScaledToInput(), cs.Descent()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -98,22 +99,32 @@ def test_words_after_the_command_are_completed():
         assert any(one.startswith(key) for one in candidates(f"cls-sim {key[:-1]}")), key
 
 
-def test_own_data_have_an_experiment_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture):
+def table(folder: Path) -> list[str]:
+    """The settings of a table of four classes, written to this folder."""
     rng = np.random.default_rng(0)
     y = np.arange(160) % 4
-    np.save(tmp_path / "x.npy", (rng.normal(size=(160, 6)) + 3 * np.eye(4, 6)[y]).astype(np.float32))
-    np.save(tmp_path / "y.npy", y)
-    data = [
-        "world=arrays",
-        f"world.x={tmp_path}/x.npy",
-        f"world.y={tmp_path}/y.npy",
-        "world.contexts=2",
-        "world.per_context=20",
-    ]
+    np.save(folder / "x.npy", (rng.normal(size=(160, 6)) + 3 * np.eye(4, 6)[y]).astype(np.float32))
+    np.save(folder / "y.npy", y)
+    files = [f"world.x={folder}/x.npy", f"world.y={folder}/y.npy"]
+    return ["world=arrays", *files, "world.contexts=2", "world.per_context=20"]
+
+
+def test_own_data_have_an_experiment_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture):
+    data = table(tmp_path)
     assert main(["experiment=own", *data, "size=small", "subjects=2", f"out={tmp_path}/run"]) == 0
     said = capsys.readouterr().out
     assert "Your own data" in said and "digits" not in said and "no_replay" in said
     assert {file.stem for file in (tmp_path / "run" / "figures").glob("*.png")} == {"contexts", "at_the_end"}
+
+
+@pytest.mark.parametrize("method", ["er", "lifelong"])
+def test_methods_that_replay_by_day_learn_own_data(tmp_path: Path, method: str):
+    out = tmp_path / "run"
+    assert (
+        main(["experiment=own", *table(tmp_path), f"method={method}", "budget=10kB", "subjects=2", f"out={out}"]) == 0
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["arms"][method]["readings"]["accuracy"]["mean"] > 0.6, "chance is .25, one context .5"
 
 
 class Balanced(HTMLParser):

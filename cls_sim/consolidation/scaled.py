@@ -21,9 +21,9 @@ class ScaledToInput(Around):
 
         η = rate / L,   L = n · mean of |x_i| over the first `rows` inputs that the subject learned from
 
-    n is the largest number of connections that a cell of the cortex receives, in any layer: for a perceptron with
-    hidden layers up to the size of the input the number of inputs, so that L is the mean of |x|₁ = Σ_i |x_i|; for a
-    convolution the channels times the area of its kernel.  Adam changes a weight by about η at most, so a step changes
+    n is the largest number of connections that a cell of the cortex receives, in any layer, and at most the number of
+    inputs: for a perceptron the number of inputs, so that L is the mean of |x|₁ = Σ_i |x_i|; for convolutions the
+    channels times the area of the kernel.  Adam changes a weight by about η at most, so a step changes
     the drive of a cell, Σ_i w_i x_i, by at most about η n |x_i|, which on average is the rate of the schedule: the
     rate is a change of drive per step, whatever the number of inputs and their scale.  Until `rows` inputs are met, L
     is their mean so far, the present batch included.
@@ -44,7 +44,7 @@ class ScaledToInput(Around):
     rows: int = setting(100, 0)
 
     def _fresh(self, spec: Spec) -> None:
-        self._part = most_connections(spec) / math.prod(spec.inputs)
+        self._part = min(1.0, most_connections(spec) / math.prod(spec.inputs))
         self.total, self.met = np.zeros(spec.subjects), np.zeros(spec.subjects, np.int64)
 
     def step(self, neocortex: Neocortex, batch: Batch, rate: Numbers, view: View) -> None:
