@@ -82,6 +82,7 @@ from cls_sim.hippocampus.remerge import Remerge as Remerge
 from cls_sim.hippocampus.slotless import NoHippocampus as NoHippocampus
 from cls_sim.hippocampus.sparse import Sparse as Sparse
 from cls_sim.hippocampus.store import Store as Store
+from cls_sim.hippocampus.temporal_context import TemporalContext as TemporalContext
 from cls_sim.hippocampus.theta import Theta as Theta
 from cls_sim.hippocampus.trisynaptic import Trisynaptic as Trisynaptic
 from cls_sim.hippocampus.two_codes import TwoCodes as TwoCodes
@@ -131,6 +132,8 @@ from cls_sim.probes.answers import Prequential as Prequential
 from cls_sim.probes.base import Probe as Probe
 from cls_sim.probes.base import at as at
 from cls_sim.probes.capacity import Capacity as Capacity
+from cls_sim.probes.cascades import ReplayedItems as ReplayedItems
+from cls_sim.probes.cascades import SequenceStrength as SequenceStrength
 from cls_sim.probes.concepts import ConceptOverlap as ConceptOverlap
 from cls_sim.probes.content import Content as Content
 from cls_sim.probes.cost import Energy as Energy
@@ -284,6 +287,7 @@ from cls_sim.world.rewards import ByLot as ByLot
 from cls_sim.world.rewards import Rewards as Rewards
 from cls_sim.world.scenes import Scenes as Scenes
 from cls_sim.world.schemas import Schemas as Schemas
+from cls_sim.world.sequences import Sequences as Sequences
 from cls_sim.world.species import Abalone as Abalone
 from cls_sim.world.species import Species as Species
 from cls_sim.world.teacher import Sources as Sources

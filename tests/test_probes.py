@@ -209,6 +209,17 @@ def conceived(subjects: int = 2, **changes: Any) -> cs.Life:
     return small(subjects, **parts | changes)
 
 
+def cascaded(subjects: int = 2, **changes: Any) -> cs.Life:
+    """Sequences that are replayed as cascades of retrievals."""
+    parts: dict[str, Any] = {
+        "world": cs.Sequences(sequences=2, items=4, runs=4),
+        "hippocampus": cs.TemporalContext(capacity=8, tired=0.0),
+        "rhythm": cs.Nights(experiences_per_day=4, steps_per_night=4),
+        "replay": cs.Events(cs.Dreamed(batch=1), cells=3, longest=4),
+    }
+    return small(subjects, **parts | changes)
+
+
 def eventful(subjects: int = 2, **changes: Any) -> cs.Life:
     """Runs whose steps are replayed in order."""
     memory = cs.Follows(cs.Store(capacity=20, eviction="ring"), steps=True)
@@ -254,6 +265,7 @@ KINDS: dict[str, Any] = {
     "ReplayEvents": eventful,
     **dict.fromkeys(("CuedRecall", "LayerOverlap"), studied),
     "ConceptOverlap": conceived,
+    **dict.fromkeys(("ReplayedItems", "SequenceStrength"), cascaded),
     **dict.fromkeys(("Selectivity", "GateShare"), gated),
     "Content": nightly,
     "Recollection": lessons,

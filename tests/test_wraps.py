@@ -98,6 +98,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Schemas": (lambda: cs.Schemas(training=8, test=4), {}),
         "Associations": (lambda: cs.Associations(items=3, features=8, per_visit=4), {}),
         "Concepts": (lambda: cs.Concepts(concepts=3, examples=8, features=20, batch=2), {}),
+        "Sequences": (lambda: cs.Sequences(sequences=3, items=4, runs=9, gap=1, features=20), {}),
     },
     "rhythm": {
         "Sleepless": (lambda: cs.Sleepless(experiences_per_day=3), {}),
@@ -175,6 +176,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
         "Trisynaptic": (lambda: cs.Trisynaptic(capacity=12), {}),
         "Theta": (lambda: cs.Theta(units=[60, 40, 40], winners=[3, 5, 6], target=12), {"readout": cs.CortexReadout}),
         "TwoCodes": (lambda: cs.TwoCodes(capacity=12, dentate=cs.KWinners(units=64, activity=0.1)), {}),
+        "TemporalContext": (lambda: cs.TemporalContext(capacity=12), {"replay": lambda: cs.Dreamed(batch=2)}),
         "NoHippocampus": (lambda: cs.NoHippocampus(), {"readout": cs.CortexReadout}),
         "CognitiveMap": (lambda: cs.CognitiveMap(capacity=4), TRACK),
         "Causes": (lambda: cs.Causes(), {"readout": cs.CortexReadout}),

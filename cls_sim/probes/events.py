@@ -9,7 +9,7 @@ from cls_sim.core.errors import choice
 from cls_sim.probes.base import Measured, Probe, of_part
 
 PLACES = ("start", "end")
-OF = ("score", "forward", "reverse", "events", "compression")
+OF = ("score", "forward", "reverse", "events", "compression", "onward")
 
 
 class ReplayEvents(Probe):
@@ -19,10 +19,11 @@ class ReplayEvents(Probe):
            forward      ordered forward events for each pause (p as set in `Events`)
            reverse      ordered reverse events for each pause
            events       events for each pause, ordered or not
+           onward       of the steps between rows that were lived one right after the other, the share that goes forward
            compression  experiences from the first to the last row of an event, for each replay step
     place  start (of an episode; a night that follows no end of an episode counts as one), end, or any
 
-    NaN without pauses, and of score and compression without events.
+    NaN without pauses; of score and compression without events, and of onward without such steps.
 
     Source: Foster & Wilson 2006; Diba & Buzsáki 2007.
 
@@ -46,5 +47,6 @@ class ReplayEvents(Probe):
             "reverse": (sums["ordered"][..., 1], sums["pauses"]),
             "events": (sums["events"], sums["pauses"]),
             "compression": (sums["span"], sums["steps"]),
+            "onward": (sums["beside"][..., 0], sums["beside"].sum(1)),
         }[self.of]
         return torch.where(below > 0, above / below, torch.nan)

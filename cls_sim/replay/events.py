@@ -37,8 +37,9 @@ class Events(Within):
     p         an event is ordered if its p is below this number
 
     State: the running event, and sums over the events so far, [s, place]: `pauses`, `events`, `score`, `steps` (replay
-    steps), `span` (experiences between their rows) and `ordered` [s, place, direction]: place 0 at the start of an
-    episode or elsewhere, 1 at its end; direction 0 forward, 1 reverse.
+    steps), `span` (experiences between their rows), `ordered` and `beside` (steps between rows that were lived one
+    right after the other) [s, place, direction]: place 0 at the start of an episode or elsewhere, 1 at its end;
+    direction 0 forward, 1 reverse.
 
     Source: rank-order correlation against shuffles, Foster & Wilson 2006.
 
@@ -76,7 +77,7 @@ class Events(Within):
             return torch.zeros(s, *shape, dtype=dtype, device=device)
 
         self.pauses, self.events, self.steps, self.span = (none(2) for _ in range(4))
-        self.score, self.ordered = none(2, dtype=torch.float64), none(2, 2)
+        self.score, self.ordered, self.beside = none(2, dtype=torch.float64), none(2, 2), none(2, 2)
         self.born, self.count, self.place = none(self.longest), none(), none()
         self.night = torch.full((s,), -1, dtype=torch.int64, device=device)
 
@@ -125,12 +126,15 @@ class Events(Within):
         beyond = ((shuffled @ step[..., None])[..., 0].abs() >= along.abs()[:, None] - 1e-9).sum(1)
         ordered = counts & ((1 + beyond) / (1 + self.shuffles) < self.p)
         last = (n - 1).clamp(min=0)
+        lag = self.born.diff(dim=1).masked_fill(~inside[:, 1:], 0)
+        beside = torch.stack(((lag == 1).sum(1), (lag == -1).sum(1)), 1)
         return {
             "events": counts,
             "score": torch.where(counts & (size > 0), along / size.clamp(min=1e-12), 0.0),
             "steps": counts * last,
             "span": counts * (self.born[self._rows, last] - self.born[:, 0]).abs(),
             "ordered": torch.stack((ordered & (along > 0), ordered & (along < 0)), 1),
+            "beside": counts[:, None] * beside,
         }
 
     def so_far(self) -> dict[str, Tensor]:
