@@ -159,12 +159,30 @@ def test_a_fit_finds_the_numbers_that_made_the_table(tmp_path: Path):
     assert "hippocampus.early" in repr(found) and found.figure(x=[1, 6, 36, 76, 126], log=True)
 
 
+def test_numbers_come_back_from_tables_that_the_model_made(tmp_path: Path):
+    """With small errors each number comes back; with large ones none does, and the correlation says so."""
+    days = [EBBINGHAUS, "world.times=[135,130,60,10]", "days=2.9375"]
+    over, found = [one.removeprefix("over=") for one in TWO], []
+    for sem in (0.005, 3.0):
+        path = table(
+            tmp_path / f"{sem}.csv", "\n".join(["cell,mean,sem", *(f"strength[{i}],0.4,{sem}" for i in range(4))])
+        )
+        found.append(fit(*days, data=path, over=over, trials=40, rounds=3, fresh=1, recover=8))
+    sure, unsure = (one.recovered for one in found)
+    assert sure and unsure and min(found[0].recovery.values()) > 0.8 > min(found[1].recovery.values())
+    for key, true in sure.true.items():
+        assert len(true) == 8 and found[0].entries()["recovered"][key]["true"] == true.tolist()
+    assert np.abs(np.log(sure.fitted["hippocampus.early"] / sure.true["hippocampus.early"])).max() < 0.15
+    assert "8 tables that the model made" in repr(found[0]) and sure.figure().data()
+
+
 def test_the_command_writes_the_fit_and_a_method(tmp_path: Path, capsys: pytest.CaptureFixture):
     path = table(tmp_path / "t.csv", "cell,mean,sem\nstrength[0],0.6,0.05\n")
     words = ["fit", EBBINGHAUS, "world.times=[9]", "days=0.25", f"data={path}", "over=hippocampus.early=0.2..0.9"]
-    assert main([*words, "trials=20", "rounds=2", "fresh=1", f"out={tmp_path}/out"]) == 0
+    assert main([*words, "trials=20", "rounds=2", "fresh=1", "recover=4", f"out={tmp_path}/out"]) == 0
     told = json.loads((tmp_path / "out" / "fit.json").read_text())
     assert told["distances"]["strength[0]"] == pytest.approx(0, abs=0.5) and (tmp_path / "out" / "fit.png").is_file()
+    assert len(told["recovered"]["hippocampus.early"]["fitted"]) == 4 and (tmp_path / "out" / "recovery.png").is_file()
     assert "within 2 standard errors" in capsys.readouterr().out
     (arm,) = cs_read(["experiment=ebbinghaus_1885", "method=fitted"], tmp_path / "out" / "conf")
     assert arm.cfg["hippocampus"]["early"] == pytest.approx(told["numbers"]["hippocampus.early"], rel=1e-3)

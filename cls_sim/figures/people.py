@@ -11,6 +11,7 @@ import numpy as np
 from cls_sim import people as data
 from cls_sim.figures import page
 from cls_sim.figures.numbers import estimated, rows_of
+from cls_sim.statistics import spearman
 
 PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?P<day>[\d.]+))?")
 
@@ -88,6 +89,28 @@ def people(
         axes.set_ylim(min(low for low, _ in ends), max(high for _, high in ends))
     note = "black: people ± 2 SEM"
     return page.finished(figure, rows, note, legend=pages)
+
+
+@page.styled
+def recovery(true: Mapping[str, np.ndarray], fitted: Mapping[str, np.ndarray]) -> Any:
+    """Numbers that were fitted to tables of the model [n], over those that made the tables; a panel for each."""
+    figure, panels = page.new_page(page.SINGLE if len(true) == 1 else page.DOUBLE, 2.2, 1, len(true))
+    rows: list[page.Row] = []
+    for axes, (key, made) in zip(panels, true.items(), strict=True):
+        found = fitted[key]
+        ends = [float(min(made.min(), found.min())), float(max(made.max(), found.max()))]
+        if ends[0] > 0 and ends[1] >= 10 * ends[0]:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+        axes.plot(ends, ends, lw=0.8, ls="--", color=page.GREY, zorder=1)
+        axes.plot(made, found, "o", ms=3.5, alpha=0.7, mec="none", color=page.ink_of(0)["color"])
+        axes.set_title(
+            f"{page.label_of(key.rpartition('.')[2])}, correlation {spearman(made, found):.2f}", loc="left", fontsize=7
+        )
+        axes.set_xlabel("true")
+        rows += [{"number": key, "x": a, "mean": b} for a, b in zip(made.tolist(), found.tolist(), strict=True)]
+    panels[0].set_ylabel("fitted")
+    return page.finished(figure, rows, "dashed: fitted = true", interval=False)
 
 
 def _read(traces: Mapping[str, Any], readings: Any, arm: str, reading: str) -> np.ndarray:

@@ -11,8 +11,10 @@ arm=NAME        the arm that is fitted (default: the first)
 trials=N        settings of a round (default 200), which live as one cohort; rounds=N rounds (default 6)
 subjects=N      subjects of a setting (default 1; more if the model has chance), with seeds from seed=0
 fresh=N         subjects of the report (default 8), with seeds from first=1000
+recover=N       N tables that the model makes with known numbers are fitted too: does the table tell the numbers?
 
-The folder gets fit.json, fit.png and the numbers as a method: cls-sim --config-dir FOLDER/conf method=fitted.
+The folder gets fit.json, fit.png, recovery.png (with recover=) and the numbers as a method:
+cls-sim --config-dir FOLDER/conf method=fitted.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from cls_sim.commands.door import Parser, entered, whole_of
 from cls_sim.core.errors import ConfigError
 
 OWN = {"data": None, "arm": None, "out": None, "method": "fitted"}
-SIZES = {"trials": "200", "rounds": "6", "subjects": "1", "seed": "0", "fresh": "8", "first": "1000"}
+SIZES = {"trials": "200", "rounds": "6", "subjects": "1", "seed": "0", "fresh": "8", "first": "1000", "recover": "0"}
 
 
 def main(argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> int:
@@ -55,7 +57,9 @@ def _fit(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str]) 
     if args.data is None:
         raise ConfigError("data", "is missing", "write data=TABLE, see cls-sim fit --help")
     validation.name("method", args.method)
-    sizes: dict[str, Any] = {name: whole_of(name, getattr(args, name), 0 if name == "seed" else 1) for name in SIZES}
+    sizes: dict[str, Any] = {
+        name: whole_of(name, getattr(args, name), 0 if name in ("seed", "recover") else 1) for name in SIZES
+    }
     experiment = read(args.given, folders)
     default = Path("outputs") / "fit" / experiment.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     home = Path(validation.path("out", args.out)) if args.out else default
@@ -66,6 +70,8 @@ def _fit(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str]) 
     plain_below(home)
     write(home / "fit.json", found.entries(), lasts=True)
     save(found.figure(), None, home / "fit")
+    if found.recovered:
+        save(found.recovered.figure(), None, home / "recovery")
     methods = made(home / "conf" / "method", below=home)
     made(home / "conf" / "experiment", below=home)
     own = [one for one in experiment.arms[found.arm].own if one.partition("=")[0] not in found.numbers]

@@ -12,13 +12,13 @@ import numpy as np
 
 from cls_sim import people
 from cls_sim.commands.choose.settings import Span, choices
+from cls_sim.commands.fit.bench import Bench, Ground
+from cls_sim.commands.fit.recovery import Recovery, recovered
 from cls_sim.config import experiments
-from cls_sim.core.arrays import Flags, Numbers
+from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import ConfigError, known, whole
 from cls_sim.figures.people import people as drawn
-from cls_sim.figures.people import values_of
 from cls_sim.people import People
-from cls_sim.running.studies import study
 from cls_sim.statistics import spearman
 
 MOST = 4  # free numbers
@@ -33,6 +33,7 @@ class Fit:
     numbers   key → the number with the largest likelihood
     ranges    key → [low, high], the numbers within 3.84 of the least χ²
     recovery  key → Spearman's correlation of true and fitted numbers, where the model itself made the table
+    recovered  the tables of `recover=N` and the numbers fitted to them, or None
     fitted    the people it was fitted to; judged: those it is judged by (the same, if the table has means only)
     means     cell → [s], the model's values on fresh seeds
     """
@@ -49,6 +50,7 @@ class Fit:
     least: float
     settings: int
     x: Sequence[float] | None = field(default=None)
+    recovered: Recovery | None = None
 
     @property
     def distances(self) -> dict[str, float]:
@@ -73,6 +75,7 @@ class Fit:
         told = {"experiment": self.experiment, "arm": self.arm, "table": self.table, "settings": self.settings}
         told |= {"numbers": dict(self.numbers), "ranges": {k: list(v) for k, v in self.ranges.items()}}
         told |= {"recovery": dict(self.recovery), "chi_squared": self.least, "aic": self.least + 2 * len(self.numbers)}
+        told |= {"recovered": self.recovered.entries()} if self.recovered else {}
         return told | {"held_out": self.judged.halved, "distances": self.distances}
 
     def __repr__(self) -> str:
@@ -85,7 +88,8 @@ class Fit:
         lines.append(f"χ² {self.least:.2f} in {len(off)} cells, AIC {self.least + 2 * len(self.numbers):.2f}")
         lines.append(f"{inside} of {len(off)} cells within 2 standard errors of {who}")
         worst = max(off, key=lambda cell: abs(off[cell]))
-        return "\n".join([*lines, f"farthest: {worst}, {off[worst]:+.1f} standard errors"])
+        lines.append(f"farthest: {worst}, {off[worst]:+.1f} standard errors")
+        return "\n".join([*lines, *([repr(self.recovered)] if self.recovered else [])])
 
 
 def fit(
@@ -100,6 +104,7 @@ def fit(
     seed: int = 0,
     fresh: int = 8,
     first: int = 1000,
+    recover: int = 0,
     folders: Sequence[str] = (),
 ) -> Fit:
     """Fit up to four numbers of an arm of an experiment to a table of people, by the likelihood of its means.
@@ -114,6 +119,7 @@ def fit(
     trials    settings of a round: they live as one cohort of `subjects` subjects each, with seeds from `seed`
     rounds    each round after the first draws near the best tenth of all settings found so far
     fresh     subjects of the report, with seeds from `first`
+    recover   tables that the model makes with known numbers, and that are fitted as people were; 0: none
 
     Raises ConfigError for a bad table, an unknown cell or reading, and a number that cannot differ between subjects.
 
@@ -125,20 +131,27 @@ def fit(
     over = [over] if isinstance(over, str) else list(over)
     spans = _spans(over)
     whole("trials", trials, 10)
+    if whole("recover", recover, 0) and recover < 4:
+        raise ConfigError("recover", f"{recover} tables give no correlation", "give 20, or 0 for none")
     if whole("seed", seed, 0) + trials * whole("subjects", subjects) > 1000 or first < 1000:
         raise ConfigError("trials", "needs seeds from 1000, or first is below", "give fewer trials or subjects")
     experiment = experiments.read(list(overrides), list(folders))
     name = arm or next(iter(experiment.arms))
     known("arm", name, experiment.arms, f"{name[:100]!r} is none of its arms")
     fitted, judged, points = _people(data, points, experiment.cfg.get("claims") or {})
-    bench = _Bench((*overrides, f"arms=[{name}]"), name, points, tuple(folders))
+    bench = Bench((*overrides, f"arms=[{name}]"), name, points, tuple(folders))
     found, tried = np.zeros((0, len(points))), np.zeros((0, len(spans)))
-    ground = _Ground.over(list(spans.values()))
+    ground = Ground.over(list(spans.values()))
     for turn in range(whole("rounds", rounds)):
         near = tried[np.argsort(people.chi_squared(fitted, found), kind="stable")[: max(8, trials // 10)]]
         new = ground.drawn(trials, turn, near)
         tried = np.concatenate([tried, new])
         found = np.concatenate([found, bench.together(dict(zip(spans, new.T, strict=True)), subjects, seed)])
+    again = None
+    if recover:
+        search = {"trials": trials, "rounds": rounds, "subjects": subjects, "seed": seed}
+        pool = (tried, found)
+        again = recovered(bench, ground, list(spans), fitted, pool, recover, fresh=fresh, first=first, **search)
     off = people.chi_squared(fitted, found)
     best, likely = int(np.argmin(off)), off <= off.min() + LIKELY
     numbers = {key: float(tried[best, i]) for i, key in enumerate(spans)}
@@ -148,47 +161,15 @@ def fit(
         arm=name,
         numbers=numbers,
         ranges={key: (float(tried[likely, i].min()), float(tried[likely, i].max())) for i, key in enumerate(spans)},
-        recovery=_recovery(fitted, tried, found, list(spans), trials),
+        recovery=again.correlation if again else _recovery(fitted, tried, found, list(spans), trials),
         table=str(data),
         fitted=fitted,
         judged=judged,
         means=bench.live([*at, f"subjects={fresh}", f"seed={first}"]),
         least=float(off[best]),
         settings=len(tried),
+        recovered=again,
     )
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """Where settings live: an arm of an experiment, and the readings that are compared with people."""
-
-    given: tuple[str, ...]
-    arm: str
-    points: Mapping[str, str]
-    folders: tuple[str, ...]
-
-    def live(self, overrides: Sequence[str]) -> dict[str, np.ndarray]:
-        """cell → [s]"""
-        found = study(*self.given, "claims=null", "ablation=null", *overrides, folders=self.folders)
-        trace = found.traces[self.arm]
-        for cell, reading in self.points.items():
-            name = reading.partition("[")[0].partition("@")[0]
-            there = {one for row in trace.rows for one in row["readings"]}
-            known("data", name, there, f"the cell {cell!r} is no reading of this experiment")
-        try:
-            return {cell: np.asarray(values_of(trace, one), np.float64) for cell, one in self.points.items()}
-        except (ValueError, IndexError) as error:
-            raise ConfigError("data", f"a cell cannot be read ({error})", "name readings of one number") from None
-
-    def together(self, settings: Mapping[str, Numbers], subjects: int, seed: int) -> Numbers:
-        """The means [n, k] of n settings that live as one cohort."""
-        lists = [
-            f"{key}=[{','.join(f'{v:.6g}' for v in values for _ in range(subjects))}]"
-            for key, values in settings.items()
-        ]
-        count = len(next(iter(settings.values())))
-        found = self.live([*lists, f"subjects={count * subjects}", f"seed={seed}"])
-        return np.stack([values.reshape(count, subjects).mean(1) for values in found.values()], 1)
 
 
 def _spans(over: Sequence[str]) -> dict[str, Span]:
@@ -211,35 +192,6 @@ def _people(
     cells: Mapping[str, str] = points or (told[0]["points"] if told else {cell: cell for cell in table.cells})
     fitted, judged = people.halves(data)
     return fitted.of(list(cells)), judged.of(list(cells)), cells
-
-
-@dataclass(frozen=True)
-class _Ground:
-    """The ranges of the numbers, each as [0, 1] on a logarithmic scale if it spans a factor of ten or more."""
-
-    low: Numbers
-    high: Numbers
-    log: Flags
-
-    @classmethod
-    def over(cls, spans: Sequence[Span]) -> _Ground:
-        low, high = (np.array([getattr(span, end) for span in spans], np.float64) for end in ("low", "high"))
-        log = (low > 0) & (high >= 10 * np.maximum(low, 1e-300))
-        return cls(np.where(log, np.log(np.where(log, low, 1)), low), np.where(log, np.log(high), high), log)
-
-    def drawn(self, count: int, turn: int, near: Numbers) -> Numbers:
-        """Settings [n, k]: a Latin hypercube, or drawn from a normal distribution fitted to the settings `near`."""
-        lot = np.random.Generator(np.random.Philox(turn))
-        if len(near):
-            with np.errstate(divide="ignore"):
-                share = (np.where(self.log, np.log(near), near) - self.low) / (self.high - self.low)
-            spread = 1.5 * np.atleast_2d(np.cov(share.T)) + 1e-8 * np.eye(share.shape[1])
-            share = np.clip(lot.multivariate_normal(share.mean(0), spread, count), 0.0, 1.0)
-        else:
-            cells = np.stack([lot.permutation(count) for _ in self.low], 1)
-            share = (cells + lot.random(cells.shape)) / count
-        found = self.low + share * (self.high - self.low)
-        return np.where(self.log, np.exp(found), found)
 
 
 def _recovery(fitted: People, tried: Numbers, found: Numbers, keys: Sequence[str], first: int) -> dict[str, float]:
