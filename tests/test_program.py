@@ -18,7 +18,7 @@ CLAIMS = {
     "grows": {"kind": "at_least", "law": "go_cls_train"},
     "known": {"kind": "at_least", "missed": "0.1, too small"},
 }
-PIECE = Piece("digits", None, "small", CLAIMS, {"overrides": ["plasticity.night_rate=0"], "must_fail": ["grows"]})
+PIECE = Piece("digits", None, "small", CLAIMS, ({"overrides": ["plasticity.night_rate=0"], "must_fail": ["grows"]},))
 
 
 def verdict(name: str, passed: bool | None, **more: Any) -> dict[str, Any]:
@@ -66,6 +66,19 @@ def test_what_is_missing_is_run_once(lived: list[list[str]], tmp_path: Path):
     assert results.done(now_known), "that a claim is known to miss is written down after the run"
     runner.run(PIECE, results, tmp_path / "runs", off=False, again=True)
     assert len(lived) == 3
+
+
+def test_each_of_several_ablations_is_run_and_judges_its_own_claims(lived: list[list[str]], tmp_path: Path):
+    off = [{"overrides": ["plasticity.night_rate=0"], "must_fail": ["grows"]}]
+    off.append({"overrides": ["rhythm.steps_per_night=1"], "must_fail": ["known"]})
+    (piece,) = plan.of("digits", {"claims": CLAIMS, "ablation": off}, "paper")
+    assert piece.fails == ["grows", "known"]
+    results = Results(tmp_path)
+    runner.run(piece, results, tmp_path / "runs", off=True)
+    assert [run[-1] for run in lived[1:]] == ["plasticity.night_rate=0", "rhythm.steps_per_night=1"]
+    kept = (results.kept(piece) or {})["ablation"]
+    assert [claim["passed"] for claim in kept["claims"].values()] == [False, False] and kept["seconds"] == 14.0
+    assert results.off_done(piece) and len(kept["overrides"]) == 2
 
 
 def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[str]], tmp_path: Path):
@@ -151,9 +164,10 @@ def test_mistakes_are_named(args: list[str], capsys: pytest.CaptureFixture[str])
         {"overrides": ["a=b"]},
         {"overrides": [], "must_fail": ["grows"]},
         {"overrides": ["a=b"], "must_fail": ["shrinks"]},
+        [{"overrides": ["a=b"], "must_fail": ["grows"]}, {"overrides": ["a=c"], "must_fail": ["grows"]}],
     ],
 )
-def test_an_off_that_removes_nothing_is_refused(off: dict[str, Any]):
+def test_an_off_that_removes_nothing_is_refused(off: Any):
     with pytest.raises(ConfigError, match="ablation"):
         plan.of("digits", {"claims": CLAIMS, "ablation": off}, "paper")
 
@@ -193,7 +207,8 @@ def test_a_scenario_is_lived_in_parts_at_full_size_alone():
     assert first.arms == ("none",) and list(first.claims) == ["none_both", "none_class"]
     replayed = found["divided_class_replayed"]
     assert not first.fails and replayed.fails == ["er_both", "dgr_both"], "without the mechanism once, not once a part"
-    assert replayed.without()[-3:] == ["arms=[dgr,er]", "size=small", "arm.er=[]"]
+    ((overrides, fails),) = replayed.without()
+    assert overrides[-3:] == ["arms=[dgr,er]", "size=small", "arm.er=[]"] and fails == replayed.fails
     assert [piece.name for piece in plan.of("divided", DIVIDED, "small")] == ["divided_class", "divided_task"]
 
 

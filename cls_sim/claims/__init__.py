@@ -44,16 +44,29 @@ def check(claims: Mapping[str, Any], arms: Collection[str]) -> None:
             known(f"claims.{name}.{key}", arm, arms, f"there is no arm {arm!r}")
 
 
+def ablations(ablation: Any) -> list[Mapping[str, Any]]:
+    """The ablations of an experiment: its key `ablation` is one of them, a list of several, or empty.
+
+    >>> ablations({"overrides": ["a=1"], "must_fail": ["b"]})
+    [{'overrides': ['a=1'], 'must_fail': ['b']}]
+    """
+    return list(ablation) if isinstance(ablation, list) else [ablation] if ablation else []
+
+
 def check_ablation(ablation: Any, claims: Mapping[str, Any]) -> None:
     """Raise ConfigError for an ablation without overrides, or with unknown claims; an empty one is none."""
-    if not ablation:
-        return
-    whole = isinstance(ablation, dict) and set(ablation) == {OVERRIDES, FAILS}
-    if not whole or not all(isinstance(names, list) and names for names in ablation.values()):
-        remedy = f"write ablation: {{{OVERRIDES}: [override], {FAILS}: [claim]}}"
-        raise ConfigError("ablation", f"needs {OVERRIDES} and {FAILS}", remedy)
-    for name in ablation[FAILS]:
-        known(f"ablation.{FAILS}", name, claims, f"there is no claim {name!r}")
+    several = ablations(ablation)
+    for one in several:
+        whole = isinstance(one, dict) and set(one) == {OVERRIDES, FAILS}
+        if not whole or not all(isinstance(names, list) and names for names in one.values()):
+            remedy = f"write ablation: {{{OVERRIDES}: [override], {FAILS}: [claim]}}, or a list of these"
+            raise ConfigError("ablation", f"needs {OVERRIDES} and {FAILS}", remedy)
+        for name in one[FAILS]:
+            known(f"ablation.{FAILS}", name, claims, f"there is no claim {name!r}")
+    named = [name for one in several for name in one[FAILS]]
+    for name in named:
+        if named.count(name) > 1:
+            raise ConfigError(f"ablation.{FAILS}", f"{name} is in two ablations", "name it once")
 
 
 def judge(

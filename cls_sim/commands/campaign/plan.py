@@ -10,11 +10,11 @@ must be tested on other seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cls_sim.claims import FAILS, about, check_ablation
+from cls_sim.claims import FAILS, ablations, about, check_ablation
 from cls_sim.config import experiments
 from cls_sim.config.arms import DO, treatment
 from cls_sim.core.errors import ConfigError, known, under
@@ -28,7 +28,7 @@ class Piece:
     """An experiment at one size, one scenario of it, or one part of its arms.
 
     claims  name → claim, the claims that this piece tests
-    off     the ablation: {overrides: they remove the mechanism, must_fail: the claims that must then fail}, or empty
+    off     the ablations, each {overrides: they remove the mechanism, must_fail: the claims that must then fail}
     part    the name of the part; None if all arms run together
     arms    the arms of the part that are possible in this scenario
     do      the overrides of the part
@@ -39,7 +39,7 @@ class Piece:
     scenario: str | None
     size: str
     claims: Mapping[str, Any] = field(default_factory=dict)
-    off: Mapping[str, Any] = field(default_factory=dict)
+    off: Sequence[Mapping[str, Any]] = ()
     part: str | None = None
     arms: tuple[str, ...] = ()
     do: tuple[str, ...] = ()
@@ -63,19 +63,26 @@ class Piece:
         return [f"experiment={self.experiment}", *size, *scenario, *arms, *self.do]
 
     @property
-    def fails(self) -> list[str]:
-        """The claims that must fail in the ablation."""
-        return [name for name in self.off.get(FAILS, ()) if name in self.claims]
+    def removing(self) -> list[tuple[list[str], list[str]]]:
+        """For each ablation: the overrides that remove the mechanism, and those of these claims that must fail."""
+        found = [(list(one[DO]), [name for name in one[FAILS] if name in self.claims]) for one in self.off]
+        return [(do, fails) for do, fails in found if fails]
 
     @property
-    def removing(self) -> list[str]:
-        """The overrides that remove the mechanism."""
-        return list(self.off.get(DO, ()))
+    def fails(self) -> list[str]:
+        """The claims that must fail in an ablation."""
+        return [name for _, fails in self.removing for name in fails]
 
-    def without(self) -> list[str]:
-        """The overrides of the ablation run; at size=small unless the claims that must fail are for one size only."""
-        small = self.size == "paper" and not any("size" in self.claims[name] for name in self.fails)
-        return [*self.overrides, *(["size=small"] if small else []), *self.removing]
+    def without(self) -> list[tuple[list[str], list[str]]]:
+        """The overrides of each run without its mechanism, and the claims that must fail in it.
+
+        It runs at size=small unless the claims that must fail are for one size only.
+        """
+        found = []
+        for do, fails in self.removing:
+            small = self.size == "paper" and not any("size" in self.claims[name] for name in fails)
+            found.append(([*self.overrides, *(["size=small"] if small else []), *do], fails))
+        return found
 
 
 def read(experiment: str) -> dict[str, Any]:
@@ -103,7 +110,7 @@ def pieces(size: str = "paper", named: Iterable[str] = ()) -> list[Piece]:
 
 def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
     """The pieces of one experiment, from the content of its file."""
-    claims, off = (told.get(key) or {} for key in ("claims", "ablation"))
+    claims, off = told.get("claims") or {}, told.get("ablation") or []
     parts = _parts(f"{experiment}.parts", told.get("parts") or {})
     with under(experiment):
         check_ablation(off, claims)
@@ -120,7 +127,7 @@ def of(experiment: str, told: Mapping[str, Any], size: str) -> list[Piece]:
         if not mine:  # it claims nothing, or nothing at this size
             continue
         title = str(told.get("title") or "").replace("${scenario}", scenario or "")
-        whole = Piece(experiment, scenario, own, mine, off, title=title)
+        whole = Piece(experiment, scenario, own, mine, ablations(off), title=title)
         found += _divided(whole, told, parts) if parts and own == "paper" else [whole]
     return found
 

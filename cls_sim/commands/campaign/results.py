@@ -86,13 +86,19 @@ class Results:
     def record_off(self, piece: Piece, claims: Mapping[str, Claim], seconds: float) -> None:
         """Store the verdicts of the ablation."""
         found = {name: {key: claims[name].told[key] for key in ("value", "passed")} for name in piece.fails}
-        off = {"overrides": piece.removing, "claims": found, "seconds": round(seconds, 1)}
+        off = {"overrides": _removed(piece), "claims": found, "seconds": round(seconds, 1)}
         self._write(piece, (self.kept(piece) or {}) | {"ablation": off})
 
     def off_done(self, piece: Piece) -> bool:
         off = (self.kept(piece) or {}).get("ablation")
-        return off is not None and off["overrides"] == piece.removing and set(off["claims"]) == set(piece.fails)
+        return off is not None and off["overrides"] == _removed(piece) and set(off["claims"]) == set(piece.fails)
 
     def _write(self, piece: Piece, kept: dict[str, Any]) -> None:
         made(self.file(piece).parent)
         write(self.file(piece), kept)
+
+
+def _removed(piece: Piece) -> list[Any]:
+    """The overrides of the ablation, as they are stored; of several, a list for each."""
+    found = [do for do, _ in piece.removing]
+    return found[0] if len(found) == 1 else found

@@ -99,8 +99,13 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
             found, seconds = live(piece.overrides, _folder(here, piece, piece.overrides, again))
             results.record(piece, found, seconds)
         if off and piece.fails and (again or not results.off_done(piece)):
-            found, seconds = live(piece.without(), _folder(here, piece, piece.without(), again))
-            results.record_off(piece, {claim.name: claim for claim in found.claims}, seconds)
+            failing: dict[str, Claim] = {}
+            spent = 0.0
+            for overrides, fails in piece.without():
+                found, seconds = live(overrides, _folder(here, piece, overrides, again))
+                failing |= {claim.name: claim for claim in found.claims if claim.name in fails}
+                spent += seconds
+            results.record_off(piece, failing, spent)
     except ConfigError as refused:
         failed.append(f"{piece.name}: {refused}")
     return failed
