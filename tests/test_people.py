@@ -134,6 +134,16 @@ def test_a_model_holds_if_its_means_are_inside(tmp_path: Path):
         check({"it": {"kind": "data", "table": path, "arm": "k", "points": points}}, ["m"])
 
 
+def test_one_mean_of_people_beside_several_models_is_a_band(tmp_path: Path):
+    from cls_sim.figures.people import people as drawn
+
+    path = table(tmp_path / "t.csv", "cell,mean,sem\nx,0.5,0.1\ny,0.2,0.1\n")
+    values = [np.array([0.4, 0.6])] * 2
+    for cells, patches in ((["x", "x"], 1), (["x", "y"], 0)):
+        (axes,) = drawn(str(path), {"": {"m": (cells, values)}}, ticks=["1", "2"]).axes
+        assert len(axes.patches) == patches and "people" in axes.get_legend_handles_labels()[1]
+
+
 def test_a_fit_finds_the_numbers_that_made_the_table(tmp_path: Path):
     """Savings of a life with known numbers, with noise: both come back within their ranges, and near."""
     days = [EBBINGHAUS, "world.times=[135,130,100,60,10]", "days=2.9375"]

@@ -83,6 +83,7 @@ def side_by_side(
     names: Mapping[str, str] | None = None,
     neutral: Mapping[str, float] | None = None,
     unit: Sequence[str] = (),
+    xlabel: str = "",
 ) -> Any:
     """Title → arm → values [s]: one column per reading, one row per arm; mean, interval, and the mean as a number.
 
@@ -91,6 +92,7 @@ def side_by_side(
     names    arm → its name in the figure
     neutral  title → position of a dotted line, such as no bias
     unit     titles of the columns that go from 0 to 1
+    xlabel   what all columns show
     """
     arms = list(dict.fromkeys(arm for column in readings.values() for arm in column))
     figure, pages = page.new_page(page.DOUBLE, 0.75 + 0.2 * len(arms), 1, len(readings))
@@ -118,6 +120,7 @@ def side_by_side(
         if title in unit:
             axes.set_xlim(-0.04, 1.04)
         axes.set_title(title, loc="left", fontsize=6.5)
+        axes.set_xlabel(xlabel, fontsize=6.5)
     return page.finished(figure, rows)
 
 

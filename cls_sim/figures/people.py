@@ -42,7 +42,7 @@ def people(
     log: bool = False,
     joined: bool = True,
 ) -> Any:
-    """People as black points with ± 2 standard errors, and models as coloured lines with their 95 % intervals.
+    """People as black points with ± 2 standard errors (one mean beside several models: a line and a band), and models as coloured lines with their 95 % intervals.
 
     panels  title → label of a model → (cells of the table, values [s] of the model in each)
     x       the number of each cell; None: the cells stand side by side, named by `ticks`
@@ -59,10 +59,14 @@ def people(
         at = np.arange(count, dtype=np.float64) if x is None else np.asarray(x, np.float64)
         if log:
             axes.set_xscale("log")
-        axes.errorbar(
-            at, there.mean, yerr=2 * there.sem, fmt="o", ms=3.5, color=page.INK, elinewidth=1.0, capsize=2, zorder=5,
-            label="people",
-        )  # fmt: skip
+        if count > 1 and len({*cells}) == 1:  # one mean of people beside several models
+            axes.axhspan(*(there.mean[0] + 2 * there.sem[0] * np.array([-1, 1])), color=page.GREY, alpha=0.2, lw=0)
+            axes.axhline(there.mean[0], color=page.INK, lw=1.0, label="people")
+        else:
+            axes.errorbar(
+                at, there.mean, yerr=2 * there.sem, fmt="o", ms=3.5, color=page.INK, elinewidth=1.0, capsize=2,
+                zorder=5, label="people",
+            )  # fmt: skip
         rows += [
             {"panel": title, "label": "people", "kind": "people", "x": a, "mean": m, "sem": s, "cell": c}
             for a, m, s, c in zip(at, there.mean, there.sem, cells, strict=True)

@@ -23,6 +23,7 @@ def curves(
     log: bool = False,
     logy: bool = False,
     joined: bool = False,
+    ticks: Sequence[str] | None = None,
 ) -> Any:
     """Small panels of simulation points and lines of theory.
 
@@ -31,6 +32,7 @@ def curves(
 
     log, logy  logarithmic axes; a few numbers x that are far apart are the labels of their axis
     joined     join the points of a simulation by thin lines, for a simulation without theory
+    ticks      the names of the points on the axis of x, if they are no numbers
     """
     columns, deep = page.grid(len(panels), columns)
     alone = columns == 1
@@ -59,7 +61,9 @@ def curves(
             if joined:
                 axes.plot(at, e.mean, lw=0.7, color=ink["color"], zorder=2)
         places = np.unique([a for x, _ in points.values() for a in x])
-        if log and 1 < len(places) <= FEW and (places[1:] >= 1.5 * places[:-1]).all():
+        if ticks is not None:
+            axes.set_xticks(places, ticks)
+        elif log and 1 < len(places) <= FEW and (places[1:] >= 1.5 * places[:-1]).all():
             axes.set_xticks(places, [f"{place:.3g}" for place in places])
             axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
         axes.set_title(title, loc="left", fontsize=6.5 if not alone else None)
