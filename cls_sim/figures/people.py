@@ -42,7 +42,9 @@ def people(
     log: bool = False,
     joined: bool = True,
 ) -> Any:
-    """People as black points with ± 2 standard errors (one mean beside several models: a line and a band), and models as coloured lines with their 95 % intervals.
+    """People as black points with ± 2 standard errors, and models as coloured lines with their 95 % intervals.
+
+    One mean of people beside several models is a line with a grey band.
 
     panels  title → label of a model → (cells of the table, values [s] of the model in each)
     x       the number of each cell; None: the cells stand side by side, named by `ticks`
