@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from cls_sim import PART_KINDS
@@ -32,21 +33,8 @@ LAUNCHER = (
 
 TOP = (
     *("subjects", "seed", "days", "size", "chunk", "device", "workers", "engine", "out", "resume", "wandb", "arms"),
-    *(
-        "precision",
-        "answers",
-        "budget",
-        "debug",
-        "arm",
-        "small",
-        "claims",
-        "ablation",
-        "parts",
-        "figures",
-        "title",
-        "cite",
-    ),
-    *("probes", "method"),
+    *("precision", "answers", "budget", "debug", "arm", "small", "claims", "ablation", "parts", "figures", "title"),
+    *("cite", "probes", "method"),
 )
 DECLARED = ("scenario", "label_noise")  # exist only if an experiment declares them
 GROUPS = (*PART_KINDS, "probes", "method")  # keys whose values name files, beside `experiment`
@@ -166,11 +154,8 @@ def plain(override: str) -> str:
 
 
 def _depth(value: str) -> int:
-    depth = deepest = 0
-    for character in value:
-        depth += (character in "[{(") - (character in "]})")
-        deepest = max(deepest, depth)
-    return deepest
+    steps = ((character in "[{(") - (character in "]})") for character in value)
+    return max(accumulate(steps, initial=0))
 
 
 def _launches(key: str, value: str) -> bool:

@@ -128,9 +128,8 @@ class Cascade(BinarySynapses):
 
     def _settle(self, spec: Spec) -> None:
         super()._settle(spec)
-        q, p = cascade(self.depth)
-        self._switch = torch.tensor(q, dtype=torch.float32, device=spec.device)
-        self._deepen = torch.tensor(p, dtype=torch.float32, device=spec.device)
+        pairs = torch.tensor(cascade(self.depth), dtype=torch.float32, device=spec.device)
+        self._switch, self._deepen = pairs.unbind()
 
     def first(self, name: str, sign: Tensor) -> Tensor:
         shape, most = sign.shape[1:], self.depth + 1

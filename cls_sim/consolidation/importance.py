@@ -229,10 +229,9 @@ class PathIntegral(Settings, Importance):
         self.begun = self.begun | active
 
     def measure(self, view: View, who: np.ndarray) -> Named:
-        measured = {}
-        for name, w in view.neocortex.weights.items():
-            measured[name] = self.path[name] / ((w.detach() - self.start[name]).square() + self.damping)
-            self.path[name] = updated(who, torch.zeros_like(self.path[name]), self.path[name])
+        moved = {name: (w.detach() - self.start[name]).square() for name, w in view.neocortex.weights.items()}
+        measured = {name: self.path[name] / (away + self.damping) for name, away in moved.items()}
+        self.path = {name: updated(who, torch.zeros_like(p), p) for name, p in self.path.items()}
         self.begun = self.begun & ~who
         return measured
 

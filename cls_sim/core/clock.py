@@ -42,9 +42,7 @@ class Clock:
     """
 
     def __init__(self, subjects: int, per_day: int):
-        self.experience = np.zeros(subjects, np.int64)
-        self.replay = np.zeros(subjects, np.int64)
-        self.night = np.zeros(subjects, np.int64)
+        self.experience, self.replay, self.night = (np.zeros(subjects, np.int64) for _ in range(3))
         self.asleep: Flags = np.zeros(subjects, bool)
         self.tick = 0
         self.per_day = per_day

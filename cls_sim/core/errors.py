@@ -34,9 +34,8 @@ class ConfigError(ValueError):
         super().__init__(f"{_plain(key)}: {_plain(reason)}; {_plain(remedy, 4000)}")
         self.key, self.reason, self.remedy = key, reason, remedy
 
-    def __reduce__(
-        self,
-    ) -> tuple[type[ConfigError], tuple[str, str, str]]:  # makes it picklable, to return it from another process
+    # this makes it picklable, to return it from another process
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[str, str, str]]:
         return type(self), (self.key, self.reason, self.remedy)
 
     def under(self, prefix: str) -> ConfigError:

@@ -206,9 +206,8 @@ class Part(_Whole):
 
     def state(self) -> State:
         """The state as a tree: dicts of tensors (leaf or detached), arrays and further trees."""
-        return {
-            k: v for k, v in ((k, collected(v)) for k, v in vars(self).items() if is_state(self, k)) if v is not None
-        }
+        found = ((k, collected(v)) for k, v in vars(self).items() if is_state(self, k))
+        return {k: v for k, v in found if v is not None}
 
     def load(self, tree: State) -> None:
         """Restore a state made by `state`.  Raises ConfigError if names, types or sizes differ."""

@@ -100,9 +100,8 @@ class Feedback(Settings, Neocortex):
     def _gate(self, layer: int, width: int) -> Tensor:
         """The units of a feedback layer that each class leaves active: [s, units, o]."""
         shape = (width, self.spec.outputs)
-        return each(
-            self.spec.seeds, f"neocortex.gate{layer}", lambda g: (g.random(shape) >= self.gates).astype(np.float32)
-        ).to(self.spec.device)
+        active = each(self.spec.seeds, f"neocortex.gate{layer}", lambda g: g.random(shape) >= self.gates)
+        return active.float().to(self.spec.device)
 
     def extra_weights(self) -> int:
         return beyond_perceptron(self.weights, (math.prod(self.spec.inputs), *self.hidden, self.spec.outputs))

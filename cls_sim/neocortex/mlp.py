@@ -37,7 +37,38 @@ BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {  # (∂loss/∂activ
 class Plain(Neocortex):
     """A stack of linear layers, which plain PyTorch has, too: `weight0`, `bias0`, … [s, out, in] and [s, out, 1]."""
 
+    hidden: Sequence[int] = ()  # widths of the hidden layers
     activation = "linear"
+    outputs = "all"  # met: only those of classes met so far compete
+    met: Tensor
+
+    def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
+        squash, h = ACTIVATIONS[self.activation], x.flatten(2).mT
+        for layer in range(len(self.hidden)):
+            h = squash(drive(h, self.weights if weights is None else weights, layer))
+        return h.mT
+
+    def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
+        return self._known(drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT)
+
+    def _known(self, scores: Tensor) -> Tensor:
+        """Scores with the outputs of classes not met so far masked, if outputs grow."""
+        return scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9)
+
+    def closed_form(self, batch: Batch, context: Tensor | None) -> ClosedForm:
+        return closed_form(
+            self.weights, batch.x, self.activation, lambda scores: self.mask_logits(self._known(scores), context)
+        )
+
+    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
+        squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
+        for layer in range(len(self.hidden) + 1):
+            z = drive(h, self.weights, layer)
+            taps.append(
+                Tap(f"weight{layer}", name if (name := f"bias{layer}") in self.weights else None, h.detach(), z)
+            )
+            h = squash(z.clone())  # a copy, because activation functions work in place and a tap keeps its drive
+        return self.mask_logits(self._known(taps[-1].drive.mT), context), taps
 
     def to_module(self, subject: int = 0) -> nn.Module:
         layers: list[nn.Module] = [nn.Flatten()]
@@ -106,36 +137,10 @@ class Mlp(Settings, Plain):
                 self.weights[name] = leaf(drawn(spec, name, shape, gain / math.sqrt(fan_in)), spec)
         return told(spec, sizes[-2], self.weights)
 
-    def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        squash, h = ACTIVATIONS[self.activation], x.flatten(2).mT
-        for layer in range(len(self.hidden)):
-            h = squash(drive(h, self.weights if weights is None else weights, layer))
-        return h.mT
-
-    def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return self._known(drive(features.mT, self.weights if weights is None else weights, len(self.hidden)).mT)
-
-    def _known(self, scores: Tensor) -> Tensor:
-        """Scores with the outputs of classes not met so far masked, if outputs grow."""
-        return scores if self.outputs == "all" else scores.masked_fill(~self.met[:, None], -1e9)
-
-    def closed_form(self, batch: Batch, context: Tensor | None) -> ClosedForm:
-        return closed_form(
-            self.weights, batch.x, self.activation, lambda scores: self.mask_logits(self._known(scores), context)
-        )
-
     def before_step(self, batch: Batch, active: np.ndarray) -> None:
         if self.outputs == "met":
             there = batch.present() & (batch.y >= 0) & torch.from_numpy(active).to(batch.y.device)[:, None]
             self.met = self.met | among(batch.y, there, self.met.shape[1])
-
-    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
-        squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
-        for layer in range(len(self.hidden) + 1):
-            z = drive(h, self.weights, layer)
-            taps.append(Tap(f"weight{layer}", f"bias{layer}" if self.bias else None, h.detach(), z))
-            h = squash(z.clone())  # a copy, because activation functions work in place and a tap keeps its drive
-        return self.mask_logits(self._known(taps[-1].drive.mT), context), taps
 
 
 class Linear(Settings, Plain):
@@ -163,20 +168,6 @@ class Linear(Settings, Plain):
         if self.bias:
             self.weights["bias0"] = leaf(torch.zeros(s, spec.outputs, 1), spec)
         return told(spec, fan_in, self.weights)
-
-    def features(self, x: Tensor, context: Tensor | None = None, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return x.flatten(2)
-
-    def answer(self, features: Tensor, weights: dict[str, Tensor] | None = None) -> Tensor:
-        return drive(features.mT, self.weights if weights is None else weights, 0).mT
-
-    def closed_form(self, batch: Batch, context: Tensor | None) -> ClosedForm:
-        return closed_form(self.weights, batch.x, "linear", lambda scores: self.mask_logits(scores, context))
-
-    def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]]:
-        h = x.flatten(2).mT
-        z = drive(h, self.weights, 0)
-        return self.mask_logits(z.mT, context), [Tap("weight0", "bias0" if self.bias else None, h, z)]
 
 
 def drawn(spec: Spec, name: str, shape: tuple[int, ...], bound: np.ndarray) -> Tensor:

@@ -79,9 +79,8 @@ class Packed(Routed):
     @torch.no_grad()
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         assert view.ended is not None
-        who = who & (
-            self._place.cpu().numpy()[view.ended()] == self.ended
-        )  # a context that comes again keeps its weights
+        here = self._place.cpu().numpy()[view.ended()]
+        who = who & (here == self.ended)  # a context that comes again keeps its weights
         left = np.maximum(self.spec.contexts - self.ended, 1)
         share = torch.from_numpy(1 / left if self.share is None else np.full(len(who), self.share)).float()
         mine = torch.from_numpy(who).to(self.spec.device)[:, None, None]

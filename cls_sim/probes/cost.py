@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from cls_sim.core.errors import several, whole
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.trees import leaves
 from cls_sim.probes.base import Measured, Probe, of_part
 
 
@@ -37,15 +37,10 @@ class ExtraBytes(Settings, Probe):
     def measure(self, life: Measured) -> Tensor:
         sizes = (math.prod(life.spec.inputs), *self.hidden, life.spec.outputs)
         free = 4 * sum((before + 1) * after for before, after in pairwise(sizes))
-        extra = max(0, _floats(life.neocortex.state()) // life.spec.subjects - free)
+        kept = (leaf for _, leaf in leaves(life.neocortex.state()) if isinstance(leaf, Tensor))
+        floats = sum(leaf.nbytes for leaf in kept if leaf.is_floating_point())
+        extra = max(0, floats // life.spec.subjects - free)
         return (life.hippocampus.stored_bytes() + extra).double()
-
-
-def _floats(tree: Mapping[str, Any]) -> int:
-    """Bytes of all floating tensors of a tree."""
-    branches = [_floats(cast("Mapping[str, Any]", leaf)) for leaf in tree.values() if isinstance(leaf, Mapping)]
-    leaves = [leaf.nbytes for leaf in tree.values() if isinstance(leaf, Tensor) and leaf.is_floating_point()]
-    return sum(branches) + sum(leaves)
 
 
 class Energy(Settings, Probe):

@@ -59,7 +59,7 @@ class FiniteCheck:
     def examine(self, tree: Mapping[str, Any] | None = None) -> None:
         """Check the whole state (`tree`: `life.state()`, if it is computed already)."""
         for path, leaf in leaves(self.life.state() if tree is None else tree):
-            if _is_float(leaf) and not _finite(leaf):
+            if not _finite(leaf):
                 self._diagnose(".".join(path), leaf, torch.isfinite)
 
     def read(self, readings: Mapping[str, Tensor]) -> None:
@@ -82,14 +82,6 @@ class FiniteCheck:
         raise Diverged(name, f"is {who}{arm} at tick {clock.tick}, day {clock.day.max():g}", REMEDY)
 
 
-def _is_float(leaf: Any) -> bool:
-    return (
-        leaf.dtype.kind == "f"
-        if isinstance(leaf, np.ndarray)
-        else isinstance(leaf, Tensor) and leaf.is_floating_point()
-    )
-
-
 def _few(weights: Tensor | None) -> np.ndarray:
     """A view of some weights of every subject."""
     if weights is None or weights.device.type != "cpu" or weights.dtype != torch.float32 or not weights.is_contiguous():
@@ -101,6 +93,6 @@ def _few(weights: Tensor | None) -> np.ndarray:
 def _finite(numbers: Any) -> bool:
     """Whether the sum is finite, which implies that every number is; the sum of very large numbers may not be."""
     if isinstance(numbers, Tensor):
-        return math.isfinite(numbers.detach().sum().item())
+        return not numbers.is_floating_point() or math.isfinite(numbers.detach().sum().item())
     with np.errstate(all="ignore"):
-        return math.isfinite(numbers.sum().item())
+        return not isinstance(numbers, np.ndarray) or math.isfinite(numbers.sum(dtype=np.float64))

@@ -178,17 +178,12 @@ def _checked(job: Job, protocols: dict[str, list[str]]) -> Life:
             reason = f"leaves {life.spec.budget:,} bytes to the hippocampus, and {there:,} in {job.origin.name}"
             refuse_if(there != life.spec.budget, "budget", reason, "give both arms the same parts, or no budget")
         branched(job, life).until(cfg["days"])
-        parts = {
-            part_kind: experiments.make(part_kind, cfg[part_kind], wrapping=True)
+        own = {  # parts that are not wraps must also fit together from birth, if one of them is new
+            part_kind: cfg[part_kind]
             for part_kind in experiments.PART_KINDS
+            if isinstance(experiments.make(part_kind, cfg[part_kind], wrapping=True), Part)
         }
-        new = {
-            part_kind
-            for part_kind, part in parts.items()
-            if isinstance(part, Part) and cfg[part_kind] != job.origin.cfg[part_kind]
-        }
-        if new:  # new parts that are not wraps must also fit together from birth
-            own = {part_kind: cfg[part_kind] for part_kind, part in parts.items() if isinstance(part, Part)}
+        if any(job.origin.cfg[part_kind] != said for part_kind, said in own.items()):
             experiments.make_life(job.origin.cfg | own, 1, cfg["seed"])
         return life
     except ConfigError as refused:

@@ -135,11 +135,7 @@ def config_hash(experiment: Experiment) -> str:
 def _decisive(experiment: Experiment) -> dict[str, Any]:
     """The configurations of the arms as JSON, without the settings that may change when a run is resumed."""
     skip = {*experiments.FREE, "out", "resume"}
-    usual = (
-        ("precision", "float32"),
-        ("answers", None),
-        ("budget", None),
-    )  # not named, as in runs of versions without these keys
+    usual = (("precision", "float32"), ("answers", None), ("budget", None))  # as in versions without these keys
     arms = {
         name: {k: v for k, v in arm.cfg.items() if k not in skip and (k, v) not in usual}
         for name, arm in experiment.arms.items()

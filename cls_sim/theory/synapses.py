@@ -24,12 +24,8 @@ def chain(variables: int) -> Numbers:
     """
     k = np.arange(variables)
     size, coupling = 2.0**k, 2.0**-k / 4.0
-    move = np.diag(-coupling / size)
-    for i in range(variables - 1):
-        move[i, i + 1] = coupling[i] / size[i]
-        move[i + 1, i] = coupling[i] / size[i + 1]
-        move[i + 1, i + 1] -= coupling[i] / size[i + 1]
-    return move
+    down, up = coupling[:-1] / size[:-1], coupling[:-1] / size[1:]
+    return np.diag(-coupling / size) - np.diag(np.append(0.0, up)) + np.diag(down, 1) + np.diag(up, -1)
 
 
 def cascade(depth: int) -> tuple[list[float], list[float]]:

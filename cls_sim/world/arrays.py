@@ -216,9 +216,8 @@ def _matching(data: Data, tests: Data) -> None:
         raise ConfigError("x_test", f"has inputs {tests.x.shape[1:]}, x has {data.x.shape[1:]}", "give the same shape")
     if tests.y.shape[1:] != data.y.shape[1:]:
         raise ConfigError("y_test", "is not of the kind of y", "give classes for classes, numbers for numbers")
-    if tests.classes > data.classes:
-        remedy = "give classes of y only"
-        raise ConfigError("y_test", f"has class {tests.classes - 1}, y has {data.classes} classes", remedy)
+    reason = f"has class {tests.classes - 1}, y has {data.classes} classes"
+    refuse_if(tests.classes > data.classes, "y_test", reason, "give classes of y only")
     if (tests.context is None) != (data.context is None):
         raise ConfigError("context_test", "and context belong together", "give both or neither")
     if tests.context is not None and data.context is not None and tests.context.max() > data.context.max():

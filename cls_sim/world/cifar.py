@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from cls_sim.core.settings import setting
-from cls_sim.world.files import DataFileError, fetched, places
+from cls_sim.world.files import DataFileError, fetched, places, reading
 from cls_sim.world.stream import Stream
 from cls_sim.world.table import Data
 
@@ -78,12 +78,10 @@ class Cifar10(Stream):
         """Pixels uint8 [rows, 3072] and classes int64 [rows] of one file."""
         rows, width = self.files[path.name], len(self.labels) + PIXELS
         remedy = f"put the original {path.name} there, or delete it"
-        try:
+        with reading(path, remedy):
             if (size := path.stat().st_size) != rows * width:
                 raise DataFileError(str(path), f"has {size} bytes, not {rows * width}", remedy)
             table = np.fromfile(path, np.uint8).reshape(rows, width)
-        except OSError as error:
-            raise DataFileError(str(path), f"cannot be read ({error.strerror})", remedy) from None
         for column, classes in enumerate(self.labels):
             if (label := table[:, column].max()) >= classes:
                 raise DataFileError(str(path), f"holds the label {label}", remedy)

@@ -13,6 +13,7 @@ import socket
 import threading
 import zipfile
 import zlib
+from collections.abc import Generator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,24 @@ class DataFileError(ConfigError):
         return self
 
 
+@contextlib.contextmanager
+def reading(path: Path, remedy: str, *damage: type[Exception]) -> Generator[None]:
+    """Report an OSError, or one of these errors of a damaged file, as a DataFileError."""
+    try:
+        yield
+    except DataFileError:
+        raise
+    except OSError as error:
+        raise DataFileError(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
+    except damage as error:
+        reason = str(error).strip("'\"").partition("\n")[0]
+        raise DataFileError(str(path), reason or type(error).__name__, remedy) from None
+
+
 def read_bytes(path: Path, remedy: str, sha256: str | None = None) -> bytes:
     """The content of a file, unpacked if its name ends in .gz.  Raises DataFileError if its checksum is another."""
-    try:
+    with reading(path, remedy):
         raw = path.read_bytes()
-    except OSError as error:
-        raise DataFileError(str(path), f"cannot be read ({error.strerror})", remedy) from None
     found = hashlib.sha256(raw).hexdigest()
     if sha256 is not None and found != sha256:
         raise DataFileError(str(path), f"has sha256 {found}, expected {sha256}", remedy)
@@ -209,15 +222,9 @@ def read_array(key: str, path: str | PathLike[str]) -> np.ndarray:
         raise DataFileError(str(path), "is none of .npy, .npz, .csv", remedy)
     if path.exists() and not path.is_file():  # reading a pipe would block
         raise DataFileError(str(path), "is not a plain file", remedy)
-    try:
+    damage = ValueError, EOFError, KeyError, MemoryError, csv.Error, zipfile.BadZipFile, zlib.error
+    with reading(path, remedy, *damage):
         return readers[path.suffix](key, path)
-    except DataFileError:
-        raise
-    except OSError as error:
-        raise DataFileError(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
-    except (ValueError, EOFError, KeyError, MemoryError, csv.Error, zipfile.BadZipFile, zlib.error) as error:
-        reason = str(error).strip("'\"").splitlines()[0] or type(error).__name__
-        raise DataFileError(str(path), reason, remedy) from None
 
 
 def _read_npy(key: str, path: Path) -> np.ndarray:

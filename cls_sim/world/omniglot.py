@@ -14,7 +14,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import each
 from cls_sim.core.errors import choice, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.files import DataFileError, at_hand
+from cls_sim.world.files import DataFileError, at_hand, reading
 from cls_sim.world.listed import Listed
 
 FILE, SIZE, CHARACTERS, DRAWERS = "images_background_small1.zip", 105, 136, 20
@@ -68,14 +68,9 @@ class Omniglot(Listed):
 def read() -> np.ndarray:
     """All drawings, 1 where there is ink: uint8 [136 characters, 20 drawers, 105, 105]."""
     path, remedy = at_hand("Omniglot", "omniglot", FILE, HOME)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = sorted(name for name in archive.namelist() if name.endswith(".png"))
-            drawings = [_decoded(archive.open(name).read(2**16)) for name in names]
-    except OSError as error:
-        raise DataFileError(str(path), f"cannot be read ({error.strerror or error})", remedy) from None
-    except (zipfile.BadZipFile, zlib.error, ValueError) as error:
-        raise DataFileError(str(path), str(error) or type(error).__name__, remedy) from None
+    with reading(path, remedy, zipfile.BadZipFile, zlib.error, ValueError), zipfile.ZipFile(path) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".png"))
+        drawings = [_decoded(archive.open(name).read(2**16)) for name in names]
     if len(drawings) != CHARACTERS * DRAWERS:
         raise DataFileError(str(path), f"holds {len(drawings)} drawings, not {CHARACTERS * DRAWERS}", remedy)
     return np.stack(drawings).reshape(CHARACTERS, DRAWERS, SIZE, SIZE)

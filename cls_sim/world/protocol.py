@@ -121,10 +121,8 @@ class Protocol:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Labels and contexts [n] of the classes y by these lists of classes (all in the context `one`, if given)."""
         if not data.split_by_class:
-            if one is not None:
-                context = np.full(len(y), one, np.int64)
-            else:
-                context = np.zeros(len(y), np.int64) if data.context is None else data.context
+            given = data.context if one is None else one
+            context = np.full(len(y), 0 if given is None else given, np.int64)
             apart = data.copies > 1 and self.scenario != "domain"  # the classes of every context are different classes
             return y + context * (1 + int(lists[0].max())) if apart else y, context
         label, home = np.arange(sum(map(len, lists))), np.zeros(sum(map(len, lists)), np.int64)
@@ -136,8 +134,4 @@ class Protocol:
 
     def heads(self, shares: list[Share], outputs: int) -> np.ndarray:
         """The outputs of each context's head: bool [s, k, o]."""
-        heads = np.zeros((len(shares), self.contexts, outputs), bool)
-        for i, share in enumerate(shares):
-            for k, labels in enumerate(share.labels):
-                heads[i, k, labels] = True
-        return heads
+        return np.array([[np.isin(np.arange(outputs), labels) for labels in share.labels] for share in shares])

@@ -83,12 +83,10 @@ class Stream(Settings, World):
     views: str = setting("plain", KINDS)
 
     def _ready(self) -> None:
-        if self.order == "recurring" and self.per_context % self.cycles:
-            reason = f"{self.per_context} is not a multiple of the {self.cycles} cycles"
-            raise ConfigError("per_context", reason, "give a multiple")
-        if self.eval_split == "validation" and not self.validation:
-            remedy = "set validation, such as 0.1"
-            raise ConfigError("eval_split", "is validation, but no data is held out for it", remedy)
+        why = f"{self.per_context} is not a multiple of the {self.cycles} cycles"
+        refuse_if(self.order == "recurring" and self.per_context % self.cycles, "per_context", why, "give a multiple")
+        why, remedy = "is validation, but no data is held out for it", "set validation, such as 0.1"
+        refuse_if(self.eval_split == "validation" and not self.validation, "eval_split", why, remedy)
 
     def _refuse(self, name: str) -> None:
         known = inspect.signature(type(self)).parameters
@@ -153,9 +151,8 @@ class Stream(Settings, World):
         """Put data, plans and evaluations on the device."""
         seeds, device = self._spec.seeds, self._spec.device
         shares = self._shares if self.shuffle_classes or self.label_noise else self._shares[:1]
-        shown = None
-        if self.views != "plain":
-            shown = views(self.views, seeds, self.contexts, int(np.prod(data.inputs)), device)
+        pixels, plain = int(np.prod(data.inputs)), self.views == "plain"
+        shown = None if plain else views(self.views, seeds, self.contexts, pixels, device)
         self._learnt = self._asked = table(data, [(one.y, one.context) for one in shares], len(seeds), device, shown)
         tests = data.tests if self.eval_split == "test" else None
         if tests is not None:
