@@ -63,22 +63,27 @@ def print_protocol(
     stream = sys.stderr if out is None else out
     if (not stream.isatty() if quiet is None else quiet) or not protocols:
         return
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for arm, lines in protocols.items():
-        groups.setdefault(tuple(lines), []).append(arm)
-    common, *others = sorted(groups, key=lambda lines: -len(groups[lines]))
+    (common, _), *others = by_protocol(protocols)
     contexts = [line for line in common if line.startswith("context ")]
     shown = [line for line in common if line not in contexts][:3] + contexts[:1]
     if len(contexts) > 1:
         shown[-1] += f"; and {len(contexts) - 1} more like it"
     told = [("protocol" if i == 0 else "", line) for i, line in enumerate(shown)]
-    for lines in others[:2]:
+    for lines, arms in others[:2]:
         odd = [line for line in lines if line not in common]
-        told += [(", ".join(groups[lines]), line) for line in odd[:1]]
+        told += [(", ".join(arms), line) for line in odd[:1]]
     if len(others) > 2:
         told.append(("", f"{len(others) - 2} more kinds of arms: see protocol.json"))
     for name, line in told:
         print(f"{name:<9} {line}".rstrip(), file=stream, flush=True)
+
+
+def by_protocol(protocols: Mapping[str, Sequence[str]]) -> list[tuple[tuple[str, ...], list[str]]]:
+    """The lines of each protocol, and the arms that have it; that of most arms first."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for arm, lines in protocols.items():
+        groups.setdefault(tuple(lines), []).append(arm)
+    return sorted(groups.items(), key=lambda pair: -len(pair[1]))
 
 
 # -- the summary --------------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ def _report(args: argparse.Namespace) -> None:
 def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> list[Path]:
     """Write report.html and report.md of the runs in or below these folders; returns their paths."""
     from cls_sim.commands.pages import page
-    from cls_sim.commands.report.blocks import MOODS, WORDS, Picture
+    from cls_sim.commands.report.blocks import MOODS, WORDS
     from cls_sim.commands.report.facts import facts
     from cls_sim.storage.disk import made, put
 
@@ -49,7 +49,7 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
     content = {"title": title, "blocks": blocks, "words": WORDS, "moods": MOODS, "pictures": PICTURES}
     made(out / PICTURES, below=out)
     for block in blocks:
-        if isinstance(block, Picture):
+        if block.kind == "Picture":
             put(out / PICTURES / f"{block.name}.png", block.png)
     paths = [out / "report.html", out / "report.md"]
     for path in paths:
@@ -59,30 +59,27 @@ def write(folders: Sequence[Path], out: Path, reference: str | None = None) -> l
 
 def report(runs: Sequence[Facts], reference: str | None = None) -> tuple[str, Blocks]:
     """The title and the blocks of a report."""
+    from cls_sim.commands.pages import page
     from cls_sim.commands.report import about, arms, contexts, together
-    from cls_sim.commands.report.blocks import Heading
+    from cls_sim.commands.report.blocks import Blocks
+    from cls_sim.figures.page import label_of
+    from cls_sim.sinks.console import by_protocol
+    from cls_sim.statistics import FEWEST
 
     if reference is not None:
         arms_of_all = dict.fromkeys(name for run in runs for name in run.arms)
         known("reference", reference, arms_of_all, f"there is no arm {reference!r} with a finished subject")
-    blocks: Blocks = together.table(runs) if len(runs) > 1 else []
+    blocks = Blocks()
+    words = {name: getattr(blocks, name) for name in ("heading", "text", "points", "terms", "table", "picture")}
+    words |= {"about": about, "arms": arms, "contexts": contexts, "together": together}
+    words |= {"by_protocol": by_protocol, "label_of": label_of, "fewest": FEWEST}
+    if len(runs) > 1:
+        page("report/together.jinja", runs=runs, **words)
     for run in runs:
+        if len(runs) > 1:
+            blocks.chapter(*together.chapter(run, runs))
         mine = next((arm for arm in (reference, "none", *run.arms) if arm in run.arms), "")
-        parts: Blocks = [
-            *about.head(run),
-            *about.protocol(run),
-            *arms.methods(run),
-            *arms.expectations(run),
-            *contexts.matrices(run),
-            *contexts.transfer(run),
-            *about.budget(run, mine),
-            *arms.tests(run, mine),
-            *about.claims(run),
-            *about.drawn(run),
-        ]
-        if len(runs) > 1:  # each run is a chapter, and its sections are one level lower
-            parts = [Heading(together.chapter(run, runs)), *together.lowered(parts, prefix=together.short(run, runs))]
-        blocks += parts
+        page("report/report.jinja", run=run, reference=mine, **words)
     if len(runs) == 1:
         return runs[0].title or runs[0].experiment, blocks
     return runs[0].experiment if len({run.experiment for run in runs}) == 1 else f"{len(runs)} runs", blocks

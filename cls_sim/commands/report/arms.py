@@ -6,13 +6,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from cls_sim import figures, statistics
 from cls_sim.claims.bounds import VAGUE
 from cls_sim.commands.report import expected
-from cls_sim.commands.report.blocks import Blocks, Heading, Picture, Table, Terms, Text, text, without_empty
 from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.figures.page import drawn, label_of
 from cls_sim.sinks.console import interval, number, p_value
@@ -43,13 +43,18 @@ def verdict(ours: statistics.Estimate, known: Published, size: str = "paper") ->
     return band, "inside" if abs(100 * ours.mean - known.value) <= band else "outside"
 
 
-def methods(run: Facts) -> Blocks:
-    """The main reading of every arm, with published numbers; without a main reading, all readings."""
-    if not run.main:
-        return _every_reading(run)
+def methods(run: Facts) -> dict[str, Any]:
+    """The main reading of every arm, beside the published numbers.
+
+    heads, rows  a table
+    families     whether the arms are methods
+    few          whether an arm has too few subjects for an interval
+    verdicts     number of published numbers with each verdict, and their `sources`; empty if there are none
+    png          the picture
+    """
     known = {arm: run.published[arm] for arm in run.arms if arm in run.published}
     beside = ["published", "band", "verdict"][: 3 if run.size == "paper" else 2] if known else []
-    rows, bands, count, few = [], {}, Counter[str](), False
+    rows, bands, verdicts, few = [], {}, Counter[str](), False
     for name, arm in run.arms.items():
         e = statistics.estimate(arm.values[run.main])
         few |= e.n < statistics.FEWEST
@@ -57,88 +62,69 @@ def methods(run: Facts) -> Blocks:
         if name in known:
             value, sem = known[name].value, known[name].sem
             band, said = verdict(e, known[name], run.size)
-            count[said] += 1
+            verdicts[said] += 1
             low, high = bands[name] = (value - band) / 100, min(1.0, (value + band) / 100)
-            cells = [
-                f"{value / 100:.4f}" + ("" if sem is None else f" ± {sem / 100:.4f}"),
-                f"{low:.3f} to {high:.3f}",
-                said,
-            ]
+            published = f"{value / 100:.4f}" + ("" if sem is None else f" ± {sem / 100:.4f}")
+            cells = [published, f"{low:.3f} to {high:.3f}", said]
         rows.append([name, expected.family(arm.method), *_numbers(e), *cells[: len(beside)]])
-    families = any(row[1] for row in rows)
-    blocks: Blocks = [Heading("Methods" if families else "Arms")]
-    if known:
-        sources = "; ".join(dict.fromkeys(p.source for p in known.values() if p.source))
-        decided, undecided = count["inside"] + count["outside"], count["not decided"]
-        told = {"all": decided + undecided, "decided": decided, "inside": count["inside"], "undecided": undecided}
-        kind = "decided" if run.size == "paper" else "smaller"
-        blocks.append(Text(text(kind, vague=VAGUE, sources=sources, **told)))
-    caption = text("methods", reading=label_of(run.main))
-    caption += text("few", fewest=statistics.FEWEST) if few else ""
-    caption += text("band") if known else ""
-    heads = ["arm", "family", run.main, "SEM", "95 % interval", "n", *beside]
-    blocks.append(Table(*without_empty(heads, rows), caption))
     values = {name: arm.values[run.main] for name, arm in run.arms.items()}
-    figure = figures.arms(values, ylabel=label_of(run.main), bands=bands or None)
-    said = text("dots") + ("; grey: published band." if bands else ".")
-    return [*blocks, Picture("methods", drawn(figure), said)]
+    return {
+        "heads": ["arm", "family", run.main, "SEM", "95 % interval", "n", *beside],
+        "rows": rows,
+        "families": any(row[1] for row in rows),
+        "few": few,
+        "verdicts": verdicts,
+        "sources": "; ".join(dict.fromkeys(p.source for p in known.values() if p.source)),
+        "png": drawn(figures.arms(values, ylabel=label_of(run.main), bands=bands or None)),
+    }
 
 
 def _numbers(e: statistics.Estimate) -> list[str]:
     return [number(e.mean), number(e.sem), interval((e.low, e.high)), str(e.n)]
 
 
-def _every_reading(run: Facts) -> Blocks:
-    names = list(dict.fromkeys(name for arm in run.arms.values() for name in arm.values))
-    if not names:
-        return []
-    rows = [
+def readings(run: Facts) -> list[list[str]]:
+    """Every reading of every arm, as rows of a table, for an experiment without a main reading."""
+    return [
         [label_of(name), arm.name, *_numbers(statistics.estimate(arm.values[name]))]
-        for name in names[:MANY]
+        for name in run.readings[:MANY]
         for arm in run.arms.values()
         if name in arm.values
     ]
-    heads = ["reading", "arm", "mean", "SEM", "95 % interval", "n"]
-    more = text("first", shown=MANY, all=len(names)) if len(names) > MANY else ""
-    return [Heading("Readings"), Table(heads, rows, text("readings") + more)]
 
 
-def expectations(run: Facts) -> Blocks:
+def expectations(run: Facts) -> list[tuple[str, str]]:
     """One sentence for each method: the expected result in this scenario, and the result found."""
-    if run.main != "accuracy" or not run.scenario:
+    if run.main != "accuracy":
         return []
-    means = {arm.method: float(np.nanmean(arm.values["accuracy"])) for arm in run.arms.values() if arm.method}
+    means = {name: float(np.nanmean(arm.values["accuracy"])) for name, arm in run.arms.items()}
+    ends = {arm.method: means[name] for name, arm in run.arms.items()}
     items = []
     for name, arm in run.arms.items():
         if said := expected.told(arm.method, run.scenario):
-            mean = float(np.nanmean(arm.values["accuracy"]))
-            ours = expected.found(arm.method, run.scenario, mean, means.get("none"), means.get("joint"))
+            ours = expected.found(arm.method, run.scenario, means[name], ends.get("none"), ends.get("joint"))
             items.append((name, f"{said[0].upper()}{said[1:]}. {ours}"))
-    if not items:
-        return []
-    note = Text(text("expected", scenario=run.scenario))
-    return [Heading("What is expected of each method"), note, Terms(items)]
+    return items
 
 
-def tests(run: Facts, reference: str) -> Blocks:
-    """Every arm against the reference, and all pairs of few arms, corrected for multiple comparisons."""
-    if not run.main or reference not in run.arms or len(run.arms) < 2:
-        return []
-    others = [name for name in run.arms if name != reference]
-    rows = _compared(run, [(other, reference) for other in others])
-    caption = text("tests", pairs=len(rows), level=100 * (1 - LEVEL / max(1, len(rows))))
-    fewest = min((n for n in (len(_common(run, reference, other)[0]) for other in others) if n), default=99)
-    if (floor := 2.0 / 2**fewest) > LEVEL:
-        caption += text("floor", fewest=fewest, floor=floor)
-    heads = ["arm", f"difference to {reference}", "95 % interval", "pairs", "p", "p, corrected", "verdict"]
-    table = Table(heads, [[pair[0], *cells] for pair, cells in rows], caption)
-    blocks: Blocks = [Heading(f"Paired tests against {reference}"), table]
-    if 2 < len(run.arms) <= ALL_PAIRS:
-        every = [(b, a) for a, b in combinations(run.arms, 2)]
-        cells = [[f"{a} - {b}", *told] for (a, b), told in _compared(run, every)]
-        note = f"All {len(every)} pairs, corrected together."
-        blocks += [Heading("All pairs", 3), Table(["pair", "difference", *heads[2:]], cells, note)]
-    return blocks
+def against(run: Facts, reference: str) -> list[list[str]]:
+    """Every arm against the reference, corrected for multiple comparisons, as rows of a table."""
+    return [
+        [a, *told] for (a, _), told in _compared(run, [(name, reference) for name in run.arms if name != reference])
+    ]
+
+
+def pairs(run: Facts) -> list[list[str]]:
+    """All pairs of a few arms, corrected together, as rows of a table."""
+    every = [(b, a) for a, b in combinations(run.arms, 2)] if 2 < len(run.arms) <= ALL_PAIRS else []
+    return [[f"{a} - {b}", *told] for (a, b), told in _compared(run, every)]
+
+
+def floor(run: Facts, reference: str) -> tuple[int, float]:
+    """The smallest number of subjects in these comparisons, and the smallest p-value that it allows."""
+    common = [len(_common(run, reference, name)[0]) for name in run.arms if name != reference]
+    fewest = min(filter(None, common), default=99)
+    return fewest, 2.0 / 2**fewest
 
 
 def _common(run: Facts, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:

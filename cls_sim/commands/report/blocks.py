@@ -1,81 +1,11 @@
-"""The blocks of a report, before they are written as HTML or Markdown."""
+"""The blocks of a report, before they are shown as HTML or Markdown."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
-
-import yaml
-
-
-class Block:
-    """A part of a report; `kind` is its name in the templates of a page."""
-
-    @property
-    def kind(self) -> str:
-        return type(self).__name__
-
-
-@dataclass(frozen=True)
-class Heading(Block):
-    text: str
-    level: int = 2
-
-
-@dataclass(frozen=True)
-class Text(Block):
-    """A paragraph, with `code` between backticks and **strong** between asterisks."""
-
-    text: str
-    mood: str = ""  # "warning": highlighted
-
-
-@dataclass(frozen=True)
-class Points(Block):
-    """A list."""
-
-    items: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Terms(Block):
-    """A list of terms and their descriptions."""
-
-    items: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Table(Block):
-    """A table of text.  Columns named in WORDS are words, the others numbers; MOODS says how some cells are shown."""
-
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    caption: str = ""
-
-
-@dataclass(frozen=True)
-class Picture(Block):
-    """A picture: PNG bytes, the name of its file, and its caption."""
-
-    name: str
-    png: bytes
-    caption: str
-
-    @property
-    def data(self) -> str:
-        return base64.b64encode(self.png).decode()
-
-    @property
-    def width(self) -> int:
-        """The width on a page: of 200 dots an inch (the PNG header has their number), shown at 150."""
-        return 3 * min(int.from_bytes(self.png[16:20], "big"), 4000) // 4
-
-
-Blocks = list[Block]
 
 WORDS = frozenset({"arm", "claim", "expected", "family", "pair", "reading", "source", "verdict"})
 MOODS = {
@@ -85,21 +15,53 @@ MOODS = {
 }
 
 
-@cache
-def _texts() -> dict[str, str]:
-    return yaml.safe_load(Path(__file__).with_name("texts.yaml").read_text())
+class Blocks(list[Any]):
+    """The blocks that report.jinja has written, in order; each method adds one, and writes nothing itself.
 
+    A block has a `kind`, by which the templates of a page know it, and fields.  Texts may have `code` between backticks
+    and **strong** between asterisks.
+    """
 
-def text(name: str, **numbers: Any) -> str:
-    """A text of texts.yaml with these numbers."""
-    return _texts()[name].format(**numbers)
+    def __init__(self) -> None:
+        self._below, self._stem = 0, ""
 
+    def chapter(self, title: str, stem: str) -> str:
+        """From here on headings are one level lower, and the names of picture files begin with `stem`."""
+        self._below, self._stem = 0, f"{stem}_"
+        self.heading(title)
+        self._below = 1
+        return ""
 
-def without_empty(
-    heads: Sequence[str], rows: Sequence[Sequence[str]], column: int = 1
-) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    """The heads and the rows of a table, without this column if it is empty."""
-    if any(row[column] for row in rows):
-        return heads, rows
-    heads, *rows = [[*line[:column], *line[column + 1 :]] for line in (heads, *rows)]
-    return heads, rows
+    def heading(self, text: str, level: int = 2) -> str:
+        return self._add("Heading", text=text, level=level + self._below)
+
+    def text(self, mood: str = "", *, caller: Callable[[], str]) -> str:
+        """A paragraph; the mood `warning` highlights it."""
+        return self._add("Text", text=caller(), mood=mood)
+
+    def points(self, items: Sequence[str]) -> str:
+        """A list."""
+        return self._add("Points", items=items)
+
+    def terms(self, items: Sequence[tuple[str, str]]) -> str:
+        """A list of terms and their descriptions; a term without one is left out."""
+        return self._add("Terms", items=[pair for pair in items if pair[1]])
+
+    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]], *, caller: Callable[[], str] = str) -> str:
+        """A table of text, without its second column if that is empty, and its caption.
+
+        Columns named in WORDS are words, the others numbers; MOODS says how some cells are shown.
+        """
+        if not any(row[1] for row in rows):
+            heads, *rows = [[line[0], *line[2:]] for line in (heads, *rows)]
+        return self._add("Table", heads=heads, rows=rows, caption=caller().strip())
+
+    def picture(self, name: str, png: bytes, caption: str) -> str:
+        """PNG bytes, of 200 dots an inch, shown at 150."""
+        width = 3 * min(int.from_bytes(png[16:20], "big"), 4000) // 4  # the header of PNG has the number of dots
+        data = base64.b64encode(png).decode()
+        return self._add("Picture", name=self._stem + name, png=png, caption=caption, data=data, width=width)
+
+    def _add(self, kind: str, **fields: Any) -> str:
+        self.append(SimpleNamespace(kind=kind, **fields))
+        return ""

@@ -68,6 +68,7 @@ class Facts:
     """The facts about a run.
 
     arms       the arms with at least one finished subject
+    main       the main reading; empty if there is none
     published  arm → its published number, for the main reading
     missing    one line for each missing result
     """
@@ -84,7 +85,7 @@ class Facts:
     environment: dict[str, Any]
     protocol: dict[str, list[str]]
     arms: dict[str, Arm]
-    main: str | None
+    main: str
     published: dict[str, Published]
     claims: tuple[Claim, ...]
     missing: list[str]
@@ -93,6 +94,28 @@ class Facts:
     @property
     def label(self) -> str:
         return f"{self.experiment}, scenario {self.scenario}" if self.scenario else self.experiment
+
+    @property
+    def cohort(self) -> str:
+        """The number of finished subjects of an arm, in words."""
+        sizes = sorted({arm.lived for arm in self.arms.values()}) or ["no"]
+        return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+
+    @property
+    def made(self) -> str:
+        """The software and the day of the run."""
+        env = self.environment
+        parts = [f"{name} {env[name]}" for name in ("python", "torch", "device") if env.get(name)]
+        return ", ".join(filter(None, [f"cls_sim {self.version}", *parts, str(env.get("time", ""))[:10]]))
+
+    @property
+    def readings(self) -> list[str]:
+        return list(dict.fromkeys(name for arm in self.arms.values() for name in arm.values))
+
+    @property
+    def stores(self) -> bool:
+        """Whether an arm stores episodes."""
+        return any(arm.cost("stored_bytes") for arm in self.arms.values())
 
 
 def facts(folder: Path) -> Facts:
@@ -120,7 +143,7 @@ def facts(folder: Path) -> Facts:
     if 4 * sum(arm.method is not None for arm in arms.values()) < 3 * len(arms):  # names that only look like methods
         for arm in arms.values():
             arm.method = None
-    main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), None)
+    main = next((n for n in ("accuracy", "r2") if arms and all(n in arm.values for arm in arms.values())), "")
     cfg = next(iter(told.values()), {})
     base = asked.cfg if asked else {}
     files = (folder / name for name in ("protocol.json", "environment.json"))
@@ -152,7 +175,7 @@ def facts(folder: Path) -> Facts:
 SHOWN = ("arms", "matrix")  # kinds of figures of the main reading that every report draws itself
 
 
-def _figures(folder: Path, cfg: Mapping[str, Any], main: str | None) -> list[tuple[str, Path]]:
+def _figures(folder: Path, cfg: Mapping[str, Any], main: str) -> list[tuple[str, Path]]:
     """The figures of the run, without those that the report draws itself."""
     mine = {
         name
