@@ -8,10 +8,13 @@ import socket
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cls_sim.commands import dashboard
-from cls_sim.commands.dashboard.panels import found, panels
+from cls_sim.commands.dashboard.panels import Panel, found, panels
+from cls_sim.commands.dashboard.picture import _drawn
+from cls_sim.core.clock import Clock, Moment
 from cls_sim.sinks import curves
 from cls_sim.storage import summary
 from cls_sim.storage.trace import Trace
@@ -83,6 +86,15 @@ def test_a_sweep_is_one_workspace(run, tmp_path, alone):
         shutil.copytree(run, many / name)
     assert len(list(found(many))) == 2
     assert dashboard.main([str(many)]) == 0 and (many / "dashboard.json").is_file()
+
+
+def test_a_panel_whose_readings_are_not_there_is_not_drawn():
+    """A run whose contexts never end has no forgetting; the command failed on it."""
+    trace = Trace()
+    trace.append(Moment("life.end", np.ones(2, bool)), Clock(2, 10), {"pairs": np.array([0.5, 0.75])})
+    panel = Panel("Arms", "forgetting", ("final/pairs",), "points", "final/pairs.forgetting")
+    assert _drawn(panel, {"cls": trace}) is None
+    assert _drawn(Panel("Arms", "pairs", ("final/pairs",), "bar"), {"cls": trace}) is not None
 
 
 def test_a_picture_shows_the_panels(run, alone):

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 import cls_sim as cs
 from cls_sim import theory
 from cls_sim.claims import KINDS
-from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
 from cls_sim.hippocampus.copies import binomial, poisson
 from cls_sim.probes import drift
+from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
 
 

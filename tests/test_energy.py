@@ -11,12 +11,12 @@ import torch
 import cls_sim as cs
 from cls_sim import theory
 from cls_sim.claims import KINDS
-from cls_sim.claims.case import Case
 from cls_sim.config import experiments
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec
 from cls_sim.life import Life
+from cls_sim.storage.case import Case
 
 
 def life(

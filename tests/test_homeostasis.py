@@ -13,10 +13,10 @@ from torch import Tensor
 
 import cls_sim as cs
 from cls_sim.claims import KINDS
-from cls_sim.claims.case import Case
 from cls_sim.core.batch import STORED
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
+from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
 
 HEBB = {"optimizer": cs.Sgd(), "objective": cs.Hebb(), "reduction": "sum"}

@@ -8,10 +8,10 @@ import pytest
 from cls_sim import claims
 from cls_sim.__main__ import main
 from cls_sim.claims.arms import frontier
-from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
 from cls_sim.running.studies import study
+from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
 from cls_sim.theory import best_dose, go_cls_generalise
 

@@ -14,9 +14,9 @@ import cls_sim as cs
 from cls_sim import people
 from cls_sim.__main__ import main
 from cls_sim.claims import check, data
-from cls_sim.claims.case import Case
 from cls_sim.commands.fit.search import Fit, fit
 from cls_sim.core.errors import ConfigError
+from cls_sim.storage.case import Case
 
 EBBINGHAUS = "experiment=ebbinghaus_1885"
 TWO = ["over=hippocampus.early=0.2..0.9", "over=hippocampus.transfer=0.05..1"]

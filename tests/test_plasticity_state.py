@@ -11,10 +11,10 @@ from lives import live, small
 
 import cls_sim as cs
 from cls_sim.claims import lives as claims
-from cls_sim.claims.case import Case
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec
+from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
 
 

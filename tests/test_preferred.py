@@ -12,10 +12,10 @@ from test_replay import VIEW, begun, clock_at, draw, lesson, lived, nights, reme
 
 import cls_sim as cs
 from cls_sim.claims import KINDS
-from cls_sim.claims.case import Case
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.replay.base import Replay
+from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
 
 

@@ -15,12 +15,12 @@ import pytest
 from cls_sim import statistics
 from cls_sim.__main__ import main
 from cls_sim.claims.arms import published
-from cls_sim.claims.case import Case
 from cls_sim.commands import report
 from cls_sim.commands.report import arms, expected
 from cls_sim.commands.report.facts import Published, facts
 from cls_sim.config import experiments
 from cls_sim.sinks import print_protocol
+from cls_sim.storage.case import Case
 
 RUN = (
     *("experiment=split_mnist", "world=digits", "size=small", "scenario=class", "subjects=5", "chunk=null"),

@@ -17,9 +17,10 @@ import numpy as np
 
 from cls_sim.claims import arms, data, go_cls, lives, memories, profiles
 from cls_sim.claims.bounds import decided
-from cls_sim.claims.case import Case, Verdict
+from cls_sim.claims.verdict import Verdict
 from cls_sim.core.errors import ConfigError, choice, known
 from cls_sim.statistics import FEWEST
+from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
 
 # keys of a claim that are not settings of its kind

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, bounded, laws, of_curves, of_mean, top_inside, worst
+from cls_sim.claims.verdict import Verdict, all_bounded, bounded, laws, of_curves, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError
+from cls_sim.storage.case import Case
 
 
 def at_most(case: Case, arm: str, value: float, reading: str = "accuracy") -> Verdict:

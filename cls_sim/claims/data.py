@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from cls_sim import people, statistics
-from cls_sim.claims.case import Case, Verdict, bounded, of_curves
+from cls_sim.claims.verdict import Verdict, bounded, of_curves
 from cls_sim.core.errors import ConfigError
 from cls_sim.people import People
+from cls_sim.storage.case import Case
 
 NORMAL = 1.959964  # 95 %
 

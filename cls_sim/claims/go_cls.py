@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from cls_sim import theory
-from cls_sim.claims.case import Case, Verdict, laws, relative, worst
+from cls_sim.claims.verdict import Verdict, laws, relative, worst
+from cls_sim.storage.case import Case
 
 CURVES = {"train": theory.go_cls_train, "generalise": theory.go_cls_generalise}
 

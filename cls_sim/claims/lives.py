@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, all_bounded, along, mean_bounded, no_profile, of_mean, top_inside, worst
+from cls_sim.claims.verdict import Verdict, all_bounded, along, mean_bounded, of_mean, top_inside, worst
 from cls_sim.core.errors import ConfigError, real
+from cls_sim.storage.case import Case
 
 
 def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
@@ -19,7 +20,7 @@ def stages(case: Case, arm: str, reading: str, share: float = 0.5) -> Verdict:
     """
     days, values = case.traces[arm].reading(reading)
     if values.ndim != 3:
-        raise no_profile(arm, reading)
+        raise case.no_profile(arm, reading)
     when = days[(values >= share * values[-1]).argmax(0)]  # [s, k]
     lows = [float(statistics.paired(when[:, k + 1], when[:, k]).low) for k in range(when.shape[1] - 1)]
     return Verdict("each later than the one before", when.mean(0).tolist(), min(lows) > 0, interval=lows)

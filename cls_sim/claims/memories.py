@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, of_curves, of_mean, top_inside
+from cls_sim.claims.verdict import Verdict, of_curves, of_mean, top_inside
 from cls_sim.core.errors import choice
+from cls_sim.storage.case import Case
 
 
 def lifetimes(

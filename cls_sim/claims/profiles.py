@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics
-from cls_sim.claims.case import Case, Verdict, along, bounded, laws, of_curves, relative, worst
+from cls_sim.claims.verdict import Verdict, along, bounded, laws, of_curves, relative, worst
 from cls_sim.core.errors import choice
+from cls_sim.storage.case import Case
 
 
 def law(

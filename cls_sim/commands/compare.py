@@ -148,10 +148,18 @@ def _paired(a: Row, b: Row) -> Any:
     """The paired difference a - b over common seeds; None if there are none."""
     from cls_sim import statistics
 
-    pair = [(row.run.seeds[row.arm], row.values) for row in (a, b)]
-    low, high = max(seed for seed, _ in pair), min(seed + len(values) for seed, values in pair)
-    x, y = (values[max(0, low - seed) : max(0, high - seed)] for seed, values in pair)
-    return statistics.paired(x, y) if low < high else None
+    x, y = common_subjects(*((row.run.seeds[row.arm], row.values) for row in (a, b)))
+    return statistics.paired(x, y) if len(x) else None
+
+
+def common_subjects(*arms: tuple[int, Any]) -> list[Any]:
+    """The values of the subjects that all of these arms have, each arm given as its first seed and its values.
+
+    >>> common_subjects((0, [1, 2, 3]), (1, [20, 30, 40]))
+    [[2, 3], [20, 30]]
+    """
+    low, high = max(seed for seed, _ in arms), min(seed + len(values) for seed, values in arms)
+    return [values[max(0, low - seed) : max(0, high - seed)] for seed, values in arms]
 
 
 # -- output -------------------------------------------------------------------------------------------------

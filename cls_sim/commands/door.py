@@ -23,16 +23,18 @@ class Parser(argparse.ArgumentParser):
 
     text  the text of `--help`
 
+    A setting whose default is a list may be given several times.
+
     >>> found = Parser("cls-sim-compare", "…", settings={"out": None}, flags=("--all",)).read(["run", "out=there"])
     >>> found.given, found.out, found.all
     (['run'], 'there', False)
     """
 
-    def __init__(self, prog: str, text: str | None, settings: Mapping[str, str | None], flags: Sequence[str] = ()):
+    def __init__(self, prog: str, text: str | None, settings: Mapping[str, Any], flags: Sequence[str] = ()):
         super().__init__(prog=prog, description=text, allow_abbrev=False)
         self.add_argument("given", nargs="*")
         for name, default in settings.items():
-            self.add_argument(f"--{name}", default=default)
+            self.add_argument(f"--{name}", default=default, action="append" if isinstance(default, list) else "store")
         for flag in flags:
             self.add_argument(flag, action="store_true")
         self.settings, self.known = tuple(settings), (*settings, *flags)
@@ -129,6 +131,6 @@ def below(folder: Path, file: str) -> Iterator[Path]:
         names[:] = sorted(name for name in names if not name.startswith("."))
 
 
-def whole_of(name: str, text: str, low: int = 1) -> int:
+def whole_of(name: str, text: str, low: int = 1, high: int | None = None) -> int:
     """A whole number from an argument; raises ConfigError for anything else."""
-    return whole(name, int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text, low)
+    return whole(name, int(text) if text.isascii() and text.isdecimal() and len(text) < 12 else text, low, high)

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.consolidation.objectives import LABEL, Objective
+from cls_sim.consolidation.objectives import LABEL, LabelObjective
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
@@ -15,7 +15,7 @@ from cls_sim.core.settings import Settings, setting
 from cls_sim.neocortex.base import Neocortex
 
 
-class Hat(Settings, Objective):
+class Hat(Settings, LabelObjective):
     """Hard attention to the task (HAT): the label loss through learnt gates, plus a penalty on newly used units.
 
         L = label + c · Σ_i a_i (1 - a_i^<) / Σ_i (1 - a_i^<),   a = σ(s e),   s from 1/s_max to s_max over the context
@@ -41,9 +41,6 @@ class Hat(Settings, Objective):
         self._span = max(2, spec.ends[0])
         self.steps = np.zeros(spec.subjects, np.int64)
         return spec
-
-    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        return LABEL.row_losses(scores, batch)
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
         self.steps = self.steps + active

@@ -55,8 +55,7 @@ class Descent(Settings, Consolidation):
 
     def setup(self, spec: Spec) -> Spec:
         self.spec = spec
-        for name, _ in self.parts():
-            self.setup_inside(name, spec)
+        self.setup_parts(spec)
         return spec
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from cls_sim.consolidation.importance import Fisher, Named
-from cls_sim.consolidation.objectives import LABEL, Objective
+from cls_sim.consolidation.objectives import LabelObjective
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
 from cls_sim.core.errors import ConfigError
-from cls_sim.core.part import Spec, View, ended, known_contexts, stretches
+from cls_sim.core.part import Spec, View, ended, known_contexts, stretches, zeros
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.neocortex.base import Neocortex, Tap
@@ -20,7 +20,7 @@ from cls_sim.neocortex.base import Neocortex, Tap
 WORK = 2**24  # numbers held at once while a kernel is summed
 
 
-class Fromp(Settings, Objective):
+class Fromp(Settings, LabelObjective):
     """Functional regularisation of the memorable past (FROMP).
 
         L = label + strength / N · ½ Σ_k Σ_c (m_kc - m*_kc)ᵀ K_kc⁻¹ (m_kc - m*_kc)
@@ -63,13 +63,10 @@ class Fromp(Settings, Objective):
         self.there = torch.zeros(s, k, p, device=d)
         self.mean = torch.zeros(s, k, spec.outputs, p, device=d)
         self.inverse = torch.zeros(s, k, spec.outputs, p, p, device=d)
-        self.precision = {name: torch.zeros(shape, device=d) for name, shape in spec.weights.items()}
+        self.precision = zeros(spec)
         self.rows_seen = torch.zeros(s, device=d)
         self.ended, self.turn = np.zeros(s, np.int64), np.zeros(s, np.int64)
         return spec
-
-    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        return LABEL.row_losses(scores, batch)
 
     def after_step(self, batch: Batch, active: np.ndarray) -> None:
         self.turn = self.turn + active

@@ -87,6 +87,13 @@ LABEL = SupervisedLoss()
 """The loss of labels, for objectives that add something to it; it has no state."""
 
 
+class LabelObjective(Objective):
+    """The loss of labels, to which a subclass adds something."""
+
+    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        return LABEL.row_losses(scores, batch)
+
+
 class DistillationLoss(Settings, Objective):
     """Distillation: the loss of a row to its soft targets z and to its label.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, one_hot
 
 from cls_sim.consolidation.copies import copied, empty
-from cls_sim.consolidation.objectives import LABEL, Objective, share_of
+from cls_sim.consolidation.objectives import LABEL, LabelObjective, share_of
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import updated
@@ -22,7 +22,7 @@ from cls_sim.core.tensors import among
 from cls_sim.neocortex.base import Neocortex
 
 
-class TeacherObjective(Settings, Objective):
+class TeacherObjective(Settings, LabelObjective):
     """An objective with a teacher: a copy of the cortex at the last context's end.
 
     Before the first context has ended, the loss is the label loss.  Raises ConfigError if context boundaries are
@@ -44,9 +44,6 @@ class TeacherObjective(Settings, Objective):
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         self.teacher = copied(view.neocortex, who, self.teacher)
         self.ended = self.ended + who
-
-    def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
-        return LABEL.row_losses(scores, batch)
 
     def losses(self, neocortex: Neocortex, batch: Batch, context: Tensor | None) -> Tensor:
         if not self.ended.any():

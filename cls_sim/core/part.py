@@ -186,6 +186,11 @@ class Part(_Whole):
         with under(name):
             return getattr(self, name).setup(spec)
 
+    def setup_parts(self, spec: Spec) -> None:
+        """Set up all parts inside this part, one after the other."""
+        for name, _ in self.parts():
+            self.setup_inside(name, spec)
+
     def attach(self, spec: Spec, clock: Clock) -> None:
         """Join a life, at birth or (a wrap) in the middle.  The clock belongs to the life: read it, never change it."""
         for _, part in self.parts():

@@ -35,7 +35,7 @@ def over_days(
     for arm, days, values in lives_of(traces, reading, moment):
         shown = (names or ()) if arm.number == 0 else ()
         for start, end, name in zip([0.0, *arm.ends], arm.ends, shown, strict=False):
-            axes.axvline(end, color=page.PALE, lw=0.8, zorder=0)
+            page.draw_ends(axes, [end])
             place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
             axes.text((start + end) / 2, 1.01, name, fontsize=6, **place)
         e, ink = estimated(overall(values)), page.ink_of(arm.number)
@@ -78,8 +78,7 @@ def contexts_over_days(
     )
     rows: list[page.Row] = []
     for panel, (arm, days, values) in zip(panels, lives, strict=False):
-        for end in arm.ends:
-            panel.axvline(end, color=page.PALE, lw=0.8, zorder=0)
+        page.draw_ends(panel, arm.ends)
         for context in range(values.shape[2]):
             e = estimated(values[:, :, context])
             rows += rows_of(e, values[:, :, context], arm=arm.name, context=context + 1, day=days)
@@ -116,8 +115,7 @@ def forgetting(
             e = estimated(first)
             rows += rows_of(e, first, panel="first contexts", arm=arm.name, day=days)
             page.draw_line(left, days, e, page.ink_of(arm.number), arm.name)
-        for end in arm.ends if arm.number == 0 else ():
-            left.axvline(end, color=page.PALE, lw=0.8, zorder=0)
+        page.draw_ends(left, arm.ends if arm.number == 0 else ())
         last[arm.name] = latest(overall(values))
     rows += in_rows(right, last, bands, panel="all contexts, end of life")
     name = ylabel or page.label_of(reading)
@@ -158,9 +156,7 @@ def awake_and_asleep(
         looks = [row for row in trace.rows if awake in row["readings"] and x in row["readings"]]
         steps = np.array([np.nanmean(row["readings"][x]) for row in looks]) / rows_per_step
         values = np.stack([row["readings"][awake][:, context] for row in looks])
-        for step, row in zip(steps, looks, strict=True):
-            if row["moment"] == "context.end":
-                panel.axvline(step, color=page.PALE, lw=0.8, zorder=0)
+        page.draw_ends(panel, steps[[row["moment"] == "context.end" for row in looks]])
         for row in (row for row in looks if asleep in row["readings"]):
             inside, start = estimated(row["readings"][asleep].T).mean, np.nanmean(row["readings"][x]) / rows_per_step
             at = start + np.arange(len(inside))

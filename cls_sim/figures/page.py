@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -114,6 +114,12 @@ def label_rows(axes: Any, count: int, labels: Sequence[str]) -> None:
     axes.set_ylim(count - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
+
+
+def draw_ends(axes: Any, places: Iterable[float]) -> None:
+    """Thin vertical lines at the ends of contexts."""
+    for place in places:
+        axes.axvline(place, color=PALE, lw=0.8, zorder=0)
 
 
 def draw_mean(axes: Any, row: int, e: statistics.Estimate, colour: str, half: float = 0.25, lw: float = 1.6) -> None:

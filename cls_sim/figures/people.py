@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,19 +11,7 @@ from cls_sim import people as data
 from cls_sim.figures import page
 from cls_sim.figures.numbers import estimated, rows_of
 from cls_sim.statistics import spearman
-
-PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?P<day>[\d.]+))?")
-
-
-def values_of(trace: Any, reading: str) -> np.ndarray:
-    """A reading [s] of a trace: `name`, `name[3]`, `name@5` (the last one up to day 5) or `name[3]@5`."""
-    said = PLACE.fullmatch(reading)
-    if said is None:
-        raise ValueError(f"{reading!r} is no reading")
-    days, found = trace.reading(said["name"])
-    last = len(days) if said["day"] is None else int((days <= float(said["day"]) + 1e-9).sum())
-    look = found[last - 1]
-    return look if said["place"] is None else look[:, int(said["place"])]
+from cls_sim.storage.case import Case
 
 
 @page.styled
@@ -119,14 +106,8 @@ def recovery(true: Mapping[str, np.ndarray], fitted: Mapping[str, np.ndarray]) -
     return page.finished(figure, rows, "dashed: fitted = true", interval=False)
 
 
-def _read(traces: Mapping[str, Any], readings: Any, arm: str, reading: str) -> np.ndarray:
-    """The last reading of an arm [s], or that on a day; a mean over moments (`name.mean`) is among the readings."""
-    return readings[arm][reading] if reading in readings[arm] else values_of(traces[arm], reading)
-
-
 def draw_people(
-    traces: Mapping[str, Any],
-    readings: Any,
+    case: Case,
     table: str,
     panels: Mapping[str, Any],
     reading: str = "accuracy",
@@ -140,15 +121,15 @@ def draw_people(
     drawn = {}
     for title, told in panels.items():
         if "arms" in told:
-            if {*told["arms"], than or next(iter(traces))} <= set(traces):
-                base = 0.0 if than is None else _read(traces, readings, than, reading)
-                found = [_read(traces, readings, arm, reading) - base for arm in told["arms"]]
+            if {*told["arms"], than or next(iter(case.traces))} <= set(case.traces):
+                base = 0.0 if than is None else case.values(than, reading)
+                found = [case.values(arm, reading) - base for arm in told["arms"]]
                 drawn[title] = {told.get("label", "model"): (list(told["arms"].values()), found)}
         else:
             points = told["points"]
             drawn[title] = {
-                arm: (list(points), [_read(traces, readings, arm, name) for name in points.values()])
-                for arm in traces
-                if arm in told.get("only", traces)
+                arm: (list(points), [case.values(arm, name) for name in points.values()])
+                for arm in case.traces
+                if arm in told.get("only", case.traces)
             }
     return people(table, drawn, **settings) if drawn and all(drawn.values()) else None

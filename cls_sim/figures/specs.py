@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,14 +17,16 @@ from cls_sim.figures.page import Row, empty, label_of
 from cls_sim.figures.people import draw_people
 from cls_sim.figures.theory import curves
 from cls_sim.figures.tradeoffs import budget, frontier
+from cls_sim.storage.case import Case
 
-Traces = Mapping[str, Any]
-Readings = Mapping[str, Mapping[str, Any]]
 Settings = Mapping[str, Any] | None
 Points = tuple[np.ndarray, np.ndarray]  # x [n], values [n, s]
+Series = tuple[str, Points, str | None, Settings]  # label, points, a law or None, settings of the law
 
 
-def draw(name: str, figure_spec: Mapping[str, Any], traces: Traces, readings: Readings) -> tuple[Any, list[Row]]:
+def draw(
+    name: str, figure_spec: Mapping[str, Any], traces: Mapping[str, Any], readings: Mapping[str, Mapping[str, Any]]
+) -> tuple[Any, list[Row]]:
     """The figure `figures.NAME` of an experiment, and its data.
 
     figure_spec  `kind` (over_days, contexts_over_days, forgetting, awake_and_asleep, arms, side_by_side, grouped,
@@ -39,7 +41,7 @@ def draw(name: str, figure_spec: Mapping[str, Any], traces: Traces, readings: Re
     settings = {key: value for key, value in figure_spec.items() if key not in ("kind", "arms")}
     chosen = {arm: traces[arm] for arm in figure_spec.get("arms", traces) if arm in traces}
     try:
-        figure = FIGURE_KINDS[kind](chosen, readings, **settings) if chosen else None
+        figure = FIGURE_KINDS[kind](Case(chosen, readings, f"figures.{name}"), **settings) if chosen else None
     except ConfigError:
         raise
     except (TypeError, KeyError, ValueError) as error:
@@ -54,39 +56,30 @@ def kind_of(name: str, figure_spec: Mapping[str, Any]) -> str:
     return choice(f"figures.{name}.kind", figure_spec.get("kind"), FIGURE_KINDS)
 
 
-# -- the kinds of figures: (traces, readings, settings) → figure, or None if none of its arms was run --------
+# -- the kinds of figures: (case, settings) → figure, or None if none of its arms was run ---------------------
 
 
-def _plain(figure: Callable[..., Any], traces: Traces, _: Readings, **settings: Any) -> Any:
+def _plain(figure: Callable[..., Any], case: Case, **settings: Any) -> Any:
     """A figure that reads traces only."""
-    return figure(traces, **settings)
+    return figure(case.traces, **settings)
 
 
-def _found(traces: Traces, readings: Readings, arm: str, reading: str) -> Any:
-    """The last reading [s] of an arm; `name[3]` is one entry of a profile."""
-    name, _, place = reading.partition("[")
-    return traces[arm].last(name)[:, int(place.rstrip("]"))] if place else readings[arm][name]
-
-
-def draw_arms(traces: Traces, readings: Readings, reading: str = "accuracy", **settings: Any) -> Any:
-    found = {arm: _found(traces, readings, arm, reading) for arm in traces}
+def draw_arms(case: Case, reading: str = "accuracy", **settings: Any) -> Any:
+    found = {arm: case.values(arm, reading) for arm in case.traces}
     return arms(found, **{"ylabel": label_of(reading), **settings})
 
 
-def draw_side_by_side(traces: Traces, readings: Readings, columns: Mapping[str, str], **settings: Any) -> Any:
+def draw_side_by_side(case: Case, columns: Mapping[str, str], **settings: Any) -> Any:
     """columns: title → reading."""
     there = {
-        title: {
-            arm: _found(traces, readings, arm, reading) for arm in traces if reading.partition("[")[0] in readings[arm]
-        }
+        title: {arm: case.values(arm, reading) for arm in case.traces if case.has(arm, reading)}
         for title, reading in columns.items()
     }
     return side_by_side(there, **settings)
 
 
 def draw_budget(
-    traces: Traces,
-    readings: Readings,
+    case: Case,
     families: Mapping[str, Any],
     reading: str = "accuracy",
     x: str = "extra_bytes",
@@ -99,62 +92,64 @@ def draw_budget(
     lines     name → a number, or an arm whose mean is used
     """
     across = {
-        name: float(np.mean(readings[level][reading])) if isinstance(level, str) else float(level)
+        name: case.mean(level, reading) if isinstance(level, str) else float(level)
         for name, level in (lines or {}).items()
-        if not isinstance(level, str) or level in traces
+        if not isinstance(level, str) or level in case.traces
     }
-    return budget(_families(traces, readings, families, x, reading), lines=across, **settings)
+    return budget(_families(case, families, x, reading), lines=across, **settings)
 
 
-def draw_frontier(
-    traces: Traces, readings: Readings, families: Mapping[str, Sequence[str]], x: str, y: str, **settings: Any
-) -> Any:
-    return frontier(_families(traces, readings, families, x, y), **settings)
+def draw_frontier(case: Case, families: Mapping[str, Sequence[str]], x: str, y: str, **settings: Any) -> Any:
+    return frontier(_families(case, families, x, y), **settings)
 
 
-def _families(traces: Traces, readings: Readings, families: Mapping[str, Any], x: str, y: str) -> dict[str, Any]:
+def _families(case: Case, families: Mapping[str, Any], x: str, y: str) -> dict[str, Any]:
     """Family → arm → its readings x and y, for the arms that were run; a family may name another reading y."""
     found = {}
-    for family, told in families.items():
-        arms, name = (told["arms"], told.get("reading", y)) if isinstance(told, Mapping) else (told, y)
-        found[family] = {arm: (readings[arm][x], readings[arm][name]) for arm in arms if arm in traces}
-    return {family: pairs for family, pairs in found.items() if pairs}
+    for family, (mine, name) in _named(families, y):
+        if pairs := {arm: (case.values(arm, x), case.values(arm, name)) for arm in mine if arm in case.traces}:
+            found[family] = pairs
+    return found
 
 
-def draw_matrix(traces: Traces, _: Readings, reading: str = "accuracy", **settings: Any) -> Any:
-    return matrix({arm: trace.matrix(reading) for arm, trace in traces.items()}, **settings)
+def _named(families: Mapping[str, Any], reading: str) -> Iterator[tuple[str, tuple[Sequence[str], str]]]:
+    """Each family with its arms and its reading, from its arms, or from {arms: […], reading: another reading}."""
+    for name, told in families.items():
+        yield name, (told["arms"], told.get("reading", reading)) if isinstance(told, Mapping) else (told, reading)
 
 
-def draw_sweep(
-    traces: Traces, readings: Readings, worlds: Mapping[str, Any], reading: str = "accuracy", **settings: Any
-) -> Any:
+def draw_matrix(case: Case, reading: str = "accuracy", **settings: Any) -> Any:
+    return matrix({arm: trace.matrix(reading) for arm, trace in case.traces.items()}, **settings)
+
+
+def draw_sweep(case: Case, worlds: Mapping[str, Any], reading: str = "accuracy", **settings: Any) -> Any:
     """A reading of arms that differ in one number, one line per world; incomplete worlds are left out.
 
     worlds  name → its arms, or {arms: […], reading: another reading}
     """
-    values = {}
-    for world, told in worlds.items():
-        arms, name = (told["arms"], told.get("reading", reading)) if isinstance(told, Mapping) else (told, reading)
-        if set(arms) <= set(traces):
-            values[world] = [_found(traces, readings, arm, name) for arm in arms]
+    values = {
+        world: [case.values(arm, name) for arm in mine]
+        for world, (mine, name) in _named(worlds, reading)
+        if set(mine) <= set(case.traces)
+    }
     return sweep(worlds=values, **settings) if values else None
 
 
 # -- simulations with the lines of laws -----------------------------------------------------------------------
 
 
-def draw_curves(traces: Traces, _: Readings, panels: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
+def draw_curves(case: Case, panels: Sequence[Mapping[str, Any]], **settings: Any) -> Any:
     """Go-CLS: the errors of an arm over the dose, with the analytic curves for its SNR and load."""
     drawn = []
-    for panel in (panel for panel in panels if panel["arm"] in traces):
-        points = {name: _against_dose(traces[panel["arm"]], name) for name in panel["readings"]}
+    for panel in (panel for panel in panels if panel["arm"] in case.traces):
+        points = {name: case.over_dose(panel["arm"], name) for name in panel["readings"]}
         drawn.append(_go_cls(panel["title"], points, {name: name for name in points}, panel["snr"], panel["load"]))
     return _curves(drawn, settings)
 
 
-def draw_doses(traces: Traces, _: Readings, reading: str, snr: float, load: float, **settings: Any) -> Any:
+def draw_doses(case: Case, reading: str, snr: float, load: float, **settings: Any) -> Any:
     """Go-CLS: an error of several arms over the dose, with their common analytic curve."""
-    points = {arm: _against_dose(trace, reading) for arm, trace in traces.items()}
+    points = {arm: case.over_dose(arm, reading) for arm in case.traces}
     drawn = [_go_cls("", points, {"theory": reading}, snr, load)]
     return _curves(drawn, settings, xlabel="dose of plasticity S", ylabel=f"error ({label_of(reading)})")
 
@@ -162,10 +157,6 @@ def draw_doses(traces: Traces, _: Readings, reading: str, snr: float, load: floa
 def _curves(drawn: Sequence[Mapping[str, Any]], settings: Mapping[str, Any], **usual: Any) -> Any:
     """The figure of these panels, None if there are none; `usual` are the settings of its kind."""
     return curves(drawn, **{**usual, **settings}) if drawn else None
-
-
-def _against_dose(trace: Any, reading: str) -> Points:
-    return trace.reading("dose")[1].mean(1), trace.reading(reading)[1]
 
 
 def _go_cls(title: str, points: Mapping[str, Points], laws: Mapping[str, str], snr: float, load: float) -> Any:
@@ -182,21 +173,33 @@ def _line(law: str, x: np.ndarray, settings: Settings, log: bool = False, count:
     return fine, theory.law("figures.law", law)(fine, **(settings or {}))
 
 
-def _panel(
-    title: str, series: Iterable[tuple[str, Points, str | None, Settings]], log: bool = False, count: int = 200
-) -> dict[str, Any]:
-    """A panel of (label, points, law or None, settings of the law)."""
-    panel: dict[str, Any] = {"title": title, "points": {}, "lines": {}}
-    for label, points, law, settings in series:
-        panel["points"][label] = points
-        if law:
-            panel["lines"][label] = _line(law, points[0], settings, log, count)
-    return panel
+def _panel(title: str, series: Sequence[Series], log: bool = False, count: int = 200) -> dict[str, Any]:
+    """A panel of points, with lines of the laws."""
+    points = {label: points for label, points, _, _ in series}
+    lines = {label: _line(law, at, settings, log, count) for label, (at, _), law, settings in series if law}
+    return {"title": title, "points": points, "lines": lines}
+
+
+def _panels(
+    case: Case,
+    panels: Mapping[str, Sequence[str]] | None,
+    series: Callable[[str, Sequence[str]], Iterable[Series]],
+    names: Mapping[str, str] | None,
+    settings: Mapping[str, Any],
+    **usual: Any,
+) -> Any:
+    """The figure of the series of each panel (title, its arms); None: one panel with all arms."""
+    drawn = []
+    for title, chosen in (panels or {"": list(case.traces)}).items():
+        mine: list[Series] = []
+        for key, points, law, own in series(title, chosen):
+            mine.append(((names or {}).get(key, label_of(key)), points, law, own))
+        drawn += [_panel(title, mine, settings.get("log", False))] if mine else []
+    return _curves(drawn, settings, **usual)
 
 
 def draw_profile(
-    traces: Traces,
-    _: Readings,
+    case: Case,
     reading: str | Sequence[str],
     x: Sequence[float],
     law: str | None = None,
@@ -214,21 +217,18 @@ def draw_profile(
     names     arm or reading → its name in the legend
     places    [from, to) of the profile; None: all entries
     """
-    wanted, at, entries = _several(reading), np.asarray(x, np.float64), slice(*(places or (None, None)))
-    drawn = []
-    for title, chosen in (panels or {"": list(traces)}).items():
-        series = []
-        for arm, name in ((arm, name) for arm in chosen if arm in traces for name in wanted):
+    wanted, at = _several(reading), np.asarray(x, np.float64)
+
+    def series(_: str, chosen: Sequence[str]) -> Iterator[Series]:
+        for arm, name in ((arm, name) for arm in chosen if arm in case.traces for name in wanted):
             key = arm if isinstance(reading, str) else name if len(chosen) == 1 else f"{arm}, {name}"
-            values = np.asarray(traces[arm].last(name))[:, entries].T
-            series.append(((names or {}).get(key, label_of(key)), (at, values), law, _own(settings, arm)))
-        drawn += [_panel(title, series, others.get("log", False))] if series else []
-    return _curves(drawn, others, ylabel=label_of(wanted[0]), joined=law is None, columns=4)
+            yield key, (at, case.profile(arm, name, places).T), law, _own(settings, arm)
+
+    return _panels(case, panels, series, names, others, ylabel=label_of(wanted[0]), joined=law is None, columns=4)
 
 
 def draw_points(
-    traces: Traces,
-    readings: Readings,
+    case: Case,
     reading: str | Sequence[str],
     x: str | Sequence[float],
     law: Mapping[str, str] | str | None = None,
@@ -244,19 +244,17 @@ def draw_points(
     settings  settings of the law, for all, or panel title → settings, or reading → settings
     panels    title → its arms (x is then a reading); None: one panel with all arms
     """
-    wanted, drawn = _several(reading), []
+    wanted = _several(reading)
     laws = law if isinstance(law, Mapping) else dict.fromkeys(wanted, law)
-    for title, chosen in (panels or {"": list(traces)}).items():
-        arms = [arm for arm in chosen if arm in traces]
-        if not arms or (not isinstance(x, str) and len(x) != len(arms)):
-            continue
-        at = np.array([np.nanmean(readings[arm][x]) for arm in arms] if isinstance(x, str) else x, np.float64)
-        own, series = _own(settings, title), []
-        for name in wanted:
-            points = at, np.stack([readings[arm][name] for arm in arms])
-            series.append(((names or {}).get(name, label_of(name)), points, laws.get(name), _own(own, name)))
-        drawn.append(_panel(title, series, others.get("log", False)))
-    return _curves(drawn, others, ylabel=label_of(wanted[0]), joined=law is None, columns=4)
+
+    def series(title: str, chosen: Sequence[str]) -> Iterator[Series]:
+        mine = [arm for arm in chosen if arm in case.traces]
+        at = np.array([case.mean(arm, x) for arm in mine] if isinstance(x, str) else x, np.float64)
+        for name in wanted if mine and len(at) == len(mine) else ():
+            points = at, np.stack([case.values(arm, name) for arm in mine])
+            yield name, points, laws.get(name), _own(_own(settings, title), name)
+
+    return _panels(case, panels, series, names, others, ylabel=label_of(wanted[0]), joined=law is None, columns=4)
 
 
 def _several(reading: str | Sequence[str]) -> Sequence[str]:
@@ -269,8 +267,7 @@ def _own(settings: Settings, key: str) -> Settings:
 
 
 def draw_theory_over_days(
-    traces: Traces,
-    _: Readings,
+    case: Case,
     reading: str | Sequence[str],
     law: Mapping[str, str],
     settings: Settings = None,
@@ -285,19 +282,19 @@ def draw_theory_over_days(
     settings  settings of all laws, or reading → settings
     x         a reading whose mean takes the place of the day, such as dose
     """
-    (trace,) = traces.values()
-    series = []
-    for name in _several(reading):
-        days, found = trace.reading(name, moment)
-        at = days if x is None else trace.reading(x, moment)[1].mean(1)
-        points = at, found if found.ndim == 2 else np.nanmean(found, 2)
-        series.append(((names or {}).get(name, label_of(name)), points, law[name], _own(settings, name)))
-    return _curves([_panel("", series, others.get("log", False))], others, xlabel="age (days)", columns=1)
+    (trace,) = case.traces.values()
+
+    def series(*_: Any) -> Iterator[Series]:
+        for name in _several(reading):
+            days, found = trace.reading(name, moment)
+            at = days if x is None else trace.reading(x, moment)[1].mean(1)
+            yield name, (at, found if found.ndim == 2 else np.nanmean(found, 2)), law[name], _own(settings, name)
+
+    return _panels(case, None, series, names, others, xlabel="age (days)", columns=1)
 
 
 def draw_modes_over_days(
-    traces: Traces,
-    _: Readings,
+    case: Case,
     reading: str,
     places: Mapping[str, int],
     law: str | None = None,
@@ -309,7 +306,7 @@ def draw_modes_over_days(
     law       a function of cls_sim.theory, at the day
     settings  label → settings of the law
     """
-    (trace,) = traces.values()
+    (trace,) = case.traces.values()
     days, found = trace.reading(reading)
     own = settings or {}
     series = [(label, (days, found[:, :, place]), law, own[label] if law else None) for label, place in places.items()]

@@ -16,7 +16,7 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, over, pick
 from cls_sim.core.errors import ConfigError, several, whole
 from cls_sim.core.optimizers import Adam
-from cls_sim.core.part import Spec, State, View
+from cls_sim.core.part import Spec, State, View, zeros
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.core.variational import divergence, down, drawn, latents, layers, misfit, shown, up
@@ -73,7 +73,7 @@ class Autoencoder(Settings, Slotless):
         shapes = coder((math.prod(spec.inputs), *self.hidden), self.latent, bias=False)
         self.weights = drawn(spec, "hippocampus", shapes)
         self.before = {name: w.detach().clone() for name, w in self.weights.items()}
-        self.namer = {name: torch.zeros(shape, device=spec.device) for name, shape in spec.weights.items()}
+        self.namer = zeros(spec)
         self.rule.setup(replace(spec, weights={name: tuple(w.shape) for name, w in self.weights.items()}))
         self.steps, self.lived, self.renewals = (np.zeros(spec.subjects, np.int64) for _ in range(3))
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far

@@ -52,8 +52,7 @@ class WakeNight(Plasticity):
         self.wake_rate, self.night_rate = schedule("wake_rate", wake_rate), schedule("night_rate", night_rate)
 
     def setup(self, spec: Spec) -> Spec:
-        self.setup_inside("wake_rate", spec)
-        self.setup_inside("night_rate", spec)
+        self.setup_parts(spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:
@@ -85,8 +84,7 @@ class StageRates(Plasticity):
         if spec.stages is None:
             raise ConfigError("", "has a rate for each stage of sleep, and nights have none", "use rhythm=nrem_rem")
         self._stages = spec.stages
-        self.setup_inside("nrem", spec)
-        self.setup_inside("rem", spec)
+        self.setup_parts(spec)
         return spec
 
     def rate(self, clock: Clock) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import ClassVar
 from weakref import WeakKeyDictionary
 
@@ -21,6 +22,7 @@ from cls_sim.probes.evaluations import (
     BUDGET,
     CORTEX,
     ReadoutProbe,
+    Who,
     above_chance,
     answered,
     exams,
@@ -68,12 +70,7 @@ class AbsoluteError(NumericProbe):
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        errors: list[Tensor] = []
-        for context in range(life.spec.contexts):
-            batch = questions(life, "evaluation", context)
-            weights = batch.weights().double()
-            off = (scores(life, None, "evaluation", context) - batch.y).double().abs().mean(-1)
-            errors.append((off * weights).sum(1) / weights.sum(1))
+        errors = [missed(life, None, "evaluation", context, Tensor.abs) for context in range(life.spec.contexts)]
         unit = torch.as_tensor(getattr(life.world, "unit", 1.0), dtype=torch.float64, device=life.spec.device)
         return torch.stack(errors, 1) * unit.reshape(-1, 1)
 
@@ -134,6 +131,14 @@ def rehearsed(life: Measured) -> Tensor:
     return torch.stack([grade(said, traces.y, there, spec.regression) for there in mine], 1)
 
 
+def missed(life: Measured, who: Who, kind: str, context: int, size: Callable[[Tensor], Tensor]) -> Tensor:
+    """The mean size of the difference of the answers of a readout and the right answers to some questions: [s]."""
+    batch = questions(life, kind, context)
+    weights = batch.weights().double()
+    error = size((scores(life, who, kind, context) - batch.y).double()).mean(-1)
+    return (error * weights).sum(1) / weights.sum(1)
+
+
 class _Error(Settings, NumericProbe):
     """Mean squared error of the cortex [s], in regression; subclasses choose the questions.
 
@@ -153,13 +158,7 @@ class _Error(Settings, NumericProbe):
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
         asked = range(life.spec.contexts) if self.context is None else [self.context]
-        return torch.stack([self._error(life, context) for context in asked]).mean(0)
-
-    def _error(self, life: Measured, context: int) -> Tensor:
-        batch = questions(life, self.kind, context)
-        error = (scores(life, CORTEX, self.kind, context) - batch.y).double().square().mean(-1)
-        weights = batch.weights().double()
-        return (error * weights).sum(1) / weights.sum(1)
+        return torch.stack([missed(life, CORTEX, self.kind, context, Tensor.square) for context in asked]).mean(0)
 
 
 class Generalisation(_Error):

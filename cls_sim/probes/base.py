@@ -121,8 +121,7 @@ class Probe(Part):
     __init__ = _attached(Part.__init__)
 
     def setup(self, spec: Spec) -> Spec:
-        for name, _ in self.parts():
-            self.setup_inside(name, spec)
+        self.setup_parts(spec)
         return spec
 
     def at(self, *moments: str) -> Self:

@@ -227,6 +227,11 @@ def brief(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
+def wanted(claim: Claim) -> str:
+    """What a claim expects, with its tolerance, for a table."""
+    return brief(claim.expected) + (f" ± {brief(claim.tolerance)}" if claim.tolerance else "")
+
+
 def _mean(values: Any) -> str:
     present = np.asarray(values)[~np.isnan(values)]
     return f"{present.mean():.3f}" if present.size else "n/a"

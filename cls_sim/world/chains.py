@@ -55,7 +55,7 @@ class Chains(Listed):
             quantum=1.0,
         )
         self._plan_pairs("chains.order", pairs, self.epochs, self.batch)
-        self._exams = [
+        self._exams = [  # about first items: their neighbour (0), or the last item of their chain (1)
             Batch.lived(eye[chains[..., 0]], chains[..., last], context=torch.full_like(chains[..., 0], k))
             for k, last in enumerate((1, -1))
         ]

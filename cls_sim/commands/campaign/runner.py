@@ -35,10 +35,10 @@ from pathlib import Path
 from cls_sim.commands.campaign import blocks, tables, weak
 from cls_sim.commands.campaign.plan import Piece, pieces
 from cls_sim.commands.campaign.results import Results, decides
-from cls_sim.commands.door import Parser, entered
+from cls_sim.commands.door import Parser, entered, whole_of
 from cls_sim.config import experiments
 from cls_sim.core import parents
-from cls_sim.core.errors import ConfigError, choice, suggest, whole
+from cls_sim.core.errors import ConfigError, choice, suggest
 from cls_sim.running.opened import judged_in_blocks
 from cls_sim.sinks.wandb import without_run
 from cls_sim.storage import summary
@@ -138,8 +138,8 @@ def _claims(args: argparse.Namespace) -> int:
         raise ConfigError(key, "is unknown", suggest(key, SETTINGS))
     size = choice("size", args.size, ("paper", "small"))
     off = choice("off", args.off, ("all", "quarter", "none"))
-    workers = whole("workers", _number(args.workers), 1, 1024)
-    wanted = whole("blocks", _number(args.blocks), 0, 10_000)
+    workers = whole_of("workers", args.workers, 1, 1024)
+    wanted = whole_of("blocks", args.blocks, 0, 10_000)
     results, chosen = Results(Path(args.into) if args.into else _docs()), pieces(size, args.given)
     if args.list:
         for piece in chosen:
@@ -150,7 +150,7 @@ def _claims(args: argparse.Namespace) -> int:
         print("\n".join(found) or "no claim is weak")
         return int(bool(found))
     if wanted:
-        together = whole("together", _number(args.together), 0, 1_000_000)
+        together = whole_of("together", args.together, 0, 1_000_000)
         return _on_blocks(chosen, results, wanted, again=args.again, together=together)
     failed: list[str] = []
     if not args.table:
@@ -165,7 +165,7 @@ def _claims(args: argparse.Namespace) -> int:
             failed = [line for lines in pool.map(one, chosen) for line in lines]
     tables.write(results, pieces(), pieces("small"))
     wrong = [row for piece in chosen for row in tables.rows(results, piece) if row.wrong]
-    for line in [*failed, *(f"{row.piece.name}: {row.statement}: {row.wrong}" for row in wrong)]:
+    for line in [*failed, *(f"{row.piece.name}: {row.claim.statement}: {row.wrong}" for row in wrong)]:
         print(line, file=sys.stderr)
     return int(bool(failed or wrong))
 
@@ -180,10 +180,6 @@ def _on_blocks(chosen: Sequence[Piece], results: Results, wanted: int, *, again:
         print("\n".join(blocks.lines(piece, found)), flush=True)
         tables.write(results, pieces(), pieces("small"))
     return int(rare)
-
-
-def _number(text: str) -> int | str:
-    return int(text) if text.isdecimal() else text
 
 
 def _docs() -> Path:

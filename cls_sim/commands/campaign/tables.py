@@ -13,7 +13,7 @@ from cls_sim.commands.campaign import blocks, plan
 from cls_sim.commands.campaign.plan import Piece
 from cls_sim.commands.campaign.results import Results
 from cls_sim.commands.pages import page
-from cls_sim.sinks.console import brief
+from cls_sim.sinks.console import brief, wanted
 from cls_sim.storage.disk import made, put
 from cls_sim.storage.summary import FAILS, HOLDS, OPEN, UNJUDGED, Claim, Summary
 
@@ -22,9 +22,9 @@ BESIDE = {HOLDS: "inside", FAILS: "**outside**", OPEN: OPEN, UNJUDGED: OPEN}  # 
 
 @dataclass(frozen=True)
 class Row:
-    """A claim of a piece.
+    """A claim of a piece, with its words as the experiment's file has them now.
 
-    told     the claim in the experiment's file
+    missed   why it is known to fail; empty if it is not
     off      whether it failed in the ablation, as it must; None: not run
     blocks   in how many unused blocks of seeds it held, such as 19/20; empty: not tested
     seconds  the time of the whole piece
@@ -32,47 +32,33 @@ class Row:
 
     piece: Piece
     claim: Claim
-    told: Mapping[str, Any]
+    missed: str
     off: bool | None
     seconds: float
     blocks: str = ""
 
     @property
     def expected(self) -> str:
-        tolerance = f" ± {brief(self.claim.tolerance)}" if self.claim.tolerance else ""
-        return brief(self.claim.expected) + tolerance
+        return wanted(self.claim)
 
     @property
     def value(self) -> str:
         return brief(self.claim.value) + (f" {_ends(*self.claim.interval)}" if self.claim.interval else "")
 
     @property
-    def theory(self) -> str:
-        return self.claim.theory or str(self.told.get("theory") or self.told.get("law") or "")
-
-    @property
     def verdict(self) -> str:
         state = f"**{FAILS}**" if self.claim.state == FAILS else self.claim.state
-        missed = self.told.get("missed")
-        return f"{state} (known: {missed})" if missed and not self.claim.passed else state
+        return f"{state} (known: {self.missed})" if self.missed and not self.claim.passed else state
 
     @property
     def wrong(self) -> str:
         """The problem in words, or empty."""
-        passed, missed = self.claim.passed, self.told.get("missed")
+        passed, missed = self.claim.passed, self.missed
         if passed is False and not missed:
             return f"failed: {self.value}, expected {self.expected}"
         if passed and missed:
             return f"holds, although its file says that it is missed: {missed}"
         return "holds without its mechanism" if self.off is False else ""
-
-    @property
-    def statement(self) -> str:
-        return str(self.told.get("statement") or self.claim.statement)
-
-    @property
-    def source(self) -> str:
-        return str(self.told.get("source") or self.claim.source)
 
 
 def rows(results: Results, piece: Piece) -> list[Row]:
@@ -88,7 +74,10 @@ def rows(results: Results, piece: Piece) -> list[Row]:
 
 def _row(piece: Piece, claim: Claim, off: Mapping[str, Any] | None, seconds: float) -> Row:
     failed, told = None if off is None else off["passed"] is False, piece.claims.get(claim.name, {})
-    return Row(piece, replace(claim, decided=decided(told, claim.told)), told, failed, seconds)
+    words = {name: str(told[name]) for name in ("statement", "source") if told.get(name)}
+    words["theory"] = claim.theory or str(told.get("theory") or told.get("law") or "")
+    now = replace(claim, decided=decided(told, claim.told), **words)
+    return Row(piece, now, str(told.get("missed") or ""), failed, seconds)
 
 
 def _ends(low: float, high: float) -> str:
@@ -103,7 +92,7 @@ def _ends(low: float, high: float) -> str:
 def lines(results: Results, piece: Piece) -> list[str]:
     """The claims of a piece, one line each, for a terminal."""
     return [
-        f"{'ok  ' if not row.wrong else 'FAIL'} {piece.name} · {row.statement}: {row.value} "
+        f"{'ok  ' if not row.wrong else 'FAIL'} {piece.name} · {row.claim.statement}: {row.value} "
         f"(expected {row.expected}; {row.seconds:.0f} s){' · ' + row.wrong if row.wrong else ''}"
         for row in rows(results, piece)
     ]

@@ -21,6 +21,7 @@ import argparse
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from cls_sim.core.errors import ConfigError, choice, suggest
 
 HOWS = ("grid", "random", "halving")
 OWN = {
-    "over": None,
+    "over": [],
     "how": "grid",
     "trials": "20",
     "arm": None,
@@ -47,18 +48,11 @@ OWN = {
 
 def main(argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> int:
     """The command `cls-sim choose`."""
-    words = list(argv or [])
-    over = [word.partition("=")[2] for word in words if word.startswith(("over=", "--over="))]
-    words = [word for word in words if not word.startswith(("over=", "--over="))]
-
-    def run(args: argparse.Namespace) -> None:
-        _choose(args, over, folders)
-
-    parser = Parser("cls-sim choose", __doc__, {key: value for key, value in OWN.items() if key != "over"})
-    return entered(parser, run, words, needs="an experiment")
+    run = partial(_choose, folders=folders)
+    return entered(Parser("cls-sim choose", __doc__, OWN), run, argv or [], needs="an experiment")
 
 
-def _choose(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str]) -> None:
+def _choose(args: argparse.Namespace, folders: Sequence[str]) -> None:
     from cls_sim.commands.choose import settings
     from cls_sim.commands.choose.trials import Bench, split_of
     from cls_sim.config import validation
@@ -69,11 +63,11 @@ def _choose(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str
     sizes = {name: whole_of(name, getattr(args, name)) for name in ("trials", "subjects", "fresh", "first")}
     seed = whole_of("seed", args.seed, 0)
     validation.name("preset", args.preset)
-    if not over:
+    if not args.over:
         raise ConfigError("over", "is missing", "write over='KEY=a,b,c'")
     if seed >= 1000 or sizes["first"] < 1000:
         raise ConfigError("seed", "must be below 1000, and first from 1000", "choose and report on different seeds")
-    tried = settings.some(over, sizes["trials"]) if how == "random" else settings.grid(over)
+    tried = settings.some(args.over, sizes["trials"]) if how == "random" else settings.grid(args.over)
     experiment = read(args.given, folders)
     name = args.arm or next(iter(experiment.arms))
     if name not in experiment.arms:

@@ -51,6 +51,8 @@ def _drawn(panel: Panel, traces: Mapping[str, Any]) -> Any:
     if panel.kind in ("bar", "points"):
         last = {arm: readings(trace) for arm, trace in traces.items()}
         name, x = key.removeprefix("final/"), panel.x.removeprefix("final/")
+        if not {name, *([x] if panel.kind == "points" else [])} <= set.intersection(*map(set, last.values())):
+            return None
         if panel.kind == "bar":
             return figures.arms({arm: told[name] for arm, told in last.items()}, ylabel=name)
         points = {arm: ([float(told[x].mean())], told[name][None]) for arm, told in last.items()}

@@ -23,29 +23,24 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.door import Parser, entered, whole_of
 from cls_sim.core.errors import ConfigError
 
-OWN = {"data": None, "arm": None, "out": None, "method": "fitted"}
+OWN = {"over": [], "data": None, "arm": None, "out": None, "method": "fitted"}
 SIZES = {"trials": "200", "rounds": "6", "subjects": "1", "seed": "0", "fresh": "8", "first": "1000", "recover": "0"}
 
 
 def main(argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> int:
     """The command `cls-sim fit`."""
-    words = list(argv or [])
-    over = [word.partition("=")[2] for word in words if word.startswith(("over=", "--over="))]
-    words = [word for word in words if not word.startswith(("over=", "--over="))]
-
-    def run(args: argparse.Namespace) -> None:
-        _fit(args, over, folders)
-
-    return entered(Parser("cls-sim fit", __doc__, OWN | SIZES), run, words, needs="an experiment")
+    run = partial(_fit, folders=folders)
+    return entered(Parser("cls-sim fit", __doc__, OWN | SIZES), run, argv or [], needs="an experiment")
 
 
-def _fit(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str]) -> None:
+def _fit(args: argparse.Namespace, folders: Sequence[str]) -> None:
     import yaml
 
     from cls_sim.commands.fit.search import fit
@@ -65,7 +60,7 @@ def _fit(args: argparse.Namespace, over: Sequence[str], folders: Sequence[str]) 
     home = Path(validation.path("out", args.out)) if args.out else default
     if home.exists() and any(home.iterdir()):
         raise ConfigError("out", f"{home} exists and is not empty", "name a new folder")
-    found = fit(*args.given, data=args.data, over=over, arm=args.arm, folders=folders, **sizes)
+    found = fit(*args.given, data=args.data, over=args.over, arm=args.arm, folders=folders, **sizes)
     made(home)
     plain_below(home)
     write(home / "fit.json", found.entries(), lasts=True)

@@ -10,8 +10,8 @@ import numpy as np
 from cls_sim.commands.choose.settings import Span
 from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import ConfigError, known
-from cls_sim.figures.people import values_of
 from cls_sim.running.studies import study
+from cls_sim.storage.case import Case
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,12 @@ class Bench:
     def live(self, overrides: Sequence[str]) -> dict[str, np.ndarray]:
         """cell → [s]"""
         found = study(*self.given, "claims=null", "ablation=null", *overrides, folders=self.folders)
-        trace = found.traces[self.arm]
+        case = Case(found.traces, found.readings, "data")
         for cell, reading in self.points.items():
-            name = reading.partition("[")[0].partition("@")[0]
-            there = {one for row in trace.rows for one in row["readings"]}
+            name, there = reading.partition("[")[0].partition("@")[0], found.readings[self.arm]
             known("data", name, there, f"the cell {cell!r} is no reading of this experiment")
         try:
-            return {cell: np.asarray(values_of(trace, one), np.float64) for cell, one in self.points.items()}
+            return {cell: np.asarray(case.values(self.arm, one), np.float64) for cell, one in self.points.items()}
         except (ValueError, IndexError) as error:
             raise ConfigError("data", f"a cell cannot be read ({error})", "name readings of one number") from None
 

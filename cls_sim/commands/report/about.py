@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from cls_sim.commands.report.facts import Arm, Facts
 from cls_sim.core.budget import SHARE
 from cls_sim.figures.tradeoffs import size_of
-from cls_sim.sinks.console import brief
+from cls_sim.sinks.console import brief, wanted
 from cls_sim.storage.disk import LARGEST, content
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -91,8 +91,7 @@ def claims(run: Facts) -> list[list[str]]:
     rows = []
     for claim in run.claims:
         missed = f" Known to miss: {claim.missed}" if claim.missed else ""
-        wanted = brief(claim.expected) + (f" ± {brief(claim.tolerance)}" if claim.tolerance else "")
-        rows.append([claim.statement + missed, claim.source, wanted, brief(claim.value), claim.state])
+        rows.append([claim.statement + missed, claim.source, wanted(claim), brief(claim.value), claim.state])
     return rows
 
 

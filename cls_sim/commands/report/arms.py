@@ -12,6 +12,7 @@ import numpy as np
 
 from cls_sim import figures, statistics
 from cls_sim.claims.bounds import VAGUE
+from cls_sim.commands.compare import common_subjects
 from cls_sim.commands.report import expected
 from cls_sim.commands.report.facts import Facts, Published
 from cls_sim.figures.page import drawn, label_of
@@ -127,12 +128,9 @@ def floor(run: Facts, reference: str) -> tuple[int, float]:
     return fewest, 2.0 / 2**fewest
 
 
-def _common(run: Facts, a: str, b: str) -> tuple[np.ndarray, np.ndarray]:
-    """The main readings of two arms, for the seeds that both have."""
-    assert run.main is not None
-    x, y = ({arm.seed + i: v for i, v in enumerate(arm.values[run.main])} for arm in (run.arms[a], run.arms[b]))
-    seeds = [seed for seed in x if seed in y]
-    return np.array([x[s] for s in seeds]), np.array([y[s] for s in seeds])
+def _common(run: Facts, *arms: str) -> list[np.ndarray]:
+    """The main readings of arms, for the seeds that all have."""
+    return common_subjects(*((run.arms[arm].seed, run.arms[arm].values[run.main]) for arm in arms))
 
 
 def _compared(run: Facts, pairs: Sequence[tuple[str, str]]) -> list[tuple[tuple[str, str], list[str]]]:

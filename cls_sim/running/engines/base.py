@@ -6,7 +6,7 @@ import pickle
 import shlex
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +32,9 @@ class Engine(ABC):
 
         If a job fails, the jobs that do not need it continue; after them, the failure is raised.
         """
-        waiting = _missing(jobs, folder)
+        from cls_sim.running.jobs import is_done
+
+        waiting = _with_branches(jobs, lambda job: not is_done(job, folder))
         undone = {job.name for job in waiting}
         failed: dict[str, BaseException] = {}
         if not waiting:
@@ -49,7 +51,8 @@ class Engine(ABC):
                         undone.discard(name)
                         if failure is not None:
                             failed[name] = failure
-                            waiting = _without(name, waiting)
+                            lost = _with_branches(waiting, lambda job, name=name: name in _needs(job))
+                            waiting = [job for job in waiting if job not in lost]
             except BaseException:
                 self.leave()
                 ear.check()  # Ray forgets which signal it was
@@ -82,31 +85,18 @@ class Engine(ABC):
         """Ask all jobs to save and stop."""
 
 
-def _missing(jobs: Sequence[Job], folder: Path) -> list[Job]:
-    """The jobs that are not done, or whose origin is not done."""
-    from cls_sim.running.jobs import is_done
-
-    missing: list[Job] = []
+def _with_branches(jobs: Sequence[Job], chosen: Callable[[Job], bool]) -> list[Job]:
+    """The chosen jobs, and all that need one of them (a job comes after those that it needs)."""
+    found: list[Job] = []
     for job in jobs:
-        if _needs(job) & {other.name for other in missing} or not is_done(job, folder):
-            missing.append(job)
-    return missing
+        if _needs(job) & {other.name for other in found} or chosen(job):
+            found.append(job)
+    return found
 
 
 def _needs(job: Job) -> set[str]:
     """The name of the job whose past this job shares, as a set; empty if there is none."""
     return {job.of(job.origin.name)} if job.origin else set()
-
-
-def _without(name: str, jobs: Sequence[Job]) -> list[Job]:
-    """The jobs that do not need the job of this name (a job comes after those that it needs)."""
-    gone, left = {name}, []
-    for job in jobs:
-        if _needs(job) & gone:
-            gone.add(job.name)
-        else:
-            left.append(job)
-    return left
 
 
 def _told(failed: Mapping[str, BaseException], folder: Path) -> BaseException:

@@ -1,22 +1,18 @@
-"""The argument of every kind of claim, the Case, and its result, the Verdict."""
+"""The result of every kind of claim, the Verdict, and what several kinds share."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cls_sim import statistics, theory
-from cls_sim.core.errors import ConfigError, known
+from cls_sim.core.errors import ConfigError
 from cls_sim.statistics import Estimate
-from cls_sim.storage.trace import Trace
 
 Laws = Sequence[str] | Mapping[str, Mapping[str, Any]]
-PLACE = re.compile(r"(?P<name>[^\[@]+)(?:\[(?P<place>-?\d+)\])?(?:@(?:(?P<start>[\d.]+?)\.\.)?(?P<day>[\d.]+))?")
 
 
 class Verdict:
@@ -40,79 +36,6 @@ class Verdict:
         """The entries of the verdict in summary.json."""
         found = {"expected": self.expected, "tolerance": self.tolerance, "value": self.value}
         return {**found, **self.more, "passed": self.passed}
-
-
-@dataclass(frozen=True)
-class Case:
-    """The measurements of an experiment.
-
-    traces    arm → Trace
-    readings  arm → name → [s], the last reading of each probe
-    """
-
-    traces: Mapping[str, Trace]
-    readings: Mapping[str, Mapping[str, np.ndarray]]
-
-    def values(self, arm: str, reading: str) -> np.ndarray:
-        """The last reading of an arm [s]; `name[3]` is one entry of a profile.
-
-        `name@5`, `name[3]@5`: the last reading up to day 5 (of a profile without an index, its mean); `name@4..5`: its
-        change since the last reading up to day 4.
-        """
-        said = PLACE.fullmatch(reading)
-        if said and said["day"]:
-            found = self._on(arm, said["name"], said["place"], float(said["day"]))
-            return found - self._on(arm, said["name"], said["place"], float(said["start"])) if said["start"] else found
-        if said and said["place"]:
-            return self.profile(arm, said["name"])[:, int(said["place"])]
-        known(f"claims: {arm}.{reading}", reading, self.readings[arm], "is not measured")
-        return self.readings[arm][reading]
-
-    def _on(self, arm: str, name: str, place: str | None, day: float) -> np.ndarray:
-        """A reading at the last moment up to this day [s]."""
-        days, found = self.traces[arm].reading(name)
-        count = int((days <= day + 1e-9).sum())
-        if not count:
-            reason = f"is measured only from day {days[0]:g} on"
-            raise ConfigError(f"claims: {arm}.{name}@{day:g}", reason, "give a later day")
-        look = found[count - 1]
-        if place is not None:
-            return look[:, int(place)]
-        return look if look.ndim == 1 else np.nanmean(look, 1)
-
-    def mean(self, arm: str, reading: str) -> float:
-        """The mean of `values` over subjects."""
-        return float(np.nanmean(self.values(arm, reading)))
-
-    def profile(self, arm: str, reading: str, places: Sequence[int] | None = None) -> np.ndarray:
-        """The last profile of an arm [s, k]; with `places`, only the entries places[0] to places[1] - 1."""
-        found = np.asarray(self.traces[arm].last(reading), np.float64)
-        if found.ndim != 2:
-            raise no_profile(arm, reading)
-        return found[:, slice(*(places or (None, None)))]
-
-    def mean_profile(self, arm: str, reading: str) -> np.ndarray:
-        """The mean of `profile` over subjects [k]."""
-        return np.nanmean(self.profile(arm, reading), 0)
-
-    def over(self, cells: Mapping[str, float], reading: str) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of some arms (arm: number), and the means of a reading over subjects."""
-        means = [self.mean(arm, reading) for arm in cells]
-        return np.array(list(cells.values()), np.float64), np.array(means)
-
-    def over_dose(self, arm: str, reading: str) -> tuple[np.ndarray, np.ndarray]:
-        """The mean dose over subjects [t], and a reading [t, s]."""
-        return self.traces[arm].reading("dose")[1].mean(1), self.traces[arm].reading(reading)[1]
-
-    def over_days(self, arm: str, reading: str, moment: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """The days [t], and the mean of a reading over subjects and profile entries [t]."""
-        days, found = self.traces[arm].reading(reading, moment)
-        return days, np.nanmean(found.reshape(len(found), -1), 1)
-
-
-def no_profile(arm: str, reading: str) -> ConfigError:
-    """The error for a reading [s] where a profile is needed."""
-    return ConfigError(f"claims: {arm}.{reading}", "is one number per subject", "name a reading with a profile [s, k]")
 
 
 def along(x: Sequence[float], entries: int, reading: str) -> np.ndarray:
