@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from cls_sim import statistics
 from cls_sim.figures import page
 from cls_sim.figures.tradeoffs import MARKS
+from cls_sim.storage.case import Case
 
 SPREAD = 0.74  # of a row, over which the treatments of a group are spread
 
@@ -46,11 +47,7 @@ def grouped(readings: Mapping[str, Mapping[str, Mapping[str, ArrayLike]]]) -> An
 
 
 def draw_grouped(
-    traces: Mapping[str, Any],
-    readings: Mapping[str, Mapping[str, ArrayLike]],
-    columns: Mapping[str, str],
-    groups: Mapping[str, str],
-    treatments: Mapping[str, str],
+    case: Case, columns: Mapping[str, str], groups: Mapping[str, str], treatments: Mapping[str, str]
 ) -> Any:
     """The arms GROUP_TREATMENT that were run, or None.
 
@@ -60,9 +57,9 @@ def draw_grouped(
     there = {
         title: {
             group: {
-                name: readings[arm][reading]
+                name: case.values(arm, reading)
                 for name, last in treatments.items()
-                if (arm := f"{first}_{last}") in traces and reading in readings[arm]
+                if (arm := f"{first}_{last}") in case.traces and case.has(arm, reading)
             }
             for group, first in groups.items()
         }
