@@ -117,7 +117,7 @@ _NAMES = {  # module → its public names
     "rhythm.proportional": "ProportionalNights",
     # replay
     "replay.base": "Replay",
-    "replay.stored": "Uniform Recent OldNew FullBatch",
+    "replay.stored": "Uniform UniformPerRow Recent OldNew FullBatch",
     "replay.reencoded": "Reencoded ThroughCode Inferred",
     "replay.dreamed": "Dreamed Pseudorehearsal",
     "replay.wraps": "Shuffled Interleaved Mixed Staged AwakeAsleep",

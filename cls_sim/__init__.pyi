@@ -233,6 +233,7 @@ from cls_sim.replay.stored import FullBatch as FullBatch
 from cls_sim.replay.stored import OldNew as OldNew
 from cls_sim.replay.stored import Recent as Recent
 from cls_sim.replay.stored import Uniform as Uniform
+from cls_sim.replay.stored import UniformPerRow as UniformPerRow
 from cls_sim.replay.unfolded import Unfolded as Unfolded
 from cls_sim.replay.wraps import AwakeAsleep as AwakeAsleep
 from cls_sim.replay.wraps import Interleaved as Interleaved

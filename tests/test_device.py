@@ -92,6 +92,7 @@ MORE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
             {"hippocampus": lambda: cs.Store(capacity=12, code=cs.Product(bytes=4, prototypes=4))},
         ),
         "Edited": (lambda: cs.Edited(cs.Uniform(batch=4), neighbours=3, rare=0.0), {}),
+        "UniformPerRow": (lambda: cs.Interleaved(cs.UniformPerRow(per_row=0.5), share=0.5, only_old=False), {}),
         "Shuffled": (lambda: cs.Shuffled(cs.Uniform(batch=4)), {}),
         "Rationed": (lambda: cs.Rationed(cs.FullBatch()), REGRESSION),
         "Inferred": (

@@ -19,6 +19,7 @@ from cls_sim.core.draws import each
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
 from cls_sim.replay.base import Replay
+from tests.lives import live, small
 
 SEEDS, ROWS, DAY = (3, 4, 5, 6), 12, 5
 
@@ -472,3 +473,16 @@ def test_jittered_moves_images_that_tolerate_it_and_leaves_all_else():
         altered = policy.alter(batch, "night", np.zeros(1, np.int64))
         assert torch.equal(altered.x, x) != moves
         assert altered.x.shape == x.shape
+
+
+@pytest.mark.parametrize("per_row, batch, rows", [(2.0, 10, 20), (0.6, 10, 6), (2.0, 5, 10), (0.01, 3, 1)])
+def test_memories_are_as_many_as_asked_for_each_row(per_row: float, batch: int, rows: int):
+    """A policy that counts memories for each lived row draws as one that is given their number."""
+    lives = []
+    for policy in (cs.UniformPerRow(per_row=per_row), cs.Uniform(batch=rows)):
+        made = small(
+            world=cs.Digits(per_context=12, batch=batch), replay=cs.Interleaved(policy, share=0.5, only_old=False)
+        )
+        lives.append(live(made, 6).neocortex.state_dict())
+        assert made.ledger.counts["wake_passes"].tolist() == [6 * batch + 5 * rows] * 2
+    assert all(torch.equal(lives[0][name], lives[1][name]) for name in lives[0])

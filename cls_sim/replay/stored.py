@@ -16,7 +16,7 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.part import Spec, View, held_out, per_subject
-from cls_sim.core.settings import Settings, setting
+from cls_sim.core.settings import Settings, fixed, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Filling, Hippocampus, Traces
 from cls_sim.neocortex.base import Neocortex
@@ -200,6 +200,27 @@ class Uniform(Sampled):
 
     def weights(self, traces: Traces, clock: Clock) -> None:
         return None
+
+
+class UniformPerRow(Uniform):
+    """Uniform replay beside experience, of a given number of memories for each row of it, whatever the batch.
+
+        rows = max(1, round(per_row · b)) for experiences of b rows
+
+    per_row  memories for each row of experience, above 0
+
+    >>> policy = UniformPerRow(per_row=2.0)
+    >>> policy.setup(Spec(batch=10)).subjects, policy.batch
+    (1, 20)
+    """
+
+    batch: int = fixed(1)
+    per_row: float = setting(2.0, 0.0, open_low=True)
+
+    def setup(self, spec: Spec) -> Spec:
+        self.batch = max(1, round(self.per_row * spec.batch))
+        self._groups = (self.batch,)
+        return super().setup(spec)
 
 
 class Recent(Sampled):
