@@ -22,7 +22,7 @@ from cls_sim.core.announce import begun, branched, hear, same
 from cls_sim.core.arrays import Flags, Numbers, alike, every, some
 from cls_sim.core.batch import Batch
 from cls_sim.core.budget import within
-from cls_sim.core.clock import Clock, Moment, end
+from cls_sim.core.clock import Clock, Moment, end, with_dusk
 from cls_sim.core.contract import Contract, device_of, of_kind, probes_of
 from cls_sim.core.errors import ConfigError, bytes_of, whole
 from cls_sim.core.ledger import Ledger
@@ -257,7 +257,7 @@ class Life:
 
     def load(self, tree: State) -> None:
         """Continue from a state that a life with the same parts has saved."""
-        agree("checkpoint", self.state(), tree)
+        agree("checkpoint", self.state(), tree := with_dusk(tree))
         for name in (*PART_KINDS, "clock", "ledger"):
             getattr(self, name).load(tree[name])
 

@@ -14,7 +14,7 @@ import cls_sim as cs
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
 from cls_sim.plasticity.base import Plasticity
-from tests.lives import wraps
+from tests.lives import live, small, wraps
 
 NEEDED: dict[str, dict[str, Any]] = {"WakeNight": {"night_rate": 0.1}}  # settings without a default
 ROOM = [name for name, module in cs.VOCABULARY.items() if module.startswith("plasticity.") and name != "Plasticity"]
@@ -201,6 +201,21 @@ def test_settling_is_high_at_nightfall_and_low_in_the_morning_however_long_the_n
     assert [len(night) for night in nights] == [5, 15, 45]
     for night in nights:
         assert night == pytest.approx(0.2 * (0.1 + 0.9 * (1 - np.arange(len(night)) / len(night))))
+
+
+def test_settling_in_a_night_of_a_rhythm_that_comes_in_mid_life():
+    """Steps before a change of rhythm do not count: the first night begins at the high rate and ends at the low one."""
+    parts: dict[str, Any] = {"replay": cs.Uniform(batch=4), "plasticity": cs.NightlyDecay(start=0.2, floor=0.0)}
+    waking = live(small(rhythm=cs.Nights(experiences_per_day=6, steps_per_night=7), **parts), 6 + 7 + 3)
+    for steps in (4, 20):
+        twin = waking.twin(rhythm=cs.Nights(experiences_per_day=6, steps_per_night=steps))
+        while not twin.clock.asleep.all():
+            twin.step()
+        rates: list[float] = []
+        while twin.clock.asleep.all():
+            rates.append(float(twin.plasticity.rate(twin.clock)[0]))
+            twin.step()
+        assert rates == pytest.approx(0.2 * (1 - np.arange(steps) / steps))
 
 
 def test_settling_asks_for_nights_of_known_length():

@@ -128,8 +128,7 @@ class NightlyDecay(Formula):
         return super().setup(spec)
 
     def rate(self, clock: Clock) -> np.ndarray:
-        before = self._due(np.maximum(clock.experience - 1, 0))
-        tonight = self._due(clock.experience) - before
-        over = ((clock.replay - before) / np.maximum(tonight, 1)).clip(0.0, 1.0)
+        tonight = self._due(clock.experience) - self._due(np.maximum(clock.experience - 1, 0))
+        over = ((clock.replay - clock.dusk) / np.maximum(tonight, 1)).clip(0.0, 1.0)
         start, floor, wake = self._of.values()
         return np.where(clock.asleep, start * (floor + (1.0 - floor) * (1.0 - over)), wake)
