@@ -10,8 +10,9 @@ import numpy as np
 
 from cls_sim.core.arrays import Flags, Numbers
 from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.trees import State
 
-COUNTED = ("experience", "replay", "night", "asleep")  # what a clock keeps of each subject
+COUNTED = ("experience", "replay", "dusk", "night", "asleep")  # what a clock keeps of each subject
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Clock:
 
     experience  [s]  experiences so far
     replay      [s]  replay steps so far
+    dusk        [s]  replay steps before the latest experience: replay - dusk of this night are over
     night       [s]  nights begun so far
     asleep      [s]  bool, whether the next tick is a replay step
     tick             ticks of the whole cohort
@@ -42,7 +44,7 @@ class Clock:
     """
 
     def __init__(self, subjects: int, per_day: int):
-        self.experience, self.replay, self.night = (np.zeros(subjects, np.int64) for _ in range(3))
+        self.experience, self.replay, self.dusk, self.night = (np.zeros(subjects, np.int64) for _ in range(4))
         self.asleep: Flags = np.zeros(subjects, bool)
         self.tick = 0
         self.per_day = per_day
@@ -59,6 +61,7 @@ class Clock:
     def advance(self, awake: Flags, asleep: Flags) -> None:
         """Advance one tick: one more experience for subjects awake, one more replay step for subjects asleep."""
         self.experience += awake
+        np.copyto(self.dusk, self.replay, where=awake)
         self.replay += asleep
         self.tick += 1
 
@@ -66,11 +69,19 @@ class Clock:
         return {name: getattr(self, name).copy() for name in COUNTED} | {"tick": np.array(self.tick)}
 
     def load(self, tree: Mapping[str, Any]) -> None:
-        if any((tree[name] < 0).any() for name in ("experience", "replay", "night", "tick")):
+        if any((tree[name] < 0).any() for name in ("experience", "replay", "dusk", "night", "tick")):
             raise ConfigError("clock", "has a count below 0", "use another checkpoint")
         for name in COUNTED:
             setattr(self, name, np.array(tree[name]))
         self.tick = int(tree["tick"])
+
+
+def with_dusk(tree: State) -> State:
+    """The state of a life, also of one that was saved before its clock had `dusk`: a night then begins where it was."""
+    clock = tree.get("clock")
+    if not isinstance(clock, dict) or "replay" not in clock:
+        return tree
+    return {**tree, "clock": {"dusk": clock["replay"], **clock}}
 
 
 def in_rem(clock: Clock, stages: tuple[int, int]) -> Flags:
