@@ -128,7 +128,7 @@ def test_lengths_follow_from_sizes(days: int | None, experience: int, share: flo
 
 
 def test_a_day_has_500_rows_at_any_budget():
-    stated = ("experiment=digits", "method=lifelong", "rhythm.experiences_per_day=null")
+    stated = ("experiment=digits", "method=cls_brain", "rhythm.experiences_per_day=null")
     lives = [cs.build(*stated, f"budget={size}") for size in ("9.2kB", "90kB")]
     assert {life.clock.per_day for life in lives} == {math.ceil(500 / lives[0].spec.batch)}
 

@@ -115,6 +115,8 @@ def unexplained(line: str) -> list[str]:
         old = renamed.OPTIONS.get(where, {})
         return [f"{where}={n}" for n in names if n not in old and not (CONF / where / f"{n}.yaml").is_file()]
     if kind == "arms":
+        if where in renamed.OPTIONS["experiment"]:
+            return []  # another experiment takes its place
         cells = [re.findall(r"`([^`]+)`", row)[:2] for row in rows_of("Arms that changed in 0.2")]
         arms = page(CONF / "experiment" / f"{where}.yaml")[0]["arm"]
         return [f"{where} {n}" for n in names if n not in map(str, arms) and [where, n] not in cells]

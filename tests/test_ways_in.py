@@ -117,7 +117,7 @@ def test_own_data_have_an_experiment_of_their_own(tmp_path: Path, capsys: pytest
     assert {file.stem for file in (tmp_path / "run" / "figures").glob("*.png")} == {"contexts", "at_the_end"}
 
 
-@pytest.mark.parametrize("method", ["er", "lifelong"])
+@pytest.mark.parametrize("method", ["er", "cls_brain"])
 def test_methods_that_replay_by_day_learn_own_data(tmp_path: Path, method: str):
     out = tmp_path / "run"
     assert (

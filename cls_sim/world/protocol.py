@@ -121,8 +121,8 @@ class Protocol:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Labels and contexts [n] of the classes y by these lists of classes (all in the context `one`, if given)."""
         if not data.split_by_class:
-            given = data.context if one is None else one
-            context = np.full(len(y), 0 if given is None else given, np.int64)
+            given = data.context if one is None else np.full(len(y), one)
+            context = np.zeros(len(y), np.int64) if given is None else given
             apart = data.copies > 1 and self.scenario != "domain"  # the classes of every context are different classes
             return y + context * (1 + int(lists[0].max())) if apart else y, context
         label, home = np.arange(sum(map(len, lists))), np.zeros(sum(map(len, lists)), np.int64)
