@@ -18,7 +18,7 @@ from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
 
 
-def _saliences(key: str, value: Any) -> list[float] | None:
+def _saliences(key: str, value: Any) -> Sequence[float] | None:
     return None if value is None else several(key, value, "numbers", "[2.0, 1.0, 1.0]", real, 0.0, open_low=True)
 
 
