@@ -243,7 +243,8 @@ def test_a_number_for_each_subject_is_its_own_wherever_its_chunk_begins():
 
 def test_a_setting_of_another_tenant_is_told_with_those_that_have_it():
     with pytest.raises(
-        ConfigError, match=r"^hippocampus\.fade: is not a setting of .*; these options have it: .*sparse, trisynaptic$"
+        ConfigError,
+        match=r"^hippocampus\.fade: is not a setting of .*; these options have it: .*sparse, .*trisynaptic$",
     ):
         experiments.read(["hippocampus=store", "hippocampus.fade=0.1"])
     with pytest.raises(ConfigError, match=r"did you mean hippocampus\.capacity\?$"):

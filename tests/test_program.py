@@ -85,7 +85,7 @@ def test_the_table_shows_what_holds_fails_and_is_known_to_miss(lived: list[list[
     results = Results(tmp_path)
     runner.run(PIECE, results, tmp_path / "runs", off=True)
     grows, known = tables.rows(results, PIECE)
-    assert grows.claim.passed and grows.off and not grows.wrong and grows.theory == "go_cls_train"
+    assert grows.claim.passed and grows.off and not grows.wrong and grows.claim.theory == "go_cls_train"
     assert known.claim.passed is False and not known.wrong and "0.1, too small" in known.verdict
     page = tables.claims_page(results, [Piece("digits", None, "paper")], [PIECE])
     assert "digits (small)" in page and "0.95 [0.9, 1]" in page and "1 ± 0.1" in page and "a \\| b" in page

@@ -194,6 +194,7 @@ INSIDE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "replay": {
         "Uniform": (lambda: cs.Uniform(batch=6), {}),
         "Recent": (lambda: cs.Recent(batch=6), {}),
+        "UniformPerRow": (lambda: cs.UniformPerRow(per_row=0.5), {}),
         "OldNew": (lambda: cs.OldNew(batch=6), {}),
         "FullBatch": (lambda: cs.FullBatch(), {}),
         "Dreamed": (lambda: cs.Dreamed(batch=6), {"hippocampus": lambda: cs.Mixtures()}),
