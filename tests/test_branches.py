@@ -40,7 +40,7 @@ def test_the_experiments_that_branch_are_found():
 
 def tables(part: Part) -> dict[str, Any]:
     """Everything that a part holds and that is no state, no draws and no function: settings and derived tables."""
-    state, found = {**part.state(), "changed": None}, {}
+    state, found = {**part.state(), "changed": None, "_latest": None}, {}  # no table: what was asked for last
     for name, value in vars(part).items():
         if isinstance(value, Part):
             found |= {f"{name}.{inner}": table for inner, table in tables(value).items()}
