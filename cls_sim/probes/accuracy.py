@@ -119,14 +119,10 @@ def rehearsed(life: Measured) -> Tensor:
     traces, spec = life.hippocampus.traces(), life.spec
     size = max(1, BUDGET // (spec.subjects * int(np.prod(spec.inputs))))
     slots = torch.arange(traces.alive.shape[1], device=traces.alive.device).expand(spec.subjects, -1)
-    found = [
-        answered(life, life.hippocampus.fetch(slot), life.neocortex.scores)
-        for slot in torch.split(slots, size, 1)
-        if slot.shape[1]
-    ]
-    if not found:
+    if not slots.shape[1]:
         return undefined(life, spec.contexts)
-    said = torch.cat(found, 1)
+    stored = (life.hippocampus.fetch(slot) for slot in torch.split(slots, size, 1))
+    said = torch.cat([answered(life, batch, life.neocortex.scores) for batch in stored], 1)
     mine = [traces.alive & (traces.context == context) for context in range(spec.contexts)]
     return torch.stack([grade(said, traces.y, there, spec.regression) for there in mine], 1)
 

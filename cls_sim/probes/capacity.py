@@ -47,9 +47,8 @@ class Capacity(Settings, Probe):
         none = torch.zeros_like(stored)[:, None]
         cells = life.hippocampus.patterns(none).shape[2]
         width = cells if self.damage == "ca3" else life.hippocampus.fetch(none).x[0, 0].numel()
-        draws = each(life.spec.seeds, "probe.capacity", lambda g: g.random((self.cues, width), np.float32)).to(
-            stored.device
-        )
+        draws = each(life.spec.seeds, "probe.capacity", lambda g: g.random((self.cues, width), np.float32))
+        draws = draws.to(stored.device)
         found = [self._most(life, level, stored, draws) / cells for level in self.overlaps]
         return torch.where(stored[:, None] > 0, torch.stack(found, 1), torch.nan)
 
@@ -57,16 +56,14 @@ class Capacity(Settings, Probe):
         """The largest number of traces [s] at which the overlap reaches the level."""
         low, high = torch.ones_like(stored), stored + 1  # `low` suffices, `high` is too many
         while bool((high - low > 1).any()):
-            middle = torch.div(low + high, 2, rounding_mode="floor")
+            middle = (low + high) // 2
             enough = self._overlap(life, middle, draws) >= level
             low, high = torch.where(enough, middle, low), torch.where(enough, high, middle)
         return low.double()
 
     def _overlap(self, life: Measured, first: Tensor, draws: Tensor) -> Tensor:
         """The mean overlap [s] of settled states and patterns, with the first so many traces [s] in the synapses."""
-        slot = torch.div(
-            torch.arange(self.cues, device=first.device) * first[:, None], self.cues, rounding_mode="floor"
-        )
+        slot = torch.arange(self.cues, device=first.device) * first[:, None] // self.cues
         pattern = life.hippocampus.patterns(slot)
         if self.damage == "ca3":
             cue = swapped(pattern, self.wrong, draws)

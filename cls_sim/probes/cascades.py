@@ -7,16 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError
 from cls_sim.core.settings import Settings, setting
-from cls_sim.probes.base import Measured, Probe, inside
+from cls_sim.probes.base import Measured, Probe, of_part
 
 
 def _memory(life: Measured) -> Any:
-    found = inside(life.hippocampus, "replayed", "follows")
-    if found is None:
-        raise ConfigError("", "needs a memory in a drifting context", "use hippocampus=temporal_context")
-    return found
+    asks, remedy = "needs a memory in a drifting context", "use hippocampus=temporal_context"
+    return of_part(life.hippocampus, asks, remedy, "replayed", "follows")
 
 
 class ReplayedItems(Settings, Probe):

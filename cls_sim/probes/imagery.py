@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from cls_sim.core.batch import Batch
 from cls_sim.core.contract import of_kind
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.probes.base import Measured, Probe, undefined
@@ -119,10 +119,9 @@ def _resized(batch: Batch, inputs: tuple[int, ...], most: int) -> Batch:
     [[[0.25, 0.5, 0.25, 0.5]]]
     """
     old, new = (math.isqrt(math.prod(shape)) for shape in (batch.x.shape[2:], inputs))
-    if old**2 != math.prod(batch.x.shape[2:]) or new**2 != math.prod(inputs):
-        raise ConfigError(
-            "novel", f"has inputs of {batch.x[0, 0].numel()}, to compare with {inputs}", "use square images in both"
-        )
+    pixels = math.prod(batch.x.shape[2:])
+    reason = f"has inputs of {pixels}, to compare with {inputs}"
+    refuse_if(old**2 != pixels or new**2 != math.prod(inputs), "novel", reason, "use square images in both")
     count = min(most, batch.rows)
     rows = torch.arange(count, device=batch.x.device) * batch.rows // count
     small = adaptive_avg_pool2d(batch.x[:, rows].reshape(-1, 1, old, old), new)

@@ -82,9 +82,8 @@ class MemorySignal(Settings, Probe):
             return weights.detach().flatten(1)
         inner = getattr(life.consolidation, "inner", {}).get(name)
         if inner is None or self.region >= inner.shape[-1]:
-            raise ConfigError(
-                "region", f"there is no inner variable {self.region}", "use synapses that have one, or null"
-            )
+            reason = f"there is no inner variable {self.region}"
+            raise ConfigError("region", reason, "use synapses that have one, or null")
         return inner[..., self.region].flatten(1)
 
 
@@ -195,10 +194,8 @@ class Discriminability(OfCohorts):
 
     def measure(self, life: Measured) -> Tensor:
         patterns, there = self.cohorts(life)
-        learned = torch.tensor(
-            [len(times) > 0 for times in of_world(life, "times", "needs cohorts", "use world=cohorts")],
-            device=patterns.device,
-        )
+        times = of_world(life, "times", "needs cohorts", "use world=cohorts")
+        learned = torch.tensor([len(some) > 0 for some in times], device=patterns.device)
         if learned.all():
             raise ConfigError("", "needs cohorts that are never learned", "add cohorts without times ([]) to the world")
         signal = (patterns * there).double()  # [s, K, items]

@@ -75,10 +75,8 @@ class Residual(Settings, NumericProbe):
     def measure(self, life: Measured) -> Tensor:
         exams = [questions(life, "evaluation", context) for context in range(life.spec.contexts)]
         asked = enumerate(exams[:-1] if self.each else exams)
-        off = torch.cat(
-            [(scores(life, CORTEX, "evaluation", k) - one.y).double().square().sum(2) for k, one in asked], 1
-        )
-        share = off / exams[-1].y.double().square().sum((1, 2))[:, None]
+        off = [(scores(life, CORTEX, "evaluation", k) - one.y).double().square().sum(2) for k, one in asked]
+        share = torch.cat(off, 1) / exams[-1].y.double().square().sum((1, 2))[:, None]
         return share if self.each else share.sum(1)
 
 

@@ -56,9 +56,8 @@ class ImmediateRecall(ReadoutProbe):
             return undefined(life)
         assert life.view.latest is not None
         batch = life.view.latest()
-        answer = (self.readout or life.readout).answer(
-            batch.x, life.known_contexts(batch), life.hippocampus, life.neocortex
-        )
+        who = self.readout or life.readout
+        answer = who.answer(batch.x, life.known_contexts(batch), life.hippocampus, life.neocortex)
         asked = desk.latest[:, : batch.rows]
         right = (answer.scores.argmax(2) == batch.y) & asked
         return right.sum(1).double() / asked.sum(1).double()
@@ -210,8 +209,6 @@ class HippocampalShare(ReadoutProbe):
 
     def measure(self, life: Measured) -> Tensor:
         self.setup(life.spec)
-        sources = (
-            torch.cat([answer.source for answer in answers(life, self.readout, "evaluation", context)], 1)
-            for context in range(life.spec.contexts)
-        )
+        said = [answers(life, self.readout, "evaluation", context) for context in range(life.spec.contexts)]
+        sources = [torch.cat([answer.source for answer in some], 1) for some in said]
         return by_age(life, torch.stack([(source == HIPPOCAMPUS).double().mean(1) for source in sources], 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +12,10 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, State
 from cls_sim.core.tensors import from_numpy
-from cls_sim.world.base import World
+from cls_sim.world.base import Endless
 
 
-class Acting(World):
+class Acting(Endless):
     """A world in which each experience is one step: a subject sees x, acts, gets a reward and sees what follows.
 
     The state of such a world is where its subjects are, so its future depends on what they do.  A class defines
@@ -93,22 +93,11 @@ class Acting(World):
 
     def _made(self, clock: Clock) -> Batch:
         """The most recent experience of each subject."""
-        now = dict(self.latest)
+        now: dict[str, Any] = dict(self.latest)
         there, x, action = now.pop("there"), now.pop("x"), now.pop("action")
         new = now["born"] < 0  # before any experience: where the subject is
         x, there = torch.where(_like(new, x), self.observe(clock), x), there | new
-        return Batch.lived(
-            x,
-            action,
-            context=torch.zeros_like(action),
-            action=action,
-            born=now["born"],
-            item=now["item"],
-            reward=now["reward"],
-            after=now["after"],
-            steps=now["steps"],
-            weight=there.float(),
-        )
+        return Batch.lived(x, action, context=torch.zeros_like(action), action=action, weight=there.float(), **now)
 
     def _step(self, clock: Clock, actions: Tensor) -> None:
         who = actions >= 0
@@ -135,10 +124,6 @@ class Acting(World):
     def load(self, tree: State) -> None:
         super().load(tree)
         self._now = None
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
 
 def _like(flags: Tensor, column: Tensor) -> Tensor:

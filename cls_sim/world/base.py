@@ -69,6 +69,13 @@ class World(Part):
         return stretch if self._visits is None else np.where(stretch < 0, -1, self._visits[stretch])
 
 
+class Endless(World):
+    """A world in which no context ever ends, unless a subclass says otherwise: nothing is revisited."""
+
+    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
+        return iter(())
+
+
 def latest(world: World, clock: Clock) -> Batch:
     """The most recent experience of each subject (before any: its first)."""
     before = copy.copy(clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -17,10 +16,10 @@ from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
-from cls_sim.world.base import World
+from cls_sim.world.base import Endless
 
 
-class Bursts(Settings, World):
+class Bursts(Settings, Endless):
     """Random patterns of ±1, one at a time, among which one pattern recurs in short bursts.
 
     features     N, length of a pattern, from 1
@@ -82,7 +81,3 @@ class Bursts(Settings, World):
         whole("context", context, 0, 0)
         item = torch.zeros(len(self._pattern), 1, dtype=torch.int64, device=self._pattern.device)
         return self._rows(self._pattern, item, np.full(len(item), -1))
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())

@@ -59,11 +59,8 @@ class Concepts(Settings, Listed):
         k, e, n = self.concepts, self.examples, self.features
         concepts = 2 * source.integers(0, 2, (k, n)).astype(np.float32) - 1
         changed = source.random((k, e, n), np.float32) < (1 - self.likeness) / 2
-        return (
-            concepts,
-            np.where(changed, -1, 1).astype(np.float32).reshape(k * e, n) * concepts.repeat(e, 0),
-            (source.permutation(k * e)),
-        )
+        examples = np.where(changed, -1, 1).astype(np.float32).reshape(k * e, n) * concepts.repeat(e, 0)
+        return concepts, examples, source.permutation(k * e)
 
     def prototypes(self) -> Tensor:
         """The patterns of the concepts: [s, k, N]."""

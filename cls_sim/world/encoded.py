@@ -92,9 +92,9 @@ class Encoded(Seen):
             remedy = "use another encoder"
             reason = "is Youth, and the first context differs between subjects"
             refuse_if(stream.shuffle_classes, "encoder", reason, f"set shuffle_classes=false, or {remedy}")
-            if data.tests is None or stream.validation:
-                reason = "is Youth, which would learn held-out rows: they are drawn from the data, for each subject"
-                raise ConfigError("encoder", reason, f"give a separate test set and validation=0, or {remedy}")
+            reason = "is Youth, which would learn held-out rows: they are drawn from the data, for each subject"
+            remedy = f"give a separate test set and validation=0, or {remedy}"
+            refuse_if(data.tests is None or stream.validation, "encoder", reason, remedy)
         if data.context is not None:
             return np.flatnonzero(data.context == 0)
         first = data.y < data.classes // stream.contexts if data.split_by_class else np.ones(len(data.y), bool)
@@ -112,10 +112,8 @@ class Encoded(Seen):
         except (OSError, ValueError, EOFError):
             pass
         start = time.monotonic()
-        parts = [
-            self.encoder.codes(net, _floats(data.x[i : i + ROWS], data.quantum)) for i in range(0, len(data.x), ROWS)
-        ]
-        codes = torch.cat(parts).float()
+        parts = (_floats(data.x[i : i + ROWS], data.quantum) for i in range(0, len(data.x), ROWS))
+        codes = torch.cat([self.encoder.codes(net, part) for part in parts]).float()
         if codes.dim() != 2 or not codes.isfinite().all():
             raise ConfigError("encoder", f"makes codes {list(codes.shape[1:])}", "make one finite vector per input")
         if time.monotonic() - start > LONG:

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from cls_sim.core.contract import built
 from cls_sim.core.draws import seeded
-from cls_sim.core.errors import ConfigError, real, refuse_if, whole
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Part
-from cls_sim.core.settings import Settings, setting
+from cls_sim.core.settings import Settings, needed, setting
 
 ROWS = 128  # inputs that are encoded at once
 
@@ -53,7 +53,13 @@ class Pretrained(Encoder):
         return copy.deepcopy(self.module) if isinstance(self.module, nn.Module) else built(self.module, 0)
 
 
-class Youth(Encoder):
+def _maker(key: str, module: Any) -> Any:
+    makes = callable(module) and not isinstance(module, nn.Module)
+    refuse_if(not makes, key, f"{module!r} makes no network", "give a function or class that makes it")
+    return module
+
+
+class Youth(Settings, Encoder):
     """A network that learns the first context, labels included, and is then frozen: a critical period before the life.
 
     module  a function (or class) without arguments that makes a network, x [n, *inputs] → scores [n, outputs]
@@ -70,20 +76,11 @@ class Youth(Encoder):
 
     derived = frozenset({"module"})
 
-    def __init__(
-        self,
-        *,
-        module: Callable[[], nn.Module],
-        steps: int = 500,
-        batch: int = 32,
-        rate: float = 0.001,
-        seed: int = 0,
-    ):
-        if isinstance(module, nn.Module) or not callable(module):
-            raise ConfigError("module", f"{module!r} makes no network", "give a function or class that makes it")
-        self.module = module
-        self.steps, self.batch = whole("steps", steps), whole("batch", batch)
-        self.rate, self.seed = real("rate", rate, 0.0, open_low=True), whole("seed", seed, 0)
+    module: Callable[[], nn.Module] = needed(_maker)
+    steps: int = setting(500)
+    batch: int = setting(32)
+    rate: float = setting(0.001, 0.0, open_low=True)
+    seed: int = setting(0, 0)
 
     def network(self, x: Tensor, y: np.ndarray) -> nn.Module:
         net, source = built(self.module, self.seed), np.random.default_rng(self.seed)

@@ -15,11 +15,11 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import generator
 from cls_sim.core.errors import whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
+from cls_sim.world.base import Endless
 from cls_sim.world.plan import epochs, mixed, padded
 
 
-class Listed(World):
+class Listed(Endless):
     """A world whose rows are all known in `setup`.
 
     `setup` of a subclass calls `_keep`.  An experience consists of all rows, or of those that `_plan` names.  Unless a
@@ -96,10 +96,6 @@ class Listed(World):
         """The rows of a context, to measure memorisation."""
         places = np.flatnonzero(self._contexts == whole("context", context, 0, self._contexts.max()))
         return self._presented(slice(places[0], places[-1] + 1))
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
     def _again(self, visit: np.ndarray, context: np.ndarray, born: np.ndarray, size: int) -> Iterator[Batch]:
         """The rows of each subject's context [s], in an order drawn for this visit [s], in batches of `size` rows."""

@@ -12,8 +12,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws, each
-from cls_sim.core.errors import ConfigError, flag, whole
+from cls_sim.core.errors import refuse_if, whole
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.world.acting import Acting
 from cls_sim.world.rewards import ByLot, Rewards
@@ -23,7 +24,19 @@ WALL, FLOOR = "#", "."
 TRACK = ("a........B", "##########", "A........b")
 
 
-class Maze(Acting):
+def _plan(key: str, plan: Sequence[str]) -> tuple[str, ...]:
+    wrong = isinstance(plan, str) or not len(plan) or len({len(row) for row in plan}) != 1
+    refuse_if(wrong, key, "is not a list of rows of equal length", 'write ["a...A"]')
+    rows = tuple(str(row) for row in plan)
+    letters = sorted({*"".join(rows)} - {WALL, FLOOR})
+    for letter in letters:
+        refuse_if(not "a" <= letter.lower() <= "z", key, f"has {letter!r}", "use # (wall), . (floor) and letters")
+    refuse_if(not any(map(str.islower, letters)), key, "has no start", "write a small letter where subjects start")
+    refuse_if(not any(map(str.isupper, letters)), key, "has no goal", "write a capital letter at the goal")
+    return rows
+
+
+class Maze(Settings, Acting):
     """A track or a maze of cells: a subject moves up, down, left or right until it reaches a goal, again and again.
 
     plan      the maze, one string for each row: `#` wall, `.` floor, a small letter a start, a capital letter a goal.
@@ -59,33 +72,12 @@ class Maze(Acting):
         {"_leads", "_best", "_goal", "_starts", "_start_of", "_cells", "_lot", "_tried", "_tour"}
     )
 
-    def __init__(
-        self,
-        *,
-        plan: Sequence[str] = TRACK,
-        rewards: Rewards | None = None,
-        episodes: int | None = None,
-        explored: bool = True,
-        counted: int = 50,
-        features: int | None = None,
-    ):
-        if isinstance(plan, str) or not len(plan) or len({len(row) for row in plan}) != 1:
-            raise ConfigError("plan", "is not a list of rows of equal length", 'write ["a...A"]')
-        self.plan = tuple(str(row) for row in plan)
-        for letter in sorted({*"".join(self.plan)} - {WALL, FLOOR}):
-            if not ("a" <= letter.lower() <= "z"):
-                raise ConfigError("plan", f"has {letter!r}", "use # (wall), . (floor) and letters")
-        if not (any(letter.islower() for row in self.plan for letter in row)):
-            raise ConfigError("plan", "has no start", "write a small letter where subjects start")
-        if not (any(letter.isupper() for row in self.plan for letter in row)):
-            raise ConfigError("plan", "has no goal", "write a capital letter at the goal")
-        self.rewards = ByLot() if rewards is None else rewards
-        if not isinstance(self.rewards, Rewards):
-            raise ConfigError("rewards", f"{rewards!r} is no rule of reward", "give one, such as ByLot(), or None")
-        self.episodes = None if episodes is None else whole("episodes", episodes)
-        self.explored = flag("explored", explored)
-        self.counted = whole("counted", counted)
-        self.features = None if features is None else whole("features", features, 2)
+    plan: Sequence[str] = setting(TRACK, check=_plan)
+    rewards: Rewards = part(Rewards, "give one, such as ByLot(), or None", default_factory=ByLot)
+    episodes: int | None = setting(None)
+    explored: bool = setting(True)
+    counted: int = setting(50)
+    features: int | None = setting(None, 2)
 
     def setup(self, spec: Spec) -> Spec:
         grid = np.array([list(row) for row in self.plan])

@@ -6,7 +6,7 @@ of each synapse.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,10 @@ from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BLOCK, generator
 from cls_sim.core.errors import ConfigError, real, whole
 from cls_sim.core.part import Spec
-from cls_sim.world.base import World
+from cls_sim.world.base import Endless
 
 
-class _Synapses(World):
+class _Synapses(Endless):
     """A world of one context that never ends, with one input and a number for each synapse as target."""
 
     def _announced(self, spec: Spec, synapses: int) -> Spec:
@@ -39,10 +39,6 @@ class _Synapses(World):
         """One question for each subject: the pattern y [s, N]."""
         x, context = torch.ones(len(y), 1, 1, device=y.device), torch.zeros(len(y), 1, dtype=torch.int64)
         return Batch.lived(x, y[:, None].float(), context=context.to(y.device))
-
-    def revisit(self, clock: Clock, size: int) -> Iterator[Batch]:
-        """Nothing: no context ever ends."""
-        return iter(())
 
 
 class Patterns(_Synapses):

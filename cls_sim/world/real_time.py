@@ -13,7 +13,7 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import setting
 from cls_sim.world.wraps import Seen
@@ -46,9 +46,8 @@ class RealTime(Seen):
 
     def setup(self, spec: Spec) -> Spec:
         spec = super().setup(spec)
-        if spec.actions and self.replayed:
-            remedy = "give replayed=0, or a world without actions"
-            raise ConfigError("replayed", "skips experiences, and this world waits for each action", remedy)
+        reason = "skips experiences, and this world waits for each action"
+        refuse_if(spec.actions and self.replayed, "replayed", reason, "give replayed=0, or a world without actions")
         return replace(spec, ends=tuple(map(self._lived, spec.ends)))
 
     def _settle(self, spec: Spec) -> None:

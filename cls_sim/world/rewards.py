@@ -10,8 +10,9 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import ConfigError, real, reals
+from cls_sim.core.errors import ConfigError, real, reals, several
 from cls_sim.core.part import Part, Spec
+from cls_sim.core.settings import Settings, setting
 
 
 class Rewards(Part):
@@ -22,7 +23,7 @@ class Rewards(Part):
         """The reward of each subject that reaches a goal with this number (int64 [s], from 0): float [s]."""
 
 
-class ByLot(Rewards):
+class ByLot(Settings, Rewards):
     """A reward of one of several mean sizes, drawn by lot each time, with noise: r = max(0, m + sd ε), ε ~ N(0, 1).
 
     means  the sizes m, from 0, equally likely
@@ -36,11 +37,8 @@ class ByLot(Rewards):
 
     derived = frozenset({"_lot", "_noise", "_means"})
 
-    def __init__(self, *, means: Sequence[float] = (1.0,), sd: float = 0.1):
-        if isinstance(means, (str, int, float)) or not len(means):
-            raise ConfigError("means", f"{means!r} is not a list of sizes", "write [1.0]")
-        self.means = tuple(real(f"means[{i}]", mean, 0.0) for i, mean in enumerate(means))
-        self.sd = real("sd", sd, 0.0)
+    means: Sequence[float] = setting((1.0,), "sizes", "[1.0]", real, 0.0, check=several, least=1)
+    sd: float = setting(0.1, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
         self._lot = Draws(spec.seeds, "world.reward", (1,), device=spec.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +15,6 @@ from cls_sim.core.errors import ConfigError, real, several, whole
 from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.world.listed import Listed
-
-
-def _saliences(key: str, value: Any) -> Sequence[float] | None:
-    return None if value is None else several(key, value, "numbers", "[2.0, 1.0, 1.0]", real, 0.0, open_low=True)
 
 
 class Sequences(Settings, Listed):
@@ -48,7 +43,9 @@ class Sequences(Settings, Listed):
     runs: int = setting(6)
     gap: int = setting(0, 0)
     features: int = setting(60)
-    salience: Sequence[float] | None = setting(None, check=_saliences)
+    salience: Sequence[float] | None = setting(
+        None, "numbers", "[2.0, 1.0, 1.0]", real, 0.0, check=several, open_low=True
+    )
 
     def _ready(self) -> None:
         if self.salience is not None and len(self.salience) != self.sequences:

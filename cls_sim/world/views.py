@@ -53,10 +53,8 @@ def views(kind: str, seeds: tuple[int, ...], contexts: int, pixels: int, device:
     side = math.isqrt(pixels)
     if side * side != pixels:
         raise ConfigError("views", f"rotates square images, and inputs are {pixels} numbers", "give permuted or plain")
-    turned = [
-        [_turned(side, angle) for angle in (0.0, *generator(seed, "world.angles").uniform(0, 180, contexts - 1))]
-        for seed in seeds
-    ]
+    angles = [(0.0, *generator(seed, "world.angles").uniform(0, 180, contexts - 1)) for seed in seeds]
+    turned = [[_turned(side, angle) for angle in some] for some in angles]
     source, share = (np.stack([np.stack([one[part] for one in row]) for row in turned]) for part in (0, 1))
     return Views(torch.from_numpy(source).to(device), torch.from_numpy(share.astype(np.float32)).to(device))
 
