@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import real, refuse_if, whole
 from cls_sim.core.part import Spec
 from cls_sim.hippocampus.ca3 import Ca3, Engrams, settled, without
 from cls_sim.hippocampus.dentate import active, largest
@@ -36,9 +36,8 @@ class Attractor(Ca3):
         self.threshold = real("threshold", threshold)
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:
-        if not 0 < winners < units:
-            reason = "gives no sparse patterns, and an attractor needs them"
-            raise ConfigError("dentate", reason, "choose KWinners or Index")
+        reason = "gives no sparse patterns, and an attractor needs them"
+        refuse_if(not 0 < winners < units, "dentate", reason, "choose KWinners or Index")
 
     def noise(self, draws: Tensor, engrams: Engrams) -> Tensor:
         return without((draws < engrams.activity).float(), engrams)

@@ -14,13 +14,13 @@ from torch.nn.functional import cosine_similarity, one_hot
 from cls_sim.core.batch import DREAMED, STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, over, pick
-from cls_sim.core.errors import ConfigError, several, whole
+from cls_sim.core.errors import refuse_if, several, whole
 from cls_sim.core.optimizers import Adam
 from cls_sim.core.part import Spec, State, View, zeros
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
 from cls_sim.core.variational import divergence, down, drawn, latents, layers, misfit, shown, up
-from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.hippocampus.base import Recall, for_classes, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
 
@@ -64,12 +64,9 @@ class Autoencoder(Settings, Slotless):
         self.rule = Adam()
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            reason = "labels generated rows by class, and this world is a regression"
-            raise ConfigError("", reason, "choose another hippocampus")
-        if self.renew_every is None and not spec.ends:
-            reason = "is null, and subjects do not know the boundaries"
-            raise ConfigError("renew_every", reason, "give a number of experiences")
+        for_classes(spec, "labels generated rows by class")
+        reason = "is null, and subjects do not know the boundaries"
+        refuse_if(self.renew_every is None and not spec.ends, "renew_every", reason, "give a number of experiences")
         shapes = coder((math.prod(spec.inputs), *self.hidden), self.latent, bias=False)
         self.weights = drawn(spec, "hippocampus", shapes)
         self.before = {name: w.detach().clone() for name, w in self.weights.items()}
@@ -78,10 +75,8 @@ class Autoencoder(Settings, Slotless):
         self.steps, self.lived, self.renewals = (np.zeros(spec.subjects, np.int64) for _ in range(3))
         self.met = torch.zeros(spec.subjects, spec.contexts, dtype=torch.bool, device=spec.device)  # contexts so far
         self.past = torch.zeros_like(self.met)  # contexts before the last update of the copy
-        self._draws = {
-            purpose: BatchDraws(spec.seeds, f"hippocampus.{purpose}", kind, spec.device)
-            for purpose, kind in (("taught", "normal"), ("dream", "normal"), ("context", "uniform"))
-        }
+        kinds = {"taught": "normal", "dream": "normal", "context": "uniform"}
+        self._draws = {p: BatchDraws(spec.seeds, f"hippocampus.{p}", kind, spec.device) for p, kind in kinds.items()}
         self._dreamt: tuple[tuple, Tensor] | None = None
         return super().setup(replace(spec, recall_answers=False))
 
@@ -177,11 +172,8 @@ class Autoencoder(Settings, Slotless):
         z = latents(up(x.flatten(2).mT, self.weights, "up", len(self.hidden)), self.weights, None)[2]
         again = shown(down(z, self.weights, "down", len(self.hidden)), self._levels()).mT
         match = cosine_similarity(again, x.flatten(2), dim=2).clamp(0, 1) * known
-        return replace(
-            nothing(x, self.spec.outputs),
-            x=again.reshape(x.shape) * known.view(-1, 1, *[1] * (x.ndim - 2)),
-            match=match,
-        )
+        again = again.reshape(x.shape) * known.view(-1, 1, *[1] * (x.ndim - 2))
+        return replace(nothing(x, self.spec.outputs), x=again, match=match)
 
     def stored_bytes(self) -> Tensor:
         held = sum(w[0].nbytes for tree in (self.weights, self.before, self.namer) for w in tree.values())

@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.core.arrays import Counts, Numbers
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Part, Spec, View
 
 
@@ -177,9 +177,8 @@ class Hippocampus(Part):
 
     def revive(self, slots: Tensor) -> None:
         """End a lesion: the traces in these slots (bool [s, n]) can be recalled and replayed again."""
-        raise ConfigError(
-            "until", f"{type(self).__name__} has no method revive, so no lesion can end", "define it, or give None"
-        )
+        reason = f"{type(self).__name__} has no method revive, so no lesion can end"
+        raise ConfigError("until", reason, "define it, or give None")
 
     def forget(self, slots: Tensor) -> None:
         """Remove the traces in these slots (bool [s, n]) for good: new episodes may use the slots."""
@@ -222,6 +221,11 @@ class Hippocampus(Part):
     @abstractmethod
     def stored_bytes(self) -> Tensor:
         """Bytes of each subject's memory when it is full: int64 [s] (fixed wiring is not counted)."""
+
+
+def for_classes(spec: Spec, what: str) -> None:
+    """Raise ConfigError in regression, for a memory of classes; `what` it does with them."""
+    refuse_if(spec.regression, "", f"{what}, and this world is a regression", "choose another hippocampus")
 
 
 def nothing(x: Tensor, outputs: int) -> Recall:

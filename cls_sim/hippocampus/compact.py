@@ -11,8 +11,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch, Bytes
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError, choice, real, refuse_if, whole
+from cls_sim.core.errors import ConfigError, refuse_if, whole
 from cls_sim.core.part import Spec, State, View
+from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.bits import Bits
@@ -26,7 +27,7 @@ MIXERS = (0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64)  # of a splitm
 PIECE = 512  # slots whose mean is computed at once, whatever the cohort
 
 
-class Compact(Episodic):
+class Compact(Settings, Episodic):
     """Stores episodes at a few bits a number, in as many slots as fit into a number of bytes, and nothing twice.
 
         slots = ⌊(bytes - shared) / (content + label)⌋
@@ -70,27 +71,18 @@ class Compact(Episodic):
     columns = ("what", "mark", "target")
     sized = ""  # it takes what the budget leaves by itself
 
-    def __init__(
-        self,
-        *,
-        bytes: int | None = None,
-        bits: int | None = None,
-        fidelity: float = 0.93,
-        repeats: str = "exact",
-        units: int = 1000,
-        winners: int = 50,
-        merge: float = 0.9,
-        sharpness: float = 30.0,
-        eviction: str = "balanced",
-    ):
-        self.eviction = choice("eviction", eviction, ("balanced", "reservoir"))
-        self.code = Bits(bits=bits, fidelity=fidelity)
-        self.bytes = None if bytes is None else whole("bytes", bytes)
-        self.repeats = choice("repeats", repeats, ("exact", "sparse", "none"))
-        self.units = whole("units", units, 1, 2**15)
-        self.winners = whole("winners", winners, 1, self.units)
-        self.merge = real("merge", merge, 0.0, 1.0, open_low=True)
-        self.sharpness = real("sharpness", sharpness, 0.0, 80.0, open_low=True)
+    bytes: int | None = setting(None)
+    bits: int | None = setting(None, 1, 8)
+    fidelity: float = setting(0.93, 0.0, 1.0, open_low=True)
+    repeats: str = setting("exact", ("exact", "sparse", "none"))
+    units: int = setting(1000, 1, 2**15)
+    winners: int = setting(50, 1, lambda memory: memory.units)
+    merge: float = setting(0.9, 0.0, 1.0, open_low=True)
+    sharpness: float = setting(30.0, 0.0, 80.0, open_low=True)
+    eviction: str = setting("balanced", ("balanced", "reservoir"))
+
+    def _ready(self) -> None:
+        self.code = Bits(bits=self.bits, fidelity=self.fidelity)
 
     def _format(self) -> Bits:
         return self.code
@@ -98,28 +90,26 @@ class Compact(Episodic):
     def setup(self, spec: Spec) -> Spec:
         refuse_if(bool(spec.actions), "", "stores no actions, and this world asks for them", "use hippocampus=store")
         code, size = self.code, int(torch.Size(spec.inputs).numel())
-        if size < 2 and self.repeats == "sparse":
-            raise ConfigError("repeats", "is sparse, and inputs have one number", "give exact")
+        sparse = self.repeats == "sparse"
+        refuse_if(size < 2 and sparse, "repeats", "is sparse, and inputs have one number", "give exact")
         code.setup(spec)
         given = spec.budget if self.bytes is None else self.bytes
         self._total = EPISODES * (size + MARKS) if given is None else given
         self._label = 4 * spec.outputs if spec.regression else 1 if spec.outputs <= 256 else 2
         slots = [self._count(depth, shared) for depth in code.depths() for shared in (True, False)]
         if max(slots) < 1:
-            self._refuse(min(code.size(depth) for depth in code.depths()) + self._label)
+            self._too_few(min(code.size(depth) for depth in code.depths()) + self._label)
         code.within(self._total - self._label)
         self.capacity = whole("capacity", max(slots), 1, MOST)
         spec = super().setup(spec)
         mix = each(spec.seeds, "hippocampus.hash", lambda g: g.integers(-(2**63), 2**63, code.width + 1, np.int64))
         self._mix = mix.to(spec.device)
-        self._near = None
-        if self.repeats == "sparse":
-            self._near = Near(spec, self.capacity, self.units, self.winners, self.merge)
+        self._near = Near(spec, self.capacity, self.units, self.winners, self.merge) if sparse else None
         self._middle: tuple[Compact, int, Tensor, Tensor] | None = None
         self._settle()
         return spec
 
-    def _refuse(self, least: int) -> None:
+    def _too_few(self, least: int) -> None:
         if self.bytes is None:
             reason = f"leaves {self._total:,} bytes to the hippocampus, which hold no episode"
             raise ConfigError("budget", reason, f"it needs {least:,} or more")
@@ -150,7 +140,7 @@ class Compact(Episodic):
         each_ = zip(self.code.depth.tolist(), self.code.unit.tolist(), strict=True)
         limits = [self._count(depth, unit) if depth else 0 for depth, unit in each_]
         if any(depth and limit < 1 for depth, limit in zip(self.code.depth, limits, strict=True)):
-            self._refuse(int((self.code.episode_bytes() + self.code.common_bytes()).max()) + self._label)
+            self._too_few(int((self.code.episode_bytes() + self.code.common_bytes()).max()) + self._label)
         self._limits = np.array(limits, np.int64)
         self._limit = from_numpy(self._limits).to(self._rows.device)
         self._used = int(self._limits.max())

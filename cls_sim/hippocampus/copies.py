@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from cls_sim.core.arrays import Numbers
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
 from cls_sim.core.part import Spec, View, per_subject
 from cls_sim.core.settings import Settings, setting
+from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, nothing
 from cls_sim.hippocampus.slotless import Slotless
 
@@ -80,20 +80,15 @@ class Copies(Settings, Slotless):
             per_subject(name, getattr(self, name), spec)[:, None] for name in numbers
         )
         self._any_early, asleep = bool((early > 0).any()), 1.0 - self.awake
-        self._new = [self._float(intensity * share, spec) for share in (1.0 - early, early)]
+        self._new = [from_numpy(intensity * share).float().to(spec.device) for share in (1.0 - early, early)]
         self._stay: dict[str, Tensor] = {}  # float64
         for name, rate in (("", decline), ("early.", early_decline)):
             night, day = np.exp(-rate * asleep / self.steps_per_night), np.exp(-rate * self.awake / spec.per_day)
-            self._stay |= {f"{name}lose": self._double(night, spec), f"{name}lose.day": self._double(day, spec)}
+            self._stay[f"{name}lose"] = from_numpy(night).to(spec.device)
+            self._stay[f"{name}lose.day"] = from_numpy(day).to(spec.device)
         lost = decline * asleep
         made = transfer * -np.expm1(-lost / self.steps_per_night) / lost if asleep else transfer / self.steps_per_night
-        self._made = self._float(made, spec)
-
-    def _double(self, numbers: Numbers, spec: Spec) -> Tensor:
-        return torch.from_numpy(numbers).to(spec.device)
-
-    def _float(self, numbers: Numbers, spec: Spec) -> Tensor:
-        return self._double(numbers, spec).float()
+        self._made = from_numpy(made).float().to(spec.device)
 
     def encode(self, batch: Batch, view: View, clock: Clock, who: Tensor | None = None) -> None:
         new = self._items(batch)

@@ -22,10 +22,8 @@ class Densities(Slotless):
     """
 
     def setup(self, spec: Spec) -> Spec:
-        self._draws = {
-            purpose: BatchDraws(spec.seeds, f"hippocampus.{purpose}", kind, spec.device)
-            for purpose, kind in (("class", "uniform"), ("kind", "uniform"), ("dream", "normal"))
-        }
+        kinds = {"class": "uniform", "kind": "uniform", "dream": "normal"}
+        self._draws = {p: BatchDraws(spec.seeds, f"hippocampus.{p}", kind, spec.device) for p, kind in kinds.items()}
         self._fit: tuple[int, Any] | None = None
         return super().setup(spec)
 

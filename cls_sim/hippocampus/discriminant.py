@@ -11,10 +11,9 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, each
-from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
-from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.hippocampus.base import Recall, for_classes, nothing
 from cls_sim.hippocampus.densities import Densities
 
 RIDGES = tuple(10.0**k for k in range(-8, 9))
@@ -57,7 +56,7 @@ class Discriminant(Settings, Densities):
     shrinkage: float = setting(1e-4, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
-        _classes(spec, "keeps the mean of each class")
+        for_classes(spec, "keeps the mean of each class")
         s, o, f = spec.subjects, spec.outputs, math.prod(spec.inputs)
         self.count = torch.zeros(s, o, device=spec.device)
         self.mean = torch.zeros(s, o, f, device=spec.device)
@@ -134,7 +133,7 @@ class RandomRidge(Settings, Densities):
     held_out: float = setting(0.2, 0.0, 0.9, open_low=True)
 
     def setup(self, spec: Spec) -> Spec:
-        _classes(spec, "adds up the rows of each class")
+        for_classes(spec, "adds up the rows of each class")
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
         parts = 1 if self.ridge is not None else 2  # learnt, held out
         self.count = torch.zeros(s, parts, o, device=spec.device)
@@ -196,11 +195,6 @@ def _solved(gram: Tensor, cross: Tensor, ridge: Tensor) -> tuple[Tensor, Tensor]
     eye = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)
     factor, info = torch.linalg.cholesky_ex((gram + gram.mT) / 2 + ridge[:, None, None] * eye)
     return torch.cholesky_solve(cross, factor), info > 0
-
-
-def _classes(spec: Spec, what: str) -> None:
-    if spec.regression:
-        raise ConfigError("", f"{what}, and this world is a regression", "choose another hippocampus")
 
 
 def _belongs(batch: Batch, who: Tensor | None, outputs: int) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View, known_contexts
 from cls_sim.core.settings import Settings, setting
 from cls_sim.hippocampus.base import Recall
@@ -54,12 +54,10 @@ class Exemplars(Settings, Episodic):
     selection: str = setting("herding", CHOICES)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            reason = "stores exemplars of classes, and in regression there are none"
-            raise ConfigError("", reason, "use hippocampus=store")
-        if not spec.ends:
-            reason = "needs the ends of contexts, which subjects do not know"
-            raise ConfigError("", reason, "give order=sharp, boundaries_known=true")
+        reason = "stores exemplars of classes, and in regression there are none"
+        refuse_if(spec.regression, "", reason, "use hippocampus=store")
+        reason = "needs the ends of contexts, which subjects do not know"
+        refuse_if(not spec.ends, "", reason, "give order=sharp, boundaries_known=true")
         self.groups = torch.zeros(spec.subjects, spec.contexts, spec.outputs, dtype=torch.bool, device=spec.device)
         self.ended = np.zeros(spec.subjects, np.int64)
         return super().setup(spec)

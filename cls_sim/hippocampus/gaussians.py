@@ -12,10 +12,10 @@ from torch import Tensor
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each, updated
-from cls_sim.core.errors import ConfigError, refuse_if
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
-from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.base import Recall, for_classes
 from cls_sim.hippocampus.densities import Densities, drawn
 
 WORK = 2**24  # limit of the numbers in memory while cues are compared with classes
@@ -78,9 +78,7 @@ class Gaussians(Settings, Densities):
     dreams: bool = setting(False)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            reason = "stores a Gaussian for each class, and this world is a regression"
-            raise ConfigError("", reason, "choose another hippocampus")
+        for_classes(spec, "stores a Gaussian for each class")
         s, o, x = spec.subjects, spec.outputs, math.prod(spec.inputs)
         f = x if self.features == "input" else self._layer(spec, x) if self.features == "cortex" else self.units
         self.count = torch.zeros(s, o, device=spec.device)
@@ -103,13 +101,11 @@ class Gaussians(Settings, Densities):
 
     def _layer(self, spec: Spec, x: int) -> int:
         """The width of the first hidden layer of the neocortex."""
-        if not spec.ends:
-            reason = "needs the end of the first context, which subjects do not know"
-            raise ConfigError("features", reason, "give random")
-        shape = spec.weights.get("weight0", ())
-        if len(shape) != 3 or shape[2] != x or "weight1" not in spec.weights:
-            reason = "this cortex has no hidden layer on the inputs"
-            raise ConfigError("features", reason, "give random, or neocortex=mlp")
+        reason = "needs the end of the first context, which subjects do not know"
+        refuse_if(not spec.ends, "features", reason, "give random")
+        shape, reason = spec.weights.get("weight0", ()), "this cortex has no hidden layer on the inputs"
+        layered = len(shape) == 3 and shape[2] == x and "weight1" in spec.weights
+        refuse_if(not layered, "features", reason, "give random, or neocortex=mlp")
         return shape[1]
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:

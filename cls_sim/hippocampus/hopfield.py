@@ -138,10 +138,9 @@ class DreamingHopfield(Settings, Ca3):
         self.unlearns = bool(np.max(self.unlearning) > 0)
 
     def setup(self, spec: Spec) -> Spec:
-        self._time, self._loss = (
-            torch.from_numpy(per_subject(key, value, spec)).float().to(spec.device)[:, None, None]
-            for key, value in (("dream_time", self.dream_time), ("unlearning", self.unlearning))
-        )
+        self._time = torch.from_numpy(per_subject("dream_time", self.dream_time, spec)).float().to(spec.device)
+        self._loss = torch.from_numpy(per_subject("unlearning", self.unlearning, spec)).float().to(spec.device)
+        self._time, self._loss = self._time[:, None, None], self._loss[:, None, None]
         return spec
 
     def fit(self, spec: Spec, units: int, winners: int) -> None:

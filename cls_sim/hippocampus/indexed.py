@@ -7,43 +7,25 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, part, setting
-from cls_sim.hippocampus.base import Recall, nothing
+from cls_sim.core.wrap import Wrap
+from cls_sim.hippocampus.base import Recall, for_classes, nothing
 from cls_sim.hippocampus.codes import Code, Plain
 from cls_sim.hippocampus.episodes import Episodic
 from cls_sim.hippocampus.slots import MOST
 
 
-class _Pattern(Code):
+class _Pattern(Wrap, Code):
     """The pattern of the neocortex's last hidden layer, in the format of another code."""
 
-    def __init__(self, inner: Code):
-        self.inner, self.learns = inner, inner.learns
+    inside, null = "inner", None
 
     def setup(self, spec: Spec) -> Spec:
         self.inner.setup(replace(spec, inputs=(spec.features,), quantum=None))
-        self.kind, self.width = self.inner.kind, self.inner.width
-        return super().setup(spec)
-
-    def meet(self, x: Tensor, stored: Tensor) -> None:
-        self.inner.meet(x, stored)
-
-    def write(self, x: Tensor) -> Tensor:
-        return self.inner.write(x)
-
-    def read(self, content: Tensor) -> Tensor:
-        return self.inner.read(content)
-
-    def episode_bytes(self) -> int | Counts:
-        return self.inner.episode_bytes()
-
-    def common_bytes(self) -> int | Counts:
-        return self.inner.common_bytes()
+        return spec
 
 
 class Indexed(Settings, Episodic):
@@ -81,8 +63,7 @@ class Indexed(Settings, Episodic):
         return _Pattern(self.code)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            raise ConfigError("", "stores no answers, and this world is a regression", "choose another hippocampus")
+        for_classes(spec, "stores no answers")
         spec = super().setup(spec)
         self.birth = torch.zeros(*self.content.shape[:2], spec.features, device=spec.device)
         self.spec = replace(spec, recall_answers=False)

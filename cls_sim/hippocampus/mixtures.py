@@ -10,9 +10,9 @@ from torch import Tensor
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, real, whole
+from cls_sim.core.errors import real, refuse_if, whole
 from cls_sim.core.part import Spec, View
-from cls_sim.hippocampus.base import Recall
+from cls_sim.hippocampus.base import Recall, for_classes
 from cls_sim.hippocampus.densities import Densities, drawn
 
 WORK = 2**23  # limit of the numbers in memory while cues are compared with components
@@ -68,16 +68,12 @@ class Mixtures(Densities):
         self.spread = real("spread", spread, 0.0)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            reason = "stores a mixture for each class, and this world is a regression"
-            raise ConfigError("", reason, "choose another hippocampus")
+        for_classes(spec, "stores a mixture for each class")
         pixels = math.prod(spec.inputs)
-        side = math.isqrt(pixels)
-        if side**2 != pixels:
-            raise ConfigError("frequencies", f"needs square images, and inputs are {spec.inputs}", "choose gaussians")
-        if self.frequencies > pixels:
-            reason = f"{self.frequencies} is more than the {pixels} pixels of an image"
-            raise ConfigError("frequencies", reason, f"give up to {pixels}")
+        side, reason = math.isqrt(pixels), f"needs square images, and inputs are {spec.inputs}"
+        refuse_if(side**2 != pixels, "frequencies", reason, "choose gaussians")
+        reason = f"{self.frequencies} is more than the {pixels} pixels of an image"
+        refuse_if(self.frequencies > pixels, "frequencies", reason, f"give up to {pixels}")
         s, o, k, f = spec.subjects, spec.outputs, self.components, self.frequencies
         self.count = torch.zeros(s, o, k, device=spec.device)
         self.mean = torch.zeros(s, o, k, f, device=spec.device)

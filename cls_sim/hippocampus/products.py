@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from cls_sim.core.errors import ConfigError, whole
+from cls_sim.core.errors import refuse_if, whole
 from cls_sim.core.part import Spec
 from cls_sim.hippocampus.codes import Code
 
@@ -49,9 +49,8 @@ class Product(Code):
 
     def setup(self, spec: Spec) -> Spec:
         self._size = math.prod(spec.inputs)
-        if self.bytes > self._size:
-            reason = f"is {self.bytes}, and inputs have {self._size} numbers"
-            raise ConfigError("code.bytes", reason, f"give {self._size} or less, or another code")
+        reason = f"is {self.bytes}, and inputs have {self._size} numbers"
+        refuse_if(self.bytes > self._size, "code.bytes", reason, f"give {self._size} or less, or another code")
         self.width, self._part = self.bytes, -(-self._size // self.bytes)
         kind = torch.float32 if spec.quantum is None else torch.uint8
         shape = (spec.subjects, self.prototypes + 1, self.bytes * self._part)  # the last row receives all other rows

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import Draws
-from cls_sim.core.errors import LARGEST, ConfigError
+from cls_sim.core.errors import LARGEST, ConfigError, refuse_if
 from cls_sim.core.part import Spec, State
 from cls_sim.hippocampus.silent import Silent
 
@@ -92,10 +92,8 @@ class Slots:
         self.capacity, self.eviction = capacity, eviction
 
     def setup(self, spec: Spec) -> None:
-        if self.eviction in BY_CLASS and spec.regression:
-            raise ConfigError(
-                "eviction", "balances classes, and in regression there are none", "choose reservoir or ring"
-            )
+        reason = "balances classes, and in regression there are none"
+        refuse_if(self.eviction in BY_CLASS and spec.regression, "eviction", reason, "choose reservoir or ring")
         self._spec = spec
         self._draws = Draws(spec.seeds, "hippocampus.slots", (spec.batch,), device=spec.device)
         self._empty = EMPTY + self.capacity - torch.arange(self.capacity, device=spec.device)

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import each
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
@@ -82,10 +82,8 @@ class Sparse(Fading):
 
     def setup(self, spec: Spec) -> Spec:
         width = int(torch.Size(spec.inputs).numel())
-        if width < 2:
-            raise ConfigError(
-                "units", "need inputs of two numbers or more, and inputs of this world have one", "use Store"
-            )
+        reason = "need inputs of two numbers or more, and inputs of this world have one"
+        refuse_if(width < 2, "units", reason, "use Store")
         self._threshold = None if self.merge is None else column("merge", self.merge, spec) * self.winners
         self._blends = self.merge is not None and bool((column("learning_rate", self.learning_rate, spec) < 1).any())
         signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, self.units))

@@ -68,13 +68,8 @@ class Store(Settings, Episodic):
         if self.keep_scores:
             batch = batch.with_(scores=view.scores(batch.x, known_contexts(self.spec, batch)))
         now = int(clock.experience[0])
-        if (
-            who is None
-            and batch.weight is None
-            and not self.spec.actions
-            and alike(clock.experience)
-            and self._planned(batch.rows, now)
-        ):
+        together = who is None and batch.weight is None and alike(clock.experience)
+        if together and not self.spec.actions and self._planned(batch.rows, now):
             assert self._places is not None
             self._next = now + 1
             self._put(self._places, self._places.of(now), batch)

@@ -141,11 +141,9 @@ class TemporalContext(Settings, Silent):
     def dream(self, n: int, clock: Clock, view: View) -> Batch:
         rest, used, length, over = self._now(clock)
         drive, lots = self._drives(rest, used, length), self._lots.at(clock.replay)
-        power = (
-            self.sharpness
-            if self.start == "here"
-            else torch.where(length == 0, self.sharpness / 4.0, self.sharpness)[:, None]
-        )
+        power: float | Tensor = self.sharpness
+        if self.start == "anywhere":
+            power = torch.where(length == 0, self.sharpness / 4.0, self.sharpness)[:, None]
         chance = (drive / drive.amax(1, keepdim=True).clamp(min=1e-12)).double() ** power * (drive > 0)
         chances = chance.cumsum(1)
         slot = (chances <= lots[:, :1] * chances[:, -1:]).sum(1).clamp(max=self.capacity - 1)

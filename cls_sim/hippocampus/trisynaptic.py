@@ -106,17 +106,9 @@ class Trisynaptic(Fading):
         x, y, slot, pure = self._spoken(z, engrams)
         heard = (engrams.weight > 0).any(1, keepdim=True) & (z != 0).any(2) & (self.ca1 is not None)
         label = self.fetch(slot.clamp(min=0)).y
-        unknown = torch.full_like(slot, -1)
-        return Batch(
-            x=x.view(*slot.shape, *self.spec.inputs),
-            y=y if self.spec.regression else label,
-            context=unknown,
-            born=unknown,
-            item=unknown,
-            source=torch.full(slot.shape, DREAMED, dtype=torch.uint8, device=slot.device),
-            weight=heard.float(),
-            slot=torch.where(pure >= PURE, slot, -1),
-        )
+        x, y = x.view(*slot.shape, *self.spec.inputs), y if self.spec.regression else label
+        source = torch.full(slot.shape, DREAMED, dtype=torch.uint8, device=slot.device)
+        return Batch.lived(x, y, source=source, weight=heard.float(), slot=torch.where(pure >= PURE, slot, -1))
 
     def recall(self, x: Tensor) -> Recall:
         engrams = self.engrams()

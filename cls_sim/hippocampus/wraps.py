@@ -125,11 +125,9 @@ class Lesion(Temporary, Wrap, Hippocampus):
         none = nothing(x, self.spec.outputs)
         if not works.any():
             return none
-        found, out = self.hippocampus.recall(x), {}
-        for field in fields(Recall):
-            mine, empty = getattr(found, field.name), getattr(none, field.name)
-            out[field.name] = torch.where(over(works, mine), mine, empty)
-        return Recall(**out)
+        found = self.hippocampus.recall(x)
+        pairs = ((getattr(found, field.name), getattr(none, field.name)) for field in fields(Recall))
+        return Recall(*(torch.where(over(works, mine), mine, empty) for mine, empty in pairs))
 
     def traces(self) -> Traces:
         works, traces = self._works(), self.hippocampus.traces()

@@ -119,9 +119,7 @@ class _Block(nn.Module):
             *normed(maps),
         )
         same = stride == 1 and before == maps
-        self.g = (
-            nn.Sequential() if same else nn.Sequential(nn.Conv2d(before, maps, 1, stride, bias=False), *normed(maps))
-        )
+        self.g = nn.Sequential(*([] if same else [nn.Conv2d(before, maps, 1, stride, bias=False), *normed(maps)]))
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(self.f(x) + self.g(x))

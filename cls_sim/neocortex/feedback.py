@@ -12,7 +12,7 @@ from torch import Tensor
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, each, pick, updated
-from cls_sim.core.errors import ConfigError, refuse_if, several, whole
+from cls_sim.core.errors import refuse_if, several, whole
 from cls_sim.core.part import Spec, View, fill_contexts, known_contexts
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import among
@@ -74,10 +74,8 @@ class Feedback(Settings, Neocortex):
 
     def setup(self, spec: Spec) -> Spec:
         refuse_if(spec.regression, "", "generates classes, and this world is a regression", "choose another neocortex")
-        if self.renew_every is None and not spec.ends:
-            raise ConfigError(
-                "renew_every", "is null, and subjects do not know the boundaries", "give a number of steps"
-            )
+        reason = "is null, and subjects do not know the boundaries"
+        refuse_if(self.renew_every is None and not spec.ends, "renew_every", reason, "give a number of steps")
         sizes, s, o = (math.prod(spec.inputs), *self.hidden), spec.subjects, spec.outputs
         top, back = sizes[-1], (self.latent, *reversed(sizes))
         shapes = layers("up", sizes) | layers("out", (top, o)) | layers("mean", (top, self.latent))

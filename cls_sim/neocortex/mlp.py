@@ -64,9 +64,8 @@ class Plain(Neocortex):
         squash, h, taps = ACTIVATIONS[self.activation], x.flatten(2).mT, []
         for layer in range(len(self.hidden) + 1):
             z = drive(h, self.weights, layer)
-            taps.append(
-                Tap(f"weight{layer}", name if (name := f"bias{layer}") in self.weights else None, h.detach(), z)
-            )
+            bias = f"bias{layer}" if f"bias{layer}" in self.weights else None
+            taps.append(Tap(f"weight{layer}", bias, h.detach(), z))
             h = squash(z.clone())  # a copy, because activation functions work in place and a tap keeps its drive
         return self.mask_logits(self._known(taps[-1].drive.mT), context), taps
 

@@ -149,10 +149,9 @@ class Module(Neocortex):
             there = np.arange(batch.rows) if present is None else present[i].nonzero()[0]
             few = bool(self.running) and len(there) < 2
             at = None if few or len(there) == batch.rows else torch.from_numpy(there).to(batch.x.device)
+            rows = batch.x[i] if at is None else batch.x[i][at]
             with self._dropping(i):
-                out = functional_call(
-                    self._body if few else self._lesson, mine, (batch.x[i] if at is None else batch.x[i][at],)
-                )
+                out = functional_call(self._body if few else self._lesson, mine, (rows,))
             found.append(out if at is None else out.new_zeros(batch.rows, *out.shape[1:]).index_put((at,), out))
         self._moved = (batch, moved)
         return torch.stack(found)

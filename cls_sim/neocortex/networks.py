@@ -95,10 +95,8 @@ def _rows_alone(net: nn.Module, spec: Spec) -> None:
         apart = torch.cat([trial(row[None]) for row in x])
         again = trial(x)
     for name, buffer in trial.named_buffers():
-        if not torch.equal(buffer, before[name]):
-            raise ConfigError(
-                "module", f"changes its buffer {name!r} in evaluation mode", "change it in training mode only"
-            )
+        reason = f"changes its buffer {name!r} in evaluation mode"
+        refuse_if(not torch.equal(buffer, before[name]), "module", reason, "change it in training mode only")
     remedy = "draw in training mode only, as nn.Dropout does"
     refuse_if(not torch.equal(together, again), "module", "draws random numbers in evaluation mode", remedy)
     if not torch.allclose(together, apart, rtol=1e-3, atol=1e-3 * float(together.abs().max()) + 1e-6, equal_nan=True):

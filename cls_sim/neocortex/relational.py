@@ -44,11 +44,8 @@ class Relational(Settings, Neocortex):
         width = int(torch.Size(spec.inputs).numel())
         if self.relations >= width:
             raise ConfigError("relations", f"is {self.relations} of {width} inputs", "leave some inputs for the item")
-        sizes = (
-            (self.representation, width - self.relations),
-            (self.units, self.representation + self.relations),
-            (spec.outputs, self.units),
-        )
+        r, h = self.representation, self.units
+        sizes = (r, width - self.relations), (h, r + self.relations), (spec.outputs, h)
         self.heads, self.weights = spec.heads, {}
         for layer, shape in enumerate(sizes):
             spread, start = np.full(spec.subjects, self.spread), self.bias if layer == 2 else 0.0

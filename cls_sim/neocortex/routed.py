@@ -50,8 +50,8 @@ class Routed(Settings, Neocortex):
         if not spec.task_id_known and not spec.ends:
             reason = "needs the context, and subjects know neither contexts nor boundaries"
             raise ConfigError("", reason, "give scenario=task, or order=sharp with boundaries_known=true")
-        if self.heads_needed and (not spec.task_id_known or spec.heads is None):
-            raise ConfigError("", HEADS_WANTED, "give scenario=task (and classes)")
+        headless = not spec.task_id_known or spec.heads is None
+        refuse_if(self.heads_needed and headless, "", HEADS_WANTED, "give scenario=task (and classes)")
         self.heads, self.weights, self.spec = spec.heads, {}, spec
         for layer, (fan_in, fan_out) in enumerate(pairwise(self.sizes(spec))):
             bound = np.full(spec.subjects, 1 / math.sqrt(self.fan_in(layer, fan_in)))
@@ -177,9 +177,8 @@ class Attentive(Routed):
         refuse_if(not spec.ends, "", reason, "give order=sharp, boundaries_known=true")
         spec = super().setup(spec)
         for layer, shape in enumerate((spec.contexts, width) for width in self.hidden):
-            gates = each(
-                spec.seeds, f"neocortex.gate{layer}", lambda g, shape=shape: g.standard_normal(shape, np.float32)
-            )
+            name = f"neocortex.gate{layer}"
+            gates = each(spec.seeds, name, lambda g, shape=shape: g.standard_normal(shape, np.float32))
             self.weights[f"gate{layer}"] = leaf(gates, spec)
         self.spent = [torch.zeros(spec.subjects, width, device=spec.device) for width in self.hidden]
         return told(spec, spec.features, self.weights)

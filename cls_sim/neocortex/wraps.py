@@ -86,10 +86,8 @@ class CortexLesion(Temporary, Wrap, Neocortex):
 
     def activations(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, list[Tap]] | None:
         """As in the inner neocortex; the synapses of a silent unit on the output are silent."""
-        if (
-            self._whole()
-            or (found := self.neocortex.activations(x[:, :1], None if context is None else context[:, :1])) is None
-        ):
+        first = None if context is None else context[:, :1]
+        if self._whole() or (found := self.neocortex.activations(x[:, :1], first)) is None:
             return self.neocortex.activations(x, context)
         silent = {name: self._now(mask) for name, mask in self._synapses.items()}
         if self._units is not None:
