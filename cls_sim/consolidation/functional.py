@@ -11,7 +11,7 @@ from cls_sim.consolidation.objectives import LabelObjective
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import over, updated
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Spec, View, ended, known_contexts, stretches, zeros
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
@@ -54,8 +54,8 @@ class Fromp(Settings, LabelObjective):
         self.fisher = Fisher()
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression or not spec.ends:
-            raise ConfigError("objective", "needs classes and known context boundaries", "choose another world")
+        reason = "needs classes and known context boundaries"
+        refuse_if(spec.regression or not spec.ends, "objective", reason, "choose another world")
         self.spec, s, k, d = spec, spec.subjects, spec.contexts, spec.device
         self.fisher.setup(spec)
         p = self.points
@@ -77,7 +77,7 @@ class Fromp(Settings, LabelObjective):
             return rows
         k = torch.from_numpy(self.turn % np.maximum(past, 1)).to(self.there.device)
         s = torch.arange(len(k), device=k.device)
-        p = neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
+        p = neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT  # [s, c, p]
         away = (p - self.mean[s, k]) * self.there[s, k, None]
         cost = 0.5 * (away * (self.inverse[s, k] @ away[..., None])[..., 0]).sum((1, 2))
         share = torch.from_numpy(self.strength * past).to(cost) / self.rows_seen.clamp(min=1)
@@ -90,10 +90,6 @@ class Fromp(Settings, LabelObjective):
     def _inputs(self, k: Tensor) -> Tensor:
         """The memorable inputs of context k [s] of each subject: [s, p, …]."""
         return self.x[torch.arange(len(k), device=k.device), k].view(len(k), self.points, *self.spec.inputs)
-
-    def _probabilities(self, neocortex: Neocortex, k: Tensor) -> Tensor:
-        """[s, c, p]"""
-        return neocortex.scores(self._inputs(k), self._told(k)).softmax(2).mT
 
     def context_end(self, view: View, clock: Clock, who: np.ndarray) -> None:
         met = np.where(who, stretches(self.spec)[1][ended(self.spec, clock)], self.ended)

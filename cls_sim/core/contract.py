@@ -166,13 +166,11 @@ class Contract:
             raise ConfigError(key, f"returns {given!r}", "return a tensor [s]") from None
         if key not in self.kept:
             s = self.spec.subjects
-            if value.requires_grad:
-                raise ConfigError(
-                    key, "returns a tensor with a gradient", "detach it, or compute it under torch.no_grad()"
-                )
-            if value.dim() not in (1, 2) or len(value) != s or value.is_complex():
-                found = f"returns a tensor {list(value.shape)}, expected [{s}] or [{s}, k]"
-                raise ConfigError(key, found, "return one number, or several, for each subject")
+            remedy = "detach it, or compute it under torch.no_grad()"
+            refuse_if(value.requires_grad, key, "returns a tensor with a gradient", remedy)
+            found = f"returns a tensor {list(value.shape)}, expected [{s}] or [{s}, k]"
+            fits = value.dim() in (1, 2) and len(value) == s and not value.is_complex()
+            refuse_if(not fits, key, found, "return one number, or several, for each subject")
             self.kept.add(key)
         return value
 
@@ -208,18 +206,18 @@ def _within(key: str, given: Tensor, low: float, high: float) -> None:
 
 def _rate(spec: Spec, key: str, given: Any) -> None:
     rate, made = np.asarray(given), type(given).__name__
-    if not isinstance(given, np.ndarray) or rate.shape != (spec.subjects,) or rate.dtype.kind != "f":
-        found = f"is {made} {list(rate.shape)}, expected a float array [{spec.subjects}]"
-        raise ConfigError(key, found, "give each subject's rate")
+    fits = isinstance(given, np.ndarray) and rate.shape == (spec.subjects,) and rate.dtype.kind == "f"
+    found = f"is {made} {list(rate.shape)}, expected a float array [{spec.subjects}]"
+    refuse_if(not fits, key, found, "give each subject's rate")
     if not (np.isfinite(rate) & (rate >= 0)).all():
         raise ConfigError(key, f"gives {rate.min():g}, expected finite numbers from 0", "give a rate of 0 or more")
 
 
 def _asleep(spec: Spec, key: str, given: Any) -> None:
     asleep, made = np.asarray(given), type(given).__name__
-    if not isinstance(given, np.ndarray) or asleep.shape != (spec.subjects,) or asleep.dtype != bool:
-        found = f"is {made} {asleep.dtype} {list(asleep.shape)}, expected a bool array [{spec.subjects}]"
-        raise ConfigError(key, found, "give one bool for each subject: whether it sleeps")
+    fits = isinstance(given, np.ndarray) and asleep.shape == (spec.subjects,) and asleep.dtype == bool
+    found = f"is {made} {asleep.dtype} {list(asleep.shape)}, expected a bool array [{spec.subjects}]"
+    refuse_if(not fits, key, found, "give one bool for each subject: whether it sleeps")
 
 
 def _batch(spec: Spec, key: str, batch: Any, rows: int | None = None) -> None:
@@ -265,10 +263,8 @@ def _drawn(spec: Spec, key: str, batch: Any, policy: Part, hippocampus: Any) -> 
         return
     alive, slot = hippocampus.traces().alive, batch.slot.long()
     n = alive.shape[1]
-    if bool(((slot < -1) | (slot >= n)).any()):
-        raise ConfigError(
-            f"{key}.slot", f"names slots up to {int(slot.max())}, there are {n}", f"draw from 0 to {n - 1}"
-        )
+    reason = f"names slots up to {int(slot.max())}, there are {n}"
+    refuse_if(bool(((slot < -1) | (slot >= n)).any()), f"{key}.slot", reason, f"draw from 0 to {n - 1}")
     dead = (slot >= 0) & ~alive.gather(1, slot.clamp(min=0))
     held, wrong = alive.any(1), (dead & batch.present()).any(1)
     if _foreign(policy) and bool(held.any()) and bool(dead[held].all()):  # built-in policies may find no candidate

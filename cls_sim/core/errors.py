@@ -134,11 +134,8 @@ def real(
     span = f"a finite number {'above' if open_low else 'from'} {low:g}" + (f" to {high:g}" if high < math.inf else "")
     if low == -math.inf:
         span = "a finite number" + (f" up to {high:g}" if high < math.inf else "")
-    if (
-        isinstance(value, (bool, str))
-        or not hasattr(value, "__float__")
-        or getattr(value, "shape", ()) not in ((), None)
-    ):
+    single = hasattr(value, "__float__") and getattr(value, "shape", ()) in ((), None)
+    if isinstance(value, (bool, str)) or not single:
         raise ConfigError(key, f"{value!r} is not a number", f"give {span}")
     try:
         number = float(value)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -29,9 +28,7 @@ def drawn(spec: Spec, part_kind: str, shapes: dict[str, tuple[int, tuple[int, ..
     """
     made: Weights = {}
     for name, (fan_in, shape) in shapes.items():
-        unit = each(
-            spec.seeds, f"{part_kind}.{name}", partial(np.random.Generator.random, size=shape, dtype=np.float32)
-        )
+        unit = each(spec.seeds, f"{part_kind}.{name}", lambda g, shape=shape: g.random(shape, np.float32))
         made[name] = ((2 * unit - 1) / math.sqrt(fan_in)).to(spec.device).requires_grad_()
     return made
 

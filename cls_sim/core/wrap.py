@@ -42,7 +42,7 @@ class Wrap(Part):
 
     if TYPE_CHECKING:  # abstract methods that `__init_subclass__` forwards, which a static tool cannot see
         answer = asleep = draw = due = encode = evaluation = features = fetch = loss = cast(Any, None)
-        next = rate = recall = revisit = step = stored_bytes = traces = update = cast(Any, None)
+        next = rate = read = recall = revisit = step = stored_bytes = traces = update = write = cast(Any, None)
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)

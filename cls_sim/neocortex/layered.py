@@ -15,11 +15,19 @@ from cls_sim.core.batch import Batch
 from cls_sim.core.draws import over
 from cls_sim.core.errors import ConfigError, real, refuse_if
 from cls_sim.core.part import Spec
+from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.wrap import Wrap
 from cls_sim.neocortex.base import Neocortex
 
 
-class LayerPeriods(Wrap, Neocortex):
+def _groups(key: str, groups: Sequence[Any]) -> list[list[str]]:
+    for i, group in enumerate(groups):
+        wrong, remedy = isinstance(group, str) or not hasattr(group, "__iter__"), "write [[weight0, bias0], [weight1]]"
+        refuse_if(wrong, f"{key}[{i}]", f"{group!r} is not a list of names", remedy)
+    return [[str(name) for name in group] for group in groups]
+
+
+class LayerPeriods(Settings, Wrap, Neocortex):
     """Each group of layers has its own rate and its own critical period; the plasticity of the life applies to all.
 
         ΔW_g ← s_g(t) ΔW_g,    s_g(t) = rate_g until the age t = close_g, then rate_g · exp(-(t - close_g) / fade)
@@ -52,21 +60,16 @@ class LayerPeriods(Wrap, Neocortex):
     inside, null = "neocortex", {"rates": [1.0], "close": [float("inf")]}
     derived = frozenset({"members"})
 
-    def __init__(
-        self,
-        neocortex: Neocortex,
-        *,
-        rates: float | Sequence[float] = 1.0,
-        close: float | Sequence[float] = float("inf"),
-        fade: float = 0.0,
-        groups: Sequence[Sequence[str]] | None = None,
-    ):
-        super().__init__(neocortex)
-        self.rates, self.close = _list("rates", rates), _list("close", close, endless=True)
-        self.fade = real("fade", fade, 0.0)
-        self.groups = None if groups is None else [[str(name) for name in _names(i, g)] for i, g in enumerate(groups)]
-        counts = {len(self.rates), len(self.close), 1 if self.groups is None else len(self.groups)} - {1}
-        reason = f"has {len(self.close)} numbers, rates {len(self.rates)}, groups {len(self.groups or [])}"
+    neocortex: Neocortex = part(Neocortex, kw_only=False)
+    rates: float | Sequence[float] = setting(1.0)
+    close: float | Sequence[float] = setting(float("inf"))
+    fade: float = setting(0.0, 0.0)
+    groups: Sequence[Sequence[str]] | None = setting(None, check=_groups)
+
+    def _ready(self) -> None:
+        self._rates, self._close = _list("rates", self.rates), _list("close", self.close, endless=True)
+        counts = {len(self._rates), len(self._close), 1 if self.groups is None else len(self.groups)} - {1}
+        reason = f"has {len(self._close)} numbers, rates {len(self._rates)}, groups {len(self.groups or [])}"
         refuse_if(len(counts) > 1, "close", reason, "give one number for each group, or one for all")
         self._count = max(counts, default=1)
 
@@ -95,7 +98,7 @@ class LayerPeriods(Wrap, Neocortex):
         assert self.clock is not None
         past, found = self.clock.day, []
         for i in range(self._count):
-            rate, close = (one[i if len(one) > 1 else 0] for one in (self.rates, self.close))
+            rate, close = (one[i if len(one) > 1 else 0] for one in (self._rates, self._close))
             late = np.maximum(past - close, 0.0)
             after = np.exp(-late / self.fade) if self.fade else np.zeros_like(late)
             found.append(rate * np.where(past < close, 1.0, after))
@@ -105,7 +108,7 @@ class LayerPeriods(Wrap, Neocortex):
         assert self.clock is not None
         found = self.neocortex.frozen()
         for i, members in enumerate(self.members):
-            rate, close = (one[i if len(one) > 1 else 0] for one in (self.rates, self.close))
+            rate, close = (one[i if len(one) > 1 else 0] for one in (self._rates, self._close))
             closed = (self.clock.day >= close) & (self.fade == 0) | (rate == 0)
             if some(closed):
                 found |= {name: found.get(name, closed) | closed for name in members & self.weights.keys()}
@@ -152,9 +155,3 @@ def _list(key: str, value: Any, **more: bool) -> list[float]:
     found = [real(f"{key}[{i}]", one, 0.0, **more) for i, one in enumerate(list(value))]
     refuse_if(not found, key, "is an empty list", "give one number, or one for each group")
     return found
-
-
-def _names(i: int, group: Any) -> list[str]:
-    if isinstance(group, str) or not hasattr(group, "__iter__"):
-        raise ConfigError(f"groups[{i}]", f"{group!r} is not a list of names", "write [[weight0, bias0], [weight1]]")
-    return list(group)

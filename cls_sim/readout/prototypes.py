@@ -84,9 +84,8 @@ class ExpertGate(Settings, Readout):
     components: int = setting(30)
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.ends:
-            remedy = "give a world with order=sharp and boundaries_known=true"
-            raise ConfigError("", "needs known context boundaries", remedy)
+        remedy = "give a world with order=sharp and boundaries_known=true"
+        refuse_if(not spec.ends, "", "needs known context boundaries", remedy)
         refuse_if(not spec.routed, "", "needs a cortex with one expert per context", "give neocortex=columns")
         width = math.prod(spec.inputs)
         if self.components >= width:

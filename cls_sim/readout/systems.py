@@ -169,9 +169,8 @@ class RecallFirst(Settings, Readout):
     threshold: float = setting(0.9, 0.0, 1.0)
 
     def setup(self, spec: Spec) -> Spec:
-        if spec.regression:
-            reason = "needs the confidence of the cortex, which regression does not have"
-            raise ConfigError("", reason, "use readout=most_confident")
+        reason = "needs the confidence of the cortex, which regression does not have"
+        refuse_if(spec.regression, "", reason, "use readout=most_confident")
         return super().setup(spec)
 
     def answer(self, x: Tensor, context: Tensor | None, hippocampus: Hippocampus, neocortex: Neocortex) -> Answer:

@@ -14,7 +14,7 @@ from torch.nn.functional import affine_grid, cosine_similarity, grid_sample
 from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import ConfigError, flag, real, whole
+from cls_sim.core.errors import flag, real, refuse_if, whole
 from cls_sim.core.part import Spec, View, image_shape
 from cls_sim.core.settings import setting
 from cls_sim.hippocampus.base import Hippocampus
@@ -96,10 +96,9 @@ class Augmented(Altered):
 
     def _settle(self, spec: Spec) -> None:
         super()._settle(spec)
-        side = _side(spec)
-        if (self.translation or self.rotation or self.scaling) and side is None:
-            reason = f"needs square images, and inputs are {spec.inputs}"
-            raise ConfigError("translation", reason, "set translation, rotation and scaling to 0")
+        side, moves = _side(spec), self.translation or self.rotation or self.scaling
+        reason = f"needs square images, and inputs are {spec.inputs}"
+        refuse_if(moves and side is None, "translation", reason, "set translation, rotation and scaling to 0")
         self._side = side or 1
 
     def alter(self, batch: Batch, part: str, ticks: np.ndarray) -> Batch:

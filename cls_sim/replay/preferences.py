@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.part import Part, Spec, View
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import gradients
@@ -23,9 +23,8 @@ class Preference(Part):
     labels = False  # whether it needs labels; if so, it is refused in regression
 
     def setup(self, spec: Spec) -> Spec:
-        if self.labels and spec.regression:
-            reason = f"{type(self).__name__} needs class labels, and this world has none"
-            raise ConfigError("preference", reason, "choose another")
+        reason = f"{type(self).__name__} needs class labels, and this world has none"
+        refuse_if(self.labels and spec.regression, "preference", reason, "choose another")
         return super().setup(spec)
 
     @abstractmethod

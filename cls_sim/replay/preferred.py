@@ -47,19 +47,18 @@ class Preferred(Settings, Stored):
 
     def setup(self, spec: Spec) -> Spec:
         shape = (self.batch + (self.candidates or 0),)
-        self._draws = {
-            part: Draws(spec.seeds, f"replay.preferred.{part}", shape, device=spec.device) for part in ("night", "day")
-        }
+        self._night = Draws(spec.seeds, "replay.preferred.night", shape, device=spec.device)
+        self._day = Draws(spec.seeds, "replay.preferred.day", shape, device=spec.device)
         self.setup_inside("preference", spec)
         return super().setup(spec)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        batch = self._drawn(hippocampus, view, clock, self._draws["night"].at(clock.replay), None)
+        batch = self._drawn(hippocampus, view, clock, self._night.at(clock.replay), None)
         all_count = not self.correction and bool((batch.weights() == 1).all())
         return batch.with_(weight=None) if all_count else batch
 
     def awake(self, hippocampus: Hippocampus, view: View, clock: Clock, before: np.ndarray | None) -> Batch:
-        return self._drawn(hippocampus, view, clock, self._draws["day"].at(clock.experience), before)
+        return self._drawn(hippocampus, view, clock, self._day.at(clock.experience), before)
 
     def _drawn(
         self, hippocampus: Hippocampus, view: View, clock: Clock, draws: Tensor, before: np.ndarray | None
@@ -103,9 +102,8 @@ class Thinned(Settings, Stored):
     )
 
     def setup(self, spec: Spec) -> Spec:
-        self._night, self._day = (
-            BatchDraws(spec.seeds, f"replay.thinned.{part}", device=spec.device) for part in ("night", "day")
-        )
+        self._night = BatchDraws(spec.seeds, "replay.thinned.night", device=spec.device)
+        self._day = BatchDraws(spec.seeds, "replay.thinned.day", device=spec.device)
         self.setup_inside("preference", spec)
         return super().setup(spec)
 

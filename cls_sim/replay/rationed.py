@@ -83,9 +83,8 @@ class Rationed(Within):
         """Find the best dose for the stored rows of each source; 0 for a source of which nothing is stored."""
         assert view.stored is not None
         batch = view.stored()
-        rows = [
-            column.cpu().numpy() for column in (batch.x.flatten(2), batch.y[..., 0], batch.present(), batch.context)
-        ]
+        columns = (batch.x.flatten(2), batch.y[..., 0], batch.present(), batch.context)
+        rows = [column.cpu().numpy() for column in columns]
         if self._known is not None and all(map(np.array_equal, rows, self._known)):
             return  # what is lived again and again is stored again and again
         self._known, (x, y, there, source) = rows, rows

@@ -38,9 +38,8 @@ class Shuffled(Within):
     null = None
 
     def _settle(self, spec: Spec) -> None:
-        self._draws = {
-            part: BatchDraws(spec.seeds, f"replay.shuffled.{part}", device=spec.device) for part in ("night", "day")
-        }
+        names = {part: f"replay.shuffled.{part}" for part in ("night", "day")}
+        self._draws = {part: BatchDraws(spec.seeds, name, device=spec.device) for part, name in names.items()}
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
@@ -94,10 +93,8 @@ class Interleaved(Within):
     inside, null = "policy", {"share": 1.0, "only_old": False}
 
     def __init__(self, policy: Replay, *, share: str | float = "contexts", only_old: bool = True):
-        if not isinstance(policy, (Stored, Dreamed)):
-            raise ConfigError(
-                "policy", f"{type(policy).__name__} cannot replay while awake", "give a stored policy, or Dreamed"
-            )
+        reason = f"{type(policy).__name__} cannot replay while awake"
+        refuse_if(not isinstance(policy, (Stored, Dreamed)), "policy", reason, "give a stored policy, or Dreamed")
         if isinstance(share, str) and share not in ("contexts", "items"):
             raise ConfigError("share", f"cannot be {share!r}", "give contexts, items, or a number from 0 to 1")
         if share == "items" and isinstance(policy, Dreamed):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from cls_sim.core.clock import Clock, Span
-from cls_sim.core.errors import ConfigError, flag
+from cls_sim.core.errors import ConfigError, flag, refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.wrap import Wrap
@@ -95,9 +95,8 @@ class ContextNights(Counted):
     steps_per_night: int = setting(400, 0)
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.ends:
-            reason = "sleeps at the ends of contexts, and subjects do not know the boundaries"
-            raise ConfigError("", reason, "set boundaries_known=true, or use nights or naps")
+        reason = "sleeps at the ends of contexts, and subjects do not know the boundaries"
+        refuse_if(not spec.ends, "", reason, "set boundaries_known=true, or use nights or naps")
         self._ends = np.sort(np.asarray(spec.ends, np.int64))
         return super().setup(spec)
 

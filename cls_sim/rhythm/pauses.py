@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cls_sim.core.clock import Clock
-from cls_sim.core.errors import ConfigError, choice, whole
+from cls_sim.core.errors import choice, refuse_if, whole
 from cls_sim.core.part import Spec, View
 from cls_sim.rhythm.base import UNASKED, Rhythm
 
@@ -41,9 +41,8 @@ class Pauses(Rhythm):
         self.at = tuple(choice("at", place, WHERE) for place in at)
 
     def setup(self, spec: Spec) -> Spec:
-        if not spec.actions:
-            remedy = "use world=track, or rhythm=nights"
-            raise ConfigError("", "pauses at the ends of runs, and in this world nobody acts", remedy)
+        reason = "pauses at the ends of runs, and in this world nobody acts"
+        refuse_if(not spec.actions, "", reason, "use world=track, or rhythm=nights")
         self.ended = np.zeros(spec.subjects, bool)  # the most recent experience ended an episode
         self.left = np.zeros(spec.subjects, np.int64)  # replay steps of the present pause
         self.experience, self.replay = (np.full(spec.subjects, UNASKED) for _ in range(2))
