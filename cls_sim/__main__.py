@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +19,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         bind()
     args = list(sys.argv[1:] if argv is None else argv)
-    debug = "debug=true" in args
     try:
         return _door(args)
     except BrokenPipeError:
@@ -29,17 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = getattr(stop, "exit_code", 130)
         return _stopped(getattr(stop, "name", "SIGTERM")) if code == 143 and "WANDB_SWEEP_ID" in os.environ else code
     except Exception as error:
-        from cls_sim.core.errors import ConfigError, StorageError, short_of_memory
+        from cls_sim.commands.door import failed
 
-        if short := short_of_memory(error):
-            error = short
-        elif isinstance(error, OSError):
-            place, reason = str(error.filename or "the disk"), error.strerror or str(error)
-            error = StorageError(place, reason, "free disk space, then resume")
-        if debug or not isinstance(error, ConfigError):
-            raise
-        print(f"cls-sim: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return failed("cls-sim", error, "free disk space, then resume", debug="debug=true" in args)
 
 
 def _stopped(name: str) -> int:
@@ -55,23 +47,11 @@ def _stopped(name: str) -> int:
 def _door(args: list[str]) -> int:
     from cls_sim.core.errors import ConfigError
 
-    if args[:1] == ["export"]:
-        from cls_sim.commands.export import main as export
-
-        return export(args[1:])
-    if args[:1] == ["measure"]:
-        from cls_sim.commands.measure import main as measure
-
-        return measure(args[1:])
+    if args[:1] in (["export"], ["measure"]):
+        return import_module(f"cls_sim.commands.{args[0]}").main(args[1:])
     args, folders = _taken(args, "--config-dir", "-cd")
-    if args[:1] == ["choose"]:
-        from cls_sim.commands.choose import main as choose
-
-        return choose(args[1:], folders)
-    if args[:1] == ["fit"]:
-        from cls_sim.commands.fit import main as fit
-
-        return fit(args[1:], folders)
+    if args[:1] in (["choose"], ["fit"]):
+        return import_module(f"cls_sim.commands.{args[0]}").main(args[1:], folders)
     if args[:1] in (["experiments"], ["show"]):
         from cls_sim.commands import listing
 
@@ -112,16 +92,13 @@ def _taken(args: list[str], *names: str) -> tuple[list[str], list[str]]:
     from cls_sim.core.errors import ConfigError
 
     rest, values = [], []
-    queue = list(args)
-    while queue:
-        arg = queue.pop(0)
+    queue = iter(args)
+    for arg in queue:
         name, equals, value = arg.partition("=")
         if name not in names:
             rest.append(arg)
-        elif equals:
+        elif equals or (value := next(queue, None)) is not None:
             values.append(value)
-        elif queue:
-            values.append(queue.pop(0))
         else:
             raise ConfigError(name, "has no value", f"write {name} VALUE")
     return rest, values
@@ -132,11 +109,9 @@ def _one(overrides: list[str], folders: list[str], into: str | None = None) -> N
     from cls_sim.config import validation
     from cls_sim.config.experiments import read
 
-    named = [o.split("=", 1)[1] for o in overrides if o.startswith("resume=")]
-    if named:
+    if any(override.startswith("resume=") for override in overrides):
         from cls_sim.storage.run_directory import resumed
 
-        validation.path("resume", named[-1])
         overrides = resumed(overrides)
     experiment = read(overrides, folders)
     if into is not None:

@@ -18,7 +18,7 @@ import numpy as np
 from cls_sim.claims import arms, data, go_cls, lives, memories, profiles
 from cls_sim.claims.bounds import decided
 from cls_sim.claims.verdict import Verdict
-from cls_sim.core.errors import ConfigError, choice, known
+from cls_sim.core.errors import ConfigError, choice, known, refuse_if
 from cls_sim.statistics import FEWEST
 from cls_sim.storage.case import Case
 from cls_sim.storage.trace import Trace
@@ -66,8 +66,7 @@ def check_ablation(ablation: Any, claims: Mapping[str, Any]) -> None:
             known(f"ablation.{FAILS}", name, claims, f"there is no claim {name!r}")
     named = [name for one in several for name in one[FAILS]]
     for name in named:
-        if named.count(name) > 1:
-            raise ConfigError(f"ablation.{FAILS}", f"{name} is in two ablations", "name it once")
+        refuse_if(named.count(name) > 1, f"ablation.{FAILS}", f"{name} is in two ablations", "name it once")
 
 
 def judge(

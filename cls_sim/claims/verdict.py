@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics, theory
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.statistics import Estimate
 
 Laws = Sequence[str] | Mapping[str, Mapping[str, Any]]
@@ -69,8 +69,7 @@ def worst(found: Mapping[str, float], tolerance: float, **more: Any) -> Verdict:
 
 def bounded(value: float, at_least: float | None, at_most: float | None) -> Verdict:
     """The verdict on a number within one or two bounds."""
-    if at_least is None and at_most is None:
-        raise ConfigError("claims", "a claim has no bound", "give at_least or at_most")
+    refuse_if(at_least is None and at_most is None, "claims", "a claim has no bound", "give at_least or at_most")
     words = [f">= {at_least}" if at_least is not None else "", f"<= {at_most}" if at_most is not None else ""]
     passed = (at_least is None or value >= at_least) and (at_most is None or value <= at_most)
     return Verdict(" and ".join(filter(None, words)), value, passed)

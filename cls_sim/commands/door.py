@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cls_sim.core.errors import ConfigError, StorageError, short_of_memory, suggest, whole
-from cls_sim.storage.disk import plain_below
+from cls_sim.core.errors import ConfigError, StorageError, refuse_if, short_of_memory, suggest, whole
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,8 +74,7 @@ def entered(
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         found = parser.read(args if args or not needs else ["--help"])
-        if needs and not found.given:
-            raise ConfigError(parser.prog, f"needs {needs}", f"name {needs}")
+        refuse_if(needs and not found.given, parser.prog, f"needs {needs}", f"name {needs}")
         return run(found) or 0
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -87,21 +85,24 @@ def entered(
     except SystemExit as left:  # after --help
         return int(left.code or 0)
     except Exception as error:
-        if short := short_of_memory(error):
-            error = short
-        elif not isinstance(error, (OSError, ConfigError)):
-            raise
-        elif not isinstance(error, ConfigError):
-            error = StorageError(str(error.filename or "the disk"), error.strerror or str(error), "check the disk")
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return error.exit_code
+        return failed(parser.prog, error)
+
+
+def failed(prog: str, error: Exception, remedy: str = "check the disk", *, debug: bool = False) -> int:
+    """Print bad input or a failed disk in one line, and return the exit code; any other error is raised again."""
+    told = short_of_memory(error) or error
+    if isinstance(told, OSError):
+        told = StorageError(str(told.filename or "the disk"), told.strerror or str(told), remedy)
+    if debug or not isinstance(told, ConfigError):
+        raise error
+    print(f"{prog}: error: {told}", file=sys.stderr)
+    return told.exit_code
 
 
 def folders(names: Sequence[str]) -> list[Path]:
     """The folders of these names; raises ConfigError if one does not exist."""
     for name in names:
-        if not os.path.isdir(name):
-            raise ConfigError(name, "is not a folder", "name a run, or a folder of runs")
+        refuse_if(not os.path.isdir(name), name, "is not a folder", "name a run, or a folder of runs")
     return [Path(name) for name in names]
 
 
@@ -114,9 +115,10 @@ def runs_below(folders: Iterable[str | Path], file: str, what: str, remedy: str,
     found: list[Path] = []
     for folder in map(Path, folders):
         mine = [path.resolve() for path in sorted(below(folder, file), key=key)]
-        if not mine:
-            raise ConfigError(str(folder), f"holds no {what} (no {file})", remedy)
+        refuse_if(not mine, str(folder), f"holds no {what} (no {file})", remedy)
         found += [path for path in mine if path not in found]
+    from cls_sim.storage.disk import plain_below
+
     for run in found:
         plain_below(run)
     return found

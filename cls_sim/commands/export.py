@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cls_sim.commands.door import Parser, entered
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.storage.disk import LARGEST, content, made, put
 
 
@@ -31,8 +31,7 @@ def _export(args: argparse.Namespace) -> None:
 
     from cls_sim.running.opened import open_run
 
-    if len(args.given) != 1:
-        raise ConfigError("export", f"has {len(args.given)} folders", "name one run directory")
+    refuse_if(len(args.given) != 1, "export", f"has {len(args.given)} folders", "name one run directory")
     run = open_run(args.given[0])
     out = Path(args.out) if args.out else run.folder / "export"
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

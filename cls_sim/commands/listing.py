@@ -15,7 +15,7 @@ from typing import Any
 
 from cls_sim.commands.door import Parser, entered
 from cls_sim.commands.markup import visible
-from cls_sim.core.errors import ConfigError, suggest
+from cls_sim.core.errors import ConfigError, known, refuse_if
 
 OTHERS = "others"
 
@@ -36,8 +36,7 @@ def _list(args: argparse.Namespace, folders: Sequence[str]) -> None:
         for name, title, _ in mine:
             print(f"  {name:<{width}}  {title}".rstrip())
         shown += len(mine)
-    if not shown:
-        raise ConfigError("experiments", f"none has {' '.join(args.given)!r}", "type cls-sim experiments for all")
+    refuse_if(not shown, "experiments", f"none has {' '.join(args.given)!r}", "type cls-sim experiments for all")
     print("\nrun one: cls-sim experiment=NAME size=small; its settings: cls-sim show experiment=NAME", flush=True)
 
 
@@ -79,9 +78,8 @@ def show(argv: Sequence[str] | None = None, folders: Sequence[str] = ()) -> int:
         if odd := next((word for word in overrides if "=" not in word and word[:1] != "~"), None):
             raise ConfigError(odd[:100], "is not an override", "write cls-sim show experiment=NAME arm=ARM")
         arms = read(overrides, folders).arms
-        if named and named[-1] not in arms:
-            raise ConfigError("arm", f"{named[-1][:100]!r} is none of its arms", suggest(named[-1], arms))
         first, *others = named[-1:] or arms
+        known("arm", first, arms, f"{first[:100]!r} is none of its arms")
         page = {f"arm: {first}": arms[first].cfg}
         page |= {
             f"arm: {name}, where it differs from {first}": _odd(arms[first].cfg, arms[name].cfg) for name in others

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cls_sim.commands.door import Parser, entered
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,8 +40,7 @@ def _measure(args: argparse.Namespace) -> None:
     from cls_sim.storage import disk
     from cls_sim.storage.looks import MEASURES
 
-    if len(args.given) != 1:
-        raise ConfigError("measure", f"has {len(args.given)} folders", "name one run directory")
+    refuse_if(len(args.given) != 1, "measure", f"has {len(args.given)} folders", "name one run directory")
     if not args.window.isascii() or not args.window.isdigit() or len(args.window) > 9:
         raise ConfigError("window", f"{args.window!r} is not a whole number", "give a number of looks from 2")
     window, names = int(args.window), args.reading.split(",") if args.reading else list(MEASURES)

@@ -26,7 +26,7 @@ from cls_sim.config import validation
 from cls_sim.config.composer import Composer
 from cls_sim.config.experiments import Experiment, read, unread
 from cls_sim.core import parents, signals
-from cls_sim.core.errors import ConfigError, Diverged, StorageError
+from cls_sim.core.errors import ConfigError, Diverged, StorageError, refuse_if
 from cls_sim.storage.disk import appended, made, opened, plain_below, text, write
 
 BOOK, STOP, LOGS = "sweep.json", ".stop", "logs"
@@ -85,8 +85,7 @@ def _home(out: list[str]) -> Path:
     if not out:
         return (Path("multirun") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{os.getpid():x}").absolute()
     home = Path(validation.path("out", out[-1])).absolute()
-    if "${" in str(home):
-        raise ConfigError("out", f"{home} refers to another key", "give the full path of the folder")
+    refuse_if("${" in str(home), "out", f"{home} refers to another key", "give the full path of the folder")
     if home.exists() and not (home / BOOK).is_file() and (not home.is_dir() or any(home.iterdir())):
         raise ConfigError("out", f"{home} exists, is not empty and is not a sweep", "name a new folder, or a sweep")
     if home.exists():
@@ -322,7 +321,6 @@ def done(experiment: Experiment, folder: Path) -> bool:
                 same = json.loads(text(record))["config_sha256"] == config_hash(experiment)
             except (OSError, ValueError, TypeError, KeyError):
                 raise ConfigError(str(record), "is not a record of a run", "remove the folder") from None
-            if not same:
-                raise ConfigError("out", f"{folder} holds a run of another configuration", "name a new folder")
+            refuse_if(not same, "out", f"{folder} holds a run of another configuration", "name a new folder")
             return name == "summary.json"
     return False

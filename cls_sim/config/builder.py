@@ -137,8 +137,7 @@ def make(key: str, cfg: Any, *, wrapping: bool = False, kind: str | None = None)
             if name != "_target_" and re.fullmatch(r"_\w*_", str(name)):  # such keys have a meaning in Hydra
                 raise ConfigError(f"{key}.{name}", "is not a key of cls-sim", "remove it")
     if not isinstance(cfg, dict) or "_target_" not in cfg:
-        if kind:
-            raise ConfigError(key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
+        refuse_if(kind, key, f"{cfg!r} names no class", "write {_target_: cls_sim.Name, ...}")
         return {name: make(f"{key}.{name}", value) for name, value in cfg.items()} if isinstance(cfg, dict) else cfg
     cls = _find(key, cfg["_target_"], kind)
     if not inspect.isclass(cls) and not inspect.isfunction(cls):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim import statistics
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.figures.page import FEW, Row
 
 
@@ -33,8 +33,7 @@ def lives_of(
             rows = [row for row in trace.rows if row["moment"] == "context.end"]
             ends = sorted({float(np.mean(row["day"][row.get("who", ...)])) for row in rows})
         values = np.asarray(values, np.float64)
-        if by_context and values.ndim != 3:
-            raise ConfigError(reading, "is not a reading by context", "name one that gives [s, k]")
+        refuse_if(by_context and values.ndim != 3, reading, "is not a reading by context", "name one that gives [s, k]")
         there = ~np.isnan(values.reshape(len(values), -1)).all(1)
         found.append((Arm(name, number, ends), np.asarray(days, np.float64)[there], values[there]))
     return found
@@ -71,8 +70,7 @@ def finite_places(x: np.ndarray, log: bool) -> np.ndarray:
 
 def subjects_of(arm: str, values: ArrayLike) -> np.ndarray:
     array = np.asarray(values, np.float64)
-    if array.ndim != 1:
-        raise ConfigError(arm, f"has shape {array.shape}", "give one number per subject, [s]")
+    refuse_if(array.ndim != 1, arm, f"has shape {array.shape}", "give one number per subject, [s]")
     return array
 
 

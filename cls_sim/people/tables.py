@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from cls_sim.core.arrays import Numbers
-from cls_sim.core.errors import ConfigError, choice, known
+from cls_sim.core.errors import choice, known, refuse_if
 from cls_sim.people.published import PUBLISHED, published
 from cls_sim.world.files import CAP, DataFileError
 
@@ -73,8 +73,7 @@ def read(table: str | Path, half: str = "all") -> People:
     if name in PUBLISHED:
         return _people(Path(name), published(name), half)
     path = Path(name).expanduser()
-    if path.suffix != ".csv":
-        raise ConfigError("data", f"{name[:100]!r} is no table", f"{FORM}, or one of {', '.join(PUBLISHED)}")
+    refuse_if(path.suffix != ".csv", "data", f"{name[:100]!r} is no table", f"{FORM}, or one of {', '.join(PUBLISHED)}")
     return _people(path, records(path), half)
 
 

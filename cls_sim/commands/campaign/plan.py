@@ -17,7 +17,7 @@ from typing import Any
 from cls_sim.claims import FAILS, ablations, about, check_ablation
 from cls_sim.config import experiments
 from cls_sim.config.arms import DO, treatment
-from cls_sim.core.errors import ConfigError, known, under
+from cls_sim.core.errors import ConfigError, known, refuse_if, under
 
 ARMS = "arms"  # the key of a part (beside DO)
 Parts = dict[str, tuple[list[str], list[str]]]  # part → its arms and its overrides
@@ -168,19 +168,16 @@ def _check_parts(experiment: str, parts: Parts, arms: Mapping[str, Any], claims:
     for part, (names, _) in parts.items():
         for name in names:
             known(f"{key}.{part}", name, arms, f"there is no arm {name!r}")
-            if name in home:
-                raise ConfigError(f"{key}.{part}", f"{name} is in {home[name]} already", "name it once")
+            refuse_if(name in home, f"{key}.{part}", f"{name} is in {home.get(name)} already", "name it once")
             home[name] = part
     for name in arms:
         asked = treatment(arms, name)
-        if name not in home and asked.size in (None, "paper"):
-            raise ConfigError(key, f"{name} is in no part", "add it to one")
+        refuse_if(name not in home and asked.size in (None, "paper"), key, f"{name} is in no part", "add it to one")
         if home.get(name) != home.get(asked.origin or name):
             raise ConfigError(key, f"{name} branches from {asked.origin}, in another part", "put both into one")
     for name, claim in claims.items():
         named = about(claim)
-        if claim.get("size", "paper") == "paper" and not (
-            named and any(named <= set(names) for names, _ in parts.values())
-        ):
+        together = named and any(named <= set(names) for names, _ in parts.values())
+        if claim.get("size", "paper") == "paper" and not together:
             reason = f"needs arms that are in different parts ({', '.join(sorted(named)) or 'every arm'})"
             raise ConfigError(f"{experiment}.claims.{name}", reason, "put them into one part")

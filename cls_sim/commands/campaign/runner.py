@@ -92,7 +92,6 @@ def live_blocks(overrides: Sequence[str], folder: Path, subjects: int) -> tuple[
 
 def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = False) -> list[str]:
     """Run the missing runs of a piece; returns one line for each run that did not finish."""
-    failed: list[str] = []
     here = runs / piece.size
     try:
         if again or not results.done(piece):
@@ -107,8 +106,8 @@ def run(piece: Piece, results: Results, runs: Path, *, off: bool, again: bool = 
                 spent += seconds
             results.record_off(piece, failing, spent)
     except ConfigError as refused:
-        failed.append(f"{piece.name}: {refused}")
-    return failed
+        return [f"{piece.name}: {refused}"]
+    return []
 
 
 def _folder(here: Path, piece: Piece, overrides: Sequence[str], again: bool) -> Path:

@@ -68,16 +68,15 @@ def rows(results: Results, piece: Piece) -> list[Row]:
         return []
     off, lived = kept.get("ablation", {}).get("claims", {}), blocks.tallies(results, piece)
     seconds = kept.get("seconds") or sum(arm.seconds for arm in summary.arms.values())
-    found = [_row(piece, claim, off.get(claim.name), seconds) for claim in summary.claims]
-    return [replace(row, blocks=lived[name].cell) if (name := row.claim.name) in lived else row for row in found]
+    return [_row(piece, claim, off.get(claim.name), seconds, lived.get(claim.name)) for claim in summary.claims]
 
 
-def _row(piece: Piece, claim: Claim, off: Mapping[str, Any] | None, seconds: float) -> Row:
+def _row(piece: Piece, claim: Claim, off: Mapping[str, Any] | None, seconds: float, lived: blocks.Tally | None) -> Row:
     failed, told = None if off is None else off["passed"] is False, piece.claims.get(claim.name, {})
     words = {name: str(told[name]) for name in ("statement", "source") if told.get(name)}
     words["theory"] = claim.theory or str(told.get("theory") or told.get("law") or "")
     now = replace(claim, decided=decided(told, claim.told), **words)
-    return Row(piece, now, str(told.get("missed") or ""), failed, seconds)
+    return Row(piece, now, str(told.get("missed") or ""), failed, seconds, lived.cell if lived else "")
 
 
 def _ends(low: float, high: float) -> str:

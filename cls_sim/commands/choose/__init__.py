@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.door import Parser, entered, whole_of
-from cls_sim.core.errors import ConfigError, choice, suggest
+from cls_sim.core.errors import ConfigError, choice, known, refuse_if
 
 HOWS = ("grid", "random", "halving")
 OWN = {
@@ -63,21 +63,17 @@ def _choose(args: argparse.Namespace, folders: Sequence[str]) -> None:
     sizes = {name: whole_of(name, getattr(args, name)) for name in ("trials", "subjects", "fresh", "first")}
     seed = whole_of("seed", args.seed, 0)
     validation.name("preset", args.preset)
-    if not args.over:
-        raise ConfigError("over", "is missing", "write over='KEY=a,b,c'")
+    refuse_if(not args.over, "over", "is missing", "write over='KEY=a,b,c'")
     if seed >= 1000 or sizes["first"] < 1000:
         raise ConfigError("seed", "must be below 1000, and first from 1000", "choose and report on different seeds")
     tried = settings.some(args.over, sizes["trials"]) if how == "random" else settings.grid(args.over)
     experiment = read(args.given, folders)
     name = args.arm or next(iter(experiment.arms))
-    if name not in experiment.arms:
-        raise ConfigError("arm", f"{name[:100]!r} is none of its arms", suggest(name, experiment.arms))
+    known("arm", name, experiment.arms, f"{name[:100]!r} is none of its arms")
     arm = experiment.arms[name]
-    if arm.origin is not None:
-        raise ConfigError("arm", f"{name} is a branch of {arm.origin}", f"choose settings of {arm.origin}")
+    refuse_if(arm.origin is not None, "arm", f"{name} is a branch of {arm.origin}", f"choose settings of {arm.origin}")
     for setting in dict.fromkeys(one for chosen in tried for one in chosen):
-        if not arm.reads(setting):
-            raise ConfigError(setting.partition("=")[0], f"is not read by the arm {name}", "leave it out")
+        refuse_if(not arm.reads(setting), setting.partition("=")[0], f"is not read by the arm {name}", "leave it out")
         cfg, kind = read([*args.given, f"arms=[{name}]", setting], folders).arms[name].cfg, setting.partition(".")[0]
         if kind in PART_KINDS:
             make(kind, cfg[kind], wrapping=True)
@@ -111,8 +107,7 @@ class Book:
         seed, n = self.about["seed"], self.about["subjects"]
         left = list(self.tried)
         while True:
-            if seed + n > 1000:
-                raise ConfigError("subjects", "needs seeds from 1000", "give fewer subjects, or a smaller seed")
+            refuse_if(seed + n > 1000, "subjects", "needs seeds from 1000", "give fewer subjects, or a smaller seed")
             joined = self.bench.together(left, seed, n) if together else None
             for i, setting in enumerate(left):
                 values = joined[i] if joined is not None else self.bench.live(setting, seed, n)

@@ -10,7 +10,7 @@ from itertools import product
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 
 MOST = 2000  # settings of one search
 RANGE = re.compile(r"(-?[\d.]+(?:e[+-]?\d+)?)\.\.(-?[\d.]+(?:e[+-]?\d+)?)", re.I)
@@ -58,8 +58,7 @@ def choices(over: str) -> tuple[str, list[str] | Span]:
             found.append("")
         else:
             found[-1] += letter
-    if len(set(found)) < len(found):
-        raise ConfigError(key, "has a value twice", "give each value once")
+    refuse_if(len(set(found)) < len(found), key, "has a value twice", "give each value once")
     return key, found
 
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 from cls_sim.commands.dashboard.panels import Run, found, panels
 from cls_sim.commands.door import Parser, entered, folders
-from cls_sim.core.errors import ConfigError, StorageError
+from cls_sim.core.errors import ConfigError, StorageError, refuse_if
 from cls_sim.storage.disk import put, read
 
 
@@ -38,8 +38,7 @@ def _dashboard(args: argparse.Namespace) -> None:
     for name in ("entity", "project"):
         if getattr(args, name) is not None and not re.fullmatch(r"[\w.-]{1,128}", getattr(args, name)):
             raise ConfigError(f"--{name}", f"{getattr(args, name)!r} is not a name", f"write --{name}=NAME")
-    if len(args.given) != 1:
-        raise ConfigError("cls-sim-dashboard", "needs one folder", "name a run or a sweep")
+    refuse_if(len(args.given) != 1, "cls-sim-dashboard", "needs one folder", "name a run or a sweep")
     (folder,) = folders(args.given)
     runs = found(folder)
     if args.send:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from cls_sim.commands.door import below
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 from cls_sim.storage.disk import plain_below
 
 MOST = 20  # largest number of contexts with a panel each
@@ -46,8 +46,7 @@ class Run:
 def found(folder: Path) -> list[Run]:
     """The finished runs in a folder, itself or below."""
     places = [place for place in below(folder, "summary.json") if (place / "run.json").is_file()]
-    if not places:
-        raise ConfigError(str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
+    refuse_if(not places, str(folder), "holds no finished run", "name a folder printed as `run:`, or resume it")
     for place in places:
         plain_below(place)
     return [_run(place) for place in places]
@@ -60,8 +59,7 @@ def _run(folder: Path) -> Run:
     told = summary.read(folder)
     arms, mains = tuple(told.arms), [arm.main for arm in told.arms.values() if arm.main]
     trace = Trace.read(folder / "trace" / f"{arms[0] if arms else ''}-000000.jsonl")
-    if not trace.names():
-        raise ConfigError(str(folder), "has no reading in its trace", "name another run")
+    refuse_if(not trace.names(), str(folder), "has no reading in its trace", "name another run")
     wide = [trace.last(name).shape[1] for name in trace.names() if trace.last(name).ndim == 2]
     drawn = tuple(sorted(file.stem for file in (folder / "figures").glob("*.png")))
     main = mains[0] if mains else trace.names()[0]

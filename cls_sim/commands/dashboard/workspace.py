@@ -13,7 +13,7 @@ from typing import Any
 
 from cls_sim.commands.dashboard.panels import Panel, Run, panels
 from cls_sim.core import parents
-from cls_sim.core.errors import ConfigError, StorageError
+from cls_sim.core.errors import ConfigError, StorageError, refuse_if
 from cls_sim.sinks.child import child, kill
 
 PATIENCE = 60.0  # seconds that a push may take
@@ -79,9 +79,8 @@ def _named(folder: Path, runs: Sequence[Run]) -> tuple[str, list[str]]:
 
 def push(folder: Path, runs: Sequence[Run], entity: str, project: str) -> str:
     """Upload the workspace to W&B, in a process without a terminal (where W&B would prompt); returns its address."""
-    if not entity:
-        remedy = "send them with --send first, or give --entity=NAME"
-        raise ConfigError("--push", "none of these runs is online", remedy)
+    remedy = "send them with --send first, or give --entity=NAME"
+    refuse_if(not entity, "--push", "none of these runs is online", remedy)
     name, groups = _named(folder, runs)
     told = {"name": name, "groups": groups, "panels": [asdict(panel) for panel in panels(runs)]}
     process = child("-c", PUSH, env=parents.environment(os.environ | {"WANDB_SILENT": "true"}))

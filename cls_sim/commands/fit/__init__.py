@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from cls_sim.commands.door import Parser, entered, whole_of
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import refuse_if
 
 OWN = {"over": [], "data": None, "arm": None, "out": None, "method": "fitted"}
 SIZES = {"trials": "200", "rounds": "6", "subjects": "1", "seed": "0", "fresh": "8", "first": "1000", "recover": "0"}
@@ -49,8 +49,7 @@ def _fit(args: argparse.Namespace, folders: Sequence[str]) -> None:
     from cls_sim.figures.page import save
     from cls_sim.storage.disk import made, plain_below, put, write
 
-    if args.data is None:
-        raise ConfigError("data", "is missing", "write data=TABLE, see cls-sim fit --help")
+    refuse_if(args.data is None, "data", "is missing", "write data=TABLE, see cls-sim fit --help")
     validation.name("method", args.method)
     sizes: dict[str, Any] = {
         name: whole_of(name, getattr(args, name), 0 if name in ("seed", "recover") else 1) for name in SIZES
@@ -58,8 +57,7 @@ def _fit(args: argparse.Namespace, folders: Sequence[str]) -> None:
     experiment = read(args.given, folders)
     default = Path("outputs") / "fit" / experiment.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
     home = Path(validation.path("out", args.out)) if args.out else default
-    if home.exists() and any(home.iterdir()):
-        raise ConfigError("out", f"{home} exists and is not empty", "name a new folder")
+    refuse_if(home.exists() and any(home.iterdir()), "out", f"{home} exists and is not empty", "name a new folder")
     found = fit(*args.given, data=args.data, over=args.over, arm=args.arm, folders=folders, **sizes)
     made(home)
     plain_below(home)

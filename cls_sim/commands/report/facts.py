@@ -13,7 +13,7 @@ import numpy as np
 
 from cls_sim.config import experiments
 from cls_sim.config.arms import treatment
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import read
 from cls_sim.storage.summary import Claim, is_name
@@ -120,9 +120,8 @@ class Facts:
 
 def facts(folder: Path) -> Facts:
     """The facts about the run in this folder; raises ConfigError if it is not a run, or damaged."""
-    if not (folder / "run.json").is_file():
-        remedy = "name the folder printed as `run:`, or a folder above it"
-        raise ConfigError(str(folder), "is not a run (no run.json)", remedy)
+    remedy = "name the folder printed as `run:`, or a folder above it"
+    refuse_if(not (folder / "run.json").is_file(), str(folder), "is not a run (no run.json)", remedy)
     record = read(folder / "run.json")
     told: Any = record.get("arms")
     overrides: Any = record.get("overrides")
