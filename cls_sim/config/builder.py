@@ -47,20 +47,19 @@ def _find(key: str, target: Any, kind: str | None) -> Any:
         of_kind = [known for known, file in VOCABULARY.items() if kind and file.startswith(kind.lower())]
         remedy = suggest(name, of_kind or VOCABULARY) if module in ("cls_sim", "") else remedy
         raise ConfigError(f"{key}._target_", f"{target} is not in the vocabulary", remedy)
-    ours = module == "cls_sim"
+    ours, place = module == "cls_sim", f"{key}._target_"
     if not ours and key.rpartition(".")[2] == "module" and not inspect.isclass(found):
         return _network(key, target, found)
     abstract = any(getattr(getattr(found, name, None), "__isabstractmethod__", False) for name in dir(found))
     if inspect.isclass(found) and abstract and not ours:
         missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
-        raise ConfigError(f"{key}._target_", f"{target} lacks the methods {missing}", "define them")
+        raise ConfigError(place, f"{target} lacks the methods {missing}", "define them")
     if not inspect.isclass(found) or abstract or (ours and not issubclass(found, _base("Part"))):
-        raise ConfigError(f"{key}._target_", f"{target} is not a part", "name a concrete class of a kind of part")
-    if not ours and not _is_allowed(found.__module__):  # a class that the package only imports is not allowed
-        reason = f"{target} is defined in {found.__module__}"
-        raise ConfigError(f"{key}._target_", reason, "name a class of an allowed package")
+        raise ConfigError(place, f"{target} is not a part", "name a concrete class of a kind of part")
+    alien = not ours and not _is_allowed(found.__module__)  # a class that the package only imports is not allowed
+    refuse_if(alien, place, f"{target} is defined in {found.__module__}", "name a class of an allowed package")
     if kind and not issubclass(found, _base(kind)):
-        raise ConfigError(f"{key}._target_", f"{target} is not a {kind}", f"name a class of the kind {kind.lower()}")
+        raise ConfigError(place, f"{target} is not a {kind}", f"name a class of the kind {kind.lower()}")
     return found
 
 

@@ -44,10 +44,6 @@ def _found(told: Published) -> tuple[Path, str]:
     return mine or HERE / told.file, "put the original file there, or delete it to read that of the package"
 
 
-def _as_it_is(rows: Rows) -> Rows:
-    return rows
-
-
 def _audrain(rows: Rows) -> Rows:
     """Cells `congruent|incongruent details|coarse short|long`, as shares."""
     pairs, kinds = {"R": "congruent", "UR": "incongruent"}, {"fine": "details", "coarse": "coarse"}
@@ -89,7 +85,7 @@ PUBLISHED: Mapping[str, Published] = {
     "ebbinghaus_1885": Published(
         "ebbinghaus_1885.csv",
         "974bfb9219174a7389ec11f7efadedb3b7c177eaadab216a76cb7049ac1dd8f4",
-        _as_it_is,
+        list,
         "Ebbinghaus 1885, section 29",
     ),
     "audrain_2022": Published(

@@ -20,7 +20,7 @@ import numpy as np
 from cls_sim.core.arrays import Numbers
 from cls_sim.core.errors import choice, known, refuse_if
 from cls_sim.people.published import PUBLISHED, published
-from cls_sim.world.files import CAP, DataFileError
+from cls_sim.world.files import CAP, DataFileError, reading
 
 HALVES = ("all", "fitted", "judged")
 FORM = "give a .csv file with the columns cell,mean,sem or subject,cell,value"
@@ -87,27 +87,21 @@ def halves(table: str | Path) -> tuple[People, People]:
     return (read(table, "fitted"), read(table, "judged")) if whole.persons else (whole, whole)
 
 
-def records(path: Path, text: str | None = None) -> list[Record]:
+def records(path: Path) -> list[Record]:
     """The lines of a CSV file, column → cell.  Raises DataFileError."""
-    if text is None:
-        if path.exists() and not path.is_file():  # reading a pipe would block
-            raise DataFileError(str(path), "is not a plain file", FORM)
-        try:
-            raw = path.read_bytes() if path.stat().st_size <= CAP else None
-        except OSError as error:
-            raise DataFileError(str(path), f"cannot be read ({error.strerror})", FORM) from None
-        if raw is None:
-            raise DataFileError(str(path), "is too large", FORM)
-        try:
-            text = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DataFileError(str(path), f"is not UTF-8 text (at byte {error.start})", "save it in UTF-8") from None
+    _refuse_if(path.exists() and not path.is_file(), path, "is not a plain file")  # reading a pipe would block
+    with reading(path, FORM):
+        _refuse_if(path.stat().st_size > CAP, path, "is too large")
+        raw = path.read_bytes()
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataFileError(str(path), f"is not UTF-8 text (at byte {error.start})", "save it in UTF-8") from None
     try:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
         raise DataFileError(str(path), f"is no table ({error})", FORM) from None
-    if len(rows) < 2 or len(rows) > MOST:
-        raise DataFileError(str(path), f"has {len(rows)} lines", f"{FORM}, up to {MOST} lines")
+    _refuse_if(not 2 <= len(rows) <= MOST, path, f"has {len(rows)} lines", f"{FORM}, up to {MOST} lines")
     head = [name.strip() for name in rows[0]]
     for i, row in enumerate(rows[1:], 2):
         if len(row) != len(head):
@@ -119,20 +113,16 @@ def _people(path: Path, rows: Sequence[Record], half: str) -> People:
     columns = rows[0].keys()
     if {"subject", "cell", "value"} <= columns:
         return _of_persons(path, rows, half)
-    if not {"cell", "mean", "sem"} <= columns:
-        found = ", ".join(columns)[:100]
-        raise DataFileError(str(path), f"has the columns {found}", FORM)
-    if half != "all":
-        reason = "has means only, and half of the people is asked for"
-        raise DataFileError(str(path), reason, "give the columns subject,cell,value, or half=all")
+    _refuse_if(not {"cell", "mean", "sem"} <= columns, path, f"has the columns {', '.join(columns)[:100]}")
+    reason = "has means only, and half of the people is asked for"
+    _refuse_if(half != "all", path, reason, "give the columns subject,cell,value, or half=all")
     cells = [_named(path, i, row) for i, row in enumerate(rows, 2)]
     if len(set(cells)) < len(cells):
         twice = next(cell for cell in cells if cells.count(cell) > 1)
         raise DataFileError(str(path), f"has the cell {twice!r} twice", "give each cell one line")
     mean, sem = (np.array([_number(path, i, row, key) for i, row in enumerate(rows, 2)]) for key in ("mean", "sem"))
-    if not (sem > 0).all():
-        line = 2 + int(np.argmin(sem > 0))
-        raise DataFileError(str(path), f"line {line} has the sem {sem[line - 2]:g}", "give standard errors above 0")
+    line = int(np.argmin(sem > 0))
+    _refuse_if(sem[line] <= 0, path, f"line {line + 2} has the sem {sem[line]:g}", "give standard errors above 0")
     return People(tuple(cells), mean, sem)
 
 
@@ -142,9 +132,8 @@ def _of_persons(path: Path, rows: Sequence[Record], half: str) -> People:
     values: dict[str, dict[str, float]] = {}
     for i, row in enumerate(rows, 2):
         mine = values.setdefault(_named(path, i, row), {})
-        if row["subject"] in mine:
-            reason = f"line {i} has the cell {row['cell']!r} of {row['subject']!r} again"
-            raise DataFileError(str(path), reason, "give each person one line in each cell")
+        reason = f"line {i} has the cell {row['cell']!r} of {row['subject']!r} again"
+        _refuse_if(row["subject"] in mine, path, reason, "give each person one line in each cell")
         mine[row["subject"]] = _number(path, i, row, "value")
     lists = {cell: np.array([v for who, v in mine.items() if who in chosen]) for cell, mine in values.items()}
     for cell, some in lists.items():
@@ -156,8 +145,7 @@ def _of_persons(path: Path, rows: Sequence[Record], half: str) -> People:
 
 
 def _named(path: Path, line: int, row: Record) -> str:
-    if not row["cell"]:
-        raise DataFileError(str(path), f"line {line} has no cell", "name every cell")
+    _refuse_if(not row["cell"], path, f"line {line} has no cell", "name every cell")
     return row["cell"]
 
 
@@ -169,3 +157,9 @@ def _number(path: Path, line: int, row: Record, key: str) -> float:
     if not math.isfinite(value):
         raise DataFileError(str(path), f"line {line}, {key} is {row[key][:40]!r}, no number", "write a plain number")
     return value
+
+
+def _refuse_if(wrong: object, path: Path, reason: str, remedy: str = FORM) -> None:
+    """Raise DataFileError if something is wrong in the file."""
+    if wrong:
+        raise DataFileError(str(path), reason, remedy)

@@ -12,6 +12,7 @@ from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import refuse_if
 from cls_sim.running.job import Job
 from cls_sim.storage import disk, packed
+from cls_sim.storage.cohort import row_of
 from cls_sim.storage.lines import Row
 from cls_sim.storage.looks import FULL
 from cls_sim.storage.run_directory import say
@@ -67,9 +68,8 @@ class KeptAnswers:
         if trace.size + kept.nbytes > LIMIT:
             name, kept = FULL, kept[:, :0]
             say(f"{self.path}: answers end on day {clock.day.min():g}, because the file has {LIMIT >> 20} MiB")
-        row: Row = {"moment": name, "day": np.array(clock.day, np.float64), "tick": int(clock.tick)}
-        row["readings"] = {packed.NAME: kept}
-        trace.extend([row if moment.who.all() else row | {"who": np.array(moment.who, bool)}])
+        day, who = np.array(clock.day, np.float64), np.array(moment.who, bool)
+        trace.extend([row_of(name, day, int(clock.tick), {packed.NAME: kept}, who)])
 
     def sync(self) -> None:
         if self._trace is not None:

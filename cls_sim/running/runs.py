@@ -17,6 +17,7 @@ from cls_sim.core.clock import Moment
 from cls_sim.core.errors import ConfigError, Diverged, refuse_if
 from cls_sim.core.part import Part
 from cls_sim.core.signals import Interrupted, SignalHandler, handle_signals
+from cls_sim.figures.numbers import entries
 from cls_sim.life import Life
 from cls_sim.running import engines
 from cls_sim.running.checkpointed import begun, branched, save_every
@@ -239,7 +240,7 @@ def summarise(outcome: Outcome) -> Summary:
     arms: dict[str, Arm] = {}
     for name, values in outcome.readings.items():
         reports = _reports(outcome, name)
-        found = {key: Reading(**_numbers(statistics.estimate(v)), per_subject=v) for key, v in values.items()}
+        found = {key: Reading(**entries(statistics.estimate(v)), per_subject=v) for key, v in values.items()}
         wall, cpu = (sum(report["seconds"][key] for report in reports) for key in ("wall", "cpu"))
         arms[name] = Arm(found, main, cost(reports), wall, cpu)
     first, *others = traces
@@ -248,7 +249,7 @@ def summarise(outcome: Outcome) -> Summary:
         if main is None:
             continue
         e = statistics.paired(outcome.readings[first][main], outcome.readings[other][main])
-        paired.append(Difference(**_numbers(e), reading=main, a=first, b=other, p=e.p))
+        paired.append(Difference(**entries(e), reading=main, a=first, b=other, p=e.p))
     same, verdicts = judged(outcome)
     return Summary(
         experiment=outcome.experiment.name,
@@ -275,10 +276,6 @@ def judged(outcome: Outcome) -> tuple[list[dict[str, Any]], tuple[Claim, ...]]:
 
 def _reports(outcome: Outcome, arm: str) -> list[dict[str, Any]]:
     return [read(outcome.folder / "jobs" / f"{job.name}.json") for job in outcome.jobs if job.arm.name == arm]
-
-
-def _numbers(e: statistics.Estimate) -> dict[str, Any]:
-    return {"mean": e.mean, "sem": e.sem, "low": e.low, "high": e.high, "n": e.n}
 
 
 def draw(outcome: Outcome, ear: SignalHandler | None = None) -> list[Path]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim.core.arrays import Flags, Numbers
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 
 LAWS = ("exponential", "power", "wickelgren")
 
@@ -42,16 +42,17 @@ def transfer(matrix: ArrayLike, starts: ArrayLike | None = None) -> dict[str, Nu
     new = (start > 0) & (start < rows)
     return {
         "final": last.mean(1),
-        "forgetting": _mean(best - last, old),
-        "backward": _mean(last - after, old),
-        "forward": _mean(before - r[:, 0], new),
+        "forgetting": mean_where(best - last, old),
+        "backward": mean_where(last - after, old),
+        "forward": mean_where(before - r[:, 0], new),
     }
 
 
-def _mean(values: Numbers, which: Flags) -> Numbers:
-    """The mean over the chosen columns [s, k] → [s]; NaN without any."""
+def mean_where(values: Numbers, which: Flags | None = None, axis: int = 1) -> Numbers:
+    """The mean over the chosen entries (None: those that are not NaN) of an axis, [s, k] → [s]; NaN without any."""
+    which = ~np.isnan(values) if which is None else which
     with np.errstate(invalid="ignore"):
-        return np.where(which, values, 0.0).sum(1) / which.sum(1)
+        return np.where(which, values, 0.0).sum(axis) / which.sum(axis)
 
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float:
@@ -61,9 +62,8 @@ def spearman(a: ArrayLike, b: ArrayLike) -> float:
     0.5
     """
     ranks = [_ranks(np.asarray(values, np.float64)) for values in (a, b)]
-    if len(ranks[0]) != len(ranks[1]) or len(ranks[0]) < 2:
-        reason = f"have lengths {len(ranks[0])} and {len(ranks[1])}"
-        raise ConfigError("values", reason, "give two lists of equal length, at least 2")
+    m, n = map(len, ranks)
+    refuse_if(m != n or m < 2, "values", f"have lengths {m} and {n}", "give two lists of equal length, at least 2")
     x, y = (r - r.mean() for r in ranks)
     spread = float(np.sqrt((x @ x) * (y @ y)))
     return float(x @ y) / spread if spread else float("nan")

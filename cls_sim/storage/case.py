@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError, known
+from cls_sim.core.errors import ConfigError, known, refuse_if
 
 if TYPE_CHECKING:
     from cls_sim.storage.trace import Trace
@@ -54,9 +54,8 @@ class Case:
         """A reading at the last moment up to this day [s]."""
         days, found = self.traces[arm].reading(name)
         count = int((days <= day + 1e-9).sum())
-        if not count:
-            reason = f"is measured only from day {days[0]:g} on"
-            raise ConfigError(f"{self.key}: {arm}.{name}@{day:g}", reason, "give a later day")
+        reason = f"is measured only from day {days[0]:g} on"
+        refuse_if(not count, f"{self.key}: {arm}.{name}@{day:g}", reason, "give a later day")
         look = found[count - 1]
         if place is not None:
             return look[:, int(place)]

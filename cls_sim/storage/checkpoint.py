@@ -28,7 +28,7 @@ from cls_sim import __version__
 from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.core.trees import leaves
 from cls_sim.storage import deltas
-from cls_sim.storage.deltas import Damaged
+from cls_sim.storage.deltas import Damaged, damaged_if
 from cls_sim.storage.disk import NotPlain, broken, content, synced, unreadable, written
 from cls_sim.storage.lines import no_number
 
@@ -178,12 +178,10 @@ def _unpacked(data: bytes, kinds: Mapping[str, str], large: Mapping[str, Any]) -
     from safetensors.torch import load
 
     header = int.from_bytes(data[:8], "little")
-    if len(data) < 8 or header > min(len(data) - 8, LARGEST_HEADER):
-        raise Damaged(f"{STATE} has an absurd header")
+    damaged_if(len(data) < 8 or header > min(len(data) - 8, LARGEST_HEADER), f"{STATE} has an absurd header")
     try:
         tensors: dict[str, Any] = load(data)
-        if tensors.keys() & large.keys():
-            raise Damaged(f"{STATE} holds a tensor that is elsewhere")
+        damaged_if(tensors.keys() & large.keys(), f"{STATE} holds a tensor that is elsewhere")
         tensors |= large
         if set(tensors) != {name for name, kind in kinds.items() if kind != "empty"}:
             raise Damaged(f"{STATE} holds other tensors than {MANIFEST} says")
@@ -201,10 +199,8 @@ def _grown(leaves: Mapping[str, Any]) -> dict[str, Any]:
         node = tree
         for branch in branches:
             node = node.setdefault(branch, {})
-            if not isinstance(node, dict):
-                raise Damaged(f"{name} is both a leaf and a branch")
-        if last in node:
-            raise Damaged(f"{name} is there twice")
+            damaged_if(not isinstance(node, dict), f"{name} is both a leaf and a branch")
+        damaged_if(last in node, f"{name} is there twice")
         node[last] = value
     return tree
 
@@ -231,8 +227,7 @@ def _sealed(
 def _opened(path: Path, data: bytes) -> dict[str, Any]:
     """The manifest of the checkpoint `path`, after a check of its hash."""
     body = data[: -len(SEAL % ("0" * 64))] + b"}"
-    if data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode():
-        raise Damaged(f"{MANIFEST} fails its hash")
+    damaged_if(data != body[:-1] + (SEAL % hashlib.sha256(body).hexdigest()).encode(), f"{MANIFEST} fails its hash")
     try:
         manifest = json.loads(body, parse_constant=no_number)
         reason = f"was made by cls_sim {manifest['version']} (schema {manifest['schema']})"
@@ -259,16 +254,13 @@ def _check(manifest: Any) -> None:
 
 def _verified(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The tree and the meta of one checkpoint, with every byte verified."""
-    if path.is_symlink() or not path.is_dir():
-        raise Damaged("it is not a folder")
+    damaged_if(path.is_symlink() or not path.is_dir(), "it is not a folder")
     manifest = _opened(path, content(path / MANIFEST, LARGEST_MANIFEST))
     files = manifest["files"]
-    if set(files) != {STATE} or manifest["tick"] != tick_of(path):
-        raise Damaged(f"{MANIFEST} tells of something else")
+    damaged_if(set(files) != {STATE} or manifest["tick"] != tick_of(path), f"{MANIFEST} tells of something else")
     size, digest = files[STATE]["size"], files[STATE]["sha256"]
     data = content(path / STATE, size)
-    if len(data) != size or hashlib.sha256(data).hexdigest() != digest:
-        raise Damaged(f"{STATE} fails its hash")
+    damaged_if(len(data) != size or hashlib.sha256(data).hexdigest() != digest, f"{STATE} fails its hash")
     large = deltas.read(path.parent, manifest.get("large", {}))
     return _unpacked(data, manifest["leaves"], large), manifest["meta"]
 

@@ -25,6 +25,12 @@ def measured(rows: Sequence[Row]) -> dict[str, dict[str, tuple[int, ...]]]:
     return {row["moment"]: {n: v.shape[1:] for n, v in row["readings"].items()} for row in rows}
 
 
+def row_of(moment: str, day: np.ndarray, tick: int, readings: dict[str, np.ndarray], who: np.ndarray) -> Row:
+    """A row of a trace; `who` is in it only if some subjects did not reach the moment."""
+    row = {"moment": moment, "day": day, "tick": tick, "readings": readings}
+    return row if who.all() else row | {"who": who}
+
+
 def who_of(row: Row) -> np.ndarray:
     return row["who"] if "who" in row else np.ones(len(row["day"]), bool)
 

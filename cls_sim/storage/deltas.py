@@ -44,6 +44,12 @@ class Damaged(Exception):
     """The checkpoint differs from what was written."""
 
 
+def damaged_if(wrong: object, reason: str) -> None:
+    """Raise Damaged for this reason, if something is wrong."""
+    if wrong:
+        raise Damaged(reason)
+
+
 @dataclass(frozen=True)
 class Known:
     """A tensor as the last checkpoint of a folder has it: its entry, and the hashes of its blocks, [blocks, 2]."""
@@ -132,13 +138,11 @@ def read(folder: Path, entries: Mapping[str, Entry]) -> dict[str, Tensor]:
     """The large tensors of a checkpoint, every byte verified; Damaged or NotPlain if one is not what it was."""
     import torch
 
-    if entries and (folder / FOLDER).is_symlink():
-        raise Damaged(f"{FOLDER} is a link")
+    damaged_if(entries and (folder / FOLDER).is_symlink(), f"{FOLDER} is a link")
     found: dict[str, Tensor] = {}
     now: dict[str, Known] = {}
     for name, entry in entries.items():
-        if entry["kind"] not in KINDS:
-            raise Damaged(f"{name} is of an unknown kind")
+        damaged_if(entry["kind"] not in KINDS, f"{name} is of an unknown kind")
         kind: torch.dtype = getattr(torch, entry["kind"])
         total = int(np.prod(entry["shape"], dtype=object)) * kind.itemsize
         data = _joined(folder / FOLDER, entry, total)
@@ -193,21 +197,18 @@ def _joined(home: Path, entry: Entry, total: int) -> bytearray:
     blocks = -(-total // size)
     for turn, (name, length) in enumerate(entry["files"]):
         most = 8 * (1 + blocks) + total
-        if length > most or (not turn and length != most):
-            raise Damaged(f"{FOLDER}/{name} has a size that cannot be")
+        damaged_if(length > most or (not turn and length != most), f"{FOLDER}/{name} has a size that cannot be")
         part = content(home / name, length)
-        if len(part) != length or hashlib.sha256(part).hexdigest() != name:
-            raise Damaged(f"{FOLDER}/{name} fails its hash")
+        damaged_if(len(part) != length or hashlib.sha256(part).hexdigest() != name, f"{FOLDER}/{name} fails its hash")
         count = int.from_bytes(part[:8], "little")
-        if len(part) < 8 * (1 + count) or (not turn and count != blocks):
-            raise Damaged(f"{FOLDER}/{name} holds other blocks than it should")
+        reason = f"{FOLDER}/{name} holds other blocks than it should"
+        damaged_if(len(part) < 8 * (1 + count) or (not turn and count != blocks), reason)
         some = np.frombuffer(part, "<i8", count, 8)
-        if not _ascending(some, blocks):
-            raise Damaged(f"{FOLDER}/{name} holds other blocks than it should")
+        damaged_if(not _ascending(some, blocks), reason)
         rest = memoryview(part)[8 * (1 + len(some)) :]
         last = total - (blocks - 1) * size  # bytes of the last block
-        if len(rest) != len(some) * size - (size - last if len(some) and some[-1] == blocks - 1 else 0):
-            raise Damaged(f"{FOLDER}/{name} holds other blocks than it should")
+        short = size - last if len(some) and some[-1] == blocks - 1 else 0
+        damaged_if(len(rest) != len(some) * size - short, reason)
         if not turn:
             data = bytearray(rest)
             continue

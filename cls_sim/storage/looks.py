@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cls_sim.core.errors import ConfigError, suggest, whole
+from cls_sim.core.errors import known, whole
 from cls_sim.probes.answers import looked
 from cls_sim.probes.sampled import recency_bias
 from cls_sim.storage.cohort import who_of
@@ -138,6 +138,11 @@ def _counted(name: str) -> Callable[[Course, int], float]:
     return lambda course, _: finite_mean(getattr(course, name)[course.counts])
 
 
+def _windowed(sign: int) -> Callable[[Course, int], float]:
+    """The mean over contexts of the largest fall (sign -1) or rise (1) within a window."""
+    return lambda course, window: finite_mean([windowed(v, window, sign) for v in course.values.T])
+
+
 def _least(values: np.ndarray) -> float:
     return float(np.nanmin(values)) if np.isfinite(values).any() else np.nan
 
@@ -152,11 +157,8 @@ MEASURES: Mapping[str, tuple[Callable[[Course, int], float], str]] = {
     "worst_case": (_worst, LATER),
     "stability_gap": (_gap, BETWEEN),
     "forgetting": (_forgetting, LATER),
-    "windowed_forgetting": (
-        lambda course, window: finite_mean([windowed(v, window, -1) for v in course.values.T]),
-        FEW,
-    ),
-    "windowed_plasticity": (lambda course, window: finite_mean([windowed(v, window, 1) for v in course.values.T]), FEW),
+    "windowed_forgetting": (_windowed(-1), FEW),
+    "windowed_plasticity": (_windowed(1), FEW),
     "prequential": (_counted("coming"), "no experience followed the end of a day or `every N`"),
     "recency_bias": (_counted("bias"), "no wrong answer on an earlier context, or contexts share their classes"),
 }
@@ -176,8 +178,7 @@ def measured(traces: Sequence[Trace], reading: str, window: int = 10) -> Measure
 
     window  number of looks of a window (windowed_forgetting, windowed_plasticity), from 2
     """
-    if reading not in MEASURES:
-        raise ConfigError("reading", f"{reading!r} is not a reading of answers", suggest(reading, MEASURES))
+    known("reading", reading, MEASURES, f"{reading!r} is not a reading of answers")
     window, (compute, why) = whole("window", window, 2), MEASURES[reading]
     subjects = sum(trace.subjects for trace in traces)
     for trace in traces:

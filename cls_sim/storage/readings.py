@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 
 from cls_sim import statistics
 from cls_sim.core.errors import ConfigError
+from cls_sim.statistics.curves import mean_where
 from cls_sim.storage.trace import Trace
 
 
@@ -25,7 +26,7 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
         if name == RAW:
             continue
         last = trace.last(name)
-        found[name] = last if last.ndim == 1 else _over_entries(last)
+        found[name] = last if last.ndim == 1 else mean_where(last)
         if last.ndim == 1 and any(row["moment"].startswith("every ") and name in row["readings"] for row in trace.rows):
             found[f"{name}.mean"] = _over_time(trace, name)
         if last.ndim == 2 and trace.is_taken(name, "context.end"):
@@ -38,14 +39,6 @@ def readings(trace: Trace) -> dict[str, np.ndarray]:
 RAW = "answers"  # raw answers are no reading (see looks.py)
 WINDOW = 10  # looks of a window
 WITHIN = ("day.end", "night.end", "every ")  # moments within contexts
-
-
-def _over_entries(profile: np.ndarray) -> np.ndarray:
-    """The mean [s] of a profile [s, k]; NaN where no entry is defined."""
-    some = ~np.isnan(profile).all(1)
-    found = np.full(len(profile), np.nan)
-    found[some] = np.nanmean(profile[some], 1)
-    return found
 
 
 def _over_time(trace: Trace, name: str) -> np.ndarray:

@@ -70,9 +70,8 @@ def record(folder: Path) -> dict[str, Any]:
     whole = isinstance(old, list) and all(isinstance(override, str) for override in old)
     if not whole or type(found.get("resumed", 0)) is not int:
         raise ConfigError("resume", f"{folder}/run.json is damaged", "restore it from a copy")
-    if found.get("schema", SCHEMA) != SCHEMA:
-        made = f"was made by cls_sim {found.get('version')} (schema {found['schema']})"
-        raise ConfigError("resume", f"{folder} {made}", "use that version")
+    made = f"was made by cls_sim {found.get('version')} (schema {found.get('schema')})"
+    refuse_if(found.get("schema", SCHEMA) != SCHEMA, "resume", f"{folder} {made}", "use that version")
     return found
 
 

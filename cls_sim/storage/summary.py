@@ -213,16 +213,19 @@ def _checked(kind: type, told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: check(told[name]) for name, check in known.items() if name in told}
 
 
-def _items(value: Any) -> Any:
-    if not isinstance(value, Mapping):
+def _of(value: Any, *kinds: type) -> Any:
+    """The value, if it is of one of these types; else raises TypeError."""
+    if not isinstance(value, kinds):
         raise TypeError
-    return value.items()
+    return value
+
+
+def _items(value: Any) -> Any:
+    return _of(value, Mapping).items()
 
 
 def _list(value: Any) -> list[Any]:
-    if not isinstance(value, (list, tuple, np.ndarray, NoneType)):
-        raise TypeError
-    return [] if value is None else list(value)
+    return [] if value is None else list(_of(value, list, tuple, np.ndarray))
 
 
 def printable(text: str) -> str:
@@ -246,21 +249,19 @@ def _name(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return printable(value)
+    return printable(_of(value, str))
 
 
 def _number(value: Any) -> float:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, np.number))):
-        raise TypeError
-    return NAN if value is None else float(value)
+    return NAN if value is None else float(_of(_no_flag(value), int, float, np.number))
 
 
 def _whole(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError
-    return int(value)
+    return int(_of(_no_flag(value), int, np.integer))
+
+
+def _no_flag(value: Any) -> Any:
+    return None if isinstance(value, bool) else value  # True counts as an int
 
 
 def _plain(value: Any) -> Any:
@@ -271,18 +272,12 @@ def _plain(value: Any) -> Any:
     return _text(value) if isinstance(value, str) else value if value is None or short else _number(value)
 
 
-def _verdict(value: Any) -> bool | None:
-    if not isinstance(value, bool | None):
-        raise TypeError
-    return value
-
-
 CHECKS: dict[str, Callable[[Any], Any]] = {  # by the annotation of a field
     "str": _text,
     "str | None": lambda value: None if value is None else _text(value),
     "float": _number,
     "float | None": lambda value: None if value is None else _number(value),
     "int": _whole,
-    "bool | None": _verdict,
+    "bool | None": lambda value: _of(value, bool, NoneType),
     "Any": _plain,
 }

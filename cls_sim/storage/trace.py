@@ -20,7 +20,7 @@ from cls_sim.core import portrait
 from cls_sim.core.clock import Clock, Moment
 from cls_sim.core.errors import ConfigError, refuse_if, suggest, whole
 from cls_sim.storage import lines, tidy
-from cls_sim.storage.cohort import cohort, measured, who_of
+from cls_sim.storage.cohort import cohort, measured, row_of, who_of
 from cls_sim.storage.disk import ANY, NotPlain, broken, content, renamed, synced, unlinked, unreadable, writing
 from cls_sim.storage.lines import Row
 
@@ -81,9 +81,8 @@ class Trace:
         chunks = list(traces)
         refuse_if(not chunks, "traces", "is empty", "give at least one trace")
         for number, chunk in enumerate(chunks):
-            if measured(chunk.rows) != measured(chunks[0].rows):
-                reason = "has other readings than the first trace"
-                raise ConfigError(f"traces[{number}]", reason, "join chunks of one cohort")
+            odd, reason = measured(chunk.rows) != measured(chunks[0].rows), "has other readings than the first trace"
+            refuse_if(odd, f"traces[{number}]", reason, "join chunks of one cohort")
         joined = cls()
         joined.rows = cohort([chunk.rows for chunk in chunks], [chunk.subjects for chunk in chunks])
         return joined
@@ -100,8 +99,7 @@ class Trace:
             who = who_of(row)[mine]
             if who.any():
                 readings = {name: value[mine] for name, value in row["readings"].items()}
-                found = {"moment": row["moment"], "day": row["day"][mine], "tick": row["tick"], "readings": readings}
-                part.rows.append(found if who.all() else found | {"who": who})
+                part.rows.append(row_of(row["moment"], row["day"][mine], row["tick"], readings, who))
         return part
 
     def __len__(self) -> int:
@@ -129,10 +127,8 @@ class Trace:
     def append(self, moment: Moment, clock: Clock, readings: Mapping[str, Any]) -> Row:
         """Add the readings of a moment, [s] or [s, k] each; on disk, the row is flushed before this returns."""
         who = np.asarray(moment.who, bool)
-        row: Row = {"moment": moment.name, "day": np.array(clock.day, np.float64), "tick": int(clock.tick)}
-        row["readings"] = {name: _reading(name, value, who) for name, value in readings.items()}
-        if not who.all():
-            row["who"] = who.copy()
+        numbers = {name: _reading(name, value, who) for name, value in readings.items()}
+        row = row_of(moment.name, np.array(clock.day, np.float64), int(clock.tick), numbers, who.copy())
         self.extend([row])
         return row
 
