@@ -167,7 +167,6 @@ def _settings(name: str, claim: Mapping[str, Any]) -> tuple[Callable[..., Verdic
     for key in settings:
         known(f"claims.{name}.{key}", key, [p.name for p in parameters], "is unknown")
     for p in parameters:
-        if p.default is p.empty and p.name not in settings:
-            reason = f"is missing for a claim of the kind {kind.__name__}"
-            raise ConfigError(f"claims.{name}.{p.name}", reason, "give a value")
+        reason = f"is missing for a claim of the kind {kind.__name__}"
+        refuse_if(p.default is p.empty and p.name not in settings, f"claims.{name}.{p.name}", reason, "give a value")
     return kind, settings

@@ -9,7 +9,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.verdict import Verdict, all_bounded, bounded, laws, of_curves, of_mean, top_inside, worst
-from cls_sim.core.errors import ConfigError
+from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.storage.case import Case
 
 
@@ -78,9 +78,8 @@ def near(
 
     relative  the tolerance is a share of the expected value
     """
-    expected = {arm: value} if cells is None and arm is not None and value is not None else cells
-    if not expected:
-        raise ConfigError("claims", "near has no expected value", "give arm and value, or cells")
+    expected = {arm: value} if cells is None and arm is not None and value is not None else cells or {}
+    refuse_if(not expected, "claims", "near has no expected value", "give arm and value, or cells")
     means = {name: case.mean(name, reading) for name in expected}
     off = {name: abs(means[name] - v) / (abs(v) if relative else 1.0) for name, v in expected.items()}
     if arm is None:

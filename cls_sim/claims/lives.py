@@ -8,7 +8,7 @@ import numpy as np
 
 from cls_sim import statistics
 from cls_sim.claims.verdict import Verdict, all_bounded, along, mean_bounded, of_mean, top_inside, worst
-from cls_sim.core.errors import ConfigError, real
+from cls_sim.core.errors import real, refuse_if
 from cls_sim.storage.case import Case
 
 
@@ -61,9 +61,8 @@ def falls_within(case: Case, arm: str, reading: str, stretch: int, at_most: floa
     """
     values = case.traces[arm].reading(reading, moment)[1]  # [t, s]
     whole = values[: len(values) // stretch * stretch].reshape(-1, stretch, values.shape[1])
-    if not len(whole):
-        reason = f"has {len(values)} readings, fewer than {stretch}"
-        raise ConfigError(f"claims: {arm}.{reading}", reason, "give a shorter stretch")
+    reason = f"has {len(values)} readings, fewer than {stretch}"
+    refuse_if(not len(whole), f"claims: {arm}.{reading}", reason, "give a shorter stretch")
     found = np.array([[statistics.spearman(range(stretch), one) for one in some.T] for some in whole])
     e = statistics.estimate(found.mean(0))
     return of_mean(f"<= {at_most}", e, e.mean <= at_most)
@@ -106,9 +105,8 @@ def _taken(
     days, values = case.traces[arm].reading(reading)
     values, counts = (np.asarray(found, np.float64) for found in (values, case.traces[arm].reading(counted)[1]))
     values = np.nanmean(values, 2) if values.ndim == 3 else values
-    if values.ndim != 2 or values.shape != counts.shape:
-        reason = f"{reading} and {counted} are not measured together"
-        raise ConfigError("claims.counted", reason, "name readings of the same moments")
+    apart, remedy = values.ndim != 2 or values.shape != counts.shape, "name readings of the same moments"
+    refuse_if(apart, "claims.counted", f"{reading} and {counted} are not measured together", remedy)
     first = 0 if since is None else max(0, int((days <= since + 1e-9).sum()) - 1)  # the last reading of the past
     values, counts = values[first:], counts[first:]
     reached = sign * values <= sign * criterion
@@ -163,9 +161,8 @@ def order_preserved(
         before = np.asarray(case.traces[arm].reading(reading, moment)[1][-1], np.float64)
         after = case.profile(arm, reading)
         places = round(share * before.shape[-1])
-        if before.ndim != 2 or places < 3:
-            reason = f"selects only {places} entries"
-            raise ConfigError("claims.share", reason, "name a profile and a share of 3 or more entries")
+        few, remedy = before.ndim != 2 or places < 3, "name a profile and a share of 3 or more entries"
+        refuse_if(few, "claims.share", f"selects only {places} entries", remedy)
         strong = np.argsort(-before, 1, kind="stable")[:, :places]
         pairs = zip(np.take_along_axis(before, strong, 1), np.take_along_axis(after, strong, 1), strict=True)
         found[arm] = float(np.mean([statistics.spearman(a, b) for a, b in pairs]))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics, theory
-from cls_sim.core.errors import ConfigError, refuse_if
+from cls_sim.core.errors import refuse_if
 from cls_sim.statistics import Estimate
 
 Laws = Sequence[str] | Mapping[str, Mapping[str, Any]]
@@ -40,9 +40,8 @@ class Verdict:
 
 def along(x: Sequence[float], entries: int, reading: str) -> np.ndarray:
     """`x` as an array; raises ConfigError unless it has one number for each entry of the profile."""
-    if len(x) != entries:
-        reason = f"has {len(x)} numbers, and {reading} has {entries} entries"
-        raise ConfigError("claims.x", reason, "give one number for each entry")
+    reason = f"has {len(x)} numbers, and {reading} has {entries} entries"
+    refuse_if(len(x) != entries, "claims.x", reason, "give one number for each entry")
     return np.asarray(x, np.float64)
 
 

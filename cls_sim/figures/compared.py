@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cls_sim import statistics
-from cls_sim.core.errors import ConfigError, choice
+from cls_sim.core.errors import choice, refuse_if
 from cls_sim.figures import page
 from cls_sim.figures.numbers import entries, estimated, finite_places, rows_of, subjects_of
 
@@ -156,9 +156,8 @@ def sweep(
     rows: list[page.Row] = []
     for number, (world, given) in enumerate(worlds.items()):
         values = np.asarray(given, np.float64)
-        if values.ndim != 2 or len(values) != len(places):
-            reason = f"has shape {values.shape} for {len(places)} numbers"
-            raise ConfigError(world, reason, "give [numbers, subjects]")
+        reason = f"has shape {values.shape} for {len(places)} numbers"
+        refuse_if(values.ndim != 2 or len(values) != len(places), world, reason, "give [numbers, subjects]")
         e, ink = estimated(values), page.ink_of(number)
         optimum = -1 if best == "none" else _optimum(values, e.mean, -1 if best == "min" else 1)
         rows += rows_of(e, values, world=world, x=swept, best=np.arange(len(places)) == optimum)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from cls_sim import statistics
 from cls_sim.core.errors import refuse_if
 from cls_sim.figures.page import FEW, Row
+from cls_sim.statistics.curves import mean_where
 
 
 class Arm:
@@ -45,11 +46,7 @@ def by_arm(given: Any) -> Mapping[str, Any]:
 
 def overall(values: np.ndarray) -> np.ndarray:
     """[t, s, k] → [t, s], the mean over the contexts that are not NaN."""
-    if values.ndim == 2:
-        return values
-    there = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.where(there, values, 0.0).sum(2) / there.sum(2)
+    return values if values.ndim == 2 else mean_where(values, axis=2)
 
 
 def latest(values: np.ndarray) -> np.ndarray:

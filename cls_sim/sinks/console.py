@@ -201,13 +201,9 @@ def _difference(paired: Sequence[Difference], first: str, arm: str, reading: str
 
 def number(value: Any, sign: str = "") -> str:
     """A number for a table."""
-    return (
-        "n/a"
-        if value is None or value != value
-        else f"{value:{sign}.4g}"
-        if abs(value) >= 1000
-        else f"{value:{sign}.3f}"
-    )
+    if value is None or value != value:
+        return "n/a"
+    return f"{value:{sign}.4g}" if abs(value) >= 1000 else f"{value:{sign}.3f}"
 
 
 def interval(ends: Sequence[Any], sign: str = "") -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cls_sim import statistics
+from cls_sim.statistics.curves import mean_where
 
 COSTS = {  # name in the ledger → name of the curve
     "lived": "wake/lived",
@@ -47,19 +48,14 @@ def curves(row: Mapping[str, Any]) -> dict[str, Any]:
     numbers = {"day": float(np.mean(row["day"][who]))}
     for name, values in row["readings"].items():
         values = np.asarray(values, np.float64)
-        numbers |= _spread(f"evaluation/{name}", values if values.ndim == 1 else _means(values.T))
+        numbers |= _spread(f"evaluation/{name}", values if values.ndim == 1 else mean_where(values))
         if values.ndim == 2:
-            numbers |= {f"evaluation/{name}.context.{k + 1}": float(mean) for k, mean in enumerate(_means(values))}
+            numbers |= {
+                f"evaluation/{name}.context.{k + 1}": float(mean) for k, mean in enumerate(mean_where(values, axis=0))
+            }
     for name, values in row.get("costs", {}).items():
         numbers[COSTS[name]] = float(np.mean(values))
     return {"moment": row["moment"], "tick": int(row["tick"])} | {k: v for k, v in numbers.items() if v == v}
-
-
-def _means(values: np.ndarray) -> np.ndarray:
-    """The mean over the first axis without NaN; NaN if there are no numbers."""
-    there = ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(there, values, 0.0).sum(0) / there.sum(0)
 
 
 def _spread(key: str, values: np.ndarray) -> dict[str, float]:

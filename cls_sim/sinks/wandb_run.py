@@ -177,15 +177,12 @@ def results(summary: Summary) -> dict[str, Any]:
 def tables(summary: Summary) -> dict[str, Any]:
     """The tables of summary.json: arms, paired differences, claims."""
 
-    def numbers(*values: float) -> list[float | None]:
-        return [_number(value) for value in values]
-
     arms = [
-        [name, reading, *numbers(e.mean, e.low, e.high), e.n]
+        [name, reading, *map(_number, (e.mean, e.low, e.high)), e.n]
         for name, arm in summary.arms.items()
         for reading, e in arm.readings.items()
     ]
-    paired = [[e.b, e.a, e.reading, *numbers(e.mean, e.low, e.high, e.p)] for e in summary.paired]
+    paired = [[e.b, e.a, e.reading, *map(_number, (e.mean, e.low, e.high, e.p))] for e in summary.paired]
     told = ("name", "statement", "value", "expected", "tolerance", "passed", "source")
     claims = [[_text(claim.told.get(key)) for key in told] for claim in summary.claims]
     found = {
