@@ -393,6 +393,14 @@ def test_a_setting_that_no_arm_reads_is_refused():
         assert experiments.read(["arms=[cls,sleepless]", one]).arms
 
 
+def test_a_setting_that_the_arm_sets_itself_is_refused():
+    """`experiment=own arms=[replay] plasticity.wake_rate=0.5` lived with the arm's own 0.0 and said nothing."""
+    for reading in (experiments.read, lambda overrides: experiments.build(*overrides)):
+        with pytest.raises(ConfigError, match=r"plasticity.wake_rate: is not read by any of the arms replay"):
+            reading(["experiment=own", "arms=[replay]", "plasticity.wake_rate=0.5"])
+    assert experiments.read(["experiment=own", "arms=[replay,mixed]", "plasticity.wake_rate=0.5"]).arms
+
+
 def test_a_method_without_a_name_is_told_what_is_missing(tmp_path: Path):
     (tmp_path / "method").mkdir()
     (tmp_path / "method" / "mine.yaml").write_text("do: [replay=uniform]\n")

@@ -76,6 +76,13 @@ def test_what_cannot_be_fitted_is_refused_in_one_line(words: list[str], capsys: 
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_a_number_that_the_arm_or_its_origin_sets_is_not_fitted():
+    """It had no effect, and the range of the fit was that of the search."""
+    for arm in ("fitted_without_nights", "fitted_without_schema"):  # one branches from an arm that sets the number
+        with pytest.raises(ConfigError, match=r"hippocampus.intensity: is set by the arm fitted_without"):
+            fit("experiment=audrain_2022_schemas", data="audrain_2022", arm=arm, over="hippocampus.intensity=0.3..2")
+
+
 def test_every_second_person_is_held_out(tmp_path: Path):
     lines = [f"p{i},{cell},{i + 10 * (cell == 'y')}" for i in range(7) for cell in "xy"]
     path = table(tmp_path / "t.csv", "\n".join(["subject,cell,value", *lines]))

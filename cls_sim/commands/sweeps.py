@@ -24,7 +24,7 @@ from typing import Any
 
 from cls_sim.config import validation
 from cls_sim.config.composer import Composer
-from cls_sim.config.experiments import Experiment, read, unread
+from cls_sim.config.experiments import Experiment, read
 from cls_sim.core import parents, signals
 from cls_sim.core.errors import ConfigError, Diverged, StorageError, refuse_if
 from cls_sim.storage.disk import appended, made, opened, plain_below, text, write
@@ -117,13 +117,8 @@ def _jobs(given: Sequence[str], folders: Sequence[str]) -> tuple[list[list[str]]
     jobs, seen = [[validation.plain(override) for override in job] for job in batch], set()
     for number, job in enumerate(jobs):
         new = {override for override in job if override.split("=")[0] in swept} - seen
-        if number == 0:
-            arms = read(job, folders).arms
-            for override in new:
-                if not any(arm.reads(override) for arm in arms.values()):
-                    raise unread(override, arms)
-        elif new:
-            read(job, folders, one=True)
+        if number == 0 or new:
+            read(job, folders, one=number > 0)
         seen |= new
     return jobs, swept
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,11 @@ class Experiment:
     arms: dict[str, Arm]
     overrides: list[str] = field(default_factory=list)
 
+    def reads(self, name: str, override: str) -> bool:
+        """Whether a user's override has an effect throughout the life of an arm, also before it branched."""
+        arm = self.arms[name]
+        return arm.reads(override) and (arm.origin is None or self.reads(arm.origin, override))
+
 
 def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: bool = False) -> Experiment:
     """Compose an experiment and all its arms (with `one`, only its first arm) from overrides.
@@ -80,14 +85,13 @@ def read(overrides: Sequence[str] = (), folders: Sequence[str] = (), *, one: boo
     settled = [*(small if size == "small" else []), *_method(cfg.get("method"), scenario_of(cfg)), *mine]
     cfg = compose(settled)
     _check_top(cfg)
-    arms: dict[str, Arm] = {}
-    for name, asked in list(_asked(cfg).items())[: 1 if one and cfg["arms"] is None else None]:
+    arms, every = dict[str, Arm](), _asked(cfg)
+    for name, asked in list(every.items())[: 1 if one and cfg["arms"] is None else None]:
         own = _spelled(compose, asked.overrides, scenario_of(cfg))
         treated = _treated(compose, name, own, settled, cfg)
         arms[name] = Arm(name, treated, asked.origin, asked.at, asked.keep, tuple(own))
-    for override in mine:
-        if arms and all(arm.swaps(override) for arm in arms.values()):
-            raise unread(override, arms)
+    if len(arms) == len(every):
+        _check_read(mine, arms)
     _check_budgets(arms, mine)
     return Experiment(chosen(mine), cfg, arms, mine)
 
@@ -104,10 +108,12 @@ def _check_budgets(arms: Mapping[str, Arm], mine: Sequence[str]) -> None:
             refuse_if(chooses_size(arm.cfg, key), key, "is chosen by the budget", f"leave out {key} or budget")
 
 
-def unread(override: str, arms: Iterable[str]) -> ConfigError:
-    """The error for an override that has no effect in any arm."""
-    key = _key(override)
-    return ConfigError(key, f"is not read by any of the arms {', '.join(arms)}", "leave it out, or choose other arms")
+def _check_read(mine: Sequence[str], arms: Mapping[str, Arm]) -> None:
+    """Raise ConfigError for an override of the user that has no effect in any of these arms."""
+    for override in mine:
+        if arms and not any(arm.reads(override) and not arm.swaps(override) for arm in arms.values()):
+            reason = f"is not read by any of the arms {', '.join(arms)}"
+            raise ConfigError(_key(override), reason, "leave it out, or choose other arms")
 
 
 def scenario_of(cfg: Mapping[str, Any]) -> str:
@@ -217,4 +223,5 @@ def build(*overrides: str, folders: Sequence[str] = ()) -> Life:
     """
     experiment = read(overrides, folders, one=True)
     arm = list(experiment.arms.values())[-1 if any(o.startswith("arms=") for o in overrides) else 0]
+    _check_read(overrides, {arm.name: arm})
     return make_life(arm.cfg)

@@ -16,7 +16,7 @@ from cls_sim.commands.fit.bench import Bench, Ground
 from cls_sim.commands.fit.recovery import Recovery, recovered
 from cls_sim.config import experiments
 from cls_sim.core.arrays import Numbers
-from cls_sim.core.errors import ConfigError, known, whole
+from cls_sim.core.errors import ConfigError, known, refuse_if, whole
 from cls_sim.figures.people import people as drawn
 from cls_sim.people import People
 from cls_sim.statistics import spearman
@@ -138,6 +138,10 @@ def fit(
     experiment = experiments.read(list(overrides), list(folders))
     name = arm or next(iter(experiment.arms))
     known("arm", name, experiment.arms, f"{name[:100]!r} is none of its arms")
+    for key in spans:
+        refuse_if(
+            not experiment.reads(name, key), key, f"is set by the arm {name} itself", "fit an arm that leaves it free"
+        )
     fitted, judged, points = _people(data, points, experiment.cfg.get("claims") or {})
     bench = Bench((*overrides, f"arms=[{name}]"), name, points, tuple(folders))
     found, tried = np.zeros((0, len(points))), np.zeros((0, len(spans)))
