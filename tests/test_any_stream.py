@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import cls_sim as cs
 from cls_sim.core.clock import Clock
 from cls_sim.core.errors import ConfigError
+from cls_sim.core.trees import fingerprint
 from tests.lives import live, small
 from tests.test_consolidation import lesson, settled, values
 
@@ -299,12 +300,29 @@ def test_the_cortex_must_contradict_the_label_too_and_few_are_examined():
     assert 48 < left(store)[0] < 60
 
 
-def test_a_small_memory_is_left_alone_and_regression_is_refused():
+def test_a_small_memory_is_left_alone():
     store, _, life = repaired([4], rows=10)
     night(life)
     assert left(store) == [10]
-    with pytest.raises(ConfigError, match="needs labels"):
-        cs.Edited(cs.Uniform()).setup(cs.Spec(regression=True))
+
+
+def test_the_brain_learns_numbers_too():
+    """It was refused in regression: repair, balance and new classes had no meaning there."""
+    own = ["experiment=dogs_and_parrots", "method=cls_brain", "budget=9kB", "world.similarity=0", "subjects=2"]
+    whole = live(cs.build(*own, "world.per_context=50"))
+    memory: Any = whole.hippocampus
+    assert memory.eviction == "reservoir" and (memory.traces().alive.sum(1) == memory.slots()).all()
+    slots = torch.arange(int(memory.slots()[0])).expand(2, -1)
+    assert 0.3 < (memory.fetch(slots).context == 0).double().mean() < 0.7  # as many of each half of the life
+    half, again = live(cs.build(*own, "world.per_context=50"), 60), cs.build(*own, "world.per_context=50")
+    again.load(half.state())
+    assert fingerprint(live(again).state()) == fingerprint(whole.state())
+
+
+def test_without_classes_nothing_competes():
+    batch, scores = cs.Batch.lived(torch.randn(1, 4, 3), torch.randn(1, 4, 2)), torch.randn(1, 4, 2)
+    squared = cs.SupervisedLoss().row_losses(scores, batch)
+    assert torch.equal(cs.AsymmetricLoss(smoothing=0.1).row_losses(scores, batch), squared)
 
 
 def test_editing_resumes_bit_for_bit_and_does_not_depend_on_the_company():

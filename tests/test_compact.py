@@ -119,6 +119,22 @@ def test_features_take_one_bit_around_their_mean():
     assert torch.equal(kept, code.mean)  # stored contents keep their meaning
 
 
+def test_later_classes_are_kept_although_the_first_was_narrow():
+    draw = np.random.default_rng(0)
+    x = torch.from_numpy(draw.normal([[[0.0] * 4] * 40 + [[20.0, -30, 40, 5]] * 40], 0.1).repeat(2, 0)).float()
+    y = torch.tensor([[0] * 40 + [1] * 40]).expand(2, -1)
+    memory = lived(made(x, bytes=9000, outputs=2), x, y, times=2)
+    kept = memory.traces()
+    assert kept.alive.sum(1).tolist() == [80, 80]  # with levels around the first class its neighbours look the same
+    assert torch.equal(memory.fetch(torch.arange(80).expand(2, -1)).x.sort(1).values, x.sort(1).values)
+    assert memory.stored_bytes().tolist() == [9000 // 17 * 17] * 2
+    again = made(x, bytes=9000, outputs=2)
+    again.load(memory.state())
+    assert torch.equal(again.recall(x).scores, memory.recall(x).scores)
+    assert lived(made(x, bytes=8000, outputs=2), x, y).code.depth.max() <= 8  # no room for 500 exact episodes
+    assert lived(made(x.sigmoid(), bytes=9000, outputs=2), x.sigmoid(), y).code.depth.max() <= 8
+
+
 def test_constant_rows_say_nothing_and_single_rows_suffice():
     assert code_of(torch.full((1, 3, 9), 0.5)).depth.tolist() == [8]
     x = rows(0, "features", 1, 1, 64)

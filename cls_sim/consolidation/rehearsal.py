@@ -7,8 +7,6 @@ from torch import Tensor
 
 from cls_sim.consolidation.objectives import LABEL, Objective, SupervisedLoss
 from cls_sim.core.batch import LIVED, Batch
-from cls_sim.core.errors import refuse_if
-from cls_sim.core.part import Spec
 from cls_sim.core.settings import Settings, setting
 from cls_sim.core.tensors import among
 from cls_sim.neocortex.base import Neocortex
@@ -21,21 +19,20 @@ class AsymmetricLoss(Settings, Objective):
 
     smoothing  label smoothing, from 0 to 0.99: the share of a label that is spread evenly over the competing outputs
 
-    Raises ConfigError in regression.
+    In regression no answers compete, and this is the squared error of SupervisedLoss.
 
     Source: Caccia et al. (2022), New insights on reducing abrupt representation change in online continual learning.
 
-    >>> AsymmetricLoss().setup(Spec(outputs=2)).outputs
-    2
+    >>> batch = Batch.lived(torch.zeros(1, 2, 3), torch.tensor([[0, 0]]))  # one class: it has no rival
+    >>> AsymmetricLoss().row_losses(torch.tensor([[[1.0, 5.0], [0.0, 0.0]]]), batch).abs().tolist()
+    [[0.0, 0.0]]
     """
 
     smoothing: float = setting(0.0, 0.0, 0.99)
 
-    def setup(self, spec: Spec) -> Spec:
-        refuse_if(spec.regression, "objective", "needs class labels, and this is regression", "use SupervisedLoss")
-        return spec
-
     def row_losses(self, scores: Tensor, batch: Batch) -> Tensor:
+        if batch.y.is_floating_point():
+            return LABEL.row_losses(scores, batch)
         lived = (batch.source == LIVED) & batch.present()
         now = among(batch.y, lived, scores.shape[2])  # [s, o]
         away = lived[..., None] & ~now[:, None]

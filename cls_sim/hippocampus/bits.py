@@ -19,6 +19,7 @@ from cls_sim.hippocampus.codes import Code, NGrams
 STEP = {1: 1.596, 2: 0.9957, 4: 0.3352, 8: 0.03087}  # bits → best distance of levels, in deviations (Max 1960)
 FIRST = 500  # rows of a subject that determine mean and deviation
 INDEX = 16  # bits of a place: the depth of an index code
+EXACT = 32  # bits of a number that is kept as it is (float32)
 SHARE = 32  # an index holds up to a 32nd of the places
 LEAST, MOST = 256, 2**16 - 1  # widths of inputs for which an index saves bytes, and has 16 bits a place
 FLAT = 1e-12  # variance of a row that counts as constant
@@ -32,6 +33,7 @@ class Bits(Code):
         inputs within 0 … 1     level k = round((2^b - 1) x),  x' = k / (2^b - 1)
         others                  level k = ⌊(x - μ) / (σ Δ_b) + 2^(b - 1)⌋,  x' = μ + σ Δ_b (k - (2^b - 1) / 2)
         few non-zeros           an index: the places of the non-zeros, 16 bits each, with one value for all
+        exact                   x itself, 32 bits a number, if the inputs are not within 0 … 1
 
     μ and σ [s, x] are the mean and deviation of each number over the first 500 rows that the subject stores, with one
     more row that has the mean and the deviation of all numbers, so that a single row suffices.  They do not change
@@ -42,14 +44,16 @@ class Bits(Code):
               the correlation `fidelity` (mean over rows minus two standard errors, so that the choice does not depend
               on which rows come first; constant rows are skipped; 8 if all are constant)
     fidelity  in (0, 1], with bits None
+    exact     whether there is room for exact numbers, with bits None (False; set it before setup)
 
     A subject keeps its b for life, and whether its inputs are within 0 … 1 (later inputs are then clipped).  An index
     is possible for at least 256 inputs that are not bytes, if the first rows have at most a 32nd of non-zeros; it keeps
     the largest of later rows.  In a world of weighted n-grams (see Texts) this is the code NGrams.
 
-    State: depth [s], b (0: nothing stored; 16: an index), unit [s], whether levels are from 0 to 1, met [s], the rows
-    in the statistics, mean and spread [s, x] (the sum of squared deviations), and value [s], that of an index.  Bytes
-    that a subject's episodes share: 8 for each number (μ and σ), 4 with an index, none with levels from 0 to 1.
+    State: depth [s], b (0: nothing stored; 16: an index; 32: exact), unit [s], whether levels are from 0 to 1, met [s],
+    the rows in the statistics, mean and spread [s, x] (the sum of squared deviations), and value [s], that of an index.
+    Bytes that a subject's episodes share: 8 for each number (μ and σ), 4 with an index, none with levels from 0 to 1 or
+    exact numbers.
 
     Source: uniform quantisation, Max 1960, Quantizing for minimum distortion.
 
@@ -68,6 +72,7 @@ class Bits(Code):
         if bits is not None and (whole("bits", bits, 1, 8) not in STEP):
             raise ConfigError("bits", f"{bits} does not divide 8", "give 1, 2, 4 or 8, or None")
         self.bits, self.fidelity = bits, real("fidelity", fidelity, 0.0, 1.0, open_low=True)
+        self.exact = False
 
     def setup(self, spec: Spec) -> Spec:
         s, self._size = spec.subjects, int(torch.Size(spec.inputs).numel())
@@ -101,7 +106,7 @@ class Bits(Code):
             return [1]
         if self.bits is not None:
             return [self.bits]
-        return [INDEX] * self._sparse + list(STEP)
+        return [INDEX] * self._sparse + list(STEP) + [EXACT] * self.exact
 
     def size(self, depth: int) -> int:
         """Bytes of an episode at this depth."""
@@ -109,7 +114,7 @@ class Bits(Code):
 
     def shared(self, depth: int, unit: bool) -> int:
         """Bytes that all episodes of a subject share."""
-        return 4 if depth == INDEX else 0 if unit or self._grams is not None else 8 * self._size
+        return 4 if depth == INDEX else 0 if unit or depth == EXACT or self._grams is not None else 8 * self._size
 
     def episode_bytes(self) -> Counts:
         return np.array([self.size(int(depth)) if depth else self.width for depth in self.depth], np.int64)
@@ -160,6 +165,8 @@ class Bits(Code):
         found = np.zeros(len(who), np.int64)
         for unit in (False, True):
             place, depths = np.flatnonzero(self.unit[who] == unit), self.depths()
+            if self.exact:
+                depths = depths[:-1] if unit else depths[-1:]
             if self._room is not None:
                 depths = [d for d in depths if self.size(d) + self.shared(d, unit) <= self._room] or depths[:1]
             found[place] = depths[-1]
@@ -225,7 +232,9 @@ class Bits(Code):
         return self._unpack(way, content, who)
 
     def levels(self, depth: int, content: Tensor) -> Tensor:
-        """The levels k of contents [g, c, size], a function of nothing else: whole numbers as float [g, c, x]."""
+        """The levels k of contents [g, c, size], a function of nothing else: [g, c, x], whole numbers if not exact."""
+        if depth == EXACT:
+            return content.contiguous().view(torch.float32)
         if depth == INDEX:
             place = self._place(content)
             return torch.zeros(*place.shape[:2], self._size + 1, device=place.device).scatter_(2, place, 1.0)[..., :-1]
@@ -238,6 +247,8 @@ class Bits(Code):
         depth, unit = way
         if self._grams is not None:
             return self._grams.write(x)
+        if depth == EXACT:
+            return (x + 0.0).contiguous().view(torch.uint8)  # -0 becomes 0
         if depth == INDEX:
             size, place = x.abs().topk(self._most, 2)
             place = place.masked_fill(size == 0, self._size).sort(2).values
@@ -259,6 +270,8 @@ class Bits(Code):
         level = self.levels(depth, content)
         if depth == INDEX:
             return level.mul_(self.value[who][:, None, None])
+        if depth == EXACT:
+            return level
         mean, step = self._scale()
         middle = (2**depth - 1) / 2
         return (level - middle).mul_((step[who] * STEP[depth])[:, None]).add_(mean[who][:, None])

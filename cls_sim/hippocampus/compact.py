@@ -38,12 +38,13 @@ class Compact(Settings, Episodic):
     bytes      of a subject; None: what the life has left for the hippocampus (`budget`), and without a budget the bytes
                of 500 episodes of one byte a number (see Store)
     bits       1, 2, 4 or 8 bits a number; None: the fewest that keep `fidelity`
-    fidelity   in (0, 1], least correlation of the rows of the first experience with their reconstruction (see Bits)
+    fidelity   in (0, 1], least correlation of the rows of the first experience with their reconstruction (see Bits);
+               inputs that are not within 0 … 1 are kept exactly if the bytes hold 500 of them
     repeats    which experiences are not stored: exact (the content and the label equal those of a stored episode),
                sparse (their codes overlap by `merge`, with the same label), none (all are stored)
     units, winners, merge   of the sparse code (see Sparse): cells, active cells, and overlap as a share of these
     sharpness  of the vote, above 0, to 80
-    eviction   balanced (by class) or reservoir (a uniform sample of all episodes so far); see Slots
+    eviction   balanced (by class) or reservoir (a uniform sample of all episodes so far; always in regression)
 
     Recall: the completed input is the content t that is most similar to the cue x, by the cosine of x - μ and t - μ,
     where μ is the mean of all contents and of one of zeros, so that a single content is not its own mean; match is that
@@ -89,13 +90,16 @@ class Compact(Settings, Episodic):
 
     def setup(self, spec: Spec) -> Spec:
         refuse_if(bool(spec.actions), "", "stores no actions, and this world asks for them", "use hippocampus=store")
+        if spec.regression:
+            self.eviction = "reservoir"
         code, size = self.code, int(torch.Size(spec.inputs).numel())
         sparse = self.repeats == "sparse"
         refuse_if(size < 2 and sparse, "repeats", "is sparse, and inputs have one number", "give exact")
-        code.setup(spec)
         given = spec.budget if self.bytes is None else self.bytes
         self._total = EPISODES * (size + MARKS) if given is None else given
         self._label = 4 * spec.outputs if spec.regression else 1 if spec.outputs <= 256 else 2
+        code.exact = self._total >= EPISODES * (4 * size + self._label) and code.bits is None
+        code.setup(spec)
         slots = [self._count(depth, shared) for depth in code.depths() for shared in (True, False)]
         if max(slots) < 1:
             self._too_few(min(code.size(depth) for depth in code.depths()) + self._label)

@@ -10,7 +10,6 @@ from torch.nn.functional import normalize, one_hot
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws
-from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View, known_contexts
 from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy, without_gradient
@@ -41,8 +40,8 @@ class Edited(Within):
     rare        r, 0 to 1; 0: every night edits
 
     State: `night` [s], the latest night that was edited, and `dropped` [s], the number of episodes dropped so far.
-    A probe that looks at coming nights edits nothing.  Raises ConfigError in regression, and at the first night for a
-    memory without single traces (see Hippocampus.forget).
+    In regression nothing is edited: numbers contradict one another by degrees.  A probe that looks at coming nights
+    edits nothing.  Raises ConfigError at the first night for a memory without single traces (see Hippocampus.forget).
 
     Source: editing by nearest neighbours, Wilson 1972; consensus of filters, Brodley & Friedl 1999; the test: ours.
 
@@ -61,7 +60,6 @@ class Edited(Within):
     rare: float = setting(0.02, 0.0, 1.0)
 
     def _settle(self, spec: Spec) -> None:
-        refuse_if(spec.regression, "", "needs labels, and this is regression", "leave it out")
         self._spec = spec
         self._lots = BatchDraws(spec.seeds, "replay.edited", device=spec.device)
 
@@ -70,7 +68,7 @@ class Edited(Within):
         self.dropped = torch.zeros(spec.subjects, dtype=torch.int64, device=spec.device)
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
-        if self.looked_at and clock is self.clock:  # another clock: a probe looks ahead
+        if self.looked_at and clock is self.clock and not self._spec.regression:  # another clock: a probe looks ahead
             begins = clock.asleep & (self.night != clock.night)
             if begins.any():
                 self.night = np.where(begins, clock.night, self.night)
