@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import cls_sim as cs
@@ -47,6 +47,7 @@ def lda(x: np.ndarray, y: np.ndarray, shrinkage: float) -> tuple[np.ndarray, np.
     shrinkage=st.sampled_from([1e-4, 1e-2, 0.5, 1.0]),
     cuts=st.lists(st.integers(1, 119), max_size=20),
 )
+@example(seed=13844, shift=50.0, shrinkage=1e-4, cuts=[])  # the first rows of a class were taken against a mean of 0
 def test_the_stream_gives_the_discriminant_of_all_rows(seed: int, shift: float, shrinkage: float, cuts: list[int]):
     g = np.random.default_rng(seed)
     y = g.permutation(np.arange(120) % 4)
@@ -60,7 +61,7 @@ def test_the_stream_gives_the_discriminant_of_all_rows(seed: int, shift: float, 
     exact = x @ w.T + b
     exact -= np.logaddexp.reduce(exact, 1, keepdims=True)
     found = memory.recall(torch.from_numpy(x)[None])
-    assert np.allclose(found.scores[0], np.exp(exact), atol=5e-3)
+    assert np.allclose(found.scores[0], np.exp(exact), atol=2e-3)
     assert ((found.match >= 0) & (found.match <= 1)).all()
 
 

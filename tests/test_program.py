@@ -131,7 +131,7 @@ def test_a_row_an_arm_and_a_column_a_scenario_stand_beside_what_was_published(tm
     ],
 )
 def test_what_is_wrong_with_a_claim(claim: dict[str, Any], off: dict[str, Any] | None, wrong: str):
-    row = tables._row(PIECE, claim_of(claim), off, 1.0)
+    row = tables._row(PIECE, claim_of(claim), off, 1.0, None)
     assert wrong in row.wrong and bool(row.wrong) == bool(wrong)
 
 

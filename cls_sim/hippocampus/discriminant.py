@@ -71,7 +71,8 @@ class Discriminant(Settings, Densities):
         count = self.count[..., None] + rows
         mean = self.mean + (belongs @ x - rows * self.mean) / count.clamp(min=1)
         if self.shrinkage < 1:
-            before, after = (there * x - belongs.mT @ some for some in (self.mean, mean))
+            past = torch.where(self.count[..., None] > 0, self.mean, mean)  # 0 is no mean: it is far from the inputs
+            before, after = (there * x - belongs.mT @ some for some in (past, mean))
             self.scatter = self.scatter + before.mT @ after
         self.count, self.mean = count[..., 0], mean
         self.changed += 1
