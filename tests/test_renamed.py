@@ -129,6 +129,17 @@ def unexplained(line: str) -> list[str]:
     return [f"{where}.{n}" for n in names if n not in known]
 
 
+OLD_KEYS = [f"{kind}.{old}" for kind, names in renamed.PATHS.items() for old in names] + sorted(renamed.KEYS[""])
+
+
+@pytest.mark.parametrize("old", OLD_KEYS)
+def test_an_old_key_among_the_overrides_is_refused_with_its_present_name(old: str):
+    with pytest.raises(ConfigError) as caught:
+        experiments.read(["experiment=digits", f"{old}=1"])
+    assert (caught.value.key, caught.value.reason) == (old, "was renamed in 0.2")
+    assert caught.value.remedy == f"write {renamed.now(old)}"
+
+
 PROBES = [found[1] for line in NAMES_0_1 if (found := re.match(r"settings (?!Probe:)(\w+):.*\bat\b", line))]
 
 

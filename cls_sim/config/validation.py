@@ -116,7 +116,8 @@ def overrides(given: Sequence[str], *, sweep: bool = False) -> None:
     """Raise ConfigError for invalid or too large overrides, and (except in a sweep) for settings of Hydra."""
     for override in given:
         key, equals, value = override.partition("=")
-        refuse_if(renamed.now(key), key.lstrip("+~"), "was renamed", "write its present name")
+        if new := renamed.now(key):
+            raise ConfigError(key.lstrip("+~"), "was renamed", f"write {new}")
         if not KEY.fullmatch(key) or not (equals or key.startswith("~")):
             raise ConfigError(override[:100], "is not an override", "write key=value, or see cls-sim --help")
         if PATH.fullmatch(key):

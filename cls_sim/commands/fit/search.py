@@ -139,9 +139,8 @@ def fit(
     name = arm or next(iter(experiment.arms))
     known("arm", name, experiment.arms, f"{name[:100]!r} is none of its arms")
     for key in spans:
-        refuse_if(
-            not experiment.reads(name, key), key, f"is set by the arm {name} itself", "fit an arm that leaves it free"
-        )
+        free = experiment.reads(name, key)
+        refuse_if(not free, key, f"is set by the arm {name}, or by its origin", "fit an arm that leaves it free")
     fitted, judged, points = _people(data, points, experiment.cfg.get("claims") or {})
     bench = Bench((*overrides, f"arms=[{name}]"), name, points, tuple(folders))
     found, tried = np.zeros((0, len(points))), np.zeros((0, len(spans)))
