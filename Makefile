@@ -5,7 +5,7 @@ READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE =  # compiled files are kept: without them each process of the tests takes 5 s more
 
-.PHONY: run lab notebooks test claims paper faults bench docs stub check clean
+.PHONY: run lab notebooks test claims paper faults bench gpu docs stub check clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -36,6 +36,9 @@ faults: $(READY)  ## every fault at full count (docs/reliability.md); finished p
 
 bench: $(READY)  ## speed, as ratios against a hand-written loop in the same run
 	$(BIN)/python -m benchmarks
+
+gpu: $(READY)  ## agreement with the CPU and speed on a GPU, at most eight minutes; writes the tables of docs/gpu.md (no GPU: one line, exit code 2)
+	$(BIN)/python -m benchmarks.gpu
 
 docs: $(READY)  ## the site, warnings as errors (notebooks are run); every example runs, every link leads somewhere
 	CLS_SIM_NOTEBOOKS=force $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html

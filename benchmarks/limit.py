@@ -13,31 +13,34 @@ from cls_sim.world.table import Data
 
 
 class Loop:
-    """Images in memory as floats, sampling by index, a reservoir, one forward and backward pass, fused Adam."""
+    """Images in memory as floats, sampling by index, a reservoir, one forward and backward pass, fused Adam.
 
-    def __init__(self, work: Work, per_context: int, seed: int = 0):
+    Everything is on `device`; nothing is read from it in a step.
+    """
+
+    def __init__(self, work: Work, per_context: int, seed: int = 0, device: str = "cpu"):
         data = work.data()
-        self.work, self.per_context, self.done, self.seen = work, per_context, 0, 0
-        self.draw = torch.Generator().manual_seed(seed)
-        (self.x, self.y), (self.test_x, self.test_y) = _tensors(data), _tensors(data.tests or data)
+        self.work, self.per_context, self.done, self.seen, self.device = work, per_context, 0, 0, device
+        self.draw = torch.Generator(device).manual_seed(seed)
+        (self.x, self.y), (self.test_x, self.test_y) = (_tensors(d, device) for d in (data, data.tests or data))
         self.pools = [torch.nonzero(self.y // 2 == k).flatten() for k in range(CONTEXTS)]
-        self.kept_x = torch.zeros(work.capacity, self.x.shape[1])
-        self.kept_y = torch.zeros(work.capacity, dtype=torch.int64)
+        self.kept_x = torch.zeros(work.capacity + 1, self.x.shape[1], device=device)  # the last slot: what is not kept
+        self.kept_y = torch.zeros(work.capacity + 1, dtype=torch.int64, device=device)
         sizes = (self.x.shape[1], *work.hidden, 10)
         self.weights = []
         for n, m in pairwise(sizes):
-            self.weights += [torch.empty(*shape).uniform_(-(n**-0.5), n**-0.5) for shape in ((m, n), (m,))]
-        for weight in self.weights:
-            weight.requires_grad_()
+            drawn = [torch.empty(*shape).uniform_(-(n**-0.5), n**-0.5) for shape in ((m, n), (m,))]
+            self.weights += [weight.to(device).requires_grad_() for weight in drawn]
         self.adam = torch.optim.Adam(self.weights, work.rate, fused=True)
 
     def step(self) -> None:
         pool = self.pools[min(self.done // self.per_context, CONTEXTS - 1)]
-        rows = pool[torch.randint(len(pool), (self.work.new,), generator=self.draw)]
+        rows = pool[torch.randint(len(pool), (self.work.new,), generator=self.draw, device=self.device)]
         new_x, new_y = self.x[rows], self.y[rows]
         x, y = new_x, new_y
         if self.seen:
-            slots = torch.randint(min(self.seen, self.work.capacity), (self.work.old,), generator=self.draw)
+            full = min(self.seen, self.work.capacity)
+            slots = torch.randint(full, (self.work.old,), generator=self.draw, device=self.device)
             x, y = torch.cat((new_x, self.kept_x[slots])), torch.cat((new_y, self.kept_y[slots]))
         cross_entropy(self.scores(x), y).backward()
         self.adam.step()
@@ -52,12 +55,11 @@ class Loop:
 
     def keep(self, x: Tensor, y: Tensor) -> None:
         """Store a batch in a reservoir (Vitter 1985)."""
-        number = torch.arange(self.seen, self.seen + len(x))
-        slot = torch.where(
-            number < self.work.capacity, number, (torch.rand(len(x), generator=self.draw) * (number + 1)).long()
-        )
-        stays = slot < self.work.capacity
-        self.kept_x[slot[stays]], self.kept_y[slot[stays]] = x[stays], y[stays]
+        number = torch.arange(self.seen, self.seen + len(x), device=self.device)
+        lot = torch.rand(len(x), generator=self.draw, device=self.device)
+        slot = torch.where(number < self.work.capacity, number, (lot * (number + 1)).long())
+        slot.clamp_(max=self.work.capacity)
+        self.kept_x[slot], self.kept_y[slot] = x, y
         self.seen += len(x)
 
     @torch.no_grad()
@@ -67,8 +69,9 @@ class Loop:
         return [right[self.test_y // 2 == k].float().mean().item() for k in range(CONTEXTS)]
 
 
-def _tensors(data: Data) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(data.x).float().mul_(data.quantum or 1.0), torch.from_numpy(data.y)
+def _tensors(data: Data, device: str) -> tuple[Tensor, Tensor]:
+    x, y = torch.from_numpy(data.x).to(device), torch.from_numpy(data.y).to(device)
+    return x.float().mul_(data.quantum or 1.0), y
 
 
 class Prototype:
@@ -76,26 +79,27 @@ class Prototype:
 
     It keeps what a life keeps (bytes, label, context, time, item and key of each episode), draws in blocks of 64 steps,
     and has gradients in closed form in one flat buffer with one fused Adam.  It has no clock, ledger, moments, row
-    weights, checks or parts that could be exchanged.
+    weights, checks or parts that could be exchanged.  Everything is on `device`.
     """
 
     BLOCK = 64
 
-    def __init__(self, work: Work, per_context: int, seed: int = 0):
+    def __init__(self, work: Work, per_context: int, seed: int = 0, device: str = "cpu"):
         data, s = work.data(), work.subjects
-        self.work, self.per_context, self.done = work, per_context, 0
-        self.draw = torch.Generator().manual_seed(seed)
-        self.bytes = torch.from_numpy(data.x).flatten(1)
-        self.quantum, self.y = data.quantum or 1.0, torch.from_numpy(data.y)
+        self.work, self.per_context, self.done, self.device = work, per_context, 0, device
+        self.draw = torch.Generator(device).manual_seed(seed)
+        self.bytes = torch.from_numpy(data.x).flatten(1).to(device)
+        self.quantum, self.y = data.quantum or 1.0, torch.from_numpy(data.y).to(device)
         self.pools = [torch.nonzero(self.y // 2 == k).flatten() for k in range(CONTEXTS)]
-        self.content = torch.zeros(s * (work.capacity + 1), self.bytes.shape[1], dtype=torch.uint8)
-        self.what = torch.zeros(s * (work.capacity + 1), 2, dtype=torch.int16)
-        self.mark = torch.zeros(s * (work.capacity + 1), 3, dtype=torch.int32)
-        self.base = (torch.arange(s) * (work.capacity + 1))[:, None]
+        rows = s * (work.capacity + 1)
+        self.content = torch.zeros(rows, self.bytes.shape[1], dtype=torch.uint8, device=device)
+        self.what = torch.zeros(rows, 2, dtype=torch.int16, device=device)
+        self.mark = torch.zeros(rows, 3, dtype=torch.int32, device=device)
+        self.base = (torch.arange(s, device=device) * (work.capacity + 1))[:, None]
         sizes = (self.bytes.shape[1], *work.hidden, 10)
         shapes = [(s, m, k) for n, m in pairwise(sizes) for k in (n, 1)]
         total = sum(a * b * c for a, b, c in shapes)
-        self.flat, self.slope, self.mean, self.square = (torch.zeros(total) for _ in range(4))
+        self.flat, self.slope, self.mean, self.square = (torch.zeros(total, device=device) for _ in range(4))
         self.weights, self.gradients = (
             [
                 part.view(shape)
@@ -111,16 +115,17 @@ class Prototype:
         """The rows, slots and draws of the next steps."""
         work, shape = self.work, (self.BLOCK, self.work.subjects, self.work.new)
         pool = self.pools[min(self.done // self.per_context, CONTEXTS - 1)]
-        self.items = pool[(torch.rand(shape, generator=self.draw) * len(pool)).long()]
-        number = (self.done + torch.arange(self.BLOCK))[:, None, None] * work.new + torch.arange(work.new)
-        slot = torch.where(
-            number < work.capacity, number, (torch.rand(shape, generator=self.draw) * (number + 1)).long()
-        )
+        self.items = pool[(self.lots(shape) * len(pool)).long()]
+        step, row = (torch.arange(n, device=self.device) for n in (self.BLOCK, work.new))
+        number = (self.done + step)[:, None, None] * work.new + row
+        slot = torch.where(number < work.capacity, number, (self.lots(shape) * (number + 1)).long())
         self.slots = slot.clamp_(max=work.capacity) + self.base
-        self.keys = (torch.rand(shape, generator=self.draw) * 2**31).long()
-        old = (self.BLOCK, work.subjects, work.old)
+        self.keys = (self.lots(shape) * 2**31).long()
         filled = (number[:, :, :1]).clamp(1, work.capacity)
-        self.recalled = (torch.rand(old, generator=self.draw) * filled).long() + self.base
+        self.recalled = (self.lots((self.BLOCK, work.subjects, work.old)) * filled).long() + self.base
+
+    def lots(self, shape: tuple[int, ...]) -> Tensor:
+        return torch.rand(shape, generator=self.draw, device=self.device)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -160,7 +165,7 @@ class Prototype:
             [self.mean],
             [self.square],
             [],
-            [torch.tensor(self.done + 1.0)],
+            [torch.tensor(self.done + 1.0, device=self.device)],
             lr=self.work.rate,
             beta1=0.9,
             beta2=0.999,
