@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 import cls_sim
 
@@ -64,31 +63,51 @@ class Device:
     def __init__(self) -> None:
         self.reads: Counter[str] = Counter()
         self.writes: Counter[str] = Counter()
-        self._modes = (_Literals(), _Operations(self))
+        self._operations = _Operations(self)
+        self._literals: dict[str, Callable[..., Tensor]] = {}
 
     def clear(self) -> None:
         self.reads.clear()
         self.writes.clear()
 
     def __enter__(self) -> Device:
-        for mode in self._modes:
-            mode.__enter__()
+        self._literals = {name: getattr(torch, name) for name in ("tensor", "as_tensor", "asarray")}
+        for name, make in self._literals.items():
+            setattr(torch, name, _literal(make))
+        self._operations.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        for mode in reversed(self._modes):
-            mode.__exit__(*error)
+        self._operations.__exit__(*error)
+        for name, make in self._literals.items():
+            setattr(torch, name, make)
 
 
-class _Literals(TorchFunctionMode):
-    """`torch.tensor` and its like with a device: torch would make them without asking the other mode."""
+def _literal(make: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`torch.tensor` or its like: with a device, torch would make the tensor without asking `_Operations`."""
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        target = kwargs.get("device")
-        if func in (torch.tensor, torch.as_tensor, torch.asarray) and target is not None:
-            return func(*args, **{**kwargs, "device": None}).to(target)
-        return func(*args, **kwargs)
+    def made(*args: Any, device: Any = None, **kwargs: Any) -> Tensor:
+        found = make(*args, **kwargs)
+        return found if device is None else found.to(device)
+
+    return made
+
+
+def _held(value: Any, seen: list[Tensor]) -> Any:
+    """An argument of an operation, or a list of them, with tensors on the device replaced by their data; what was seen."""
+    if isinstance(value, Tensor):
+        seen.append(value)
+        return value.held if isinstance(value, Remote) else value
+    if type(value) in (list, tuple):
+        return type(value)(_held(one, seen) for one in value)
+    return value
+
+
+def _there(value: Any, known: dict[int, Tensor]) -> Any:
+    """A result of an operation, or several of them, on the device."""
+    if isinstance(value, Tensor):
+        return known[id(value)] if id(value) in known else Remote(value)
+    return type(value)(_there(one, known) for one in value) if type(value) in (list, tuple) else value
 
 
 class _Operations(TorchDispatchMode):
@@ -98,23 +117,22 @@ class _Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        tensors = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, Tensor)]
+        tensors: list[Tensor] = []
+        held = [_held(one, tensors) for one in args]
+        named = {key: _held(one, tensors) for key, one in kwargs.items()}
         remote = [t for t in tensors if isinstance(t, Remote)]
         target = kwargs.get("device")
         to_host = target is not None and torch.device(target).type != NAME
         if not remote and (target is None or to_host):
             return func(*args, **kwargs)
-        packet = func.overloadpacket
-        self._count(func, packet, args, [t for t in tensors if not isinstance(t, Remote)], target is not None, to_host)
-        if target is not None:
-            kwargs = {**kwargs, "device": "cpu"}
-        args, kwargs = tree_map(lambda t: t.held if isinstance(t, Remote) else t, (args, kwargs))
-        made = func(*args, **kwargs)
+        here = [t for t in tensors if not isinstance(t, Remote)]
+        self._count(func, func.overloadpacket, args, here, target is not None, to_host)
+        made = func(*held, **named) if target is None else func(*held, **{**named, "device": "cpu"})
         if to_host:
             return made
         mine = {id(t.held): t for t in remote}  # what an operation in place returns is the same tensor
-        mine |= {id(t): t for t in tensors if not isinstance(t, Remote)}
-        return tree_map(lambda t: (mine[id(t)] if id(t) in mine else Remote(t)) if isinstance(t, Tensor) else t, made)
+        mine |= {id(t): t for t in here}
+        return _there(made, mine)
 
     def _count(self, func: Any, packet: Any, args: Any, here: list[Tensor], moves: bool, to_host: bool) -> None:
         reads = writes = 0

@@ -10,10 +10,10 @@ import hashlib
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nbformat
-from nbclient import NotebookClient
-from nbformat import NotebookNode
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 PICTURE, ALL = 150_000, 8_000_000  # bytes: the largest picture, and all notebooks together
@@ -21,6 +21,12 @@ PICTURE, ALL = 150_000, 8_000_000  # bytes: the largest picture, and all noteboo
 
 def paths() -> list[Path]:
     return sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path: Path) -> NotebookNode:
+    import nbformat  # a second: not for those who only look for tests
+
+    return nbformat.read(path, as_version=4)
 
 
 def fingerprint(notebook: NotebookNode) -> str:
@@ -31,6 +37,9 @@ def fingerprint(notebook: NotebookNode) -> str:
 
 def run(notebook: NotebookNode) -> NotebookNode:
     """A copy of a notebook with the outputs of a new run, without what differs from run to run."""
+    import nbformat
+    from nbclient import NotebookClient
+
     notebook = nbformat.from_dict({**notebook})
     NotebookClient(notebook, timeout=300, kernel_name="python3", coalesce_streams=True).execute()
     for cell in notebook.cells:
@@ -64,8 +73,10 @@ def _words(text: str) -> str:
 
 
 def main(names: list[str]) -> None:
+    import nbformat
+
     for path in [FOLDER / f"{name}.ipynb" for name in names] or paths():
-        nbformat.write(run(nbformat.read(path, as_version=4)), path)
+        nbformat.write(run(read(path)), path)
         print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 

@@ -46,11 +46,15 @@ class Seen:
 def configured(method: str, **world: Any) -> dict[str, Any]:
     """A method's configuration: a tiny life in which subjects sleep when they need it."""
     cfg = copy.deepcopy(settings(method, "class" if possible(method, "class") else "task"))
-    cfg["world"] |= {"per_context": 8, "batch": 16, **world}
+    cfg["world"] |= {"per_context": 6, "batch": 16, **world}
     if cfg["plasticity"]["_target_"] == "cls_sim.NightlyDecay":  # it needs to know how long a night will be
         cfg["plasticity"] = {"_target_": "cls_sim.WakeNight", "wake_rate": 0.0, "night_rate": 0.01}
     if "samples" in cfg["hippocampus"]:
         cfg["hippocampus"] |= {"hidden": [8], "samples": 2}
+    if "fidelity" in cfg["hippocampus"]:
+        cfg["hippocampus"]["bytes"] = 1500  # it is full before the life is over
+    if "looked_at" in cfg["replay"]:
+        cfg["replay"]["looked_at"] = 100
     if "points" in (cfg["consolidation"].get("objective") or {}):
         cfg["consolidation"]["objective"] |= {"points": 10, "jitter": 0.1}  # kernels that are easy to invert
     return cfg | {"rhythm": PRESSURE, "subjects": SUBJECTS, "chunk": None}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from tests.notebooks import ALL, PICTURE, fingerprint, paths, run, shape
+from tests.notebooks import ALL, PICTURE, fingerprint, paths, read, run, shape
 
 NOTEBOOKS = paths()
 each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -18,7 +17,7 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.timeout(600)
 @each
 def test_notebook(path: Path, request: pytest.FixtureRequest):
-    stored = nbformat.read(path, as_version=4)
+    stored = read(path)
     if any("$CLS_SIM_DATA_DIR" in cell.source for cell in stored.cells):
         request.getfixturevalue("data_dir")
     made = run(stored)
@@ -30,13 +29,13 @@ def test_notebook(path: Path, request: pytest.FixtureRequest):
 
 @each
 def test_stored_outputs_come_from_these_cells(path: Path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     assert notebook.metadata.get("cls_sim", {}).get("made_from") == fingerprint(notebook), "run: make notebooks"
 
 
 @each
 def test_stored_pictures_are_small(path: Path):
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
     pictures = [
         output.data["image/png"] for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})
     ]

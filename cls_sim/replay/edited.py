@@ -116,9 +116,12 @@ class Edited(Within):
             some = torch.arange(start, min(start + size, n), device=slot.device).expand(s, -1).contiguous()
             stored = hippocampus.fetch(some)
             near = cue @ normalize(stored.x.flatten(2), dim=2).mT
-            near.masked_fill_(~alive[:, None, some[0]] | (some[:, None] == slot[..., None]), -torch.inf)
-            labels = torch.cat((label, stored.y[:, None].expand(near.shape)), 2)
+            near.masked_fill_(~alive[:, None, start : start + size], -torch.inf)
+            own = (slot - start).clamp(0, some.shape[1] - 1)[..., None]  # no row is a neighbour of itself
+            itself = own[..., 0] + start == slot
+            near.scatter_(2, own, torch.where(itself, -torch.inf, near.gather(2, own)[..., 0])[..., None])
             like, place = torch.cat((like, near), 2).topk(self.neighbours, dim=2)
-            label = labels.gather(2, place)
+            new = stored.y.gather(1, (place - self.neighbours).clamp(0).flatten(1)).view(place.shape)
+            label = torch.where(place < self.neighbours, label.gather(2, place.clamp(max=self.neighbours - 1)), new)
         none = self._spec.outputs
         return one_hot(torch.where(like > -torch.inf, label, none), none + 1)[..., :none].sum(2).float()
