@@ -211,6 +211,27 @@ def test_subjects_that_skip_steps_keep_their_own_count(rule: str, steps: list[tu
         assert_same(cortex, i, nets[i])
 
 
+@pytest.mark.parametrize("rates", [(0.01, 0.01), (0.01, 0.03)], ids=["one rate", "a rate each"])
+@pytest.mark.parametrize("rule", ["momentum", "adam"])
+def test_the_average_of_a_gradient_that_ended_does_not_become_subnormal(rule: str, rates: tuple[float, float]):
+    """A processor computes with subnormal numbers up to a hundred times slower; the weights stay those of PyTorch."""
+    rule_, weights = RULES[rule](), {"w": torch.ones(2, 4)}
+    rule_.setup(cs.Spec(seeds=(0, 1), weights={"w": (2, 4)}))
+    peers = [torch.ones(4, requires_grad=True) for _ in rates]
+    optimisers = [PEERS[rule]([one], rate) for one, rate in zip(peers, rates, strict=True)]
+    size = torch.ones(2, 4)
+    for step_ in range(1200):
+        slope = torch.arange(1.0, 5.0) * (step_ < 20)
+        rule_.update(weights, {"w": slope.expand(2, 4).clone()}, np.array(rates), np.ones(2, bool))
+        size = getattr(rule_, "mean" if rule == "adam" else "velocity")["w"].abs()
+        assert not ((size > 0) & (size < 2.0**-126)).any()
+        for one, optimiser in zip(peers, optimisers, strict=True):
+            one.grad = slope.clone()
+            optimiser.step()
+    assert not size.any()
+    assert torch.allclose(weights["w"], torch.stack([one.detach() for one in peers]), rtol=2e-5, atol=0)
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_a_subject_that_diverged_leaves_the_others_their_bits(rule: str):
     """Numbers that are no longer finite stay with their subject, on both ways through the rule."""

@@ -8,6 +8,7 @@ rate, and one masked computation for the whole cohort if subjects differ in rate
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cls_sim.core.arrays import Flags, Numbers, alike, every
+from cls_sim.core.arrays import Flags, Numbers, alike, every, some
 from cls_sim.core.part import Part, Spec, zeros
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import from_numpy, without_gradient
@@ -24,6 +25,7 @@ from cls_sim.core.wrap import Wrap
 
 Named = dict[str, Tensor]
 BELOW_ONE = 0.999999
+SMALLEST = 2.0**-126  # of the normal numbers in float32
 
 
 class Optimizer(Part):
@@ -64,7 +66,35 @@ class Sgd(Optimizer):
             _flat(w).addcmul_(_only(gradients[name], step), step, value=-1)
 
 
-class Momentum(Settings, Optimizer):
+class Averaging(Optimizer):
+    """A rule that averages gradients; it counts the steps of each subject.
+
+    The average of a weight whose gradient stays 0 would fade into subnormal numbers, with which a processor computes up
+    to a hundred times slower.  Averages that move their weight by less than 1e-22 of the rate are set to 0, for each
+    subject after every so many of its own steps that none gets there.
+    """
+
+    def setup(self, spec: Spec) -> Spec:
+        super().setup(spec)
+        self.steps = np.zeros(spec.subjects, np.int64)
+        return spec
+
+    def _clean(self, averages: Named, active: Flags, keep: float, scale: float = 1.0) -> None:
+        """Set averages below scale · 1e-22 to 0 if it is time; they fade by the factor `keep` in each step."""
+        least = scale * 1e-22
+        if not 0 < keep < 1 or least <= SMALLEST:
+            return
+        due = active & (self.steps % max(1, int(math.log(SMALLEST / least) / math.log(keep))) == 0)
+        if every(due):
+            for average in averages.values():
+                torch.hardshrink(average, least, out=average)
+        elif some(due):
+            who = from_numpy(due).to(self.spec.device)
+            for average in averages.values():
+                average[who] = torch.hardshrink(average[who], least)
+
+
+class Momentum(Settings, Averaging):
     """Heavy-ball momentum in PyTorch's form: m ← μ m + g, W ← W - η m  (Polyak 1964).
 
     momentum  μ, from 0 to 1
@@ -79,20 +109,22 @@ class Momentum(Settings, Optimizer):
 
     @without_gradient
     def update(self, weights: Named, gradients: Named, rate: Numbers, active: Flags) -> None:
+        self.steps = self.steps + active
         if equal_rates(rate, active):
             w, m, g = _lists(weights, self.velocity, gradients)
             torch._foreach_mul_(m, self.momentum)
             torch._foreach_add_(m, g)
             torch._foreach_add_(w, m, alpha=-float(rate[0]))
-            return
+            return self._clean(self.velocity, active, self.momentum)
         keep, new, step = self._columns(np.where(active, self.momentum, 1.0), active, np.where(active, rate, 0.0))
         for name, w in weights.items():
             m = _flat(self.velocity[name])
             m.mul_(keep).add_(_only(gradients[name], new))
             _flat(w).addcmul_(m, step, value=-1)
+        self._clean(self.velocity, active, self.momentum)
 
 
-class Adam(Settings, Optimizer):
+class Adam(Settings, Averaging):
     """Adam (Kingma & Ba 2015): m ← β₁m + (1-β₁)g, v ← β₂v + (1-β₂)g², W ← W - η m̂ / (√v̂ + ε).
 
     m̂ = m / (1-β₁ᵗ) and v̂ = v / (1-β₂ᵗ), where t is the subject's number of steps.
@@ -108,7 +140,6 @@ class Adam(Settings, Optimizer):
     def setup(self, spec: Spec) -> Spec:
         super().setup(spec)
         self.mean, self.square = zeros(spec), zeros(spec)
-        self.steps = np.zeros(spec.subjects, np.int64)
         return spec
 
     @without_gradient
@@ -118,6 +149,7 @@ class Adam(Settings, Optimizer):
             self._fused(weights, gradients, float(rate[0]))
         else:
             self._masked(weights, gradients, np.where(active, rate, 0.0), active)
+        self._clean(self.mean, active, self.beta1, self.eps)
 
     def _fused(self, weights: Named, gradients: Named, rate: float) -> None:
         w, g, m, v = _lists(weights, gradients, self.mean, self.square)

@@ -140,46 +140,11 @@ def _balanced(weights: np.ndarray) -> np.ndarray:
     return weights - weights.mean(0) if len(weights) > 1 else weights
 
 
-def signs_of(source: np.random.Generator, inputs: int, cells: int) -> np.ndarray:
-    """Weights [inputs, cells] of 1 and -1, as many of each for every cell (and one 0 if inputs are odd).
-
-    >>> signs_of(np.random.default_rng(0), 5, 3).sum(0).tolist()
-    [0.0, 0.0, 0.0]
-    """
-    signs = np.zeros((cells, inputs), np.float32)
-    signs[:, : inputs // 2], signs[:, inputs - inputs // 2 :] = 1, -1
-    return source.permuted(signs, axis=1).T
-
-
 def largest(drive: Tensor, k: int) -> Tensor:
     """The indices of the k largest values along the last axis, in any order."""
     if drive.device.type == "cpu":  # numpy selects four times faster
         return torch.from_numpy(np.argpartition(drive.numpy(), -k, axis=-1)[..., -k:])
     return drive.topk(k, sorted=False).indices
-
-
-def largest_whole(drive: Tensor, k: int, most: float) -> Tensor:
-    """The indices of the k largest whole numbers from -most to most along the last axis, in any order.
-
-    Of equal numbers the last ones are taken, on every device: the index is part of the compared number.
-
-    >>> largest_whole(torch.tensor([[3.0, 1.0, 3.0, 2.0]]), 1, 3).tolist()
-    [[2]]
-    """
-    cells = drive.shape[-1]
-    number = torch.int32 if (most + 1) * cells < 2**31 else torch.int64
-    return of_keys(drive.to(number).mul_(cells).add_(torch.arange(cells, dtype=number, device=drive.device)), k)
-
-
-def of_keys(key: Tensor, k: int) -> Tensor:
-    """The indices of the k largest whole numbers h, in any order, of keys  h · cells + index  (which change)."""
-    cells = key.shape[-1]
-    if key.device.type == "cpu":
-        key.numpy().partition(-k, axis=-1)
-        top = key[..., -k:]
-    else:
-        top = key.topk(k, sorted=False).values
-    return top.remainder_(cells).long()
 
 
 def active(code: Tensor, units: int) -> Tensor:

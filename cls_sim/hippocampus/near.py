@@ -6,15 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from cls_sim.core.draws import each
 from cls_sim.core.part import Spec
 from cls_sim.core.tensors import from_numpy
-from cls_sim.hippocampus.dentate import active, largest_whole, signs_of
+from cls_sim.hippocampus.dentate import active
 from cls_sim.hippocampus.repeats import LARGE, Repeats
+from cls_sim.hippocampus.signs import Signs
 
 ROUNDING = 1e-3  # so that rounding does not put 0.9 · 50 above 45
 AT_ONCE = 2**22  # drives of cells in memory at once
@@ -33,11 +32,7 @@ class Near:
 
     def __init__(self, spec: Spec, capacity: int, units: int, winners: int, merge: float):
         self.spec, self.capacity, self.units, self.winners, self.merge = spec, capacity, units, winners, merge
-        width = int(torch.Size(spec.inputs).numel())
-        signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, units).astype(np.int8))
-        self.wiring, self.most = signs.to(spec.device), 255.0 * width
-        if signs.numel() <= AT_ONCE:  # few subjects: no conversion at every experience
-            self.wiring = self.wiring.float()
+        self.signs = Signs(spec, units, winners)
         self.least = math.ceil(merge * winners - ROUNDING)
         self.rows = torch.arange(spec.subjects, device=spec.device)[:, None]
         self.codes: Tensor | None = None  # [s, capacity + 1, k] int16
@@ -52,10 +47,7 @@ class Near:
 
     def code(self, levels: Tensor) -> Tensor:
         """The winners for levels [s, b, x]: int64 [s, b, k]."""
-        size = max(1, AT_ONCE // (levels.shape[1] * self.units + self.wiring[0].numel()))
-        groups = (slice(i, i + size) for i in range(0, len(levels), size))
-        drives = ((levels[some] @ self.wiring[some].to(levels.dtype)) for some in groups)
-        return torch.cat([largest_whole(drive, self.winners, self.most) for drive in drives])
+        return self.signs.code(levels)
 
     def made(self, stored: Stored, used: int) -> Tensor:
         """The codes of all contents, of which the first `used` slots can hold any; made only if they are missing."""

@@ -19,14 +19,13 @@ from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import setting
 from cls_sim.core.tensors import from_numpy
 from cls_sim.hippocampus.base import Recall, Stages
-from cls_sim.hippocampus.dentate import active, largest, largest_whole, of_keys, signs_of
+from cls_sim.hippocampus.dentate import active, largest
 from cls_sim.hippocampus.episodes import WORK
 from cls_sim.hippocampus.fading import Fading, column
 from cls_sim.hippocampus.repeats import LARGE, Repeats
+from cls_sim.hippocampus.signs import IN_CACHE, Signs, signs_of
 from cls_sim.hippocampus.slots import EVICTION
 
-IN_CACHE = 2**18  # numbers
-EXACT = 2**24  # whole numbers below it are exact in float32
 ROUNDING = 1e-3  # of the least number of common cells
 
 
@@ -71,7 +70,7 @@ class Sparse(Fading):
     [[-1]]
     """
 
-    derived = Fading.derived | {"_wiring", "_threshold", "_rate", "_stay"}
+    derived = Fading.derived | {"_wiring", "_signs", "_threshold", "_rate", "_stay"}
     columns = (*Fading.columns, "code", "strength")
 
     units: int = setting(1000, 1, 2**15)
@@ -86,9 +85,12 @@ class Sparse(Fading):
         refuse_if(width < 2, "units", reason, "use Store")
         self._threshold = None if self.merge is None else column("merge", self.merge, spec) * self.winners
         self._blends = self.merge is not None and bool((column("learning_rate", self.learning_rate, spec) < 1).any())
-        signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, self.units))
-        self._wiring = (signs if spec.quantum is None else signs.to(torch.int8)).to(spec.device)
-        self._most = 255 * width  # bytes drive a cell by a whole number, at most this
+        self._wiring, self._signs = None, None
+        if spec.quantum is None:
+            signs = each(spec.seeds, "hippocampus.wiring", lambda g: signs_of(g, width, self.units))
+            self._wiring = signs.to(spec.device)
+        else:
+            self._signs = Signs(spec, self.units, self.winners)
         shape = (spec.subjects, self.capacity + 1, self.winners)
         self.code = torch.zeros(shape, dtype=torch.int16, device=spec.device)
         self._repeats = self._index() if spec.device.type == "cpu" and self.capacity >= LARGE else None
@@ -164,7 +166,7 @@ class Sparse(Fading):
         stored, rows, traces = self.code[self._rows, near.clamp(min=0)].long(), list[Tensor](), list[Tensor]()
         for some in self._groups(4 * code.shape[1]):
             cells = active(code[some], self.units)
-            rows.append(cells @ cells.mT)
+            rows.append(torch.bmm(cells, cells.mT))
             traces.append(cells.gather(2, stored[some]).sum(2))
         return torch.cat(rows) >= least[..., None], torch.cat(traces) >= least
 
@@ -197,23 +199,10 @@ class Sparse(Fading):
     def _code(self, x: Tensor) -> Tensor:
         """The winners for inputs [s, b, …]: int64 [s, b, k]."""
         x = x.flatten(2)
-        if self.spec.quantum is None:
+        if self._wiring is not None:
             return largest(x @ self._wiring, self.winners)
-        # Bytes can drive two cells equally: the later cell wins, on every device and in any cohort.
-        level, groups = (x * (1 / self.spec.quantum)).round_(), self._groups(sum(x.shape[1:]))
-        place = torch.arange(self.units, dtype=torch.float32, device=x.device)[None, None]
-        # All sums are whole numbers: if they are exact, the product itself makes the keys of `largest_whole`.
-        fused = (self._most + 1) * self.units < EXACT and torch.get_float32_matmul_precision() == "highest"
-        room = torch.empty(min(groups[0].stop, len(x)), *self._wiring.shape[1:], device=x.device)
-        codes = list[Tensor]()
-        for some in groups:
-            lines = level[some]
-            wiring = room[: len(lines)].copy_(self._wiring[some])
-            if fused:
-                codes.append(of_keys(torch.baddbmm(place, lines * self.units, wiring).int(), self.winners))
-            else:
-                codes.append(largest_whole(torch.bmm(lines, wiring), self.winners, self._most))
-        return torch.cat(codes)
+        assert self._signs is not None and self.spec.quantum is not None
+        return self._signs.code((x * (1 / self.spec.quantum)).round_())
 
     def _groups(self, rows: int) -> list[slice]:
         """The subjects in groups, so that `rows` numbers for each cell of a group fit into the cache of a processor."""
