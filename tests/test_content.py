@@ -13,7 +13,7 @@ from torch import Tensor
 import cls_sim as cs
 from cls_sim.core.batch import DREAMED, Batch
 from cls_sim.core.errors import ConfigError
-from cls_sim.probes.content import LOOKS, ahead
+from cls_sim.probes.content import LOOKS, looks, notes
 from cls_sim.replay.base import Replay
 
 
@@ -60,23 +60,23 @@ class Dreamt(Replay):
 def test_what_is_seen_ahead_is_what_is_replayed(policy: Replay):
     """Even where the policy follows a cortex that learns all night."""
     life = nightfall(replay=policy)
-    notes, looks = ahead(life)
-    assert notes is not None and looks is not None and notes.rows == 40 * 4 and looks.rows == 40 * 4
+    noted, seen = notes(life), looks(life)
+    assert noted.rows == 40 * 4 and seen.rows == 40 * 4
     life = life.twin(replay=lambda part: Given(part))
     for _ in range(40):
         life.step()
     for name in ("item", "slot", "y", "born"):
         shown = torch.cat([getattr(batch, name) for batch in life.replay.shown], 1)
-        assert torch.equal(getattr(notes, name), shown), name
+        assert torch.equal(getattr(noted, name), shown), name
     assert not life.clock.asleep.any(), "the whole night, and no more"
 
 
 def test_of_a_long_night_some_steps_are_looked_at_evenly_spread():
     life = nightfall(replay=cs.Uniform(batch=1), rhythm=cs.Nights(experiences_per_day=6, steps_per_night=150))
     live(life, 18 + 3 * 150 - 150)
-    notes, looks = ahead(life)
-    assert notes is not None and looks is not None and notes.rows == 150 and LOOKS <= looks.rows < 2 * LOOKS
-    assert torch.equal(looks.item, notes.item[:, ::4])
+    noted, seen = notes(life), looks(life)
+    assert noted.rows == 150 and LOOKS <= seen.rows < 2 * LOOKS
+    assert torch.equal(seen.item, noted.item[:, ::4])
 
 
 def test_nobody_asleep_and_nothing_interleaved_is_nothing_replayed():
@@ -89,8 +89,7 @@ def test_awake_it_is_what_joins_the_lessons_of_a_day():
     life = live(
         small(2, rhythm=cs.Sleepless(experiences_per_day=6), replay=policy, plasticity=cs.Constant(rate=0.01)), 6
     )
-    notes, _ = ahead(life)
-    assert notes is not None and int(notes.present().sum()) == 2 * 6 * 4, "the lived rows do not count"
+    assert int(notes(life).present().sum()) == 2 * 6 * 4, "the lived rows do not count"
     assert (content("coverage", life) > 0.3).all()
 
 

@@ -183,6 +183,13 @@ class Batch:
             vars(changed).pop("_count", None)
         return changed
 
+    def without_inputs(self) -> Batch:
+        """This batch with x [s, b, 0]; it does not keep the inputs in memory."""
+        changed = self.with_(x=torch.empty(*self.y.shape[:2], 0, device=self.y.device))
+        later = {name: make for name, make in vars(self).get("_later", {}).items() if name != "x"}
+        vars(changed)["_later"] = later
+        return changed
+
     def columns(self) -> dict[str, Tensor]:
         """The fields that are tensors, by name."""
         named = ((name, getattr(self, name)) for name in COLUMNS)

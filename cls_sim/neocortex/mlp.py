@@ -210,7 +210,6 @@ def closed_form(
         if layer < layers - 1:
             h = ACTIVATIONS[activation](h)
 
-    @without_gradient
     def gradients(slope: Tensor) -> dict[str, Tensor]:
         found, delta = dict[str, Tensor](), slope.mT
         for layer in reversed(range(layers)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from cls_sim.core.arrays import Flags
 from cls_sim.core.batch import DREAMED, LIVED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.part import Spec, View
@@ -72,12 +73,11 @@ class Content(Settings, Probe):
         return spec
 
     def measure(self, life: Measured) -> Tensor:
-        notes, looks = ahead(life)
-        if notes is None or looks is None:
+        if not ahead(life).rows:
             return undefined(life)
         if self.of in ("pure", "mixed", "spurious", "silent", "distance"):
-            return self._kinds(life, looks)
-        return getattr(self, f"_{self.of}")(life, notes)
+            return self._kinds(life) if dreams(life) else undefined(life)
+        return getattr(self, f"_{self.of}")(life, notes(life))
 
     # -- replayed memories ------------------------------------------------------------------------------
 
@@ -116,12 +116,11 @@ class Content(Settings, Probe):
 
     # -- generated rows ---------------------------------------------------------------------------------
 
-    def _kinds(self, life: Measured, looks: Batch) -> Tensor:
+    def _kinds(self, life: Measured) -> Tensor:
         """The share of one kind of dream, or their distance: [s]."""
-        dreamt, z = looks.source == DREAMED, looks.x.flatten(2)
-        if not dreamt.any():
-            return undefined(life)
-        active = looks.present() & (z != 0).any(2)
+        seen = looks(life)
+        dreamt, z = seen.source == DREAMED, seen.x.flatten(2)
+        active = seen.present() & (z != 0).any(2)
         if self.of == "silent":
             return _mean(~active, dreamt)
         known = _known(life, self.items)
@@ -136,6 +135,19 @@ class Content(Settings, Probe):
         return _mean(kind & active, dreamt)
 
 
+@dataclass(frozen=True)
+class Noted:
+    """A batch that was replayed, and for which subjects that counts: `who`, bool [s]."""
+
+    batch: Batch
+    who: Flags
+    awake: bool  # then lived rows do not count
+
+    def there(self) -> Tensor:
+        """The rows that count: bool [s, b]."""
+        return self.batch.present() & (self.batch.source != LIVED) if self.awake else self.batch.present()
+
+
 class Watched(Within):
     """A policy whose batches are recorded: all without their inputs, and some, evenly spread, with their inputs."""
 
@@ -144,37 +156,29 @@ class Watched(Within):
     def __init__(self, policy: Replay, subjects: int):
         super().__init__(policy)
         self.open = np.ones(subjects, bool)  # subjects that are still recorded: [s]
-        self._notes: list[Batch] = []
-        self._looks: list[Batch] = []
+        self.rows: list[Noted] = []
+        self.looks: list[Noted] = []
         self._every = 1
 
     def draw(self, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock) -> Batch:
         batch = self.policy.draw(hippocampus, neocortex, view, clock)
-        return self._note(batch, batch.present(), clock.asleep)
+        return self._note(batch, clock.asleep, awake=False)
 
     def training_batch(
         self, lived: Batch, hippocampus: Hippocampus, neocortex: Neocortex, view: View, clock: Clock
     ) -> Batch:
         batch = self.policy.training_batch(lived, hippocampus, neocortex, view, clock)
-        return batch if batch is lived else self._note(batch, batch.present() & (batch.source != LIVED), ~clock.asleep)
+        return batch if batch is lived else self._note(batch, ~clock.asleep, awake=True)
 
-    def _note(self, batch: Batch, there: Tensor, who: np.ndarray) -> Batch:
-        """Record a batch for the subjects `who` (bool [s]); the batch is returned unchanged."""
-        here = from_numpy(who & self.open).to(there.device)[:, None]
-        source = torch.where(here, batch.source, LIVED)  # a silent dream has weight 0, and still counts
-        seen = batch.with_(weight=(there & here).float(), source=source, scores=None, features=None)
-        if len(self._notes) % self._every == 0:
-            self._looks.append(seen)
-            if len(self._looks) == 2 * LOOKS:
-                self._looks, self._every = self._looks[::2], 2 * self._every
-        self._notes.append(seen.with_(x=batch.x.flatten(2)[..., :0]))
+    def _note(self, batch: Batch, who: Flags, awake: bool) -> Batch:
+        """Record a batch for the subjects `who` [s]; the batch is returned unchanged."""
+        seen = Noted(batch, who & self.open, awake)
+        if len(self.rows) % self._every == 0:
+            self.looks.append(seen)
+            if len(self.looks) == 2 * LOOKS:
+                self.looks, self._every = self.looks[::2], 2 * self._every
+        self.rows.append(replace(seen, batch=batch.without_inputs()))
         return batch
-
-    def noted(self) -> tuple[Batch, Batch] | tuple[None, None]:
-        """All rows without inputs, and some with inputs, each as one batch; None if nothing was replayed."""
-        if not self._notes:
-            return None, None
-        return _joined(self._notes), _joined(self._looks)
 
 
 class _ReadCortex(Exception):
@@ -191,8 +195,8 @@ class _Unread:
 
 
 @shared
-def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
-    """The replay of a life until each subject wakes next, or until one day has passed: all rows, some with inputs.
+def ahead(life: Measured) -> Watched:
+    """The replay of a life until each subject wakes next, or until one day has passed.
 
     The copy learns only if it must: as long as no part reads the cortex, what it learns cannot change its replay.
     """
@@ -202,7 +206,25 @@ def ahead(life: Measured) -> tuple[Batch, Batch] | tuple[None, None]:
         return _recorded(life, learns=True)
 
 
-def _recorded(life: Measured, learns: bool) -> tuple[Batch, Batch] | tuple[None, None]:
+@shared
+def notes(life: Measured) -> Batch:
+    """All rows of that replay, without their inputs."""
+    return _joined(ahead(life).rows)
+
+
+@shared
+def dreams(life: Measured) -> bool:
+    """Whether any of these rows is generated."""
+    return bool((notes(life).source == DREAMED).any())
+
+
+@shared
+def looks(life: Measured) -> Batch:
+    """The rows of some of its batches, evenly spread, with their inputs."""
+    return _joined(ahead(life).looks)
+
+
+def _recorded(life: Measured, learns: bool) -> Watched:
     watched: list[Watched] = []
 
     def watch(policy: Replay) -> Watched:
@@ -220,30 +242,37 @@ def _recorded(life: Measured, learns: bool) -> tuple[Batch, Batch] | tuple[None,
         asleep = copy.clock.asleep
         watched[0].open &= ~(slept & ~asleep) & (asleep | (copy.clock.experience < end))
         slept = asleep.copy()
-    return watched[0].noted()
+    return watched[0]
 
 
 @shared
 def _distances(life: Measured, items: int) -> tuple[Tensor, Tensor]:
     """From each known pattern to its nearest neighbour [s, n], and from each dream to each known pattern [s, b, n]."""
-    known, (_, looks) = _known(life, items), ahead(life)
-    assert known is not None and looks is not None
+    known, seen = _known(life, items), looks(life)
+    assert known is not None
     there, patterns = known.present(), known.x.flatten(2)
-    away = patterns.new_full((looks.subjects, looks.rows, known.rows), torch.inf)  # for rows that are not dreams
-    dreamt = (looks.source == DREAMED).any(0)
-    away[:, dreamt] = _away(looks.x[:, dreamt].flatten(2), patterns).masked_fill(~there[:, None], torch.inf)
+    away = patterns.new_full((seen.subjects, seen.rows, known.rows), torch.inf)  # for rows that are not dreams
+    dreamt = (seen.source == DREAMED).any(0)
+    away[:, dreamt] = _away(seen.x[:, dreamt].flatten(2), patterns).masked_fill(~there[:, None], torch.inf)
     return _neighbours(patterns, there), away
 
 
-def _joined(batches: list[Batch]) -> Batch:
-    """The rows of all batches.  Optional fields are dropped, except slots, which are -1 for batches without them."""
-    there: dict[str, Any] = {}
-    for name in ("x", "y", "context", "born", "item", "source", "weight"):
-        there[name] = torch.cat([getattr(batch, name) for batch in batches], 1)
+def _joined(noted: list[Noted]) -> Batch:
+    """The rows of all batches.  Optional fields are dropped, except slots, which are -1 for batches without them.
+
+    Rows that do not count have weight 0 and the source LIVED; a silent dream has weight 0, and keeps its source.
+    """
+    batches, joined = [one.batch for one in noted], dict[str, Any]()
+    for name in ("x", "y", "context", "born", "item", "source"):
+        joined[name] = torch.cat([getattr(batch, name) for batch in batches], 1)
     if any(batch.slot is not None for batch in batches):
         slots = [torch.full_like(batch.item, -1) if batch.slot is None else batch.slot for batch in batches]
-        there["slot"] = torch.cat(slots, 1)
-    return Batch(**there)
+        joined["slot"] = torch.cat(slots, 1)
+    columns = np.stack([one.who for one in noted], 1).repeat([batch.rows for batch in batches], 1)
+    here = from_numpy(columns).to(joined["y"].device)
+    there = torch.cat([one.there() for one in noted], 1)
+    joined |= {"weight": (there & here).float(), "source": torch.where(here, joined["source"], LIVED)}
+    return Batch(**joined)
 
 
 @shared
