@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import cls_sim as cs
-from cls_sim.core.batch import LIVED, Batch
+from cls_sim.core.batch import LIVED, STORED, Batch
 from cls_sim.core.clock import Clock
 from cls_sim.probes.evaluations import pieces
 from tests.lives import live, small
@@ -390,3 +390,39 @@ def test_the_examples_of_a_page_run(page: str):
         exec(compile(code, page, "exec"), namespace)
     life = namespace["life"]
     assert isinstance(life, cs.Life) and life.over
+
+
+def test_lived_and_replayed_rows_are_normalised_apart():
+    """With `apart`, a step is two forward passes of plain PyTorch, first of what is lived; else it is one."""
+    source = torch.Generator().manual_seed(0)
+    x, y = torch.rand(1, 9, 3, 8, 8, generator=source), torch.arange(9)[None] % 4
+    old = Batch.lived(x[:, 5:], y[:, 5:]).with_(source=torch.full((1, 4), STORED))
+    batch = Batch.lived(x[:, :5], y[:, :5]).join(old)
+    spec, found = cs.Spec(inputs=(3, 8, 8), outputs=4), {}
+    for apart in (False, True):
+        cortex = cs.Cnn4(channels=[4, 4, 8, 8], apart=apart)
+        cortex.setup(spec)
+        net = cortex.to_module().train()
+        passes = [x[0, :5], x[0, 5:]] if apart else [x[0]]
+        expected = torch.cat([net(rows) for rows in passes])
+        with cortex.learning(batch):
+            found[apart] = cortex.scores(batch.x)[0]
+        cortex.after_step(batch, np.ones(1, bool))
+        assert torch.allclose(found[apart], expected, atol=1e-5)
+        for n, t in cortex.running.items():
+            assert torch.allclose(t[0].float(), net.state_dict()[n].float(), atol=1e-6), n
+    assert (found[True] - found[False]).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("replayed", [0, 1])
+def test_apart_needs_two_rows_of_a_kind(replayed: int):
+    """Without replayed rows nothing differs; a single one is normalised by the running statistics."""
+    x, y = torch.rand(1, 6, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.zeros(1, 6, dtype=torch.long)
+    kind = torch.tensor([[LIVED] * (6 - replayed) + [STORED] * replayed])
+    batch, out = Batch.lived(x, y).with_(source=kind), []
+    for apart in (False, True):
+        cortex = cs.Cnn4(channels=[4, 4, 8, 8], apart=apart)
+        cortex.setup(cs.Spec(inputs=(3, 8, 8), outputs=4))
+        with cortex.learning(batch):
+            out.append(cortex.scores(batch.x)[0].detach())
+    assert torch.equal(*out) == (replayed == 0) and all(t.isfinite().all() for t in out)

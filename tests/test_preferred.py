@@ -69,6 +69,35 @@ def test_weakness_is_what_the_answer_lacks():
     assert torch.allclose(weak, 1 - (-VIEW.loss(batch).double()).exp())
 
 
+@pytest.mark.parametrize("candidates", [None, 20])
+def test_the_first_are_replayed_each_once(candidates):
+    """Nothing is drawn by p: the rows with the largest p among all traces, or among the candidates."""
+    spec = spec_of()
+    store = remembering(spec, range(3), capacity=36)
+    policy = begun(cs.Preferred(cs.Surprise(eps=0.05), batch=5, candidates=candidates, first=True), spec)
+    p = VIEW.loss(store.fetch(torch.arange(36).expand(4, -1))).double()
+    best = p.topk(5, 1).values
+    for t in range(20):
+        rows = draw(policy, store, clock_at(spec, 8, t))
+        assert rows.slot is not None and all(len(set(slots)) == 5 for slots in rows.slot.tolist())
+        mine = p.gather(1, rows.slot.long())
+        if candidates is None:
+            assert torch.equal(mine.sort(1, descending=True).values, best)
+        else:  # five of about 15 different ones, drawn evenly: better than the mean, not always the best of all
+            assert mine.mean() > p.mean()
+
+
+def test_the_first_of_few_are_all_of_them():
+    spec = spec_of((0, 1))
+    store = remembering(spec, range(1), capacity=36)
+    batch = draw(begun(cs.Preferred(batch=50, candidates=80, first=True), spec), store, clock_at(spec, 8))
+    assert batch.rows == 50
+    for i in range(2):
+        assert sorted(batch.slot[i][batch.present()[i]].tolist()) == list(range(int(store.traces().alive[i].sum())))
+    with pytest.raises(cs.ConfigError, match="first draws none"):
+        begun(cs.Preferred(first=True, correction=0.4), spec)
+
+
 def begun_preference(preference, spec):
     preference.setup(spec)
     return preference

@@ -25,10 +25,12 @@ def at_least(case: Case, arm: str, value: float, reading: str = "accuracy") -> V
     return of_mean(f">= {value}", e, e.mean >= value)
 
 
-def published(case: Case, arm: str, value: float, sem: float, reading: str = "accuracy") -> Verdict:
-    """|ours - published| <= max(1.5, 3·sqrt(SEM_published² + SEM_ours²)), all in percentage points."""
+def published(
+    case: Case, arm: str, value: float, sem: float, reading: str = "accuracy", within: float = 1.5
+) -> Verdict:
+    """|ours - published| <= max(within, 3·sqrt(SEM_published² + SEM_ours²)), all in percentage points."""
     ours = statistics.estimate(100 * case.values(arm, reading))
-    tolerance = max(1.5, 3 * math.hypot(sem, ours.sem if math.isfinite(ours.sem) else 0.0))
+    tolerance = max(within, 3 * math.hypot(sem, ours.sem if math.isfinite(ours.sem) else 0.0))
     return Verdict(value, ours.mean, abs(ours.mean - value) <= tolerance, tolerance, sem=ours.sem)
 
 

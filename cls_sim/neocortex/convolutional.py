@@ -17,11 +17,16 @@ NORMS = ("batch", "group", "none")
 
 
 class Convolutional(Settings, Module):
-    """A network for images [c, h, w], [h, w], or flat and square, [h · h]; each subject has its own weights."""
+    """A network for images [c, h, w], [h, w], or flat and square, [h · h]; each subject has its own weights.
+
+    With `apart`, a learning step normalises the rows of experience by their own statistics and then the replayed rows
+    by theirs, as two forward passes would; without, all rows by the statistics of all.
+    """
 
     norm: str = setting("batch", NORMS)
     mean: float | list[float] = setting(0.5)
     std: float | list[float] = setting(0.25, 0.0, open_low=True)
+    apart: bool = setting(False)
 
     def setup(self, spec: Spec) -> Spec:
         shape = image_shape(spec.inputs)
@@ -48,6 +53,7 @@ class SlimResNet18(Convolutional):
     norm   batch, group or none: the normalisation after each convolution
     mean   mean of the inputs, subtracted first: a number, or one per channel
     std    standard deviation of the inputs, above 0, by which they are then divided: a number, or one per channel
+    apart  whether batch normalisation treats rows of experience and replayed rows apart, as two forward passes do
 
     x ← (x - mean) / std; a 3 x 3 convolution; four stages of two residual blocks, h ← relu(h + f(h)), the last three of
     which halve height and width; the mean over all pixels (the features, [s, b, 8 · width]); a linear readout.
@@ -82,6 +88,7 @@ class Cnn4(Convolutional):
     norm      batch, group or none: the normalisation after each convolution
     mean      mean of the inputs, subtracted first: a number, or one per channel
     std       standard deviation of the inputs, above 0, by which they are then divided: a number, or one per channel
+    apart     whether batch normalisation treats rows of experience and replayed rows apart, as two forward passes do
 
     The features are the last maps, flattened.  Raises ConfigError for settings out of range, and in `setup` for inputs
     that are not images.

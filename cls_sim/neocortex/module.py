@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cls_sim.core.batch import Batch
+from cls_sim.core.batch import LIVED, Batch
 from cls_sim.core.contract import built, unfit
 from cls_sim.core.draws import generator, seeded, updated
 from cls_sim.core.errors import ConfigError
@@ -51,6 +51,7 @@ class Module(Neocortex):
     """
 
     derived = Neocortex.derived | {"module", "fixed"}
+    apart: bool = False  # whether lived and replayed rows are normalised apart (see Convolutional)
 
     def __init__(self, *, module: nn.Module | Callable[[], nn.Module]):
         if not isinstance(module, nn.Module) and not callable(module):
@@ -144,15 +145,25 @@ class Module(Neocortex):
 
         found, moved = [], {name: t.clone() for name, t in self.running.items()}
         present = None if batch.weight is None else batch.present().cpu().numpy()  # read only if rows may be absent
+        lived = (batch.source == LIVED).cpu().numpy() if self.apart and self.running else None
         for i, mine in enumerate(_each(tensors, batch.subjects)):
             mine |= {name: t[i] for name, t in moved.items()}
             there = np.arange(batch.rows) if present is None else present[i].nonzero()[0]
-            few = bool(self.running) and len(there) < 2
-            at = None if few or len(there) == batch.rows else torch.from_numpy(there).to(batch.x.device)
-            rows = batch.x[i] if at is None else batch.x[i][at]
+            parts = [there] if lived is None else [some for some in _split(there, lived[i]) if len(some)]
+            out = torch.zeros(())
             with self._dropping(i):
-                out = functional_call(self._body if few else self._lesson, mine, (rows,))
-            found.append(out if at is None else out.new_zeros(batch.rows, *out.shape[1:]).index_put((at,), out))
+                for some in parts or [there]:
+                    few = bool(self.running) and len(some) < 2
+                    whole = len(parts) < 2 and (few or len(some) == batch.rows)
+                    at = None if whole else torch.from_numpy(some).to(batch.x.device)
+                    rows = batch.x[i] if at is None else batch.x[i][at]
+                    made = functional_call(self._body if few else self._lesson, mine, (rows,))
+                    if at is None:
+                        out = made
+                    else:
+                        out = out if out.dim() else made.new_zeros(batch.rows, *made.shape[1:])
+                        out = out.index_put((at,), made)
+            found.append(out)
         self._moved = (batch, moved)
         return torch.stack(found)
 
@@ -185,6 +196,11 @@ class Module(Neocortex):
                 self.features(torch.zeros(spec.subjects, 1, *spec.inputs, device=spec.device))
             except (RuntimeError, ValueError) as error:
                 raise ConfigError("module", f"cannot be stacked ({line(error)})", REMEDY) from None
+
+
+def _split(there: np.ndarray, lived: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rows in `there` that are lived (bool [b]), and the others."""
+    return there[lived[there]], there[~lived[there]]
 
 
 def _each(tensors: dict[str, Tensor], subjects: int) -> list[dict[str, Tensor]]:

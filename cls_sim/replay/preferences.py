@@ -154,7 +154,7 @@ class MaximallyInterfered(Settings, Preference):
     passes.  Raises ConfigError in regression.
 
     Source: Aljundi et al. 2019, Online continual learning with maximally interfered retrieval.  There the first k of a
-    pool are replayed; here Preferred draws by p (a large power approximates the first k).
+    pool are replayed, as Preferred(first=True) does; otherwise Preferred draws by p.
 
     >>> MaximallyInterfered(step=0.1).step
     0.1

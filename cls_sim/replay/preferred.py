@@ -10,6 +10,7 @@ from cls_sim.core.arrays import Counts
 from cls_sim.core.batch import Batch
 from cls_sim.core.clock import Clock
 from cls_sim.core.draws import BatchDraws, Draws
+from cls_sim.core.errors import refuse_if
 from cls_sim.core.part import Spec, View
 from cls_sim.core.settings import Settings, part, setting
 from cls_sim.hippocampus.base import Hippocampus
@@ -29,6 +30,8 @@ class Preferred(Settings, Stored):
     power       α, from 0 (uniform replay)
     correction  importance-sampling correction β, from 0 (none) to 1 (the expected loss is that of uniform replay)
     candidates  number of traces, drawn uniformly in each step, for which p is computed; None: all stored traces
+    first       True: nothing is drawn by p; the rows with the largest p are replayed, each once (fewer rows if there
+                are fewer traces; candidates that were drawn twice count once)
 
     If all p are 0, all traces have the same probability.  The forward passes that compute p are not counted as sample
     passes.
@@ -44,8 +47,11 @@ class Preferred(Settings, Stored):
     power: float = setting(1.0, 0.0)
     correction: float = setting(0.0, 0.0, 1.0)
     candidates: int | None = setting(None)
+    first: bool = setting(False)
 
     def setup(self, spec: Spec) -> Spec:
+        reason = "is for rows that are drawn, and first draws none"
+        refuse_if(self.first and self.correction, "correction", reason, "give correction=0")
         shape = (self.batch + (self.candidates or 0),)
         self._night = Draws(spec.seeds, "replay.preferred.night", shape, device=spec.device)
         self._day = Draws(spec.seeds, "replay.preferred.day", shape, device=spec.device)
@@ -68,6 +74,8 @@ class Preferred(Settings, Stored):
         if self.candidates is not None:
             slots = falling(there.cumsum(1, dtype=torch.float64), draws[:, self.batch :])
             there = there.gather(1, slots)
+        if self.first:
+            return self._largest(hippocampus, slots, there, view, clock)
         share = self.chances(hippocampus.fetch(slots), there, view, clock)
         chosen = falling(share.cumsum(1), draws[:, : self.batch])
         weight = there.any(1, keepdim=True).float().expand(-1, self.batch)
@@ -75,6 +83,16 @@ class Preferred(Settings, Stored):
             fair = (there.sum(1, keepdim=True) * share.gather(1, chosen)).clamp(min=1e-300) ** -self.correction
             weight = weight * (fair / fair.amax(1, keepdim=True)).float()
         return hippocampus.fetch(slots.gather(1, chosen)).with_(weight=weight)
+
+    def _largest(self, hippocampus: Hippocampus, slots: Tensor, there: Tensor, view: View, clock: Clock) -> Batch:
+        """The rows with the largest p among these slots [s, n], of those in `there`."""
+        if self.candidates is not None:  # they were drawn with replacement
+            same = slots[:, :, None] == slots[:, None]
+            there = there & ~(same & same.new_ones(same.shape[1:]).tril(-1)).any(2)
+        want = self.preference.priority(hippocampus.fetch(slots).with_(weight=there.float()), view, clock)
+        best = torch.where(there, want.double(), -torch.inf).topk(min(self.batch, slots.shape[1]), 1).indices
+        weight = there.gather(1, best).float()
+        return hippocampus.fetch(slots.gather(1, best)).with_(weight=weight)
 
     def chances(self, memories: Batch, there: Tensor, view: View, clock: Clock) -> Tensor:
         """P [s, n] of these memories, restricted to those in `there` (bool [s, n]); 0 for a subject that has none."""

@@ -26,7 +26,8 @@ LEVEL = 0.05
 def verdict(ours: statistics.Estimate, known: Published, size: str = "paper") -> tuple[float, str]:
     """Half the width of the band in percentage points, and the verdict on our mean.
 
-    Inside is |ours - published| <= max(1.5, 3 sqrt(SEM_published^2 + SEM_ours^2)).  The verdict is "not decided" if our
+    Inside is |ours - published| <= max(within, 3 sqrt(SEM_published^2 + SEM_ours^2)), where a claim says nothing else
+    with within = 1.5.  The verdict is "not decided" if our
     SEM is above 3 points or unknown, "shown, not counted" without a published SEM, and "not at full size" for a run of
     another size.
 
@@ -34,7 +35,7 @@ def verdict(ours: statistics.Estimate, known: Published, size: str = "paper") ->
     (1.5, 'inside')
     """
     sem = 100 * ours.sem
-    band = max(1.5, 3 * math.hypot(known.sem or 0.0, sem if math.isfinite(sem) else 0.0))
+    band = max(known.within, 3 * math.hypot(known.sem or 0.0, sem if math.isfinite(sem) else 0.0))
     if known.sem is None:
         return band, "shown, not counted"
     if size != "paper":

@@ -61,6 +61,7 @@ class Published:
     value: float
     sem: float | None
     source: str
+    within: float = 1.5  # the least distance in points that counts as inside
 
 
 @dataclass
@@ -254,5 +255,7 @@ def _published(cfg: Mapping[str, Any], scenario: Any) -> dict[str, Published]:
             continue
         if claim.get("scenario", scenario) == scenario:
             sem = None if claim.get("sem") is None else float(claim["sem"])
-            found[claim["arm"]] = Published(float(claim["value"]), sem, str(claim.get("source") or ""))
+            found[claim["arm"]] = Published(
+                float(claim["value"]), sem, str(claim.get("source") or ""), float(claim.get("within", 1.5))
+            )
     return found
