@@ -53,8 +53,6 @@ def configured(method: str, **world: Any) -> dict[str, Any]:
         cfg["hippocampus"] |= {"hidden": [8], "samples": 2}
     if "fidelity" in cfg["hippocampus"]:
         cfg["hippocampus"]["bytes"] = 1500  # it is full before the life is over
-    if "looked_at" in cfg["replay"]:
-        cfg["replay"]["looked_at"] = 100
     if "points" in (cfg["consolidation"].get("objective") or {}):
         cfg["consolidation"]["objective"] |= {"points": 10, "jitter": 0.1}  # kernels that are easy to invert
     return cfg | {"rhythm": PRESSURE, "subjects": SUBJECTS, "chunk": None}

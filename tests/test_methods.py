@@ -29,7 +29,7 @@ BUFFER = {
 BUFFER = (BUFFER | {"icarl"}) - {"fearnet"}  # which dreams, too
 TINY = (
     *("experiment=split_mnist", "size=small", "world=digits", "subjects=2", "seed=0", "world.contexts=2"),
-    *("world.per_context=32", "world.batch=16", "rhythm.experiences_per_day=8", "probes=accuracy", "+world.test=0.15"),
+    *("world.per_context=24", "world.batch=16", "rhythm.experiences_per_day=8", "probes=accuracy", "+world.test=0.15"),
 )
 SMALLER = {
     "Mlp": {"hidden": [32]},
@@ -65,10 +65,14 @@ def settings(method: str, scenario: str) -> dict[str, Any]:
         cfg["hippocampus"]["units"] = 200
     if cfg["hippocampus"].get("components", 1) > 5:
         cfg["hippocampus"]["components"] = 5
+    if "looked_at" in cfg["replay"]:
+        cfg["replay"]["looked_at"] = 100
     if "steps_per_night" in cfg["rhythm"]:
         cfg["rhythm"] |= {"experiences_per_day": 8, "steps_per_night": 20} | (
-            {"growth": 1.05} if "growth" in cfg["rhythm"] else {}
+            {"growth": 1.01} if "growth" in cfg["rhythm"] else {}
         )
+    if "growth" in cfg["rhythm"] and "policy" in cfg["replay"]:
+        cfg["replay"]["policy"] |= {"batch": 32}
     return cfg
 
 
@@ -105,7 +109,7 @@ class Lived:
     touched: list[torch.Tensor]
 
 
-EARLY, BROKEN = 10, 40  # ticks
+EARLY, BROKEN = 10, 30  # ticks
 
 
 @cache

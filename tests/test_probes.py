@@ -325,8 +325,8 @@ def shown(kind: Any, subjects: int, seed: int) -> cs.Life:
 
 
 def brief(kind: Any) -> cs.Life:
-    """A life to be lived to its end: in digits, five contexts in three days, of which one ends together with a day."""
-    return kind(2, world=cs.Digits(per_context=4, batch=8)) if kind in IN_DIGITS else kind(2)
+    """A life to be lived to its end: in digits, five contexts in three days, of which some end together with a day."""
+    return kind(2, world=cs.Digits(per_context=3, batch=8)) if kind in IN_DIGITS else kind(2)
 
 
 @cache

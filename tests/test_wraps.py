@@ -22,7 +22,7 @@ from cls_sim.neocortex.base import Neocortex
 from tests.lives import live
 
 WRAPS = {name: kind for name in cs.VOCABULARY if inspect.isclass(kind := getattr(cs, name)) and issubclass(kind, Wrap)}
-MIDDLE, END = 8, 16  # ticks: into the second day, and into the third night; contexts last as long as days
+MIDDLE, END = 8, 13  # ticks: into the second day, and into the third; contexts last as long as days
 
 
 def kind_of(part: Any) -> type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,15 @@ class Digits(Stream):
     """
 
     def data(self, seeds: tuple[int, ...] = (0,)) -> Data:
-        content = read_bytes(Path(__file__).with_name("digits.csv.gz"), "install the package again")
-        table = np.loadtxt(content.decode().splitlines(), delimiter=",", dtype=np.uint8)
+        table = _table()
         return Data(x=np.ascontiguousarray(table[:, :-1]), y=table[:, -1].astype(np.int64), quantum=1 / 16)
+
+
+@cache
+def _table() -> np.ndarray:
+    """Pixels and label of each image, uint8 [1797, 65]: read once, since every arm asks for them."""
+    content = read_bytes(Path(__file__).with_name("digits.csv.gz"), "install the package again")
+    return np.loadtxt(content.decode().splitlines(), delimiter=",", dtype=np.uint8)
 
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
