@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, linear, relu
+from torch.nn.functional import cross_entropy, linear, normalize, relu
 
 from benchmarks.work import CONTEXTS, Work
 from cls_sim.world.table import Data
@@ -89,6 +89,7 @@ class Prototype:
         self.work, self.per_context, self.done, self.device = work, per_context, 0, device
         self.draw = torch.Generator(device).manual_seed(seed)
         self.bytes = torch.from_numpy(data.x).flatten(1).to(device)
+        self.tests = data.tests or data
         self.quantum, self.y = data.quantum or 1.0, torch.from_numpy(data.y).to(device)
         self.pools = [torch.nonzero(self.y // 2 == k).flatten() for k in range(CONTEXTS)]
         rows = s * (work.capacity + 1)
@@ -145,6 +146,20 @@ class Prototype:
         self.mark[slots] = torch.stack((torch.full_like(items, self.done), items, self.keys[at]), 2).to(torch.int32)
         self.done += 1
 
+    @torch.no_grad()
+    def accuracy(self) -> list[list[float]]:
+        """The accuracy of each subject on the test images of each context."""
+        y = torch.from_numpy(self.tests.y)
+        h = (torch.from_numpy(self.tests.x).flatten(1) * self.quantum).T.expand(len(self.weights[0]), -1, -1)
+        for layer in range(0, len(self.weights), 2):
+            h = torch.baddbmm(self.weights[layer + 1], self.weights[layer], h)
+            h = h if layer == len(self.weights) - 2 else torch.relu_(h)
+        right = h.argmax(1) == y
+        return [
+            [(some & (y // 2 == k)).sum().item() / (y // 2 == k).sum().item() for k in range(CONTEXTS)]
+            for some in right
+        ]
+
     def learn(self, h: Tensor, y: Tensor) -> None:
         inputs = []
         for layer in range(0, len(self.weights), 2):
@@ -153,6 +168,7 @@ class Prototype:
             h = h if layer == len(self.weights) - 2 else torch.relu_(h)
         delta = h.softmax(1)
         delta.scatter_add_(1, y[:, None], torch.full_like(delta[:, :1], -1.0)).div_(y.shape[1])
+        delta = torch.hardshrink(delta, 1e-30)  # subnormal numbers make products slow
         for layer in reversed(range(0, len(self.weights), 2)):
             torch.bmm(delta, inputs[layer // 2].mT, out=self.gradients[layer])
             torch.sum(delta, 2, keepdim=True, out=self.gradients[layer + 1])
@@ -191,3 +207,85 @@ class Products:
     def step(self) -> None:
         for (a, b), out in zip(self.pairs, self.out, strict=True):
             torch.mm(a, b, out=out)
+
+
+class SparsePrototype:
+    """A sparse memory of every subject that encodes a batch, as a hand-written loop: what is left is the limit.
+
+    It keeps what the memory of `digits` keeps (code, bytes, label, context, time, item, key and strength of each trace)
+    and decides what it decides: the code of each row, the nearest trace, what repeats what, which slot is given up so
+    that all classes keep as many.  It has no clock, ledger, moments, checks or parts that could be exchanged.
+    """
+
+    GROUP = 3  # subjects whose wiring is widened at once, so that it stays in the cache
+
+    def __init__(
+        self, subjects: int, rows: int = 10, inputs: int = 64, cells: int = 1000, k: int = 50, slots: int = 50
+    ):
+        self.draw, self.k, self.slots, self.done = torch.Generator().manual_seed(0), k, 50, 0
+        half = torch.rand(subjects, inputs, cells, generator=self.draw).argsort(1) < inputs // 2
+        self.wiring = half.to(torch.int8).mul_(2).sub_(1)
+        self.room = torch.empty(self.GROUP, inputs + 1, cells)
+        self.room[:, -1] = torch.arange(cells)
+        self.x = torch.randint(0, 17, (64, subjects, rows, inputs), generator=self.draw).to(torch.uint8)
+        self.y = torch.randint(0, 10, (64, subjects, rows), generator=self.draw)
+        lots = (subjects, self.slots + 1)
+        self.code = torch.zeros(*lots, k, dtype=torch.int16)
+        self.content = torch.zeros(*lots, inputs, dtype=torch.uint8)
+        self.what, self.mark = torch.full((*lots, 2), -1, dtype=torch.int16), torch.zeros(*lots, 3, dtype=torch.int32)
+        self.strength = torch.zeros(lots)
+        self.rows = torch.arange(subjects)[:, None]
+
+    @torch.no_grad()
+    def step(self) -> None:
+        raw, y = self.x[self.done % 64], self.y[self.done % 64]
+        code, near = self.codes(raw), self.nearest(raw, y)
+        cells = torch.zeros(*code.shape[:2], self.room.shape[2]).scatter_(2, code, 1.0)
+        alike = (torch.bmm(cells, cells.mT) >= 0.9 * self.k) & (y[:, :, None] == y[:, None])
+        common = cells.gather(2, self.code[self.rows, near.clamp(min=0)].long()).sum(2)
+        fresh, known = ~alike.triu(1).any(2), (common >= 0.9 * self.k) & (near >= 0)
+        key = (torch.rand(y.shape, generator=self.draw) * 2**31).long()
+        slot = torch.where(fresh & known, near, self.given_up(y, key, fresh & ~known))
+        place = slot.masked_fill(known, self.slots)
+        self.code[self.rows, place] = code.to(torch.int16)
+        self.strength[self.rows, slot] = 1.0
+        self.content[self.rows, slot] = raw
+        self.what[self.rows, slot] = torch.stack((y, y // 2), 2).to(torch.int16)
+        self.mark[self.rows, slot] = torch.stack((torch.full_like(y, self.done), y, key), 2).to(torch.int32)
+        self.done += 1
+
+    def codes(self, raw: Tensor) -> Tensor:
+        """The k most driven cells: one product gives keys, whole numbers that hold drive and index."""
+        level = torch.cat((raw.float() * 1024, torch.ones(*raw.shape[:2], 1)), 2)
+        code = torch.empty(*raw.shape[:2], self.k, dtype=torch.int32)
+        for i in range(0, len(raw), self.GROUP):
+            signs = self.wiring[i : i + self.GROUP]
+            room = self.room[: signs.shape[0]]
+            room[:, :-1] = signs
+            key = torch.bmm(level[i : i + self.GROUP], room).int()
+            key.numpy().partition(-self.k, axis=-1)
+            code[i : i + self.GROUP] = key[..., -self.k :]
+        return code.bitwise_and_(1023).long()
+
+    def nearest(self, raw: Tensor, y: Tensor) -> Tensor:
+        """The trace of the same label with the largest cosine similarity; -1: none."""
+        held = normalize(self.content[:, : self.slots].float(), dim=2)
+        fit = torch.bmm(normalize(raw.float(), dim=2), held.mT)
+        fit.masked_fill_(y[:, :, None] != self.what[:, None, : self.slots, 0], -1.0)
+        best, slot = fit.max(2)
+        return torch.where(best >= 0, slot, -1)
+
+    def given_up(self, y: Tensor, key: Tensor, fresh: Tensor) -> Tensor:
+        """The slots of new rows, so that all classes keep as many; `slots` for a row that is not stored."""
+        n, rows = self.slots, y.shape[1]
+        label = torch.cat((self.what[:, :n, 0].long(), torch.where(fresh, y, 11)), 1)
+        keys = torch.cat((self.mark[:, :n, 2].long(), key), 1)
+        order = ((label << 32) + keys).argsort(1)
+        group, place = label.gather(1, order), torch.arange(n + rows).expand_as(keys)
+        first = torch.where(group.diff(dim=1, prepend=group[:, :1] - 1) != 0, place, 0).cummax(1).values
+        rank = torch.empty_like(order).scatter_(1, order, place - first)
+        worth = ((rank << 32) + keys).masked_fill_(label < 0, 2**62).masked_fill_(label == 11, 2**63 - 1)
+        out = worth.topk(rows, sorted=False).indices.sort().values
+        stays = torch.ones_like(worth, dtype=torch.bool).scatter_(1, out, False)[:, n:] & fresh
+        slot = out.gather(1, stays.cumsum(1).sub_(1).clamp_(min=0))
+        return torch.where(stays, slot, n)

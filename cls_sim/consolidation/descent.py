@@ -21,6 +21,10 @@ from cls_sim.core.settings import Settings, part, setting
 from cls_sim.core.tensors import gradients, without_gradient
 from cls_sim.neocortex.base import Neocortex, has_closed_form
 
+# Slopes below it are taken as 0.  They move no weight, and the subnormal numbers among them, which a softmax makes of
+# classes that are out of the question, make products several times slower.
+TINY = 1e-30
+
 
 class Descent(Settings, Consolidation):
     """Gradient descent, one step per batch, each subject on its own rows.
@@ -124,7 +128,7 @@ class Descent(Settings, Consolidation):
             with torch.enable_grad():
                 rows = self.objective.row_losses(form.scores(outputs), batch)
             (slope,) = gradients(rows, share, [outputs])
-        return form.gradients(slope)
+        return form.gradients(torch.hardshrink(slope, TINY))
 
     @torch.no_grad()
     def loss(self, neocortex: Neocortex, batch: Batch) -> Tensor:
