@@ -222,8 +222,10 @@ def test_rows_and_slots_in_blocks_are_those_of_the_tick(monkeypatch, name):
 
 def test_sparse_codes_do_not_depend_on_the_groups_in_which_they_are_made(monkeypatch):
     lives = []
-    for numbers in (1, 2**30):
+    for numbers, few in ((1, 0), (2**30, 0), (1, 2**22)):  # one by one, all at once, and widened once for all
         monkeypatch.setattr("cls_sim.hippocampus.sparse.IN_CACHE", numbers)
+        monkeypatch.setattr("cls_sim.hippocampus.signs.IN_CACHE", numbers)
+        monkeypatch.setattr("cls_sim.hippocampus.signs.FEW", few)
         life = life_of(hippocampus=cs.Sparse(capacity=30))
         list(life.live(days=3))
         lives.append(life)
