@@ -19,15 +19,15 @@ from cls_sim.hippocampus.standing import Ranks
 
 
 def lived(monkeypatch: pytest.MonkeyPatch, indexed: bool, make: Any, rhythm: Any = None) -> list[cs.Life]:
-    """A life, its twin and one that has loaded its state, each two days further."""
+    """A life, its twin and one that has loaded its state, each a day further."""
     for name in ("LABELLED", "UNLABELLED"):
         monkeypatch.setattr(episodes, name, 1 if indexed else 2**30)
     lives = [
         cs.Life(
-            world=cs.Digits(per_context=40, batch=6),
+            world=cs.Digits(per_context=20, batch=6),
             neocortex=cs.Mlp(hidden=[8]),
             hippocampus=make(),
-            rhythm=rhythm() if rhythm else cs.Nights(experiences_per_day=25, steps_per_night=10),
+            rhythm=rhythm() if rhythm else cs.Nights(experiences_per_day=15, steps_per_night=6),
             plasticity=0.01,
             replay=cs.Interleaved(cs.Uniform(batch=6), share=0.5, only_old=False),
             subjects=3,
@@ -38,7 +38,7 @@ def lived(monkeypatch: pytest.MonkeyPatch, indexed: bool, make: Any, rhythm: Any
     twin = lives[0].twin()
     lives[1].load(lives[0].state())
     for life in (lives[0], twin, lives[1]):
-        list(life.live(days=2))
+        list(life.live(days=1))
     return [lives[0], twin, lives[1]]
 
 
@@ -63,7 +63,7 @@ MEMORIES = {
 
 @pytest.mark.parametrize("name", MEMORIES)
 def test_a_life_with_the_index_is_the_life_without(monkeypatch, name):
-    rhythm = (lambda: cs.Pressure(experiences_per_day=25)) if name in ("balanced", "ring") else None
+    rhythm = (lambda: cs.Pressure(experiences_per_day=15)) if name in ("balanced", "ring") else None
     lives = lived(monkeypatch, True, MEMORIES[name], rhythm) + lived(monkeypatch, False, MEMORIES[name], rhythm)
     first, *others = [state(life) for life in lives]
     for other in others:

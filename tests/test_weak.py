@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import subprocess
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cls_sim.__main__ import main
 from cls_sim.claims.bounds import decided
 from cls_sim.commands.campaign import blocks, runner, tables, weak
 from cls_sim.commands.campaign.plan import Piece
@@ -272,7 +277,7 @@ DIFFERS = {"kind": "better", "arm": "late", "than": "life", "reading": "r2", "by
 
 
 def test_a_tiny_experiment_is_lived_on_two_unused_blocks(tmp_path: Path, monkeypatch: Any, capsys: Any):
-    """The command itself, on real lives."""
+    """The command itself, on real lives, which are lived in this process (tests/test_program.py asks another one)."""
     conf = tmp_path / "conf"
     (conf / "experiment").mkdir(parents=True)
     told = {"learns": LEARNS, "differs": DIFFERS}
@@ -280,6 +285,16 @@ def test_a_tiny_experiment_is_lived_on_two_unused_blocks(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     piece, found = Piece("tiny", None, "paper", told), {}
     monkeypatch.setattr(runner, "pieces", lambda size="paper", named=(): [piece])
+
+    start = subprocess.run
+
+    def here(command: list[str], **how: Any) -> Any:
+        if command[:3] != [sys.executable, "-m", "cls_sim"]:
+            return start(command, **how)
+        with redirect_stdout(io.StringIO()):
+            return subprocess.CompletedProcess(command, main(command[3:]), "", "")
+
+    monkeypatch.setattr(subprocess, "run", here)
     for together in (5, 10):
         docs = tmp_path / str(together)
         assert runner.main(["tiny", "blocks=2", f"into={docs}", f"together={together}"]) == 0
