@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,18 @@ def runs(subjects: int = 3, seed: int = 0, ticks: int = 500, **changes: Any) -> 
     return live(cs.Life(subjects=subjects, seed=seed, **parts | changes), ticks)
 
 
+@cache
+def usual() -> cs.Life:
+    """The three subjects without changes, for tests that only look."""
+    return runs()
+
+
 def read(life: cs.Life, of: str, place: str = "any") -> torch.Tensor:
     return cs.ReplayEvents(of=of, place=place).measure(life)
 
 
 def test_a_run_is_replayed_in_reverse_after_reward_and_forward_before_the_next():
-    life = runs()
+    life = usual()
     assert (life.world.episode == 3).all()
     assert (read(life, "score", "end") == -1).all() and (read(life, "score", "start") == 1).all()
     assert (read(life, "reverse", "end") == 1).all() and (read(life, "forward", "end") == 0).all()
@@ -80,13 +87,13 @@ def test_symmetric_synapses_have_no_events():
 
 
 def test_an_event_is_the_same_alone_and_in_company():
-    together, alone = runs(3), runs(1, 2)
+    together, alone = usual(), runs(1, 2)
     for of in ("score", "forward", "reverse", "events", "compression"):
         assert torch.equal(read(together, of)[2:], read(alone, of))
 
 
 def test_measuring_events_changes_nothing():
-    plain, counted = runs(replay=cs.Unfolded()), runs()
+    plain, counted = runs(replay=cs.Unfolded()), usual()
     assert torch.equal(plain.neocortex.weights["weight0"], counted.neocortex.weights["weight0"])
     with pytest.raises(ConfigError, match="wrap it in Events"):
         read(plain, "score")

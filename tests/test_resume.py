@@ -385,7 +385,7 @@ PARTS = {
 
 
 def life_of(name: str) -> cs.Life:
-    return small(2, world=cs.Digits(per_context=6, batch=4), **{room: make() for room, make in PARTS[name].items()})
+    return small(2, world=cs.Digits(per_context=4, batch=4), **{room: make() for room, make in PARTS[name].items()})
 
 
 @pytest.mark.parametrize("name", PARTS)
