@@ -214,7 +214,7 @@ def save(figure: Any, data: Sequence[Mapping[str, Any]] | None, stem: str | Path
     rows = figure.data() if data is None else list(data)
     made(stem.parent)
     png, layout = drawn(figure), figure.get_layout_engine()
-    figure.set_layout_engine("none")  # the same places in the second drawing, found once
+    figure.set_layout_engine(None)  # the same places in the second drawing, found once
     pdf = drawn(figure, format="pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
     figure.set_layout_engine(layout)
     table = tidy.table([{head: _cell(value) for head, value in row.items()} for row in rows])
