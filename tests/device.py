@@ -111,6 +111,10 @@ def _there(value: Any, known: dict[int, Tensor]) -> Any:
 
 
 class _Operations(TorchDispatchMode):
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:  # nothing is compiled here, and to say so at every call takes time
+        return False
+
     def __init__(self, device: Device) -> None:
         super().__init__()
         self.device = device

@@ -156,7 +156,7 @@ def test_later_readings_are_those_of_the_trace_if_every_question_is_asked():
     moments = ("day.end", "context.end", "life.end")
     probes = {"accuracy": cs.Accuracy().at(*moments), "answers": cs.Answers(questions=ALL, contexts=ALL).at(*moments)}
     probes |= {"p": cs.Prequential().at("day.end")}
-    world = cs.Digits(per_context=12, batch=8, shuffle_classes=True)
+    world = cs.Digits(per_context=6, batch=8, shuffle_classes=True)
     trace, file = traced(
         small(3, seed=2, world=world, rhythm=cs.Nights(experiences_per_day=3, steps_per_night=4), probes=probes)
     )
