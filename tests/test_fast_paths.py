@@ -160,7 +160,7 @@ def test_planned_slots_are_those_of_the_tick(monkeypatch, name):
         for _ in life.live(days=6):
             pass
         lives.append(life)
-    assert equal(*lives)
+    assert all(equal(lives[0], life) for life in lives[1:])
 
 
 def settings_of(part: Any) -> dict[str, Any]:
@@ -217,7 +217,7 @@ def test_rows_and_slots_in_blocks_are_those_of_the_tick(monkeypatch, name):
         list(twin.live(days=2))
         assert equal(life, twin)
         lives.append(life)
-    assert equal(*lives)
+    assert all(equal(lives[0], life) for life in lives[1:])
 
 
 def test_sparse_codes_do_not_depend_on_the_groups_in_which_they_are_made(monkeypatch):
@@ -229,7 +229,7 @@ def test_sparse_codes_do_not_depend_on_the_groups_in_which_they_are_made(monkeyp
         life = life_of(hippocampus=cs.Sparse(capacity=30))
         list(life.live(days=3))
         lives.append(life)
-    assert equal(*lives)
+    assert all(equal(lives[0], life) for life in lives[1:])
 
 
 def test_a_plan_is_made_again_after_a_load_a_branch_and_a_lesion():
