@@ -197,6 +197,15 @@ def test_matrix_writes_its_numbers_into_the_cells():
     assert [tick.get_text() for tick in plain.axes[0].get_yticklabels()] == ["1", "2", "3"]
 
 
+def test_a_matrix_without_questions_before_learning_has_no_row_of_them():
+    asked = np.vstack((np.full((1, 3), np.nan), np.eye(3)))
+    panel = figures.matrix(asked).axes[0]
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == ["1", "2", "3"]
+    asked[0] = 0.1
+    panel = figures.matrix(asked).axes[0]
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == ["start", "1", "2", "3"]
+
+
 def test_sweep_marks_the_best_mean():
     x = np.array([1.0, 2.0, 4.0, 8.0])
     values = np.array([0.2, 0.5, 0.9, 0.3])[:, None] + np.random.default_rng(0).normal(0, 0.01, (4, 6))

@@ -179,10 +179,12 @@ def awake_and_asleep(
 def matrix(accuracy: Any, *, label: str = "accuracy") -> Any:
     """Accuracy on every context (columns) after every context (rows): [t, k] or [s, t, k], or arm → such an array.
 
-    If there is one row more than columns, the first row is before learning.
+    If there is one row more than columns, the first row is before learning; it is not drawn if nothing was asked then.
     """
     tables = accuracy if isinstance(accuracy, Mapping) else {"": accuracy}
     arrays = {arm: np.asarray(values, np.float64) for arm, values in tables.items()}
+    if all(a.shape[-2] > a.shape[-1] and np.isnan(a[..., 0, :]).all() for a in arrays.values()):
+        arrays = {arm: a[..., 1:, :] for arm, a in arrays.items()}
     columns, deep = page.grid(len(arrays))
     width = page.SINGLE if columns == 1 else page.DOUBLE
     ends, contexts = next(iter(arrays.values())).shape[-2:]
