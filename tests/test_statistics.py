@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -89,6 +89,7 @@ def test_interval_is_deterministic_inside_the_data_and_blind_to_order(values, ra
 
 
 @given(hnp.arrays(np.float64, st.integers(5, 20), elements=st.floats(-1, 1)), st.floats(0.1, 10), st.floats(-5, 5))
+@example(np.array([0.0] + [1e-5] * 17), 1.375, 2.1801090473617872)  # rounding told equal means apart
 @settings(max_examples=40, deadline=None)
 def test_interval_moves_and_scales_with_the_data(values, scale, shift):
     a, b = statistics.estimate(values), statistics.estimate(values * scale + shift)

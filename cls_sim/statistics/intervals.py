@@ -71,7 +71,8 @@ def estimate(values: ArrayLike, seed: int = 0, level: float = 0.95) -> Estimate:
         (same,) = np.nonzero(fit & (n == count))
         for chosen in np.split(same, range(COLUMNS, len(same), COLUMNS)):
             centred = columns[:count, chosen] - mean[chosen]
-            low[chosen], high[chosen] = bca(centred, seed, expanded(int(count), level)) + mean[chosen]
+            largest = np.abs(columns[:count, chosen]).max(0)
+            low[chosen], high[chosen] = bca(centred, seed, expanded(int(count), level), largest) + mean[chosen]
     note = "n too small" if (n < FEWEST).any() else "" if fit.all() else "not finite"
     mean, sem, low, high, n = (shaped(v, shape) for v in (mean, sem, low, high, n))
     return Estimate(mean, sem, low, high, n, note)
@@ -123,10 +124,13 @@ def _resampled(centred: Numbers, seed: int) -> Numbers:
     return np.sort(np.concatenate(parts), axis=0)
 
 
-def bca(centred: Numbers, seed: int, z: float) -> Numbers:
-    """BCa ends [2, m] of the mean of centred columns [n, m], at ± z normal units; percentiles where it degenerates."""
+def bca(centred: Numbers, seed: int, z: float, largest: Numbers | float = 0.0) -> Numbers:
+    """BCa ends [2, m] of the mean of centred columns [n, m], at ± z normal units; percentiles where it degenerates.
+
+    largest  [m], the largest size of a number before it was centred: numbers that differ by its rounding are equal
+    """
     boot = _resampled(centred, seed)
-    dust = 1e-12 * np.abs(centred).max(0)
+    dust = np.maximum(1e-12 * np.abs(centred).max(0), 16 * np.finfo(np.float64).eps * np.asarray(largest))
     below = (boot < -dust).mean(0) + 0.5 * (np.abs(boot) <= dust).mean(0)
     bias = np.array([NORMAL.inv_cdf(b) if 0.0 < b < 1.0 else np.nan for b in below])
     with np.errstate(invalid="ignore", divide="ignore"):
