@@ -56,6 +56,7 @@ MORE: dict[str, dict[str, tuple[Any, dict[str, Any]]]] = {
     "plasticity": {"Modulated": (lambda: cs.Modulated(cs.Constant(rate=0.01), factor=0.5), {})},
     "neocortex": {
         "LayerPeriods": (lambda: cs.LayerPeriods(cs.Mlp(hidden=[6]), close=[1.0, 9.0], rates=[1.0, 0.5]), {}),
+        "Cnn4, apart": (lambda: cs.Cnn4(channels=[2, 2, 2, 2], apart=True), {}),
         "CortexLesion": (lambda: cs.CortexLesion(cs.Mlp(hidden=[6]), fraction=0.5), {}),
         "CortexLesion, weights": (lambda: cs.CortexLesion(cs.Mlp(hidden=[6]), fraction=0.5, of="weights"), {}),
     },
