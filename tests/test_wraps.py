@@ -346,9 +346,11 @@ def alike(plain: Life, mine: Rows, wrapped: Life, part_kind: str, layers: int = 
     x = plain.world.evaluation(0).x[:, :8]
     context = torch.zeros(x.shape[:2], dtype=torch.int64) if plain.spec.task_id_known else None
     for one in (plain, wrapped):
-        one.told_to = one.readout.answer(x, context, one.hippocampus, one.neocortex)  # type: ignore[attr-defined]
+        if not hasattr(one, "told_to"):  # that of the plain life is asked once for all its wraps
+            one.told_to = one.readout.answer(x, context, one.hippocampus, one.neocortex)  # type: ignore[attr-defined]
+            one.recalled = one.view.recall(x)  # type: ignore[attr-defined]
     same(vars(plain.told_to), vars(wrapped.told_to))  # type: ignore[attr-defined]
-    same(vars(plain.view.recall(x)), vars(wrapped.view.recall(x)))
+    same(vars(plain.recalled), vars(wrapped.recalled))  # type: ignore[attr-defined]
 
 
 PAIRS = [  # those of one part after another: its life is lived once
