@@ -177,7 +177,7 @@ class Watched(Within):
             self.looks.append(seen)
             if len(self.looks) == 2 * LOOKS:
                 self.looks, self._every = self.looks[::2], 2 * self._every
-        self.rows.append(replace(seen, batch=batch.without_inputs()))
+        self.rows.append(replace(seen, batch=batch.without_inputs().with_(scores=None, features=None)))
         return batch
 
 
