@@ -87,8 +87,7 @@ class Life:
         spec = self.spec = self._told[PART_KINDS[-1]][1]
         self._first = Contract(spec)
         hear({f"probes.{name}": probe for name, probe in self.probes.items()}, spec)
-        self.clock = Clock(spec.subjects, spec.per_day)
-        self.ledger = Ledger(spec.subjects)
+        self.clock, self.ledger = Clock(spec.subjects, spec.per_day), Ledger(spec.subjects)
         self._ending = np.ones(spec.subjects, bool)  # the subjects whose context ends now; `_revisit` serves them
         self.horizon = self.world.length  # the experience at which this life ends; `live` may set it earlier
         self._look_around()
@@ -164,6 +163,8 @@ class Life:
         """The moments that this tick reaches.  A context ends after the night that follows its last experience."""
         clock = self.clock
         clock.asleep = self._first("rhythm.asleep", self.rhythm.asleep(clock, self.view))
+        if every(asleep) and every(clock.asleep):
+            return []
         up_next, roused = awake, asleep
         if some(asleep) or some(clock.asleep):
             up_next, roused = ~clock.asleep & (awake | asleep), asleep & ~clock.asleep
@@ -210,8 +211,7 @@ class Life:
 
     def live(self, days: float | None = None) -> Iterator[Moment]:
         """Live `days` more (None: to the end of the world); yield each moment.  ConfigError if the world is shorter."""
-        everybody = np.ones(len(self.seeds), bool)
-        self.horizon = self.ahead(days)
+        self.horizon, everybody = self.ahead(days), np.ones(len(self.seeds), bool)
         try:
             if self.clock.tick == 0:
                 yield Moment("life.begin", everybody)

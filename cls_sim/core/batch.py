@@ -183,11 +183,13 @@ class Batch:
             vars(changed).pop("_count", None)
         return changed
 
-    def without_inputs(self) -> Batch:
-        """This batch with x [s, b, 0]; it does not keep the inputs in memory."""
-        changed = self.with_(x=torch.empty(*self.y.shape[:2], 0, device=self.y.device))
-        later = {name: make for name, make in vars(self).get("_later", {}).items() if name != "x"}
-        vars(changed)["_later"] = later
+    def without_inputs(self, **changes: Unpack[Columns]) -> Batch:
+        """This batch with x [s, b, 0] and other changes; it does not keep the inputs in memory."""
+        changed, y = self.with_(**changes), self.y
+        held = vars(changed)
+        held["_later"] = held.get("_later", {}) | {"x": lambda: torch.empty(*y.shape[:2], 0, device=y.device)}
+        for name in ("x", "_raw"):
+            held.pop(name, None)
         return changed
 
     def columns(self) -> dict[str, Tensor]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -135,17 +136,12 @@ class Content(Settings, Probe):
         return _mean(kind & active, dreamt)
 
 
-@dataclass(frozen=True)
-class Noted:
+class Noted(NamedTuple):
     """A batch that was replayed, and for which subjects that counts: `who`, bool [s]."""
 
     batch: Batch
     who: Flags
     awake: bool  # then lived rows do not count
-
-    def there(self) -> Tensor:
-        """The rows that count: bool [s, b]."""
-        return self.batch.present() & (self.batch.source != LIVED) if self.awake else self.batch.present()
 
 
 class Watched(Within):
@@ -172,12 +168,12 @@ class Watched(Within):
 
     def _note(self, batch: Batch, who: Flags, awake: bool) -> Batch:
         """Record a batch for the subjects `who` [s]; the batch is returned unchanged."""
-        seen = Noted(batch, who & self.open, awake)
+        who = who & self.open
         if len(self.rows) % self._every == 0:
-            self.looks.append(seen)
+            self.looks.append(Noted(batch, who, awake))
             if len(self.looks) == 2 * LOOKS:
                 self.looks, self._every = self.looks[::2], 2 * self._every
-        self.rows.append(replace(seen, batch=batch.without_inputs().with_(scores=None, features=None)))
+        self.rows.append(Noted(batch.without_inputs(scores=None, features=None), who, awake))
         return batch
 
 
@@ -188,10 +184,16 @@ class _ReadCortex(Exception):
 class _Unread:
     """In place of a cortex and its consolidation in a night without learning: any use of them raises `_ReadCortex`."""
 
-    def __getattribute__(self, name: str) -> Callable[..., None]:
-        if name in ("step", "elapse", "context_end"):  # what the life itself calls; without an effect on other parts
-            return lambda *_: None
+    def __getattribute__(self, name: str) -> Callable[..., Any]:
+        if name in ("step", "elapse", "context_end", "attach"):  # what the life itself calls
+            return _nothing
+        if name == "__deepcopy__":
+            return lambda _: self
         raise _ReadCortex
+
+
+def _nothing(*_: object) -> None:
+    """No effect on other parts."""
 
 
 @shared
@@ -209,7 +211,7 @@ def ahead(life: Measured) -> Watched:
 @shared
 def notes(life: Measured) -> Batch:
     """All rows of that replay, without their inputs."""
-    return _joined(ahead(life).rows)
+    return _joined(ahead(life).rows, inputs=False)
 
 
 @shared
@@ -231,17 +233,21 @@ def _recorded(life: Measured, learns: bool) -> Watched:
         watched.append(Watched(policy, life.spec.subjects))
         return watched[0]
 
-    copy = life.twin(replay=watch)
     if not learns:
         unread: Any = _Unread()
-        vars(copy).update(neocortex=unread, consolidation=unread, view=replace(copy.view, neocortex=unread))
-    slept, end = copy.clock.asleep.copy(), copy.clock.experience + copy.clock.per_day
-    while watched[0].open.any() and not copy.over:
-        with torch.enable_grad():
-            copy.step()
-        asleep = copy.clock.asleep
-        watched[0].open &= ~(slept & ~asleep) & (asleep | (copy.clock.experience < end))
-        slept = asleep.copy()
+        life = copy.copy(life)
+        vars(life).update(neocortex=unread, consolidation=unread)
+    ahead = life.twin(replay=watch)
+    ahead.probes = {}  # nobody asks the copy
+    if not learns:
+        ahead.view = replace(ahead.view, neocortex=unread)
+    slept, end = ahead.clock.asleep.copy(), ahead.clock.experience + ahead.clock.per_day
+    with torch.enable_grad():
+        while watched[0].open.any() and not ahead.over:
+            ahead.step()
+            asleep = ahead.clock.asleep
+            watched[0].open &= ~(slept & ~asleep) & (asleep | (ahead.clock.experience < end))
+            slept = asleep.copy()
     return watched[0]
 
 
@@ -257,22 +263,29 @@ def _distances(life: Measured, items: int) -> tuple[Tensor, Tensor]:
     return _neighbours(patterns, there), away
 
 
-def _joined(noted: list[Noted]) -> Batch:
-    """The rows of all batches.  Optional fields are dropped, except slots, which are -1 for batches without them.
+def _joined(noted: list[Noted], inputs: bool = True) -> Batch:
+    """The rows of all batches, with or without their inputs.
 
-    Rows that do not count have weight 0 and the source LIVED; a silent dream has weight 0, and keeps its source.
+    Optional fields are dropped, except slots, which are -1 for batches without them.  Rows that do not count have
+    weight 0 and the source LIVED; a silent dream has weight 0, and keeps its source.
     """
-    batches, joined = [one.batch for one in noted], dict[str, Any]()
-    for name in ("x", "y", "context", "born", "item", "source"):
-        joined[name] = torch.cat([getattr(batch, name) for batch in batches], 1)
+    batches = [one.batch for one in noted]
+    names = ["y", "context", "born", "item", "source", *(["x"] if inputs else [])]
+    joined: dict[str, Any] = {name: torch.cat([getattr(batch, name) for batch in batches], 1) for name in names}
+    if not inputs:
+        joined["x"] = torch.empty(*joined["y"].shape[:2], 0, device=joined["y"].device)
     if any(batch.slot is not None for batch in batches):
         slots = [torch.full_like(batch.item, -1) if batch.slot is None else batch.slot for batch in batches]
         joined["slot"] = torch.cat(slots, 1)
-    columns = np.stack([one.who for one in noted], 1).repeat([batch.rows for batch in batches], 1)
-    here = from_numpy(columns).to(joined["y"].device)
-    there = torch.cat([one.there() for one in noted], 1)
-    joined |= {"weight": (there & here).float(), "source": torch.where(here, joined["source"], LIVED)}
-    return Batch(**joined)
+    rows, source = [batch.rows for batch in batches], joined["source"]
+    here = from_numpy(np.stack([one.who for one in noted], 1).repeat(rows, 1)).to(source.device)
+    there = here
+    if any(batch.weight is not None for batch in batches):
+        there = there & torch.cat([batch.present() for batch in batches], 1)
+    if any(one.awake for one in noted):
+        awake = from_numpy(np.array([one.awake for one in noted]).repeat(rows)).to(source.device)
+        there = there & ~(awake & (source == LIVED))
+    return Batch(**joined | {"weight": there.float(), "source": torch.where(here, source, LIVED)})
 
 
 @shared
