@@ -18,7 +18,7 @@ PART_KINDS = ("world", "rhythm", "plasticity", "neocortex", "hippocampus", "repl
 _NAMES = {  # module → its public names
     # life
     "life": "Life",
-    "running.runs": "run",
+    "running.one_life": "run",
     "config.experiments": "build",
     "running.studies": "study",
     "running.opened": "open_run",

@@ -253,8 +253,8 @@ from cls_sim.rhythm.nights import Sleepless as Sleepless
 from cls_sim.rhythm.pauses import Pauses as Pauses
 from cls_sim.rhythm.pressure import Pressure as Pressure
 from cls_sim.rhythm.proportional import ProportionalNights as ProportionalNights
+from cls_sim.running.one_life import run as run
 from cls_sim.running.opened import open_run as open_run
-from cls_sim.running.runs import run as run
 from cls_sim.running.studies import study as study
 from cls_sim.world.acting import Acting as Acting
 from cls_sim.world.arrays import Arrays as Arrays

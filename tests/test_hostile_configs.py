@@ -131,7 +131,7 @@ TARGETS = [
     "cls_sim.config.experiments.os.system",
     "cls_sim.config.experiments.import_module",
     "cls_sim.config.experiments.make",
-    "cls_sim.running.runs.run",
+    "cls_sim.running.one_life.run",
     "cls_sim.running.runs.write",
     "cls_sim.storage.checkpoint.save",
     "cls_sim.storage.trace.Trace",
