@@ -141,8 +141,19 @@ def test_an_idx_file_with_a_fault_is_refused_by_path(tmp_path, content, words, p
     path = tmp_path / ("labels.gz" if packed else "labels")
     path.write_bytes(gzip.compress(content) if packed else content)
     with pytest.raises(DataFileError) as caught:
-        read_idx(path, (10,), md5(LABELS), "put the original file there")
+        read_idx(path, (10,), md5(LABELS), "", "put the original file there")
     assert caught.value.key == str(path) and words in caught.value.reason and "\n" not in str(caught.value)
+
+
+def test_a_public_file_and_another_packing_of_it_hold_the_same(tmp_path):
+    path = tmp_path / "labels.gz"
+    for level in (1, 9):
+        path.write_bytes(gzip.compress(LABELS, level))
+        for packed in ("", md5(path.read_bytes())):
+            assert read_idx(path, (10,), md5(LABELS), packed, "").tolist() == list(LABELS[8:])
+    path.write_bytes(gzip.compress(LABELS[:-1] + b"\x05"))
+    with pytest.raises(DataFileError, match="of md5"):
+        read_idx(path, (10,), md5(LABELS), md5(gzip.compress(LABELS)), "")
 
 
 def test_a_packed_file_with_a_fault_is_refused_by_path(tmp_path):
@@ -156,10 +167,10 @@ def test_a_packed_file_with_a_fault_is_refused_by_path(tmp_path):
     ):
         (tmp_path / "labels.gz").write_bytes(content)
         with pytest.raises(DataFileError) as caught:
-            read_idx(tmp_path / "labels.gz", (10,), md5(LABELS), "put the original file there")
+            read_idx(tmp_path / "labels.gz", (10,), md5(LABELS), "", "put the original file there")
         assert words in caught.value.reason
     with pytest.raises(DataFileError) as caught:
-        read_idx(tmp_path, (10,), md5(LABELS), "put the original file there")
+        read_idx(tmp_path, (10,), md5(LABELS), "", "put the original file there")
     assert "cannot be read" in caught.value.reason
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
 from os import PathLike
 from typing import Any
@@ -148,7 +147,7 @@ def _is_masked(value: Any) -> bool:
     """Whether this is a masked array, or a list that holds one."""
     if isinstance(value, (list, tuple)):
         return any(map(_is_masked, value))
-    return "numpy.ma" in sys.modules and np.ma.isMaskedArray(value)  # its import takes 15 ms
+    return np.ma.isMaskedArray(value)
 
 
 def _inputs(key: str, value: Any) -> np.ndarray:

@@ -75,7 +75,7 @@ def _data(images: np.ndarray, labels: np.ndarray, tests: Data | None) -> Data:
 def _read(name: str) -> np.ndarray:
     dims, content, packed = FILES[name]
     path, remedy = fetched("mnist", f"{name}.gz", MIRROR, f"md5:{packed}")
-    array = read_idx(path, dims, content, remedy)
+    array = read_idx(path, dims, content, packed, remedy)
     if len(dims) == 1 and array.max() > 9:
         raise DataFileError(str(path), f"holds the label {array.max()}", "put the original file there")
     return array
