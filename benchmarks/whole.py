@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -85,9 +86,9 @@ def _figure(name: str, scripts: dict[str, str], repetitions: int, target: float,
     return Figure(name, "s", median(times["ours"]), median(times["limit"]), ratio, target, key)
 
 
-def cpu(command: Sequence[str], folder: Path | None = None) -> float:
-    """CPU seconds of a process, user and system, run in this folder."""
+def cpu(command: Sequence[str], folder: Path | None = None, variables: Mapping[str, str] | None = None) -> float:
+    """CPU seconds of a process, user and system, run in this folder with these environment variables besides ours."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, env=os.environ | (variables or {}))
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 import cls_sim as cs
+from benchmarks import peer
 from benchmarks.limit import Loop, Products, Prototype
 from benchmarks.steps import _figures
 from benchmarks.work import Work
@@ -57,3 +59,26 @@ def test_products_are_those_of_a_step():
     work = replace(SMALL, hidden=(32, 16))
     flops = sum(2 * a.shape[0] * a.shape[1] * b.shape[1] for a, b in Products(work, inputs=64).pairs)
     assert flops == pytest.approx(2 * 32 * (2 * 64 * 32 + 3 * 32 * 16 + 3 * 16 * 10))
+
+
+def test_the_peer_evaluates_as_ours_and_shows_no_progress(tmp_path, monkeypatch):
+    """A program in place of the peer writes down how it was called."""
+    log = tmp_path / "log"
+    (tmp_path / "main.py").write_text(
+        f"import json, os, sys\nopen({str(log)!r}, 'a').write(json.dumps([os.environ['TQDM_DISABLE'], *sys.argv]) + '\\n')"
+    )
+    monkeypatch.setattr(peer, "OURS", "sum(range({steps}))")
+    step, run = peer.peer_figures(str(tmp_path), steps=3, repetitions=1)
+    calls = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [next(one for one in call if one.startswith("--iters")) for call in calls] == [
+        "--iters=1",
+        "--iters=3",
+        "--iters=6",
+    ]
+    assert all(call[0] == "1" and {"--results-dict", "--acc-n=10000"} <= set(call) for call in calls)
+    assert (step.key, run.key) == ("peer_step", "peer_run") and run.ours > 0 and run.limit > 0
+
+
+def test_a_folder_without_the_peer_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match=r"main\.py"):
+        peer.peer_figures(str(tmp_path))
