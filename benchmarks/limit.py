@@ -136,9 +136,9 @@ class Prototype:
         items, slots, old = self.items[at], self.slots[at], self.recalled[at]
         s, new = items.shape
         raw, label = self.bytes.index_select(0, items.view(-1)), self.y[items]
-        x, y = raw.view(s, new, -1) * self.quantum, label
+        x, y = raw.view(s, new, -1).float().mul_(self.quantum), label
         if self.done:
-            kept = self.content.index_select(0, old.view(-1)).view(s, self.work.old, -1) * self.quantum
+            kept = self.content.index_select(0, old.view(-1)).view(s, self.work.old, -1).float().mul_(self.quantum)
             x, y = torch.cat((x, kept), 1), torch.cat((y, self.what[old, 0].long()), 1)
         self.learn(x.mT, y)
         self.content[slots] = raw.view(s, new, -1)

@@ -62,8 +62,8 @@ class Bytes:
     def floats(self) -> Tensor:
         """The inputs [s, b, *inputs]: bytes times a number, float32; rows that all subjects share stay shared."""
         shared = self.content.stride(0) == 0
-        own = self.content[:1] if shared else self.content
-        return (own * self.quantum).view(*own.shape[:2], *self.inputs).expand(len(self.content), -1, *self.inputs)
+        own = (self.content[:1] if shared else self.content).float().mul_(self.quantum)  # faster than a mixed product
+        return own.view(*own.shape[:2], *self.inputs).expand(len(self.content), -1, *self.inputs)
 
 
 @dataclass(frozen=True)
