@@ -235,7 +235,7 @@ def suggest(word: str, known: Iterable[str]) -> str:
     import difflib
 
     known = sorted(known)
-    if (new := renamed.word(word)) in known:
+    if (new := renamed.word(word, known)) is not None:
         return f"write {new} (renamed in {renamed.VERSION})"
     near = difflib.get_close_matches(word, known, 1, 0.6)
     return f"did you mean {near[0]}?" if near else f"choose one of {', '.join(known)}" if known else "remove it"

@@ -5,8 +5,7 @@ Nothing here is needed by who knows the new names: an old one is refused, and th
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -57,9 +56,14 @@ def now(key: str) -> str | None:
     return ".".join((first, *new)) if new != rest else None
 
 
-def word(old: str) -> str | None:
-    """The present name of a class, an option, or a kind of claim or figure."""
-    return ChainMap(CLASSES, *OPTIONS.values(), CLAIM_KINDS, FIGURE_KINDS).get(old)
+def word(old: str, known: Container[str]) -> str | None:
+    """The present name, among the known ones, of a class, an option, or a kind of claim or figure.
+
+    >>> word("summed", ["cortex", "logit_sum"]), word("summed", ["uniform"])
+    ('logit_sum', None)
+    """
+    tables = (CLASSES, *OPTIONS.values(), CLAIM_KINDS, FIGURE_KINDS)
+    return next((new for names in tables if (new := names.get(old)) is not None and new in known), None)
 
 
 def lost(owner: str, name: str) -> str:
