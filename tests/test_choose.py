@@ -64,6 +64,36 @@ def test_halving_gives_the_better_half_new_seeds(tmp_path: Path, monkeypatch: py
     assert sorted(len(one["values"]) for one in told(tmp_path / "x")["trials"]) == [3, 3, 6, 6]
 
 
+@pytest.mark.parametrize(
+    ("arm", "over", "place", "values"),
+    [
+        ("exact", "hippocampus.capacity=20,30", ("hippocampus", "capacity"), [20, 30]),  # its own: 50
+        ("exact", "hippocampus.eviction=balanced,ring", ("hippocampus", "eviction"), ["balanced", "ring"]),
+        ("wake_replay", "rhythm.steps_per_nap=3,7", ("rhythm", "steps_per_nap"), [3, 7]),
+        ("joint", "world.order=iid,sharp", ("world", "order"), ["iid", "sharp"]),
+    ],
+)
+def test_a_searched_value_wins_over_the_arms_own(
+    arm: str, over: str, place: tuple[str, str], values: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lived: list[Any] = []
+
+    def live(bench: Bench, setting: Any, seed: int, subjects: int, *, validating: bool = True) -> np.ndarray:
+        read = experiments.read(bench.overrides(setting, seed, subjects, validating=validating))
+        again = experiments.read(read.overrides)  # as a resumed run reads them
+        assert again.arms[arm].cfg == read.arms[arm].cfg and list(read.arms) == [arm]
+        lived.append(read.arms[arm].cfg[place[0]][place[1]])
+        return np.arange(subjects) / 100 + len(lived)
+
+    monkeypatch.setattr(Bench, "live", live)
+    monkeypatch.setattr(Bench, "together", lambda *_: None)
+    own = experiments.read(["experiment=digits", f"arms=[{arm}]"]).arms[arm].cfg
+    assert main(["choose", "experiment=digits", f"arm={arm}", f"over={over}", f"out={tmp_path}/x"]) == 0
+    assert lived == [*values, values[-1], own[place[0]][place[1]]]
+    chosen = experiments.read(["experiment=digits", "method=chosen"], [f"{tmp_path}/x/conf"]).arms["chosen"].cfg
+    assert chosen[place[0]] == own[place[0]] | {place[1]: values[-1]}
+
+
 def test_random_settings_lie_in_their_ranges_and_do_not_depend_on_the_day():
     over = ["a=0.001..0.1", "b=50..400", "c=x,y"]
     found = settings.some(over, 30)

@@ -45,12 +45,12 @@ class Arm:
 
     def reads(self, override: str) -> bool:
         """Whether a user's override has an effect in this arm: the arm does not override the same key or part."""
-        return not any(f"{_key(override)}.".startswith(f"{_key(own)}.") for own in self.own)
+        return not any(f"{key_of(override)}.".startswith(f"{key_of(own)}.") for own in self.own)
 
     def swaps(self, override: str) -> bool:
         """Whether a user's override is a setting of a part that this arm replaces."""
-        part_kind, dot, _ = _key(override).partition(".")
-        return bool(dot) and any(_key(own) == part_kind for own in self.own)
+        part_kind, dot, _ = key_of(override).partition(".")
+        return bool(dot) and any(key_of(own) == part_kind for own in self.own)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _check_budgets(arms: Mapping[str, Arm], mine: Sequence[str]) -> None:
         if origin is not None and keeps and budget != origin.cfg["budget"]:
             reason = f"has another budget than {origin.name}, whose hippocampus it keeps"
             raise ConfigError(f"arm.{name}", reason, "give both the same, or run it from birth")
-        for key in [_key(override) for override in mine if budget is not None and arm.reads(override)]:
+        for key in [key_of(override) for override in mine if budget is not None and arm.reads(override)]:
             refuse_if(chooses_size(arm.cfg, key), key, "is chosen by the budget", f"leave out {key} or budget")
 
 
@@ -113,7 +113,7 @@ def _check_read(mine: Sequence[str], arms: Mapping[str, Arm]) -> None:
     for override in mine:
         if arms and not any(arm.reads(override) and not arm.swaps(override) for arm in arms.values()):
             reason = f"is not read by any of the arms {', '.join(arms)}"
-            raise ConfigError(_key(override), reason, "leave it out, or choose other arms")
+            raise ConfigError(key_of(override), reason, "leave it out, or choose other arms")
 
 
 def scenario_of(cfg: Mapping[str, Any]) -> str:
@@ -189,20 +189,21 @@ def _treated(
     if not own:
         return base
     swapped = {o.split("=")[0] for o in own} & {*PART_KINDS, "probes"}
-    kept = [o for o in settled if _key(o).split(".")[0] not in swapped or o.split("=")[0] in PART_KINDS]
+    kept = [o for o in settled if key_of(o).split(".")[0] not in swapped or o.split("=")[0] in PART_KINDS]
     with under(f"arm.{name}"):
         cfg = compose(kept, own)
         _check_top(cfg)
     return cfg
 
 
-def _key(override: str) -> str:
+def key_of(override: str) -> str:
+    """The key that an override sets or deletes."""
     return override.lstrip("+~").split("=")[0]
 
 
 def _is_setting(override: str) -> bool:
     """Whether it is a setting of a part whose option a method, or the small size, may still choose."""
-    part_kind, dot, _ = _key(override).partition(".")
+    part_kind, dot, _ = key_of(override).partition(".")
     return bool(dot) and part_kind in PART_KINDS and part_kind != "world"
 
 

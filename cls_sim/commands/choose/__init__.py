@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -72,9 +73,11 @@ def _choose(args: argparse.Namespace, folders: Sequence[str]) -> None:
     known("arm", name, experiment.arms, f"{name[:100]!r} is none of its arms")
     arm = experiment.arms[name]
     refuse_if(arm.origin is not None, "arm", f"{name} is a branch of {arm.origin}", f"choose settings of {arm.origin}")
+    split = split_of(arm.cfg["world"])
+    bench = Bench(tuple(args.given), name, split, args.reading, Path(), tuple(folders), "", arm.own)
     for setting in dict.fromkeys(one for chosen in tried for one in chosen):
-        refuse_if(not arm.reads(setting), setting.partition("=")[0], f"is not read by the arm {name}", "leave it out")
-        cfg, kind = read([*args.given, f"arms=[{name}]", setting], folders).arms[name].cfg, setting.partition(".")[0]
+        asked = bench.overrides((setting,), seed, sizes["subjects"], validating=False)
+        cfg, kind = read(asked, folders).arms[name].cfg, setting.partition(".")[0]
         if kind in PART_KINDS:
             make(kind, cfg[kind], wrapping=True)
     default = Path("outputs") / "choose" / experiment.name / f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
@@ -83,8 +86,7 @@ def _choose(args: argparse.Namespace, folders: Sequence[str]) -> None:
         raise ConfigError("out", f"{home} exists and is not empty", "name a new folder, or that of a search")
     made(home)
     plain_below(home)
-    split = split_of(arm.cfg["world"])
-    bench = Bench(tuple(args.given), name, split, args.reading, home, tuple(folders), str(home))
+    bench = replace(bench, home=home, again=str(home))
     book = Book(bench, tried, goal, {"how": how, "seed": seed, "subjects": sizes["subjects"], "split": list(split)})
     together = choice("together", args.together, ("true", "false")) == "true"
     best = book.search(halving=how == "halving", together=together)
@@ -154,12 +156,12 @@ class Book:
 
         import yaml
 
+        from cls_sim.commands.choose.trials import without
         from cls_sim.storage.disk import made, put
 
         folder = made(self.bench.home / "conf" / "method", below=self.bench.home)
         made(self.bench.home / "conf" / "experiment", below=self.bench.home)
-        keys = {one.partition("=")[0] for one in best}
-        told = {"name": name, "overrides": [*(one for one in own if one.partition("=")[0] not in keys), *best]}
+        told = {"name": name, "overrides": [*without(own, best), *best]}
         head = f"# Chosen by cls-sim choose {shlex.join(self.bench.given)}; see choice.json\n"
         put(folder / f"{name}.yaml", (head + yaml.safe_dump(told, sort_keys=False, allow_unicode=True)).encode())
         place = shlex.quote(str(self.bench.home / "conf"))

@@ -13,6 +13,7 @@ import numpy as np
 
 from cls_sim.commands.sweeps import done, job_name
 from cls_sim.config import experiments
+from cls_sim.config.experiments import Arm, key_of
 from cls_sim.core.errors import ConfigError
 from cls_sim.core.signals import Interrupted
 from cls_sim.storage import summary
@@ -28,6 +29,7 @@ class Bench:
 
     given  the overrides of the experiment, and those that all trials share
     split  the overrides that evaluate on the validation part
+    own    the overrides of the arm; a searched value wins over them
     """
 
     given: tuple[str, ...]
@@ -37,10 +39,15 @@ class Bench:
     home: Path
     folders: tuple[str, ...]
     again: str
+    own: tuple[str, ...] = ()
 
     def overrides(self, setting: Setting, seed: int, subjects: int, *, validating: bool) -> list[str]:
         cohort = [f"arms=[{self.arm}]", f"seed={seed}", f"subjects={subjects}", *QUIET]
-        return [*self.given, *(self.split if validating else ()), *cohort, *setting]
+        tried = [*(self.split if validating else ()), *setting]
+        arm = Arm(self.arm, {}, own=self.own)
+        late = [one for one in tried if not arm.reads(one)]  # an arm's overrides win over a user's: these join them
+        told = [f"arm.{self.arm}=[{','.join(map(_quoted, [*without(self.own, late), *late]))}]"] if late else []
+        return [*self.given, *cohort, *told, *(one for one in tried if one not in late)]
 
     def live(self, setting: Setting, seed: int, subjects: int, *, validating: bool = True) -> np.ndarray:
         """The reading of every subject [s] of these seeds under a setting; a trial that is done is only read."""
@@ -87,6 +94,26 @@ class Stopped(Interrupted):
 
     def __str__(self) -> str:
         return f"stopped by {self.name}; to continue, repeat the command with {shlex.quote(f'out={self.folder}')}"
+
+
+def without(own: Sequence[str], setting: Sequence[str]) -> list[str]:
+    """The overrides of an arm whose keys a setting does not set.
+
+    >>> without(["hippocampus=store", "hippocampus.capacity=50"], ["hippocampus.capacity=20"])
+    ['hippocampus=store']
+    """
+    keys = {key_of(one) for one in setting}
+    return [one for one in own if key_of(one) not in keys]
+
+
+def _quoted(override: str) -> str:
+    r"""An override as a string of Hydra's: a quote is escaped, and so are the backslashes before a quote.
+
+    >>> print(_quoted("title=it's"), _quoted("a=[1,2]"))
+    'title=it\'s' 'a=[1,2]'
+    """
+    escaped = re.sub(r"(\\*)'", r"\1\1\'", override)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", escaped) + "'"
 
 
 def joint(settings: Sequence[Setting], subjects: int) -> Setting | None:
