@@ -5,13 +5,15 @@ READY := .venv/.ready
 export OMP_NUM_THREADS ?= 1
 export PYTHONDONTWRITEBYTECODE =  # compiled files are kept: without them each process of the tests takes 5 s more
 
-.PHONY: run lab notebooks test claims paper faults bench gpu docs stub check clean
+.PHONY: install run lab notebooks test claims paper faults bench gpu docs stub check clean
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
+
+install: $(READY)  ## only the set-up: .venv with pinned dependencies
 
 run: $(READY)  ## the first life: real digits, seven arms, a table and figures
 	$(BIN)/cls-sim experiment=digits

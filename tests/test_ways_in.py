@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 import cls_sim as cs
 from cls_sim.__main__ import main
@@ -19,6 +24,7 @@ from cls_sim.config import experiments
 from tests.lives import small
 
 ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def test_every_experiment_is_listed_with_its_title(capsys: pytest.CaptureFixture):
@@ -153,3 +159,32 @@ def test_objects_say_what_they_are():
         assert not Balanced(page).open and "subjects" in page and "<script" not in page
     assert "Trace(" in repr(trace)
     assert type(trace)()._repr_html_().startswith("<table>")
+
+
+REQUIREMENTS = [
+    Requirement(line)
+    for lines in [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    for line in lines
+    if not line.startswith("cls-sim[")
+]
+
+
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
+def test_every_requirement_has_an_oldest_version_that_the_pins_satisfy(requirement: Requirement):
+    assert any(bound.operator == ">=" for bound in requirement.specifier), "CI installs the oldest allowed version"
+    pins = dict(re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "constraints.txt").read_text().lower(), re.M))
+    if requirement.name != "sentence-transformers":  # too large for the set-up
+        assert requirement.specifier.contains(pins[requirement.name])
+
+
+def test_a_container_and_binder_set_up_by_what_the_project_has():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    program, target = container["postCreateCommand"].split()
+    assert program == "make" and re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M)
+    python = Version((ROOT / "binder" / "runtime.txt").read_text().strip().removeprefix("python-"))
+    assert python in SpecifierSet(PROJECT["requires-python"])
+    build = ROOT / "binder" / "postBuild"
+    said = build.read_text()
+    assert os.access(build, os.X_OK) and said.startswith("#!/bin/bash\n") and said.count("-c constraints.txt") == 2
+    (extras,) = re.findall(r'-e "\.\[(.+)\]"', said)
+    assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
