@@ -155,6 +155,7 @@ def test_several_runs_are_chapters_of_one_page(run: Path, tmp_path: Path, capsys
         (lambda run: (run / "run.json").unlink(), "holds no run"),
         (lambda run: (run / "run.json").write_text("{"), "damaged"),
         (lambda run: (run / "run.json").write_text('{"arms": 3, "overrides": []}'), "damaged"),
+        (lambda run: (run / "run.json").write_text('{"arms": {}, "overrides": [3]}'), "damaged"),
         (lambda run: (run / "summary.json").write_text("[]"), "damaged"),
         (lambda run: (run / "jobs" / "er-000000.json").write_text('{"days": null}'), "damaged"),
         (lambda run: (run / "trace" / "er-000000.jsonl").write_text('{"moment": 1}\n'), "checksum"),

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import numpy as np
 import torch
@@ -66,13 +66,16 @@ def record(folder: Path) -> dict[str, Any]:
     if not (folder / "run.json").is_file():
         raise ConfigError("resume", f"{folder} is not a run directory", "name the folder printed as `run:`")
     found = read(folder / "run.json")
-    old = found.get("overrides", [])
-    whole = isinstance(old, list) and all(isinstance(override, str) for override in old)
-    if not whole or type(found.get("resumed", 0)) is not int:
+    if not are_overrides(found.get("overrides", [])) or type(found.get("resumed", 0)) is not int:
         raise ConfigError("resume", f"{folder}/run.json is damaged", "restore it from a copy")
     made = f"was made by cls_sim {found.get('version')} (schema {found.get('schema')})"
     refuse_if(found.get("schema", SCHEMA) != SCHEMA, "resume", f"{folder} {made}", "use that version")
     return found
+
+
+def are_overrides(told: Any) -> TypeGuard[list[str]]:
+    """Whether this, read from a run.json, is a list of overrides."""
+    return isinstance(told, list) and all(isinstance(one, str) for one in cast("list[Any]", told))
 
 
 def resumed(overrides: list[str]) -> list[str]:

@@ -16,6 +16,7 @@ from cls_sim.config.arms import treatment
 from cls_sim.core.errors import ConfigError, refuse_if
 from cls_sim.storage import summary as summaries
 from cls_sim.storage.disk import read
+from cls_sim.storage.run_directory import are_overrides
 from cls_sim.storage.summary import Claim, is_name
 
 
@@ -127,7 +128,7 @@ def facts(folder: Path) -> Facts:
     told: Any = record.get("arms")
     overrides: Any = record.get("overrides")
     whole = isinstance(told, dict) and all(isinstance(cfg, dict) and is_name(arm) for arm, cfg in told.items())
-    if not whole or not isinstance(overrides, list):
+    if not whole or not are_overrides(overrides):
         raise ConfigError(str(folder / "run.json"), "is damaged", "restore it from a copy, or leave its folder out")
     summary = summaries.read(folder) if (folder / "summary.json").is_file() else None
     asked = _asked(overrides)
