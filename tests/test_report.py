@@ -149,12 +149,19 @@ def test_several_runs_are_chapters_of_one_page(run: Path, tmp_path: Path, capsys
     assert "Paired tests against joint" in text and "report_figures/b_methods.png" in text
 
 
+def _report(run: Path) -> Path:
+    """The report of a finished job."""
+    return sorted((run / "jobs").glob("*.json"))[0]
+
+
 @pytest.mark.parametrize(
     "damage, said",
     [
         (lambda run: (run / "run.json").unlink(), "holds no run"),
         (lambda run: (run / "run.json").write_text("{"), "damaged"),
         (lambda run: (run / "run.json").write_text('{"arms": 3, "overrides": []}'), "damaged"),
+        (lambda run: _report(run).write_text(_report(run).read_text().replace('"wall"', '"wal"')), "damaged"),
+        (lambda run: (run / "run.json").write_text('{"arms": {"cls": {"seed": []}}, "overrides": []}'), "damaged"),
         (lambda run: (run / "run.json").write_text('{"arms": {}, "overrides": [3]}'), "damaged"),
         (lambda run: (run / "summary.json").write_text("[]"), "damaged"),
         (lambda run: (run / "jobs" / "er-000000.json").write_text('{"days": null}'), "damaged"),

@@ -122,6 +122,22 @@ class Facts:
 
 def facts(folder: Path) -> Facts:
     """The facts about the run in this folder; raises ConfigError if it is not a run, or damaged."""
+    try:
+        return _facts(folder)
+    except ConfigError:
+        raise
+    except (
+        TypeError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:  # a file holds anything
+        reason = f"is damaged ({type(error).__name__} in its numbers and names)"
+        raise ConfigError(str(folder), reason, "resume that run, or leave its folder out") from None
+
+
+def _facts(folder: Path) -> Facts:
     remedy = "name the folder printed as `run:`, or a folder above it"
     refuse_if(not (folder / "run.json").is_file(), str(folder), "is not a run (no run.json)", remedy)
     record = read(folder / "run.json")
