@@ -161,6 +161,10 @@ def _report(run: Path) -> Path:
         (lambda run: (run / "run.json").write_text("{"), "damaged"),
         (lambda run: (run / "run.json").write_text('{"arms": 3, "overrides": []}'), "damaged"),
         (lambda run: _report(run).write_text(_report(run).read_text().replace('"wall"', '"wal"')), "damaged"),
+        (
+            lambda run: _report(run).write_text(_report(run).read_text().replace('"passes": ', '"passes": "x", "p": ')),
+            "damaged",
+        ),
         (lambda run: (run / "run.json").write_text('{"arms": {"cls": {"seed": []}}, "overrides": []}'), "damaged"),
         (lambda run: (run / "run.json").write_text('{"arms": {}, "overrides": [3]}'), "damaged"),
         (lambda run: (run / "summary.json").write_text("[]"), "damaged"),

@@ -36,7 +36,7 @@ class Arm:
     asked: int
     values: dict[str, np.ndarray] = field(default_factory=dict)
     trace: Any = None
-    budget: dict[str, Any] | None = None
+    budget: dict[str, float] | None = None
     seconds: float = 0.0
     world: str = ""  # its class, with the parts inside it in parentheses
 
@@ -45,7 +45,7 @@ class Arm:
         return 0 if self.trace is None else self.trace.subjects
 
     def cost(self, key: str) -> float:
-        return float((self.budget or {}).get(key) or 0.0)
+        return (self.budget or {}).get(key, 0.0)
 
     def matrix(self, reading: str) -> np.ndarray | None:
         """The reading [s, t, k] of each context (k) at birth and after each context (t); None if it has no contexts."""
@@ -235,7 +235,7 @@ def _arm(folder: Path, name: str, cfg: Mapping[str, Any], method: str | None) ->
             arm.trace = Trace.join([trace for trace, _ in traces])
             arm.values = readings(arm.trace)
             arm.seconds = sum(float(report["seconds"]["wall"]) for _, report in traces)
-            arm.budget = cost([report for _, report in traces])
+            arm.budget = {name: float(n or 0) for name, n in cost([report for _, report in traces]).items()}
     return arm
 
 
