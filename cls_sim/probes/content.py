@@ -188,7 +188,11 @@ class _Unread:
         if name in ("step", "elapse", "context_end", "attach"):  # what the life itself calls
             return _nothing
         if name == "__deepcopy__":
-            return lambda _: self
+
+            def same(_: object) -> _Unread:
+                return self
+
+            return same
         raise _ReadCortex
 
 
@@ -233,20 +237,20 @@ def _recorded(life: Measured, learns: bool) -> Watched:
         watched.append(Watched(policy, life.spec.subjects))
         return watched[0]
 
-    if not learns:
-        unread: Any = _Unread()
+    unread: Any = None if learns else _Unread()
+    if unread is not None:
         life = copy.copy(life)
         vars(life).update(neocortex=unread, consolidation=unread)
-    ahead = life.twin(replay=watch)
-    ahead.probes = {}  # nobody asks the copy
-    if not learns:
-        ahead.view = replace(ahead.view, neocortex=unread)
-    slept, end = ahead.clock.asleep.copy(), ahead.clock.experience + ahead.clock.per_day
+    twin: Any = life.twin(replay=watch)
+    twin.probes = {}  # nobody asks it
+    if unread is not None:
+        twin.view = replace(twin.view, neocortex=unread)
+    slept, end = twin.clock.asleep.copy(), twin.clock.experience + twin.clock.per_day
     with torch.enable_grad():
-        while watched[0].open.any() and not ahead.over:
-            ahead.step()
-            asleep = ahead.clock.asleep
-            watched[0].open &= ~(slept & ~asleep) & (asleep | (ahead.clock.experience < end))
+        while watched[0].open.any() and not twin.over:
+            twin.step()
+            asleep = twin.clock.asleep
+            watched[0].open &= ~(slept & ~asleep) & (asleep | (twin.clock.experience < end))
             slept = asleep.copy()
     return watched[0]
 
@@ -285,7 +289,8 @@ def _joined(noted: list[Noted], inputs: bool = True) -> Batch:
     if any(one.awake for one in noted):
         awake = from_numpy(np.array([one.awake for one in noted]).repeat(rows)).to(source.device)
         there = there & ~(awake & (source == LIVED))
-    return Batch(**joined | {"weight": there.float(), "source": torch.where(here, source, LIVED)})
+    joined |= {"weight": there.float(), "source": torch.where(here, source, LIVED)}
+    return Batch(**joined)
 
 
 @shared
